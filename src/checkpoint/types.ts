@@ -1,0 +1,108 @@
+import type { ByteSource } from '../runtime/source.ts';
+
+/** The element types that checkpoints are stored in, by GGUF's names in lower case. */
+export type StoredType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k';
+
+/** One tensor of a checkpoint: where its bytes are. Nothing has been read of it yet. */
+export interface TensorEntry {
+  /** Canonical name: Hugging Face's (`model.layers.0.self_attn.q_proj.weight`), whatever the file calls it. */
+  readonly name: string;
+  readonly type: StoredType;
+  /** Outermost dimension first; rows of the last dimension are contiguous. A linear layer is `[out, in]`. */
+  readonly shape: readonly number[];
+  readonly source: ByteSource;
+  /** Byte offset inside the source, and length. */
+  readonly offset: number;
+  readonly byteLength: number;
+  /**
+   * How the rows stand. `llama-permuted`: llama.cpp's order for q and k of the llama architectures, in which RoPE pairs are
+   * neighbours: stored row `h·d + 2j + s` is Hugging Face's row `h·d + s·d/2 + j` (h head, d head size, s 0 or 1).
+   */
+  readonly rowOrder: 'plain' | 'llama-permuted';
+}
+
+export type Architecture = 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+
+export type RopeScaling =
+  | { readonly type: 'none' }
+  | { readonly type: 'linear'; readonly factor: number }
+  | {
+      readonly type: 'llama3';
+      readonly factor: number;
+      readonly lowFreqFactor: number;
+      readonly highFreqFactor: number;
+      readonly originalMaxPositions: number;
+    }
+  | {
+      readonly type: 'yarn';
+      readonly factor: number;
+      readonly originalMaxPositions: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Multiplies cos and sin; undefined: 0.1·ln(factor) + 1. */
+      readonly attentionFactor: number | undefined;
+      /** Whether the correction range is rounded outwards (the default of Hugging Face and of the paper's code). */
+      readonly truncate: boolean;
+    };
+
+export interface RopeConfig {
+  readonly theta: number;
+  /** How many leading dimensions of a head rotate; the rest are copied. */
+  readonly rotaryDims: number;
+  /** `half`: pairs (j, j + r/2); `interleaved`: pairs (2j, 2j + 1). */
+  readonly layout: 'half' | 'interleaved';
+  readonly scaling: RopeScaling;
+  /** Per-frequency divisors from a GGUF's `rope_freqs.weight` (llama3 scaling baked in by the converter), or null. */
+  readonly frequencyDivisors: Float32Array | null;
+}
+
+/** All that the decoder needs to know about a model, from config.json or GGUF metadata. */
+export interface ModelConfig {
+  readonly architecture: Architecture;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly nLayers: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  readonly rmsNormEps: number;
+  readonly maxPositions: number;
+  readonly rope: RopeConfig;
+  readonly tiedEmbeddings: boolean;
+  /** Biases of q, k and v; of o; of gate, up and down. */
+  readonly qkvBias: boolean;
+  readonly outputBias: boolean;
+  readonly mlpBias: boolean;
+  /** RMSNorm over each head of q and k before RoPE (Qwen3). */
+  readonly qkNorm: boolean;
+  /** A query sees at most this many positions, its own included; null: all. */
+  readonly slidingWindow: number | null;
+  /** Layers from this index on use the sliding window (Qwen2's max_window_layers); 0: every layer. */
+  readonly slidingWindowFrom: number;
+  readonly bosId: number | null;
+  readonly eosIds: readonly number[];
+  readonly padId: number | null;
+}
+
+/** What the text side needs: a Hugging Face tokenizer.json and tokenizer_config.json, read or made from GGUF's vocabulary. */
+export interface TokenizerSpec {
+  readonly tokenizerJson: object;
+  readonly tokenizerConfig: object;
+  /** Jinja source, or null when the model has none. */
+  readonly chatTemplate: string | null;
+}
+
+/** An opened checkpoint. Its header is checked; its tensors' bytes are not yet read. */
+export interface Checkpoint {
+  readonly name: string;
+  readonly format: 'safetensors' | 'gguf';
+  readonly config: ModelConfig;
+  /** By canonical name. */
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** Bytes of all files together. */
+  readonly byteLength: number;
+  /** @throws E_TOKENIZER_INVALID, E_FILE_NOT_FOUND */
+  tokenizer(): Promise<TokenizerSpec>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,55 @@
+/** Every stable error code. A code never changes its meaning; a caller may switch on it. */
+export type ErrorCode =
+  // files and formats
+  | 'E_FILE_NOT_FOUND' // a path, URL or member of a model folder that is not there
+  | 'E_FILE_READ' // the host could not read bytes that should be there
+  | 'E_CHECKPOINT_FORMAT' // not a format we read, or its magic or version is wrong
+  | 'E_CHECKPOINT_TRUNCATED' // the file ends before what its header promises
+  | 'E_CHECKPOINT_HEADER' // the header itself is malformed: JSON, lengths, strings, duplicates
+  | 'E_CHECKPOINT_LAYOUT' // tensors overlap, leave the data section, or disagree with their own shape
+  | 'E_TENSOR_MISSING' // the architecture needs a tensor that the file does not hold
+  | 'E_TENSOR_SHAPE' // a tensor is there with a shape that the configuration forbids
+  | 'E_TENSOR_TYPE' // a tensor is stored in a type that we do not read there
+  | 'E_TENSOR_VALUE' // NaN or infinity among the weights
+  | 'E_CONFIG_INVALID' // config.json or GGUF metadata with missing, absurd or contradictory values
+  | 'E_ARCHITECTURE_UNSUPPORTED' // a model family, activation or RoPE variant that we do not compute
+  | 'E_TOKENIZER_INVALID' // tokenizer.json or GGUF vocabulary that cannot be used
+  | 'E_TEMPLATE_INVALID' // chat template missing or failing
+  // computing
+  | 'E_OUT_OF_MEMORY'
+  | 'E_DEVICE_UNSUPPORTED' // the host lacks something that the device needs (WebAssembly SIMD, threads, …)
+  | 'E_DISPOSED' // a tensor, cache or model was used after dispose()
+  | 'E_SHAPE' // an operation was called with tensors that do not fit each other
+  | 'E_CONTEXT_LENGTH' // the text is longer than the context of the model
+  | 'E_ABORTED' // the caller's AbortSignal fired
+  // calling
+  | 'E_ARGUMENT'; // an option with a value outside its documented range
+
+/**
+ * The one error class of the library: what happened (`message`), what to do (`hint`), a stable `code`, and the `cause`
+ * where another error lies behind it.
+ */
+export class EspalierError extends Error {
+  override readonly name = 'EspalierError';
+  readonly code: ErrorCode;
+  readonly hint: string;
+
+  constructor(code: ErrorCode, message: string, hint: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    this.hint = hint;
+  }
+
+  override toString(): string {
+    return `${this.code}: ${this.message} ${this.hint}`;
+  }
+}
+
+/** Throws `E_ABORTED` when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new EspalierError('E_ABORTED', 'The operation was aborted.', 'Start it again when it is wanted.', {
+      cause: signal.reason,
+    });
+  }
+}

@@ -1,0 +1,23 @@
+/** Random access to the bytes of one file, whatever holds it: a path, a Blob, an array in memory. */
+export interface ByteSource {
+  /** For messages: a path, a URL or a given name. */
+  readonly name: string;
+  /** Bytes in all. */
+  readonly size: number;
+  /**
+   * Fills the whole of `target` with the bytes from `offset` on.
+   * @throws E_CHECKPOINT_TRUNCATED when the file ends before that; E_FILE_READ when the host fails.
+   */
+  readInto(offset: number, target: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A model as the host gives it: one GGUF file, or a folder of files by name (`config.json`, `model.safetensors`, …). */
+export interface ModelFiles {
+  /** For messages. */
+  readonly name: string;
+  /** Names in the folder; for a single file, its own name. */
+  readonly names: readonly string[];
+  /** Opens one file. @throws E_FILE_NOT_FOUND */
+  open(name: string): Promise<ByteSource>;
+}
