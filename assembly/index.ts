@@ -1,0 +1,18 @@
+/** The CPU kernels of Espalier: pure functions over linear memory. JavaScript allocates; nothing here keeps state. */
+export * from './gemm';
+export * from './panel';
+export * from './quantise';
+export * from './int8';
+export * from './gemv';
+export * from './linear';
+export * from './attention';
+export * from './rope';
+export * from './norm';
+export * from './activation';
+export * from './logits';
+export * from './cast';
+
+/** First byte that JavaScript may use: static data lie below. */
+export function heapBase(): usize {
+  return __heap_base;
+}

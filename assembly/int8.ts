@@ -1,0 +1,151 @@
+/**
+ * Quantised products with int8 activations.
+ *
+ * Activations are quantised per row and per block of 32 along K: x ~ scale · code, code in -127..127. A weight of a block is
+ * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
+ * All integer sums are exact, so every variant below gives the same bits but for the order of the f32 sums over blocks.
+ */
+import { micro4x8Fused, micro4x8Unfused } from './gemm';
+
+/** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */
+export const enum Dot {
+  /** i16x8.dot_i16x8_s on widened operands: every engine. */
+  Wide = 0,
+  /** i16x8.relaxed_dot: one pmaddubsw on x86; eight of them fit one i16 accumulator for codes up to 15. */
+  Relaxed16 = 1,
+  /** i32x4.relaxed_dot_add: one instruction where AVX-VNNI or SDOT exists. */
+  Relaxed32 = 2,
+}
+
+/** d and code of a block: C[r][0..7] += (scale[r] · d) · sum. acc: four rows of two i32x4 sums. */
+// @ts-ignore: decorator
+@inline
+function addRow(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): void {
+  const w0 = f32x4.mul(d0, scale), w1 = f32x4.mul(d1, scale);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    v128.store(c, f32x4.relaxed_madd(w0, f32x4.convert_i32x4_s(s0), v128.load(c)));
+    v128.store(c, f32x4.relaxed_madd(w1, f32x4.convert_i32x4_s(s1), v128.load(c, 16)), 16);
+  } else {
+    v128.store(c, f32x4.add(f32x4.mul(w0, f32x4.convert_i32x4_s(s0)), v128.load(c)));
+    v128.store(c, f32x4.add(f32x4.mul(w1, f32x4.convert_i32x4_s(s1)), v128.load(c, 16)), 16);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function widen(v: v128): v128 {
+  return i32x4.extadd_pairwise_i16x8_s(v);
+}
+
+/**
+ * C[4][8] += one 4 x 8 tile over all blocks. a: codes [K/4][4 rows][4]; w: codes 0..15 [K/4][8 columns][4]; scale: [K/32][4];
+ * d: [K/32][8]; c: [4][8] f32, contiguous.
+ */
+export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
+  else
+    for (; blocks > 0; blocks--) {
+      let w0 = v128.load(w), w1 = v128.load(w, 16);
+      let s = v128.load32_splat(a);
+      let c00 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c01 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
+      s = v128.load32_splat(a, 4);
+      let c10 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c11 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
+      s = v128.load32_splat(a, 8);
+      let c20 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c21 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
+      s = v128.load32_splat(a, 12);
+      let c30 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c31 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
+      for (let step = 7; step > 0; step--) {
+        a += 16;
+        w += 32;
+        w0 = v128.load(w);
+        w1 = v128.load(w, 16);
+        s = v128.load32_splat(a);
+        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
+        c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        s = v128.load32_splat(a, 4);
+        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
+        c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        s = v128.load32_splat(a, 8);
+        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
+        c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        s = v128.load32_splat(a, 12);
+        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
+        c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+      }
+      a += 16;
+      w += 32;
+      const d0 = v128.load(d), d1 = v128.load(d, 16);
+      addRow(c, v128.load32_splat(scale), d0, d1, widen(c00), widen(c01));
+      addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, widen(c10), widen(c11));
+      addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, widen(c20), widen(c21));
+      addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, widen(c30), widen(c31));
+      d += 32;
+      scale += 16;
+    }
+}
+
+/** As tileRelaxed16, through the accumulating 32-bit dot. */
+export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
+  else
+    for (; blocks > 0; blocks--) {
+      let c00 = i32x4.splat(0), c01 = i32x4.splat(0), c10 = i32x4.splat(0), c11 = i32x4.splat(0);
+      let c20 = i32x4.splat(0), c21 = i32x4.splat(0), c30 = i32x4.splat(0), c31 = i32x4.splat(0);
+      for (let step = 8; step > 0; step--) {
+        const w0 = v128.load(w), w1 = v128.load(w, 16);
+        let s = v128.load32_splat(a);
+        c00 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w0, c00);
+        c01 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w1, c01);
+        s = v128.load32_splat(a, 4);
+        c10 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w0, c10);
+        c11 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w1, c11);
+        s = v128.load32_splat(a, 8);
+        c20 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w0, c20);
+        c21 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w1, c21);
+        s = v128.load32_splat(a, 12);
+        c30 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w0, c30);
+        c31 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, w1, c31);
+        a += 16;
+        w += 32;
+      }
+      const d0 = v128.load(d), d1 = v128.load(d, 16);
+      addRow(c, v128.load32_splat(scale), d0, d1, c00, c01);
+      addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, c10, c11);
+      addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, c20, c21);
+      addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, c30, c31);
+      d += 32;
+      scale += 16;
+    }
+}
+
+/** As tileRelaxed16 with i16 operands of any value up to 127: a [K/2][4 rows][2], w [K/2][8 columns][2]. */
+export function tileWide(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
+  for (; blocks > 0; blocks--) {
+    let c00 = i32x4.splat(0), c01 = i32x4.splat(0), c10 = i32x4.splat(0), c11 = i32x4.splat(0);
+    let c20 = i32x4.splat(0), c21 = i32x4.splat(0), c30 = i32x4.splat(0), c31 = i32x4.splat(0);
+    for (let step = 16; step > 0; step--) {
+      const w0 = v128.load(w), w1 = v128.load(w, 16);
+      let s = v128.load32_splat(a);
+      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(s, w0));
+      c01 = i32x4.add(c01, i32x4.dot_i16x8_s(s, w1));
+      s = v128.load32_splat(a, 4);
+      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(s, w0));
+      c11 = i32x4.add(c11, i32x4.dot_i16x8_s(s, w1));
+      s = v128.load32_splat(a, 8);
+      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(s, w0));
+      c21 = i32x4.add(c21, i32x4.dot_i16x8_s(s, w1));
+      s = v128.load32_splat(a, 12);
+      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(s, w0));
+      c31 = i32x4.add(c31, i32x4.dot_i16x8_s(s, w1));
+      a += 16;
+      w += 32;
+    }
+    const d0 = v128.load(d), d1 = v128.load(d, 16);
+    addRow(c, v128.load32_splat(scale), d0, d1, c00, c01);
+    addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, c10, c11);
+    addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, c20, c21);
+    addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, c30, c31);
+    d += 32;
+    scale += 16;
+  }
+}

@@ -1,0 +1,177 @@
+/** What generation and scoring want of a row of logits, without copying the row out. */
+import { exp4, max4, sum4 } from './math';
+
+/** f32 values a row of statistics has; the last two are i32. */
+export const enum Stat {
+  Max = 0,
+  LogSumExp = 1,
+  Shannon = 2,
+  Tsallis = 3,
+  Target = 4,
+  RunnerUp = 5,
+  ArgMax = 6,
+  RunnerUpAt = 7,
+}
+
+/** Elements whose statistics are gathered before the running ones are rescaled: stays in level 1. */
+const CHUNK: i32 = 4096;
+
+/**
+ * Statistics of rows first..last-1 of n logits: to [rows][8]: maximum, log-sum-exp (natural), Shannon entropy in nats, Tsallis
+ * entropy of order q ((1 - sum p^q) / (q - 1); 0 when q = 1, where it is Shannon's), log-probability of the target, second
+ * largest logit, and the places of the largest and the second as i32 (the first of equals). targets: [rows] i32, or 0.
+ * One pass over memory: each chunk is read three times while it is in level 1.
+ */
+export function logitStats(
+  first: i32, last: i32, n: i32, x: usize, stride: usize, targets: usize, q: f32, out: usize,
+): void {
+  for (let r = first; r < last; r++) {
+    const target = targets ? load<i32>(targets + (<usize>r << 2)) : -1;
+    rowStats(n, x + <usize>r * stride, target, q, out + (<usize>r << 5));
+  }
+}
+
+function rowStats(n: i32, x: usize, target: i32, q: f32, out: usize): void {
+  const nothing = -Infinity as f32;
+  let most: f32 = nothing, z: f64 = 0, weighted: f64 = 0, power: f64 = 0;
+  let best: f32 = nothing, second: f32 = nothing, bestAt = -1, secondAt = -1;
+  for (let start = 0; start < n; start += CHUNK) {
+    const from = x + (<usize>start << 2), count = min(CHUNK, n - start), whole = from + (<usize>(count & ~3) << 2);
+    const end = from + (<usize>count << 2);
+    let m1 = f32x4.splat(nothing), m2 = m1;
+    for (let p = from; p < whole; p += 16) {
+      const v = v128.load(p);
+      m2 = f32x4.pmax(m2, f32x4.pmin(m1, v));
+      m1 = f32x4.pmax(m1, v);
+    }
+    let chunkMost = max4(m1);
+    for (let p = whole; p < end; p += 4) chunkMost = max(chunkMost, load<f32>(p));
+    // places: only a chunk that beats the second so far is searched
+    if (chunkMost > second) {
+      const second4 = f32x4.splat(second);
+      for (let p = from; p < end; p += 16) {
+        if (p < whole && !v128.any_true(f32x4.gt(v128.load(p), f32x4.splat(second)))) continue;
+        for (let i: usize = 0; i < 16 && p + i < end; i += 4) {
+          const v = load<f32>(p + i);
+          if (v > best) {
+            second = best;
+            secondAt = bestAt;
+            best = v;
+            bestAt = <i32>((p + i - x) >> 2);
+          } else if (v > second) {
+            second = v;
+            secondAt = <i32>((p + i - x) >> 2);
+          }
+        }
+      }
+    }
+    if (chunkMost > most) {
+      const shift = <f64>chunkMost - <f64>most, factor = z > 0 ? Math.exp(-shift) : 0;
+      // sum p x is kept as sum e^(x - most) · (x - most): moving the base subtracts shift from every factor
+      weighted = factor * (weighted - (z > 0 ? shift * z : 0));
+      z *= factor;
+      power *= z > 0 ? Math.exp(-shift * q) : 0;
+      most = chunkMost;
+    }
+    const base = f32x4.splat(most), order = f32x4.splat(q);
+    let s = f32x4.splat(0), w = s, t = s;
+    for (let p = from; p < whole; p += 16) {
+      const d = f32x4.sub(v128.load(p), base), e = exp4(d);
+      s = f32x4.add(s, e);
+      w = f32x4.add(w, f32x4.mul(e, f32x4.pmax(d, f32x4.splat(-100))));
+      if (q != 1) t = f32x4.add(t, exp4(f32x4.mul(d, order)));
+    }
+    z += sum4(s);
+    weighted += sum4(w);
+    power += sum4(t);
+    for (let p = whole; p < end; p += 4) {
+      const d = <f64>load<f32>(p) - <f64>most, e = Math.exp(d);
+      z += e;
+      if (e > 0) weighted += e * d;
+      if (q != 1) power += Math.exp(d * q);
+    }
+  }
+  const logZ = Math.log(z), lse = <f64>most + logZ;
+  store<f32>(out, most);
+  store<f32>(out, <f32>lse, 4);
+  store<f32>(out, <f32>max(0, logZ - weighted / z), 8);
+  store<f32>(out, q == 1 ? 0 : <f32>((1 - power * Math.exp(-<f64>q * logZ)) / (<f64>q - 1)), 12);
+  store<f32>(out, target >= 0 && target < n ? <f32>(<f64>load<f32>(x + (<usize>target << 2)) - lse) : 0, 16);
+  store<f32>(out, second, 20);
+  store<i32>(out, bestAt, 24);
+  store<i32>(out, secondAt, 28);
+}
+
+/**
+ * The k largest of n logits in descending order (ties: the lower place first): to values [k] f32 and places [k] i32.
+ * A min-heap of the best so far, filled from memory four at a time.
+ */
+export function topK(n: i32, k: i32, x: usize, values: usize, places: usize): void {
+  let size = 0;
+  const end = n & ~3;
+  let i = 0;
+  for (; i < n; i += i < end ? 4 : 1) {
+    const p = x + (<usize>i << 2);
+    if (i < end && size == k && !v128.any_true(f32x4.gt(v128.load(p), f32x4.splat(load<f32>(values))))) continue;
+    const count = i < end ? 4 : 1;
+    for (let j = 0; j < count; j++) {
+      const v = load<f32>(p + (<usize>j << 2));
+      if (size < k) siftUp(values, places, size++, v, i + j);
+      else if (v > load<f32>(values)) siftDown(values, places, k, v, i + j);
+    }
+  }
+  // heap to descending order: the root is the least
+  for (let m = size - 1; m > 0; m--) {
+    const v = load<f32>(values), at = load<i32>(places);
+    const lastV = load<f32>(values + (<usize>m << 2)), lastAt = load<i32>(places + (<usize>m << 2));
+    siftDown(values, places, m, lastV, lastAt);
+    store<f32>(values + (<usize>m << 2), v);
+    store<i32>(places + (<usize>m << 2), at);
+  }
+}
+
+/** Order of the heap: a is worse than b. */
+// @ts-ignore: decorator
+@inline
+function worse(a: f32, atA: i32, b: f32, atB: i32): bool {
+  return a < b || (a == b && atA > atB);
+}
+
+function siftUp(values: usize, places: usize, i: i32, v: f32, at: i32): void {
+  while (i > 0) {
+    const parent = <usize>((i - 1) >> 1) << 2;
+    if (!worse(v, at, load<f32>(values + parent), load<i32>(places + parent))) break;
+    store<f32>(values + (<usize>i << 2), load<f32>(values + parent));
+    store<i32>(places + (<usize>i << 2), load<i32>(places + parent));
+    i = (i - 1) >> 1;
+  }
+  store<f32>(values + (<usize>i << 2), v);
+  store<i32>(places + (<usize>i << 2), at);
+}
+
+function siftDown(values: usize, places: usize, size: i32, v: f32, at: i32): void {
+  let i = 0;
+  while (true) {
+    let child = 2 * i + 1;
+    if (child >= size) break;
+    let c = <usize>child << 2;
+    if (child + 1 < size && worse(load<f32>(values + c + 4), load<i32>(places + c + 4), load<f32>(values + c), load<i32>(places + c))) {
+      child++;
+      c += 4;
+    }
+    if (!worse(load<f32>(values + c), load<i32>(places + c), v, at)) break;
+    store<f32>(values + (<usize>i << 2), load<f32>(values + c));
+    store<i32>(places + (<usize>i << 2), load<i32>(places + c));
+    i = child;
+  }
+  store<f32>(values + (<usize>i << 2), v);
+  store<i32>(places + (<usize>i << 2), at);
+}
+
+/** Repetition penalty (Keskar et al. 2019): logits of the given ids are divided (or multiplied, below 0) by it. ids: distinct. */
+export function penalise(x: usize, ids: usize, count: i32, penalty: f32): void {
+  for (let i = 0; i < count; i++) {
+    const p = x + (<usize>load<i32>(ids + (<usize>i << 2)) << 2), v = load<f32>(p);
+    store<f32>(p, v > 0 ? v / penalty : v * penalty);
+  }
+}

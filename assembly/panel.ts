@@ -1,0 +1,289 @@
+/**
+ * Weight panels: the one layout that decode, prefill, the exact path and the embedding lookup share.
+ *
+ * A linear layer W[N, K] is cut into panels of 8 outputs (rows of W, columns of the product). By type, for one panel:
+ *   f32         [K][8] f32
+ *   bf16, f16   [K][8] u16
+ *   q4_0        codes [K/4][16 bytes], then scales [K/32][8] f16
+ *   q4_1        codes [K/4][16 bytes], then [K/32][8 scales, 8 minima] f16
+ *   q8_0        codes [K/4][8 columns][4] i8, then scales [K/32][8] f16
+ * A 16-byte step of 4-bit codes holds 4 k of 8 columns: byte c·4 + j is column c of k = 4·step + j in its low half and
+ * column c + 4 in its high half. A panel has exactly the bytes of its rows in the file.
+ *
+ * All f16 scales of a matrix are multiplied by one power of two, 2^shift, chosen at load so that the largest stands near the
+ * top of f16's range. That is exact, turns denormal scales into normal ones (denormal operands cost a factor of four on
+ * some processors), and the inverse is applied once to each result.
+ */
+
+export const enum Type {
+  F32 = 0,
+  F16 = 1,
+  BF16 = 2,
+  Q4_0 = 3,
+  Q4_1 = 4,
+  Q8_0 = 5,
+}
+
+/** Bytes of one panel of 8 rows with K elements each. */
+export function panelBytes(type: i32, k: i32): usize {
+  const n = <usize>k;
+  if (type == Type.F32) return n << 5;
+  if (type == Type.F16 || type == Type.BF16) return n << 4;
+  if (type == Type.Q4_0) return (n << 2) + (n >> 1);
+  if (type == Type.Q4_1) return (n << 2) + n;
+  return (n << 3) + (n >> 1);
+}
+
+/** Bytes of one row as files store it. */
+// @ts-ignore: decorator
+@inline
+function rowBytes(type: i32, k: i32): usize {
+  return panelBytes(type, k) >> 3;
+}
+
+/** f16 bits to f32, exact, any value. */
+export function halfToFloat(h: u32): f32 {
+  const sign = (h & 0x8000) << 16, e = (h >> 10) & 31, m = h & 0x3ff;
+  if (e == 31) return reinterpret<f32>(sign | 0x7f800000 | (m << 13));
+  if (e == 0) return reinterpret<f32>(sign | reinterpret<u32>(<f32>m * 5.9604644775390625e-8)); // m · 2^-24
+  return reinterpret<f32>(sign | ((e + 112) << 23) | (m << 13));
+}
+
+/** f32 to f16 bits, round to nearest even, overflow to infinity. */
+export function floatToHalf(f: f32): u32 {
+  const x = reinterpret<u32>(f), sign = (x >> 16) & 0x8000, a = x & 0x7fffffff;
+  if (a > 0x7f800000) return sign | 0x7e00;
+  if (a >= 0x477ff000) return sign | 0x7c00;
+  if (a < 0x38800000) {
+    // denormal: adding 0.5 puts the last bit of f16 at the last bit of the sum, so the addition itself rounds
+    return sign | (reinterpret<u32>(reinterpret<f32>(a) + 0.5) - 0x3f000000);
+  }
+  return sign | ((a + 0xfff + ((a >> 13) & 1) - 0x38000000) >> 13);
+}
+
+/**
+ * Packs `rows` (1 to 8) stored rows into one panel; missing rows become zero. from: rows as the file has them; row r stands at
+ * from + order[r] · row bytes, where order points to 8 u32 (a row permutation), or 0 for the natural order.
+ */
+export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i32, to: usize): void {
+  const stride = rowBytes(type, k);
+  if (rows < 8) memory.fill(to, 0, panelBytes(type, k));
+  for (let r = 0; r < rows; r++) {
+    const row = from + stride * (order ? <usize>load<u32>(order + (<usize>r << 2)) : <usize>r);
+    if (type == Type.F32) {
+      let out = to + (<usize>r << 2);
+      for (let i: usize = 0; i < <usize>k; i++, out += 32) store<u32>(out, load<u32>(row + (i << 2)));
+    } else if (type == Type.F16 || type == Type.BF16) {
+      let out = to + (<usize>r << 1);
+      for (let i: usize = 0; i < <usize>k; i++, out += 16) store<u16>(out, load<u16>(row + (i << 1)));
+    } else if (type == Type.Q8_0) packQ8(row, r, k, to);
+    else packQ4(row, r, k, to, i32(type == Type.Q4_1));
+  }
+}
+
+/** A file's Q8_0 block: f16 scale, 32 codes. */
+function packQ8(row: usize, r: i32, k: i32, to: usize): void {
+  let codes = to + (<usize>r << 2), scales = to + (<usize>k << 3) + (<usize>r << 1);
+  for (let b = k >> 5; b > 0; b--) {
+    store<u16>(scales, load<u16>(row));
+    for (let s: usize = 0; s < 8; s++) store<u32>(codes + (s << 5), load<u32>(row + (s << 2), 2));
+    codes += 256;
+    scales += 16;
+    row += 34;
+  }
+}
+
+/** A file's Q4 block: f16 scale, f16 minimum if q4_1, 16 bytes of which byte j holds elements j (low) and j + 16 (high). */
+function packQ4(row: usize, r: i32, k: i32, to: usize, minima: i32): void {
+  const high: u32 = r >= 4 ? 4 : 0;
+  let codes = to + (<usize>(r & 3) << 2), scales = to + (<usize>k << 2) + (<usize>r << 1);
+  for (let b = k >> 5; b > 0; b--) {
+    store<u16>(scales, load<u16>(row));
+    if (minima) store<u16>(scales, load<u16>(row, 2), 16);
+    const q = row + 2 + (<usize>minima << 1);
+    for (let s: usize = 0; s < 4; s++) {
+      const v = load<u32>(q + (s << 2)), first = codes + (s << 4), second = first + 64;
+      const a = (v & 0x0f0f0f0f) << high, z = ((v >> 4) & 0x0f0f0f0f) << high;
+      store<u32>(first, high ? load<u32>(first) | a : a);
+      store<u32>(second, high ? load<u32>(second) | z : z);
+    }
+    codes += 128;
+    scales += minima ? 32 : 16;
+    row += minima ? 20 : 18;
+  }
+}
+
+/** First byte of the scales of a quantised panel, and how many u16 they are. */
+// @ts-ignore: decorator
+@inline
+function scalesAt(type: i32, panel: usize, k: i32): usize {
+  return panel + (type == Type.Q8_0 ? <usize>k << 3 : <usize>k << 2);
+}
+// @ts-ignore: decorator
+@inline
+function scaleCount(type: i32, k: i32): i32 {
+  return type == Type.Q4_1 ? k >> 1 : k >> 2;
+}
+
+/**
+ * Largest exponent field among the numbers (scales, for quantised types) of `count` panels, and 255 (f32, bf16) or 31 (f16,
+ * quantised) if one of them is infinite or not a number.
+ */
+export function largestExponent(type: i32, panels: usize, count: i32, k: i32): i32 {
+  let most: u32 = 0;
+  if (type == Type.F32) {
+    const end = panels + panelBytes(type, k) * <usize>count;
+    let m = i32x4.splat(0);
+    for (let p = panels; p < end; p += 16) m = i32x4.max_u(m, v128.and(v128.load(p), i32x4.splat(0x7f800000)));
+    most = max(max(i32x4.extract_lane(m, 0), i32x4.extract_lane(m, 1)), max(i32x4.extract_lane(m, 2), i32x4.extract_lane(m, 3)));
+    return most >> 23;
+  }
+  const mask: i32 = type == Type.BF16 ? 0x7f80 : 0x7c00;
+  const bytes = panelBytes(type, k), whole = type == Type.F16 || type == Type.BF16;
+  for (let i = 0; i < count; i++, panels += bytes) {
+    const start = whole ? panels : scalesAt(type, panels, k), end = panels + bytes;
+    let m = i16x8.splat(0);
+    for (let p = start; p < end; p += 16) m = i16x8.max_u(m, v128.and(v128.load(p), i16x8.splat(<i16>mask)));
+    for (let s = 0; s < 8; s++) {
+      most = max<u32>(most, i16x8.extract_lane_u(m, 0));
+      m = v128.shuffle<i16>(m, m, 1, 2, 3, 4, 5, 6, 7, 0);
+    }
+  }
+  return type == Type.BF16 ? most >> 7 : most >> 10;
+}
+
+/** Multiplies every f16 scale of `count` quantised panels by 2^shift. The caller knows that none overflows. */
+export function shiftScales(type: i32, panels: usize, count: i32, k: i32, shift: i32): void {
+  const bytes = panelBytes(type, k);
+  const factor = reinterpret<f32>((shift + 127) << 23);
+  for (let i = 0; i < count; i++, panels += bytes) {
+    let p = scalesAt(type, panels, k);
+    for (let n = scaleCount(type, k); n > 0; n--, p += 2) {
+      store<u16>(p, floatToHalf(halfToFloat(load<u16>(p)) * factor));
+    }
+  }
+}
+
+/** Four f16 (normal or zero) at p, as f32 times 2^-112. */
+// @ts-ignore: decorator
+@inline
+export function halves(p: usize): v128 {
+  return v128.and(i32x4.shl(v128.load16x4_s(p), 13), i32x4.splat(<i32>0x8fffffff));
+}
+
+/** 2^(112 - shift): what turns `halves` into true values. */
+// @ts-ignore: decorator
+@inline
+export function unshift(shift: i32): f32 {
+  return <f32>reinterpret<f64>((<u64>(1023 + 112 - shift)) << 52);
+}
+
+/** Bytes [c0 k0..3, c1 k0..3, …] to [k0 c0..3, k1 c0..3, …]. */
+// @ts-ignore: decorator
+@inline
+function transposeBytes(v: v128): v128 {
+  return i8x16.shuffle(v, v, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+// @ts-ignore: decorator
+@inline
+function storeStep(to: usize, codes: v128, d: v128, m: v128, signed: bool): void {
+  // codes: [k0 c0..3, k1 …] as bytes; to: column 0 of k0; rows are 32 bytes apart. Two roundings: as the reference does.
+  const lo = signed ? i16x8.extend_low_i8x16_s(codes) : i16x8.extend_low_i8x16_u(codes);
+  const hi = signed ? i16x8.extend_high_i8x16_s(codes) : i16x8.extend_high_i8x16_u(codes);
+  v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(lo)), d), m));
+  v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(lo)), d), m), 32);
+  v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(hi)), d), m), 64);
+  v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(hi)), d), m), 96);
+}
+
+/**
+ * Elements k0 .. k0+kc-1 (multiples of 32 for quantised types) of one panel as f32: to [kc][8]. Equal bit for bit to ggml's own
+ * dequantisation.
+ */
+export function unpackPanel(type: i32, panel: usize, k: i32, k0: i32, kc: i32, shift: i32, to: usize): void {
+  if (type == Type.F32) {
+    memory.copy(to, panel + (<usize>k0 << 5), <usize>kc << 5);
+    return;
+  }
+  if (type == Type.BF16 || type == Type.F16) {
+    let from = panel + (<usize>k0 << 4);
+    const end = from + (<usize>kc << 4);
+    for (; from < end; from += 8, to += 16) v128.store(to, type == Type.BF16 ? bfloats(from) : anyHalves(from));
+    return;
+  }
+  const factor = f32x4.splat(unshift(shift));
+  const wide: usize = type == Type.Q4_1 ? 32 : 16;
+  let scales = scalesAt(type, panel, k) + (<usize>(k0 >> 5)) * wide;
+  let codes = panel + (type == Type.Q8_0 ? <usize>k0 << 3 : <usize>k0 << 2);
+  const zero = f32x4.splat(0);
+  for (let b = kc >> 5; b > 0; b--, scales += wide) {
+    const d0 = f32x4.mul(halves(scales), factor), d1 = f32x4.mul(halves(scales + 8), factor);
+    if (type == Type.Q8_0) {
+      for (let s = 0; s < 8; s++, codes += 32, to += 128) {
+        storeStep(to, transposeBytes(v128.load(codes)), d0, zero, true);
+        storeStep(to + 16, transposeBytes(v128.load(codes, 16)), d1, zero, true);
+      }
+      continue;
+    }
+    let m0 = zero, m1 = zero;
+    const bias = i8x16.splat(type == Type.Q4_0 ? 8 : 0);
+    if (type == Type.Q4_1) {
+      m0 = f32x4.mul(halves(scales + 16), factor);
+      m1 = f32x4.mul(halves(scales + 24), factor);
+    }
+    for (let s = 0; s < 8; s++, codes += 16, to += 128) {
+      const v = transposeBytes(v128.load(codes));
+      storeStep(to, i8x16.sub(v128.and(v, i8x16.splat(15)), bias), d0, m0, true);
+      storeStep(to + 16, i8x16.sub(i8x16.shr_u(v, 4), bias), d1, m1, true);
+    }
+  }
+}
+
+/** Four bf16 at p, as f32. */
+// @ts-ignore: decorator
+@inline
+export function bfloats(p: usize): v128 {
+  return i32x4.shl(v128.load16x4_u(p), 16);
+}
+
+/** Four f16 of any value at p, as f32: the multiplication makes denormals right too. */
+// @ts-ignore: decorator
+@inline
+export function anyHalves(p: usize): v128 {
+  return f32x4.mul(halves(p), f32x4.splat(reinterpret<f32>(0x77800000))); // 2^112
+}
+
+/** One row of W (an embedding) as f32: to [K]. */
+export function gatherRow(type: i32, panels: usize, k: i32, row: i32, shift: i32, to: usize): void {
+  const panel = panels + panelBytes(type, k) * <usize>(row >> 3);
+  const c = <usize>(row & 7);
+  if (type == Type.F32) {
+    for (let i: usize = 0; i < <usize>k; i++) store<f32>(to + (i << 2), load<f32>(panel + (i << 5) + (c << 2)));
+    return;
+  }
+  if (type == Type.BF16 || type == Type.F16) {
+    for (let i: usize = 0; i < <usize>k; i++) {
+      const h = <u32>load<u16>(panel + (i << 4) + (c << 1));
+      store<f32>(to + (i << 2), type == Type.BF16 ? reinterpret<f32>(h << 16) : halfToFloat(h));
+    }
+    return;
+  }
+  const scales = scalesAt(type, panel, k), factor = unshift(shift) * reinterpret<f32>(0x07800000); // 2^(-shift)
+  for (let i: usize = 0; i < <usize>k; i++) {
+    const b = i >> 5, step = i >> 2, j = i & 3;
+    if (type == Type.Q8_0) {
+      const d = halfToFloat(load<u16>(scales + (b << 4) + (c << 1))) * factor;
+      store<f32>(to + (i << 2), d * <f32>load<i8>(panel + (step << 5) + (c << 2) + j));
+      continue;
+    }
+    const byte = <i32>load<u8>(panel + (step << 4) + ((c & 3) << 2) + j), q = c < 4 ? byte & 15 : byte >> 4;
+    if (type == Type.Q4_0) {
+      const d = halfToFloat(load<u16>(scales + (b << 4) + (c << 1))) * factor;
+      store<f32>(to + (i << 2), d * <f32>(q - 8));
+    } else {
+      const at = scales + (b << 5) + (c << 1);
+      store<f32>(to + (i << 2), halfToFloat(load<u16>(at)) * factor * <f32>q + halfToFloat(load<u16>(at, 16)) * factor);
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Activations to int8: per row and block of 32, scale = max|x| / 127 and code = round(x / scale), half to even.
+ */
+
+// @ts-ignore: decorator
+@inline
+function maxLane(v: v128): f32 {
+  const w = f32x4.max(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+  return max(f32x4.extract_lane(w, 0), f32x4.extract_lane(w, 1));
+}
+
+// @ts-ignore: decorator
+@inline
+function blockScale(x: usize): f32 {
+  let m = f32x4.abs(v128.load(x));
+  for (let i: usize = 16; i < 128; i += 16) m = f32x4.max(m, f32x4.abs(v128.load(x + i)));
+  return maxLane(m) / 127;
+}
+
+/** Eight codes as i16. */
+// @ts-ignore: decorator
+@inline
+function eight(x: usize, inverse: v128): v128 {
+  const a = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x), inverse)));
+  const b = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x, 16), inverse)));
+  return i16x8.narrow_i32x4_s(a, b);
+}
+
+// @ts-ignore: decorator
+@inline
+function sumLanes(v: v128): i32 {
+  let w = i32x4.extadd_pairwise_i16x8_s(v);
+  w = i32x4.add(w, v128.shuffle<i32>(w, w, 2, 3, 0, 1));
+  return i32x4.extract_lane(w, 0) + i32x4.extract_lane(w, 1);
+}
+
+/** Pairs (k0, k2), (k1, k3) of every four: the order in which `wide` kernels meet the halves of a byte. */
+// @ts-ignore: decorator
+@inline
+function evenOdd(v: v128): v128 {
+  return v128.shuffle<i16>(v, v, 0, 2, 1, 3, 4, 6, 5, 7);
+}
+
+/**
+ * One row for the matrix-vector kernels. x [K]; codes [K] i8; wide [K] i16, even-odd order; blocks [K/32][2] f32: scale ·
+ * 2^56 and scale · 2^56 · sum of the codes (2^56: see matvecQ4).
+ */
+export function quantiseRow(x: usize, k: i32, codes: usize, wide: usize, blocks: usize): void {
+  const up = reinterpret<f32>((56 + 127) << 23);
+  for (let b = k >> 5; b > 0; b--) {
+    const scale = blockScale(x), inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
+    const q0 = eight(x, inverse), q1 = eight(x + 32, inverse), q2 = eight(x + 64, inverse), q3 = eight(x + 96, inverse);
+    v128.store(codes, i8x16.narrow_i16x8_s(q0, q1));
+    v128.store(codes, i8x16.narrow_i16x8_s(q2, q3), 16);
+    v128.store(wide, evenOdd(q0));
+    v128.store(wide, evenOdd(q1), 16);
+    v128.store(wide, evenOdd(q2), 32);
+    v128.store(wide, evenOdd(q3), 48);
+    store<f32>(blocks, scale * up);
+    store<f32>(blocks, scale * up * <f32>sumLanes(i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3))), 4);
+    x += 128;
+    codes += 32;
+    wide += 64;
+    blocks += 8;
+  }
+}
+
+/**
+ * Rows for the tile kernels, four to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
+ * codes [K/4][4 rows][4] i8, or with wide [K/2][4 rows][2] i16 in even-odd order; scales and sums [K/32][4] f32, sum = scale ·
+ * sum of the codes.
+ */
+export function quantiseTiles(
+  x: usize, stride: usize, rows: i32, k: i32, wide: i32, codes: usize, scales: usize, sums: usize,
+): void {
+  const codeBytes = <usize>k << (wide ? 3 : 2), scaleBytes = <usize>k >> 1;
+  for (let i = 0; i < rows; i += 4) {
+    for (let r = 0; r < 4; r++) {
+      let from = x + <usize>(i + r) * stride;
+      let out = codes + (<usize>r << 2), scaleAt = scales + (<usize>r << 2), sumAt = sums + (<usize>r << 2);
+      for (let b = k >> 5; b > 0; b--, scaleAt += 16, sumAt += 16) {
+        let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0;
+        let scale: f32 = 0;
+        if (i + r < rows) {
+          scale = blockScale(from);
+          const inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
+          q0 = eight(from, inverse);
+          q1 = eight(from + 32, inverse);
+          q2 = eight(from + 64, inverse);
+          q3 = eight(from + 96, inverse);
+          from += 128;
+        }
+        store<f32>(scaleAt, scale);
+        store<f32>(sumAt, scale * <f32>sumLanes(i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3))));
+        if (wide) {
+          scatter(out, evenOdd(q0));
+          scatter(out + 64, evenOdd(q1));
+          scatter(out + 128, evenOdd(q2));
+          scatter(out + 192, evenOdd(q3));
+          out += 256;
+        } else {
+          scatter(out, i8x16.narrow_i16x8_s(q0, q1));
+          scatter(out + 64, i8x16.narrow_i16x8_s(q2, q3));
+          out += 128;
+        }
+      }
+    }
+    codes += codeBytes;
+    scales += scaleBytes;
+    sums += scaleBytes;
+  }
+}
+
+/** Four 32-bit lanes, 16 bytes apart. */
+// @ts-ignore: decorator
+@inline
+function scatter(to: usize, v: v128): void {
+  v128.store32_lane(to, v, 0);
+  v128.store32_lane(to, v, 1, 16);
+  v128.store32_lane(to, v, 2, 32);
+  v128.store32_lane(to, v, 3, 48);
+}
