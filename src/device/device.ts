@@ -1,0 +1,187 @@
+/**
+ * The one seam between what Espalier computes and what computes it. Model, training and the three systems are written once
+ * against `Device`; `wasm/` implements it on the CPU, `webgpu/` will on a GPU.
+ *
+ * Recording style: an operation is a plain call that enqueues work on tensors and returns nothing. Nothing above this seam
+ * sees memory; results come by `await device.read(t)`, at best once a step. Arguments are checked when an operation is
+ * called (`E_SHAPE`, `E_DISPOSED`), before any work.
+ */
+
+/** Element types a device computes with. The quantised three are ggml's: blocks of 32 along a row with f16 scales. */
+export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'q8_0' | 'q4_0' | 'q4_1';
+
+/**
+ * A tensor on a device. `rows`: row-major, last dimension contiguous. `panels`: a weight matrix in the layout that the device's
+ * kernels like; only `linear` and `embed` take it.
+ */
+export interface Tensor {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly layout: 'rows' | 'panels';
+  /** Bytes on the device. */
+  readonly byteLength: number;
+  readonly disposed: boolean;
+  /** Frees the memory. Views share their owner's memory and free nothing. Calling it twice is allowed. */
+  dispose(): void;
+}
+
+/** Where `loadMatrix` and `loadVector` take a weight from. */
+export interface WeightSource {
+  /** For messages. */
+  readonly name: string;
+  /** Type of the bytes that `read` gives: one that the device computes with. */
+  readonly type: 'f32' | 'bf16' | 'f16' | 'q8_0' | 'q4_0' | 'q4_1';
+  /** Matrix [rows, columns]; a vector has one row. */
+  readonly rows: number;
+  readonly columns: number;
+  /**
+   * Where row `r` of the matrix stands in the file, or null for the natural order. Must stay within the same group of
+   * `orderGroup` rows, which bounds what is read at a time.
+   */
+  readonly order: ((row: number) => number) | null;
+  readonly orderGroup: number;
+  /** Fills `target` with the bytes of stored rows from `firstRow` on. */
+  read(firstRow: number, target: Uint8Array): Promise<void>;
+}
+
+/** `exact`: f32 activations. `int8`: activations quantised per row and block of 32, for quantised weights only. */
+export type Precision = 'exact' | 'int8';
+
+export interface RopeLayout {
+  readonly heads: number;
+  readonly headDim: number;
+  readonly rotaryDims: number;
+  readonly layout: 'half' | 'interleaved';
+}
+
+export interface AttentionArguments {
+  /** [T, nHeads · headDim], rotated. */
+  readonly q: Tensor;
+  /** Cache, rows [capacity, nKvHeads · headDim]: positions 0 .. base + T - 1 are filled. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** [T, nHeads · headDim] */
+  readonly out: Tensor;
+  /** Row i of q stands at cache position base + i. */
+  readonly base: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  /** A row sees at most this many positions, its own included; 0: all before it. Ignored with a mask. */
+  readonly window: number;
+  /**
+   * Prefix-limit mask for branches, [T, 3] i32 of (from, limit, self): row i sees positions from .. limit - 1 and
+   * self .. base + i. Null: causal.
+   */
+  readonly mask: Tensor | null;
+}
+
+/** Columns of a row of `logitStats`, [rows, 8] f32; the last two are i32 bits. */
+export const STAT = {
+  max: 0,
+  logSumExp: 1,
+  shannon: 2,
+  tsallis: 3,
+  targetLogProbability: 4,
+  runnerUp: 5,
+  argmax: 6,
+  runnerUpAt: 7,
+} as const;
+
+export interface DeviceStats {
+  /** Live tensors that own memory, and their bytes. */
+  readonly tensors: number;
+  readonly bytes: number;
+  /** Most bytes ever held at once, scratch and staging included. */
+  readonly peakBytes: number;
+  /** Bytes that the scratch arena holds. */
+  readonly scratchBytes: number;
+}
+
+/** A point of the scratch arena to return to. */
+export type ArenaMark = { readonly chunk: number; readonly offset: number };
+
+export interface Device {
+  readonly kind: 'wasm' | 'webgpu';
+  /** What was chosen at start, for people: instruction set, micro-kernels. */
+  readonly description: Readonly<Record<string, string>>;
+
+  // ---- memory
+  /** A zeroed tensor in row-major layout that lives until disposed. @throws E_OUT_OF_MEMORY */
+  tensor(type: ElementType, shape: readonly number[]): Tensor;
+  /** A tensor of undefined content in the arena: gone at the next `reset` to an earlier mark. */
+  scratch(type: ElementType, shape: readonly number[]): Tensor;
+  mark(): ArenaMark;
+  reset(mark: ArenaMark): void;
+  /** Rows first .. first + count - 1 of a row-major tensor, sharing its memory. */
+  rows(t: Tensor, first: number, count: number): Tensor;
+  /** Copies data in, from row-major JavaScript memory, at an element offset. */
+  write(t: Tensor, data: Float32Array | Int32Array | Uint32Array | Uint16Array, offset?: number): void;
+  /** The content of a row-major tensor as f32, i32 or u32, or raw u16 for bf16 and f16, once all work before is done. */
+  read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array>;
+  stats(): DeviceStats;
+  /** In a debug build, where each live tensor was made. */
+  liveTensors(): readonly string[];
+  /** Frees everything. Tensors of a closed device count as disposed. */
+  close(): void;
+
+  // ---- weights
+  /** Reads a linear layer [out, in] into panels, straight into the device's memory. @throws E_TENSOR_VALUE on NaN */
+  loadMatrix(source: WeightSource): Promise<Tensor>;
+  /** Reads a norm's or bias's vector as f32 [n]. */
+  loadVector(source: WeightSource): Promise<Tensor>;
+
+  // ---- products
+  /**
+   * outs[i][T, Ni] = x[T, K] · weights[i][Ni, K]^T. Several weights share the packing of one x. `int8` asks for quantised
+   * activations where the weight is quantised; other weights are exact in any case.
+   */
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void;
+  /** c[M, N] = alpha · op(a) · op(b) (+ c): row-major f32, op transposing as told. */
+  matmul(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    options?: { transposeA?: boolean; transposeB?: boolean; alpha?: number; accumulate?: boolean },
+  ): void;
+  /** out[T, K] = weight[ids[t], :]; ids [T] i32, weight in panels. */
+  embed(ids: Tensor, weight: Tensor, out: Tensor): void;
+
+  // ---- layers; all on row-major f32, in place where told
+  /** out = x / sqrt(mean(x²) + eps) · weight over groups of weight.length elements (whole rows, or each head). */
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void;
+  /** residual += x; out = rmsNorm(residual). */
+  addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void;
+  /**
+   * Rotates x [T, heads · headDim] in place by row positions[t] of the table [P, 2, rotaryDims/2] (cos, then sin). positions:
+   * i32 [T], or one row number for all: a shift by one delta, exact because rotations about one axis add.
+   */
+  rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void;
+  attention(args: AttentionArguments): void;
+  /** out = silu(gate) · up; out may be gate. */
+  siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void;
+  /** y += x, same shape. */
+  add(x: Tensor, y: Tensor): void;
+  /** y[T, N] += bias[N]. */
+  addBias(bias: Tensor, y: Tensor): void;
+  /** x *= factor. */
+  scale(x: Tensor, factor: number): void;
+  /** Rows become their softmax, in place. */
+  softmax(x: Tensor): void;
+  /** to[toRow ..] = from[..]: rows of equal width. */
+  copyRows(from: Tensor, to: Tensor, toRow: number): void;
+  /** Element by element to another type: f32, f16 and bf16 in any direction by way of f32. */
+  cast(from: Tensor, to: Tensor): void;
+
+  // ---- logits
+  /** out[T, 8] as in `STAT`; targets i32 [T] or null; tsallisOrder 1 skips the Tsallis entropy. */
+  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void;
+  /** The k largest of one row, descending: values f32 [k], places i32 [k]. */
+  topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void;
+  /** Repetition penalty on distinct ids (i32 [n]) of one row of logits, in place. */
+  penalise(logits: Tensor, ids: Tensor, penalty: number): void;
+
+  /** Resolves when all work enqueued so far is done. */
+  flush(): Promise<void>;
+}

@@ -1,0 +1,297 @@
+import { EspalierError } from '../../errors.ts';
+
+/** Addresses and counts are plain numbers; see assembly/ for what each function does and for the shapes. */
+export interface Kernels {
+  heapBase(): number;
+  gemm(
+    kernel: number,
+    m: number,
+    n: number,
+    k: number,
+    alpha: number,
+    a: number,
+    aRowStride: number,
+    aKStride: number,
+    b: number,
+    bKStride: number,
+    bColStride: number,
+    c: number,
+    ldc: number,
+    accumulate: number,
+    scratch: number,
+  ): void;
+  gemmScratch(n: number): number;
+  microRows(kernel: number): number;
+  micro(kernel: number, kc: number, a: number, b: number, c: number, ldc: number, accumulate: number): void;
+  tileRelaxed16(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
+  tileRelaxed32(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
+  tileWide(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
+  panelBytes(type: number, k: number): number;
+  packPanel(type: number, from: number, order: number, rows: number, k: number, to: number): void;
+  largestExponent(type: number, panels: number, count: number, k: number): number;
+  shiftScales(type: number, panels: number, count: number, k: number, shift: number): void;
+  unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
+  gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
+  quantiseRow(x: number, k: number, codes: number, wide: number, blocks: number): void;
+  quantiseTiles(
+    x: number,
+    stride: number,
+    rows: number,
+    k: number,
+    wide: number,
+    codes: number,
+    scales: number,
+    sums: number,
+  ): void;
+  matvecDense(
+    type: number,
+    panels: number,
+    first: number,
+    last: number,
+    n: number,
+    k: number,
+    x: number,
+    y: number,
+  ): void;
+  matvecQuantised(
+    type: number,
+    panels: number,
+    first: number,
+    last: number,
+    n: number,
+    k: number,
+    shift: number,
+    dot: number,
+    codes: number,
+    wide: number,
+    blocks: number,
+    y: number,
+  ): void;
+  linearExactScratch(): number;
+  linearExact(
+    kernel: number,
+    m: number,
+    k: number,
+    n: number,
+    x: number,
+    xStride: number,
+    type: number,
+    panels: number,
+    shift: number,
+    first: number,
+    last: number,
+    y: number,
+    yStride: number,
+    scratch: number,
+  ): void;
+  linearInt8Scratch(k: number): number;
+  linearInt8(
+    dot: number,
+    m: number,
+    k: number,
+    n: number,
+    codes: number,
+    scales: number,
+    sums: number,
+    type: number,
+    panels: number,
+    shift: number,
+    first: number,
+    last: number,
+    y: number,
+    yStride: number,
+    scratch: number,
+  ): void;
+  attentionPrefillScratch(keys: number, headDim: number): number;
+  attentionPrefill(
+    kernel: number,
+    rows: number,
+    base: number,
+    nHeads: number,
+    nKvHeads: number,
+    headDim: number,
+    firstKv: number,
+    lastKv: number,
+    scale: number,
+    q: number,
+    qStride: number,
+    keys: number,
+    values: number,
+    window: number,
+    mask: number,
+    out: number,
+    outStride: number,
+    scratch: number,
+  ): void;
+  attentionDecode(
+    start: number,
+    keys: number,
+    nHeads: number,
+    nKvHeads: number,
+    headDim: number,
+    firstKv: number,
+    lastKv: number,
+    scale: number,
+    q: number,
+    keysAt: number,
+    valuesAt: number,
+    out: number,
+    scores: number,
+  ): void;
+  rope(
+    first: number,
+    last: number,
+    heads: number,
+    headDim: number,
+    rotaryDims: number,
+    interleaved: number,
+    x: number,
+    stride: number,
+    positions: number,
+    fixed: number,
+    table: number,
+  ): void;
+  rmsNorm(
+    first: number,
+    last: number,
+    n: number,
+    eps: number,
+    x: number,
+    xStride: number,
+    weight: number,
+    y: number,
+    yStride: number,
+  ): void;
+  addRmsNorm(
+    first: number,
+    last: number,
+    n: number,
+    eps: number,
+    x: number,
+    residual: number,
+    weight: number,
+    y: number,
+    stride: number,
+  ): void;
+  siluMultiply(
+    first: number,
+    last: number,
+    n: number,
+    gate: number,
+    gateStride: number,
+    up: number,
+    upStride: number,
+    y: number,
+    yStride: number,
+  ): void;
+  add(n: number, x: number, y: number): void;
+  addBias(first: number, last: number, n: number, bias: number, y: number, stride: number): void;
+  scale(n: number, factor: number, x: number): void;
+  softmax(first: number, last: number, n: number, x: number, stride: number): void;
+  logitStats(
+    first: number,
+    last: number,
+    n: number,
+    x: number,
+    stride: number,
+    targets: number,
+    q: number,
+    out: number,
+  ): void;
+  topK(n: number, k: number, x: number, values: number, places: number): void;
+  penalise(x: number, ids: number, count: number, penalty: number): void;
+  f16ToF32(n: number, from: number, to: number): void;
+  bf16ToF32(n: number, from: number, to: number): void;
+  f32ToF16(n: number, from: number, to: number): void;
+  f32ToBf16(n: number, from: number, to: number): void;
+  notFinite(n: number, x: number): number;
+}
+
+/** Type numbers of assembly/panel.ts. */
+export const PANEL_TYPE = { f32: 0, f16: 1, bf16: 2, q4_0: 3, q4_1: 4, q8_0: 5 } as const;
+/** Micro-kernel numbers of assembly/gemm.ts. */
+export const MICRO = { splat6Fused: 0, lane4Fused: 1, splat6: 2, lane4: 3, splat5: 4 } as const;
+/** Dot numbers of assembly/int8.ts. */
+export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
+
+/** (module (func (result v128) (f32x4.relaxed_madd …))): valid where the engine has relaxed SIMD. */
+const RELAXED_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0, 65, 1, 253, 17, 65, 1, 253, 17, 65,
+  1, 253, 17, 253, 133, 2, 11,
+]);
+/** (module (func (result v128) (i32x4.splat (i32.const 1)))). */
+const SIMD_PROBE = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 1, 253, 17, 11,
+]);
+
+export interface KernelModule {
+  readonly module: WebAssembly.Module;
+  readonly relaxed: boolean;
+  readonly shared: boolean;
+}
+
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+/** Does this engine accept relaxed SIMD? */
+export function hasRelaxedSimd(): boolean {
+  return WebAssembly.validate(RELAXED_PROBE);
+}
+
+/**
+ * Compiles the kernels for this engine, once a process and variant.
+ * @param shared over shared memory. @param relaxed false forces plain SIMD. @param location folder of the wasm files.
+ * @throws E_DEVICE_UNSUPPORTED without WebAssembly SIMD; E_FILE_NOT_FOUND when the wasm file is not where it should be.
+ */
+export async function loadKernels(
+  shared: boolean,
+  relaxed: boolean = hasRelaxedSimd(),
+  location: URL = new URL('../../../build/', import.meta.url),
+): Promise<KernelModule> {
+  if (!WebAssembly.validate(SIMD_PROBE)) {
+    throw new EspalierError(
+      'E_DEVICE_UNSUPPORTED',
+      'This engine has no WebAssembly SIMD.',
+      'Use Node 20, Deno 2 or a browser from 2023 or later.',
+    );
+  }
+  const url = new URL(`kernels.${shared ? 'shared' : 'plain'}.${relaxed ? 'relaxed' : 'simd'}.wasm`, location);
+  let module = compiled.get(url.href);
+  if (module === undefined) {
+    module = readBytes(url).then((bytes) => WebAssembly.compile(bytes));
+    module.catch(() => compiled.delete(url.href));
+    compiled.set(url.href, module);
+  }
+  return { module: await module, relaxed, shared };
+}
+
+async function readBytes(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    if (url.protocol === 'file:') {
+      const { readFile } = await import('node:fs/promises');
+      return new Uint8Array(await readFile(url));
+    }
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (cause) {
+    throw new EspalierError(
+      'E_FILE_NOT_FOUND',
+      `The kernels are not at ${url.href}.`,
+      'Run `npm run build` in a checkout, or serve the package’s build folder beside its JavaScript.',
+      { cause },
+    );
+  }
+}
+
+/** A module over a memory. Pointer-style kernels need no loader: exports are called with addresses. */
+export async function instantiate(kernels: KernelModule, memory: WebAssembly.Memory): Promise<Kernels> {
+  const abort = () => {
+    throw new EspalierError(
+      'E_DEVICE_UNSUPPORTED',
+      'A kernel stopped.',
+      'This is a defect of Espalier; please report it.',
+    );
+  };
+  const instance = await WebAssembly.instantiate(kernels.module, { env: { memory, abort } });
+  return instance.exports as unknown as Kernels;
+}

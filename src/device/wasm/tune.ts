@@ -1,0 +1,103 @@
+import { DOT, type Kernels, MICRO } from './kernels.ts';
+import type { WasmMemory } from './memory.ts';
+
+/** What this engine and processor do best: measured in a few milliseconds at start, by the clock of the host. */
+export interface Tuning {
+  /** A number of MICRO: the f32 micro-kernel. */
+  readonly micro: number;
+  /** A number of DOT: the multiplication of quantised products. */
+  readonly dot: number;
+}
+
+const SPLAT = [MICRO.splat6Fused, MICRO.lane4Fused, MICRO.splat5, MICRO.lane4, MICRO.splat6];
+
+export function microName(micro: number): string {
+  return Object.entries(MICRO).find(([, number]) => number === micro)![0];
+}
+export function dotName(dot: number): string {
+  return Object.entries(DOT).find(([, number]) => number === dot)![0];
+}
+
+/**
+ * Times the micro-kernels and dots against each other, interleaved, best of several rounds after a warm-up that lets the engine
+ * compile them well. A relaxed dot must first give the right sums on its very first call, before any tier-up: one generation of
+ * V8 computes it wrongly there (specs in docs/architecture.md, "Relaxed SIMD").
+ */
+export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tuning {
+  const at = memory.allocate(1 << 16);
+  try {
+    memory.u8.fill(0, at, at + (1 << 16));
+    const dots: number[] = [DOT.wide];
+    if (relaxed)
+      for (const dot of [DOT.relaxed16, DOT.relaxed32]) if (dotIsRight(kernels, memory, at, dot)) dots.push(dot);
+    const micros = SPLAT.filter((micro) => relaxed || (micro !== MICRO.splat6Fused && micro !== MICRO.lane4Fused));
+    const micro = fastest(micros, (number) => {
+      const rows = kernels.microRows(number);
+      // equal work for every shape: 240 rows in all
+      for (let i = 0; i < 240; i += rows) kernels.micro(number, 128, at, at + 8192, at + 32768, 32, 0);
+    });
+    const dot = fastest(dots, (number) => {
+      const tile =
+        number === DOT.wide
+          ? kernels.tileWide
+          : number === DOT.relaxed16
+            ? kernels.tileRelaxed16
+            : kernels.tileRelaxed32;
+      for (let i = 0; i < 32; i++) tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
+    });
+    return { micro, dot };
+  } finally {
+    memory.free(at);
+  }
+}
+
+/** The candidate with the least time; a later one must win by 4 % to displace an earlier one. */
+function fastest(candidates: readonly number[], run: (candidate: number) => void): number {
+  if (candidates.length === 1) return candidates[0]!;
+  const now = () => performance.now();
+  const best = new Map<number, number>();
+  for (const candidate of candidates) {
+    const until = now() + 2;
+    while (now() < until) run(candidate);
+    best.set(candidate, Number.POSITIVE_INFINITY);
+  }
+  for (let round = 0; round < 12; round++) {
+    for (const candidate of candidates) {
+      const start = now();
+      for (let i = 0; i < 4; i++) run(candidate);
+      best.set(candidate, Math.min(best.get(candidate)!, now() - start));
+    }
+  }
+  let choice = candidates[0]!;
+  for (const candidate of candidates) if (best.get(candidate)! < best.get(choice)! * 0.96) choice = candidate;
+  return choice;
+}
+
+/** One tile with known answers, extremes included. */
+function dotIsRight(kernels: Kernels, memory: WasmMemory, at: number, dot: number): boolean {
+  const bytes = memory.u8;
+  const activations = new Int8Array(bytes.buffer, at, 32 * 4); // [8 steps][4 rows][4]
+  const codes = new Uint8Array(bytes.buffer, at + 8192, 32 * 8); // [8 steps][8 columns][4]
+  for (let i = 0; i < activations.length; i++)
+    activations[i] = i % 5 === 0 ? -127 : i % 7 === 0 ? 127 : ((i * 37) % 255) - 127;
+  for (let i = 0; i < codes.length; i++) codes[i] = i % 3 === 0 ? 15 : (i * 11) % 16;
+  const scales = new Float32Array(bytes.buffer, at + 32768, 4).fill(1);
+  const d = new Float32Array(bytes.buffer, at + 36864, 8).fill(1);
+  const c = new Float32Array(bytes.buffer, at + 40960, 32).fill(0);
+  const tile = dot === DOT.relaxed16 ? kernels.tileRelaxed16 : kernels.tileRelaxed32;
+  tile(1, at, at + 8192, at + 32768, at + 36864, at + 40960);
+  let right = true;
+  for (let row = 0; row < 4; row++) {
+    for (let column = 0; column < 8; column++) {
+      let sum = 0;
+      for (let step = 0; step < 8; step++) {
+        for (let j = 0; j < 4; j++) sum += activations[step * 16 + row * 4 + j]! * codes[step * 32 + column * 4 + j]!;
+      }
+      if (c[row * 8 + column] !== sum) right = false;
+    }
+  }
+  scales.fill(0);
+  d.fill(0);
+  c.fill(0);
+  return right;
+}

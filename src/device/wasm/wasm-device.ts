@@ -1,0 +1,575 @@
+import { EspalierError } from '../../errors.ts';
+import type {
+  ArenaMark,
+  AttentionArguments,
+  Device,
+  DeviceStats,
+  ElementType,
+  Precision,
+  RopeLayout,
+  Tensor,
+  WeightSource,
+} from '../device.ts';
+import {
+  DOT,
+  hasRelaxedSimd,
+  instantiate,
+  type KernelModule,
+  type Kernels,
+  loadKernels,
+  PANEL_TYPE,
+} from './kernels.ts';
+import { Arena, WasmMemory } from './memory.ts';
+import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
+import { dotName, microName, type Tuning, tune } from './tune.ts';
+import { readPanels, readVector } from './weights.ts';
+
+export interface WasmDeviceOptions {
+  /** Over a SharedArrayBuffer, for lanes. Default false. */
+  readonly shared?: boolean;
+  /** False forces plain SIMD, for comparison. Default: what the engine has. */
+  readonly relaxed?: boolean;
+  /** Most bytes of memory. Default 4 GiB, the end of a 32-bit address space. */
+  readonly memoryLimit?: number;
+  /** Records where each tensor is made, for `liveTensors`. */
+  readonly debug?: boolean;
+  /** Forces kernels instead of timing them: numbers of MICRO and DOT. */
+  readonly tuning?: Partial<Tuning>;
+  /** Folder of the kernels' wasm files. */
+  readonly wasmLocation?: URL;
+}
+
+const INITIAL_PAGES = 16;
+/** Timed once a process for each kind of kernels: the processor does not change. */
+const tunings = new Map<boolean, Tuning>();
+
+/** The CPU device. Operations run when they are called. */
+export class WasmDevice implements Device {
+  readonly kind = 'wasm' as const;
+  readonly description: Readonly<Record<string, string>>;
+  readonly tuning: Tuning;
+  readonly #kernels: Kernels;
+  readonly #memory: WasmMemory;
+  readonly #arena: Arena;
+  readonly #live = new Map<WasmTensor, string>();
+  readonly #debug: boolean;
+  #closed = false;
+
+  /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND */
+  static async create(options: WasmDeviceOptions = {}): Promise<WasmDevice> {
+    const relaxed = options.relaxed ?? hasRelaxedSimd();
+    const module = await loadKernels(options.shared ?? false, relaxed, options.wasmLocation);
+    let memory: WebAssembly.Memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: module.shared });
+    } catch (cause) {
+      throw new EspalierError('E_OUT_OF_MEMORY', 'The host gave no WebAssembly memory.', 'Close other engines.', {
+        cause,
+      });
+    }
+    return new WasmDevice(module, await instantiate(module, memory), memory, options);
+  }
+
+  private constructor(module: KernelModule, kernels: Kernels, memory: WebAssembly.Memory, options: WasmDeviceOptions) {
+    this.#kernels = kernels;
+    this.#memory = new WasmMemory(memory, kernels.heapBase(), options.memoryLimit);
+    this.#arena = new Arena(this.#memory);
+    this.#debug = options.debug ?? false;
+    let measured = tunings.get(module.relaxed);
+    if (measured === undefined && (options.tuning?.micro === undefined || options.tuning.dot === undefined)) {
+      measured = tune(kernels, this.#memory, module.relaxed);
+      tunings.set(module.relaxed, measured);
+    }
+    this.tuning = { ...(measured as Tuning), ...options.tuning };
+    this.#memory.peakBytes = this.#memory.bytesInUse;
+    this.description = {
+      device: 'wasm',
+      simd: module.relaxed ? 'relaxed' : 'plain',
+      memory: module.shared ? 'shared' : 'plain',
+      gemm: microName(this.tuning.micro),
+      dot: dotName(this.tuning.dot),
+    };
+  }
+
+  // ---- memory
+
+  tensor(type: ElementType, shape: readonly number[]): Tensor {
+    const tensor = this.#own(type, shape, 'rows', this.#rowBytes(type, shape));
+    this.#memory.u8.fill(0, tensor.at, tensor.at + tensor.byteLength);
+    return tensor;
+  }
+
+  scratch(type: ElementType, shape: readonly number[]): Tensor {
+    const bytes = this.#rowBytes(type, shape);
+    return new WasmTensor(type, shape, 'rows', this.#arena.allocate(bytes), bytes, null);
+  }
+
+  mark(): ArenaMark {
+    return this.#arena.mark();
+  }
+
+  reset(mark: ArenaMark): void {
+    this.#arena.reset(mark);
+  }
+
+  rows(t: Tensor, first: number, count: number): Tensor {
+    const at = addressOf(t, 'rows');
+    const { rows, width } = rowsOf(t);
+    if (first < 0 || count < 0 || first + count > rows) throw shapeError('rows', `${first} + ${count} of ${rows} rows`);
+    const bytes = width * ELEMENT_BYTES[t.type as 'f32'];
+    return new WasmTensor(t.type, [count, width], 'rows', at + first * bytes, count * bytes, null, t as WasmTensor);
+  }
+
+  write(t: Tensor, data: Float32Array | Int32Array | Uint32Array | Uint16Array, offset = 0): void {
+    const at = addressOf(t, 'write');
+    const size = ELEMENT_BYTES[t.type as 'f32'];
+    if (size !== data.BYTES_PER_ELEMENT) throw shapeError('write', `${data.constructor.name} into ${t.type}`);
+    if (offset < 0 || offset * size + data.byteLength > t.byteLength)
+      throw shapeError('write', 'data beyond the tensor');
+    this.#memory.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at + offset * size);
+  }
+
+  async read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array> {
+    const at = addressOf(t, 'read');
+    const copy = this.#memory.u8.slice(at, at + t.byteLength).buffer;
+    if (t.type === 'f32') return new Float32Array(copy);
+    if (t.type === 'i32') return new Int32Array(copy);
+    if (t.type === 'u32') return new Uint32Array(copy);
+    return new Uint16Array(copy);
+  }
+
+  stats(): DeviceStats {
+    let bytes = 0;
+    for (const tensor of this.#live.keys()) bytes += tensor.byteLength;
+    return { tensors: this.#live.size, bytes, peakBytes: this.#memory.peakBytes, scratchBytes: this.#arena.bytes };
+  }
+
+  liveTensors(): readonly string[] {
+    return [...this.#live].map(([t, made]) => `${t.type} [${t.shape.join(', ')}] ${t.layout}${made && `\n${made}`}`);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const tensor of [...this.#live.keys()]) tensor.dispose();
+    this.#arena.release();
+  }
+
+  // ---- weights
+
+  async loadMatrix(source: WeightSource): Promise<Tensor> {
+    const bytes = this.#kernels.panelBytes(PANEL_TYPE[source.type], source.columns) * Math.ceil(source.rows / 8);
+    const tensor = this.#own(source.type, [source.rows, source.columns], 'panels', bytes);
+    try {
+      tensor.shift = await readPanels(this.#kernels, this.#memory, source, tensor.at);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  async loadVector(source: WeightSource): Promise<Tensor> {
+    const tensor = this.#own('f32', [source.columns], 'rows', source.columns * 4);
+    try {
+      await readVector(this.#kernels, this.#memory, source, tensor.at);
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
+  }
+
+  // ---- products
+
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
+    const at = addressOf(x, 'linear', 'f32');
+    const { rows, width: k } = rowsOf(x);
+    const mark = this.#arena.mark();
+    let quantised: (() => QuantisedRows) | null = null;
+    for (const [i, weight] of weights.entries()) {
+      const w = weightOf(weight, 'linear');
+      const [n, columns] = w.shape as [number, number];
+      const y = addressOf(outs[i]!, 'linear', 'f32');
+      const out = rowsOf(outs[i]!);
+      if (columns !== k || out.width !== n || out.rows !== rows) {
+        throw shapeError('linear', `[${rows}, ${k}] · [${n}, ${columns}]ᵀ into [${out.rows}, ${out.width}]`);
+      }
+      const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
+      if (blocks && precision === 'int8') {
+        quantised ??= this.#quantise(at, rows, k);
+        this.#linearInt8(w, rows, n, k, quantised(), y);
+      } else this.#linearExact(w, rows, n, k, at, y);
+    }
+    this.#arena.reset(mark);
+  }
+
+  /** Quantises the activations on first use. */
+  #quantise(x: number, rows: number, k: number): () => QuantisedRows {
+    let done: QuantisedRows | null = null;
+    return () => {
+      if (done) return done;
+      const kernels = this.#kernels;
+      if (rows === 1) {
+        const codes = this.#arena.allocate(k);
+        const wide = this.#arena.allocate(2 * k);
+        const blocks = this.#arena.allocate(k / 4);
+        kernels.quantiseRow(x, k, codes, wide, blocks);
+        done = { codes, wide, blocks, scales: 0, sums: 0 };
+      } else {
+        const tiles = Math.ceil(rows / 4);
+        const isWide = this.tuning.dot === DOT.wide;
+        const codes = this.#arena.allocate(tiles * k * (isWide ? 8 : 4));
+        const scales = this.#arena.allocate((tiles * k) / 2);
+        const sums = this.#arena.allocate((tiles * k) / 2);
+        kernels.quantiseTiles(x, 4 * k, rows, k, isWide ? 1 : 0, codes, scales, sums);
+        done = { codes, wide: 0, blocks: 0, scales, sums };
+      }
+      return done;
+    };
+  }
+
+  #linearInt8(w: WasmTensor, rows: number, n: number, k: number, q: QuantisedRows, y: number): void {
+    const type = PANEL_TYPE[w.type as 'q8_0'];
+    const panels = Math.ceil(n / 8);
+    const { dot } = this.tuning;
+    if (rows === 1) {
+      this.#kernels.matvecQuantised(type, w.at, 0, panels, n, k, w.shift, dot, q.codes, q.wide, q.blocks, y);
+      return;
+    }
+    const mark = this.#arena.mark();
+    const scratch = this.#arena.allocate(this.#kernels.linearInt8Scratch(k));
+    this.#kernels.linearInt8(
+      dot,
+      rows,
+      k,
+      n,
+      q.codes,
+      q.scales,
+      q.sums,
+      type,
+      w.at,
+      w.shift,
+      0,
+      panels,
+      y,
+      4 * n,
+      scratch,
+    );
+    this.#arena.reset(mark);
+  }
+
+  #linearExact(w: WasmTensor, rows: number, n: number, k: number, x: number, y: number): void {
+    const type = PANEL_TYPE[w.type as 'f32'];
+    const panels = Math.ceil(n / 8);
+    if (rows === 1 && (w.type === 'f32' || w.type === 'f16' || w.type === 'bf16')) {
+      this.#kernels.matvecDense(type, w.at, 0, panels, n, k, x, y);
+      return;
+    }
+    const mark = this.#arena.mark();
+    const scratch = this.#arena.allocate(this.#kernels.linearExactScratch());
+    this.#kernels.linearExact(
+      this.tuning.micro,
+      rows,
+      k,
+      n,
+      x,
+      4 * k,
+      type,
+      w.at,
+      w.shift,
+      0,
+      panels,
+      y,
+      4 * n,
+      scratch,
+    );
+    this.#arena.reset(mark);
+  }
+
+  matmul(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    options: { transposeA?: boolean; transposeB?: boolean; alpha?: number; accumulate?: boolean } = {},
+  ): void {
+    const left = rowsOf(a);
+    const right = rowsOf(b);
+    const out = rowsOf(c);
+    const [m, k] = options.transposeA ? [left.width, left.rows] : [left.rows, left.width];
+    const [k2, n] = options.transposeB ? [right.width, right.rows] : [right.rows, right.width];
+    if (k !== k2 || out.rows !== m || out.width !== n) {
+      throw shapeError('matmul', `[${m}, ${k}] · [${k2}, ${n}] into [${out.rows}, ${out.width}]`);
+    }
+    const mark = this.#arena.mark();
+    const scratch = this.#arena.allocate(this.#kernels.gemmScratch(n));
+    const [aRow, aK] = options.transposeA ? [4, 4 * left.width] : [4 * left.width, 4];
+    const [bK, bColumn] = options.transposeB ? [4, 4 * right.width] : [4 * right.width, 4];
+    this.#kernels.gemm(
+      this.tuning.micro,
+      m,
+      n,
+      k,
+      options.alpha ?? 1,
+      addressOf(a, 'matmul', 'f32'),
+      aRow,
+      aK,
+      addressOf(b, 'matmul', 'f32'),
+      bK,
+      bColumn,
+      addressOf(c, 'matmul', 'f32'),
+      4 * n,
+      options.accumulate ? 1 : 0,
+      scratch,
+    );
+    this.#arena.reset(mark);
+  }
+
+  embed(ids: Tensor, weight: Tensor, out: Tensor): void {
+    const w = weightOf(weight, 'embed');
+    const [n, k] = w.shape as [number, number];
+    const from = addressOf(ids, 'embed', 'i32');
+    const to = addressOf(out, 'embed', 'f32');
+    const count = elements(ids.shape);
+    const { rows, width } = rowsOf(out);
+    if (rows !== count || width !== k) throw shapeError('embed', `${count} ids of width ${k} into [${rows}, ${width}]`);
+    const list = new Int32Array(this.#memory.memory.buffer, from, count);
+    for (let i = 0; i < count; i++) {
+      const id = list[i]!;
+      if (id < 0 || id >= n) throw shapeError('embed', `id ${id} outside a vocabulary of ${n}`);
+      this.#kernels.gatherRow(PANEL_TYPE[w.type as 'f32'], w.at, k, id, w.shift, to + i * k * 4);
+    }
+  }
+
+  // ---- layers
+
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
+    const n = elements(weight.shape);
+    const total = elements(x.shape);
+    if (total % n !== 0 || elements(out.shape) !== total)
+      throw shapeError('rmsNorm', `${total} elements in groups of ${n}`);
+    const from = addressOf(x, 'rmsNorm', 'f32');
+    const to = addressOf(out, 'rmsNorm', 'f32');
+    this.#kernels.rmsNorm(0, total / n, n, eps, from, 4 * n, addressOf(weight, 'rmsNorm', 'f32'), to, 4 * n);
+  }
+
+  addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void {
+    const { rows, width } = rowsOf(x);
+    const size = rows * width;
+    if (elements(residual.shape) !== size || elements(out.shape) !== size || elements(weight.shape) !== width) {
+      throw shapeError('addRmsNorm', `rows of ${width}, weight of ${elements(weight.shape)}`);
+    }
+    const [from, to, w] = [x, residual, weight].map((t) => addressOf(t, 'addRmsNorm', 'f32')) as [
+      number,
+      number,
+      number,
+    ];
+    this.#kernels.addRmsNorm(0, rows, width, eps, from, to, w, addressOf(out, 'addRmsNorm', 'f32'), 4 * width);
+  }
+
+  rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
+    const { rows, width } = rowsOf(x);
+    const { heads, headDim, rotaryDims } = layout;
+    if (width !== heads * headDim || rotaryDims > headDim || rotaryDims % 2 !== 0) {
+      throw shapeError('rope', `rows of ${width} as ${heads} heads of ${headDim}, ${rotaryDims} rotating`);
+    }
+    const tableRows = elements(table.shape) / rotaryDims;
+    if (typeof positions === 'number' ? positions < 0 || positions >= tableRows : elements(positions.shape) !== rows) {
+      throw shapeError('rope', `positions do not fit ${rows} rows and a table of ${tableRows}`);
+    }
+    this.#kernels.rope(
+      0,
+      rows,
+      heads,
+      headDim,
+      rotaryDims,
+      layout.layout === 'interleaved' ? 1 : 0,
+      addressOf(x, 'rope', 'f32'),
+      4 * width,
+      typeof positions === 'number' ? 0 : addressOf(positions, 'rope', 'i32'),
+      typeof positions === 'number' ? positions : 0,
+      addressOf(table, 'rope', 'f32'),
+    );
+  }
+
+  attention(args: AttentionArguments): void {
+    const { nHeads, nKvHeads, headDim, base } = args;
+    const { rows, width } = rowsOf(args.q);
+    const cache = rowsOf(args.keys);
+    const keys = base + rows;
+    if (
+      width !== nHeads * headDim ||
+      rowsOf(args.out).width !== width ||
+      rowsOf(args.out).rows !== rows ||
+      cache.width !== nKvHeads * headDim ||
+      cache.rows < keys ||
+      nHeads % nKvHeads !== 0 ||
+      elements(args.values.shape) !== elements(args.keys.shape) ||
+      (args.mask && elements(args.mask.shape) !== 3 * rows)
+    ) {
+      throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
+    }
+    const q = addressOf(args.q, 'attention', 'f32');
+    const k = addressOf(args.keys, 'attention', 'f32');
+    const v = addressOf(args.values, 'attention', 'f32');
+    const out = addressOf(args.out, 'attention', 'f32');
+    const mark = this.#arena.mark();
+    if (rows === 1 && !args.mask && headDim % 4 === 0) {
+      const start = args.window > 0 ? Math.max(0, keys - args.window) : 0;
+      const scores = this.#arena.allocate(4 * (keys - start + 4));
+      this.#kernels.attentionDecode(
+        start,
+        keys,
+        nHeads,
+        nKvHeads,
+        headDim,
+        0,
+        nKvHeads,
+        args.scale,
+        q,
+        k,
+        v,
+        out,
+        scores,
+      );
+    } else {
+      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(keys, headDim));
+      this.#kernels.attentionPrefill(
+        this.tuning.micro,
+        rows,
+        base,
+        nHeads,
+        nKvHeads,
+        headDim,
+        0,
+        nKvHeads,
+        args.scale,
+        q,
+        4 * width,
+        k,
+        v,
+        args.window,
+        args.mask ? addressOf(args.mask, 'attention', 'i32') : 0,
+        out,
+        4 * width,
+        scratch,
+      );
+    }
+    this.#arena.reset(mark);
+  }
+
+  siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
+    const { rows, width } = rowsOf(gate);
+    if (elements(up.shape) !== rows * width || elements(out.shape) !== rows * width) {
+      throw shapeError('siluMultiply', 'gate, up and out differ');
+    }
+    const [g, u, y] = [gate, up, out].map((t) => addressOf(t, 'siluMultiply', 'f32')) as [number, number, number];
+    this.#kernels.siluMultiply(0, rows, width, g, 4 * width, u, 4 * width, y, 4 * width);
+  }
+
+  add(x: Tensor, y: Tensor): void {
+    const n = elements(x.shape);
+    if (n !== elements(y.shape)) throw shapeError('add', `${n} elements to ${elements(y.shape)}`);
+    this.#kernels.add(n, addressOf(x, 'add', 'f32'), addressOf(y, 'add', 'f32'));
+  }
+
+  addBias(bias: Tensor, y: Tensor): void {
+    const { rows, width } = rowsOf(y);
+    if (elements(bias.shape) !== width)
+      throw shapeError('addBias', `bias of ${elements(bias.shape)}, rows of ${width}`);
+    this.#kernels.addBias(0, rows, width, addressOf(bias, 'addBias', 'f32'), addressOf(y, 'addBias', 'f32'), 4 * width);
+  }
+
+  scale(x: Tensor, factor: number): void {
+    this.#kernels.scale(elements(x.shape), factor, addressOf(x, 'scale', 'f32'));
+  }
+
+  softmax(x: Tensor): void {
+    const { rows, width } = rowsOf(x);
+    this.#kernels.softmax(0, rows, width, addressOf(x, 'softmax', 'f32'), 4 * width);
+  }
+
+  copyRows(from: Tensor, to: Tensor, toRow: number): void {
+    const source = rowsOf(from);
+    const target = rowsOf(to);
+    if (source.width !== target.width || from.type !== to.type || toRow < 0 || toRow + source.rows > target.rows) {
+      throw shapeError(
+        'copyRows',
+        `[${source.rows}, ${source.width}] to row ${toRow} of [${target.rows}, ${target.width}]`,
+      );
+    }
+    const at = addressOf(from, 'copyRows');
+    const bytes = target.width * ELEMENT_BYTES[to.type as 'f32'];
+    this.#memory.u8.copyWithin(addressOf(to, 'copyRows') + toRow * bytes, at, at + from.byteLength);
+  }
+
+  cast(from: Tensor, to: Tensor): void {
+    const n = elements(from.shape);
+    if (n !== elements(to.shape)) throw shapeError('cast', `${n} elements to ${elements(to.shape)}`);
+    const a = addressOf(from, 'cast', 'f32', 'f16', 'bf16');
+    const b = addressOf(to, 'cast', 'f32', 'f16', 'bf16');
+    const kernels = this.#kernels;
+    if (from.type === to.type) this.#memory.u8.copyWithin(b, a, a + from.byteLength);
+    else if (from.type === 'f32') (to.type === 'f16' ? kernels.f32ToF16 : kernels.f32ToBf16)(n, a, b);
+    else if (to.type === 'f32') (from.type === 'f16' ? kernels.f16ToF32 : kernels.bf16ToF32)(n, a, b);
+    else throw shapeError('cast', `${from.type} to ${to.type} must go by f32`);
+  }
+
+  // ---- logits
+
+  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void {
+    const { rows, width } = rowsOf(logits);
+    if (elements(out.shape) !== 8 * rows || (targets && elements(targets.shape) !== rows)) {
+      throw shapeError('logitStats', `${rows} rows into ${elements(out.shape)} numbers`);
+    }
+    const at = targets ? addressOf(targets, 'logitStats', 'i32') : 0;
+    const from = addressOf(logits, 'logitStats', 'f32');
+    this.#kernels.logitStats(0, rows, width, from, 4 * width, at, tsallisOrder, addressOf(out, 'logitStats', 'f32'));
+  }
+
+  topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
+    const n = elements(logits.shape);
+    if (k < 1 || k > n || elements(values.shape) !== k || elements(places.shape) !== k) {
+      throw shapeError('topK', `${k} of ${n} into ${elements(values.shape)}`);
+    }
+    const from = addressOf(logits, 'topK', 'f32');
+    this.#kernels.topK(n, k, from, addressOf(values, 'topK', 'f32'), addressOf(places, 'topK', 'i32'));
+  }
+
+  penalise(logits: Tensor, ids: Tensor, penalty: number): void {
+    const count = elements(ids.shape);
+    this.#kernels.penalise(addressOf(logits, 'penalise', 'f32'), addressOf(ids, 'penalise', 'i32'), count, penalty);
+  }
+
+  async flush(): Promise<void> {}
+
+  // ---- internal
+
+  #rowBytes(type: ElementType, shape: readonly number[]): number {
+    const size = ELEMENT_BYTES[type as 'f32'];
+    if (size === undefined) throw shapeError('tensor', `${type} exists only as a weight in panels`);
+    if (!shape.every((n) => Number.isSafeInteger(n) && n >= 0))
+      throw shapeError('tensor', `shape [${shape.join(', ')}]`);
+    return elements(shape) * size;
+  }
+
+  #own(type: ElementType, shape: readonly number[], layout: 'rows' | 'panels', bytes: number): WasmTensor {
+    if (this.#closed) throw new EspalierError('E_DISPOSED', 'The device is closed.', 'Open a new one.');
+    const at = this.#memory.allocate(bytes);
+    const tensor = new WasmTensor(type, shape, layout, at, bytes, (t) => {
+      this.#live.delete(t);
+      this.#memory.free(t.at);
+    });
+    this.#live.set(tensor, this.#debug ? (new Error().stack ?? '').split('\n').slice(3).join('\n') : '');
+    return tensor;
+  }
+}
+
+/** Addresses of quantised activations: one row (codes, wide, blocks), or tiles (codes, scales, sums). */
+interface QuantisedRows {
+  readonly codes: number;
+  readonly wide: number;
+  readonly blocks: number;
+  readonly scales: number;
+  readonly sums: number;
+}

@@ -1,0 +1,210 @@
+import type { ModelConfig } from '../checkpoint/types.ts';
+import type { Device, Tensor } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
+import type { RopeTable } from './rope-table.ts';
+
+/**
+ * Keys and values of a stretch of text, by layer, [T, nKvHeads · headDim] f32. Keys stand as they were BEFORE RoPE and without
+ * its attention factor, so a piece can be placed at any position, any number of times, without loss.
+ */
+export class KvPiece {
+  readonly length: number;
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+
+  constructor(length: number, keys: readonly Tensor[], values: readonly Tensor[]) {
+    this.length = length;
+    this.keys = keys;
+    this.values = values;
+  }
+
+  dispose(): void {
+    for (const tensor of [...this.keys, ...this.values]) tensor.dispose();
+  }
+}
+
+/**
+ * The working cache of one running sequence: rotated keys and values by layer, [capacity, nKvHeads · headDim] f32. Row i is the
+ * i-th token of the sequence; the position its key was rotated to is `positions[i]`, usually i.
+ */
+export class KvCache {
+  readonly #device: Device;
+  readonly #config: ModelConfig;
+  readonly #rope: RopeTable;
+  #keys: Tensor[] = [];
+  #values: Tensor[] = [];
+  #capacity = 0;
+  #disposed = false;
+  /** RoPE position of each row. */
+  #positions: number[] = [];
+
+  constructor(device: Device, config: ModelConfig, rope: RopeTable, capacity = 0) {
+    this.#device = device;
+    this.#config = config;
+    this.#rope = rope;
+    if (capacity > 0) this.reserve(capacity);
+  }
+
+  /** Rows in use. */
+  get length(): number {
+    return this.#positions.length;
+  }
+  get capacity(): number {
+    return this.#capacity;
+  }
+  get positions(): readonly number[] {
+    return this.#positions;
+  }
+  /** Bytes on the device. */
+  get byteLength(): number {
+    return 8 * this.#config.nLayers * this.#capacity * this.#config.nKvHeads * this.#config.headDim;
+  }
+
+  keys(layer: number): Tensor {
+    return this.#keys[layer]!;
+  }
+  values(layer: number): Tensor {
+    return this.#values[layer]!;
+  }
+
+  /** Makes room for `capacity` rows; keeps what is there. @throws E_OUT_OF_MEMORY, E_CONTEXT_LENGTH */
+  reserve(capacity: number): void {
+    this.#check();
+    if (capacity <= this.#capacity) return;
+    const { nLayers, nKvHeads, headDim, maxPositions } = this.#config;
+    if (capacity > maxPositions) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `The text needs ${capacity} positions and the model has ${maxPositions}.`,
+        'Shorten the text or ask for fewer tokens.',
+      );
+    }
+    const grown = Math.min(maxPositions, Math.max(capacity, Math.ceil(this.#capacity * 1.5), 64));
+    const shape = [grown, nKvHeads * headDim];
+    for (let layer = 0; layer < nLayers; layer++) {
+      for (const tensors of [this.#keys, this.#values]) {
+        const next = this.#device.tensor('f32', shape);
+        const before = tensors[layer];
+        if (before) {
+          if (this.length > 0) this.#device.copyRows(this.#device.rows(before, 0, this.length), next, 0);
+          before.dispose();
+        }
+        tensors[layer] = next;
+      }
+    }
+    this.#capacity = grown;
+  }
+
+  /** Records rows that the decoder has written behind the present ones. */
+  advance(positions: readonly number[]): void {
+    for (const position of positions) this.#positions.push(position);
+  }
+
+  /** Forgets all rows from `length` on. */
+  truncate(length: number): void {
+    this.#check();
+    if (!Number.isInteger(length) || length < 0 || length > this.length) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `Cannot truncate a cache of ${this.length} rows to ${length}.`,
+        'Give a length between 0 and the present one.',
+      );
+    }
+    this.#positions.length = length;
+  }
+
+  /** Copies rows start .. end - 1 out as a piece whose keys stand before RoPE. The caller disposes it. */
+  extract(start: number, end: number): KvPiece {
+    this.#check();
+    if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end > this.length || start >= end) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `Rows ${start} to ${end} do not lie in a cache of ${this.length}.`,
+        'Give 0 <= start < end <= cache.length.',
+      );
+    }
+    const device = this.#device;
+    const rows = end - start;
+    const mark = device.mark();
+    const positions = this.#positionTensor(this.#positions.slice(start, end));
+    const table = this.#rope.inverse(Math.max(...this.#positions.slice(start, end)) + 1);
+    const copy = (t: Tensor) => {
+      const to = device.tensor('f32', [rows, t.shape[1]!]);
+      device.copyRows(device.rows(t, start, rows), to, 0);
+      return to;
+    };
+    const keys = this.#keys.map(copy);
+    const values = this.#values.map(copy);
+    for (const key of keys) device.rope(key, table, positions, this.#layout());
+    device.reset(mark);
+    return new KvPiece(rows, keys, values);
+  }
+
+  /** Appends a piece, its keys rotated to positions `position`, `position` + 1, … (default: following the last row). */
+  place(piece: KvPiece, position: number = (this.#positions.at(-1) ?? -1) + 1): void {
+    this.#check();
+    if (!Number.isInteger(position) || position < 0 || position + piece.length > this.#config.maxPositions) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `A piece of ${piece.length} at position ${position} leaves the ${this.#config.maxPositions} positions of the model.`,
+        'Place it lower.',
+      );
+    }
+    const base = this.length;
+    this.reserve(base + piece.length);
+    const device = this.#device;
+    const list = Array.from({ length: piece.length }, (_, i) => position + i);
+    const mark = device.mark();
+    const positions = this.#positionTensor(list);
+    const table = this.#rope.forward(position + piece.length);
+    for (const [layer, keys] of piece.keys.entries()) {
+      device.copyRows(keys, this.#keys[layer]!, base);
+      device.copyRows(piece.values[layer]!, this.#values[layer]!, base);
+      device.rope(device.rows(this.#keys[layer]!, base, piece.length), table, positions, this.#layout());
+    }
+    device.reset(mark);
+    this.advance(list);
+  }
+
+  /** Moves rows start .. end - 1 by `delta` positions: one exact rotation, values untouched. */
+  shift(start: number, end: number, delta: number): void {
+    this.#check();
+    const moved = this.#positions.slice(start, end).map((p) => p + delta);
+    if (start < 0 || end > this.length || moved.some((p) => p < 0 || p >= this.#config.maxPositions)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `Rows ${start} to ${end} cannot move by ${delta} positions.`,
+        'Stay within the cache and within the positions of the model.',
+      );
+    }
+    if (moved.length === 0 || delta === 0) return;
+    const table = this.#rope.delta(delta);
+    for (const keys of this.#keys)
+      this.#device.rope(this.#device.rows(keys, start, end - start), table, 0, this.#layout());
+    table.dispose();
+    this.#positions.splice(start, moved.length, ...moved);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const tensor of [...this.#keys, ...this.#values]) tensor.dispose();
+    this.#keys = [];
+    this.#values = [];
+  }
+
+  #layout() {
+    const { nKvHeads, headDim, rope } = this.#config;
+    return { heads: nKvHeads, headDim, rotaryDims: rope.rotaryDims, layout: rope.layout };
+  }
+
+  #positionTensor(positions: readonly number[]): Tensor {
+    const tensor = this.#device.scratch('i32', [positions.length]);
+    this.#device.write(tensor, Int32Array.from(positions));
+    return tensor;
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new EspalierError('E_DISPOSED', 'The cache was disposed.', 'Make a new one.');
+  }
+}
