@@ -1,11 +1,10 @@
 /** Elementwise operations. Ranges are in elements; n need not be a multiple of four. */
-import { exp4, max4, sum4 } from './math';
+import { EXP, exp4, max4, sum4 } from './math';
 
 // @ts-ignore: decorator
 @inline
 function silu4(x: v128): v128 {
-  const one = f32x4.splat(1);
-  return f32x4.div(x, f32x4.add(one, exp4(f32x4.neg(x))));
+  return f32x4.div(x, f32x4.add(v128.load32_splat(EXP, 48), exp4(f32x4.neg(x))));
 }
 
 /** y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. */
@@ -44,7 +43,7 @@ export function softmax(first: i32, last: i32, n: i32, x: usize, stride: usize):
   for (let r = first; r < last; r++) {
     const row = x + <usize>r * stride, whole = row + (<usize>(n & ~3) << 2), end = row + (<usize>n << 2);
     let m = f32x4.splat(-Infinity);
-    for (let p = row; p < whole; p += 16) m = f32x4.max(m, v128.load(p));
+    for (let p = row; p < whole; p += 16) m = f32x4.pmax(m, v128.load(p));
     let most = max4(m);
     for (let p = whole; p < end; p += 4) most = max(most, load<f32>(p));
     let sum = f32x4.splat(0);

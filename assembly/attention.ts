@@ -5,7 +5,8 @@
  * from `from` up to `limit` (a shared prefix), and from `self` up to and with its own position. Plain causal attention has
  * from = self = 0 and limit = own + 1.
  */
-import { exp4, madd, max4, sum4 } from './math';
+import { scale } from './activation';
+import { LOG2_E, exp2Negative4, madd, max4, sum4 } from './math';
 import { gemmBlock, microRows, packA } from './gemm';
 
 /** Keys in a tile. */
@@ -63,7 +64,7 @@ function packValues(v: usize, stride: usize, keys: i32, all: i32, headDim: i32, 
  * (from, limit, self). Online softmax over tiles of keys (Milakov and Gimelshein 2018; Dao et al. 2022).
  */
 export function attentionPrefill(
-  kernel: i32, rows: i32, base: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, scale: f32,
+  kernel: i32, rows: i32, base: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, factor: f32,
   q: usize, qStride: usize, keysAt: usize, valuesAt: usize, window: i32, mask: usize, out: usize, outStride: usize,
   scratch: usize,
 ): void {
@@ -87,14 +88,14 @@ export function attentionPrefill(
           const from = q + <usize>(i0 + r / heads) * qStride + (<usize>((head + r % heads) * headDim) << 2);
           memory.copy(acc + (<usize>(r * headDim) << 2), from, <usize>headDim << 2);
         }
-        packA(acc, <usize>headDim << 2, 4, m, headDim, mr, scale, packed);
+        packA(acc, <usize>headDim << 2, 4, m, headDim, mr, factor * LOG2_E, packed);
         attendBlock(
           kernel, n, heads, base, i0, headDim, keys, all, window, mask, packed, kPanels, vPanels, s, probabilities, acc, stats,
         );
         for (let r = 0; r < m; r++) {
           const to = out + <usize>(i0 + r / heads) * outStride + (<usize>((head + r % heads) * headDim) << 2);
-          const inverse: f32 = <f32>1 / load<f32>(stats + (<usize>r << 4), 4), from = acc + (<usize>(r * d) << 2);
-          for (let i: usize = 0; i < <usize>headDim; i++) store<f32>(to + (i << 2), load<f32>(from + (i << 2)) * inverse);
+          memory.copy(to, acc + (<usize>(r * d) << 2), <usize>headDim << 2);
+          scale(headDim, <f32>1 / load<f32>(stats + (<usize>r << 4), 4), to);
         }
       }
     }
@@ -121,8 +122,9 @@ function attendBlock(
       kernel, m, width, headDim, packed, <usize>(mr * headDim) << 2, kPanels + (<usize>(j0 * headDim) << 2),
       <usize>headDim << 5, s, <usize>TILE << 2, 0, probabilities,
     );
-    for (let r = 0; r < m; r++) {
-      const row = s + (<usize>(r * TILE) << 2), i = i0 + r / heads, own = base + i;
+    let r = 0, lane = 0, sliver = probabilities;
+    for (let i = i0; i < i0 + n; i++) {
+      const own = base + i;
       let from = window > 0 ? max(0, own + 1 - window) : 0, limit = own + 1, self = own + 1;
       if (mask) {
         const at = mask + <usize>i * 12;
@@ -130,11 +132,18 @@ function attendBlock(
         limit = load<i32>(at, 4);
         self = load<i32>(at, 8);
       }
-      if (from > j0 || limit < j0 + width) hide(row, j0, width, from, limit, self, own);
-      softmaxTile(row, width, stats + (<usize>r << 4), acc + (<usize>(r * d) << 2), d);
+      const hidden = from > j0 || limit < j0 + width;
+      for (let h = 0; h < heads; h++, r++) {
+        const row = s + (<usize>(r * TILE) << 2);
+        if (hidden) hide(row, j0, width, from, limit, self, own);
+        softmaxTile(row, width, sliver + (<usize>lane << 2), <usize>mr << 2, stats + (<usize>r << 4), acc + (<usize>(r * d) << 2), d);
+        if (++lane == mr) {
+          lane = 0;
+          sliver += <usize>(mr * width) << 2;
+        }
+      }
     }
-    // acc += P · V; tiles at the edge go through whichever of s and probabilities is free
-    packA(s, <usize>TILE << 2, 4, m, width, mr, 1, probabilities);
+    // acc += P · V; tiles at the edge go through whichever of s and probabilities is free, and rows beyond m do not count
     gemmBlock(
       kernel, m, headDim, width, probabilities, <usize>(mr * width) << 2, vPanels + (<usize>j0 << 5), <usize>all << 5, acc,
       <usize>d << 2, 1, s,
@@ -142,95 +151,159 @@ function attendBlock(
   }
 }
 
-/** Scores outside [from, limit) and [self, own] become NOTHING. */
+/** Scores outside [from, limit) and [self, own] become NOTHING. row: cache positions j0 .. j0 + width - 1. */
 function hide(row: usize, j0: i32, width: i32, from: i32, limit: i32, self: i32, own: i32): void {
-  for (let j = 0; j < width; j++) {
-    const at = j0 + j;
-    if (!((at >= from && at < limit) || (at >= self && at <= own))) store<f32>(row + (<usize>j << 2), NOTHING);
-  }
+  const end = j0 + width;
+  blank(row, j0, j0, min(min(from, self), end));
+  blank(row, j0, max(limit, j0), min(self, end));
+  blank(row, j0, max(max(limit, own + 1), j0), end);
+  if (from > self) for (let j = max(own + 1, j0); j < min(from, end); j++) blank(row, j0, j, j + 1);
 }
 
-/** Scores to e^(score - running maximum); earlier sums and outputs are rescaled when the maximum grows. */
 // @ts-ignore: decorator
 @inline
-function softmaxTile(row: usize, width: i32, stats: usize, acc: usize, d: i32): void {
+function blank(row: usize, j0: i32, first: i32, last: i32): void {
+  for (let j = first; j < last; j++) store<f32>(row + (<usize>(j - j0) << 2), NOTHING);
+}
+
+/**
+ * Scores of a row to 2^(score - running maximum), written packed for the next product (`step` bytes from one to the next);
+ * earlier sums and outputs are rescaled when the maximum grows.
+ */
+// @ts-ignore: decorator
+@inline
+function softmaxTile(row: usize, width: i32, to: usize, step: usize, stats: usize, acc: usize, d: i32): void {
   const end = row + (<usize>width << 2);
   let m = v128.load(row);
-  for (let p = row + 16; p < end; p += 16) m = f32x4.max(m, v128.load(p));
+  for (let p = row + 16; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
   const before = load<f32>(stats), most = max(before, max4(m));
-  // a row that has seen nothing yet keeps NOTHING: its scores must become 0, not e^0
+  // a row that has seen nothing yet keeps NOTHING: its scores must vanish, not become 1
   const base = f32x4.splat(most <= NOTHING ? 0 : most);
   let sum = f32x4.splat(0);
   for (let p = row; p < end; p += 16) {
-    const e = exp4(f32x4.sub(v128.load(p), base));
-    v128.store(p, e);
+    const e = exp2Negative4(f32x4.sub(v128.load(p), base));
+    v128.store32_lane(to, e, 0);
+    v128.store32_lane(to + step, e, 1);
+    v128.store32_lane(to + 2 * step, e, 2);
+    v128.store32_lane(to + 3 * step, e, 3);
+    to += 4 * step;
     sum = f32x4.add(sum, e);
   }
   if (most > before) {
-    const factor = exp4(f32x4.splat(before - most));
+    const factor = exp2Negative4(f32x4.splat(before - most));
     store<f32>(stats, load<f32>(stats, 4) * f32x4.extract_lane(factor, 0), 4);
-    for (let p = acc, to = acc + (<usize>d << 2); p < to; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor));
+    for (let p = acc, last = acc + (<usize>d << 2); p < last; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor));
     store<f32>(stats, most);
   }
   store<f32>(stats, load<f32>(stats, 4) + sum4(sum), 4);
 }
 
-/**
- * One query row over cache positions start..keys-1: out[nHeads][headDim]. headDim a multiple of 4. scores: scratch of
- * (keys + 4) f32.
- */
-export function attentionDecode(
-  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, scale: f32, q: usize,
-  keysAt: usize, valuesAt: usize, out: usize, scores: usize,
-): void {
-  const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
-  for (let h = firstKv * group; h < lastKv * group; h++) {
-    const at = <usize>((h / group) * headDim) << 2, query = q + <usize>h * width;
-    const k = keysAt + at + <usize>start * stride, n = keys - start;
-    let most = NOTHING, j = 0;
-    for (; j + 4 <= n; j += 4) {
-      let k0 = k + <usize>j * stride, k1 = k0 + stride, k2 = k1 + stride, k3 = k2 + stride;
-      let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-      for (let i: usize = 0; i < width; i += 16) {
-        const x = v128.load(query + i);
-        a0 = madd(x, v128.load(k0 + i), a0);
-        a1 = madd(x, v128.load(k1 + i), a1);
-        a2 = madd(x, v128.load(k2 + i), a2);
-        a3 = madd(x, v128.load(k3 + i), a3);
-      }
-      // four horizontal sums at once
-      const b0 = f32x4.add(v128.shuffle<f32>(a0, a1, 0, 4, 1, 5), v128.shuffle<f32>(a0, a1, 2, 6, 3, 7));
-      const b1 = f32x4.add(v128.shuffle<f32>(a2, a3, 0, 4, 1, 5), v128.shuffle<f32>(a2, a3, 2, 6, 3, 7));
-      const sums = f32x4.add(v128.shuffle<f32>(b0, b1, 0, 1, 4, 5), v128.shuffle<f32>(b0, b1, 2, 3, 6, 7));
-      const scaled = f32x4.mul(sums, f32x4.splat(scale));
-      v128.store(scores + (<usize>j << 2), scaled);
-      most = max(most, max4(scaled));
-    }
-    for (; j < n; j++) {
-      let a = f32x4.splat(0);
-      for (let i: usize = 0; i < width; i += 16) a = madd(v128.load(query + i), v128.load(k + <usize>j * stride + i), a);
-      const score = sum4(a) * scale;
-      store<f32>(scores + (<usize>j << 2), score);
-      most = max(most, score);
-    }
-    // pad to a multiple of four with scores that vanish
-    for (let p = n; p & 3; p++) store<f32>(scores + (<usize>p << 2), NOTHING);
-    let total = f32x4.splat(0);
-    for (let p = scores, end = scores + (<usize>((n + 3) & ~3) << 2); p < end; p += 16) {
-      const e = exp4(f32x4.sub(v128.load(p), f32x4.splat(most)));
-      v128.store(p, e);
-      total = f32x4.add(total, e);
-    }
-    const inverse = f32x4.splat(1 / sum4(total));
-    let v = valuesAt + at + <usize>start * stride, to = out + <usize>h * width, left = headDim;
-    for (; left >= 32; left -= 32, v += 128, to += 128) weigh32(scores, n, v, stride, inverse, to);
-    for (; left > 0; left -= 4, v += 16, to += 16) weigh4(scores, n, v, stride, inverse, to);
-  }
+/** Bytes of scratch for attentionDecode. */
+export function attentionDecodeScratch(keys: i32, nHeads: i32): usize {
+  return <usize>(nHeads * (pad8(keys) + 8)) << 2;
 }
 
-/** 32 columns of the weighted sum of values: eight chains. */
-function weigh32(scores: usize, n: i32, v: usize, stride: usize, inverse: v128, to: usize): void {
-  let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
+/**
+ * One query row over cache positions start..keys-1: out[nHeads][headDim]. headDim a multiple of 4. Keys and values are walked
+ * once, four and sixteen positions at a time, with all heads at each step: memory sees two sequential streams.
+ */
+export function attentionDecode(
+  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, factor: f32, q: usize,
+  keysAt: usize, valuesAt: usize, out: usize, scratch: usize,
+): void {
+  const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
+  const n = keys - start, row = <usize>(pad8(n) + 8) << 2, first = firstKv * group, last = lastKv * group;
+  let at = keysAt + <usize>start * stride, touched = i32x4.splat(0);
+  for (let j = 0; j < n; j += BLOCK, at += BLOCK * stride) {
+    const m = min(BLOCK, n - j);
+    touched = v128.or(touched, touch(at, at + <usize>m * stride));
+    for (let h = first; h < last; h++) {
+      const query = q + <usize>h * width, to = scratch + <usize>h * row + (<usize>j << 2);
+      let k = at + <usize>(h / group) * width;
+      for (let i = 0; i < m; i += 4, k += 4 * stride) {
+        // beyond the end: the last row again, hidden below
+        const s1 = i + 1 < m ? stride : 0, s2 = i + 2 < m ? 2 * stride : 0, s3 = i + 3 < m ? 3 * stride : 0;
+        v128.store(to + (<usize>i << 2), scores4(query, k, k + s1, k + s2, k + s3, width, factor * LOG2_E));
+      }
+    }
+  }
+  for (let h = first; h < last; h++) {
+    const scores = scratch + <usize>h * row;
+    for (let p = n; p & 3; p++) store<f32>(scores + (<usize>p << 2), NOTHING);
+    const inverse = softmaxRow(scores, n);
+    store<f32>(scores + row - 16, inverse);
+    memory.fill(out + <usize>h * width, 0, width);
+  }
+  at = valuesAt + <usize>start * stride;
+  for (let j = 0; j < n; j += BLOCK, at += BLOCK * stride) {
+    const m = min(BLOCK, n - j);
+    touched = v128.or(touched, touch(at, at + <usize>m * stride));
+    for (let h = first; h < last; h++) {
+      const p = scratch + <usize>h * row + (<usize>j << 2);
+      let v = at + <usize>(h / group) * width, to = out + <usize>h * width, left = headDim;
+      for (; left >= 32; left -= 32, v += 128, to += 128) weigh32(p, m, v, stride, to);
+      for (; left > 0; left -= 4, v += 16, to += 16) weigh4(p, m, v, stride, to);
+    }
+  }
+  for (let h = first; h < last; h++) {
+    const inverse = v128.load32_splat(scratch + <usize>h * row + row - 16), to = out + <usize>h * width;
+    for (let i: usize = 0; i < width; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), inverse));
+  }
+  v128.store(scratch, touched); // so that the touching is not optimised away
+}
+
+/** Cache positions that stay in level 1 or 2 while all heads pass. */
+const BLOCK: i32 = 32;
+
+/** Reads one word of each line in order: memory streams, where the heads' own walk with strides would wait. */
+// @ts-ignore: decorator
+@inline
+function touch(from: usize, to: usize): v128 {
+  let sum = i32x4.splat(0);
+  for (let p = from; p < to; p += 64) sum = v128.or(sum, v128.load(p));
+  return sum;
+}
+
+/** Scaled products of one query with four keys. */
+// @ts-ignore: decorator
+@inline
+function scores4(q: usize, k0: usize, k1: usize, k2: usize, k3: usize, width: usize, factor: f32): v128 {
+  let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+  for (let i: usize = 0; i < width; i += 16) {
+    const x = v128.load(q + i);
+    a0 = madd(x, v128.load(k0 + i), a0);
+    a1 = madd(x, v128.load(k1 + i), a1);
+    a2 = madd(x, v128.load(k2 + i), a2);
+    a3 = madd(x, v128.load(k3 + i), a3);
+  }
+  // four horizontal sums at once
+  const b0 = f32x4.add(v128.shuffle<f32>(a0, a1, 0, 4, 1, 5), v128.shuffle<f32>(a0, a1, 2, 6, 3, 7));
+  const b1 = f32x4.add(v128.shuffle<f32>(a2, a3, 0, 4, 1, 5), v128.shuffle<f32>(a2, a3, 2, 6, 3, 7));
+  const sums = f32x4.add(v128.shuffle<f32>(b0, b1, 0, 1, 4, 5), v128.shuffle<f32>(b0, b1, 2, 3, 6, 7));
+  return f32x4.mul(sums, f32x4.splat(factor));
+}
+
+/** n scores (padded to a multiple of four) to 2^(score - maximum); returns 1 / sum. */
+// @ts-ignore: decorator
+@inline
+function softmaxRow(scores: usize, n: i32): f32 {
+  const end = scores + (<usize>((n + 3) & ~3) << 2);
+  let m = v128.load(scores);
+  for (let p = scores; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
+  const base = f32x4.splat(max4(m));
+  let total = f32x4.splat(0);
+  for (let p = scores; p < end; p += 16) {
+    const e = exp2Negative4(f32x4.sub(v128.load(p), base));
+    v128.store(p, e);
+    total = f32x4.add(total, e);
+  }
+  return <f32>1 / sum4(total);
+}
+
+/** to[32] += weighted sum of n rows of values: eight chains. Its own function, so that its registers are. */
+export function weigh32(scores: usize, n: i32, v: usize, stride: usize, to: usize): void {
+  let a0 = v128.load(to), a1 = v128.load(to, 16), a2 = v128.load(to, 32), a3 = v128.load(to, 48);
+  let a4 = v128.load(to, 64), a5 = v128.load(to, 80), a6 = v128.load(to, 96), a7 = v128.load(to, 112);
   for (let j = 0; j < n; j++, v += stride, scores += 4) {
     const p = v128.load32_splat(scores);
     a0 = madd(p, v128.load(v), a0);
@@ -242,18 +315,18 @@ function weigh32(scores: usize, n: i32, v: usize, stride: usize, inverse: v128, 
     a6 = madd(p, v128.load(v, 96), a6);
     a7 = madd(p, v128.load(v, 112), a7);
   }
-  v128.store(to, f32x4.mul(a0, inverse));
-  v128.store(to, f32x4.mul(a1, inverse), 16);
-  v128.store(to, f32x4.mul(a2, inverse), 32);
-  v128.store(to, f32x4.mul(a3, inverse), 48);
-  v128.store(to, f32x4.mul(a4, inverse), 64);
-  v128.store(to, f32x4.mul(a5, inverse), 80);
-  v128.store(to, f32x4.mul(a6, inverse), 96);
-  v128.store(to, f32x4.mul(a7, inverse), 112);
+  v128.store(to, a0);
+  v128.store(to, a1, 16);
+  v128.store(to, a2, 32);
+  v128.store(to, a3, 48);
+  v128.store(to, a4, 64);
+  v128.store(to, a5, 80);
+  v128.store(to, a6, 96);
+  v128.store(to, a7, 112);
 }
 
-function weigh4(scores: usize, n: i32, v: usize, stride: usize, inverse: v128, to: usize): void {
-  let a = f32x4.splat(0);
+function weigh4(scores: usize, n: i32, v: usize, stride: usize, to: usize): void {
+  let a = v128.load(to);
   for (let j = 0; j < n; j++, v += stride, scores += 4) a = madd(v128.load32_splat(scores), v128.load(v), a);
-  v128.store(to, f32x4.mul(a, inverse));
+  v128.store(to, a);
 }

@@ -124,6 +124,11 @@ export function micro6x8Fused(kc: i32, a: usize, b: usize, c: usize, ldc: usize,
   if (ASC_FEATURE_RELAXED_SIMD) splat6x8<u8>(kc, a, b, c, ldc, accumulate);
   else unreachable();
 }
+/** For the minima of 5-row integer tiles (linear.ts). */
+export function micro5x8Fused(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) splat5x8<u8>(kc, a, b, c, ldc, accumulate);
+  else unreachable();
+}
 export function micro4x8Fused(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32): void {
   if (ASC_FEATURE_RELAXED_SIMD) lane4x8<u8>(kc, a, b, c, ldc, accumulate);
   else unreachable();

@@ -1,13 +1,7 @@
 /** y = W · x for one row of activations: decoding. All functions take a range of panels, so lanes can share a matrix. */
 import { Type, anyHalves, bfloats, halves, panelBytes } from './panel';
 import { Dot } from './int8';
-
-// @ts-ignore: decorator
-@inline
-function madd(a: v128, b: v128, c: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
-  return f32x4.add(f32x4.mul(a, b), c);
-}
+import { MASKS, madd } from './math';
 
 /** Writes 8 results; the last panel of a matrix may have fewer. */
 // @ts-ignore: decorator
@@ -92,79 +86,84 @@ function finish(shift: i32): v128 {
   return f32x4.splat(<f32>reinterpret<f64>((<u64>(1023 + 56 - shift)) << 52));
 }
 
-/** One panel of 4-bit codes: eight sums of a block fit i16 (8 · 2 · 15 · 127 < 2^15). */
-export function rowQ4Relaxed16(codes: usize, blocks: usize, panel: usize, k: i32, minima: i32, shift: i32, y: usize, n: i32): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
-  else {
-    const low = i8x16.splat(15);
-    let scales = panel + (<usize>k << 2);
-    let y0 = f32x4.splat(0), y1 = y0;
-    for (let b = k >> 5; b > 0; b--) {
-      let w = v128.load(panel), s = v128.load32_splat(codes);
-      let c0 = i16x8.relaxed_dot_i8x16_i7x16_s(s, v128.and(w, low));
-      let c1 = i16x8.relaxed_dot_i8x16_i7x16_s(s, v128.and(i16x8.shr_u(w, 4), low));
-      for (let i = 7; i > 0; i--) {
-        panel += 16;
-        codes += 4;
-        w = v128.load(panel);
-        s = v128.load32_splat(codes);
-        c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(s, v128.and(w, low)));
-        c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(s, v128.and(i16x8.shr_u(w, 4), low)));
-      }
-      panel += 16;
-      codes += 4;
-      const f0 = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c0));
-      const f1 = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c1));
-      const scale = v128.load32_splat(blocks), sum = v128.load32_splat(blocks, 4);
-      const d0 = halves(scales), d1 = halves(scales + 8);
-      y0 = madd(f32x4.mul(d0, scale), f0, y0);
-      y1 = madd(f32x4.mul(d1, scale), f1, y1);
-      if (minima) {
-        y0 = madd(halves(scales + 16), sum, y0);
-        y1 = madd(halves(scales + 24), sum, y1);
-        scales += 32;
-      } else {
-        const minus = f32x4.mul(sum, f32x4.splat(-8));
-        y0 = madd(d0, minus, y0);
-        y1 = madd(d1, minus, y1);
-        scales += 16;
-      }
-      blocks += 8;
+/** y += scale · d · f (+ the minimum, or q4_0's offset of 8) for one block. at: the block's scales. */
+// @ts-ignore: decorator
+@inline
+function addQ4(minima: bool, at: usize, blocks: usize, f: v128, y: v128): v128 {
+  const d = halves(at), sum = v128.load32_splat(blocks, 4);
+  y = madd(f32x4.mul(d, v128.load32_splat(blocks)), f, y);
+  return minima ? madd(halves(at + 16), sum, y) : madd(f32x4.mul(d, f32x4.splat(-8)), sum, y);
+}
+
+/** One step of 4 k by 8 columns. */
+// @ts-ignore: decorator
+@inline
+function low4(w: v128): v128 {
+  return v128.and(w, v128.load(MASKS));
+}
+// @ts-ignore: decorator
+@inline
+function high4(w: v128): v128 {
+  return v128.and(i16x8.shr_u(w, 4), v128.load(MASKS));
+}
+
+/** One panel of 4-bit codes: eight sums of a block fit i16 (8 · 2 · 15 · 127 < 2^15). M is bool where there are minima. */
+// @ts-ignore: decorator
+@inline
+function rowQ4By16<M>(codes: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+  let y0 = f32x4.splat(0), y1 = y0;
+  for (let b = k >> 5; b > 0; b--) {
+    let w = v128.load(panel), s = v128.load32_splat(codes);
+    let c0 = i16x8.relaxed_dot_i8x16_i7x16_s(s, low4(w)), c1 = i16x8.relaxed_dot_i8x16_i7x16_s(s, high4(w));
+    w = v128.load(panel, 16);
+    s = v128.load32_splat(codes, 4);
+    c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(s, low4(w)));
+    c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(s, high4(w)));
+    for (let i: usize = 32; i < 128; i += 32) {
+      w = v128.load(panel + i);
+      s = v128.load32_splat(codes, 8);
+      c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(s, low4(w)));
+      c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(s, high4(w)));
+      w = v128.load(panel + i, 16);
+      s = v128.load32_splat(codes, 12);
+      c0 = i16x8.add(c0, i16x8.relaxed_dot_i8x16_i7x16_s(s, low4(w)));
+      c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(s, high4(w)));
+      codes += 8;
     }
-    storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
+    y0 = addQ4(isInteger<M>(), panel + 128, blocks, f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c0)), y0);
+    y1 = addQ4(isInteger<M>(), panel + 136, blocks, f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c1)), y1);
+    panel += isInteger<M>() ? 160 : 144;
+    codes += 8;
+    blocks += 8;
   }
+  storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
+}
+
+export function rowQ41By16(codes: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) rowQ4By16<i32>(codes, blocks, panel, k, shift, y, n);
+  else unreachable();
+}
+export function rowQ40By16(codes: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) rowQ4By16<f32>(codes, blocks, panel, k, shift, y, n);
+  else unreachable();
 }
 
 /** As above by 32-bit dots. */
-export function rowQ4Relaxed32(codes: usize, blocks: usize, panel: usize, k: i32, minima: i32, shift: i32, y: usize, n: i32): void {
+export function rowQ4By32(minima: i32, codes: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
   else {
-    const low = i8x16.splat(15);
-    let scales = panel + (<usize>k << 2);
     let y0 = f32x4.splat(0), y1 = y0;
     for (let b = k >> 5; b > 0; b--) {
       let c0 = i32x4.splat(0), c1 = c0;
-      for (let i = 8; i > 0; i--) {
-        const w = v128.load(panel), s = v128.load32_splat(codes);
-        c0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, v128.and(w, low), c0);
-        c1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, v128.and(i16x8.shr_u(w, 4), low), c1);
-        panel += 16;
+      for (let i: usize = 0; i < 128; i += 16) {
+        const w = v128.load(panel + i), s = v128.load32_splat(codes);
+        c0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, low4(w), c0);
+        c1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, high4(w), c1);
         codes += 4;
       }
-      const scale = v128.load32_splat(blocks), sum = v128.load32_splat(blocks, 4);
-      const d0 = halves(scales), d1 = halves(scales + 8);
-      y0 = madd(f32x4.mul(d0, scale), f32x4.convert_i32x4_s(c0), y0);
-      y1 = madd(f32x4.mul(d1, scale), f32x4.convert_i32x4_s(c1), y1);
-      if (minima) {
-        y0 = madd(halves(scales + 16), sum, y0);
-        y1 = madd(halves(scales + 24), sum, y1);
-        scales += 32;
-      } else {
-        const minus = f32x4.mul(sum, f32x4.splat(-8));
-        y0 = madd(d0, minus, y0);
-        y1 = madd(d1, minus, y1);
-        scales += 16;
-      }
+      y0 = addQ4(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), y0);
+      y1 = addQ4(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), y1);
+      panel += minima ? 160 : 144;
       blocks += 8;
     }
     storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
@@ -172,35 +171,21 @@ export function rowQ4Relaxed32(codes: usize, blocks: usize, panel: usize, k: i32
 }
 
 /** As above on every engine: the two bytes of each 16-bit half apart, k in even-odd order. wide: [K] i16. */
-export function rowQ4Wide(wide: usize, blocks: usize, panel: usize, k: i32, minima: i32, shift: i32, y: usize, n: i32): void {
-  const low = i16x8.splat(15);
-  let scales = panel + (<usize>k << 2);
+export function rowQ4Wide(minima: i32, wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
   let y0 = f32x4.splat(0), y1 = y0;
   for (let b = k >> 5; b > 0; b--) {
     let c0 = i32x4.splat(0), c1 = c0;
-    for (let i = 8; i > 0; i--) {
-      const w = v128.load(panel), even = v128.load32_splat(wide), odd = v128.load32_splat(wide, 4);
-      c0 = i32x4.add(c0, i32x4.dot_i16x8_s(even, v128.and(w, low)));
-      c1 = i32x4.add(c1, i32x4.dot_i16x8_s(even, v128.and(i16x8.shr_u(w, 4), low)));
-      c0 = i32x4.add(c0, i32x4.dot_i16x8_s(odd, v128.and(i16x8.shr_u(w, 8), low)));
+    for (let i: usize = 0; i < 128; i += 16) {
+      const w = v128.load(panel + i), even = v128.load32_splat(wide), odd = v128.load32_splat(wide, 4);
+      c0 = i32x4.add(c0, i32x4.dot_i16x8_s(even, v128.and(w, v128.load(MASKS, 32))));
+      c1 = i32x4.add(c1, i32x4.dot_i16x8_s(even, v128.and(i16x8.shr_u(w, 4), v128.load(MASKS, 32))));
+      c0 = i32x4.add(c0, i32x4.dot_i16x8_s(odd, v128.and(i16x8.shr_u(w, 8), v128.load(MASKS, 32))));
       c1 = i32x4.add(c1, i32x4.dot_i16x8_s(odd, i16x8.shr_u(w, 12)));
-      panel += 16;
       wide += 8;
     }
-    const scale = v128.load32_splat(blocks), sum = v128.load32_splat(blocks, 4);
-    const d0 = halves(scales), d1 = halves(scales + 8);
-    y0 = madd(f32x4.mul(d0, scale), f32x4.convert_i32x4_s(c0), y0);
-    y1 = madd(f32x4.mul(d1, scale), f32x4.convert_i32x4_s(c1), y1);
-    if (minima) {
-      y0 = madd(halves(scales + 16), sum, y0);
-      y1 = madd(halves(scales + 24), sum, y1);
-      scales += 32;
-    } else {
-      const minus = f32x4.mul(sum, f32x4.splat(-8));
-      y0 = madd(d0, minus, y0);
-      y1 = madd(d1, minus, y1);
-      scales += 16;
-    }
+    y0 = addQ4(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), y0);
+    y1 = addQ4(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), y1);
+    panel += minima ? 160 : 144;
     blocks += 8;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
@@ -208,24 +193,22 @@ export function rowQ4Wide(wide: usize, blocks: usize, panel: usize, k: i32, mini
 
 /** One panel of 8-bit codes, exact on every engine: codes do not fit the relaxed dot's 7 bits, and this is no slower. */
 export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
-  let scales = panel + (<usize>k << 3);
   let y0 = f32x4.splat(0), y1 = y0;
   for (let b = k >> 5; b > 0; b--) {
     let c0 = i32x4.splat(0), c1 = c0;
-    for (let i = 8; i > 0; i--) {
+    for (let i: usize = 0; i < 256; i += 32) {
       const even = v128.load32_splat(wide), odd = v128.load32_splat(wide, 4);
-      const w0 = v128.load(panel), w1 = v128.load(panel, 16);
+      const w0 = v128.load(panel + i), w1 = v128.load(panel + i, 16);
       c0 = i32x4.add(c0, i32x4.dot_i16x8_s(odd, i16x8.shr_s(w0, 8)));
       c1 = i32x4.add(c1, i32x4.dot_i16x8_s(odd, i16x8.shr_s(w1, 8)));
       c0 = i32x4.add(c0, i32x4.dot_i16x8_s(even, i16x8.shr_s(i16x8.shl(w0, 8), 8)));
       c1 = i32x4.add(c1, i32x4.dot_i16x8_s(even, i16x8.shr_s(i16x8.shl(w1, 8), 8)));
-      panel += 32;
       wide += 8;
     }
     const scale = v128.load32_splat(blocks);
-    y0 = madd(f32x4.mul(halves(scales), scale), f32x4.convert_i32x4_s(c0), y0);
-    y1 = madd(f32x4.mul(halves(scales + 8), scale), f32x4.convert_i32x4_s(c1), y1);
-    scales += 16;
+    y0 = madd(f32x4.mul(halves(panel + 256), scale), f32x4.convert_i32x4_s(c0), y0);
+    y1 = madd(f32x4.mul(halves(panel + 264), scale), f32x4.convert_i32x4_s(c1), y1);
+    panel += 272;
     blocks += 8;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
@@ -240,8 +223,10 @@ export function matvecQuantised(
   for (let p = first; p < last; p++) {
     const panel = panels + bytes * <usize>p, out = y + (<usize>p << 5), m = n - (p << 3);
     if (type == Type.Q8_0) rowQ8(wide, blocks, panel, k, shift, out, m);
-    else if (dot == Dot.Relaxed16) rowQ4Relaxed16(codes, blocks, panel, k, minima, shift, out, m);
-    else if (dot == Dot.Relaxed32) rowQ4Relaxed32(codes, blocks, panel, k, minima, shift, out, m);
-    else rowQ4Wide(wide, blocks, panel, k, minima, shift, out, m);
+    else if (dot == Dot.Relaxed16) {
+      if (minima) rowQ41By16(codes, blocks, panel, k, shift, out, m);
+      else rowQ40By16(codes, blocks, panel, k, shift, out, m);
+    } else if (dot == Dot.Relaxed32) rowQ4By32(minima, codes, blocks, panel, k, shift, out, m);
+    else rowQ4Wide(minima, wide, blocks, panel, k, shift, out, m);
   }
 }

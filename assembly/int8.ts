@@ -5,7 +5,6 @@
  * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
  * All integer sums are exact, so every variant below gives the same bits but for the order of the f32 sums over blocks.
  */
-import { micro4x8Fused, micro4x8Unfused } from './gemm';
 
 /** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */
 export const enum Dot {
@@ -37,9 +36,22 @@ function widen(v: v128): v128 {
   return i32x4.extadd_pairwise_i16x8_s(v);
 }
 
+/** Rows of a tile: what fits the registers beside two vectors of weights, one of activations and one product. */
+// @ts-ignore: decorator
+@inline
+export function tileRows(dot: i32): i32 {
+  return dot == Dot.Relaxed16 ? 5 : 4;
+}
+
+// @ts-ignore: decorator
+@inline
+function dot16(sum: v128, s: v128, w: v128): v128 {
+  return i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(s, w));
+}
+
 /**
- * C[4][8] += one 4 x 8 tile over all blocks. a: codes [K/4][4 rows][4]; w: codes 0..15 [K/4][8 columns][4]; scale: [K/32][4];
- * d: [K/32][8]; c: [4][8] f32, contiguous.
+ * C[5][8] += one 5 x 8 tile over all blocks. a: codes [K/4][5 rows][4]; w: codes 0..15 [K/4][8 columns][4]; scale: [K/32][5];
+ * d: [K/32][8]; c: [5][8] f32, contiguous.
  */
 export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
@@ -54,37 +66,43 @@ export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: 
       let c20 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c21 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
       s = v128.load32_splat(a, 12);
       let c30 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c31 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
+      s = v128.load32_splat(a, 16);
+      let c40 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c41 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
       for (let step = 7; step > 0; step--) {
-        a += 16;
+        a += 20;
         w += 32;
         w0 = v128.load(w);
         w1 = v128.load(w, 16);
         s = v128.load32_splat(a);
-        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
-        c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        c00 = dot16(c00, s, w0);
+        c01 = dot16(c01, s, w1);
         s = v128.load32_splat(a, 4);
-        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
-        c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        c10 = dot16(c10, s, w0);
+        c11 = dot16(c11, s, w1);
         s = v128.load32_splat(a, 8);
-        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
-        c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        c20 = dot16(c20, s, w0);
+        c21 = dot16(c21, s, w1);
         s = v128.load32_splat(a, 12);
-        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(s, w0));
-        c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(s, w1));
+        c30 = dot16(c30, s, w0);
+        c31 = dot16(c31, s, w1);
+        s = v128.load32_splat(a, 16);
+        c40 = dot16(c40, s, w0);
+        c41 = dot16(c41, s, w1);
       }
-      a += 16;
+      a += 20;
       w += 32;
       const d0 = v128.load(d), d1 = v128.load(d, 16);
       addRow(c, v128.load32_splat(scale), d0, d1, widen(c00), widen(c01));
       addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, widen(c10), widen(c11));
       addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, widen(c20), widen(c21));
       addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, widen(c30), widen(c31));
+      addRow(c + 128, v128.load32_splat(scale, 16), d0, d1, widen(c40), widen(c41));
       d += 32;
-      scale += 16;
+      scale += 20;
     }
 }
 
-/** As tileRelaxed16, through the accumulating 32-bit dot. */
+/** As tileRelaxed16 with four rows, through the accumulating 32-bit dot. */
 export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
   else
@@ -118,7 +136,7 @@ export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: 
     }
 }
 
-/** As tileRelaxed16 with i16 operands of any value up to 127: a [K/2][4 rows][2], w [K/2][8 columns][2]. */
+/** As tileRelaxed32 with i16 operands of any value up to 127: a [K/2][4 rows][2], w [K/2][8 columns][2]. */
 export function tileWide(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   for (; blocks > 0; blocks--) {
     let c00 = i32x4.splat(0), c01 = i32x4.splat(0), c10 = i32x4.splat(0), c11 = i32x4.splat(0);

@@ -2,9 +2,10 @@
  * y[M, N] = x[M, K] · W[N, K]^T with W in panels: prefill and small batches. Each function computes the panels first..last-1
  * (columns 8·first ..) for all M rows, from scratch of its own, so lanes can share a product by columns.
  */
-import { Micro, gemmBlock, micro4x8Fused, micro4x8Unfused, microRows, packA } from './gemm';
-import { Dot, tileRelaxed16, tileRelaxed32, tileWide } from './int8';
-import { Type, halves, panelBytes, unpackPanel, unshift } from './panel';
+import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows, packA } from './gemm';
+import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
+import { MASKS } from './math';
+import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
 const MC: i32 = 240; // a multiple of 4, 5 and 6
@@ -46,54 +47,49 @@ export function linearExact(
 }
 
 /** 4-bit codes of a panel to bytes [K/4][8 columns][4]. */
-function unpackNibbles(panel: usize, k: i32, to: usize): void {
-  const low = i8x16.splat(15);
-  for (let i = k >> 2; i > 0; i--) {
-    const w = v128.load(panel);
-    v128.store(to, v128.and(w, low));
-    v128.store(to, v128.and(i16x8.shr_u(w, 4), low), 16);
-    panel += 16;
-    to += 32;
+function unpackNibbles(type: i32, panel: usize, k: i32, to: usize): void {
+  for (let b = k >> 5; b > 0; b--, panel += blockBytes(type)) {
+    for (let s: usize = 0; s < 128; s += 16, to += 32) {
+      const w = v128.load(panel + s);
+      v128.store(to, v128.and(w, v128.load(MASKS)));
+      v128.store(to, v128.and(i16x8.shr_u(w, 4), v128.load(MASKS)), 16);
+    }
   }
 }
 
 /** 8-bit codes of a panel as two planes of 4-bit ones, code = 16 · high + low - 128: high to `to`, low to `to` + 8 K. */
 function unpackPlanes(panel: usize, k: i32, to: usize): void {
-  const low = i8x16.splat(15), top = i8x16.splat(-128);
   const plane = <usize>k << 3;
-  for (let i = k >> 1; i > 0; i -= 1) {
-    // 16 bytes at a time: K/4 steps of 32 bytes
-    const w = v128.load(panel);
-    v128.store(to, v128.and(i16x8.shr_u(v128.xor(w, top), 4), low));
-    v128.store(to + plane, v128.and(w, low));
-    panel += 16;
-    to += 16;
+  for (let b = k >> 5; b > 0; b--, panel += 272) {
+    for (let s: usize = 0; s < 256; s += 16, to += 16) {
+      const w = v128.load(panel + s);
+      v128.store(to, v128.and(i16x8.shr_u(v128.xor(w, v128.load(MASKS, 48)), 4), v128.load(MASKS)));
+      v128.store(to + plane, v128.and(w, v128.load(MASKS)));
+    }
   }
 }
 
 /** Codes of a panel as i16 [K/2][8 columns][2] in even-odd order of k; q4_0 with its offset of 8 taken off. */
 function unpackWide(type: i32, panel: usize, k: i32, to: usize): void {
-  if (type == Type.Q8_0) {
-    for (let i = k >> 2; i > 0; i--) {
-      const w0 = v128.load(panel), w1 = v128.load(panel, 16);
-      v128.store(to, i16x8.shr_s(i16x8.shl(w0, 8), 8));
-      v128.store(to, i16x8.shr_s(i16x8.shl(w1, 8), 8), 16);
-      v128.store(to, i16x8.shr_s(w0, 8), 32);
-      v128.store(to, i16x8.shr_s(w1, 8), 48);
-      panel += 32;
-      to += 64;
+  const offset = i16x8.splat(type == Type.Q4_0 ? 8 : 0);
+  for (let b = k >> 5; b > 0; b--, panel += blockBytes(type)) {
+    if (type == Type.Q8_0) {
+      for (let s: usize = 0; s < 256; s += 32, to += 64) {
+        const w0 = v128.load(panel + s), w1 = v128.load(panel + s, 16);
+        v128.store(to, i16x8.shr_s(i16x8.shl(w0, 8), 8));
+        v128.store(to, i16x8.shr_s(i16x8.shl(w1, 8), 8), 16);
+        v128.store(to, i16x8.shr_s(w0, 8), 32);
+        v128.store(to, i16x8.shr_s(w1, 8), 48);
+      }
+      continue;
     }
-    return;
-  }
-  const low = i16x8.splat(15), offset = i16x8.splat(type == Type.Q4_0 ? 8 : 0);
-  for (let i = k >> 2; i > 0; i--) {
-    const w = v128.load(panel);
-    v128.store(to, i16x8.sub(v128.and(w, low), offset));
-    v128.store(to, i16x8.sub(v128.and(i16x8.shr_u(w, 4), low), offset), 16);
-    v128.store(to, i16x8.sub(v128.and(i16x8.shr_u(w, 8), low), offset), 32);
-    v128.store(to, i16x8.sub(i16x8.shr_u(w, 12), offset), 48);
-    panel += 16;
-    to += 64;
+    for (let s: usize = 0; s < 128; s += 16, to += 64) {
+      const w = v128.load(panel + s);
+      v128.store(to, i16x8.sub(v128.and(w, v128.load(MASKS, 32)), offset));
+      v128.store(to, i16x8.sub(v128.and(i16x8.shr_u(w, 4), v128.load(MASKS, 32)), offset), 16);
+      v128.store(to, i16x8.sub(v128.and(i16x8.shr_u(w, 8), v128.load(MASKS, 32)), offset), 32);
+      v128.store(to, i16x8.sub(i16x8.shr_u(w, 12), offset), 48);
+    }
   }
 }
 
@@ -102,33 +98,28 @@ function unpackWide(type: i32, panel: usize, k: i32, to: usize): void {
  * unpackNibbles (or 16 d · high + d · low + m for unpackPlanes).
  */
 function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: usize): void {
-  const factor = f32x4.splat(unshift(shift));
-  let from = panel + (type == Type.Q8_0 ? <usize>k << 3 : <usize>k << 2);
-  const minus = f32x4.splat(type == Type.Q8_0 ? -128 : -8);
-  for (let b = k >> 5; b > 0; b--) {
+  const factor = f32x4.splat(unshift(shift)), minus = f32x4.splat(type == Type.Q8_0 ? -128 : -8);
+  for (let b = k >> 5; b > 0; b--, panel += blockBytes(type), d += 32, m += 32) {
+    const from = panel + codeBytes(type);
     const d0 = f32x4.mul(halves(from), factor), d1 = f32x4.mul(halves(from + 8), factor);
     v128.store(d, d0);
     v128.store(d, d1, 16);
     if (type == Type.Q4_1) {
       v128.store(m, f32x4.mul(halves(from + 16), factor));
       v128.store(m, f32x4.mul(halves(from + 24), factor), 16);
-      from += 32;
     } else {
       v128.store(m, f32x4.mul(d0, minus));
       v128.store(m, f32x4.mul(d1, minus), 16);
-      from += 16;
     }
-    d += 32;
-    m += 32;
   }
 }
 
 /** Rows of activations that stay in level 2 while all panels pass. */
-const ROWS: i32 = 128;
+const ROWS: i32 = 120; // a multiple of 4 and 5
 
 /** Bytes of scratch for linearInt8: codes, scales, sixteenfold scales, minima, one tile. */
 export function linearInt8Scratch(k: i32): usize {
-  return (<usize>k << 4) + (<usize>k >> 2) * 12 + 128 + 64;
+  return (<usize>k << 4) + (<usize>k >> 2) * 12 + 160 + 64;
 }
 
 /**
@@ -140,8 +131,8 @@ export function linearInt8(
 ): void {
   const wide = dot == Dot.Wide, planes = type == Type.Q8_0 && !wide;
   const hasMinima = type == Type.Q4_1 || !wide;
-  const bytes = panelBytes(type, k), blocks = k >> 5, scaleBytes = <usize>k >> 1;
-  const codeBytes = <usize>k << (wide ? 3 : 2), plane = <usize>k << 3;
+  const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot), plane = <usize>k << 3;
+  const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
   const w = scratch, d = w + (<usize>k << 4), d16 = d + <usize>k, minima = d16 + <usize>k, tile = minima + <usize>k;
   for (let ic = 0; ic < m; ic += ROWS) {
     const mc = min(ROWS, m - ic);
@@ -149,18 +140,19 @@ export function linearInt8(
       const panel = panels + bytes * <usize>p, cols = min(8, n - (p << 3));
       if (wide) unpackWide(type, panel, k, w);
       else if (planes) unpackPlanes(panel, k, w);
-      else unpackNibbles(panel, k, w);
+      else unpackNibbles(type, panel, k, w);
       unpackScales(type, panel, k, shift, d, minima);
       if (planes) {
         const sixteen = f32x4.splat(16);
         for (let i: usize = 0; i < <usize>k; i += 16) v128.store(d16 + i, f32x4.mul(v128.load(d + i), sixteen));
       }
-      for (let i = 0; i < mc; i += 4) {
-        const at = <usize>((ic + i) >> 2);
-        const a = codes + at * codeBytes, s = scales + at * scaleBytes;
+      for (let i = 0; i < mc; i += mr) {
+        const at = <usize>((ic + i) / mr);
+        const a = codes + at * tileBytes, s = scales + at * scaleBytes;
         if (hasMinima) {
-          if (ASC_FEATURE_RELAXED_SIMD) micro4x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
-          else micro4x8Unfused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
+          if (!ASC_FEATURE_RELAXED_SIMD) micro4x8Unfused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
+          else if (mr == 5) micro5x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
+          else micro4x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
         } else memory.fill(tile, 0, 128);
         if (wide) tileWide(blocks, a, w, s, d, tile);
         else if (dot == Dot.Relaxed16) {
@@ -170,7 +162,7 @@ export function linearInt8(
           tileRelaxed32(blocks, a, w, s, planes ? d16 : d, tile);
           if (planes) tileRelaxed32(blocks, a, w + plane, s, d, tile);
         }
-        storeTile(tile, min(4, mc - i), cols, y + <usize>(ic + i) * yStride + (<usize>p << 5), yStride);
+        storeTile(tile, min(mr, mc - i), cols, y + <usize>(ic + i) * yStride + (<usize>p << 5), yStride);
       }
     }
   }

@@ -4,16 +4,19 @@
  * A linear layer W[N, K] is cut into panels of 8 outputs (rows of W, columns of the product). By type, for one panel:
  *   f32         [K][8] f32
  *   bf16, f16   [K][8] u16
- *   q4_0        codes [K/4][16 bytes], then scales [K/32][8] f16
- *   q4_1        codes [K/4][16 bytes], then [K/32][8 scales, 8 minima] f16
- *   q8_0        codes [K/4][8 columns][4] i8, then scales [K/32][8] f16
+ *   q4_0        [K/32] blocks of: codes [8 steps][16 bytes], scales [8] f16
+ *   q4_1        [K/32] blocks of: codes [8 steps][16 bytes], scales [8] f16, minima [8] f16
+ *   q8_0        [K/32] blocks of: codes [8 steps][8 columns][4] i8, scales [8] f16
  * A 16-byte step of 4-bit codes holds 4 k of 8 columns: byte c·4 + j is column c of k = 4·step + j in its low half and
- * column c + 4 in its high half. A panel has exactly the bytes of its rows in the file.
+ * column c + 4 in its high half. A panel has exactly the bytes of its rows in the file. Codes and scales alternate because
+ * decoding then reads one sequential stream: with the scales of a panel behind its codes, memory gave half as much.
  *
  * All f16 scales of a matrix are multiplied by one power of two, 2^shift, chosen at load so that the largest stands near the
  * top of f16's range. That is exact, turns denormal scales into normal ones (denormal operands cost a factor of four on
  * some processors), and the inverse is applied once to each result.
  */
+
+import { MASKS } from './math';
 
 export const enum Type {
   F32 = 0,
@@ -81,14 +84,25 @@ export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i3
   }
 }
 
+/** Bytes of the codes of a block of 32 x 8, and of a whole block. */
+// @ts-ignore: decorator
+@inline
+export function codeBytes(type: i32): usize {
+  return type == Type.Q8_0 ? 256 : 128;
+}
+// @ts-ignore: decorator
+@inline
+export function blockBytes(type: i32): usize {
+  return type == Type.Q8_0 ? 272 : type == Type.Q4_1 ? 160 : 144;
+}
+
 /** A file's Q8_0 block: f16 scale, 32 codes. */
 function packQ8(row: usize, r: i32, k: i32, to: usize): void {
-  let codes = to + (<usize>r << 2), scales = to + (<usize>k << 3) + (<usize>r << 1);
   for (let b = k >> 5; b > 0; b--) {
-    store<u16>(scales, load<u16>(row));
+    store<u16>(to + (<usize>r << 1), load<u16>(row), 256);
+    const codes = to + (<usize>r << 2);
     for (let s: usize = 0; s < 8; s++) store<u32>(codes + (s << 5), load<u32>(row + (s << 2), 2));
-    codes += 256;
-    scales += 16;
+    to += 272;
     row += 34;
   }
 }
@@ -96,33 +110,19 @@ function packQ8(row: usize, r: i32, k: i32, to: usize): void {
 /** A file's Q4 block: f16 scale, f16 minimum if q4_1, 16 bytes of which byte j holds elements j (low) and j + 16 (high). */
 function packQ4(row: usize, r: i32, k: i32, to: usize, minima: i32): void {
   const high: u32 = r >= 4 ? 4 : 0;
-  let codes = to + (<usize>(r & 3) << 2), scales = to + (<usize>k << 2) + (<usize>r << 1);
   for (let b = k >> 5; b > 0; b--) {
-    store<u16>(scales, load<u16>(row));
-    if (minima) store<u16>(scales, load<u16>(row, 2), 16);
-    const q = row + 2 + (<usize>minima << 1);
+    store<u16>(to + (<usize>r << 1), load<u16>(row), 128);
+    if (minima) store<u16>(to + (<usize>r << 1), load<u16>(row, 2), 144);
+    const q = row + 2 + (<usize>minima << 1), codes = to + (<usize>(r & 3) << 2);
     for (let s: usize = 0; s < 4; s++) {
       const v = load<u32>(q + (s << 2)), first = codes + (s << 4), second = first + 64;
       const a = (v & 0x0f0f0f0f) << high, z = ((v >> 4) & 0x0f0f0f0f) << high;
       store<u32>(first, high ? load<u32>(first) | a : a);
       store<u32>(second, high ? load<u32>(second) | z : z);
     }
-    codes += 128;
-    scales += minima ? 32 : 16;
+    to += minima ? 160 : 144;
     row += minima ? 20 : 18;
   }
-}
-
-/** First byte of the scales of a quantised panel, and how many u16 they are. */
-// @ts-ignore: decorator
-@inline
-function scalesAt(type: i32, panel: usize, k: i32): usize {
-  return panel + (type == Type.Q8_0 ? <usize>k << 3 : <usize>k << 2);
-}
-// @ts-ignore: decorator
-@inline
-function scaleCount(type: i32, k: i32): i32 {
-  return type == Type.Q4_1 ? k >> 1 : k >> 2;
 }
 
 /**
@@ -139,26 +139,26 @@ export function largestExponent(type: i32, panels: usize, count: i32, k: i32): i
     return most >> 23;
   }
   const mask: i32 = type == Type.BF16 ? 0x7f80 : 0x7c00;
-  const bytes = panelBytes(type, k), whole = type == Type.F16 || type == Type.BF16;
-  for (let i = 0; i < count; i++, panels += bytes) {
-    const start = whole ? panels : scalesAt(type, panels, k), end = panels + bytes;
-    let m = i16x8.splat(0);
-    for (let p = start; p < end; p += 16) m = i16x8.max_u(m, v128.and(v128.load(p), i16x8.splat(<i16>mask)));
-    for (let s = 0; s < 8; s++) {
-      most = max<u32>(most, i16x8.extract_lane_u(m, 0));
-      m = v128.shuffle<i16>(m, m, 1, 2, 3, 4, 5, 6, 7, 0);
-    }
+  const whole = type == Type.F16 || type == Type.BF16, end = panels + panelBytes(type, k) * <usize>count;
+  const skip: usize = whole ? 0 : codeBytes(type), step: usize = whole ? 16 : blockBytes(type) - skip;
+  let m = i16x8.splat(0);
+  for (let p = panels; p < end; ) {
+    p += skip;
+    for (const to = p + step; p < to; p += 16) m = i16x8.max_u(m, v128.and(v128.load(p), i16x8.splat(<i16>mask)));
+  }
+  for (let s = 0; s < 8; s++) {
+    most = max<u32>(most, i16x8.extract_lane_u(m, 0));
+    m = v128.shuffle<i16>(m, m, 1, 2, 3, 4, 5, 6, 7, 0);
   }
   return type == Type.BF16 ? most >> 7 : most >> 10;
 }
 
 /** Multiplies every f16 scale of `count` quantised panels by 2^shift. The caller knows that none overflows. */
 export function shiftScales(type: i32, panels: usize, count: i32, k: i32, shift: i32): void {
-  const bytes = panelBytes(type, k);
-  const factor = reinterpret<f32>((shift + 127) << 23);
-  for (let i = 0; i < count; i++, panels += bytes) {
-    let p = scalesAt(type, panels, k);
-    for (let n = scaleCount(type, k); n > 0; n--, p += 2) {
+  const factor = reinterpret<f32>((shift + 127) << 23), end = panels + panelBytes(type, k) * <usize>count;
+  for (let p = panels; p < end; ) {
+    p += codeBytes(type);
+    for (let n = type == Type.Q4_1 ? 16 : 8; n > 0; n--, p += 2) {
       store<u16>(p, floatToHalf(halfToFloat(load<u16>(p)) * factor));
     }
   }
@@ -168,7 +168,7 @@ export function shiftScales(type: i32, panels: usize, count: i32, k: i32, shift:
 // @ts-ignore: decorator
 @inline
 export function halves(p: usize): v128 {
-  return v128.and(i32x4.shl(v128.load16x4_s(p), 13), i32x4.splat(<i32>0x8fffffff));
+  return v128.and(i32x4.shl(v128.load16x4_s(p), 13), v128.load(MASKS, 16));
 }
 
 /** 2^(112 - shift): what turns `halves` into true values. */
@@ -187,10 +187,9 @@ function transposeBytes(v: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function storeStep(to: usize, codes: v128, d: v128, m: v128, signed: bool): void {
+function storeStep(to: usize, codes: v128, d: v128, m: v128): void {
   // codes: [k0 c0..3, k1 …] as bytes; to: column 0 of k0; rows are 32 bytes apart. Two roundings: as the reference does.
-  const lo = signed ? i16x8.extend_low_i8x16_s(codes) : i16x8.extend_low_i8x16_u(codes);
-  const hi = signed ? i16x8.extend_high_i8x16_s(codes) : i16x8.extend_high_i8x16_u(codes);
+  const lo = i16x8.extend_low_i8x16_s(codes), hi = i16x8.extend_high_i8x16_s(codes);
   v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(lo)), d), m));
   v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(lo)), d), m), 32);
   v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(hi)), d), m), 64);
@@ -212,17 +211,15 @@ export function unpackPanel(type: i32, panel: usize, k: i32, k0: i32, kc: i32, s
     for (; from < end; from += 8, to += 16) v128.store(to, type == Type.BF16 ? bfloats(from) : anyHalves(from));
     return;
   }
-  const factor = f32x4.splat(unshift(shift));
-  const wide: usize = type == Type.Q4_1 ? 32 : 16;
-  let scales = scalesAt(type, panel, k) + (<usize>(k0 >> 5)) * wide;
-  let codes = panel + (type == Type.Q8_0 ? <usize>k0 << 3 : <usize>k0 << 2);
-  const zero = f32x4.splat(0);
-  for (let b = kc >> 5; b > 0; b--, scales += wide) {
+  const factor = f32x4.splat(unshift(shift)), zero = f32x4.splat(0);
+  let codes = panel + <usize>(k0 >> 5) * blockBytes(type);
+  for (let b = kc >> 5; b > 0; b--, codes += blockBytes(type)) {
+    const scales = codes + codeBytes(type);
     const d0 = f32x4.mul(halves(scales), factor), d1 = f32x4.mul(halves(scales + 8), factor);
     if (type == Type.Q8_0) {
-      for (let s = 0; s < 8; s++, codes += 32, to += 128) {
-        storeStep(to, transposeBytes(v128.load(codes)), d0, zero, true);
-        storeStep(to + 16, transposeBytes(v128.load(codes, 16)), d1, zero, true);
+      for (let s: usize = 0; s < 256; s += 32, to += 128) {
+        storeStep(to, transposeBytes(v128.load(codes + s)), d0, zero);
+        storeStep(to + 16, transposeBytes(v128.load(codes + s, 16)), d1, zero);
       }
       continue;
     }
@@ -232,10 +229,10 @@ export function unpackPanel(type: i32, panel: usize, k: i32, k0: i32, kc: i32, s
       m0 = f32x4.mul(halves(scales + 16), factor);
       m1 = f32x4.mul(halves(scales + 24), factor);
     }
-    for (let s = 0; s < 8; s++, codes += 16, to += 128) {
-      const v = transposeBytes(v128.load(codes));
-      storeStep(to, i8x16.sub(v128.and(v, i8x16.splat(15)), bias), d0, m0, true);
-      storeStep(to + 16, i8x16.sub(i8x16.shr_u(v, 4), bias), d1, m1, true);
+    for (let s: usize = 0; s < 128; s += 16, to += 128) {
+      const v = transposeBytes(v128.load(codes + s));
+      storeStep(to, i8x16.sub(v128.and(v, i8x16.splat(15)), bias), d0, m0);
+      storeStep(to + 16, i8x16.sub(i8x16.shr_u(v, 4), bias), d1, m1);
     }
   }
 }
@@ -269,21 +266,16 @@ export function gatherRow(type: i32, panels: usize, k: i32, row: i32, shift: i32
     }
     return;
   }
-  const scales = scalesAt(type, panel, k), factor = unshift(shift) * reinterpret<f32>(0x07800000); // 2^(-shift)
+  const factor = unshift(shift) * reinterpret<f32>(0x07800000); // 2^(-shift)
   for (let i: usize = 0; i < <usize>k; i++) {
-    const b = i >> 5, step = i >> 2, j = i & 3;
+    const codes = panel + (i >> 5) * blockBytes(type), scales = codes + codeBytes(type), step = (i & 31) >> 2, j = i & 3;
+    const d = halfToFloat(load<u16>(scales + (c << 1))) * factor;
     if (type == Type.Q8_0) {
-      const d = halfToFloat(load<u16>(scales + (b << 4) + (c << 1))) * factor;
-      store<f32>(to + (i << 2), d * <f32>load<i8>(panel + (step << 5) + (c << 2) + j));
+      store<f32>(to + (i << 2), d * <f32>load<i8>(codes + (step << 5) + (c << 2) + j));
       continue;
     }
-    const byte = <i32>load<u8>(panel + (step << 4) + ((c & 3) << 2) + j), q = c < 4 ? byte & 15 : byte >> 4;
-    if (type == Type.Q4_0) {
-      const d = halfToFloat(load<u16>(scales + (b << 4) + (c << 1))) * factor;
-      store<f32>(to + (i << 2), d * <f32>(q - 8));
-    } else {
-      const at = scales + (b << 5) + (c << 1);
-      store<f32>(to + (i << 2), halfToFloat(load<u16>(at)) * factor * <f32>q + halfToFloat(load<u16>(at, 16)) * factor);
-    }
+    const byte = <i32>load<u8>(codes + (step << 4) + ((c & 3) << 2) + j), q = c < 4 ? byte & 15 : byte >> 4;
+    if (type == Type.Q4_0) store<f32>(to + (i << 2), d * <f32>(q - 8));
+    else store<f32>(to + (i << 2), d * <f32>q + halfToFloat(load<u16>(scales + (c << 1), 16)) * factor);
   }
 }

@@ -5,7 +5,7 @@
 // @ts-ignore: decorator
 @inline
 function maxLane(v: v128): f32 {
-  const w = f32x4.max(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+  const w = f32x4.pmax(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
   return max(f32x4.extract_lane(w, 0), f32x4.extract_lane(w, 1));
 }
 
@@ -13,7 +13,7 @@ function maxLane(v: v128): f32 {
 @inline
 function blockScale(x: usize): f32 {
   let m = f32x4.abs(v128.load(x));
-  for (let i: usize = 16; i < 128; i += 16) m = f32x4.max(m, f32x4.abs(v128.load(x + i)));
+  for (let i: usize = 16; i < 128; i += 16) m = f32x4.pmax(m, f32x4.abs(v128.load(x + i)));
   return maxLane(m) / 127;
 }
 
@@ -66,19 +66,19 @@ export function quantiseRow(x: usize, k: i32, codes: usize, wide: usize, blocks:
 }
 
 /**
- * Rows for the tile kernels, four to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
- * codes [K/4][4 rows][4] i8, or with wide [K/2][4 rows][2] i16 in even-odd order; scales and sums [K/32][4] f32, sum = scale ·
- * sum of the codes.
+ * Rows for the tile kernels, mr to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
+ * codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales and sums [K/32][mr] f32, sum = scale · sum of
+ * the codes.
  */
 export function quantiseTiles(
-  x: usize, stride: usize, rows: i32, k: i32, wide: i32, codes: usize, scales: usize, sums: usize,
+  x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize,
 ): void {
-  const codeBytes = <usize>k << (wide ? 3 : 2), scaleBytes = <usize>k >> 1;
-  for (let i = 0; i < rows; i += 4) {
-    for (let r = 0; r < 4; r++) {
+  const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>((k >> 5) * mr) << 2, step = <usize>mr << 2;
+  for (let i = 0; i < rows; i += mr) {
+    for (let r = 0; r < mr; r++) {
       let from = x + <usize>(i + r) * stride;
       let out = codes + (<usize>r << 2), scaleAt = scales + (<usize>r << 2), sumAt = sums + (<usize>r << 2);
-      for (let b = k >> 5; b > 0; b--, scaleAt += 16, sumAt += 16) {
+      for (let b = k >> 5; b > 0; b--, scaleAt += step, sumAt += step) {
         let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0;
         let scale: f32 = 0;
         if (i + r < rows) {
@@ -93,30 +93,29 @@ export function quantiseTiles(
         store<f32>(scaleAt, scale);
         store<f32>(sumAt, scale * <f32>sumLanes(i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3))));
         if (wide) {
-          scatter(out, evenOdd(q0));
-          scatter(out + 64, evenOdd(q1));
-          scatter(out + 128, evenOdd(q2));
-          scatter(out + 192, evenOdd(q3));
-          out += 256;
+          out = scatter(out, step, evenOdd(q0));
+          out = scatter(out, step, evenOdd(q1));
+          out = scatter(out, step, evenOdd(q2));
+          out = scatter(out, step, evenOdd(q3));
         } else {
-          scatter(out, i8x16.narrow_i16x8_s(q0, q1));
-          scatter(out + 64, i8x16.narrow_i16x8_s(q2, q3));
-          out += 128;
+          out = scatter(out, step, i8x16.narrow_i16x8_s(q0, q1));
+          out = scatter(out, step, i8x16.narrow_i16x8_s(q2, q3));
         }
       }
     }
-    codes += codeBytes;
+    codes += tileBytes;
     scales += scaleBytes;
     sums += scaleBytes;
   }
 }
 
-/** Four 32-bit lanes, 16 bytes apart. */
+/** Four 32-bit lanes, `step` bytes apart; returns where the fifth would go. */
 // @ts-ignore: decorator
 @inline
-function scatter(to: usize, v: v128): void {
+function scatter(to: usize, step: usize, v: v128): usize {
   v128.store32_lane(to, v, 0);
-  v128.store32_lane(to, v, 1, 16);
-  v128.store32_lane(to, v, 2, 32);
-  v128.store32_lane(to, v, 3, 48);
+  v128.store32_lane(to + step, v, 1);
+  v128.store32_lane(to + 2 * step, v, 2);
+  v128.store32_lane(to + 3 * step, v, 3);
+  return to + 4 * step;
 }

@@ -33,11 +33,13 @@ export interface Kernels {
   unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
   gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
   quantiseRow(x: number, k: number, codes: number, wide: number, blocks: number): void;
+  tileRows(dot: number): number;
   quantiseTiles(
     x: number,
     stride: number,
     rows: number,
     k: number,
+    mr: number,
     wide: number,
     codes: number,
     scales: number,
@@ -123,6 +125,7 @@ export interface Kernels {
     outStride: number,
     scratch: number,
   ): void;
+  attentionDecodeScratch(keys: number, nHeads: number): number;
   attentionDecode(
     start: number,
     keys: number,

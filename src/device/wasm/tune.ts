@@ -43,7 +43,8 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
           : number === DOT.relaxed16
             ? kernels.tileRelaxed16
             : kernels.tileRelaxed32;
-      for (let i = 0; i < 32; i++) tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
+      // equal work: 120 rows in all
+      for (let i = 0; i < 120; i += kernels.tileRows(number)) tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
     });
     return { micro, dot };
   } finally {
@@ -76,22 +77,23 @@ function fastest(candidates: readonly number[], run: (candidate: number) => void
 /** One tile with known answers, extremes included. */
 function dotIsRight(kernels: Kernels, memory: WasmMemory, at: number, dot: number): boolean {
   const bytes = memory.u8;
-  const activations = new Int8Array(bytes.buffer, at, 32 * 4); // [8 steps][4 rows][4]
+  const mr = kernels.tileRows(dot);
+  const activations = new Int8Array(bytes.buffer, at, 32 * mr); // [8 steps][mr][4]
   const codes = new Uint8Array(bytes.buffer, at + 8192, 32 * 8); // [8 steps][8 columns][4]
   for (let i = 0; i < activations.length; i++)
     activations[i] = i % 5 === 0 ? -127 : i % 7 === 0 ? 127 : ((i * 37) % 255) - 127;
   for (let i = 0; i < codes.length; i++) codes[i] = i % 3 === 0 ? 15 : (i * 11) % 16;
-  const scales = new Float32Array(bytes.buffer, at + 32768, 4).fill(1);
+  const scales = new Float32Array(bytes.buffer, at + 32768, mr).fill(1);
   const d = new Float32Array(bytes.buffer, at + 36864, 8).fill(1);
-  const c = new Float32Array(bytes.buffer, at + 40960, 32).fill(0);
+  const c = new Float32Array(bytes.buffer, at + 40960, 8 * mr).fill(0);
   const tile = dot === DOT.relaxed16 ? kernels.tileRelaxed16 : kernels.tileRelaxed32;
   tile(1, at, at + 8192, at + 32768, at + 36864, at + 40960);
   let right = true;
-  for (let row = 0; row < 4; row++) {
+  for (let row = 0; row < mr; row++) {
     for (let column = 0; column < 8; column++) {
       let sum = 0;
       for (let step = 0; step < 8; step++) {
-        for (let j = 0; j < 4; j++) sum += activations[step * 16 + row * 4 + j]! * codes[step * 32 + column * 4 + j]!;
+        for (let j = 0; j < 4; j++) sum += activations[step * 4 * mr + row * 4 + j]! * codes[step * 32 + column * 4 + j]!;
       }
       if (c[row * 8 + column] !== sum) right = false;
     }

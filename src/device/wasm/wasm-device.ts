@@ -217,12 +217,13 @@ export class WasmDevice implements Device {
         kernels.quantiseRow(x, k, codes, wide, blocks);
         done = { codes, wide, blocks, scales: 0, sums: 0 };
       } else {
-        const tiles = Math.ceil(rows / 4);
+        const mr = kernels.tileRows(this.tuning.dot);
+        const padded = Math.ceil(rows / mr) * mr;
         const isWide = this.tuning.dot === DOT.wide;
-        const codes = this.#arena.allocate(tiles * k * (isWide ? 8 : 4));
-        const scales = this.#arena.allocate((tiles * k) / 2);
-        const sums = this.#arena.allocate((tiles * k) / 2);
-        kernels.quantiseTiles(x, 4 * k, rows, k, isWide ? 1 : 0, codes, scales, sums);
+        const codes = this.#arena.allocate(padded * k * (isWide ? 2 : 1));
+        const scales = this.#arena.allocate((padded * k) / 8);
+        const sums = this.#arena.allocate((padded * k) / 8);
+        kernels.quantiseTiles(x, 4 * k, rows, k, mr, isWide ? 1 : 0, codes, scales, sums);
         done = { codes, wide: 0, blocks: 0, scales, sums };
       }
       return done;
@@ -416,7 +417,7 @@ export class WasmDevice implements Device {
     const mark = this.#arena.mark();
     if (rows === 1 && !args.mask && headDim % 4 === 0) {
       const start = args.window > 0 ? Math.max(0, keys - args.window) : 0;
-      const scores = this.#arena.allocate(4 * (keys - start + 4));
+      const scores = this.#arena.allocate(this.#kernels.attentionDecodeScratch(keys - start, nHeads));
       this.#kernels.attentionDecode(
         start,
         keys,
