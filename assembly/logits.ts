@@ -167,11 +167,3 @@ function siftDown(values: usize, places: usize, size: i32, v: f32, at: i32): voi
   store<f32>(values + (<usize>i << 2), v);
   store<i32>(places + (<usize>i << 2), at);
 }
-
-/** Repetition penalty (Keskar et al. 2019): logits of the given ids are divided (or multiplied, below 0) by it. ids: distinct. */
-export function penalise(x: usize, ids: usize, count: i32, penalty: f32): void {
-  for (let i = 0; i < count; i++) {
-    const p = x + (<usize>load<i32>(ids + (<usize>i << 2)) << 2), v = load<f32>(p);
-    store<f32>(p, v > 0 ? v / penalty : v * penalty);
-  }
-}

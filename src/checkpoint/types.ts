@@ -100,6 +100,8 @@ export interface Checkpoint {
   readonly config: ModelConfig;
   /** By canonical name. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** Tensors that are there in an element type we do not read: canonical name to the file's own name of that type. */
+  readonly unsupported: ReadonlyMap<string, string>;
   /** Bytes of all files together. */
   readonly byteLength: number;
   /** @throws E_TOKENIZER_INVALID, E_FILE_NOT_FOUND */

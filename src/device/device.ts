@@ -177,10 +177,8 @@ export interface Device {
   // ---- logits
   /** out[T, 8] as in `STAT`; targets i32 [T] or null; tsallisOrder 1 skips the Tsallis entropy. */
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void;
-  /** The k largest of one row, descending: values f32 [k], places i32 [k]. */
+  /** The k largest of one row, descending, ties by the lower place: values f32 [k], places i32 [k]. */
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void;
-  /** Repetition penalty on distinct ids (i32 [n]) of one row of logits, in place. */
-  penalise(logits: Tensor, ids: Tensor, penalty: number): void;
 
   /** Resolves when all work enqueued so far is done. */
   flush(): Promise<void>;

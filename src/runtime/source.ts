@@ -18,6 +18,8 @@ export interface ModelFiles {
   readonly name: string;
   /** Names in the folder; for a single file, its own name. */
   readonly names: readonly string[];
+  /** The file that the caller named, where a folder was opened by one of its files; else undefined. */
+  readonly preferred?: string | undefined;
   /** Opens one file. @throws E_FILE_NOT_FOUND */
   open(name: string): Promise<ByteSource>;
 }

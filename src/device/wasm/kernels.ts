@@ -202,7 +202,6 @@ export interface Kernels {
     out: number,
   ): void;
   topK(n: number, k: number, x: number, values: number, places: number): void;
-  penalise(x: number, ids: number, count: number, penalty: number): void;
   f16ToF32(n: number, from: number, to: number): void;
   bf16ToF32(n: number, from: number, to: number): void;
   f32ToF16(n: number, from: number, to: number): void;

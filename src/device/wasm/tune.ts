@@ -44,7 +44,8 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
             ? kernels.tileRelaxed16
             : kernels.tileRelaxed32;
       // equal work: 120 rows in all
-      for (let i = 0; i < 120; i += kernels.tileRows(number)) tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
+      for (let i = 0; i < 120; i += kernels.tileRows(number))
+        tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
     });
     return { micro, dot };
   } finally {
@@ -93,7 +94,8 @@ function dotIsRight(kernels: Kernels, memory: WasmMemory, at: number, dot: numbe
     for (let column = 0; column < 8; column++) {
       let sum = 0;
       for (let step = 0; step < 8; step++) {
-        for (let j = 0; j < 4; j++) sum += activations[step * 4 * mr + row * 4 + j]! * codes[step * 32 + column * 4 + j]!;
+        for (let j = 0; j < 4; j++)
+          sum += activations[step * 4 * mr + row * 4 + j]! * codes[step * 32 + column * 4 + j]!;
       }
       if (c[row * 8 + column] !== sum) right = false;
     }

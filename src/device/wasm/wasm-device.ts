@@ -537,11 +537,6 @@ export class WasmDevice implements Device {
     this.#kernels.topK(n, k, from, addressOf(values, 'topK', 'f32'), addressOf(places, 'topK', 'i32'));
   }
 
-  penalise(logits: Tensor, ids: Tensor, penalty: number): void {
-    const count = elements(ids.shape);
-    this.#kernels.penalise(addressOf(logits, 'penalise', 'f32'), addressOf(ids, 'penalise', 'i32'), count, penalty);
-  }
-
   async flush(): Promise<void> {}
 
   // ---- internal

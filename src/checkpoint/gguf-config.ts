@@ -1,0 +1,182 @@
+import type { GgufValue } from './gguf.ts';
+import { checkConfig, configInvalid, unsupported } from './limits.ts';
+import type { TensorTable } from './safetensors.ts';
+import type { Architecture, ModelConfig, RopeScaling } from './types.ts';
+
+const ARCHITECTURES: ReadonlySet<string> = new Set<Architecture>(['llama', 'qwen2', 'qwen3']);
+
+/** The architecture that a GGUF file states. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
+export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name: string): Architecture {
+  const architecture = metadata.get('general.architecture');
+  if (typeof architecture !== 'string') throw configInvalid(name, 'general.architecture is missing');
+  if (!ARCHITECTURES.has(architecture)) throw unsupported(name, `its architecture is ${architecture.slice(0, 100)}`);
+  return architecture as Architecture;
+}
+
+/**
+ * The model's configuration from GGUF metadata and from which tensors there are (biases, an output matrix of its own).
+ *
+ * @param table tensors by canonical name
+ * @param frequencyDivisors content of `rope_freqs.weight`, or null
+ * @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
+ */
+export function configFromGguf(
+  metadata: ReadonlyMap<string, GgufValue>,
+  table: TensorTable,
+  frequencyDivisors: Float32Array | null,
+  name: string,
+): ModelConfig {
+  const architecture = ggufArchitecture(metadata, name);
+  const read = new Reader(metadata, architecture, name);
+  const has = (tensor: string) => table.tensors.has(tensor) || table.unsupported.has(tensor);
+  const attention = 'model.layers.0.self_attn';
+  if ((read.number('expert_count') ?? 0) > 0) throw unsupported(name, 'it is a mixture of experts');
+
+  const hiddenSize = read.need('embedding_length');
+  const nHeads = read.need('attention.head_count');
+  const headDim = read.number('attention.key_length') ?? hiddenSize / nHeads;
+  if (!Number.isInteger(headDim)) {
+    throw configInvalid(name, `a hidden size of ${hiddenSize} does not divide into ${nHeads} heads`);
+  }
+  const valueDim = read.number('attention.value_length') ?? headDim;
+  if (valueDim !== headDim) throw unsupported(name, 'its keys and values differ in length');
+  const rotaryDims = read.number('rope.dimension_count') ?? headDim;
+  // llama.cpp pairs neighbours there, and the converter's order of rows matches only when all dimensions rotate
+  if (architecture === 'llama' && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
+  const maxPositions = read.need('context_length');
+  const window = read.number('attention.sliding_window') ?? 0;
+
+  return checkConfig(
+    {
+      architecture,
+      vocabSize: vocabularySize(metadata, read, table, name),
+      hiddenSize,
+      intermediateSize: read.need('feed_forward_length'),
+      nLayers: read.need('block_count'),
+      nHeads,
+      nKvHeads: read.number('attention.head_count_kv') ?? nHeads,
+      headDim,
+      rmsNormEps: read.need('attention.layer_norm_rms_epsilon'),
+      maxPositions,
+      rope: {
+        theta: read.number('rope.freq_base') ?? 10_000,
+        rotaryDims,
+        layout: 'half', // rows of q and k are brought into that order while loading
+        scaling: scalingOf(read, maxPositions, name),
+        frequencyDivisors,
+      },
+      tiedEmbeddings: !has('lm_head.weight'),
+      qkvBias: has(`${attention}.q_proj.bias`),
+      outputBias: has(`${attention}.o_proj.bias`),
+      mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
+      qkNorm: architecture === 'qwen3',
+      slidingWindow: window === 0 ? null : window,
+      slidingWindowFrom: 0,
+      bosId: read.token('bos_token_id'),
+      eosIds: ['eos_token_id', 'eot_token_id', 'eom_token_id']
+        .map((key) => read.token(key))
+        .filter((id, i, ids): id is number => id !== null && ids.indexOf(id) === i),
+      padId: read.token('padding_token_id'),
+    },
+    name,
+  );
+}
+
+function vocabularySize(
+  metadata: ReadonlyMap<string, GgufValue>,
+  read: Reader,
+  table: TensorTable,
+  name: string,
+): number {
+  const tokens = metadata.get('tokenizer.ggml.tokens');
+  if (Array.isArray(tokens)) return tokens.length;
+  const size = read.number('vocab_size') ?? table.tensors.get('model.embed_tokens.weight')?.shape[0];
+  if (size === undefined) throw configInvalid(name, 'nothing tells the size of the vocabulary');
+  return size;
+}
+
+function scalingOf(read: Reader, maxPositions: number, name: string): RopeScaling {
+  const factor = read.number('rope.scaling.factor') ?? read.number('rope.scale_linear') ?? 0;
+  // llama.cpp: a factor without a type is linear, a factor of 0 is none
+  const type = read.text('rope.scaling.type') ?? 'linear';
+  switch (type) {
+    case 'none':
+      return { type: 'none' };
+    case 'linear':
+      return factor === 0 || factor === 1 ? { type: 'none' } : { type: 'linear', factor };
+    case 'yarn': {
+      if ((read.number('rope.scaling.yarn_ext_factor') ?? 1) !== 1)
+        throw unsupported(name, 'its YaRN extrapolates partly');
+      if ((read.number('rope.scaling.yarn_log_multiplier') ?? 0) !== 0) {
+        throw unsupported(name, 'its YaRN has a logarithmic multiplier');
+      }
+      const extra = read.number('rope.scaling.yarn_attn_factor') ?? read.number('rope.scaling.attn_factor') ?? 1;
+      return {
+        type: 'yarn',
+        factor,
+        originalMaxPositions: read.number('rope.scaling.original_context_length') ?? maxPositions,
+        betaFast: read.number('rope.scaling.yarn_beta_fast') ?? 32,
+        betaSlow: read.number('rope.scaling.yarn_beta_slow') ?? 1,
+        // ggml multiplies its own 1 + 0.1·ln(factor) by this
+        attentionFactor: extra === 1 ? undefined : extra * (0.1 * Math.log(factor) + 1),
+        truncate: true,
+      };
+    }
+    default:
+      throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
+  }
+}
+
+class Reader {
+  readonly #metadata: ReadonlyMap<string, GgufValue>;
+  readonly #architecture: string;
+  readonly #name: string;
+
+  constructor(metadata: ReadonlyMap<string, GgufValue>, architecture: string, name: string) {
+    this.#metadata = metadata;
+    this.#architecture = architecture;
+    this.#name = name;
+  }
+
+  /** A number of this architecture. One value a layer is read as one number when all are the same. */
+  number(key: string): number | undefined {
+    const full = `${this.#architecture}.${key}`;
+    let value = this.#metadata.get(full);
+    if (value === undefined) return undefined;
+    if (ArrayBuffer.isView(value)) {
+      const list = value as ArrayLike<number | bigint>;
+      for (let i = 1; i < list.length; i++) {
+        if (list[i] !== list[0]) throw unsupported(this.#name, `${full} differs from layer to layer`);
+      }
+      value = list[0];
+    }
+    if (typeof value !== 'number' && typeof value !== 'bigint') {
+      throw configInvalid(this.#name, `${full} is not a number`);
+    }
+    const number = Number(value);
+    if (!Number.isFinite(number)) throw configInvalid(this.#name, `${full} is ${number}`);
+    return number;
+  }
+
+  need(key: string): number {
+    const value = this.number(key);
+    if (value === undefined) throw configInvalid(this.#name, `${this.#architecture}.${key} is missing`);
+    return value;
+  }
+
+  text(key: string): string | undefined {
+    const full = `${this.#architecture}.${key}`;
+    const value = this.#metadata.get(full);
+    if (value !== undefined && typeof value !== 'string') throw configInvalid(this.#name, `${full} is not a text`);
+    return value;
+  }
+
+  token(key: string): number | null {
+    const value = this.#metadata.get(`tokenizer.ggml.${key}`);
+    if (value === undefined) return null;
+    if (typeof value !== 'number' && typeof value !== 'bigint') {
+      throw configInvalid(this.#name, `tokenizer.ggml.${key} is not a number`);
+    }
+    return Number(value);
+  }
+}

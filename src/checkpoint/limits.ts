@@ -1,0 +1,102 @@
+import { EspalierError } from '../errors.ts';
+import type { ModelConfig } from './types.ts';
+
+const MAX_SIZE = 2 ** 31 - 1;
+const MAX_LAYERS = 10_000;
+
+/** What a configuration from any source must satisfy. @throws E_CONFIG_INVALID, naming the value */
+export function checkConfig(config: ModelConfig, name: string): ModelConfig {
+  const invalid = (what: string) => configInvalid(name, what);
+  const size = (key: keyof ModelConfig, max = MAX_SIZE) => {
+    const value = config[key];
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max) {
+      throw invalid(`${key} is ${String(value)}, not a whole number from 1 to ${max}`);
+    }
+  };
+  size('vocabSize');
+  size('hiddenSize');
+  size('intermediateSize');
+  size('nLayers', MAX_LAYERS);
+  size('nHeads');
+  size('nKvHeads');
+  size('headDim');
+  size('maxPositions');
+  const { nHeads, nKvHeads, headDim, rope } = config;
+  if (nHeads % nKvHeads !== 0) throw invalid(`${nHeads} heads cannot share ${nKvHeads} key and value heads evenly`);
+  if (nHeads * headDim > MAX_SIZE) throw invalid(`${nHeads} heads of ${headDim} are too wide`);
+  // weights are addressed by element in f64 and allocated by byte: keep every product exact
+  for (const rows of [config.vocabSize, config.intermediateSize, nHeads * headDim]) {
+    if (!Number.isSafeInteger(rows * config.hiddenSize * 4)) throw invalid('its matrices are too large to address');
+  }
+  if (!(config.rmsNormEps > 0 && config.rmsNormEps < 1)) throw invalid(`rmsNormEps is ${config.rmsNormEps}`);
+  if (!(rope.theta > 1 && Number.isFinite(rope.theta))) throw invalid(`the RoPE base is ${rope.theta}`);
+  const { rotaryDims } = rope;
+  if (!Number.isInteger(rotaryDims) || rotaryDims < 2 || rotaryDims % 2 !== 0 || rotaryDims > headDim) {
+    throw invalid(`${rotaryDims} rotary dimensions of a head of ${headDim} are not an even number from 2 to that`);
+  }
+  const { slidingWindow } = config;
+  if (slidingWindow !== null && (!Number.isInteger(slidingWindow) || slidingWindow < 1 || slidingWindow > MAX_SIZE)) {
+    throw invalid(`the sliding window is ${slidingWindow}`);
+  }
+  if (!Number.isInteger(config.slidingWindowFrom) || config.slidingWindowFrom < 0) {
+    throw invalid(`the first layer with a sliding window is ${config.slidingWindowFrom}`);
+  }
+  for (const [what, id] of [
+    ['beginning', config.bosId],
+    ...config.eosIds.map((id) => ['end', id] as const),
+    ['padding', config.padId],
+  ] as const) {
+    if (id !== null && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
+      throw invalid(`the token for the ${what} of a text is ${id}, outside the vocabulary of ${config.vocabSize}`);
+    }
+  }
+  checkScaling(config, invalid);
+  return config;
+}
+
+function checkScaling(config: ModelConfig, invalid: (what: string) => EspalierError): void {
+  const { scaling, frequencyDivisors, rotaryDims } = config.rope;
+  const positive = (key: string, value: number) => {
+    if (!(value > 0 && Number.isFinite(value))) throw invalid(`the RoPE scaling’s ${key} is ${value}`);
+  };
+  if (scaling.type !== 'none') positive('factor', scaling.factor);
+  if (scaling.type === 'llama3') {
+    positive('low_freq_factor', scaling.lowFreqFactor);
+    positive('high_freq_factor', scaling.highFreqFactor);
+    positive('original_max_position_embeddings', scaling.originalMaxPositions);
+    if (scaling.highFreqFactor <= scaling.lowFreqFactor) {
+      throw invalid('the RoPE scaling’s high_freq_factor is not above its low_freq_factor');
+    }
+  }
+  if (scaling.type === 'yarn') {
+    positive('original_max_position_embeddings', scaling.originalMaxPositions);
+    positive('beta_fast', scaling.betaFast);
+    positive('beta_slow', scaling.betaSlow);
+    if (scaling.betaFast < scaling.betaSlow) throw invalid('the RoPE scaling’s beta_fast is below its beta_slow');
+    if (scaling.attentionFactor !== undefined) positive('attention_factor', scaling.attentionFactor);
+  }
+  if (frequencyDivisors === null) return;
+  if (frequencyDivisors.length !== rotaryDims / 2) {
+    throw invalid(`there are ${frequencyDivisors.length} RoPE frequency divisors for ${rotaryDims / 2} frequencies`);
+  }
+  for (const divisor of frequencyDivisors) positive('frequency divisor', divisor);
+}
+
+export function configInvalid(name: string, what: string, cause?: unknown): EspalierError {
+  return new EspalierError(
+    'E_CONFIG_INVALID',
+    `${name}: ${what}.`,
+    'Get the configuration that belongs to the weights.',
+    {
+      cause,
+    },
+  );
+}
+
+export function unsupported(name: string, what: string): EspalierError {
+  return new EspalierError(
+    'E_ARCHITECTURE_UNSUPPORTED',
+    `${name}: ${what}.`,
+    'Models of the llama, mistral, qwen2 and qwen3 architectures are computed.',
+  );
+}

@@ -1,0 +1,118 @@
+import { checkBlocks, DECODERS, fifthBits, groupMinimum, groupScale } from './dequantise.ts';
+import { BLOCK_SIZE, byteLengthOf } from './element-types.ts';
+import { floatToHalf, halfTable } from './half.ts';
+import type { StoredType } from './types.ts';
+
+/** What a stored type becomes on the device. */
+export interface RepackPlan {
+  readonly to: 'q8_0' | 'q4_1';
+  /** Bytes that so many elements take afterwards. */
+  bytes(elements: number): number;
+}
+
+/** How a stored type is brought to one that devices compute with; null: as it is. */
+export function repackPlan(type: StoredType): RepackPlan | null {
+  switch (type) {
+    case 'q5_0':
+    case 'q5_1':
+    case 'q5_k':
+    case 'q6_k':
+      return { to: 'q8_0', bytes: (elements) => byteLengthOf('q8_0', elements) };
+    case 'q4_k':
+      return { to: 'q4_1', bytes: (elements) => byteLengthOf('q4_1', elements) };
+    default:
+      return null;
+  }
+}
+
+/**
+ * Brings blocks into the type that `repackPlan` names. Per weight, against the exact dequantised value w:
+ *
+ * - q5_0 → q8_0 is exact: the same d, codes less 16.
+ * - q5_1, q5_k, q6_k → q8_0: each 32 values are quantised anew with d' = f16(d), d = max|w|/127, and the nearest code. Where d'
+ *   is a normal f16 it is at least d·(1 - 2^-11), so |w| <= 127.07·d', the clamp to ±127 costs less than 0.07·d', and
+ *   |error| <= 0.5·d'. Where d' is subnormal it misses d by at most 2^-25 and the clamp may cost 127 times that:
+ *   |error| <= max(0.5·d', 127·2^-25 = 3.8e-6).
+ * - q4_k → q4_1: codes are kept; the group's scale and minimum, products of f16 and 6 bits, are rounded to f16 (11 bits):
+ *   |error| <= 15·max(2^-11·scale, 2^-25) + max(2^-11·minimum, 2^-25), beside the roundings to f32 of either decoding
+ *   (2^-23·(15·scale + minimum)).
+ *
+ * A scale that is not finite, or that leaves f16's range, stays or becomes so; the device reports it while loading.
+ *
+ * @param bytes whole blocks of `elements` values
+ * @throws E_SHAPE when the two do not fit each other
+ */
+export function repackRows(type: StoredType, bytes: Uint8Array, elements: number): Uint8Array {
+  checkBlocks(type, bytes, elements);
+  const plan = repackPlan(type);
+  if (plan === null) return bytes;
+  const out = new Uint8Array(plan.bytes(elements));
+  if (type === 'q5_0') shiftQ5(bytes, out);
+  else if (type === 'q4_k') splitQ4K(bytes, out);
+  else requantise(type as 'q5_1' | 'q5_k' | 'q6_k', bytes, out);
+  return out;
+}
+
+function shiftQ5(bytes: Uint8Array, out: Uint8Array): void {
+  for (let at = 0, to = 0; to < out.length; at += 22, to += 34) {
+    out[to] = bytes[at]!;
+    out[to + 1] = bytes[at + 1]!;
+    const high = fifthBits(bytes, at + 2);
+    for (let i = 0; i < 16; i++) {
+      const byte = bytes[at + 6 + i]!;
+      out[to + 2 + i] = ((byte & 15) | (((high >>> i) & 1) << 4)) - 16;
+      out[to + 18 + i] = ((byte >> 4) | (((high >>> (i + 16)) & 1) << 4)) - 16;
+    }
+  }
+}
+
+function splitQ4K(bytes: Uint8Array, out: Uint8Array): void {
+  const half = halfTable();
+  for (let at = 0, to = 0; to < out.length; at += 144) {
+    const d = half[bytes[at]! | (bytes[at + 1]! << 8)]!;
+    const dmin = half[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
+    for (let group = 0; group < 8; group++, to += 20) {
+      const scale = floatToHalf(Math.fround(d * groupScale(bytes, at + 4, group)));
+      const minimum = floatToHalf(Math.fround(-dmin * groupMinimum(bytes, at + 4, group)));
+      out[to] = scale;
+      out[to + 1] = scale >> 8;
+      out[to + 2] = minimum;
+      out[to + 3] = minimum >> 8;
+      const from = at + 16 + 32 * (group >> 1);
+      const shift = 4 * (group & 1);
+      for (let i = 0; i < 16; i++) {
+        out[to + 4 + i] = ((bytes[from + i]! >> shift) & 15) | (((bytes[from + 16 + i]! >> shift) & 15) << 4);
+      }
+    }
+  }
+}
+
+function requantise(type: 'q5_1' | 'q5_k' | 'q6_k', bytes: Uint8Array, out: Uint8Array): void {
+  const decode = DECODERS[type];
+  const block = BLOCK_SIZE[type];
+  const values = new Float32Array(block.elements);
+  for (let at = 0, to = 0; at < bytes.length; at += block.bytes) {
+    decode(bytes, at, values, 0);
+    for (let from = 0; from < values.length; from += 32, to += 34) quantiseQ8(values, from, out, to);
+  }
+}
+
+function quantiseQ8(values: Float32Array, from: number, out: Uint8Array, to: number): void {
+  let largest = 0;
+  let broken = false;
+  for (let i = from; i < from + 32; i++) {
+    const magnitude = Math.abs(values[i]!);
+    if (magnitude > largest) largest = magnitude;
+    else if (Number.isNaN(magnitude)) broken = true; // NaN compares with nothing; it must not vanish into a code
+  }
+  const d = broken ? 0x7e00 : floatToHalf(Math.fround(largest / 127));
+  out[to] = d;
+  out[to + 1] = d >> 8;
+  const scale = halfTable()[d]!;
+  const inverse = scale > 0 && scale < Infinity ? 1 / scale : 0;
+  for (let i = 0; i < 32; i++) {
+    const code = values[from + i]! * inverse;
+    const nearest = code < 0 ? Math.max(-127, Math.ceil(code - 0.5)) : Math.min(127, Math.floor(code + 0.5));
+    out[to + 2 + i] = nearest;
+  }
+}

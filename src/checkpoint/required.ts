@@ -1,0 +1,98 @@
+import { EspalierError } from '../errors.ts';
+import { configInvalid } from './limits.ts';
+import type { Checkpoint, ModelConfig, StoredType } from './types.ts';
+
+/** A tensor that a configuration calls for. */
+export interface RequiredTensor {
+  /** Canonical name. */
+  readonly name: string;
+  /** Outermost dimension first. */
+  readonly shape: readonly number[];
+  /** May be absent. */
+  readonly optional: boolean;
+}
+
+/** Every tensor that a model of this configuration is computed from, in the order of computing. */
+export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor> {
+  const { hiddenSize: hidden, intermediateSize: intermediate, headDim } = config;
+  const q = config.nHeads * headDim;
+  const kv = config.nKvHeads * headDim;
+  const need = (name: string, ...shape: number[]): RequiredTensor => ({ name, shape, optional: false });
+
+  yield need('model.embed_tokens.weight', config.vocabSize, hidden);
+  for (let i = 0; i < config.nLayers; i++) {
+    const layer = `model.layers.${i}`;
+    const attention = `${layer}.self_attn`;
+    yield need(`${layer}.input_layernorm.weight`, hidden);
+    for (const [part, rows] of [['q', q] as const, ['k', kv] as const, ['v', kv] as const]) {
+      yield need(`${attention}.${part}_proj.weight`, rows, hidden);
+      if (config.qkvBias) yield need(`${attention}.${part}_proj.bias`, rows);
+    }
+    if (config.qkNorm) {
+      yield need(`${attention}.q_norm.weight`, headDim);
+      yield need(`${attention}.k_norm.weight`, headDim);
+    }
+    yield need(`${attention}.o_proj.weight`, hidden, q);
+    if (config.outputBias) yield need(`${attention}.o_proj.bias`, hidden);
+    yield need(`${layer}.post_attention_layernorm.weight`, hidden);
+    for (const part of ['gate', 'up']) {
+      yield need(`${layer}.mlp.${part}_proj.weight`, intermediate, hidden);
+      if (config.mlpBias) yield need(`${layer}.mlp.${part}_proj.bias`, intermediate);
+    }
+    yield need(`${layer}.mlp.down_proj.weight`, hidden, intermediate);
+    if (config.mlpBias) yield need(`${layer}.mlp.down_proj.bias`, hidden);
+  }
+  yield need('model.norm.weight', hidden);
+  // tied models may store the matrix once more; the embedding is used
+  yield { ...need('lm_head.weight', config.vocabSize, hidden), optional: config.tiedEmbeddings };
+}
+
+/** Vectors are small and added or multiplied in f32; nobody stores them in blocks. */
+const VECTOR_TYPES: ReadonlySet<StoredType> = new Set<StoredType>(['f32', 'f16', 'bf16']);
+
+/** Parts of a layer that change the result; one that is there against the configuration would be left out silently. */
+const OPTIONAL_PART = /\.(self_attn\.[qkvo]_proj\.bias|self_attn\.[qk]_norm\.weight|mlp\.(gate|up|down)_proj\.bias)$/;
+
+/**
+ * Holds a checkpoint's tensors against its configuration.
+ *
+ * @throws E_TENSOR_MISSING, E_TENSOR_SHAPE, E_TENSOR_TYPE, naming the tensor; E_CONFIG_INVALID when there are biases or norms
+ *   that the configuration denies
+ */
+export function checkTensors(checkpoint: Pick<Checkpoint, 'name' | 'config' | 'tensors' | 'unsupported'>): void {
+  const { name: file, config, tensors, unsupported } = checkpoint;
+  const wanted = new Set<string>();
+  for (const { name, shape, optional } of requiredTensors(config)) {
+    wanted.add(name);
+    const entry = tensors.get(name);
+    if (!entry) {
+      if (optional) continue;
+      const type = unsupported.get(name);
+      if (type !== undefined) throw wrongType(file, name, type.slice(0, 50));
+      throw new EspalierError('E_TENSOR_MISSING', `${file} has no tensor ${name}.`, 'Get the whole model.');
+    }
+    if (entry.shape.length !== shape.length || entry.shape.some((length, i) => length !== shape[i])) {
+      throw new EspalierError(
+        'E_TENSOR_SHAPE',
+        `${name} in ${file} is [${entry.shape.slice(0, 8).join(', ')}]; the configuration needs [${shape.join(', ')}].`,
+        'Use the configuration that belongs to these weights.',
+      );
+    }
+    if (shape.length === 1 && !VECTOR_TYPES.has(entry.type)) throw wrongType(file, name, entry.type);
+  }
+  for (const names of [tensors.keys(), unsupported.keys()]) {
+    for (const name of names) {
+      if (!wanted.has(name) && name.startsWith('model.layers.') && OPTIONAL_PART.test(name)) {
+        throw configInvalid(file, `there is ${name.slice(0, 200)}, which the configuration denies`);
+      }
+    }
+  }
+}
+
+function wrongType(file: string, name: string, type: string): EspalierError {
+  return new EspalierError(
+    'E_TENSOR_TYPE',
+    `${name} in ${file} is stored as ${type}, which is not read there.`,
+    'Convert the model to bf16, f16, f32 or one of q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k.',
+  );
+}

@@ -1,0 +1,73 @@
+import { EspalierError } from '../errors.ts';
+import type { Model } from '../model/model.ts';
+import { type OpenOptions, open } from '../open.ts';
+import { formatBytes, Progress } from './format.ts';
+
+/** Arguments that several commands share. */
+export const modelArgument = {
+  type: 'positional',
+  description: 'A model folder (config.json, model.safetensors, tokenizer.json) or a .gguf file',
+  required: true,
+} as const;
+export const exactArgument = {
+  type: 'boolean',
+  description: 'f32 activations for quantised weights (slower, exact)',
+  default: false,
+} as const;
+export const jsonArgument = {
+  type: 'boolean',
+  description: 'Print one JSON object and nothing else',
+  default: false,
+} as const;
+export const bosArgument = {
+  type: 'string',
+  description: 'Begin-of-text token: yes, no, or auto (as the tokenizer says)',
+  default: 'auto',
+} as const;
+
+/** A numeric argument as the shell gave it. @throws E_ARGUMENT */
+export function numberOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw new EspalierError('E_ARGUMENT', `--${name} is "${text}".`, 'Give a number.');
+}
+
+/** `--bos`. @throws E_ARGUMENT */
+export function bosOf(text: string): { addBos?: boolean } {
+  if (text === 'auto') return {};
+  if (text === 'yes' || text === 'no') return { addBos: text === 'yes' };
+  throw new EspalierError('E_ARGUMENT', `--bos is "${text}".`, 'Give yes, no or auto.');
+}
+
+/** Opens a model with a progress bar on stderr. */
+export async function openWithProgress(target: string, options: OpenOptions, json: boolean): Promise<Model> {
+  const progress = new Progress({ label: 'loading', total: 1, silent: json });
+  try {
+    return await open(target, {
+      ...options,
+      onProgress: (done, total) => progress.update(done / total, formatBytes(done)),
+    });
+  } finally {
+    progress.end();
+  }
+}
+
+/** Runs a command: errors go to stderr as code, sentence and advice, and the exit code is 1. Ctrl-C aborts. */
+export async function command(json: boolean, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const interrupt = () => controller.abort(new Error('interrupted'));
+  process.once('SIGINT', interrupt);
+  try {
+    await run(controller.signal);
+  } catch (error) {
+    process.exitCode = 1;
+    if (!(error instanceof EspalierError)) throw error;
+    if (json) {
+      const { code, message, hint } = error;
+      process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
+    } else process.stderr.write(`${error}\n`);
+  } finally {
+    process.removeListener('SIGINT', interrupt);
+  }
+}

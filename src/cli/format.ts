@@ -1,0 +1,157 @@
+import { stderr } from 'node:process';
+
+/** `1536` → `1.5 KiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  // 1023.95 would be written 1024.0
+  while (Math.abs(value) >= 1023.95 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `0.0042` → `4.2 ms`, `75` → `1 min 15 s`, `7260` → `2 h 1 min`. Takes seconds. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return '–';
+  if (seconds < 0.9995) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** `134515008` → `134.5 M`; counts of parameters and tokens. */
+export function formatCount(count: number): string {
+  for (const [size, suffix] of [
+    [1e9, 'G'],
+    [1e6, 'M'],
+    [1e3, 'k'],
+  ] as const) {
+    if (Math.abs(count) >= size * 0.99995) return `${(count / size).toFixed(1)} ${suffix}`;
+  }
+  return String(count);
+}
+
+/**
+ * Rows in aligned columns, two spaces apart. Columns in which every cell below the head is a number stand to the right.
+ *
+ * @param head column titles, or null
+ */
+export function formatTable(head: readonly string[] | null, rows: readonly (readonly (string | number)[])[]): string {
+  const lines = [...(head === null ? [] : [head]), ...rows].map((row) => row.map(String));
+  const columns = Math.max(0, ...lines.map((line) => line.length));
+  const widths = Array.from({ length: columns }, (_, c) =>
+    Math.max(...lines.map((line) => displayWidth(line[c] ?? ''))),
+  );
+  const numeric = widths.map((_, c) => rows.length > 0 && rows.every((row) => typeof row[c] === 'number'));
+  return lines
+    .map((line) =>
+      widths
+        .map((width, c) => {
+          const cell = line[c] ?? '';
+          const space = ' '.repeat(width - displayWidth(cell));
+          return numeric[c] ? space + cell : cell + space;
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** Columns that a text takes in a terminal: combining marks none, East Asian wide characters and emoji two. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const char of text) {
+    if (/^[\p{Mn}\p{Me}\p{Cf}]$/u.test(char)) continue;
+    width +=
+      /^[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]$/u.test(
+        char,
+      )
+        ? 2
+        : 1;
+  }
+  return width;
+}
+
+/** Where progress is written: `process.stderr`, or a stand-in in tests. */
+export interface ProgressTarget {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface ProgressOptions {
+  /** What goes on, before the bar. */
+  readonly label: string;
+  /** Steps in all; null when unknown: then a count is shown instead of a bar. */
+  readonly total: number | null;
+  /** Silences the line, as `--json` does. */
+  readonly silent?: boolean;
+  readonly target?: ProgressTarget;
+  /** Milliseconds, for tests. */
+  readonly clock?: () => number;
+}
+
+/**
+ * One line of progress on stderr that rewrites itself at most ten times a second. It writes nothing when stderr is no
+ * terminal or the line is silenced, so that logs and pipes stay clean.
+ */
+export class Progress {
+  readonly #options: ProgressOptions;
+  readonly #target: ProgressTarget;
+  readonly #clock: () => number;
+  readonly #visible: boolean;
+  readonly #start: number;
+  #drawn = Number.NEGATIVE_INFINITY;
+  #ended = false;
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+    this.#target = options.target ?? stderr;
+    this.#clock = options.clock ?? (() => performance.now());
+    this.#visible = this.#target.isTTY === true && options.silent !== true;
+    this.#start = this.#clock();
+  }
+
+  /** Shows that `done` steps are behind us, with a note after the bar. */
+  update(done: number, note = ''): void {
+    if (!this.#visible || this.#ended) return;
+    const now = this.#clock();
+    if (now - this.#drawn < 100 && done !== this.#options.total) return;
+    this.#drawn = now;
+    this.#target.write(`\r\u001b[2K${this.#line(done, (now - this.#start) / 1000, note)}`);
+  }
+
+  /** Removes the line, so that what is printed next stands alone. */
+  end(): void {
+    if (this.#visible && !this.#ended) this.#target.write('\r\u001b[2K');
+    this.#ended = true;
+  }
+
+  #line(done: number, seconds: number, note: string): string {
+    const { label, total } = this.#options;
+    const tail = note === '' ? '' : `  ${note}`;
+    let line: string;
+    if (total === null || total <= 0) line = `${label}  ${done}${tail}`;
+    else {
+      const part = Math.min(1, Math.max(0, done / total));
+      const left = part > 0 && part < 1 && seconds > 1 ? `  ${formatDuration((seconds / part) * (1 - part))} left` : '';
+      const filled = Math.round(part * 20);
+      const bar = '█'.repeat(filled) + '░'.repeat(20 - filled);
+      line = `${label}  ${bar}  ${Math.floor(part * 100)} %${left}${tail}`;
+    }
+    // a line that wraps could not be rewritten
+    const width = (this.#target.columns ?? 80) - 1;
+    if (displayWidth(line) <= width) return line;
+    let cut = '';
+    for (const char of line) {
+      if (displayWidth(cut + char) > width - 1) break;
+      cut += char;
+    }
+    return `${cut}…`;
+  }
+}

@@ -1,0 +1,56 @@
+import { defineCommand } from 'citty';
+import { inspectModel } from '../inspect.ts';
+import { command, jsonArgument, modelArgument } from './common.ts';
+import { formatBytes, formatCount, formatTable } from './format.ts';
+
+export const inspectCommand = defineCommand({
+  meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },
+  args: { model: modelArgument, json: jsonArgument },
+  run: ({ args }) =>
+    command(args.json, async () => {
+      const report = await inspectModel(args.model);
+      if (args.json) {
+        process.stdout.write(`${JSON.stringify(report)}\n`);
+        return;
+      }
+      const { config, memory } = report;
+      const rows: [string, string | number][] = [
+        ['name', report.name],
+        ['format', `${report.format}, ${formatBytes(report.fileBytes)}`],
+        ['parameters', formatCount(report.parameters)],
+        [
+          'types',
+          Object.entries(report.types)
+            .map(([type, n]) => `${n} ${type}`)
+            .join(', '),
+        ],
+      ];
+      if (config) {
+        rows.push(
+          ['architecture', config.architecture],
+          ['layers', config.nLayers],
+          ['hidden, feed-forward', `${config.hiddenSize}, ${config.intermediateSize}`],
+          ['heads', `${config.nHeads} of ${config.headDim}, ${config.nKvHeads} for keys and values`],
+          ['vocabulary', config.vocabSize],
+          ['context', config.maxPositions],
+          [
+            'RoPE',
+            `base ${config.rope.theta}, ${config.rope.rotaryDims} dimensions, scaling ${config.rope.scaling.type}`,
+          ],
+        );
+      }
+      if (memory) {
+        rows.push(
+          ['memory: weights', formatBytes(memory.weightBytes)],
+          [
+            'memory: cache',
+            `${formatBytes(memory.cacheBytesPerToken)} a token, ${formatBytes(memory.cacheBytesFullContext)} in all`,
+          ],
+        );
+      }
+      process.stdout.write(`${formatTable(null, rows)}\n`);
+      for (const { code, message, hint } of report.unsupported)
+        process.stdout.write(`unsupported: ${code}: ${message} ${hint}\n`);
+      if (report.unsupported.length === 0) process.stdout.write('supported\n');
+    }),
+});

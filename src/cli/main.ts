@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+import { defineCommand, runMain } from 'citty';
+import { generateCommand } from './generate.ts';
+import { inspectCommand } from './inspect.ts';
+import { scoreCommand } from './score.ts';
+
+const main = defineCommand({
+  meta: {
+    name: 'espalier',
+    version: '0.1.0',
+    description: 'Adapt pretrained language models anywhere JavaScript runs',
+  },
+  subCommands: { generate: generateCommand, score: scoreCommand, inspect: inspectCommand },
+});
+
+await runMain(main);

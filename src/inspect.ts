@@ -1,0 +1,95 @@
+import { openCheckpoint } from './checkpoint/open.ts';
+import { repackPlan } from './checkpoint/repack.ts';
+import { checkTensors } from './checkpoint/required.ts';
+import type { Checkpoint, ModelConfig, TensorEntry } from './checkpoint/types.ts';
+import { storedBytes } from './device/wasm/weights.ts';
+import { type ErrorCode, EspalierError } from './errors.ts';
+import { Tokenizer } from './model/tokenizer.ts';
+
+export interface ModelReport {
+  readonly name: string;
+  readonly format: 'safetensors' | 'gguf' | null;
+  readonly fileBytes: number;
+  readonly parameters: number;
+  /** How many tensors are stored in each type. */
+  readonly types: Readonly<Record<string, number>>;
+  /** Null when the model cannot be read so far. */
+  readonly config: ModelConfig | null;
+  readonly memory: {
+    readonly weightBytes: number;
+    readonly cacheBytesPerToken: number;
+    readonly cacheBytesFullContext: number;
+  } | null;
+  /** What keeps the model from running here; empty when it runs. */
+  readonly unsupported: readonly { readonly code: ErrorCode; readonly message: string; readonly hint: string }[];
+}
+
+/**
+ * Says what a model is and what it will need, from its header alone. What cannot be run is reported, not thrown.
+ * @throws E_FILE_NOT_FOUND, E_FILE_READ
+ */
+export async function inspectModel(target: Parameters<typeof openCheckpoint>[0]): Promise<ModelReport> {
+  const unsupported: { code: ErrorCode; message: string; hint: string }[] = [];
+  const note = (error: unknown) => {
+    if (!(error instanceof EspalierError) || error.code === 'E_FILE_READ') throw error;
+    unsupported.push({ code: error.code, message: error.message, hint: error.hint });
+  };
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint = await openCheckpoint(target);
+  } catch (error) {
+    if (error instanceof EspalierError && error.code === 'E_FILE_NOT_FOUND') throw error;
+    note(error);
+    return {
+      name: typeof target === 'string' ? target : target instanceof URL ? target.href : 'bytes',
+      format: null,
+      fileBytes: 0,
+      parameters: 0,
+      types: {},
+      config: null,
+      memory: null,
+      unsupported,
+    };
+  }
+  try {
+    try {
+      checkTensors(checkpoint);
+    } catch (error) {
+      note(error);
+    }
+    await checkpoint.tokenizer().then(Tokenizer.create).catch(note);
+    return { ...describe(checkpoint), unsupported };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function describe(checkpoint: Checkpoint): Omit<ModelReport, 'unsupported'> {
+  const { config } = checkpoint;
+  const types: Record<string, number> = {};
+  let parameters = 0;
+  let weightBytes = 0;
+  for (const entry of checkpoint.tensors.values()) {
+    types[entry.type] = (types[entry.type] ?? 0) + 1;
+    parameters += entry.shape.reduce((product, n) => product * n, 1);
+    weightBytes += deviceBytes(entry);
+  }
+  const cacheBytesPerToken = 8 * config.nLayers * config.nKvHeads * config.headDim;
+  return {
+    name: checkpoint.name,
+    format: checkpoint.format,
+    fileBytes: checkpoint.byteLength,
+    parameters,
+    types,
+    config,
+    memory: { weightBytes, cacheBytesPerToken, cacheBytesFullContext: cacheBytesPerToken * config.maxPositions },
+  };
+}
+
+/** Matrices stand in panels of 8 rows in their native type; vectors as f32. */
+function deviceBytes(entry: TensorEntry): number {
+  const columns = entry.shape.at(-1) ?? 1;
+  if (entry.shape.length < 2) return 4 * columns;
+  const type = repackPlan(entry.type)?.to ?? (entry.type as 'f32');
+  return storedBytes(type, 8 * Math.ceil(entry.shape[0]! / 8), columns);
+}

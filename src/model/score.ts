@@ -1,0 +1,91 @@
+import { STAT } from '../device/device.ts';
+import { exclusive } from '../device/exclusive.ts';
+import { EspalierError } from '../errors.ts';
+import type { Decoder } from './decoder.ts';
+
+export interface ScoreOptions {
+  /** Order q of the Tsallis entropy to report as well; default: none. */
+  readonly tsallisOrder?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface ScoredPosition {
+  readonly id: number;
+  /** Natural log of this token's probability after those before it; null for the first, which nothing predicts. */
+  readonly logprob: number | null;
+  /** Shannon entropy, in nats, of the model's prediction of the token after this one. */
+  readonly entropy: number;
+  /** Tsallis entropy of the same prediction, when asked for. */
+  readonly tsallis: number | null;
+  /** The likeliest token after this one. */
+  readonly argmax: number;
+}
+
+/** Rows of logits that exist at once. */
+const ROWS = 32;
+
+/**
+ * Log-probability and entropy at every position of a text, from one forward pass; logits are never read back.
+ * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+ */
+export function scoreTokens(
+  decoder: Decoder,
+  ids: readonly number[],
+  options: ScoreOptions = {},
+): Promise<ScoredPosition[]> {
+  const order = options.tsallisOrder ?? 1;
+  if (ids.length === 0 || !(order > 0 && order <= 100)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      ids.length === 0 ? 'There is no token to score.' : `tsallisOrder is ${order}.`,
+      'Give a text, and an order above 0 and up to 100.',
+    );
+  }
+  const { device } = decoder;
+  return exclusive(device, async () => {
+    const cache = decoder.cache();
+    const scored: ScoredPosition[] = [];
+    let nextLogprob: number | null = null;
+    try {
+      await decoder.forward(ids, cache, {
+        signal: options.signal,
+        onProgress: options.onProgress,
+        onChunk: async (hidden, firstRow) => {
+          const rows = hidden.shape[0]!;
+          const stats = device.scratch('f32', [rows, 8]);
+          const targets = device.scratch('i32', [rows]);
+          device.write(
+            targets,
+            Int32Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1),
+          );
+          for (let first = 0; first < rows; first += ROWS) {
+            const count = Math.min(ROWS, rows - first);
+            const mark = device.mark();
+            const logits = decoder.logits(device.rows(hidden, first, count));
+            const some = device.rows(targets, first, count);
+            device.logitStats(logits, some, order, device.rows(stats, first, count));
+            device.reset(mark);
+          }
+          const values = (await device.read(stats)) as Float32Array;
+          const places = new Int32Array(values.buffer);
+          for (let i = 0; i < rows; i++) {
+            const at = 8 * i;
+            const before = firstRow + i === 0 ? null : nextLogprob;
+            scored.push({
+              id: ids[firstRow + i]!,
+              logprob: before,
+              entropy: values[at + STAT.shannon]!,
+              tsallis: order === 1 ? null : values[at + STAT.tsallis]!,
+              argmax: places[at + STAT.argmax]!,
+            });
+            nextLogprob = values[at + STAT.targetLogProbability]!;
+          }
+        },
+      });
+      return scored;
+    } finally {
+      cache.dispose();
+    }
+  });
+}

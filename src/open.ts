@@ -1,0 +1,50 @@
+import { openCheckpoint } from './checkpoint/open.ts';
+import { checkTensors } from './checkpoint/required.ts';
+import type { Device, Precision } from './device/device.ts';
+import { exclusive } from './device/exclusive.ts';
+import { WasmDevice } from './device/wasm/wasm-device.ts';
+import { throwIfAborted } from './errors.ts';
+import { Decoder } from './model/decoder.ts';
+import { Model } from './model/model.ts';
+import { Tokenizer } from './model/tokenizer.ts';
+import { loadWeights } from './model/weights.ts';
+
+export interface OpenOptions {
+  /** Where to compute; default: a wasm device of its own, closed with the model. */
+  readonly device?: Device;
+  /**
+   * `int8` (default): quantised weights meet activations quantised per block of 32, as in llama.cpp. `exact`: activations stay
+   * f32. Weights in f32, f16 or bf16 are exact in either case.
+   */
+  readonly precision?: Precision;
+  readonly signal?: AbortSignal;
+  /** Bytes of weights read so far and in all. */
+  readonly onProgress?: (loaded: number, total: number) => void;
+}
+
+/**
+ * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, URL, Blob, bytes,
+ * or files by name.
+ * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
+ *   E_OUT_OF_MEMORY, E_ABORTED; nothing stays allocated then
+ */
+export async function open(target: Parameters<typeof openCheckpoint>[0], options: OpenOptions = {}): Promise<Model> {
+  throwIfAborted(options.signal);
+  const checkpoint = await openCheckpoint(target, options.signal ? { signal: options.signal } : {});
+  let device = options.device;
+  try {
+    checkTensors(checkpoint);
+    const spec = await checkpoint.tokenizer();
+    const tokenizer = Tokenizer.create(spec);
+    device ??= await WasmDevice.create();
+    const on = device;
+    const weights = await exclusive(on, () => loadWeights(on, checkpoint, options));
+    const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
+    return new Model(checkpoint, spec, tokenizer, decoder, options.device === undefined);
+  } catch (error) {
+    if (options.device === undefined) device?.close();
+    throw error;
+  } finally {
+    await checkpoint.close();
+  }
+}

@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { dequantise } from '../../src/checkpoint/dequantise.ts';
+import { byteLengthOf } from '../../src/checkpoint/element-types.ts';
+import { floatToHalf, halfTable } from '../../src/checkpoint/half.ts';
+import { repackPlan, repackRows } from '../../src/checkpoint/repack.ts';
+import type { StoredType } from '../../src/checkpoint/types.ts';
+import { EspalierError } from '../../src/errors.ts';
+
+const TYPES = ['f16', 'bf16', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k'] as const;
+
+function fixture(type: StoredType): { bytes: Uint8Array; expected: Float32Array } {
+  const file = (ending: string) => readFileSync(new URL(`../fixtures/blocks/${type}.${ending}`, import.meta.url));
+  const values = new Uint8Array(file('f32'));
+  return { bytes: new Uint8Array(file('bin')), expected: new Float32Array(values.buffer) };
+}
+
+/** Values whose bits differ. */
+function differing(a: Float32Array, b: Float32Array): number {
+  const x = new Uint32Array(a.buffer);
+  const y = new Uint32Array(b.buffer);
+  return x.reduce((sum, bits, i) => sum + (bits === y[i] ? 0 : 1), 0);
+}
+
+for (const type of TYPES) {
+  test(`${type} reads bit for bit as the gguf package reads it`, () => {
+    const { bytes, expected } = fixture(type);
+    assert.ok(expected.length > 1000);
+    assert.is(differing(dequantise(type, bytes, expected.length), expected), 0);
+    console.log(`  ${type}: ${expected.length} values, 0 bits differ`);
+  });
+}
+
+test('every f16 survives f32, and f32 rounds to f16 as nearest, ties to even', () => {
+  const table = halfTable();
+  let nans = 0;
+  for (let h = 0; h < 65536; h++) {
+    if (Number.isNaN(table[h]!)) nans++;
+    else assert.is(floatToHalf(table[h]!), h);
+  }
+  assert.is(nans, 2 * 1023);
+  // the middle between two neighbours goes to the even one, a hair more to the upper
+  for (let h = 0; h < 0x7bff; h += 7) {
+    const middle = (table[h]! + table[h + 1]!) / 2; // exact in f32
+    assert.is(floatToHalf(middle), h % 2 === 0 ? h : h + 1);
+    assert.is(floatToHalf(Math.fround(middle * (1 + 2 ** -22))), h + 1);
+    assert.is(floatToHalf(-Math.fround(middle * (1 - 2 ** -22))), h | 0x8000);
+  }
+  assert.is(floatToHalf(65519.99), 0x7bff);
+  assert.is(floatToHalf(65520), 0x7c00);
+  assert.is(floatToHalf(-Infinity), 0xfc00);
+  assert.is(floatToHalf(Number.NaN) & 0x7e00, 0x7e00);
+});
+
+test('q5_0 becomes q8_0 without a loss', () => {
+  const { bytes, expected } = fixture('q5_0');
+  const repacked = repackRows('q5_0', bytes, expected.length);
+  assert.is(differing(dequantise('q8_0', repacked, expected.length), expected), 0);
+});
+
+for (const type of ['q5_1', 'q5_k', 'q6_k'] as const) {
+  test(`${type} becomes q8_0 within the stated bound`, () => {
+    const { bytes, expected } = fixture(type);
+    const repacked = repackRows(type, bytes, expected.length);
+    assert.is(repacked.length, byteLengthOf('q8_0', expected.length));
+    const got = dequantise('q8_0', repacked, expected.length);
+    const half = halfTable();
+    let worst = 0;
+    for (let i = 0; i < expected.length; i++) {
+      const at = (i >> 5) * 34;
+      const d = half[repacked[at]! | (repacked[at + 1]! << 8)]!;
+      const bound = Math.max(0.5 * d, 127 * 2 ** -25);
+      const error = Math.abs(got[i]! - expected[i]!);
+      assert.ok(error <= bound, `${type}[${i}]: ${error} > ${bound}`);
+      if (d >= 2 ** -14) worst = Math.max(worst, error / d);
+    }
+    console.log(`  ${type} to q8_0: worst error ${worst.toFixed(4)} d of 0.5 d allowed`);
+  });
+}
+
+test('q4_k becomes q4_1 within the stated bound', () => {
+  const { bytes, expected } = fixture('q4_k');
+  const got = dequantise('q4_1', repackRows('q4_k', bytes, expected.length), expected.length);
+  const half = halfTable();
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const at = (i >> 8) * 144;
+    const d = Math.abs(half[bytes[at]! | (bytes[at + 1]! << 8)]!);
+    const dmin = Math.abs(half[bytes[at + 2]! | (bytes[at + 3]! << 8)]!);
+    const group = (i >> 5) & 7;
+    const s = bytes.subarray(at + 4);
+    const scale = d * (group < 4 ? s[group]! & 63 : (s[group + 4]! & 15) | ((s[group - 4]! >> 6) << 4));
+    const minimum = dmin * (group < 4 ? s[group + 4]! & 63 : (s[group + 4]! >> 4) | ((s[group]! >> 6) << 4));
+    const rounding = 2 ** -23 * (15 * scale + minimum);
+    const bound = 15 * Math.max(2 ** -11 * scale, 2 ** -25) + Math.max(2 ** -11 * minimum, 2 ** -25) + rounding;
+    const error = Math.abs(got[i]! - expected[i]!);
+    assert.ok(error <= bound, `[${i}]: ${error} > ${bound}`);
+    worst = Math.max(worst, error / bound);
+  }
+  console.log(`  q4_k to q4_1: worst error ${worst.toFixed(3)} of the bound`);
+});
+
+test('a scale that is not finite does not vanish in repacking', () => {
+  for (const type of ['q5_0', 'q5_1', 'q4_k', 'q5_k', 'q6_k'] as const) {
+    const { bytes } = fixture(type);
+    const elements = type.endsWith('k') ? 256 : 32;
+    const at = type === 'q6_k' ? 208 : 0;
+    for (const scale of [0x7e00, 0x7c00, 0xfc00]) {
+      const block = bytes.slice(0, byteLengthOf(type, elements));
+      // every code but zero, every group's scale but zero
+      block.fill(0x3f);
+      block[at] = scale & 255;
+      block[at + 1] = scale >> 8;
+      const to = repackPlan(type)!.to;
+      const values = dequantise(to, repackRows(type, block, elements), elements);
+      assert.ok(
+        values.some((value) => !Number.isFinite(value)),
+        `${type} ${scale.toString(16)}`,
+      );
+    }
+  }
+});
+
+test('native types stay as they are; wrong lengths are refused', () => {
+  for (const type of ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'] as const) assert.is(repackPlan(type), null);
+  const fails = (run: () => unknown) => {
+    try {
+      run();
+    } catch (error) {
+      return error instanceof EspalierError && error.code === 'E_SHAPE';
+    }
+    return false;
+  };
+  assert.ok(fails(() => dequantise('q4_0', new Uint8Array(17), 32)));
+  assert.ok(fails(() => dequantise('q4_0', new Uint8Array(18), 31)));
+  assert.ok(fails(() => repackRows('q6_k', new Uint8Array(209), 256)));
+});
+
+test('repacking keeps up with reading', () => {
+  const elements = 256 * 4096;
+  for (const type of ['q4_k', 'q6_k'] as const) {
+    const { bytes } = fixture(type);
+    const many = new Uint8Array(byteLengthOf(type, elements));
+    for (let at = 0; at < many.length; at += bytes.length) many.set(bytes.subarray(0, many.length - at), at);
+    repackRows(type, many, elements);
+    const start = performance.now();
+    repackRows(type, many, elements);
+    const seconds = (performance.now() - start) / 1000;
+    console.log(`  ${type}: ${(elements / seconds / 1e6).toFixed(0)} M weights/s`);
+  }
+});
+
+test.run();

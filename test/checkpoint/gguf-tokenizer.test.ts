@@ -1,0 +1,201 @@
+import { existsSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
+import { EspalierError } from '../../src/errors.ts';
+import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
+import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { ggufMetadata } from '../model/gguf-metadata.ts';
+import { fixture, shared, sharedJson } from '../model/shared-files.ts';
+
+interface Case {
+  pre: string | null;
+  ids: number[][];
+  decoded: string[];
+  noise: { ids: number[]; text: string }[];
+}
+const { texts, cases } = fixture('tokenizers.json') as { texts: string[]; cases: Record<string, Case> };
+
+const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
+let smollm2Spec: TokenizerSpec | null = null;
+let smollm2: Tokenizer | null = null;
+if (existsSync(file)) {
+  const metadata = ggufMetadata(file);
+  const start = performance.now();
+  smollm2Spec = tokenizerFromGguf(metadata);
+  const built = performance.now();
+  smollm2 = Tokenizer.create(smollm2Spec);
+  const created = performance.now();
+  console.log(`SmolLM2: specification ${(built - start).toFixed(0)} ms, tokenizer ${(created - built).toFixed(0)} ms`);
+  test('SmolLM2’s tokenizer is built within a second', () => assert.ok(created - start < 1000));
+} else console.log('  skipped: the SmolLM2 GGUF file is not there');
+
+test('SmolLM2: ids and text are those of Hugging Face’s tokenizers', () => {
+  if (!smollm2) return;
+  const expected = cases['smollm2']!;
+  for (const [i, text] of texts.entries()) {
+    const ids = smollm2.encode(text);
+    assert.equal(ids, expected.ids[i], JSON.stringify(text));
+    assert.is(smollm2.decode(ids, { skipSpecialTokens: false }), expected.decoded[i]);
+  }
+  for (const { ids, text } of expected.noise) assert.is(smollm2.decode(ids), text);
+});
+
+test('SmolLM2: the golden prompts, texts and tokenizer list', () => {
+  const golden = sharedJson('golden/smollm2.json');
+  if (!smollm2 || !golden) return;
+  for (const { text, ids } of golden.tokenizer) {
+    assert.equal(smollm2.encode(text), ids);
+    assert.is(smollm2.decode(ids, { skipSpecialTokens: false }), text);
+  }
+  for (const p of golden.prompts) {
+    assert.equal(smollm2.encode(p.prompt), p.ids);
+    assert.is(smollm2.decode(p.greedy, { skipSpecialTokens: false }), p.text);
+  }
+  const passage = smollm2.decode(golden.text.ids, { skipSpecialTokens: false });
+  assert.equal(smollm2.encode(passage), golden.text.ids);
+});
+
+test('SmolLM2: special ids, template and flags come from the file', () => {
+  if (!smollm2 || !smollm2Spec) return;
+  assert.equal([smollm2.bosId, smollm2.eosId, smollm2.padId, smollm2.unkId], [1, 2, 2, 0]);
+  assert.is(smollm2.specialIds.size, 17);
+  assert.is(smollm2.vocabSize, 49152);
+  assert.match(smollm2Spec.chatTemplate!, 'add_generation_prompt');
+  assert.equal(smollm2.encode('a'), smollm2.encode('a', { addSpecialTokens: false }));
+});
+
+/** GPT-2's vocabulary as a GGUF file would carry it. */
+function gpt2Metadata(pre: string | null): Map<string, unknown> | null {
+  const json = sharedJson('models/tokenizers/gpt2/tokenizer.json');
+  if (!json) return null;
+  const tokens: string[] = [];
+  for (const [text, id] of Object.entries<number>(json.model.vocab)) tokens[id] = text;
+  const metadata = new Map<string, unknown>([
+    ['tokenizer.ggml.model', 'gpt2'],
+    ['tokenizer.ggml.tokens', tokens],
+    ['tokenizer.ggml.token_type', Int32Array.from(tokens, (_, id) => (id === 50256 ? 3 : 1))],
+    ['tokenizer.ggml.merges', json.model.merges],
+    ['tokenizer.ggml.eos_token_id', 50256],
+    ['tokenizer.ggml.bos_token_id', 50256],
+  ]);
+  if (pre !== null) metadata.set('tokenizer.ggml.pre', pre);
+  return metadata;
+}
+
+for (const [name, expected] of Object.entries(cases)) {
+  if (expected.pre === null || !name.startsWith('gpt2')) continue;
+  test(`tokenizer.ggml.pre = ${expected.pre} cuts as Hugging Face does`, () => {
+    const metadata = gpt2Metadata(expected.pre);
+    if (!metadata) return;
+    const tokenizer = Tokenizer.create(tokenizerFromGguf(metadata));
+    for (const [i, text] of texts.entries()) {
+      const ids = tokenizer.encode(text, { addSpecialTokens: false });
+      assert.equal(ids, expected.ids[i], JSON.stringify(text));
+    }
+  });
+}
+
+test('begin and end tokens follow add_bos_token and add_eos_token', () => {
+  const metadata = gpt2Metadata('llama-bpe');
+  if (!metadata) return;
+  const ids = () => Tokenizer.create(tokenizerFromGguf(metadata)).encode('Hello');
+  assert.equal(ids(), [50256, 15496]); // llama-bpe adds a begin token unless told otherwise
+  metadata.set('tokenizer.ggml.add_bos_token', false);
+  assert.equal(ids(), [15496]);
+  metadata.set('tokenizer.ggml.add_eos_token', true);
+  assert.equal(ids(), [15496, 50256]);
+});
+
+/** A SentencePiece vocabulary as a GGUF file would carry it: scores instead of merges. */
+function sentencePieceMetadata(json: {
+  model: { vocab: Record<string, number>; merges: [string, string][] };
+}): Map<string, unknown> {
+  const tokens: string[] = [];
+  for (const [text, id] of Object.entries(json.model.vocab)) tokens[id] = text;
+  const rank = new Map<string, number>();
+  json.model.merges.forEach(([left, right], i) => {
+    if (!rank.has(left + right)) rank.set(left + right, i);
+  });
+  const types = tokens.map((text, id) => (id === 0 ? 2 : id < 3 ? 3 : /^<0x..>$/.test(text) ? 6 : 1));
+  return new Map<string, unknown>([
+    ['tokenizer.ggml.model', 'llama'],
+    ['tokenizer.ggml.tokens', tokens],
+    ['tokenizer.ggml.token_type', types],
+    ['tokenizer.ggml.scores', Float32Array.from(tokens, (text) => -(rank.get(text) ?? 1e6))],
+    ['tokenizer.ggml.bos_token_id', 1],
+    ['tokenizer.ggml.eos_token_id', 2],
+    ['tokenizer.ggml.unknown_token_id', 0],
+  ]);
+}
+
+for (const [model, name] of [
+  ['stories260K', 'stories260K'],
+  ['babyllama-tok361-1M', 'babyllama'],
+]) {
+  test(`${model}: rebuilt from scores, it gives the ids of its tokenizer.json`, () => {
+    const json = sharedJson(`models/${model}/tokenizer.json`);
+    const golden = sharedJson(`models/${model}/reference.json`);
+    if (!json || !golden) return;
+    const tokenizer = Tokenizer.create(tokenizerFromGguf(sentencePieceMetadata(json)));
+    const expected = cases[name!]!;
+    for (const [i, text] of texts.entries()) {
+      const ids = tokenizer.encode(text, { addSpecialTokens: false });
+      assert.equal(ids, expected.ids[i], JSON.stringify(text));
+      assert.is(tokenizer.decode(ids, { skipSpecialTokens: false }), expected.decoded[i]);
+    }
+    for (const p of golden.prompts) {
+      assert.equal(tokenizer.encode(p.text), p.ids);
+      assert.is(tokenizer.decode(p.greedy_ids), p.greedy_text);
+      const original = Tokenizer.create({ tokenizerJson: json, tokenizerConfig: {}, chatTemplate: null });
+      assert.equal(tokenizer.encode(p.greedy_text), original.encode(p.greedy_text));
+    }
+  });
+}
+
+test('without add_space_prefix no space is put before or taken away', () => {
+  const json = sharedJson('models/stories260K/tokenizer.json');
+  if (!json) return;
+  const metadata = sentencePieceMetadata(json).set('tokenizer.ggml.add_space_prefix', false);
+  const tokenizer = Tokenizer.create(tokenizerFromGguf(metadata));
+  for (const text of ['the cat', ' the cat', '  x']) assert.is(tokenizer.decode(tokenizer.encode(text)), text);
+});
+
+test('a vocabulary that cannot be used is refused with a sentence', () => {
+  const good = () =>
+    new Map<string, unknown>([
+      ['tokenizer.ggml.model', 'gpt2'],
+      ['tokenizer.ggml.pre', 'gpt-2'],
+      ['tokenizer.ggml.tokens', ['a', 'b', 'ab', '__proto__']],
+      ['tokenizer.ggml.merges', ['a b']],
+      ['tokenizer.ggml.token_type', [1, 1, 1, 4]],
+    ]);
+  const tokenizer = Tokenizer.create(tokenizerFromGguf(good()));
+  assert.equal(tokenizer.encode('ab__proto__a'), [2, 3, 0]);
+  assert.is(tokenizer.decode([3]), '__proto__');
+  const bad: [string, unknown, RegExp][] = [
+    ['model', undefined, /no tokenizer.ggml.model/],
+    ['model', 'bert', /kind bert/],
+    ['pre', 'unheard-of', /"unheard-of"/],
+    ['tokens', undefined, /tokens is not a list of strings/],
+    ['tokens', ['a', 3], /tokens is not a list of strings/],
+    ['tokens', [], /empty/],
+    ['merges', undefined, /merges is not a list/],
+    ['token_type', [1, 1], /one a token/],
+    ['token_type', ['x', 'y', 'z', 'w'], /one a token/],
+    ['bos_token_id', 77, /bos_token_id is not the id/],
+    ['bos_token_id', 'a', /bos_token_id is not the id/],
+    ['add_bos_token', 1, /true or false/],
+    ['model', 'llama', /no scores/],
+  ];
+  for (const [key, value, message] of bad) {
+    assert.throws(
+      () => tokenizerFromGguf(good().set(`tokenizer.ggml.${key}`, value)),
+      (error: unknown) =>
+        error instanceof EspalierError && error.code === 'E_TOKENIZER_INVALID' && message.test(error.message),
+      `${key} = ${String(value)}`,
+    );
+  }
+});
+
+test.run();

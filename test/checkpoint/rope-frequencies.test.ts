@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ropeFromConfig } from '../../src/checkpoint/rope-config.ts';
+import { ropeFrequencies } from '../../src/checkpoint/rope-frequencies.ts';
+
+interface Case {
+  readonly config: Record<string, unknown> & { head_dim: number; max_position_embeddings: number };
+  readonly inverseFrequencies: readonly number[];
+  readonly attentionFactor: number;
+}
+
+const cases: Case[] = JSON.parse(readFileSync(new URL('../fixtures/rope.json', import.meta.url), 'utf8'));
+const read = ({ config }: Case) => ropeFromConfig(config, config.head_dim, config.max_position_embeddings, 'config.json');
+
+for (const [i, expected] of cases.entries()) {
+  const rope = read(expected);
+  test(`case ${i} (${rope.scaling.type}, base ${rope.theta}, ${rope.rotaryDims} dimensions) as transformers`, () => {
+    const { inverseFrequencies, attentionFactor } = ropeFrequencies(rope);
+    assert.is(inverseFrequencies.length, expected.inverseFrequencies.length);
+    let same = 0;
+    let worst = 0;
+    expected.inverseFrequencies.forEach((value, j) => {
+      if (inverseFrequencies[j] === value) same++;
+      worst = Math.max(worst, Math.abs(inverseFrequencies[j]! / value - 1));
+    });
+    // torch's f32 power is good to an ulp or so, not correctly rounded
+    assert.ok(worst < 5e-7, `off by ${worst}`);
+    assert.ok(Math.abs(attentionFactor - expected.attentionFactor) < 1e-12);
+    console.log(`  ${same} of ${inverseFrequencies.length} to the bit, worst relative ${worst.toExponential(1)}`);
+  });
+}
+
+test('frequency divisors of a GGUF divide', () => {
+  const plain = read(cases[0]!);
+  const divisors = Float32Array.from({ length: plain.rotaryDims / 2 }, (_, j) => 1 + j);
+  const { inverseFrequencies } = ropeFrequencies({ ...plain, frequencyDivisors: divisors });
+  ropeFrequencies(plain).inverseFrequencies.forEach((value, j) => {
+    assert.is(inverseFrequencies[j], Math.fround(value / (1 + j)));
+  });
+});
+
+test.run();

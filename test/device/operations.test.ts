@@ -1,0 +1,432 @@
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Device, STAT, type Tensor } from '../../src/device/device.ts';
+import { devices, Worst } from './devices.ts';
+import { noise, product, randomF32, worstError } from './reference.ts';
+
+const oracle = JSON.parse(readFileSync(new URL('../fixtures/ops.json', import.meta.url), 'utf8'));
+const all = await devices();
+const worst = new Worst();
+
+function put(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('f32', shape);
+  device.write(t, Float32Array.from(data));
+  return t;
+}
+function putInts(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('i32', shape);
+  device.write(t, Int32Array.from(data));
+  return t;
+}
+
+for (const { name, device } of all) {
+  const on = (title: string, run: () => Promise<void>) => test(`${title} [${name}]`, run);
+
+  on('matmul in every transposition, with alpha and accumulation', async () => {
+    const sizes = [
+      [1, 1, 1],
+      [7, 9, 5],
+      [64, 64, 64],
+      [13, 33, 300],
+      [250, 17, 513],
+    ] as const;
+    for (const [m, n, k] of sizes) {
+      for (const [transposeA, transposeB, accumulate] of [
+        [false, false, false],
+        [true, false, true],
+        [false, true, true],
+        [true, true, false],
+      ] as const) {
+        const a = randomF32(m * k, 1);
+        const b = randomF32(k * n, 2);
+        const before = randomF32(m * n, 3);
+        const tensors = [
+          put(device, transposeA ? [k, m] : [m, k], a),
+          put(device, transposeB ? [n, k] : [k, n], b),
+          put(device, [m, n], before),
+        ] as const;
+        device.matmul(...tensors, { transposeA, transposeB, alpha: 0.5, accumulate });
+        const want = product(m, n, k, a, b, { transposeA, transposeB, alpha: 0.5 });
+        if (accumulate) for (let i = 0; i < want.length; i++) want[i]! += before[i]!;
+        const got = (await device.read(tensors[2])) as Float32Array;
+        const sum = got.reduce((s, v) => s + Math.abs(v), 0);
+        assert.ok(sum > 0);
+        assert.ok(worst.within('matmul', worstError(got, want), 1e-6), `${m} ${n} ${k}`);
+        for (const t of tensors) t.dispose();
+      }
+    }
+  });
+
+  on('linear with f32, f16 and bf16 weights, one row and many, ragged sizes', async () => {
+    for (const type of ['f32', 'f16', 'bf16'] as const) {
+      for (const [m, n, k] of [
+        [1, 24, 64],
+        [1, 13, 37],
+        [5, 19, 96],
+        [250, 11, 300],
+      ] as const) {
+        const values = randomF32(n * k, 4);
+        const source = put(device, [n, k], values);
+        const stored = type === 'f32' ? null : device.tensor(type, [n, k]);
+        if (stored) {
+          device.cast(source, stored);
+          device.cast(stored, source);
+        }
+        const rounded = (await device.read(source)) as Float32Array;
+        const raw = stored ? ((await device.read(stored)) as Uint16Array) : rounded;
+        const bytes = new Uint8Array(raw.buffer);
+        const size = stored ? 2 : 4;
+        const weight = await device.loadMatrix({
+          name: 'w',
+          type,
+          rows: n,
+          columns: k,
+          order: null,
+          orderGroup: 1,
+          read: async (first, target) => target.set(bytes.subarray(first * k * size, first * k * size + target.length)),
+        });
+        const x = randomF32(m * k, 6);
+        const input = put(device, [m, k], x);
+        const out = device.tensor('f32', [m, n]);
+        device.linear(input, [weight], [out], 'int8');
+        const error = worstError(
+          (await device.read(out)) as Float32Array,
+          product(m, n, k, x, rounded, { transposeB: true }),
+        );
+        assert.ok(worst.within(`linear ${type}`, error, 1e-6), `${type} ${m} ${n} ${k}: ${error}`);
+        for (const t of [source, weight, input, out]) t.dispose();
+        stored?.dispose();
+      }
+    }
+  });
+
+  on('rows of a weight are permuted as told', async () => {
+    const [n, k, group] = [24, 8, 12];
+    const values = Float32Array.from({ length: n * k }, (_, i) => Math.floor(i / k));
+    const bytes = new Uint8Array(values.buffer);
+    const order = (row: number) => row - (row % group) + (group - 1 - (row % group));
+    const weight = await device.loadMatrix({
+      name: 'w',
+      type: 'f32',
+      rows: n,
+      columns: k,
+      order,
+      orderGroup: group,
+      read: async (first, target) => target.set(bytes.subarray(first * k * 4, first * k * 4 + target.length)),
+    });
+    const ids = putInts(
+      device,
+      [n],
+      Array.from({ length: n }, (_, i) => i),
+    );
+    const out = device.tensor('f32', [n, k]);
+    device.embed(ids, weight, out);
+    const rows = (await device.read(out)) as Float32Array;
+    for (let i = 0; i < n; i++) assert.is(rows[i * k], order(i));
+    for (const t of [weight, ids, out]) t.dispose();
+  });
+
+  on('rmsNorm and addRmsNorm equal PyTorch', async () => {
+    const { rows, width, eps, x, weight, y } = oracle.rmsNorm;
+    const input = put(device, [rows, width], x);
+    const w = put(device, [width], weight);
+    const out = device.tensor('f32', [rows, width]);
+    device.rmsNorm(input, w, out, eps);
+    assert.ok(worst.within('rmsNorm', worstError((await device.read(out)) as Float32Array, y), 1e-6));
+    const half = put(
+      device,
+      [rows, width],
+      x.map((v: number) => v / 2),
+    );
+    const residual = put(
+      device,
+      [rows, width],
+      x.map((v: number) => v / 2),
+    );
+    device.addRmsNorm(half, residual, w, out, eps);
+    assert.ok(worst.within('addRmsNorm', worstError((await device.read(out)) as Float32Array, y), 1e-6));
+    assert.ok(worstError((await device.read(residual)) as Float32Array, x) < 1e-6);
+    for (const t of [input, w, out, half, residual]) t.dispose();
+  });
+
+  on('siluMultiply and softmax equal PyTorch', async () => {
+    const s = oracle.siluMultiply;
+    const [gate, up] = [put(device, [s.rows, s.width], s.gate), put(device, [s.rows, s.width], s.up)];
+    device.siluMultiply(gate, up, gate);
+    assert.ok(worst.within('siluMultiply', worstError((await device.read(gate)) as Float32Array, s.y), 1e-6));
+    const p = oracle.softmax;
+    const x = put(device, [p.rows, p.width], p.x);
+    device.softmax(x);
+    assert.ok(worst.within('softmax', worstError((await device.read(x)) as Float32Array, p.y), 1e-6));
+    for (const t of [gate, up, x]) t.dispose();
+  });
+
+  on('attention equals PyTorch: causal, windowed, masked, and row by row', async () => {
+    const o = oracle.attention;
+    const q = put(device, [o.T, o.heads * o.headDim], o.q);
+    const keys = put(device, [o.base + o.T, o.kvHeads * o.headDim], o.k);
+    const values = put(device, [o.base + o.T, o.kvHeads * o.headDim], o.v);
+    const out = device.tensor('f32', [o.T, o.heads * o.headDim]);
+    const mask = putInts(device, [o.T, 3], o.mask);
+    const common = {
+      keys,
+      values,
+      nHeads: o.heads,
+      nKvHeads: o.kvHeads,
+      headDim: o.headDim,
+      scale: 1 / Math.sqrt(o.headDim),
+    };
+    for (const [kind, window, m] of [
+      ['causal', 0, null],
+      ['windowed', o.window, null],
+      ['masked', 0, mask],
+    ] as const) {
+      device.attention({ ...common, q, out, base: o.base, window, mask: m });
+      const error = worstError((await device.read(out)) as Float32Array, o[kind]);
+      assert.ok(worst.within(`attention ${kind}`, error, 2e-6), `${kind} ${error}`);
+      if (m) continue;
+      for (let i = 0; i < o.T; i++) {
+        device.attention({
+          ...common,
+          q: device.rows(q, i, 1),
+          out: device.rows(out, i, 1),
+          base: o.base + i,
+          window,
+          mask: null,
+        });
+      }
+      const single = worstError((await device.read(out)) as Float32Array, o[kind]);
+      assert.ok(worst.within(`attention ${kind}, decoding`, single, 2e-6), `${kind} ${single}`);
+    }
+    for (const t of [q, keys, values, out, mask]) t.dispose();
+  });
+
+  on('attention over many tiles equals a plain f64 program', async () => {
+    for (const [rows, base, heads, kvHeads, headDim] of [
+      [150, 70, 9, 3, 64],
+      [33, 0, 4, 4, 10],
+      [70, 3, 8, 1, 8],
+      [1, 300, 9, 3, 64],
+      [1, 77, 4, 2, 20],
+    ] as const) {
+      const q = randomF32(rows * heads * headDim, 7, 2);
+      const k = randomF32((base + rows) * kvHeads * headDim, 8, 2);
+      const v = randomF32((base + rows) * kvHeads * headDim, 9);
+      const tensors = [
+        put(device, [rows, heads * headDim], q),
+        put(device, [base + rows, kvHeads * headDim], k),
+        put(device, [base + rows, kvHeads * headDim], v),
+        device.tensor('f32', [rows, heads * headDim]),
+      ] as const;
+      device.attention({
+        q: tensors[0],
+        keys: tensors[1],
+        values: tensors[2],
+        out: tensors[3],
+        base,
+        nHeads: heads,
+        nKvHeads: kvHeads,
+        headDim,
+        scale: 1 / Math.sqrt(headDim),
+        window: 0,
+        mask: null,
+      });
+      const want = new Float64Array(rows * heads * headDim);
+      for (let i = 0; i < rows; i++) {
+        for (let h = 0; h < heads; h++) {
+          const kv = Math.floor(h / (heads / kvHeads));
+          const scores: number[] = [];
+          for (let j = 0; j <= base + i; j++) {
+            let s = 0;
+            for (let c = 0; c < headDim; c++)
+              s += q[(i * heads + h) * headDim + c]! * k[(j * kvHeads + kv) * headDim + c]!;
+            scores.push(s / Math.sqrt(headDim));
+          }
+          const most = Math.max(...scores);
+          const e = scores.map((s) => Math.exp(s - most));
+          const sum = e.reduce((a, b) => a + b);
+          for (let c = 0; c < headDim; c++) {
+            let o = 0;
+            for (let j = 0; j < e.length; j++) o += e[j]! * v[(j * kvHeads + kv) * headDim + c]!;
+            want[(i * heads + h) * headDim + c] = o / sum;
+          }
+        }
+      }
+      const error = worstError((await device.read(tensors[3])) as Float32Array, want);
+      assert.ok(worst.within('attention, many tiles', error, 3e-6), `${rows} ${base}: ${error}`);
+      for (const t of tensors) t.dispose();
+    }
+  });
+
+  on('rope: both layouts, partial, shifts compose, wrong pairing differs', async () => {
+    const [rows, heads, headDim, rotaryDims] = [5, 3, 12, 8];
+    const x = randomF32(rows * heads * headDim, 10);
+    const angle = (p: number, j: number) => p * 100 ** (-2 * (j / rotaryDims));
+    const table = (first: number, n: number) =>
+      put(
+        device,
+        [n, 2, rotaryDims / 2],
+        Array.from({ length: n }, (_, p) => [
+          ...Array.from({ length: rotaryDims / 2 }, (_, j) => Math.cos(angle(first + p, j))),
+          ...Array.from({ length: rotaryDims / 2 }, (_, j) => Math.sin(angle(first + p, j))),
+        ]).flat(),
+      );
+    const rotated = (layout: 'half' | 'interleaved', at: (row: number) => number) => {
+      const y = Float64Array.from(x);
+      for (let r = 0; r < rows; r++) {
+        for (let h = 0; h < heads; h++) {
+          for (let j = 0; j < rotaryDims / 2; j++) {
+            const o = (r * heads + h) * headDim;
+            const [a, b] = layout === 'half' ? [o + j, o + j + rotaryDims / 2] : [o + 2 * j, o + 2 * j + 1];
+            const [c, s] = [Math.cos(angle(at(r), j)), Math.sin(angle(at(r), j))];
+            y[a] = x[a]! * c - x[b]! * s;
+            y[b] = x[b]! * c + x[a]! * s;
+          }
+        }
+      }
+      return y;
+    };
+    const whole = table(0, 40);
+    const delta = table(-7, 1);
+    const positions = putInts(device, [rows], [9, 3, 30, 8, 7]);
+    const at = (r: number) => [9, 3, 30, 8, 7][r]!;
+    for (const layout of ['half', 'interleaved'] as const) {
+      const t = put(device, [rows, heads * headDim], x);
+      device.rope(t, whole, positions, { heads, headDim, rotaryDims, layout });
+      const got = (await device.read(t)) as Float32Array;
+      assert.ok(worst.within('rope', worstError(got, rotated(layout, at)), 1e-6));
+      assert.ok(worstError(got, rotated(layout === 'half' ? 'interleaved' : 'half', at)) > 0.1);
+      device.rope(t, delta, 0, { heads, headDim, rotaryDims, layout });
+      const moved = (await device.read(t)) as Float32Array;
+      assert.ok(
+        worst.within(
+          'rope, shifted',
+          worstError(
+            moved,
+            rotated(layout, (r) => at(r) - 7),
+          ),
+          1e-6,
+        ),
+      );
+      t.dispose();
+    }
+    for (const t of [whole, delta, positions]) t.dispose();
+  });
+
+  on('logitStats equals PyTorch', async () => {
+    const o = oracle.logitStats;
+    const x = put(device, [o.rows, o.width], o.x);
+    const targets = putInts(device, [o.rows], o.targets);
+    const out = device.tensor('f32', [o.rows, 8]);
+    device.logitStats(x, targets, o.order, out);
+    const stats = (await device.read(out)) as Float32Array;
+    const ints = new Int32Array(stats.buffer);
+    const column = (stat: number) => Array.from({ length: o.rows }, (_, r) => stats[8 * r + stat]!);
+    for (const [stat, key] of [
+      [STAT.max, 'max'],
+      [STAT.logSumExp, 'logSumExp'],
+      [STAT.shannon, 'shannon'],
+      [STAT.tsallis, 'tsallis'],
+      [STAT.targetLogProbability, 'target'],
+      [STAT.runnerUp, 'runnerUp'],
+    ] as const) {
+      assert.ok(worst.within(`logitStats ${key}`, worstError(column(stat), o[key]), 2e-6), key);
+    }
+    for (let r = 0; r < o.rows; r++) {
+      assert.is(ints[8 * r + STAT.argmax], o.argmax[r]);
+      assert.is(ints[8 * r + STAT.runnerUpAt], o.runnerUpAt[r]);
+    }
+    for (const t of [x, targets, out]) t.dispose();
+  });
+
+  on('topK: descending, ties by the lower place', async () => {
+    const next = noise(11);
+    for (const [n, k] of [
+      [1, 1],
+      [10, 10],
+      [1003, 7],
+      [5000, 100],
+    ] as const) {
+      // few distinct values, so that ties are many
+      const x = Float32Array.from({ length: n }, () => Math.round(next() * 40));
+      const t = put(device, [1, n], x);
+      const values = device.tensor('f32', [k]);
+      const places = device.tensor('i32', [k]);
+      device.topK(t, k, values, places);
+      const order = Array.from({ length: n }, (_, i) => i)
+        .sort((a, b) => x[b]! - x[a]! || a - b)
+        .slice(0, k);
+      assert.equal([...((await device.read(places)) as Int32Array)], order);
+      assert.equal(
+        [...((await device.read(values)) as Float32Array)],
+        order.map((i) => x[i]!),
+      );
+      for (const d of [t, values, places]) d.dispose();
+    }
+  });
+
+  on('add, addBias, scale', async () => {
+    const x = randomF32(21, 12);
+    const y = randomF32(21, 13);
+    const [a, b, bias] = [put(device, [3, 7], x), put(device, [3, 7], y), put(device, [7], x.subarray(0, 7))];
+    device.add(a, b);
+    device.addBias(bias, b);
+    device.scale(b, -2);
+    const want = Array.from(y, (v, i) => -2 * (v + x[i]! + x[i % 7]!));
+    assert.ok(worst.within('add, addBias, scale', worstError((await device.read(b)) as Float32Array, want), 1e-6));
+    for (const t of [a, b, bias]) t.dispose();
+  });
+
+  on('casts are bit-exact: every f16, and rounding to even into both', async () => {
+    const every = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const half = device.tensor('f16', [65536]);
+    const wide = device.tensor('f32', [65536]);
+    device.write(half, every);
+    device.cast(half, wide);
+    const values = (await device.read(wide)) as Float32Array;
+    for (let h = 0; h < 65536; h++) {
+      const e = (h >> 10) & 31;
+      const m = h & 1023;
+      const size =
+        e === 31 ? (m ? Number.NaN : Number.POSITIVE_INFINITY) : e ? (1 + m / 1024) * 2 ** (e - 15) : m * 2 ** -24;
+      assert.ok(
+        Object.is(values[h], h & 0x8000 ? -size : size) || (Number.isNaN(size) && Number.isNaN(values[h])),
+        `${h}`,
+      );
+    }
+    device.cast(wide, half);
+    const back = (await device.read(half)) as Uint16Array;
+    for (let h = 0; h < 65536; h++) if (!Number.isNaN(values[h])) assert.is(back[h], h);
+    // between two neighbours: below, at and above the middle
+    const view = new DataView(new ArrayBuffer(4));
+    const narrow = device.tensor('bf16', [65536]);
+    const near = Float32Array.from({ length: 65536 }, (_, i) => {
+      view.setUint32(0, (Math.imul(i, 2654435761) & 0xffff8000) | ((i % 3) - 1 + 0x8000 * (i & 1)));
+      return view.getFloat32(0);
+    });
+    device.write(wide, near);
+    device.cast(wide, narrow);
+    const bf16 = (await device.read(narrow)) as Uint16Array;
+    for (let i = 0; i < 65536; i++) {
+      if (Number.isNaN(near[i])) continue;
+      view.setFloat32(0, near[i]!);
+      const bits = view.getUint32(0);
+      const low = bits & 0xffff;
+      let want = bits >>> 16;
+      if (low > 0x8000 || (low === 0x8000 && want & 1)) want++;
+      assert.is(bf16[i], want & 0xffff, `${i}`);
+    }
+    for (const t of [half, wide, narrow]) t.dispose();
+  });
+}
+
+test('nothing is left on any device', () => {
+  for (const { name, device } of all) {
+    assert.is(device.stats().tensors, 0, name);
+    device.close();
+  }
+  worst.print();
+});
+
+test.run();

@@ -1,0 +1,84 @@
+import { existsSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
+import { EspalierError } from '../../src/errors.ts';
+import { type ChatMessage, renderChat } from '../../src/model/chat.ts';
+import { ggufMetadata } from './gguf-metadata.ts';
+import { fixture, shared, sharedJson } from './shared-files.ts';
+
+const spec = (chatTemplate: string | null, tokenizerConfig: object = {}): TokenizerSpec => ({
+  tokenizerJson: {},
+  tokenizerConfig,
+  chatTemplate,
+});
+
+const hello: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
+
+function templateOf(name: string): string | null {
+  if (name === 'qwen3') return sharedJson('models/tokenizers/qwen3/tokenizer_config.json')?.chat_template ?? null;
+  if (name !== 'smollm2') return name;
+  const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
+  return existsSync(file) ? (ggufMetadata(file).get('tokenizer.chat_template') as string) : null;
+}
+
+test('conversations read as Hugging Face writes them', () => {
+  const specs = new Map<string, TokenizerSpec | null>();
+  for (const c of fixture('chat.json').cases) {
+    if (!specs.has(c.template)) {
+      const template = templateOf(c.template);
+      specs.set(
+        c.template,
+        template === null ? null : spec(template, { bos_token: '<s>', eos_token: { content: '</s>' } }),
+      );
+    }
+    const found = specs.get(c.template);
+    if (!found) continue;
+    const { variables, addGenerationPrompt } = c;
+    assert.is(renderChat(found, c.messages, { variables, addGenerationPrompt }), c.text, c.template);
+  }
+});
+
+test('the special tokens of the options win over those of the configuration', () => {
+  const found = spec('{{ bos_token }}|{{ eos_token }}|{{ pad_token }}', {
+    bos_token: 'a',
+    eos_token: 'b',
+    pad_token: 'c',
+  });
+  assert.is(renderChat(found, hello), 'a|b|c');
+  assert.is(renderChat(found, hello, { bosToken: 'x', eosToken: 'y' }), 'x|y|c');
+});
+
+test('strftime_now speaks English and takes the time of the options', () => {
+  const now = new Date(2026, 2, 4, 15, 6, 7);
+  const found = spec("{{ strftime_now('%d %b %Y, %A %B %H:%M:%S %I %p %y %% %Q') }}");
+  assert.is(renderChat(found, hello, { now }), '04 Mar 2026, Wednesday March 15:06:07 03 PM 26 % %Q');
+});
+
+test('a missing, unreadable, failing or objecting template is refused with its cause', () => {
+  const refused = (template: string | null, message: RegExp, cause: boolean) =>
+    assert.throws(
+      () => renderChat(spec(template), hello),
+      (error: unknown) =>
+        error instanceof EspalierError &&
+        error.code === 'E_TEMPLATE_INVALID' &&
+        message.test(error.message) &&
+        error.cause instanceof Error === cause,
+      String(template),
+    );
+  refused(null, /no chat template/, false);
+  refused('{% for m in messages %}', /cannot be read/, true);
+  refused('{{ bos_token | unheard_of }}', /fails/, true);
+  refused("{{ raise_exception('No system turn, please') }}", /refuses this conversation: No system turn, please/, true);
+});
+
+test('messages without a role or a content are refused', () => {
+  for (const messages of [null, 'hi', [null], [{ role: 'user' }], [{ content: 'x' }], [{ role: 1, content: 'x' }]]) {
+    assert.throws(
+      () => renderChat(spec('x'), messages as unknown as ChatMessage[]),
+      (error: unknown) => error instanceof EspalierError && error.code === 'E_ARGUMENT',
+    );
+  }
+});
+
+test.run();
