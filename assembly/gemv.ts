@@ -191,7 +191,7 @@ export function rowQ4Wide(minima: i32, wide: usize, blocks: usize, panel: usize,
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
 
-/** One panel of 8-bit codes, exact on every engine: codes do not fit the relaxed dot's 7 bits, and this is no slower. */
+/** One panel of 8-bit codes, on every engine: they do not fit the relaxed dots' 7 bits, and this is no slower. */
 export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
   let y0 = f32x4.splat(0), y1 = y0;
   for (let b = k >> 5; b > 0; b--) {
@@ -214,19 +214,21 @@ export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
 
-/** y[8·first ..] for panels first..last-1 of a quantised matrix. codes, wide, blocks: from quantiseRow. */
+/**
+ * y[8·first ..] for panels first..last-1 of a quantised matrix. codes, blocks: from quantiseRow, wide if dot is Dot.Wide, as it
+ * must be for q8_0.
+ */
 export function matvecQuantised(
-  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, codes: usize, wide: usize,
-  blocks: usize, y: usize,
+  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, codes: usize, blocks: usize, y: usize,
 ): void {
   const bytes = panelBytes(type, k), minima = i32(type == Type.Q4_1);
   for (let p = first; p < last; p++) {
     const panel = panels + bytes * <usize>p, out = y + (<usize>p << 5), m = n - (p << 3);
-    if (type == Type.Q8_0) rowQ8(wide, blocks, panel, k, shift, out, m);
+    if (type == Type.Q8_0) rowQ8(codes, blocks, panel, k, shift, out, m);
     else if (dot == Dot.Relaxed16) {
       if (minima) rowQ41By16(codes, blocks, panel, k, shift, out, m);
       else rowQ40By16(codes, blocks, panel, k, shift, out, m);
     } else if (dot == Dot.Relaxed32) rowQ4By32(minima, codes, blocks, panel, k, shift, out, m);
-    else rowQ4Wide(minima, wide, blocks, panel, k, shift, out, m);
+    else rowQ4Wide(minima, codes, blocks, panel, k, shift, out, m);
   }
 }

@@ -1,14 +1,15 @@
 /**
- * Quantised products with int8 activations.
+ * Products of quantised weights with quantised activations.
  *
- * Activations are quantised per row and per block of 32 along K: x ~ scale · code, code in -127..127. A weight of a block is
+ * Activations are quantised per row and per block of 32 along K: x ~ scale · code, with codes of 8 bits for the relaxed dots and
+ * of 16 for the wide one. A weight of a block is
  * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
- * All integer sums are exact, so every variant below gives the same bits but for the order of the f32 sums over blocks.
+ * All integer sums are exact, so the two relaxed variants give the same bits but for the order of the f32 sums over blocks.
  */
 
 /** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */
 export const enum Dot {
-  /** i16x8.dot_i16x8_s on widened operands: every engine. */
+  /** i32x4.dot_i16x8_s on 16-bit operands: every engine, and all 8-bit weights, which do not fit the relaxed dots' 7 bits. */
   Wide = 0,
   /** i16x8.relaxed_dot: one pmaddubsw on x86; eight of them fit one i16 accumulator for codes up to 15. */
   Relaxed16 = 1,
@@ -136,7 +137,7 @@ export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: 
     }
 }
 
-/** As tileRelaxed32 with i16 operands of any value up to 127: a [K/2][4 rows][2], w [K/2][8 columns][2]. */
+/** As tileRelaxed32 with i16 operands: a [K/2][4 rows][2], w [K/2][8 columns][2]. */
 export function tileWide(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   for (; blocks > 0; blocks--) {
     let c00 = i32x4.splat(0), c01 = i32x4.splat(0), c10 = i32x4.splat(0), c11 = i32x4.splat(0);

@@ -57,18 +57,6 @@ function unpackNibbles(type: i32, panel: usize, k: i32, to: usize): void {
   }
 }
 
-/** 8-bit codes of a panel as two planes of 4-bit ones, code = 16 · high + low - 128: high to `to`, low to `to` + 8 K. */
-function unpackPlanes(panel: usize, k: i32, to: usize): void {
-  const plane = <usize>k << 3;
-  for (let b = k >> 5; b > 0; b--, panel += 272) {
-    for (let s: usize = 0; s < 256; s += 16, to += 16) {
-      const w = v128.load(panel + s);
-      v128.store(to, v128.and(i16x8.shr_u(v128.xor(w, v128.load(MASKS, 48)), 4), v128.load(MASKS)));
-      v128.store(to + plane, v128.and(w, v128.load(MASKS)));
-    }
-  }
-}
-
 /** Codes of a panel as i16 [K/2][8 columns][2] in even-odd order of k; q4_0 with its offset of 8 taken off. */
 function unpackWide(type: i32, panel: usize, k: i32, to: usize): void {
   const offset = i16x8.splat(type == Type.Q4_0 ? 8 : 0);
@@ -95,10 +83,10 @@ function unpackWide(type: i32, panel: usize, k: i32, to: usize): void {
 
 /**
  * Scales and minima of a panel, true values: d [K/32][8], m [K/32][8] so that weight = d · code + m for the codes of
- * unpackNibbles (or 16 d · high + d · low + m for unpackPlanes).
+ * unpackNibbles.
  */
 function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: usize): void {
-  const factor = f32x4.splat(unshift(shift)), minus = f32x4.splat(type == Type.Q8_0 ? -128 : -8);
+  const factor = f32x4.splat(unshift(shift)), minus = f32x4.splat(-8);
   for (let b = k >> 5; b > 0; b--, panel += blockBytes(type), d += 32, m += 32) {
     const from = panel + codeBytes(type);
     const d0 = f32x4.mul(halves(from), factor), d1 = f32x4.mul(halves(from + 8), factor);
@@ -117,35 +105,30 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
 /** Rows of activations that stay in level 2 while all panels pass. */
 const ROWS: i32 = 120; // a multiple of 4 and 5
 
-/** Bytes of scratch for linearInt8: codes, scales, sixteenfold scales, minima, one tile. */
+/** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima, one tile. */
 export function linearInt8Scratch(k: i32): usize {
-  return (<usize>k << 4) + (<usize>k >> 2) * 12 + 160 + 64;
+  return (<usize>k << 4) + (<usize>k << 1) + 160 + 64;
 }
 
 /**
- * With int8 activations (codes, scales, sums from quantiseTiles, wide if dot is Dot.Wide). y: rows yStride bytes apart.
+ * With quantised activations (codes, scales, sums from quantiseTiles, wide if dot is Dot.Wide, as it must be for q8_0). y: rows
+ * yStride bytes apart.
  */
 export function linearInt8(
   dot: i32, m: i32, k: i32, n: i32, codes: usize, scales: usize, sums: usize, type: i32, panels: usize, shift: i32,
   first: i32, last: i32, y: usize, yStride: usize, scratch: usize,
 ): void {
-  const wide = dot == Dot.Wide, planes = type == Type.Q8_0 && !wide;
-  const hasMinima = type == Type.Q4_1 || !wide;
-  const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot), plane = <usize>k << 3;
+  const wide = dot == Dot.Wide, hasMinima = type == Type.Q4_1 || !wide;
+  const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot);
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
-  const w = scratch, d = w + (<usize>k << 4), d16 = d + <usize>k, minima = d16 + <usize>k, tile = minima + <usize>k;
+  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + <usize>k;
   for (let ic = 0; ic < m; ic += ROWS) {
     const mc = min(ROWS, m - ic);
     for (let p = first; p < last; p++) {
       const panel = panels + bytes * <usize>p, cols = min(8, n - (p << 3));
       if (wide) unpackWide(type, panel, k, w);
-      else if (planes) unpackPlanes(panel, k, w);
       else unpackNibbles(type, panel, k, w);
       unpackScales(type, panel, k, shift, d, minima);
-      if (planes) {
-        const sixteen = f32x4.splat(16);
-        for (let i: usize = 0; i < <usize>k; i += 16) v128.store(d16 + i, f32x4.mul(v128.load(d + i), sixteen));
-      }
       for (let i = 0; i < mc; i += mr) {
         const at = <usize>((ic + i) / mr);
         const a = codes + at * tileBytes, s = scales + at * scaleBytes;
@@ -155,13 +138,8 @@ export function linearInt8(
           else micro4x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
         } else memory.fill(tile, 0, 128);
         if (wide) tileWide(blocks, a, w, s, d, tile);
-        else if (dot == Dot.Relaxed16) {
-          tileRelaxed16(blocks, a, w, s, planes ? d16 : d, tile);
-          if (planes) tileRelaxed16(blocks, a, w + plane, s, d, tile);
-        } else {
-          tileRelaxed32(blocks, a, w, s, planes ? d16 : d, tile);
-          if (planes) tileRelaxed32(blocks, a, w + plane, s, d, tile);
-        }
+        else if (dot == Dot.Relaxed16) tileRelaxed16(blocks, a, w, s, d, tile);
+        else tileRelaxed32(blocks, a, w, s, d, tile);
         storeTile(tile, min(mr, mc - i), cols, y + <usize>(ic + i) * yStride + (<usize>p << 5), yStride);
       }
     }

@@ -1,5 +1,6 @@
 /**
- * Activations to int8: per row and block of 32, scale = max|x| / 127 and code = round(x / scale), half to even.
+ * Activations to integers: per row and block of 32, scale = max|x| / most and code = round(x / scale), half to even; most is 127
+ * for the 8-bit kernels and 32767 for the 16-bit (`wide`) ones, whose products cost the same whatever the codes are.
  */
 
 // @ts-ignore: decorator
@@ -11,10 +12,10 @@ function maxLane(v: v128): f32 {
 
 // @ts-ignore: decorator
 @inline
-function blockScale(x: usize): f32 {
+function blockMax(x: usize): f32 {
   let m = f32x4.abs(v128.load(x));
   for (let i: usize = 16; i < 128; i += 16) m = f32x4.pmax(m, f32x4.abs(v128.load(x + i)));
-  return maxLane(m) / 127;
+  return maxLane(m);
 }
 
 /** Eight codes as i16. */
@@ -42,25 +43,28 @@ function evenOdd(v: v128): v128 {
 }
 
 /**
- * One row for the matrix-vector kernels. x [K]; codes [K] i8; wide [K] i16, even-odd order; blocks [K/32][2] f32: scale ·
- * 2^56 and scale · 2^56 · sum of the codes (2^56: see matvecQ4).
+ * One row for the matrix-vector kernels. x [K]; codes: [K] i8, or with wide [K] i16 in even-odd order; blocks [K/32][2] f32:
+ * scale · 2^56 and scale · 2^56 · sum of the codes (2^56: see gemv.ts).
  */
-export function quantiseRow(x: usize, k: i32, codes: usize, wide: usize, blocks: usize): void {
-  const up = reinterpret<f32>((56 + 127) << 23);
+export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: usize): void {
+  const up = reinterpret<f32>((56 + 127) << 23), most: f32 = wide ? 32767 : 127;
   for (let b = k >> 5; b > 0; b--) {
-    const scale = blockScale(x), inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
+    const scale = blockMax(x) / most, inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
     const q0 = eight(x, inverse), q1 = eight(x + 32, inverse), q2 = eight(x + 64, inverse), q3 = eight(x + 96, inverse);
-    v128.store(codes, i8x16.narrow_i16x8_s(q0, q1));
-    v128.store(codes, i8x16.narrow_i16x8_s(q2, q3), 16);
-    v128.store(wide, evenOdd(q0));
-    v128.store(wide, evenOdd(q1), 16);
-    v128.store(wide, evenOdd(q2), 32);
-    v128.store(wide, evenOdd(q3), 48);
+    if (wide) {
+      v128.store(codes, evenOdd(q0));
+      v128.store(codes, evenOdd(q1), 16);
+      v128.store(codes, evenOdd(q2), 32);
+      v128.store(codes, evenOdd(q3), 48);
+      codes += 64;
+    } else {
+      v128.store(codes, i8x16.narrow_i16x8_s(q0, q1));
+      v128.store(codes, i8x16.narrow_i16x8_s(q2, q3), 16);
+      codes += 32;
+    }
     store<f32>(blocks, scale * up);
-    store<f32>(blocks, scale * up * <f32>sumLanes(i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3))), 4);
+    store<f32>(blocks, scale * up * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)), 4);
     x += 128;
-    codes += 32;
-    wide += 64;
     blocks += 8;
   }
 }
@@ -82,7 +86,7 @@ export function quantiseTiles(
         let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0;
         let scale: f32 = 0;
         if (i + r < rows) {
-          scale = blockScale(from);
+          scale = blockMax(from) / (wide ? <f32>32767 : <f32>127);
           const inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
           q0 = eight(from, inverse);
           q1 = eight(from + 32, inverse);
@@ -91,7 +95,7 @@ export function quantiseTiles(
           from += 128;
         }
         store<f32>(scaleAt, scale);
-        store<f32>(sumAt, scale * <f32>sumLanes(i16x8.add(i16x8.add(q0, q1), i16x8.add(q2, q3))));
+        store<f32>(sumAt, scale * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)));
         if (wide) {
           out = scatter(out, step, evenOdd(q0));
           out = scatter(out, step, evenOdd(q1));

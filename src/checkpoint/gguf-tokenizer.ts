@@ -62,6 +62,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
     },
     tokenizerConfig: {
       tokenizer_class: 'PreTrainedTokenizerFast',
+      add_bos_token: read.flag('add_bos_token') ?? parts.addBos,
       ...named,
       clean_up_tokenization_spaces: false,
     },

@@ -1,5 +1,4 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import { tokenizerFromGguf } from './gguf-tokenizer.ts';
 import { type ModelTarget, notFound, openModelFiles, readWhole } from '../runtime/files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { configFromJson } from './config.ts';
@@ -7,6 +6,7 @@ import { dequantise } from './dequantise.ts';
 import { type GgufTensor, isGguf, readGguf } from './gguf.ts';
 import { configFromGguf, ggufArchitecture } from './gguf-config.ts';
 import { canonicalTensors } from './gguf-names.ts';
+import { tokenizerFromGguf } from './gguf-tokenizer.ts';
 import { folderTokenizer } from './hf-tokenizer.ts';
 import { configInvalid } from './limits.ts';
 import { checkTensors } from './required.ts';

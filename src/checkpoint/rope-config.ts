@@ -3,6 +3,8 @@ import { configInvalid, unsupported } from './limits.ts';
 import type { RopeConfig, RopeScaling } from './types.ts';
 
 const optional = v.nullish(v.number());
+/** Valibot takes an array for an object. */
+const noList = v.check((value: unknown) => !Array.isArray(value), 'is a list');
 
 /** `rope_scaling` (transformers 4) and `rope_parameters` (5), whose type stands under either of two names. */
 const ScalingSchema = v.looseObject({
@@ -25,8 +27,8 @@ const OuterSchema = v.looseObject({
   rope_theta: optional,
   partial_rotary_factor: optional,
   original_max_position_embeddings: optional,
-  rope_scaling: v.nullish(ScalingSchema),
-  rope_parameters: v.nullish(ScalingSchema),
+  rope_scaling: v.nullish(v.pipe(v.unknown(), noList, ScalingSchema)),
+  rope_parameters: v.nullish(v.pipe(v.unknown(), noList, ScalingSchema)),
 });
 type Scaling = v.InferOutput<typeof ScalingSchema>;
 

@@ -54,7 +54,7 @@ export function scoreTokens(
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
           const stats = device.scratch('f32', [rows, 8]);
-          const targets = device.scratch('i32', [rows]);
+          const targets = device.scratch('i32', [rows, 1]);
           device.write(
             targets,
             Int32Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1),

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
 import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
-import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
 import { ggufMetadata } from '../model/gguf-metadata.ts';
 import { fixture, shared, sharedJson } from '../model/shared-files.ts';

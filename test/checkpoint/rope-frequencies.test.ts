@@ -11,7 +11,8 @@ interface Case {
 }
 
 const cases: Case[] = JSON.parse(readFileSync(new URL('../fixtures/rope.json', import.meta.url), 'utf8'));
-const read = ({ config }: Case) => ropeFromConfig(config, config.head_dim, config.max_position_embeddings, 'config.json');
+const read = ({ config }: Case) =>
+  ropeFromConfig(config, config.head_dim, config.max_position_embeddings, 'config.json');
 
 for (const [i, expected] of cases.entries()) {
   const rope = read(expected);

@@ -32,7 +32,7 @@ export interface Kernels {
   shiftScales(type: number, panels: number, count: number, k: number, shift: number): void;
   unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
   gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
-  quantiseRow(x: number, k: number, codes: number, wide: number, blocks: number): void;
+  quantiseRow(x: number, k: number, wide: number, codes: number, blocks: number): void;
   tileRows(dot: number): number;
   quantiseTiles(
     x: number,
@@ -65,7 +65,6 @@ export interface Kernels {
     shift: number,
     dot: number,
     codes: number,
-    wide: number,
     blocks: number,
     y: number,
   ): void;

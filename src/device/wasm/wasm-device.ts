@@ -186,7 +186,8 @@ export class WasmDevice implements Device {
     const at = addressOf(x, 'linear', 'f32');
     const { rows, width: k } = rowsOf(x);
     const mark = this.#arena.mark();
-    let quantised: (() => QuantisedRows) | null = null;
+    // by dot: weights of several types may share one x
+    const quantised = new Map<number, QuantisedRows>();
     for (const [i, weight] of weights.entries()) {
       const w = weightOf(weight, 'linear');
       const [n, columns] = w.shape as [number, number];
@@ -197,45 +198,38 @@ export class WasmDevice implements Device {
       }
       const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
       if (blocks && precision === 'int8') {
-        quantised ??= this.#quantise(at, rows, k);
-        this.#linearInt8(w, rows, n, k, quantised(), y);
+        const dot = w.type === 'q8_0' ? DOT.wide : this.tuning.dot;
+        const q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
+        quantised.set(dot, q);
+        this.#linearInt8(w, dot, rows, n, k, q, y);
       } else this.#linearExact(w, rows, n, k, at, y);
     }
     this.#arena.reset(mark);
   }
 
-  /** Quantises the activations on first use. */
-  #quantise(x: number, rows: number, k: number): () => QuantisedRows {
-    let done: QuantisedRows | null = null;
-    return () => {
-      if (done) return done;
-      const kernels = this.#kernels;
-      if (rows === 1) {
-        const codes = this.#arena.allocate(k);
-        const wide = this.#arena.allocate(2 * k);
-        const blocks = this.#arena.allocate(k / 4);
-        kernels.quantiseRow(x, k, codes, wide, blocks);
-        done = { codes, wide, blocks, scales: 0, sums: 0 };
-      } else {
-        const mr = kernels.tileRows(this.tuning.dot);
-        const padded = Math.ceil(rows / mr) * mr;
-        const isWide = this.tuning.dot === DOT.wide;
-        const codes = this.#arena.allocate(padded * k * (isWide ? 2 : 1));
-        const scales = this.#arena.allocate((padded * k) / 8);
-        const sums = this.#arena.allocate((padded * k) / 8);
-        kernels.quantiseTiles(x, 4 * k, rows, k, mr, isWide ? 1 : 0, codes, scales, sums);
-        done = { codes, wide: 0, blocks: 0, scales, sums };
-      }
-      return done;
-    };
+  #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
+    const kernels = this.#kernels;
+    const wide = dot === DOT.wide ? 1 : 0;
+    if (rows === 1) {
+      const codes = this.#arena.allocate(k * (1 + wide));
+      const scales = this.#arena.allocate(k / 4);
+      kernels.quantiseRow(x, k, wide, codes, scales);
+      return { codes, scales, sums: 0 };
+    }
+    const mr = kernels.tileRows(dot);
+    const padded = Math.ceil(rows / mr) * mr;
+    const codes = this.#arena.allocate(padded * k * (1 + wide));
+    const scales = this.#arena.allocate((padded * k) / 8);
+    const sums = this.#arena.allocate((padded * k) / 8);
+    kernels.quantiseTiles(x, 4 * k, rows, k, mr, wide, codes, scales, sums);
+    return { codes, scales, sums };
   }
 
-  #linearInt8(w: WasmTensor, rows: number, n: number, k: number, q: QuantisedRows, y: number): void {
+  #linearInt8(w: WasmTensor, dot: number, rows: number, n: number, k: number, q: QuantisedRows, y: number): void {
     const type = PANEL_TYPE[w.type as 'q8_0'];
     const panels = Math.ceil(n / 8);
-    const { dot } = this.tuning;
     if (rows === 1) {
-      this.#kernels.matvecQuantised(type, w.at, 0, panels, n, k, w.shift, dot, q.codes, q.wide, q.blocks, y);
+      this.#kernels.matvecQuantised(type, w.at, 0, panels, n, k, w.shift, dot, q.codes, q.scales, y);
       return;
     }
     const mark = this.#arena.mark();
@@ -561,11 +555,9 @@ export class WasmDevice implements Device {
   }
 }
 
-/** Addresses of quantised activations: one row (codes, wide, blocks), or tiles (codes, scales, sums). */
+/** Addresses of quantised activations: tiles, or one row (scales and sums interleaved in `scales`). */
 interface QuantisedRows {
   readonly codes: number;
-  readonly wide: number;
-  readonly blocks: number;
   readonly scales: number;
   readonly sums: number;
 }

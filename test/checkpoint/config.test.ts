@@ -1,0 +1,207 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { configFromJson } from '../../src/checkpoint/config.ts';
+import type { ModelConfig } from '../../src/checkpoint/types.ts';
+import { EspalierError } from '../../src/errors.ts';
+import { type Json, json, tinyConfig } from './build.ts';
+
+const read = (changes: Json, generation?: Json): ModelConfig =>
+  configFromJson(json({ ...tinyConfig, ...changes }), generation ? json(generation) : null);
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof EspalierError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+test('a plain llama', () => {
+  const config = read({});
+  assert.equal(config, {
+    architecture: 'llama',
+    vocabSize: 8,
+    hiddenSize: 32,
+    intermediateSize: 64,
+    nLayers: 1,
+    nHeads: 2,
+    nKvHeads: 1,
+    headDim: 16,
+    rmsNormEps: 1e-5,
+    maxPositions: 64,
+    rope: { theta: 10000, rotaryDims: 16, layout: 'half', scaling: { type: 'none' }, frequencyDivisors: null },
+    tiedEmbeddings: true,
+    qkvBias: false,
+    outputBias: false,
+    mlpBias: false,
+    qkNorm: false,
+    slidingWindow: null,
+    slidingWindowFrom: 0,
+    bosId: 0,
+    eosIds: [1],
+    padId: null,
+  });
+});
+
+test('biases and norms by architecture', () => {
+  const flags = ({ qkvBias, outputBias, mlpBias, qkNorm }: ModelConfig) => [qkvBias, outputBias, mlpBias, qkNorm];
+  assert.equal(flags(read({ attention_bias: true, mlp_bias: true })), [true, true, true, false]);
+  assert.equal(flags(read({ model_type: 'mistral', attention_bias: true })), [false, false, false, false]);
+  assert.equal(flags(read({ model_type: 'qwen2' })), [true, false, false, false]);
+  assert.equal(flags(read({ model_type: 'qwen3' })), [false, false, false, true]);
+  assert.equal(flags(read({ model_type: 'qwen3', attention_bias: true })), [true, true, false, true]);
+  assert.is(read({ model_type: 'qwen3' }).headDim, 128);
+  assert.is(read({ model_type: undefined, architectures: ['Qwen2ForCausalLM'] }).architecture, 'qwen2');
+});
+
+test('sliding windows', () => {
+  const window = (changes: Json) => {
+    const { slidingWindow, slidingWindowFrom } = read(changes);
+    return [slidingWindow, slidingWindowFrom];
+  };
+  assert.equal(window({ sliding_window: 8 }), [null, 0]);
+  assert.equal(window({ model_type: 'mistral', sliding_window: 8 }), [8, 0]);
+  assert.equal(window({ model_type: 'mistral', sliding_window: null }), [null, 0]);
+  assert.equal(window({ model_type: 'mistral' }), [4096, 0]);
+  assert.equal(window({ model_type: 'qwen2', sliding_window: 8 }), [null, 0]);
+  const qwen = { model_type: 'qwen2', sliding_window: 8, use_sliding_window: true, num_hidden_layers: 4 };
+  assert.equal(window({ ...qwen, max_window_layers: 3 }), [8, 3]);
+  const [full, sliding] = ['full_attention', 'sliding_attention'];
+  assert.equal(window({ ...qwen, layer_types: [full, full, sliding, sliding] }), [8, 2]);
+  assert.equal(window({ ...qwen, layer_types: [full, full, full, full] }), [null, 0]);
+  assert.is(
+    codeOf(() => window({ ...qwen, layer_types: [sliding, full, sliding, full] })),
+    'E_ARCHITECTURE_UNSUPPORTED',
+  );
+});
+
+test('special tokens', () => {
+  assert.equal(read({ eos_token_id: [1, 2] }, { eos_token_id: [2, 3] }).eosIds, [1, 2, 3]);
+  assert.equal(read({ eos_token_id: undefined }).eosIds, [2]);
+  assert.equal(read({ eos_token_id: null }).eosIds, []);
+  assert.is(read({ pad_token_id: -1 }).padId, null);
+  assert.is(read({ pad_token_id: 8 }).padId, null);
+  assert.is(read({ bos_token_id: null }).bosId, null);
+  assert.is(read({ bos_token_id: undefined }).bosId, 1);
+});
+
+test('RoPE in all spellings', () => {
+  const rope = (changes: Json) => read(changes).rope;
+  const linear = { type: 'linear', factor: 2 };
+  assert.equal(rope({ rope_scaling: { type: 'linear', factor: 2 } }).scaling, linear);
+  assert.equal(rope({ rope_scaling: { rope_type: 'linear', factor: 2 } }).scaling, linear);
+  const parameters = rope({
+    rope_theta: undefined,
+    rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 5e5 },
+  });
+  assert.equal([parameters.scaling, parameters.theta], [linear, 5e5]);
+  assert.is(rope({ partial_rotary_factor: 0.5 }).rotaryDims, 8);
+  assert.equal(rope({ rope_scaling: { rope_type: 'default' } }).scaling, { type: 'none' });
+  const yarn = rope({ rope_scaling: { type: 'yarn', original_max_position_embeddings: 16 } }).scaling;
+  assert.equal(yarn, {
+    type: 'yarn',
+    factor: 4,
+    originalMaxPositions: 16,
+    betaFast: 32,
+    betaSlow: 1,
+    attentionFactor: undefined,
+    truncate: true,
+  });
+  for (const type of ['dynamic', 'longrope', 'su', 'xdrope']) {
+    assert.is(
+      codeOf(() => rope({ rope_scaling: { type, factor: 2 } })),
+      'E_ARCHITECTURE_UNSUPPORTED',
+    );
+  }
+});
+
+const ABSURD: [string, Json][] = [
+  ['no heads', { num_attention_heads: 0 }],
+  ['negative heads', { num_attention_heads: -2 }],
+  ['fractional heads', { num_attention_heads: 2.5 }],
+  ['no key heads', { num_key_value_heads: 0 }],
+  ['heads that do not share', { num_attention_heads: 3, head_dim: 16, num_key_value_heads: 2 }],
+  ['heads that do not divide', { num_attention_heads: 3, num_key_value_heads: 1 }],
+  ['no head size', { head_dim: 0 }],
+  ['odd rotary size', { head_dim: 15 }],
+  ['rotary share above one', { partial_rotary_factor: 2 }],
+  ['rotary share of nothing', { partial_rotary_factor: 0.01 }],
+  ['huge hidden', { hidden_size: 2 ** 31 }],
+  ['huge vocabulary', { vocab_size: 2 ** 40 }],
+  ['beyond all addresses', { vocab_size: 2 ** 31 - 1, hidden_size: 2 ** 31 - 2, head_dim: 16 }],
+  ['heads too wide together', { num_attention_heads: 2 ** 20, num_key_value_heads: 1, head_dim: 2 ** 20 }],
+  ['too many layers', { num_hidden_layers: 10_001 }],
+  ['no layers', { num_hidden_layers: 0 }],
+  ['a text for a number', { hidden_size: '32' }],
+  ['no hidden size', { hidden_size: undefined }],
+  ['no context', { max_position_embeddings: 0 }],
+  ['no epsilon', { rms_norm_eps: 0 }],
+  ['negative epsilon', { rms_norm_eps: -1e-5 }],
+  ['RoPE base of zero', { rope_theta: 0 }],
+  ['negative RoPE base', { rope_theta: -10000 }],
+  ['RoPE base as text', { rope_theta: '1e4' }],
+  ['negative scaling', { rope_scaling: { type: 'linear', factor: -2 } }],
+  ['scaling without a factor', { rope_scaling: { type: 'linear' } }],
+  ['scaling that is a list', { rope_scaling: [1] }],
+  ['llama3 with one bound', { rope_scaling: { type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 1 } }],
+  ['yarn of no context', { rope_scaling: { type: 'yarn', factor: 2, original_max_position_embeddings: 0 } }],
+  ['yarn turned round', { rope_scaling: { type: 'yarn', factor: 2, beta_fast: 1, beta_slow: 32 } }],
+  ['window of zero', { model_type: 'mistral', sliding_window: 0 }],
+  [
+    'window from before the first layer',
+    { model_type: 'qwen2', use_sliding_window: true, sliding_window: 8, max_window_layers: -1 },
+  ],
+  [
+    'layer types of another number',
+    { model_type: 'qwen2', use_sliding_window: true, layer_types: ['full_attention', 'x'] },
+  ],
+  ['end outside the vocabulary', { eos_token_id: 8 }],
+  ['fractional end', { eos_token_id: 0.5 }],
+  ['beginning outside the vocabulary', { bos_token_id: 99 }],
+  ['neither type nor class', { model_type: undefined }],
+];
+
+test('absurd values', () => {
+  for (const [what, changes] of ABSURD)
+    assert.is(
+      codeOf(() => read(changes)),
+      'E_CONFIG_INVALID',
+      what,
+    );
+  // JSON has no infinity, but 1e999 becomes one
+  const text = JSON.stringify(tinyConfig).replace('"rope_theta":10000', '"rope_theta":1e999');
+  assert.is(
+    codeOf(() => configFromJson(new TextEncoder().encode(text))),
+    'E_CONFIG_INVALID',
+  );
+  const broken = ['', '{', 'null', '[]', '7', '{"a":1,"a":2}', '['.repeat(100_000), '{"a":'.repeat(100_000), '\u00ff'];
+  for (const raw of broken) {
+    const bytes = raw === '\u00ff' ? Uint8Array.of(0xff) : new TextEncoder().encode(raw);
+    assert.is(
+      codeOf(() => configFromJson(bytes)),
+      'E_CONFIG_INVALID',
+      raw.slice(0, 20),
+    );
+  }
+  console.log(`  ${ABSURD.length + 1 + broken.length} absurd configurations refused`);
+});
+
+test('what is not computed', () => {
+  for (const changes of [
+    { model_type: 'gemma' },
+    { model_type: 'constructor' },
+    { model_type: undefined, architectures: ['GPT2LMHeadModel'] },
+    { hidden_act: 'gelu' },
+    { rope_parameters: { full_attention: { rope_type: 'default' } } },
+    { quantization_config: { quant_method: 'gptq' } },
+  ]) {
+    assert.is(
+      codeOf(() => read(changes)),
+      'E_ARCHITECTURE_UNSUPPORTED',
+    );
+  }
+});
+
+test.run();
