@@ -214,7 +214,7 @@ export function attentionDecode(
   const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
   const n = keys - start, row = <usize>(pad8(n) + 8) << 2, first = firstKv * group, last = lastKv * group;
   let at = keysAt + <usize>start * stride, touched = i32x4.splat(0);
-  for (let j = 0; j < n; j += BLOCK, at += BLOCK * stride) {
+  for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
     const m = min(BLOCK, n - j);
     touched = v128.or(touched, touch(at, at + <usize>m * stride));
     for (let h = first; h < last; h++) {
@@ -222,7 +222,7 @@ export function attentionDecode(
       let k = at + <usize>(h / group) * width;
       for (let i = 0; i < m; i += 4, k += 4 * stride) {
         // beyond the end: the last row again, hidden below
-        const s1 = i + 1 < m ? stride : 0, s2 = i + 2 < m ? 2 * stride : 0, s3 = i + 3 < m ? 3 * stride : 0;
+        const s1: usize = i + 1 < m ? stride : 0, s2: usize = i + 2 < m ? stride << 1 : 0, s3: usize = i + 3 < m ? stride * 3 : 0;
         v128.store(to + (<usize>i << 2), scores4(query, k, k + s1, k + s2, k + s3, width, factor * LOG2_E));
       }
     }
@@ -235,7 +235,7 @@ export function attentionDecode(
     memory.fill(out + <usize>h * width, 0, width);
   }
   at = valuesAt + <usize>start * stride;
-  for (let j = 0; j < n; j += BLOCK, at += BLOCK * stride) {
+  for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
     const m = min(BLOCK, n - j);
     touched = v128.or(touched, touch(at, at + <usize>m * stride));
     for (let h = first; h < last; h++) {

@@ -86,12 +86,16 @@ function finish(shift: i32): v128 {
   return f32x4.splat(<f32>reinterpret<f64>((<u64>(1023 + 56 - shift)) << 52));
 }
 
-/** y += scale · d · f (+ the minimum, or q4_0's offset of 8) for one block. at: the block's scales. */
+/**
+ * y += d · (scale · f + apart · code) + minimum · sum for one block, where q4_0's minimum is -8 d. at: the block's scales; f: sums
+ * of codes; code: of the channel apart.
+ */
 // @ts-ignore: decorator
 @inline
-function addQ4(minima: bool, at: usize, blocks: usize, f: v128, y: v128): v128 {
+function addQ4(minima: bool, at: usize, blocks: usize, f: v128, code: v128, y: v128): v128 {
   const d = halves(at), sum = v128.load32_splat(blocks, 4);
-  y = madd(f32x4.mul(d, v128.load32_splat(blocks)), f, y);
+  const dot = madd(v128.load32_splat(blocks), f, f32x4.mul(v128.load32_splat(blocks, 8), f32x4.convert_i32x4_s(code)));
+  y = madd(d, dot, y);
   return minima ? madd(halves(at + 16), sum, y) : madd(f32x4.mul(d, f32x4.splat(-8)), sum, y);
 }
 
@@ -130,11 +134,14 @@ function rowQ4By16<M>(codes: usize, blocks: usize, panel: usize, k: i32, shift: 
       c1 = i16x8.add(c1, i16x8.relaxed_dot_i8x16_i7x16_s(s, high4(w)));
       codes += 8;
     }
-    y0 = addQ4(isInteger<M>(), panel + 128, blocks, f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c0)), y0);
-    y1 = addQ4(isInteger<M>(), panel + 136, blocks, f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c1)), y1);
+    const apart = v128.load(panel + <usize>load<i32>(blocks, 12)), mask = v128.load(MASKS, 48);
+    const f0 = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c0));
+    const f1 = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(c1));
+    y0 = addQ4(isInteger<M>(), panel + 128, blocks, f0, v128.and(apart, mask), y0);
+    y1 = addQ4(isInteger<M>(), panel + 136, blocks, f1, v128.and(i32x4.shr_u(apart, 4), mask), y1);
     panel += isInteger<M>() ? 160 : 144;
     codes += 8;
-    blocks += 8;
+    blocks += 16;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
@@ -161,13 +168,23 @@ export function rowQ4By32(minima: i32, codes: usize, blocks: usize, panel: usize
         c1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, high4(w), c1);
         codes += 4;
       }
-      y0 = addQ4(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), y0);
-      y1 = addQ4(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), y1);
+      const apart = v128.load(panel + <usize>load<i32>(blocks, 12)), mask = v128.load(MASKS, 48);
+      y0 = addQ4(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), v128.and(apart, mask), y0);
+      y1 = addQ4(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), v128.and(i32x4.shr_u(apart, 4), mask), y1);
       panel += minima ? 160 : 144;
-      blocks += 8;
+      blocks += 16;
     }
     storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
   }
+}
+
+/** y += d · scale · f + minimum · sum: 16-bit codes need no channel apart. */
+// @ts-ignore: decorator
+@inline
+function addQ4Wide(minima: bool, at: usize, blocks: usize, f: v128, y: v128): v128 {
+  const d = halves(at), sum = v128.load32_splat(blocks, 4);
+  y = madd(f32x4.mul(d, v128.load32_splat(blocks)), f, y);
+  return minima ? madd(halves(at + 16), sum, y) : madd(f32x4.mul(d, f32x4.splat(-8)), sum, y);
 }
 
 /** As above on every engine: the two bytes of each 16-bit half apart, k in even-odd order. wide: [K] i16. */
@@ -183,10 +200,10 @@ export function rowQ4Wide(minima: i32, wide: usize, blocks: usize, panel: usize,
       c1 = i32x4.add(c1, i32x4.dot_i16x8_s(odd, i16x8.shr_u(w, 12)));
       wide += 8;
     }
-    y0 = addQ4(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), y0);
-    y1 = addQ4(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), y1);
+    y0 = addQ4Wide(minima != 0, panel + 128, blocks, f32x4.convert_i32x4_s(c0), y0);
+    y1 = addQ4Wide(minima != 0, panel + 136, blocks, f32x4.convert_i32x4_s(c1), y1);
     panel += minima ? 160 : 144;
-    blocks += 8;
+    blocks += 16;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
@@ -209,7 +226,7 @@ export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i
     y0 = madd(f32x4.mul(halves(panel + 256), scale), f32x4.convert_i32x4_s(c0), y0);
     y1 = madd(f32x4.mul(halves(panel + 264), scale), f32x4.convert_i32x4_s(c1), y1);
     panel += 272;
-    blocks += 8;
+    blocks += 16;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }

@@ -5,6 +5,7 @@
 import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows, packA } from './gemm';
 import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
 import { MASKS } from './math';
+import { APART, GROUP } from './quantise';
 import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
@@ -102,41 +103,61 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
   }
 }
 
-/** Rows of activations that stay in level 2 while all panels pass. */
-const ROWS: i32 = 120; // a multiple of 4 and 5
+/**
+ * Weights of the channels apart, without their minima: to [K/32][8] = d · code. places: [K/32] i32, where the codes of a block's
+ * channel begin (quantise.ts); w: unpackNibbles; d: [K/32][8].
+ */
+// @ts-ignore: decorator
+@inline
+function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize): void {
+  for (; blocks > 0; blocks--, places += 4, w += 256, d += 32, to += 32) {
+    const at = w + <usize>load<i32>(places), mask = v128.load(MASKS, 64);
+    // the lowest byte of each word is the code, the others are its neighbours
+    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at), mask)), v128.load(d)));
+    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at, 16), mask)), v128.load(d, 16)), 16);
+  }
+}
 
-/** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima, one tile. */
+/** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima and channels apart, one tile. */
 export function linearInt8Scratch(k: i32): usize {
-  return (<usize>k << 4) + (<usize>k << 1) + 160 + 64;
+  return (<usize>k << 4) + <usize>k * (2 + APART) + 160 + 64;
 }
 
 /**
- * With quantised activations (codes, scales, sums from quantiseTiles, wide if dot is Dot.Wide, as it must be for q8_0). y: rows
- * yStride bytes apart.
+ * With quantised activations (codes, scales, sums, places from quantiseTiles, wide if dot is Dot.Wide, as it must be for q8_0).
+ * y: rows yStride bytes apart.
  */
 export function linearInt8(
-  dot: i32, m: i32, k: i32, n: i32, codes: usize, scales: usize, sums: usize, type: i32, panels: usize, shift: i32,
-  first: i32, last: i32, y: usize, yStride: usize, scratch: usize,
+  dot: i32, m: i32, k: i32, n: i32, codes: usize, scales: usize, sums: usize, places: usize, type: i32, panels: usize,
+  shift: i32, first: i32, last: i32, y: usize, yStride: usize, scratch: usize,
 ): void {
   const wide = dot == Dot.Wide, hasMinima = type == Type.Q4_1 || !wide;
   const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot);
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
-  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + <usize>k;
-  for (let ic = 0; ic < m; ic += ROWS) {
-    const mc = min(ROWS, m - ic);
+  const sumBytes = wide ? scaleBytes : (1 + APART) * scaleBytes;
+  // d [K/32][8], then one after another minima and the weights of the channels apart: factors of `sums`
+  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + (1 + APART) * <usize>k;
+  const kc = wide ? blocks : blocks * <i32>(1 + APART);
+  for (let ic = 0; ic < m; ic += GROUP) {
+    const mc = min(GROUP, m - ic);
     for (let p = first; p < last; p++) {
       const panel = panels + bytes * <usize>p, cols = min(8, n - (p << 3));
       if (wide) unpackWide(type, panel, k, w);
       else unpackNibbles(type, panel, k, w);
       unpackScales(type, panel, k, shift, d, minima);
+      if (!wide) {
+        for (let a: usize = 0; a < APART; a++) {
+          const at = places + ((<usize>(ic / GROUP) * APART + a) * <usize>blocks << 2);
+          gatherApart(blocks, at, w, d, minima + (1 + a) * <usize>k);
+        }
+      }
       for (let i = 0; i < mc; i += mr) {
         const at = <usize>((ic + i) / mr);
-        const a = codes + at * tileBytes, s = scales + at * scaleBytes;
-        if (hasMinima) {
-          if (!ASC_FEATURE_RELAXED_SIMD) micro4x8Unfused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
-          else if (mr == 5) micro5x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
-          else micro4x8Fused(blocks, sums + at * scaleBytes, minima, tile, 32, 0);
-        } else memory.fill(tile, 0, 128);
+        const a = codes + at * tileBytes, s = scales + at * scaleBytes, sum = sums + at * sumBytes;
+        if (!hasMinima) memory.fill(tile, 0, 128);
+        else if (!ASC_FEATURE_RELAXED_SIMD) micro4x8Unfused(kc, sum, minima, tile, 32, 0);
+        else if (mr == 5) micro5x8Fused(kc, sum, minima, tile, 32, 0);
+        else micro4x8Fused(kc, sum, minima, tile, 32, 0);
         if (wide) tileWide(blocks, a, w, s, d, tile);
         else if (dot == Dot.Relaxed16) tileRelaxed16(blocks, a, w, s, d, tile);
         else tileRelaxed32(blocks, a, w, s, d, tile);

@@ -82,8 +82,9 @@ export function exp2Negative4(x: v128): v128 {
 /** log2 e: softmax in powers of two. */
 export const LOG2_E: f32 = 1.44269504088896341;
 
-/** Sixteen bytes of 15, four words of 0x8fffffff (panel.ts), eight halves of 15, sixteen bytes of 128; in memory for the same reason as EXP. */
+/** Sixteen bytes of 15, four words of 0x8fffffff (panel.ts), eight halves of 15, four words of 15,
+ * four words of 255; in memory for the same reason as EXP. */
 export const MASKS: usize = memory.data<u32>([
   0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x8fffffff, 0x8fffffff, 0x8fffffff, 0x8fffffff,
-  0x000f000f, 0x000f000f, 0x000f000f, 0x000f000f, 0x80808080, 0x80808080, 0x80808080, 0x80808080,
+  0x000f000f, 0x000f000f, 0x000f000f, 0x000f000f, 15, 15, 15, 15, 255, 255, 255, 255,
 ]);

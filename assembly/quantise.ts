@@ -1,7 +1,16 @@
 /**
- * Activations to integers: per row and block of 32, scale = max|x| / most and code = round(x / scale), half to even; most is 127
- * for the 8-bit kernels and 32767 for the 16-bit (`wide`) ones, whose products cost the same whatever the codes are.
+ * Activations to integers: per row and block of 32, scale = max|x| / most and code = round(x / scale), half to even. most is
+ * 32767 for the 16-bit (`wide`) kernels, whose products cost the same whatever the codes are, and 127 for the 8-bit ones.
+ *
+ * Eight bits are few where one channel towers over its block, as trained models' do. So the 8-bit kernels keep the largest
+ * channels of each block apart, as f32: their codes are 0 and their products are added exactly. A single row (decoding) keeps
+ * one, chosen for that row; tiles keep two, chosen for a group of rows together, so that the weights they meet are gathered once.
+ * On SmolLM2 that lowers the mean divergence from the exact model seven times, for a tenth of the time.
  */
+
+/** Channels apart in the tile kernels, and the rows that share them: what linearInt8 keeps in level 2. */
+export const APART: usize = 2;
+export const GROUP: i32 = 120; // a multiple of 4 and 5
 
 // @ts-ignore: decorator
 @inline
@@ -42,15 +51,52 @@ function evenOdd(v: v128): v128 {
   return v128.shuffle<i16>(v, v, 0, 2, 1, 3, 4, 6, 5, 7);
 }
 
+/** 32 f32; memory.copy is a call out of the module. */
+// @ts-ignore: decorator
+@inline
+function copyBlock(from: usize, to: usize): void {
+  for (let i: usize = 0; i < 128; i += 16) v128.store(to + i, v128.load(from + i));
+}
+
+/** Largest magnitudes of the 32 channels of a block over `rows` rows, to temp [32]. */
+function channelMaxima(x: usize, stride: usize, rows: i32, temp: usize): void {
+  for (let i: usize = 0; i < 128; i += 16) {
+    let m = f32x4.abs(v128.load(x + i)), p = x + i + stride;
+    for (let r = 1; r < rows; r++, p += stride) m = f32x4.pmax(m, f32x4.abs(v128.load(p)));
+    v128.store(temp + i, m);
+  }
+}
+
+/** The channel with the largest of the maxima, which becomes -1, so that a second call finds the second. */
+function takeLargest(temp: usize): usize {
+  let most = v128.load(temp);
+  for (let i: usize = 16; i < 128; i += 16) most = f32x4.pmax(most, v128.load(temp + i));
+  const value = maxLane(most);
+  let i: usize = 0;
+  while (i < 124 && load<f32>(temp + i) != value) i += 4;
+  store<f32>(temp + i, -1);
+  return i >> 2;
+}
+
 /**
- * One row for the matrix-vector kernels. x [K]; codes: [K] i8, or with wide [K] i16 in even-odd order; blocks [K/32][2] f32:
- * scale · 2^56 and scale · 2^56 · sum of the codes (2^56: see gemv.ts).
+ * One row for the matrix-vector kernels. x [K]; codes: [K] i8, or with wide [K] i16 in even-odd order; blocks [K/32][4]: scale ·
+ * 2^56, 2^56 · the sum of what the codes stand for, 2^56 · the channel apart (f32; 2^56: see gemv.ts), and where its codes begin
+ * among those of a panel's block (i32). temp: 128 bytes.
  */
-export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: usize): void {
+export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: usize, temp: usize): void {
   const up = reinterpret<f32>((56 + 127) << 23), most: f32 = wide ? 32767 : 127;
-  for (let b = k >> 5; b > 0; b--) {
-    const scale = blockMax(x) / most, inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
-    const q0 = eight(x, inverse), q1 = eight(x + 32, inverse), q2 = eight(x + 64, inverse), q3 = eight(x + 96, inverse);
+  for (let b = k >> 5; b > 0; b--, x += 128, blocks += 16) {
+    let apart: f32 = 0, from = x, channel: usize = 0;
+    if (!wide) {
+      channelMaxima(x, 0, 1, temp);
+      channel = takeLargest(temp);
+      apart = load<f32>(x + (channel << 2));
+      copyBlock(x, temp);
+      store<f32>(temp + (channel << 2), 0);
+      from = temp;
+    }
+    const scale = blockMax(from) / most, inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
+    const q0 = eight(from, inverse), q1 = eight(from + 32, inverse), q2 = eight(from + 64, inverse), q3 = eight(from + 96, inverse);
     if (wide) {
       v128.store(codes, evenOdd(q0));
       v128.store(codes, evenOdd(q1), 16);
@@ -63,53 +109,86 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
       codes += 32;
     }
     store<f32>(blocks, scale * up);
-    store<f32>(blocks, scale * up * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)), 4);
-    x += 128;
-    blocks += 8;
+    store<f32>(blocks, (scale * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)) + apart) * up, 4);
+    store<f32>(blocks, apart * up, 8);
+    store<i32>(blocks, <i32>(((channel >> 2) << 4) + (channel & 3)), 12);
   }
 }
 
 /**
  * Rows for the tile kernels, mr to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
- * codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales and sums [K/32][mr] f32, sum = scale · sum of
- * the codes.
+ * codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales [K/32][mr] f32; sums [K/32][mr] f32 of what the
+ * codes stand for, then (not wide) [APART][K/32][mr] f32: the channels apart. By group (not wide): places [APART][K/32] i32: where
+ * the codes of a channel begin among those of an unpacked block. temp: 256 bytes.
  */
 export function quantiseTiles(
-  x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize,
+  x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize, places: usize,
+  temp: usize,
 ): void {
-  const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>((k >> 5) * mr) << 2, step = <usize>mr << 2;
+  const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>((k >> 5) * mr) << 2;
+  const placeBytes = <usize>(k >> 5) << 2;
   for (let i = 0; i < rows; i += mr) {
-    for (let r = 0; r < mr; r++) {
-      let from = x + <usize>(i + r) * stride;
-      let out = codes + (<usize>r << 2), scaleAt = scales + (<usize>r << 2), sumAt = sums + (<usize>r << 2);
-      for (let b = k >> 5; b > 0; b--, scaleAt += step, sumAt += step) {
-        let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0;
-        let scale: f32 = 0;
-        if (i + r < rows) {
-          scale = blockMax(from) / (wide ? <f32>32767 : <f32>127);
-          const inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
-          q0 = eight(from, inverse);
-          q1 = eight(from + 32, inverse);
-          q2 = eight(from + 64, inverse);
-          q3 = eight(from + 96, inverse);
-          from += 128;
-        }
-        store<f32>(scaleAt, scale);
-        store<f32>(sumAt, scale * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)));
-        if (wide) {
-          out = scatter(out, step, evenOdd(q0));
-          out = scatter(out, step, evenOdd(q1));
-          out = scatter(out, step, evenOdd(q2));
-          out = scatter(out, step, evenOdd(q3));
-        } else {
-          out = scatter(out, step, i8x16.narrow_i16x8_s(q0, q1));
-          out = scatter(out, step, i8x16.narrow_i16x8_s(q2, q3));
+    const tileX = x + <usize>i * stride;
+    if (!wide && i % GROUP == 0) {
+      if (i > 0) places += APART * placeBytes;
+      for (let b: usize = 0; b < placeBytes; b += 4) {
+        channelMaxima(tileX + (b << 5), stride, min(GROUP, rows - i), temp);
+        for (let a: usize = 0; a < APART; a++) {
+          const channel = takeLargest(temp);
+          store<i32>(places + a * placeBytes + b, <i32>(((channel >> 2) << 5) + (channel & 3)));
         }
       }
     }
+    quantiseTile(tileX, stride, min(mr, rows - i), k, mr, wide, codes, scales, sums, places, temp);
     codes += tileBytes;
     scales += scaleBytes;
-    sums += scaleBytes;
+    sums += wide ? scaleBytes : (1 + APART) * scaleBytes;
+  }
+}
+
+function quantiseTile(
+  x: usize, stride: usize, n: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize, places: usize,
+  temp: usize,
+): void {
+  const step = <usize>mr << 2, scaleBytes = <usize>((k >> 5) * mr) << 2, placeBytes = <usize>(k >> 5) << 2;
+  const most: f32 = wide ? 32767 : 127;
+  for (let b = 0; b < k >> 5; b++, x += 128) {
+    for (let r = 0; r < mr; r++) {
+      const at = <usize>(b * mr + r) << 2;
+      let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0, scale: f32 = 0, apart: f32 = 0;
+      if (r < n) {
+        let from = x + <usize>r * stride;
+        if (!wide) {
+          copyBlock(from, temp);
+          for (let a: usize = 0; a < APART; a++) {
+            const place = load<i32>(places + a * placeBytes + (<usize>b << 2)), channel = ((place >> 5) << 2) + (place & 3);
+            const value = load<f32>(temp + (<usize>channel << 2));
+            store<f32>(temp + (<usize>channel << 2), 0);
+            store<f32>(sums + (1 + a) * scaleBytes + at, value);
+            apart += value;
+          }
+          from = temp;
+        }
+        scale = blockMax(from) / most;
+        const inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
+        q0 = eight(from, inverse);
+        q1 = eight(from + 32, inverse);
+        q2 = eight(from + 64, inverse);
+        q3 = eight(from + 96, inverse);
+      } else if (!wide) for (let a: usize = 0; a < APART; a++) store<f32>(sums + (1 + a) * scaleBytes + at, 0);
+      store<f32>(scales + at, scale);
+      store<f32>(sums + at, scale * <f32>(sumLanes(q0) + sumLanes(q1) + sumLanes(q2) + sumLanes(q3)) + apart);
+      if (wide) {
+        let out = codes + (<usize>b << 4) * step + (<usize>r << 2);
+        out = scatter(out, step, evenOdd(q0));
+        out = scatter(out, step, evenOdd(q1));
+        out = scatter(out, step, evenOdd(q2));
+        scatter(out, step, evenOdd(q3));
+      } else {
+        const out = scatter(codes + (<usize>b << 3) * step + (<usize>r << 2), step, i8x16.narrow_i16x8_s(q0, q1));
+        scatter(out, step, i8x16.narrow_i16x8_s(q2, q3));
+      }
+    }
   }
 }
 

@@ -44,8 +44,11 @@ export interface WeightSource {
   read(firstRow: number, target: Uint8Array): Promise<void>;
 }
 
-/** `exact`: f32 activations. `int8`: activations quantised per row and block of 32, for quantised weights only. */
-export type Precision = 'exact' | 'int8';
+/**
+ * How activations meet quantised weights (others are exact in any case). `exact`: as f32. `int16`, `int8`: quantised per row and
+ * block of 32; a device may use more bits than asked for where they cost nothing.
+ */
+export type Precision = 'exact' | 'int16' | 'int8';
 
 export interface RopeLayout {
   readonly heads: number;

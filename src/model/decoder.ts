@@ -139,7 +139,9 @@ export class Decoder {
     device.rmsNorm(hidden, weights.layers[0]!.inputNorm, normed, config.rmsNormEps);
     for (const [i, layer] of weights.layers.entries()) {
       throwIfAborted(options.signal);
-      this.#layer(i, layer, buffers, cache, base, precision);
+      // what is lost in the first and the last layer weighs several times what is lost in another
+      const outer = i === 0 || i === weights.layers.length - 1;
+      this.#layer(i, layer, buffers, cache, base, precision === 'int8' && outer ? 'int16' : precision);
       // the norm before the next block shares the pass that adds this block's result
       const next = weights.layers[i + 1]?.inputNorm ?? weights.norm;
       device.addRmsNorm(delta, hidden, next, normed, config.rmsNormEps);

@@ -32,7 +32,7 @@ export interface Kernels {
   shiftScales(type: number, panels: number, count: number, k: number, shift: number): void;
   unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
   gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
-  quantiseRow(x: number, k: number, wide: number, codes: number, blocks: number): void;
+  quantiseRow(x: number, k: number, wide: number, codes: number, blocks: number, temp: number): void;
   tileRows(dot: number): number;
   quantiseTiles(
     x: number,
@@ -44,6 +44,8 @@ export interface Kernels {
     codes: number,
     scales: number,
     sums: number,
+    places: number,
+    temp: number,
   ): void;
   matvecDense(
     type: number,
@@ -94,6 +96,7 @@ export interface Kernels {
     codes: number,
     scales: number,
     sums: number,
+    places: number,
     type: number,
     panels: number,
     shift: number,

@@ -197,8 +197,8 @@ export class WasmDevice implements Device {
         throw shapeError('linear', `[${rows}, ${k}] · [${n}, ${columns}]ᵀ into [${out.rows}, ${out.width}]`);
       }
       const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
-      if (blocks && precision === 'int8') {
-        const dot = w.type === 'q8_0' ? DOT.wide : this.tuning.dot;
+      if (blocks && precision !== 'exact') {
+        const dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.tuning.dot;
         const q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
         quantised.set(dot, q);
         this.#linearInt8(w, dot, rows, n, k, q, y);
@@ -210,19 +210,22 @@ export class WasmDevice implements Device {
   #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
+    const temp = this.#arena.allocate(256);
     if (rows === 1) {
       const codes = this.#arena.allocate(k * (1 + wide));
-      const scales = this.#arena.allocate(k / 4);
-      kernels.quantiseRow(x, k, wide, codes, scales);
-      return { codes, scales, sums: 0 };
+      const scales = this.#arena.allocate(k / 2);
+      kernels.quantiseRow(x, k, wide, codes, scales, temp);
+      return { codes, scales, sums: 0, places: 0 };
     }
     const mr = kernels.tileRows(dot);
-    const padded = Math.ceil(rows / mr) * mr;
-    const codes = this.#arena.allocate(padded * k * (1 + wide));
-    const scales = this.#arena.allocate((padded * k) / 8);
-    const sums = this.#arena.allocate((padded * k) / 8);
-    kernels.quantiseTiles(x, 4 * k, rows, k, mr, wide, codes, scales, sums);
-    return { codes, scales, sums };
+    const tiles = Math.ceil(rows / mr);
+    const codes = this.#arena.allocate(tiles * mr * k * (1 + wide));
+    const scales = this.#arena.allocate((tiles * mr * k) / 8);
+    // sums, and as many again for each channel apart (assembly/quantise.ts)
+    const sums = this.#arena.allocate((tiles * mr * k * 3) / 8);
+    const places = this.#arena.allocate((Math.ceil(rows / 120) * k) / 4);
+    kernels.quantiseTiles(x, 4 * k, rows, k, mr, wide, codes, scales, sums, places, temp);
+    return { codes, scales, sums, places };
   }
 
   #linearInt8(w: WasmTensor, dot: number, rows: number, n: number, k: number, q: QuantisedRows, y: number): void {
@@ -242,6 +245,7 @@ export class WasmDevice implements Device {
       q.codes,
       q.scales,
       q.sums,
+      q.places,
       type,
       w.at,
       w.shift,
@@ -555,9 +559,10 @@ export class WasmDevice implements Device {
   }
 }
 
-/** Addresses of quantised activations: tiles, or one row (scales and sums interleaved in `scales`). */
+/** Addresses of quantised activations: tiles, or one row (all but the codes interleaved in `scales`). */
 interface QuantisedRows {
   readonly codes: number;
   readonly scales: number;
   readonly sums: number;
+  readonly places: number;
 }
