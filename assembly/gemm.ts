@@ -188,13 +188,30 @@ export function packA(
       const step = <usize>mr << 2;
       if (r >= m) {
         for (let k = 0; k < kc; k++, out += step) store<f32>(out, 0);
-      } else {
-        let from = a + <usize>(i + r) * rowStride;
-        for (let k = 0; k < kc; k++, out += step, from += kStride) store<f32>(out, alpha * load<f32>(from));
-      }
+      } else packRow(a + <usize>(i + r) * rowStride, kStride, kc, alpha, out, step);
     }
     to += <usize>(mr * kc) << 2;
   }
+}
+
+/** kc numbers, kStride bytes apart, times alpha, to places `step` bytes apart. */
+// @ts-ignore: decorator
+@inline
+function packRow(from: usize, kStride: usize, kc: i32, alpha: f32, to: usize, step: usize): void {
+  let k = kc;
+  if (kStride == 4) {
+    const factor = f32x4.splat(alpha);
+    for (; k >= 4; k -= 4, from += 16) {
+      const v = f32x4.mul(v128.load(from), factor);
+      v128.store32_lane(to, v, 0);
+      v128.store32_lane(to + step, v, 1);
+      to += step << 1;
+      v128.store32_lane(to, v, 2);
+      v128.store32_lane(to + step, v, 3);
+      to += step << 1;
+    }
+  }
+  for (; k > 0; k--, to += step, from += kStride) store<f32>(to, alpha * load<f32>(from));
 }
 
 /**

@@ -1,5 +1,7 @@
 /** The library as a contender. The only file here that knows how to call it; everything is imported when first used. */
-import { EspalierError } from '../src/errors.ts';
+import { STAT } from '../src/device/device.ts';
+import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
+import { open } from '../src/open.ts';
 
 export interface Product {
   /** One C = A·B on data already on the device; synchronous, done when it returns. */
@@ -29,26 +31,104 @@ export interface MicroCase {
 }
 
 /** a, b: [n, n]. */
-export async function gemm(_a: Float32Array, _b: Float32Array, _n: number): Promise<Product> {
-  throw notWired();
+export async function gemm(a: Float32Array, b: Float32Array, n: number): Promise<Product> {
+  const device = await WasmDevice.create();
+  const [left, right, out] = [device.tensor('f32', [n, n]), device.tensor('f32', [n, n]), device.tensor('f32', [n, n])];
+  device.write(left, a);
+  device.write(right, b);
+  return {
+    run: () => device.matmul(left, right, out),
+    result: async () => {
+      device.matmul(left, right, out);
+      return (await device.read(out)) as Float32Array;
+    },
+    dispose: () => device.close(),
+  };
 }
 
 /** A GGUF file or a model folder. */
-export async function openModel(_path: string, _options: OpenOptions): Promise<BenchModel> {
-  throw notWired();
+export async function openModel(path: string, options: OpenOptions): Promise<BenchModel> {
+  const model = await open(path, { precision: options.activations === 'int8' ? 'int8' : 'exact' });
+  const { decoder, device } = model;
+  const cache = decoder.cache(Math.min(options.context, model.config.maxPositions));
+  const stats = device.tensor('f32', [1, 8]);
+  let next = 0;
+  /** Seconds for the tokens, their logits and the readback; leaves the likeliest token in `next`. */
+  const run = async (ids: readonly number[]): Promise<number> => {
+    const start = performance.now();
+    await decoder.forward(ids, cache, {
+      onChunk: async (hidden, firstRow) => {
+        const rows = hidden.shape[0]!;
+        if (firstRow + rows < ids.length) return;
+        device.logitStats(decoder.logits(device.rows(hidden, rows - 1, 1)), null, 1, stats);
+        next = new Int32Array((await device.read(stats)).buffer)[STAT.argmax]!;
+      },
+    });
+    return (performance.now() - start) / 1000;
+  };
+  return {
+    prefill: (ids) => {
+      cache.truncate(0);
+      return run(ids);
+    },
+    decode: async (n) => {
+      const ids: number[] = [];
+      let seconds = 0;
+      for (let i = 0; i < n; i++) {
+        ids.push(next);
+        seconds += await run([next]);
+      }
+      return { seconds, ids };
+    },
+    dispose: () => {
+      cache.dispose();
+      stats.dispose();
+      model.close();
+    },
+  };
 }
 
 /** Small operations, each well under a millisecond. */
 export async function micro(): Promise<MicroCase[]> {
-  throw notWired();
+  const device = await WasmDevice.create();
+  const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * 12.9898) * 2);
+  const f32 = (...shape: number[]) => {
+    const tensor = device.tensor('f32', shape);
+    device.write(tensor, random(shape.reduce((a, b) => a * b)));
+    return tensor;
+  };
+  const [x, y, norm, logits, stats] = [f32(16, 576), f32(16, 576), f32(576), f32(1, 49152), f32(1, 8)];
+  const [values, places] = [device.tensor('f32', [40]), device.tensor('i32', [40])];
+  const [query, keys, cached, attended] = [f32(1, 576), f32(256, 192), f32(256, 192), f32(1, 576)];
+  const [gate, up, table] = [f32(16, 1536), f32(16, 1536), f32(1, 2, 32)];
+  return [
+    { name: 'rmsNorm 16 x 576', run: () => device.rmsNorm(x, norm, y, 1e-5) },
+    { name: 'siluMultiply 16 x 1536', run: () => device.siluMultiply(gate, up, up) },
+    { name: 'softmax 16 x 576', run: () => device.softmax(y) },
+    {
+      name: 'rope 16 x 9 x 64',
+      run: () => device.rope(x, table, 0, { heads: 9, headDim: 64, rotaryDims: 64, layout: 'half' }),
+    },
+    { name: 'logitStats 49152', run: () => device.logitStats(logits, null, 1, stats) },
+    { name: 'topK 40 of 49152', run: () => device.topK(logits, 40, values, places) },
+    {
+      name: 'attention, 1 query over 256',
+      run: () =>
+        device.attention({
+          q: query,
+          keys,
+          values: cached,
+          out: attended,
+          base: 255,
+          nHeads: 9,
+          nKvHeads: 3,
+          headDim: 64,
+          scale: 0.125,
+          window: 0,
+          mask: null,
+        }),
+    },
+  ];
 }
 
 export const version = 'espalier 0.1.0';
-
-function notWired(): EspalierError {
-  return new EspalierError(
-    'E_DEVICE_UNSUPPORTED',
-    'This benchmark is not wired to the kernels.',
-    'Fill in bench/ours.ts.',
-  );
-}

@@ -76,6 +76,7 @@ export class Decoder {
     const before = cache.length;
     const next = (cache.positions.at(-1) ?? -1) + 1;
     const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);
+    this.#checkPositions(positions, ids.length);
     cache.reserve(before + ids.length);
     const mark = this.device.mark();
     const pace = new Pace();
@@ -98,6 +99,25 @@ export class Decoder {
       throw error;
     } finally {
       this.device.reset(mark);
+    }
+  }
+
+  #checkPositions(positions: readonly number[], count: number): void {
+    if (positions.length !== count || !positions.every((p) => Number.isSafeInteger(p) && p >= 0)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `The ${positions.length} positions do not fit ${count} tokens.`,
+        'Give one integer from 0 on for each token.',
+      );
+    }
+    const { maxPositions } = this.config;
+    const beyond = positions.find((p) => p >= maxPositions);
+    if (beyond !== undefined) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `Position ${beyond} lies beyond the ${maxPositions} of the model.`,
+        'Shorten the text or move it lower.',
+      );
     }
   }
 

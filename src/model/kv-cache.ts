@@ -170,7 +170,9 @@ export class KvCache {
   shift(start: number, end: number, delta: number): void {
     this.#check();
     const moved = this.#positions.slice(start, end).map((p) => p + delta);
-    if (start < 0 || end > this.length || moved.some((p) => p < 0 || p >= this.#config.maxPositions)) {
+    const whole = [start, end, delta].every(Number.isSafeInteger);
+    const inside = start >= 0 && start <= end && end <= this.length;
+    if (!whole || !inside || moved.some((p) => p < 0 || p >= this.#config.maxPositions)) {
       throw new EspalierError(
         'E_ARGUMENT',
         `Rows ${start} to ${end} cannot move by ${delta} positions.`,

@@ -1,4 +1,5 @@
 import { repackPlan, repackRows } from '../checkpoint/repack.ts';
+import { requiredTensors } from '../checkpoint/required.ts';
 import type { Checkpoint, ModelConfig, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
@@ -51,7 +52,11 @@ export async function loadWeights(
 ): Promise<DecoderWeights> {
   const { config } = checkpoint;
   const made: Tensor[] = [];
-  const total = [...checkpoint.tensors.values()].reduce((sum, entry) => sum + entry.byteLength, 0);
+  let total = 0;
+  // an optional tensor is not read
+  for (const { name, optional } of requiredTensors(config)) {
+    if (!optional) total += checkpoint.tensors.get(name)?.byteLength ?? 0;
+  }
   let loaded = 0;
 
   const load = async (name: string): Promise<Tensor> => {

@@ -1,22 +1,28 @@
 import { readFileSync } from 'node:fs';
 
-/** The f32 and i64 tensors of a small safetensors file, for references. */
-export function readArrays(path: string | URL): Map<string, { shape: number[]; data: Float32Array | BigInt64Array }> {
+export type ArrayData = Float32Array | BigInt64Array | Int32Array;
+
+/** The f32, i32 and i64 tensors of a small safetensors file, for references. */
+export function readArrays(path: string | URL): Map<string, { shape: number[]; data: ArrayData }> {
   const bytes = readFileSync(path);
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<
     string,
     { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
-  const arrays = new Map<string, { shape: number[]; data: Float32Array | BigInt64Array }>();
+  const arrays = new Map<string, { shape: number[]; data: ArrayData }>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const [from, to] = entry.data_offsets;
     const buffer = new Uint8Array(bytes.subarray(8 + length + from, 8 + length + to)).buffer;
-    arrays.set(name, {
-      shape: entry.shape,
-      data: entry.dtype === 'I64' ? new BigInt64Array(buffer) : new Float32Array(buffer),
-    });
+    arrays.set(name, { shape: entry.shape, data: view(entry.dtype, buffer) });
   }
   return arrays;
+}
+
+function view(type: string, buffer: ArrayBuffer): ArrayData {
+  if (type === 'F32') return new Float32Array(buffer);
+  if (type === 'I32') return new Int32Array(buffer);
+  if (type === 'I64') return new BigInt64Array(buffer);
+  throw new Error(`${type} in a reference`);
 }

@@ -218,6 +218,9 @@ export const MICRO = { splat6Fused: 0, lane4Fused: 1, splat6: 2, lane4: 3, splat
 /** Dot numbers of assembly/int8.ts. */
 export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
 
+/** Rows that share their channel apart (assembly/quantise.ts). */
+export const GROUP = 120;
+
 /** (module (func (result v128) (f32x4.relaxed_madd …))): valid where the engine has relaxed SIMD. */
 const RELAXED_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0, 65, 1, 253, 17, 65, 1, 253, 17, 65,

@@ -12,6 +12,7 @@ import type {
 } from '../device.ts';
 import {
   DOT,
+  GROUP,
   hasRelaxedSimd,
   instantiate,
   type KernelModule,
@@ -221,9 +222,9 @@ export class WasmDevice implements Device {
     const tiles = Math.ceil(rows / mr);
     const codes = this.#arena.allocate(tiles * mr * k * (1 + wide));
     const scales = this.#arena.allocate((tiles * mr * k) / 8);
-    // sums, and as many again for each channel apart (assembly/quantise.ts)
-    const sums = this.#arena.allocate((tiles * mr * k * 3) / 8);
-    const places = this.#arena.allocate((Math.ceil(rows / 120) * k) / 4);
+    // sums and one channel apart; rows in groups (assembly/quantise.ts)
+    const sums = this.#arena.allocate((tiles * mr * k) / 4);
+    const places = this.#arena.allocate((Math.ceil(rows / GROUP) * k) / 8);
     kernels.quantiseTiles(x, 4 * k, rows, k, mr, wide, codes, scales, sums, places, temp);
     return { codes, scales, sums, places };
   }

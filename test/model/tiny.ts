@@ -1,0 +1,69 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import type { Checkpoint } from '../../src/checkpoint/types.ts';
+import type { Device, Precision } from '../../src/device/device.ts';
+import { Decoder } from '../../src/model/decoder.ts';
+import type { KvCache } from '../../src/model/kv-cache.ts';
+import { loadWeights } from '../../src/model/weights.ts';
+import { readArrays } from './arrays.ts';
+
+/** Small models with random weights and what transformers computes for them (test/oracles/tiny_models.py). */
+const folder = fileURLToPath(new URL('../fixtures/tiny/', import.meta.url));
+
+export const tinyNames: readonly string[] = readdirSync(folder).sort();
+
+export function tinyPath(name: string): string {
+  return `${folder}${name}${name.startsWith('gguf-') ? '/model.gguf' : ''}`;
+}
+
+export interface TinyReference {
+  readonly ids: number[];
+  /** [T, vocab] */
+  readonly logits: Float32Array;
+  /** The residual stream [T, hidden] after the embedding and after each layer. */
+  readonly hidden: Float32Array[];
+}
+
+export function tinyReference(name: string): TinyReference {
+  const arrays = readArrays(`${folder}${name}/reference.safetensors`);
+  const floats = (key: string) => arrays.get(key)!.data as Float32Array;
+  const hidden: Float32Array[] = [];
+  while (arrays.has(`hidden.${hidden.length}`)) hidden.push(floats(`hidden.${hidden.length}`));
+  return { ids: [...(arrays.get('ids')!.data as Int32Array)], logits: floats('logits'), hidden };
+}
+
+/** A decoder on the device; `change` may put another checkpoint in place of the one that was read. */
+export async function tinyDecoder(
+  name: string,
+  device: Device,
+  precision: Precision,
+  change: (checkpoint: Checkpoint) => Checkpoint | Promise<Checkpoint> = (c) => c,
+): Promise<Decoder> {
+  const checkpoint = await openCheckpoint(tinyPath(name));
+  try {
+    const changed = await change(checkpoint);
+    return new Decoder(device, changed.config, await loadWeights(device, changed), precision);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Logits [T, vocab] of ids behind what the cache holds. */
+export async function logitsOf(
+  decoder: Decoder,
+  cache: KvCache,
+  ids: readonly number[],
+  options: { positions?: readonly number[]; mask?: Int32Array } = {},
+): Promise<Float32Array> {
+  const { device } = decoder;
+  const { vocabSize } = decoder.config;
+  const logits = new Float32Array(ids.length * vocabSize);
+  await decoder.forward(ids, cache, {
+    ...options,
+    onChunk: async (normed, first) => {
+      logits.set((await device.read(decoder.logits(normed))) as Float32Array, first * vocabSize);
+    },
+  });
+  return logits;
+}
