@@ -1,10 +1,10 @@
 /** Elementwise operations. Ranges are in elements; n need not be a multiple of four. */
-import { EXP, exp4, max4, sum4 } from './math';
+import { exp4, max4, sigmoid4, sum4 } from './math';
 
 // @ts-ignore: decorator
 @inline
 function silu4(x: v128): v128 {
-  return f32x4.div(x, f32x4.add(v128.load32_splat(EXP, 48), exp4(f32x4.neg(x))));
+  return f32x4.mul(x, sigmoid4(x));
 }
 
 /** y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. */

@@ -6,7 +6,7 @@
  * from = self = 0 and limit = own + 1.
  */
 import { scale } from './activation';
-import { LOG2_E, exp2Negative4, madd, max4, sum4 } from './math';
+import { LOG2_E, exp2x4, madd, max4, sum4 } from './math';
 import { gemmBlock, microRows, packA } from './gemm';
 
 /** Keys in a tile. */
@@ -181,7 +181,7 @@ function softmaxTile(row: usize, width: i32, to: usize, step: usize, stats: usiz
   const base = f32x4.splat(most <= NOTHING ? 0 : most);
   let sum = f32x4.splat(0);
   for (let p = row; p < end; p += 16) {
-    const e = exp2Negative4(f32x4.sub(v128.load(p), base));
+    const e = exp2x4(f32x4.sub(v128.load(p), base));
     v128.store32_lane(to, e, 0);
     v128.store32_lane(to + step, e, 1);
     v128.store32_lane(to + 2 * step, e, 2);
@@ -190,7 +190,7 @@ function softmaxTile(row: usize, width: i32, to: usize, step: usize, stats: usiz
     sum = f32x4.add(sum, e);
   }
   if (most > before) {
-    const factor = exp2Negative4(f32x4.splat(before - most));
+    const factor = exp2x4(f32x4.splat(before - most));
     store<f32>(stats, load<f32>(stats, 4) * f32x4.extract_lane(factor, 0), 4);
     for (let p = acc, last = acc + (<usize>d << 2); p < last; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor));
     store<f32>(stats, most);
@@ -293,7 +293,7 @@ function softmaxRow(scores: usize, n: i32): f32 {
   const base = f32x4.splat(max4(m));
   let total = f32x4.splat(0);
   for (let p = scores; p < end; p += 16) {
-    const e = exp2Negative4(f32x4.sub(v128.load(p), base));
+    const e = exp2x4(f32x4.sub(v128.load(p), base));
     v128.store(p, e);
     total = f32x4.add(total, e);
   }

@@ -5,7 +5,7 @@
 import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows, packA } from './gemm';
 import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
 import { MASKS } from './math';
-import { APART, GROUP } from './quantise';
+import { GROUP } from './quantise';
 import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
@@ -120,7 +120,7 @@ function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize):
 
 /** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima and channels apart, one tile. */
 export function linearInt8Scratch(k: i32): usize {
-  return (<usize>k << 4) + <usize>k * (2 + APART) + 160 + 64;
+  return (<usize>k << 4) + <usize>k * 3 + 160 + 64;
 }
 
 /**
@@ -134,10 +134,10 @@ export function linearInt8(
   const wide = dot == Dot.Wide, hasMinima = type == Type.Q4_1 || !wide;
   const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot);
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
-  const sumBytes = wide ? scaleBytes : (1 + APART) * scaleBytes;
-  // d [K/32][8], then one after another minima and the weights of the channels apart: factors of `sums`
-  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + (1 + APART) * <usize>k;
-  const kc = wide ? blocks : blocks * <i32>(1 + APART);
+  const sumBytes = wide ? scaleBytes : 2 * scaleBytes;
+  // d [K/32][8], then minima and, behind them, the weights of the channels apart: both meet `sums` in one product
+  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + 2 * <usize>k;
+  const kc = wide ? blocks : 2 * blocks;
   for (let ic = 0; ic < m; ic += GROUP) {
     const mc = min(GROUP, m - ic);
     for (let p = first; p < last; p++) {
@@ -145,12 +145,7 @@ export function linearInt8(
       if (wide) unpackWide(type, panel, k, w);
       else unpackNibbles(type, panel, k, w);
       unpackScales(type, panel, k, shift, d, minima);
-      if (!wide) {
-        for (let a: usize = 0; a < APART; a++) {
-          const at = places + ((<usize>(ic / GROUP) * APART + a) * <usize>blocks << 2);
-          gatherApart(blocks, at, w, d, minima + (1 + a) * <usize>k);
-        }
-      }
+      if (!wide) gatherApart(blocks, places + (<usize>((ic / GROUP) * blocks) << 2), w, d, minima + <usize>k);
       for (let i = 0; i < mc; i += mr) {
         const at = <usize>((ic + i) / mr);
         const a = codes + at * tileBytes, s = scales + at * scaleBytes, sum = sums + at * sumBytes;

@@ -54,19 +54,19 @@ export function exp4(x: v128): v128 {
   return v128.andnot(f32x4.mul(p, i32x4.shl(i32x4.add(t, v128.load32_splat(EXP, 52)), 23)), under);
 }
 
-/** Constants of exp2: the least power, 1.5 · 2^23, the polynomial of Cephes' exp2f (S. Moshier), 1. */
+/** Constants of exp2 and sigmoid4: the least power, 1.5 · 2^23, the polynomial of Cephes' exp2f (S. Moshier), 1, the greatest power, -log2 e. */
 const EXP2: usize = memory.data<f32>([
   -100, 12582912, 1.535336188319500e-4, 1.339887440266574e-3, 9.618437357674640e-3, 5.550332471162809e-2,
-  2.402264791363012e-1, 6.931472028550421e-1, 1,
+  2.402264791363012e-1, 6.931472028550421e-1, 1, 126, -1.44269504088896341,
 ]);
 
 /**
- * 2^x for x <= 0, relative error below 2e-7; 2^-100 below -100 (not 0: a product with it is still a normal number, and denormal
+ * 2^x for x <= 126, relative error below 2e-7; 2^-100 below -100 (not 0: a product with it is still a normal number, and denormal
  * ones are slow). Half the instructions of exp4: the power goes straight into the exponent.
  */
 // @ts-ignore: decorator
 @inline
-export function exp2Negative4(x: v128): v128 {
+export function exp2x4(x: v128): v128 {
   x = f32x4.pmax(v128.load32_splat(EXP2), x);
   const magic = v128.load32_splat(EXP2, 4), t = f32x4.add(x, magic), r = f32x4.sub(x, f32x4.sub(t, magic));
   let p = v128.load32_splat(EXP2, 8);
@@ -79,8 +79,30 @@ export function exp2Negative4(x: v128): v128 {
   return i32x4.add(p, i32x4.shl(t, 23));
 }
 
+
+/** 1 / (1 + e^-x): by 2^(-x log2 e), whose argument is held between -100 and 126. */
+// @ts-ignore: decorator
+@inline
+export function sigmoid4(x: v128): v128 {
+  const power = f32x4.pmin(v128.load32_splat(EXP2, 36), f32x4.mul(x, v128.load32_splat(EXP2, 40)));
+  const one = v128.load32_splat(EXP2, 32);
+  return f32x4.div(one, f32x4.add(one, exp2x4(power)));
+}
+
 /** log2 e: softmax in powers of two. */
 export const LOG2_E: f32 = 1.44269504088896341;
+
+/** 64 words of ones, a zero, and 63 of ones: a window of 32 words hides one of them, or none (quantise.ts). */
+export const WINDOW: usize = memory.data<u32>([
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+  0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
+]);
 
 /** Sixteen bytes of 15, four words of 0x8fffffff (panel.ts), eight halves of 15, four words of 15,
  * four words of 255; in memory for the same reason as EXP. */

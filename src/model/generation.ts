@@ -153,7 +153,10 @@ async function* run(
   let pending: GeneratedToken | null = null;
   let open = 0;
   try {
-    await exclusive(device, async () => cache.reserve(Math.min(prompt.length + most, decoder.config.maxPositions)));
+    await exclusive(device, async () => {
+      cache.reserve(prompt.length + most); // most stays within the context
+      decoder.rope.forward(prompt.length + most); // so that the table does not grow in the middle of the text
+    });
     let input: readonly number[] = prompt;
     while (generated < most) {
       throwIfAborted(signal);

@@ -1,0 +1,284 @@
+/** The commands as a shell runs them: output, JSON, exit codes, and that they say what the library says. */
+import { spawn } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { inspectModel } from '../../src/inspect.ts';
+import { open } from '../../src/open.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const nano = join(root, 'models/nano-base');
+const temporary = mkdtempSync(join(tmpdir(), 'espalier-cli-'));
+const PROMPT = 'Once upon a time';
+
+interface Run {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function cli(args: readonly string[], onOutput?: (kill: (signal: NodeJS.Signals) => void) => void): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, NODE_NO_WARNINGS: '1' },
+    });
+    let out = '';
+    let err = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      out += text;
+      onOutput?.((signal) => child.kill(signal));
+    });
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      err += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, out, err }));
+  });
+}
+
+/** Runs with --json: one line, one object, nothing on stderr. */
+async function json(...args: string[]) {
+  const { code, out, err } = await cli([...args, '--json']);
+  assert.is(code, 0, out + err);
+  assert.is(err, '');
+  assert.is(out.trimEnd().split('\n').length, 1);
+  return JSON.parse(out);
+}
+
+async function fails(want: string, ...args: string[]): Promise<void> {
+  const [plain, asJson] = await Promise.all([cli(args), cli([...args, '--json'])]);
+  assert.is(plain.code, 1, `${args.join(' ')}: ${plain.out}${plain.err}`);
+  assert.match(plain.err, new RegExp(`^${want}: .+\\n$`), plain.err); // one line: code, sentence, advice
+  assert.not.match(plain.out, want);
+  assert.is(asJson.code, 1);
+  assert.is(asJson.err, '');
+  const { error } = JSON.parse(asJson.out);
+  assert.equal(Object.keys(error), ['code', 'message', 'hint']);
+  assert.is(error.code, want);
+  for (const text of Object.values(error)) assert.ok(typeof text === 'string' && text.length > 3);
+}
+
+const model = await open(nano);
+
+test('generate --json prints one object that says what the library says', async () => {
+  const got = await json(
+    'generate',
+    'models/nano-base',
+    '--prompt',
+    PROMPT,
+    '--max-tokens',
+    '12',
+    '--temperature',
+    '0',
+  );
+  const want = await model.generate(PROMPT, { maxTokens: 12 }).result();
+  assert.equal(Object.keys(got), ['text', 'tokens', 'finishReason', 'timings']);
+  assert.is(got.text, want.text);
+  assert.equal(got.tokens, JSON.parse(JSON.stringify(want.tokens)));
+  assert.is(got.tokens.length, 12);
+  for (const token of got.tokens) assert.equal(Object.keys(token).sort(), ['entropy', 'id', 'logprob', 'text']);
+  assert.is(got.finishReason, 'length');
+  assert.is(got.timings.promptTokens, want.timings.promptTokens);
+  assert.is(got.timings.generatedTokens, 12);
+  for (const name of [
+    'loadMilliseconds',
+    'prefillMilliseconds',
+    'decodeMilliseconds',
+    'prefillTokensPerSecond',
+    'decodeTokensPerSecond',
+  ])
+    assert.ok(got.timings[name] > 0, name);
+});
+
+test('generate prints the prompt and the text, and the speed on stderr', async () => {
+  const { code, out, err } = await cli(['generate', nano, '-p', PROMPT, '-n', '12']);
+  const { text } = await model.generate(PROMPT, { maxTokens: 12 }).result();
+  assert.is(code, 0);
+  assert.is(out, `${PROMPT}${text}\n`);
+  assert.match(err, /^\n\d+ tokens read at [\d.]+ tokens\/s, 12 written at [\d.]+ tokens\/s \(wasm, .+\)\n$/);
+  assert.not.match(err, '\r'); // no progress bar off a terminal
+});
+
+test('every option reaches the sampler', async () => {
+  const options = { temperature: 0.9, topK: 40, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1, seed: 7 };
+  const args = Object.entries(options).flatMap(([name, value]) => [
+    `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`,
+    String(value),
+  ]);
+  const want = await model.generate(PROMPT, { maxTokens: 20, ...options }).result();
+  const got = await json('generate', nano, '-p', PROMPT, '-n', '20', ...args);
+  assert.is(got.text, want.text);
+  const other = await json('generate', nano, '-p', PROMPT, '-n', '20', ...args.slice(0, -1), '8');
+  assert.is.not(other.text, want.text);
+});
+
+test('stop, ignore-eos, bos and exact', async () => {
+  const plain = await model.generate(PROMPT, { maxTokens: 20 }).result();
+  const stop = plain.text.slice(8, 12);
+  const stopped = await json('generate', nano, '-p', PROMPT, '-n', '20', '--stop', stop);
+  assert.is(stopped.text, plain.text.slice(0, plain.text.indexOf(stop)));
+  assert.is(stopped.finishReason, 'stop');
+  const bare = await json('generate', nano, '-p', PROMPT, '-n', '5', '--bos', 'no', '--exact');
+  const want = await model.generate(PROMPT, { maxTokens: 5, addBos: false }).result();
+  assert.is(bare.timings.promptTokens, model.encode(PROMPT).length - 1);
+  assert.equal(
+    bare.tokens.map((t: { id: number }) => t.id),
+    want.tokens.map((t) => t.id),
+  );
+  const on = await json('generate', nano, '-p', PROMPT, '-n', '300', '--ignore-eos');
+  assert.is(on.tokens.length, 300);
+  assert.match(on.text, '<|endoftext|>');
+});
+
+test('score --json has every position', async () => {
+  const text = 'The cat sat on the mat.';
+  const got = await json('score', nano, '--prompt', text);
+  const want = await model.score(text);
+  assert.equal(Object.keys(got), ['tokens']);
+  assert.equal(
+    got.tokens,
+    want.map(({ id, text, logprob, entropy }) => ({ id, text, logprob, entropy })),
+  );
+  assert.is(got.tokens[0].logprob, null);
+  assert.ok(got.tokens.slice(1).every((t: { logprob: number }) => t.logprob <= 0));
+  assert.is(
+    got.tokens
+      .slice(1)
+      .map((t: { text: string }) => t.text)
+      .join(''),
+    text,
+  );
+});
+
+test('score prints a table', async () => {
+  const { code, out, err } = await cli(['score', nano, '-p', 'The cat']);
+  const want = await model.score('The cat');
+  assert.is(code, 0);
+  assert.is(err, '');
+  for (const heading of ['id', 'text', 'logprob', 'entropy']) assert.match(out, heading);
+  for (const { id, logprob, entropy } of want) {
+    const row = out.split('\n').find((line) => new RegExp(`^\\W*${id}\\b`).test(line));
+    assert.ok(row?.includes(logprob === null ? '-' : logprob.toFixed(4)), `${id}\n${out}`);
+    assert.ok(row?.includes(entropy.toFixed(4)), `${id}\n${out}`);
+  }
+});
+
+test('inspect --json is the report', async () => {
+  const got = await json('inspect', nano);
+  assert.equal(got, JSON.parse(JSON.stringify(await inspectModel(nano))));
+  assert.equal(got.unsupported, []);
+  assert.is(got.format, 'safetensors');
+  assert.equal(got.types, { bf16: 74 });
+  assert.is(got.config.nLayers, 8);
+  assert.is(got.memory.cacheBytesPerToken, 8 * 8 * 4 * 32);
+  // what it promises about memory is what loading takes
+  assert.is(got.memory.weightBytes <= model.device.stats().peakBytes, true);
+});
+
+test('inspect prints the sizes', async () => {
+  const { code, out, err } = await cli(['inspect', nano]);
+  assert.is(code, 0);
+  assert.is(err, '');
+  for (const line of [
+    /parameters +8\.4 M/,
+    /architecture +llama/,
+    /layers +8/,
+    /context +2048/,
+    /types +74 bf16/,
+    /memory: weights +16\.\d MiB/,
+    /^supported$/m,
+  ])
+    assert.match(out, line);
+});
+
+/** The embedded model with another config.json. */
+function changed(name: string, change: object): string {
+  const folder = join(temporary, name);
+  mkdirSync(folder);
+  for (const file of ['model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+    copyFileSync(join(nano, file), join(folder, file));
+  const config = JSON.parse(readFileSync(join(nano, 'config.json'), 'utf8'));
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...change }));
+  return folder;
+}
+
+test('inspect reports what is unsupported; generate refuses it', async () => {
+  const mixture = changed('mixture', { model_type: 'mixtral', architectures: ['MixtralForCausalLM'] });
+  const report = await json('inspect', mixture);
+  assert.is(report.unsupported.length, 1);
+  assert.is(report.unsupported[0].code, 'E_ARCHITECTURE_UNSUPPORTED');
+  assert.match(report.unsupported[0].message, 'mixtral');
+  assert.is(report.config, null);
+  const plain = await cli(['inspect', mixture]);
+  assert.is(plain.code, 0);
+  assert.match(plain.out, /^unsupported: E_ARCHITECTURE_UNSUPPORTED: .*mixtral/m);
+  assert.not.match(plain.out, /^supported$/m);
+  await fails('E_ARCHITECTURE_UNSUPPORTED', 'generate', mixture, '-p', 'x');
+  const wrong = changed('wrong', { num_hidden_layers: 9 });
+  assert.equal(
+    (await json('inspect', wrong)).unsupported.map((u: { code: string }) => u.code),
+    ['E_TENSOR_MISSING'],
+  );
+});
+
+test('errors: exit code 1, the code on stderr or in the JSON', async () => {
+  const missing = join(temporary, 'nowhere');
+  for (const command of ['generate', 'score']) await fails('E_FILE_NOT_FOUND', command, missing, '-p', 'x');
+  await fails('E_FILE_NOT_FOUND', 'inspect', missing);
+  const generate = ['generate', nano, '-p', PROMPT];
+  await fails('E_ARGUMENT', ...generate, '--max-tokens', 'abc');
+  await fails('E_ARGUMENT', ...generate, '--max-tokens', '1.5');
+  await fails('E_ARGUMENT', ...generate, '--temperature=-1');
+  await fails('E_ARGUMENT', ...generate, '--top-p', '');
+  await fails('E_ARGUMENT', ...generate, '--bos', 'perhaps');
+  await fails('E_TEMPLATE_INVALID', ...generate, '--chat');
+  await fails('E_CONTEXT_LENGTH', 'score', nano, '-p', 'word '.repeat(2100));
+});
+
+test('a missing argument and an unknown command fail and say so', async () => {
+  const noPrompt = await cli(['generate', nano]);
+  assert.ok(noPrompt.code !== 0);
+  assert.match(noPrompt.err + noPrompt.out, /prompt/);
+  const unknown = await cli(['grow']);
+  assert.ok(unknown.code !== 0);
+  assert.match(unknown.err + unknown.out, /grow/);
+});
+
+test('--help and --version', async () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const help = await cli(['--help']);
+  assert.is(help.code, 0);
+  for (const command of ['generate', 'score', 'inspect']) assert.match(help.out, command);
+  const generate = await cli(['generate', '--help']);
+  assert.is(generate.code, 0);
+  for (const option of ['--max-tokens', '--temperature', '--top-k', '--top-p', '--min-p', '--repetition-penalty'])
+    assert.match(generate.out, option);
+  for (const option of ['--seed', '--stop', '--ignore-eos', '--chat', '--bos', '--exact', '--json', '--prompt'])
+    assert.match(generate.out, option);
+  const shown = await cli(['--version']);
+  assert.is(shown.code, 0);
+  assert.is(shown.out.trim(), version);
+});
+
+test('Ctrl-C ends a text: E_ABORTED and exit code 1', async () => {
+  if (process.platform === 'win32') return;
+  let sent = false;
+  const { code, out, err } = await cli(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos'], (kill) => {
+    if (!sent) kill('SIGINT');
+    sent = true;
+  });
+  assert.is(code, 1, err);
+  assert.match(err, 'E_ABORTED');
+  assert.ok(out.startsWith(PROMPT));
+});
+
+test.after(() => {
+  model.close();
+  rmSync(temporary, { recursive: true });
+});
+test.run();
