@@ -1,6 +1,6 @@
 import { openCheckpoint } from './checkpoint/open.ts';
 import { repackPlan } from './checkpoint/repack.ts';
-import { checkTensors } from './checkpoint/required.ts';
+import { checkTensors, requiredTensors } from './checkpoint/required.ts';
 import type { Checkpoint, ModelConfig, TensorEntry } from './checkpoint/types.ts';
 import { storedBytes } from './device/wasm/weights.ts';
 import { type ErrorCode, EspalierError } from './errors.ts';
@@ -72,7 +72,11 @@ function describe(checkpoint: Checkpoint): Omit<ModelReport, 'unsupported'> {
   for (const entry of checkpoint.tensors.values()) {
     types[entry.type] = (types[entry.type] ?? 0) + 1;
     parameters += entry.shape.reduce((product, n) => product * n, 1);
-    weightBytes += deviceBytes(entry);
+  }
+  // only what is read: a tied model may store its embedding twice
+  for (const { name, optional } of requiredTensors(config)) {
+    const entry = optional ? undefined : checkpoint.tensors.get(name);
+    if (entry) weightBytes += deviceBytes(entry);
   }
   const cacheBytesPerToken = 8 * config.nLayers * config.nKvHeads * config.headDim;
   return {

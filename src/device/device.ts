@@ -50,6 +50,16 @@ export interface WeightSource {
  */
 export type Precision = 'exact' | 'int16' | 'int8';
 
+/** c = alpha · op(a) · op(b) (+ c); op transposes where told. */
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** Default 1. */
+  readonly alpha?: number;
+  /** Adds to c instead of replacing it. */
+  readonly accumulate?: boolean;
+}
+
 export interface RopeLayout {
   readonly heads: number;
   readonly headDim: number;
@@ -142,12 +152,7 @@ export interface Device {
    */
   linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void;
   /** c[M, N] = alpha · op(a) · op(b) (+ c): row-major f32, op transposing as told. */
-  matmul(
-    a: Tensor,
-    b: Tensor,
-    c: Tensor,
-    options?: { transposeA?: boolean; transposeB?: boolean; alpha?: number; accumulate?: boolean },
-  ): void;
+  matmul(a: Tensor, b: Tensor, c: Tensor, options?: MatmulOptions): void;
   /** out[T, K] = weight[ids[t], :]; ids [T] i32, weight in panels. */
   embed(ids: Tensor, weight: Tensor, out: Tensor): void;
 

@@ -176,8 +176,6 @@ test('inspect --json is the report', async () => {
   assert.equal(got.types, { bf16: 74 });
   assert.is(got.config.nLayers, 8);
   assert.is(got.memory.cacheBytesPerToken, 8 * 8 * 4 * 32);
-  // what it promises about memory is what loading takes
-  assert.is(got.memory.weightBytes <= model.device.stats().peakBytes, true);
 });
 
 test('inspect prints the sizes', async () => {

@@ -1,12 +1,16 @@
 /** Generations and scores on the embedded model: streaming, ends, seeds, aborts, and what they leave behind. */
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import type { GenerateOptions } from '../../src/model/generation.ts';
+import type { KvCache } from '../../src/model/kv-cache.ts';
 import { open } from '../../src/open.ts';
 import { Worst } from '../device/devices.ts';
+import { worstError } from '../device/reference.ts';
+import { shared } from './shared-files.ts';
 
 const path = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
 const worst = new Worst();
@@ -63,6 +67,24 @@ on('the pieces of a stream joined are the text', async () => {
       for await (const _ of generation);
     });
   }
+});
+
+const stories = `${shared}models/stories260K`;
+test('a text goes on where its prompt ends, leading space included (a SentencePiece vocabulary)', async () => {
+  if (!existsSync(stories)) {
+    console.log('  skipped: ../shared is not here (stories260K)');
+    return;
+  }
+  const other = await open(stories);
+  const prompt = other.encode('Once upon a time');
+  const generation = other.generate(prompt, { maxTokens: 30, stopAtEos: false });
+  const { text, tokens } = await generation.result();
+  assert.is(other.tokenizer.decode([...prompt, ...ids(tokens)]), other.tokenizer.decode(prompt) + text);
+  // a text that begins with a whole word
+  const at = tokens.findIndex((t, i) => i > 0 && t.text.startsWith(' ')) + prompt.length;
+  const more = await other.generate([...prompt, ...ids(tokens)].slice(0, at), { maxTokens: 1 }).result();
+  assert.ok(more.text.startsWith(' '), JSON.stringify(more.text));
+  other.close();
 });
 
 on('tokens come while it runs, not at the end', async () => {
@@ -239,6 +261,56 @@ on('a timer aborts in the middle of a text, and of a long prompt', async () => {
   );
   assert.ok(aborted < scoring / 2, `${aborted} of ${scoring} ms`);
 });
+
+on(
+  'a long prompt in several chunks: one that fails takes back those before, and the whole equals its parts',
+  async () => {
+    const { decoder } = model;
+    const prompt = Array.from({ length: 1300 }, (_, i) => 100 + ((i * 37) % 5000));
+    const last = async (cache: KvCache, part: readonly number[]) => {
+      let hidden = new Float32Array(0);
+      await decoder.forward(part, cache, {
+        onChunk: async (t) => {
+          hidden = ((await device.read(t)) as Float32Array<ArrayBuffer>).slice(-model.config.hiddenSize);
+        },
+      });
+      return hidden;
+    };
+    const cache = decoder.cache();
+    await last(cache, prompt.slice(0, 100));
+    let chunks = 0;
+    try {
+      await decoder.forward(prompt.slice(100), cache, {
+        onChunk: () => {
+          if (++chunks === 2) throw new Error('mine');
+        },
+      });
+      assert.unreachable();
+    } catch (error) {
+      assert.is((error as Error).message, 'mine');
+    }
+    assert.is(chunks, 2);
+    assert.is(cache.length, 100);
+    const progress: [number, number][] = [];
+    await decoder.forward(prompt.slice(100, 1200), cache, {
+      onProgress: (done, total) => progress.push([done, total]),
+    });
+    assert.equal(progress, [
+      [512, 1100],
+      [1024, 1100],
+      [1100, 1100],
+    ]);
+    const parts = await last(cache, prompt.slice(1200));
+    cache.truncate(0);
+    const whole = await last(cache, prompt);
+    const error = worstError(parts, whole);
+    assert.ok(
+      worst.within('1300 tokens in parts against at once: last hidden state, of the largest', error, 1e-4),
+      `${error}`,
+    );
+    cache.dispose();
+  },
+);
 
 on('leaving the loop frees the cache at once', async () => {
   const generation = model.generate(PROMPT, { maxTokens: 100, stopAtEos: false });

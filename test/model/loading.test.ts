@@ -9,6 +9,7 @@ import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint, StoredType, TensorEntry } from '../../src/checkpoint/types.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
+import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';
 import { open } from '../../src/open.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
@@ -319,6 +320,21 @@ for (const [name, path, file] of [
     own.close();
   });
 }
+
+on('inspecting foretells the memory of the weights', async () => {
+  let worst = 0;
+  for (const path of [...tinyNames.map(tinyPath), nano]) {
+    const { memory } = await inspectModel(path);
+    const checkpoint = await openCheckpoint(path);
+    const weights = await loadWeights(device, checkpoint);
+    const { bytes } = device.stats();
+    worst = Math.max(worst, Math.abs(memory!.weightBytes / bytes - 1));
+    assert.ok(worst < 1e-3, `${path}: ${memory!.weightBytes} foretold, ${bytes} taken`);
+    weights.dispose();
+    await checkpoint.close();
+  }
+  console.log(`  memory of weights foretold within ${worst.toExponential(1)} (bound 1e-3)`);
+});
 
 on('opening and closing again and again takes the same memory', async () => {
   (await open(nano, { device })).close();
