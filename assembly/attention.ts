@@ -86,7 +86,7 @@ export function attentionPrefill(
         // rows of the block: query-major, so that row r is query i0 + r / heads, head + r % heads
         for (let r = 0; r < m; r++) {
           const from = q + <usize>(i0 + r / heads) * qStride + (<usize>((head + r % heads) * headDim) << 2);
-          memory.copy(acc + (<usize>(r * headDim) << 2), from, <usize>headDim << 2);
+          copyRow(from, acc + (<usize>(r * headDim) << 2), headDim);
         }
         packA(acc, <usize>headDim << 2, 4, m, headDim, mr, factor * LOG2_E, packed);
         attendBlock(
@@ -94,12 +94,20 @@ export function attentionPrefill(
         );
         for (let r = 0; r < m; r++) {
           const to = out + <usize>(i0 + r / heads) * outStride + (<usize>((head + r % heads) * headDim) << 2);
-          memory.copy(to, acc + (<usize>(r * d) << 2), <usize>headDim << 2);
+          copyRow(acc + (<usize>(r * d) << 2), to, headDim);
           scale(headDim, <f32>1 / load<f32>(stats + (<usize>r << 4), 4), to);
         }
       }
     }
   }
+}
+
+/** n f32; for rows this short memory.copy, a call out of the module, costs more. */
+// @ts-ignore: decorator
+@inline
+function copyRow(from: usize, to: usize, n: i32): void {
+  for (; n >= 4; n -= 4, from += 16, to += 16) v128.store(to, v128.load(from));
+  for (; n > 0; n--, from += 4, to += 4) store<f32>(to, load<f32>(from));
 }
 
 /** All tiles of keys for one block of rows. packed: queries; stats: [rows] of (maximum, sum, -, -); acc: [rows][pad8(headDim)]. */

@@ -5,7 +5,7 @@
 import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows, packA } from './gemm';
 import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
 import { MASKS } from './math';
-import { GROUP } from './quantise';
+import { GROUP, apartBlocks } from './quantise';
 import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
@@ -104,17 +104,19 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
 }
 
 /**
- * Weights of the channels apart, without their minima: to [K/32][8] = d · code. places: [K/32] i32, where the codes of a block's
- * channel begin (quantise.ts); w: unpackNibbles; d: [K/32][8].
+ * Weights of the channels apart, without their minima: to [apartBlocks][8] = d · code. places: [K/32] i32, where the codes of a
+ * block's channel begin, or -1 (quantise.ts); w: unpackNibbles; d: [K/32][8].
  */
-// @ts-ignore: decorator
-@inline
 function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize): void {
-  for (; blocks > 0; blocks--, places += 4, w += 256, d += 32, to += 32) {
-    const at = w + <usize>load<i32>(places), mask = v128.load(MASKS, 64);
+  const mask = v128.load(MASKS, 64);
+  for (; blocks > 0; blocks--, places += 4, w += 256, d += 32) {
+    const place = load<i32>(places);
+    if (place < 0) continue;
     // the lowest byte of each word is the code, the others are its neighbours
+    const at = w + <usize>place;
     v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at), mask)), v128.load(d)));
     v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at, 16), mask)), v128.load(d, 16)), 16);
+    to += 32;
   }
 }
 
@@ -134,10 +136,9 @@ export function linearInt8(
   const wide = dot == Dot.Wide, hasMinima = type == Type.Q4_1 || !wide;
   const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot);
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
-  const sumBytes = wide ? scaleBytes : 2 * scaleBytes;
+  const kc = wide ? blocks : blocks + apartBlocks(k), sumBytes = <usize>(kc * mr) << 2;
   // d [K/32][8], then minima and, behind them, the weights of the channels apart: both meet `sums` in one product
   const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + 2 * <usize>k;
-  const kc = wide ? blocks : 2 * blocks;
   for (let ic = 0; ic < m; ic += GROUP) {
     const mc = min(GROUP, m - ic);
     for (let p = first; p < last; p++) {

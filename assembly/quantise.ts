@@ -2,10 +2,10 @@
  * Activations to integers: per row and block of 32, scale = max|x| / most and code = round(x / scale), half to even. most is
  * 32767 for the 16-bit (`wide`) kernels, whose products cost the same whatever the codes are, and 127 for the 8-bit ones.
  *
- * Eight bits are few where one channel towers over its block, as trained models' do. So the 8-bit kernels keep the largest
- * channel of each block apart, as f32: its code is 0 and its product is added exactly. A single row (decoding) has a channel of
- * its own; in tiles a group of rows shares one, so that the weights it meets are gathered once. That lowers SmolLM2's mean
- * divergence from the exact model more than four times, for a tenth of the time.
+ * Eight bits are few where one channel towers over its block, as trained models' do. So the 8-bit kernels keep such channels
+ * apart, as f32: their codes are 0 and their products are added exactly. A single row (decoding) keeps the largest channel of
+ * every block apart. In tiles a group of rows agrees on the channels, so that the weights they meet are gathered once, and only
+ * the quarter of the blocks that gain most have one. That lowers SmolLM2's mean divergence from the exact model several times.
  */
 
 import { EXP, WINDOW, madd } from './math';
@@ -89,6 +89,11 @@ function quantiseBlock(x: usize, window: usize, most: f32, to: usize): f32 {
   return largest / most;
 }
 
+/** Blocks of a row that have a channel apart in the tile kernels. */
+export function apartBlocks(k: i32): i32 {
+  return max(1, k >> 7);
+}
+
 /** The channel with the largest of the maxima, which becomes -1, so that a second call finds the second. */
 function takeLargest(temp: usize): usize {
   let most = v128.load(temp);
@@ -138,52 +143,85 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
 /**
  * Rows for the tile kernels, mr to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
  * codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales [K/32][mr] f32; sums [K/32][mr] f32 of what the
- * codes stand for, then (not wide) [K/32][mr] f32: the channels apart. By group (not wide): places [K/32] i32: where the codes of
- * the channel begin among those of an unpacked block. temp: 256 bytes.
+ * codes stand for, then (not wide) [apartBlocks][mr] f32: the channels apart, in the order of their blocks. By group (not wide):
+ * places [K/32] i32: where the codes of the block's channel apart begin among those of an unpacked block, or -1 for none.
+ * temp: 128 + K/8 bytes.
  */
 export function quantiseTiles(
   x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize, places: usize,
   temp: usize,
 ): void {
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>((k >> 5) * mr) << 2;
-  const placeBytes = <usize>(k >> 5) << 2;
   for (let i = 0; i < rows; i += mr) {
     const tileX = x + <usize>i * stride;
     if (!wide && i % GROUP == 0) {
-      if (i > 0) places += placeBytes;
-      for (let b: usize = 0; b < placeBytes; b += 4) {
-        channelMaxima(tileX + (b << 5), stride, min(GROUP, rows - i), temp);
-        const channel = takeLargest(temp);
-        store<i32>(places + b, <i32>(((channel >> 2) << 5) + (channel & 3)));
-      }
+      if (i > 0) places += <usize>(k >> 5) << 2;
+      choosePlaces(tileX, stride, min(GROUP, rows - i), k, places, temp);
     }
     quantiseTile(tileX, stride, min(mr, rows - i), k, mr, wide, codes, scales, sums, places, temp);
     codes += tileBytes;
     scales += scaleBytes;
-    sums += wide ? scaleBytes : 2 * scaleBytes;
+    sums += wide ? scaleBytes : scaleBytes + (<usize>(apartBlocks(k) * mr) << 2);
   }
+}
+
+/** The blocks whose noise (the square of the largest left) falls most without their largest channel, and that channel. */
+function choosePlaces(x: usize, stride: usize, rows: i32, k: i32, places: usize, temp: usize): void {
+  const end = <usize>(k >> 5) << 2, gains = temp + 128;
+  for (let b: usize = 0; b < end; b += 4) {
+    channelMaxima(x + (b << 5), stride, rows, temp);
+    const before = blockMax(temp), channel = takeLargest(temp), after = blockMax(temp);
+    store<i32>(places + b, <i32>(((channel >> 2) << 5) + (channel & 3)));
+    store<f32>(gains + b, before * before - after * after);
+  }
+  // the quarter with the largest gains becomes negative, and what stays goes without
+  for (let n = apartBlocks(k); n > 0; n--) {
+    let best: usize = 0, most: f32 = -1;
+    for (let b: usize = 0; b < end; b += 4) {
+      const gain = load<f32>(gains + b);
+      if (gain > most) {
+        most = gain;
+        best = b;
+      }
+    }
+    store<f32>(gains + best, -2);
+  }
+  for (let b: usize = 0; b < end; b += 4) if (load<f32>(gains + b) != -2) store<i32>(places + b, -1);
+}
+
+// @ts-ignore: decorator
+@inline
+function blockMax(x: usize): f32 {
+  let m = v128.load(x);
+  for (let i: usize = 16; i < 128; i += 16) m = f32x4.pmax(m, v128.load(x + i));
+  return maxLane(m);
 }
 
 function quantiseTile(
   x: usize, stride: usize, n: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize, places: usize,
   temp: usize,
 ): void {
-  const step = <usize>mr << 2, scaleBytes = <usize>((k >> 5) * mr) << 2;
+  const step = <usize>mr << 2;
   const most: f32 = wide ? 32767 : 127;
+  let apartAt = sums + (<usize>((k >> 5) * mr) << 2);
   for (let b = 0; b < k >> 5; b++, x += 128) {
-    const place = wide ? 0 : load<i32>(places + (<usize>b << 2)), channel = <usize>(((place >> 5) << 2) + (place & 3)) << 2;
+    const place = wide ? -1 : load<i32>(places + (<usize>b << 2));
+    const channel = <usize>(((place >> 5) << 2) + (place & 3)) << 2, window = place < 0 ? WINDOW : WINDOW + 256 - channel;
     for (let r = 0; r < mr; r++) {
       const at = <usize>(b * mr + r) << 2, from = x + <usize>r * stride;
       let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0, scale: f32 = 0, apart: f32 = 0;
       if (r < n) {
-        if (!wide) apart = load<f32>(from + channel);
-        scale = quantiseBlock(from, wide ? WINDOW : WINDOW + 256 - channel, most, temp);
+        if (place >= 0) apart = load<f32>(from + channel);
+        scale = quantiseBlock(from, window, most, temp);
         q0 = v128.load(temp);
         q1 = v128.load(temp, 16);
         q2 = v128.load(temp, 32);
         q3 = v128.load(temp, 48);
       }
-      if (!wide) store<f32>(sums + scaleBytes + at, apart);
+      if (place >= 0) {
+        store<f32>(apartAt, apart);
+        apartAt += 4;
+      }
       store<f32>(scales + at, scale);
       store<f32>(sums + at, scale * sumCodes(q0, q1, q2, q3) + apart);
       if (wide) {

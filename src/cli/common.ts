@@ -53,12 +53,39 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
   }
 }
 
+/** What citty hands to `run`. */
+interface Context {
+  readonly args: { readonly _: readonly string[]; readonly json: boolean };
+  readonly cmd: { readonly args?: unknown };
+}
+
+/** citty passes over options that it does not know, and a mistyped one must not. @throws E_ARGUMENT */
+function refuseUnknown({ args, cmd }: Context): void {
+  const known = new Set(['_']);
+  let positionals = 0;
+  for (const [name, { type, alias }] of Object.entries(cmd.args as Record<string, { type: string; alias?: string }>)) {
+    if (type === 'positional') positionals++;
+    known.add(name).add(name.replace(/-./g, (s) => s[1]!.toUpperCase()));
+    if (alias !== undefined) known.add(alias);
+  }
+  const hint = 'Run the command with --help to see what it takes.';
+  for (const name of Object.keys(args)) {
+    if (known.has(name)) continue;
+    throw new EspalierError('E_ARGUMENT', `There is no option ${name.length > 1 ? '--' : '-'}${name}.`, hint);
+  }
+  if (args._.length > positionals) {
+    throw new EspalierError('E_ARGUMENT', `"${args._[positionals]}" belongs to no option.`, hint);
+  }
+}
+
 /** Runs a command: errors go to stderr as code, sentence and advice, and the exit code is 1. Ctrl-C aborts. */
-export async function command(json: boolean, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+export async function command(context: Context, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const { json } = context.args;
   const controller = new AbortController();
   const interrupt = () => controller.abort(new Error('interrupted'));
   process.once('SIGINT', interrupt);
   try {
+    refuseUnknown(context);
     await run(controller.signal);
   } catch (error) {
     process.exitCode = 1;

@@ -34,8 +34,8 @@ export const generateCommand = defineCommand({
     exact: exactArgument,
     json: jsonArgument,
   },
-  run: ({ args }) =>
-    command(args.json, async (signal) => {
+  run: ({ args, cmd }) =>
+    command({ args, cmd }, async (signal) => {
       const given = {
         maxTokens: numberOf('max-tokens', args['max-tokens']),
         temperature: numberOf('temperature', args.temperature),

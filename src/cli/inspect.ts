@@ -6,8 +6,8 @@ import { formatBytes, formatCount, formatTable } from './format.ts';
 export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },
   args: { model: modelArgument, json: jsonArgument },
-  run: ({ args }) =>
-    command(args.json, async () => {
+  run: ({ args, cmd }) =>
+    command({ args, cmd }, async () => {
       const report = await inspectModel(args.model);
       if (args.json) {
         process.stdout.write(`${JSON.stringify(report)}\n`);

@@ -13,4 +13,10 @@ const main = defineCommand({
   subCommands: { generate: generateCommand, score: scoreCommand, inspect: inspectCommand },
 });
 
+// whoever reads the output may have enough of it (`| head`)
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 await runMain(main);

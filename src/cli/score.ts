@@ -11,8 +11,8 @@ export const scoreCommand = defineCommand({
     exact: exactArgument,
     json: jsonArgument,
   },
-  run: ({ args }) =>
-    command(args.json, async (signal) => {
+  run: ({ args, cmd }) =>
+    command({ args, cmd }, async (signal) => {
       const bos = bosOf(args.bos);
       const model = await openWithProgress(args.model, { precision: args.exact ? 'exact' : 'int8', signal }, args.json);
       try {

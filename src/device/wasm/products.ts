@@ -53,7 +53,7 @@ export class Products {
   #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
-    const temp = this.#arena.allocate(256);
+    const temp = this.#arena.allocate(128 + k / 8);
     if (rows === 1) {
       const codes = this.#arena.allocate(k * (1 + wide));
       const scales = this.#arena.allocate(k / 2);
