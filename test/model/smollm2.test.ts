@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { STAT } from '../../src/device/device.ts';
 import { open } from '../../src/open.ts';
 import { Worst } from '../device/devices.ts';
 import { readArrays } from './arrays.ts';
@@ -97,6 +98,33 @@ else {
     assert.ok(worst.within('int8 top-1 disagreement', 1 - top, 0.02));
     assert.ok(worst.within('int8 mean KL', kl, 0.01));
     assert.ok(worst.within('exact top-1 disagreement', disagreement, 0.002));
+    fast.close();
+  });
+
+  test('int8 path, token by token: the kernels of decoding', async () => {
+    const { ids, argmax, nll } = golden.text;
+    const fast = await open(file, { precision: 'int8' });
+    const { decoder, device } = fast;
+    const cache = decoder.cache();
+    const stats = device.tensor('f32', [1, 8]);
+    const target = device.tensor('i32', [1, 1]);
+    let wrong = 0;
+    let drift = 0;
+    const count = 160;
+    for (let t = 0; t < count; t++) {
+      device.write(target, Int32Array.of(ids[t + 1]!));
+      await decoder.forward([ids[t]!], cache, {
+        onChunk: async (hidden) => {
+          device.logitStats(decoder.logits(hidden), target, 1, stats);
+          const row = (await device.read(stats)) as Float32Array;
+          if (new Int32Array(row.buffer)[STAT.argmax] !== argmax[t]) wrong++;
+          drift += Math.abs(row[STAT.targetLogProbability]! + nll[t]!);
+        },
+      });
+    }
+    assert.ok(worst.within('int8 decoding, top-1 disagreement', wrong / count, 0.025));
+    assert.ok(worst.within('int8 decoding, mean change of log-probability', drift / count, 0.04));
+    cache.dispose();
     fast.close();
   });
 

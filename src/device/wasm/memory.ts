@@ -155,7 +155,13 @@ export class Arena {
     if (mark.chunk === 0 && mark.offset === 0 && this.#chunks.length > 1) {
       const total = this.bytes;
       this.release();
-      this.#chunks.push({ at: this.#memory.allocate(total), size: total });
+      let at: number;
+      try {
+        at = this.#memory.allocate(total);
+      } catch {
+        return; // no such range is left: chunks are taken again as they are needed
+      }
+      this.#chunks.push({ at, size: total });
       this.bytes = total;
     }
   }

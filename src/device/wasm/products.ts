@@ -28,10 +28,8 @@ export class Products {
   linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
     const at = addressOf(x, 'linear', 'f32');
     const { rows, width: k } = rowsOf(x);
-    const mark = this.#arena.mark();
-    // by dot: weights of several types may share one x
-    const quantised = new Map<number, QuantisedRows>();
-    for (const [i, weight] of weights.entries()) {
+    if (outs.length !== weights.length) throw shapeError('linear', `${weights.length} weights into ${outs.length}`);
+    const products = weights.map((weight, i) => {
       const w = weightOf(weight, 'linear');
       const [n, columns] = w.shape as [number, number];
       const y = addressOf(outs[i]!, 'linear', 'f32');
@@ -39,6 +37,12 @@ export class Products {
       if (columns !== k || out.width !== n || out.rows !== rows) {
         throw shapeError('linear', `[${rows}, ${k}] · [${n}, ${columns}]ᵀ into [${out.rows}, ${out.width}]`);
       }
+      return { w, n, y };
+    });
+    const mark = this.#arena.mark();
+    // by dot: weights of several types may share one x
+    const quantised = new Map<number, QuantisedRows>();
+    for (const { w, n, y } of products) {
       const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
       if (blocks && precision !== 'exact') {
         const dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
@@ -139,6 +143,7 @@ export class Products {
     if (k !== k2 || out.rows !== m || out.width !== n) {
       throw shapeError('matmul', `[${m}, ${k}] · [${k2}, ${n}] into [${out.rows}, ${out.width}]`);
     }
+    const [aAt, bAt, cAt] = [a, b, c].map((t) => addressOf(t, 'matmul', 'f32')) as [number, number, number];
     const mark = this.#arena.mark();
     const scratch = this.#arena.allocate(this.#kernels.gemmScratch(n));
     const [aRow, aK] = options.transposeA ? [4, 4 * left.width] : [4 * left.width, 4];
@@ -149,13 +154,13 @@ export class Products {
       n,
       k,
       options.alpha ?? 1,
-      addressOf(a, 'matmul', 'f32'),
+      aAt,
       aRow,
       aK,
-      addressOf(b, 'matmul', 'f32'),
+      bAt,
       bK,
       bColumn,
-      addressOf(c, 'matmul', 'f32'),
+      cAt,
       4 * n,
       options.accumulate ? 1 : 0,
       scratch,

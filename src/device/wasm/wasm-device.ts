@@ -47,6 +47,8 @@ export class WasmDevice implements Device {
   readonly #arena: Arena;
   readonly #products: Products;
   readonly #live = new Map<WasmTensor, string>();
+  /** Owns all scratch, which counts as disposed with the device. */
+  readonly #alive = new WasmTensor('f32', [0], 'rows', 0, 0, null);
   readonly #debug: boolean;
   #closed = false;
 
@@ -96,8 +98,9 @@ export class WasmDevice implements Device {
   }
 
   scratch(type: ElementType, shape: readonly number[]): Tensor {
+    this.#checkOpen();
     const bytes = this.#rowBytes(type, shape);
-    return new WasmTensor(type, shape, 'rows', this.#arena.allocate(bytes), bytes, null);
+    return new WasmTensor(type, shape, 'rows', this.#arena.allocate(bytes), bytes, null, this.#alive);
   }
 
   mark(): ArenaMark {
@@ -147,6 +150,7 @@ export class WasmDevice implements Device {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#alive.dispose();
     for (const tensor of [...this.#live.keys()]) tensor.dispose();
     this.#arena.release();
   }
@@ -274,6 +278,7 @@ export class WasmDevice implements Device {
     const k = addressOf(args.keys, 'attention', 'f32');
     const v = addressOf(args.values, 'attention', 'f32');
     const out = addressOf(args.out, 'attention', 'f32');
+    const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
     const mark = this.#arena.mark();
     if (rows === 1 && !args.mask && headDim % 4 === 0) {
       const start = args.window > 0 ? Math.max(0, keys - args.window) : 0;
@@ -310,7 +315,7 @@ export class WasmDevice implements Device {
         k,
         v,
         args.window,
-        args.mask ? addressOf(args.mask, 'attention', 'i32') : 0,
+        mask,
         out,
         4 * width,
         scratch,
@@ -409,8 +414,12 @@ export class WasmDevice implements Device {
     return elements(shape) * size;
   }
 
-  #own(type: ElementType, shape: readonly number[], layout: 'rows' | 'panels', bytes: number): WasmTensor {
+  #checkOpen(): void {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The device is closed.', 'Open a new one.');
+  }
+
+  #own(type: ElementType, shape: readonly number[], layout: 'rows' | 'panels', bytes: number): WasmTensor {
+    this.#checkOpen();
     const at = this.#memory.allocate(bytes);
     const tensor = new WasmTensor(type, shape, layout, at, bytes, (t) => {
       this.#live.delete(t);
