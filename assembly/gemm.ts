@@ -15,10 +15,21 @@ function madd<F>(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
+/**
+ * Where an accumulator begins. Unfused kernels begin with what is in C, or zeros, by a mask: V8's older compiler (Node 20), for
+ * which they are, keeps the accumulators in registers only if nothing but stores follows the loop, at twice the speed. Fused ones
+ * begin with zero and add C at the end, when it has arrived.
+ */
 // @ts-ignore: decorator
 @inline
-function storeRow(c: usize, accumulate: i32, v0: v128, v1: v128): void {
-  if (accumulate) {
+function first<F>(c: usize, mask: v128): v128 {
+  return sizeof<F>() == 1 ? f32x4.splat(0) : v128.and(v128.load(c), mask);
+}
+
+// @ts-ignore: decorator
+@inline
+function last<F>(c: usize, accumulate: i32, v0: v128, v1: v128): void {
+  if (sizeof<F>() == 1 && accumulate) {
     v0 = f32x4.add(v128.load(c), v0);
     v1 = f32x4.add(v128.load(c, 16), v1);
   }
@@ -29,9 +40,13 @@ function storeRow(c: usize, accumulate: i32, v0: v128, v1: v128): void {
 // @ts-ignore: decorator
 @inline
 function splat6x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+  const mask = i32x4.splat(-i32(accumulate != 0));
+  let c00 = first<F>(c, mask), c01 = first<F>(c + 16, mask);
+  let c10 = first<F>(c + ldc, mask), c11 = first<F>(c + ldc + 16, mask);
+  let c20 = first<F>(c + 2 * ldc, mask), c21 = first<F>(c + 2 * ldc + 16, mask);
+  let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
+  let c40 = first<F>(c + 4 * ldc, mask), c41 = first<F>(c + 4 * ldc + 16, mask);
+  let c50 = first<F>(c + 5 * ldc, mask), c51 = first<F>(c + 5 * ldc + 16, mask);
   for (; kc > 0; kc--) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
     let s = v128.load32_splat(a);
@@ -49,20 +64,23 @@ function splat6x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumula
     a += 24;
     b += 32;
   }
-  storeRow(c, accumulate, c00, c01); c += ldc;
-  storeRow(c, accumulate, c10, c11); c += ldc;
-  storeRow(c, accumulate, c20, c21); c += ldc;
-  storeRow(c, accumulate, c30, c31); c += ldc;
-  storeRow(c, accumulate, c40, c41); c += ldc;
-  storeRow(c, accumulate, c50, c51);
+  last<F>(c, accumulate, c00, c01); c += ldc;
+  last<F>(c, accumulate, c10, c11); c += ldc;
+  last<F>(c, accumulate, c20, c21); c += ldc;
+  last<F>(c, accumulate, c30, c31); c += ldc;
+  last<F>(c, accumulate, c40, c41); c += ldc;
+  last<F>(c, accumulate, c50, c51);
 }
 
 // @ts-ignore: decorator
 @inline
 function splat5x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0);
+  const mask = i32x4.splat(-i32(accumulate != 0));
+  let c00 = first<F>(c, mask), c01 = first<F>(c + 16, mask);
+  let c10 = first<F>(c + ldc, mask), c11 = first<F>(c + ldc + 16, mask);
+  let c20 = first<F>(c + 2 * ldc, mask), c21 = first<F>(c + 2 * ldc + 16, mask);
+  let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
+  let c40 = first<F>(c + 4 * ldc, mask), c41 = first<F>(c + 4 * ldc + 16, mask);
   for (; kc > 0; kc--) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
     let s = v128.load32_splat(a);
@@ -78,19 +96,22 @@ function splat5x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumula
     a += 20;
     b += 32;
   }
-  storeRow(c, accumulate, c00, c01); c += ldc;
-  storeRow(c, accumulate, c10, c11); c += ldc;
-  storeRow(c, accumulate, c20, c21); c += ldc;
-  storeRow(c, accumulate, c30, c31); c += ldc;
-  storeRow(c, accumulate, c40, c41);
+  last<F>(c, accumulate, c00, c01); c += ldc;
+  last<F>(c, accumulate, c10, c11); c += ldc;
+  last<F>(c, accumulate, c20, c21); c += ldc;
+  last<F>(c, accumulate, c30, c31); c += ldc;
+  last<F>(c, accumulate, c40, c41);
 }
 
 /** One load of A for four rows and lane shuffles: 3 memory operations a step instead of 8, for engines that check bounds. */
 // @ts-ignore: decorator
 @inline
 function lane4x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  const mask = i32x4.splat(-i32(accumulate != 0));
+  let c00 = first<F>(c, mask), c01 = first<F>(c + 16, mask);
+  let c10 = first<F>(c + ldc, mask), c11 = first<F>(c + ldc + 16, mask);
+  let c20 = first<F>(c + 2 * ldc, mask), c21 = first<F>(c + 2 * ldc + 16, mask);
+  let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
   for (; kc > 0; kc--) {
     const b0 = v128.load(b), b1 = v128.load(b, 16), row = v128.load(a);
     let s = v128.shuffle<f32>(row, row, 0, 0, 0, 0);
@@ -104,10 +125,10 @@ function lane4x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulat
     a += 16;
     b += 32;
   }
-  storeRow(c, accumulate, c00, c01); c += ldc;
-  storeRow(c, accumulate, c10, c11); c += ldc;
-  storeRow(c, accumulate, c20, c21); c += ldc;
-  storeRow(c, accumulate, c30, c31);
+  last<F>(c, accumulate, c00, c01); c += ldc;
+  last<F>(c, accumulate, c10, c11); c += ldc;
+  last<F>(c, accumulate, c20, c21); c += ldc;
+  last<F>(c, accumulate, c30, c31);
 }
 
 // Exported so that the optimiser keeps each as a function of its own. a, b: packed; c: row-major, ldc bytes between rows.
@@ -222,12 +243,23 @@ export function packB(b: usize, kStride: usize, colStride: usize, kc: i32, cols:
   for (let j = 0; j < cols; j += 8) {
     const n = min(8, cols - j);
     const from = b + <usize>j * colStride;
+    if (cols - j >= 32 && colStride == 4) {
+      // four panels at once: whole lines of B, and fewer pages
+      const panel = <usize>kc << 5;
+      for (let k = 0, row = from; k < kc; k++, row += kStride, to += 32) {
+        for (let p: usize = 0; p < 4; p++) {
+          v128.store(to + p * panel, v128.load(row + (p << 5)));
+          v128.store(to + p * panel, v128.load(row + (p << 5), 16), 16);
+        }
+      }
+      to += 3 * panel;
+      j += 24;
+      continue;
+    }
     if (n == 8 && colStride == 4) {
-      for (let k = 0; k < kc; k++) {
-        const row = from + <usize>k * kStride;
+      for (let k = 0, row = from; k < kc; k++, row += kStride, to += 32) {
         v128.store(to, v128.load(row));
         v128.store(to, v128.load(row, 16), 16);
-        to += 32;
       }
       continue;
     }
@@ -267,8 +299,8 @@ export function gemmBlock(
   }
 }
 
-/** Block sizes: a sliver and a panel of KC share level 1, a block of A fills half of level 2. */
-const KC: i32 = 256;
+/** Block sizes, measured: a sliver and a panel of KC fill level 1, a block of A level 2; larger ones walk C less often. */
+const KC: i32 = 512;
 const MC: i32 = 240; // a multiple of 4, 5 and 6
 
 /** Bytes of scratch that `gemm` needs for a range of `n` columns. */

@@ -52,7 +52,9 @@ for (const { name, device } of all) {
         const got = (await device.read(tensors[2])) as Float32Array;
         const sum = got.reduce((s, v) => s + Math.abs(v), 0);
         assert.ok(sum > 0);
-        assert.ok(worst.within('matmul', worstError(got, want), 1e-6), `${m} ${n} ${k}`);
+        // rounding of an f32 sum taken in order grows with the root of its length
+        const bound = 1e-6 * Math.sqrt(Math.max(1, k / 256));
+        assert.ok(worst.within('matmul', worstError(got, want), bound), `${m} ${n} ${k}: ${worstError(got, want)}`);
         for (const t of tensors) t.dispose();
       }
     }

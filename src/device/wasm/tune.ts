@@ -1,7 +1,7 @@
 import { DOT, type Kernels, MICRO } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
 
-/** What this engine and processor do best: measured in a few milliseconds at start, by the clock of the host. */
+/** What this engine and processor do best: measured at start, in some tens of milliseconds, by the clock of the host. */
 export interface Tuning {
   /** A number of MICRO: the f32 micro-kernel. */
   readonly micro: number;
@@ -53,21 +53,27 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
   }
 }
 
-/** The candidate with the least time; a later one must win by 4 % to displace an earlier one. */
+/** Milliseconds without news after which timing ends, and the most it may take. */
+const QUIET = 12;
+const MOST = 100;
+
+/**
+ * The candidate with the least time, all timed in turn. An engine compiles a function well only after many calls, on another
+ * thread, at a moment of its own: so timing goes on until no candidate has become faster for a while. A later candidate must win
+ * by 4 % to displace an earlier one.
+ */
 function fastest(candidates: readonly number[], run: (candidate: number) => void): number {
   if (candidates.length === 1) return candidates[0]!;
-  const now = () => performance.now();
-  const best = new Map<number, number>();
-  for (const candidate of candidates) {
-    const until = now() + 2;
-    while (now() < until) run(candidate);
-    best.set(candidate, Number.POSITIVE_INFINITY);
-  }
-  for (let round = 0; round < 12; round++) {
+  const best = new Map<number, number>(candidates.map((candidate) => [candidate, Number.POSITIVE_INFINITY]));
+  const began = performance.now();
+  for (let news = began, now = began; now - news < QUIET && now - began < MOST; ) {
     for (const candidate of candidates) {
-      const start = now();
+      const start = performance.now();
       for (let i = 0; i < 4; i++) run(candidate);
-      best.set(candidate, Math.min(best.get(candidate)!, now() - start));
+      now = performance.now();
+      const before = best.get(candidate)!;
+      if (now - start < before * 0.95) news = now;
+      if (now - start < before) best.set(candidate, now - start);
     }
   }
   let choice = candidates[0]!;
