@@ -138,7 +138,14 @@ function report(result: Result): void {
   const skips = result.skipped ? `, ${result.skipped} skipped` : '';
   const state = result.failed ? 'FAIL' : 'ok  ';
   console.log(`${state} ${result.file}  ${result.passed} passed${skips}  ${result.seconds.toFixed(1)} s`);
-  if (!result.failed) return;
+  if (!result.failed) {
+    // what a passing file has to tell: tests left out, and the worst figures
+    for (const line of result.output.split('\n')) {
+      const told = /(?:^|[•✘]) {2,}((?:skipped|worst|int8)\b.*)/.exec(line)?.[1];
+      if (told) console.log(`       ${told}`);
+    }
+    return;
+  }
   if (result.fault) console.log(`     ${result.fault}`);
   console.log(result.output.replaceAll(/^/gm, '     | '));
 }

@@ -32,7 +32,7 @@ export class Worst {
 
   print(): void {
     for (const [name, { error, bound }] of this.#figures) {
-      console.log(`  worst ${name}: ${error.toExponential(1)} (bound ${bound.toExponential(0)})`);
+      console.log(`  worst ${name}: ${error.toExponential(1)} (bound ${bound.toExponential(1)})`);
     }
   }
 }
