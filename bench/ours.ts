@@ -100,10 +100,10 @@ export async function micro(): Promise<MicroCase[]> {
   const [x, y, norm, logits, stats] = [f32(16, 576), f32(16, 576), f32(576), f32(1, 49152), f32(1, 8)];
   const [values, places] = [device.tensor('f32', [40]), device.tensor('i32', [40])];
   const [query, keys, cached, attended] = [f32(1, 576), f32(256, 192), f32(256, 192), f32(1, 576)];
-  const [gate, up, table] = [f32(16, 1536), f32(16, 1536), f32(1, 2, 32)];
+  const [gate, up, product, table] = [f32(16, 1536), f32(16, 1536), f32(16, 1536), f32(1, 2, 32)];
   return [
     { name: 'rmsNorm 16 x 576', run: () => device.rmsNorm(x, norm, y, 1e-5) },
-    { name: 'siluMultiply 16 x 1536', run: () => device.siluMultiply(gate, up, up) },
+    { name: 'siluMultiply 16 x 1536', run: () => device.siluMultiply(gate, up, product) },
     { name: 'softmax 16 x 576', run: () => device.softmax(y) },
     {
       name: 'rope 16 x 9 x 64',
