@@ -21,7 +21,7 @@ export function dotName(dot: number): string {
 /**
  * Times the micro-kernels and dots against each other, interleaved, best of several rounds after a warm-up that lets the engine
  * compile them well. A relaxed dot must first give the right sums on its very first call, before any tier-up: one generation of
- * V8 computes it wrongly there (specs in docs/architecture.md, "Relaxed SIMD").
+ * V8 computes it wrongly there (docs/architecture.md, "Relaxed SIMD").
  */
 export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tuning {
   const at = memory.allocate(1 << 16);
