@@ -57,10 +57,9 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
   const run = async (ids: readonly number[]): Promise<number> => {
     const start = performance.now();
     await decoder.forward(ids, cache, {
-      onChunk: async (hidden, firstRow) => {
-        const rows = hidden.shape[0]!;
-        if (firstRow + rows < ids.length) return;
-        device.logitStats(decoder.logits(device.rows(hidden, rows - 1, 1)), null, 1, stats);
+      output: 'last',
+      onChunk: async (hidden) => {
+        device.logitStats(decoder.logits(hidden), null, 1, stats);
         next = new Int32Array((await device.read(stats)).buffer)[STAT.argmax]!;
       },
     });

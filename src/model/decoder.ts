@@ -21,6 +21,11 @@ export interface ForwardOptions {
    * text. The tensor is scratch: read it before the promise resolves.
    */
   readonly onHidden?: (index: number, hidden: Tensor, firstRow: number) => Promise<void> | void;
+  /**
+   * `all` (default): `onChunk` sees every row. `last`: only the last row of the text, once; the last layer then computes no more
+   * than that row and the keys and values of the others. Not together with `onHidden`.
+   */
+  readonly output?: 'all' | 'last';
   /** Called with the normalised last hidden states [t, hidden] of each chunk; the tensor is scratch. */
   readonly onChunk?: (hidden: Tensor, firstRow: number) => Promise<void> | void;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -73,6 +78,13 @@ export class Decoder {
         `Give three numbers a token, and at most ${CHUNK} tokens with a mask.`,
       );
     }
+    if (options.output === 'last' && options.onHidden) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        'Hidden states are asked for, and only the last row.',
+        'Leave output at "all" with onHidden.',
+      );
+    }
     const before = cache.length;
     const next = (cache.positions.at(-1) ?? -1) + 1;
     const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);
@@ -83,14 +95,9 @@ export class Decoder {
     try {
       for (let first = 0; first < ids.length; first += CHUNK) {
         const end = Math.min(ids.length, first + CHUNK);
-        await this.#chunk(
-          Int32Array.from(ids.slice(first, end)),
-          positions.slice(first, end),
-          first,
-          cache,
-          options,
-          pace,
-        );
+        const keep = options.output === 'last' ? (end === ids.length ? 1 : 0) : end - first;
+        const some = Int32Array.from(ids.slice(first, end));
+        await this.#chunk(some, positions.slice(first, end), first, keep, cache, options, pace);
         this.device.reset(mark);
         options.onProgress?.(end, ids.length);
       }
@@ -125,6 +132,7 @@ export class Decoder {
     ids: Int32Array,
     positions: readonly number[],
     firstRow: number,
+    keep: number,
     cache: KvCache,
     options: ForwardOptions,
     pace: Pace,
@@ -139,7 +147,7 @@ export class Decoder {
       return tensor;
     };
     const buffers: Buffers = {
-      positions: upload(Int32Array.from(positions), [t]),
+      positions: upload(Int32Array.from(positions), [t, 1]),
       mask: options.mask ? upload(options.mask, [t, 3]) : null,
       table: this.rope.forward(Math.max(...positions) + 1),
       hidden: scratch(config.hiddenSize),
@@ -153,63 +161,82 @@ export class Decoder {
       up: scratch(config.intermediateSize),
     };
     const base = cache.length;
-    const { hidden, normed, delta } = buffers;
-    device.embed(upload(ids, [t]), weights.embedding, hidden);
-    await options.onHidden?.(0, hidden, firstRow);
-    device.rmsNorm(hidden, weights.layers[0]!.inputNorm, normed, config.rmsNormEps);
+    device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
+    await options.onHidden?.(0, buffers.hidden, firstRow);
+    device.rmsNorm(buffers.hidden, weights.layers[0]!.inputNorm, buffers.normed, config.rmsNormEps);
+    /** The rows that the last layer gives out. */
+    let out: Buffers | null = buffers;
     for (const [i, layer] of weights.layers.entries()) {
       throwIfAborted(options.signal);
+      const last = i === weights.layers.length - 1;
+      if (last && keep < t) out = keep > 0 ? lastRows(device, buffers, keep) : null;
       // what is lost in the first and the last layer weighs several times what is lost in another
-      const outer = i === 0 || i === weights.layers.length - 1;
-      this.#layer(i, layer, buffers, cache, base, precision === 'int8' && outer ? 'int16' : precision);
+      this.#layer(i, layer, buffers, out, cache, base, precision === 'int8' && (i === 0 || last) ? 'int16' : precision);
+      if (!out) break;
       // the norm before the next block shares the pass that adds this block's result
       const next = weights.layers[i + 1]?.inputNorm ?? weights.norm;
-      device.addRmsNorm(delta, hidden, next, normed, config.rmsNormEps);
-      await options.onHidden?.(i + 1, hidden, firstRow);
+      device.addRmsNorm(out.delta, out.hidden, next, out.normed, config.rmsNormEps);
+      await options.onHidden?.(i + 1, out.hidden, firstRow);
       await pace.breathe();
     }
     throwIfAborted(options.signal);
     cache.advance(positions);
-    await options.onChunk?.(normed, firstRow);
+    if (out) await options.onChunk?.(out.normed, firstRow + t - keep);
   }
 
-  /** normed -> delta: what one block adds to the residual stream, but for its own first half, which it adds itself. */
-  #layer(index: number, layer: LayerWeights, b: Buffers, cache: KvCache, base: number, precision: Precision): void {
+  /**
+   * normed -> delta: what one block adds to the residual stream, but for its own first half, which it adds itself. Keys and values
+   * of all rows go to the cache; the rest is computed for the rows `o`: all, the last ones, or none.
+   */
+  #layer(
+    index: number,
+    layer: LayerWeights,
+    b: Buffers,
+    o: Buffers | null,
+    cache: KvCache,
+    base: number,
+    precision: Precision,
+  ): void {
     const { device, config } = this;
     const { nHeads, nKvHeads, headDim, rmsNormEps, rope } = config;
-    device.linear(b.normed, [layer.q, layer.k, layer.v], [b.q, b.k, b.v], precision);
-    if (layer.qBias) device.addBias(layer.qBias, b.q);
+    const rotary = { headDim, rotaryDims: rope.rotaryDims, layout: rope.layout };
+    if (o === b) device.linear(b.normed, [layer.q, layer.k, layer.v], [b.q, b.k, b.v], precision);
+    else {
+      device.linear(b.normed, [layer.k, layer.v], [b.k, b.v], precision);
+      if (o) device.linear(o.normed, [layer.q], [o.q], precision);
+    }
     if (layer.kBias) device.addBias(layer.kBias, b.k);
     if (layer.vBias) device.addBias(layer.vBias, b.v);
-    if (layer.qNorm) device.rmsNorm(b.q, layer.qNorm, b.q, rmsNormEps);
     if (layer.kNorm) device.rmsNorm(b.k, layer.kNorm, b.k, rmsNormEps);
-    const rotary = { headDim, rotaryDims: rope.rotaryDims, layout: rope.layout };
-    device.rope(b.q, b.table, b.positions, { heads: nHeads, ...rotary });
     device.rope(b.k, b.table, b.positions, { heads: nKvHeads, ...rotary });
     device.copyRows(b.k, cache.keys(index), base);
     device.copyRows(b.v, cache.values(index), base);
+    if (!o) return;
+    if (layer.qBias) device.addBias(layer.qBias, o.q);
+    if (layer.qNorm) device.rmsNorm(o.q, layer.qNorm, o.q, rmsNormEps);
+    device.rope(o.q, o.table, o.positions, { heads: nHeads, ...rotary });
     device.attention({
-      q: b.q,
+      q: o.q,
       keys: cache.keys(index),
       values: cache.values(index),
-      out: b.attended,
-      base,
+      out: o.attended,
+      base: base + b.q.shape[0]! - o.q.shape[0]!,
       nHeads,
       nKvHeads,
       headDim,
       scale: 1 / Math.sqrt(headDim),
       window: config.slidingWindow !== null && index >= config.slidingWindowFrom ? config.slidingWindow : 0,
-      mask: b.mask,
+      mask: o.mask,
     });
-    device.linear(b.attended, [layer.o], [b.delta], precision);
-    if (layer.oBias) device.addBias(layer.oBias, b.delta);
-    device.addRmsNorm(b.delta, b.hidden, layer.postNorm, b.normed, rmsNormEps);
-    device.linear(b.normed, [layer.gate, layer.up], [b.gate, b.up], precision);
-    if (layer.gateBias) device.addBias(layer.gateBias, b.gate);
-    if (layer.upBias) device.addBias(layer.upBias, b.up);
-    device.siluMultiply(b.gate, b.up, b.gate);
-    device.linear(b.gate, [layer.down], [b.delta], precision);
-    if (layer.downBias) device.addBias(layer.downBias, b.delta);
+    device.linear(o.attended, [layer.o], [o.delta], precision);
+    if (layer.oBias) device.addBias(layer.oBias, o.delta);
+    device.addRmsNorm(o.delta, o.hidden, layer.postNorm, o.normed, rmsNormEps);
+    device.linear(o.normed, [layer.gate, layer.up], [o.gate, o.up], precision);
+    if (layer.gateBias) device.addBias(layer.gateBias, o.gate);
+    if (layer.upBias) device.addBias(layer.upBias, o.up);
+    device.siluMultiply(o.gate, o.up, o.gate);
+    device.linear(o.gate, [layer.down], [o.delta], precision);
+    if (layer.downBias) device.addBias(layer.downBias, o.delta);
   }
 
   /** Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory. */
@@ -227,7 +254,7 @@ export class Decoder {
 
 /** Scratch of one chunk of t tokens. */
 interface Buffers {
-  readonly positions: Tensor; // [t] i32
+  readonly positions: Tensor; // [t, 1] i32
   readonly mask: Tensor | null; // [t, 3] i32
   readonly table: Tensor; // [positions, 2, rotaryDims/2]
   readonly hidden: Tensor; // [t, hidden]: the residual stream
@@ -239,4 +266,23 @@ interface Buffers {
   readonly delta: Tensor; // [t, hidden]
   readonly gate: Tensor; // [t, intermediate]
   readonly up: Tensor; // [t, intermediate]
+}
+
+/** The last `count` rows of every buffer but the table. */
+function lastRows(device: Device, b: Buffers, count: number): Buffers {
+  const rows = (t: Tensor) => device.rows(t, t.shape[0]! - count, count);
+  return {
+    positions: rows(b.positions),
+    mask: b.mask && rows(b.mask),
+    table: b.table,
+    hidden: rows(b.hidden),
+    normed: rows(b.normed),
+    q: rows(b.q),
+    k: rows(b.k),
+    v: rows(b.v),
+    attended: rows(b.attended),
+    delta: rows(b.delta),
+    gate: rows(b.gate),
+    up: rows(b.up),
+  };
 }

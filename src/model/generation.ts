@@ -224,10 +224,9 @@ async function step(
   let drawn: { id: number; logprob: number; entropy: number } | null = null;
   await decoder.forward(input, cache, {
     signal,
-    onChunk: async (hidden, firstRow) => {
-      const rows = hidden.shape[0]!;
-      if (firstRow + rows < input.length) return;
-      const logits = decoder.logits(device.rows(hidden, rows - 1, 1));
+    output: 'last',
+    onChunk: async (hidden) => {
+      const logits = decoder.logits(hidden);
       drawn = await draw(device, logits, sampler, count, seen);
     },
   });
