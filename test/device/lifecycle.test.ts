@@ -3,18 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device, ElementType, Tensor, WeightSource } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { EspalierError } from '../../src/errors.ts';
-
-const code = (want: string) => (error: EspalierError) => error.code === want;
-async function rejects(want: string, run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, want, `${error}`);
-    return;
-  }
-  assert.unreachable(`no ${want}`);
-}
+import { code, rejects } from '../errors.ts';
 
 // ---- tensors
 

@@ -3,11 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Arena, WasmMemory } from '../../src/device/wasm/memory.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { EspalierError } from '../../src/errors.ts';
+import { code } from '../errors.ts';
 import { noise } from './reference.ts';
 
 const PAGE = 65536;
-const code = (want: string) => (error: EspalierError) => error.code === want;
 
 // ---- the allocator
 

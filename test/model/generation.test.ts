@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { EspalierError } from '../../src/errors.ts';
 import type { GenerateOptions } from '../../src/model/generation.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import { open } from '../../src/open.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { code, rejects } from '../errors.ts';
 import { shared } from './shared-files.ts';
 
 const path = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
@@ -21,16 +21,6 @@ const PROMPT = 'Once upon a time';
 await model.score(PROMPT);
 const resting = device.stats().tensors;
 
-const code = (want: string) => (error: EspalierError) => error.code === want;
-async function rejects(want: string, run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, want, `${error}`);
-    return;
-  }
-  assert.unreachable(`no ${want}`);
-}
 const ids = (tokens: readonly { id: number }[]) => tokens.map((t) => t.id);
 const full = (prompt: string, options: GenerateOptions = {}) => model.generate(prompt, options).result();
 

@@ -13,21 +13,12 @@ import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';
 import { open } from '../../src/open.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
+import { rejects } from '../errors.ts';
 import { shared } from './shared-files.ts';
 import { tinyNames, tinyPath } from './tiny.ts';
 
 const nano = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
 const device = await WasmDevice.create({ debug: true });
-
-async function rejects(want: string, run: () => Promise<unknown>): Promise<EspalierError> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, want, `${error}`);
-    return error as EspalierError;
-  }
-  return assert.unreachable(`no ${want}`) as never;
-}
 
 const on = (title: string, run: () => Promise<void>) =>
   test(title, async () => {
