@@ -1,7 +1,7 @@
 /** The library as a contender. The only file here that knows how to call it; everything is imported when first used. */
 import { STAT } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
-import { open } from '../src/open.ts';
+import { openLocal } from '../src/open-local.ts';
 
 export interface Product {
   /** One C = A·B on data already on the device; synchronous, done when it returns. */
@@ -48,7 +48,7 @@ export async function gemm(a: Float32Array, b: Float32Array, n: number): Promise
 
 /** A GGUF file or a model folder. */
 export async function openModel(path: string, options: OpenOptions): Promise<BenchModel> {
-  const model = await open(path, { precision: options.activations === 'int8' ? 'int8' : 'exact' });
+  const model = await openLocal(path, { precision: options.activations === 'int8' ? 'int8' : 'exact' });
   const { decoder, device } = model;
   const cache = decoder.cache(Math.min(options.context, model.config.maxPositions));
   const stats = device.tensor('f32', [1, 8]);

@@ -24,8 +24,8 @@ export {
   type Timings,
 } from './model/generation.ts';
 export { KvCache, KvPiece } from './model/kv-cache.ts';
-export { type EncodePromptOptions, Model, type ScoredToken } from './model/model.ts';
+export { type EncodePromptOptions, LocalModel as Model, type ScoredToken } from './model/model.ts';
 export type { SamplingOptions } from './model/sampler.ts';
 export type { ScoredPosition, ScoreOptions } from './model/score.ts';
 export { Tokenizer } from './model/tokenizer.ts';
-export { type OpenOptions, open } from './open.ts';
+export { type OpenOptions, openLocal as open } from './open-local.ts';

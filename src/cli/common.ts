@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import type { Model } from '../model/model.ts';
-import { type OpenOptions, open } from '../open.ts';
+import type { LocalModel as Model } from '../model/model.ts';
+import { type OpenOptions, openLocal as open } from '../open-local.ts';
 import { formatBytes, Progress } from './format.ts';
 
 /** Arguments that several commands share. */

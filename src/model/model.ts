@@ -16,8 +16,8 @@ export interface ScoredToken extends ScoredPosition {
   readonly text: string;
 }
 
-/** An open model: text in, text and numbers out. Make one with `open`, end it with `close`. */
-export class Model {
+/** An open model: text in, text and numbers out. Make one with `openLocal`, end it with `close`. */
+export class LocalModel {
   readonly name: string;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { inspectModel } from '../../src/inspect.ts';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const nano = join(root, 'models/nano-base');
@@ -69,7 +69,7 @@ async function fails(want: string, ...args: string[]): Promise<void> {
   for (const text of Object.values(error)) assert.ok(typeof text === 'string' && text.length > 3);
 }
 
-const model = await open(nano);
+const model = await openLocal(nano);
 
 interface Token {
   readonly id: number;

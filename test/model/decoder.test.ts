@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 
-const model = await open(fileURLToPath(new URL('../../models/nano-base', import.meta.url)));
+const model = await openLocal(fileURLToPath(new URL('../../models/nano-base', import.meta.url)));
 const { decoder, device } = model;
 const { hiddenSize, nLayers } = decoder.config;
 const worst = new Worst();

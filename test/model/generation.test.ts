@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { GenerateOptions } from '../../src/model/generation.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { code, rejects } from '../errors.ts';
@@ -15,7 +15,7 @@ import { shared } from './shared-files.ts';
 const path = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
 const worst = new Worst();
 const device = await WasmDevice.create({ debug: true });
-const model = await open(path, { device });
+const model = await openLocal(path, { device });
 const PROMPT = 'Once upon a time';
 /** The weights, and the RoPE table, which is made by the first run. */
 await model.score(PROMPT);
@@ -65,7 +65,7 @@ test('a text goes on where its prompt ends, leading space included (a SentencePi
     console.log('  skipped: ../shared is not here (stories260K)');
     return;
   }
-  const other = await open(stories);
+  const other = await openLocal(stories);
   const prompt = other.encode('Once upon a time');
   const generation = other.generate(prompt, { maxTokens: 30, stopAtEos: false });
   const { text, tokens } = await generation.result();
@@ -395,7 +395,7 @@ on('a long decode grows nothing beyond its cache', async () => {
   const { nLayers, nKvHeads, headDim } = model.config;
   // an earlier test may have grown the arena: a device that has seen nothing but this
   const fresh = await WasmDevice.create();
-  const alone = await open(path, { device: fresh });
+  const alone = await openLocal(path, { device: fresh });
   const loaded = fresh.stats();
   const steady: { bytes: number; scratchBytes: number; tensors: number; peakBytes: number }[] = [];
   let count = 0;
@@ -416,7 +416,7 @@ on('a long decode grows nothing beyond its cache', async () => {
 });
 
 test('closing frees everything, and nothing runs after it', async () => {
-  const other = await open(path, { device });
+  const other = await openLocal(path, { device });
   assert.ok(device.stats().tensors > resting);
   const running = other.generate(PROMPT, { maxTokens: 50, stopAtEos: false });
   await other.generate(PROMPT, { maxTokens: 2 }).result();
@@ -428,19 +428,19 @@ test('closing frees everything, and nothing runs after it', async () => {
   await rejects('E_DISPOSED', () => running.result());
   assert.is(device.stats().tensors, resting);
   // closed while it runs: the next step fails, and its cache goes
-  const third = await open(path, { device });
+  const third = await openLocal(path, { device });
   await rejects('E_DISPOSED', async () => {
     for await (const _ of third.generate(PROMPT, { maxTokens: 50, stopAtEos: false })) third.close();
   });
   assert.is(device.stats().tensors, resting, device.liveTensors().slice(resting).join('\n'));
   // one that owns its device closes it
-  const owner = await open(path);
+  const owner = await openLocal(path);
   const owned = owner.device;
   owner.close();
   assert.is(owned.stats().tensors, 0);
   assert.throws(() => owned.tensor('f32', [1]), code('E_DISPOSED'));
   {
-    const using = await open(path, { device });
+    const using = await openLocal(path, { device });
     await using[Symbol.asyncDispose]();
     assert.is(device.stats().tensors, resting);
   }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { readArrays } from './arrays.ts';
@@ -29,7 +29,7 @@ else {
   const golden = sharedJson('golden/nano.json') as { models: Record<string, NanoCase[]> };
   for (const [name, cases] of Object.entries(golden.models)) {
     test(`${name} equals transformers`, async () => {
-      const model = await open(name === 'nano-base' ? embedded : `${shared}models/${name}`);
+      const model = await openLocal(name === 'nano-base' ? embedded : `${shared}models/${name}`);
       const arrays = readArrays(`${shared}golden/${name}.safetensors`);
       const { vocabSize } = model.config;
       for (const [i, c] of cases.entries()) {
@@ -72,7 +72,7 @@ for (const name of ['stories260K', 'babyllama-tok361-1M']) {
   }
   test(`${name} equals its reference`, async () => {
     const { prompts } = sharedJson(`models/${name}/reference.json`) as StoryReference;
-    const model = await open(`${shared}models/${name}`);
+    const model = await openLocal(`${shared}models/${name}`);
     for (const p of prompts) {
       assert.equal(model.encode(p.text), p.ids);
       const { logits } = await runAll(model.decoder, p.ids);

@@ -11,7 +11,7 @@ import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
 import { rejects } from '../errors.ts';
 import { shared } from './shared-files.ts';
@@ -31,7 +31,7 @@ const on = (title: string, run: () => Promise<void>) =>
 
 on('progress rises with every tensor and ends at the whole', async () => {
   const calls: [number, number][] = [];
-  const model = await open(nano, { device, onProgress: (loaded, total) => calls.push([loaded, total]) });
+  const model = await openLocal(nano, { device, onProgress: (loaded, total) => calls.push([loaded, total]) });
   const total = calls[0]![1];
   // what is read, and no more than the file
   const size = statSync(`${nano}/model.safetensors`).size;
@@ -72,12 +72,12 @@ on('progress ends at the whole for every tiny model, whatever else its file hold
 on('an abort while loading leaves nothing', async () => {
   const fired = new AbortController();
   fired.abort();
-  await rejects('E_ABORTED', () => open(nano, { device, signal: fired.signal }));
+  await rejects('E_ABORTED', () => openLocal(nano, { device, signal: fired.signal }));
   for (const after of [1, 5, 40, 73]) {
     const controller = new AbortController();
     let count = 0;
     await rejects('E_ABORTED', () =>
-      open(nano, {
+      openLocal(nano, {
         device,
         signal: controller.signal,
         onProgress: () => {
@@ -93,7 +93,7 @@ on('an abort while loading leaves nothing', async () => {
   let loaded = 0;
   let total = 0;
   await rejects('E_ABORTED', () =>
-    open(nano, {
+    openLocal(nano, {
       device,
       signal: controller.signal,
       onProgress: (bytes, all) => {
@@ -109,7 +109,7 @@ on('an abort while loading leaves nothing', async () => {
 
 on('an error of the progress callback leaves nothing', async () => {
   try {
-    await open(nano, {
+    await openLocal(nano, {
       device,
       onProgress: () => {
         throw new Error('mine');
@@ -257,7 +257,7 @@ test('every stored type was covered', () => {
 
 test('a limit on memory is kept, and the device goes on', async () => {
   const small = await WasmDevice.create({ memoryLimit: 8 << 20 });
-  const error = await rejects('E_OUT_OF_MEMORY', () => open(nano, { device: small }));
+  const error = await rejects('E_OUT_OF_MEMORY', () => openLocal(nano, { device: small }));
   assert.ok(error.hint.length > 0);
   assert.is(small.stats().tensors, 0);
   assert.ok(small.stats().peakBytes <= 8 << 20);
@@ -272,7 +272,7 @@ test('a limit on memory is kept, and the device goes on', async () => {
 
   // room for the weights but for no long text
   const tight = await WasmDevice.create({ memoryLimit: 24 << 20 });
-  const model = await open(nano, { device: tight });
+  const model = await openLocal(nano, { device: tight });
   await model.score('Once upon a time');
   const resting = tight.stats().tensors;
   await rejects('E_OUT_OF_MEMORY', () => model.score(Array(2000).fill(7)));
@@ -280,7 +280,7 @@ test('a limit on memory is kept, and the device goes on', async () => {
   await rejects('E_OUT_OF_MEMORY', () => model.generate('Once', { maxTokens: 2000 }).result());
   assert.is(tight.stats().tensors, resting);
   const { text } = await model.generate('Once upon a time', { maxTokens: 12 }).result();
-  const plain = await open(nano);
+  const plain = await openLocal(nano);
   assert.is(text, (await plain.generate('Once upon a time', { maxTokens: 12 }).result()).text);
   plain.close();
   model.close();
@@ -299,7 +299,7 @@ for (const [name, path, file] of [
     }
     const own = await WasmDevice.create();
     assert.is(own.stats().peakBytes, 0);
-    const model = await open(path, { device: own });
+    const model = await openLocal(path, { device: own });
     const { peakBytes, bytes } = own.stats();
     const { size } = statSync(file);
     console.log(
@@ -328,9 +328,9 @@ on('inspecting foretells the memory of the weights', async () => {
 });
 
 on('opening and closing again and again takes the same memory', async () => {
-  (await open(nano, { device })).close();
+  (await openLocal(nano, { device })).close();
   const { peakBytes } = device.stats();
-  for (let i = 0; i < 3; i++) (await open(nano, { device })).close();
+  for (let i = 0; i < 3; i++) (await openLocal(nano, { device })).close();
   assert.is(device.stats().peakBytes, peakBytes);
 });
 
@@ -355,7 +355,7 @@ on('a path, a URL, bytes by name, Blobs by name and mixtures are the same model'
     mixed,
   ];
   for (const target of targets) {
-    const model = await open(target, { device });
+    const model = await openLocal(target, { device });
     texts.push((await model.generate('Once upon a time', { maxTokens: 8 }).result()).text);
     model.close();
   }
@@ -371,7 +371,7 @@ test('a GGUF as path, URL, bytes and Blob is the same model', async () => {
   const content = new Uint8Array(await readFile(gguf));
   const ids: number[][] = [];
   for (const target of [gguf, pathToFileURL(gguf), content, new Blob([content])]) {
-    const model = await open(target);
+    const model = await openLocal(target);
     const { tokens } = await model.generate('The capital of France is', { maxTokens: 3 }).result();
     ids.push(tokens.map((t) => t.id));
     model.close();
@@ -380,12 +380,12 @@ test('a GGUF as path, URL, bytes and Blob is the same model', async () => {
 });
 
 on('what is not there, or no model, is said by code', async () => {
-  await rejects('E_FILE_NOT_FOUND', () => open(`${nano}/nowhere`, { device }));
-  await rejects('E_FILE_NOT_FOUND', () => open({}, { device }));
-  await rejects('E_CHECKPOINT_FORMAT', () => open(new Uint8Array(100), { device }));
-  await rejects('E_CHECKPOINT_TRUNCATED', () => open(new Uint8Array(0), { device }));
-  await rejects('E_ARGUMENT', () => open(new URL('https://example.com/model.gguf'), { device }));
-  await rejects('E_ARGUMENT', () => open(5 as never, { device }));
+  await rejects('E_FILE_NOT_FOUND', () => openLocal(`${nano}/nowhere`, { device }));
+  await rejects('E_FILE_NOT_FOUND', () => openLocal({}, { device }));
+  await rejects('E_CHECKPOINT_FORMAT', () => openLocal(new Uint8Array(100), { device }));
+  await rejects('E_CHECKPOINT_TRUNCATED', () => openLocal(new Uint8Array(0), { device }));
+  await rejects('E_ARGUMENT', () => openLocal(new URL('https://example.com/model.gguf'), { device }));
+  await rejects('E_ARGUMENT', () => openLocal(5 as never, { device }));
 });
 
 test('done', () => device.close());

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STAT } from '../../src/device/device.ts';
-import { open } from '../../src/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { readArrays } from './arrays.ts';
 import { distance, runAll } from './run.ts';
@@ -30,7 +30,7 @@ else {
   const golden = sharedJson('golden/smollm2.json') as Golden;
   const arrays = readArrays(`${shared}golden/smollm2.safetensors`);
   const worst = new Worst();
-  const exact = await open(file, { precision: 'exact' });
+  const exact = await openLocal(file, { precision: 'exact' });
   const { vocabSize } = exact.config;
 
   test('tokenizer ids are equal', () => {
@@ -74,7 +74,7 @@ else {
 
   test('int8 path on 512 tokens of real text: top-1 agreement and mean KL', async () => {
     const { ids, argmax, nll } = golden.text;
-    const fast = await open(file, { precision: 'int8' });
+    const fast = await openLocal(file, { precision: 'int8' });
     const scored = await fast.score(ids);
     const top = scored.filter((s, i) => s.argmax === argmax[i]).length / ids.length;
     const drift = scored.slice(1).reduce((sum, s, i) => sum + s.logprob! + nll[i]!, 0) / nll.length;
@@ -103,7 +103,7 @@ else {
 
   test('int8 path, token by token: the kernels of decoding', async () => {
     const { ids, argmax, nll } = golden.text;
-    const fast = await open(file, { precision: 'int8' });
+    const fast = await openLocal(file, { precision: 'int8' });
     const { decoder, device } = fast;
     const cache = decoder.cache();
     const stats = device.tensor('f32', [1, 8]);

@@ -5,7 +5,7 @@ import { exclusive } from './device/exclusive.ts';
 import { WasmDevice } from './device/wasm/wasm-device.ts';
 import { throwIfAborted } from './errors.ts';
 import { Decoder } from './model/decoder.ts';
-import { Model } from './model/model.ts';
+import { LocalModel } from './model/model.ts';
 import { Tokenizer } from './model/tokenizer.ts';
 import { loadWeights } from './model/weights.ts';
 
@@ -28,7 +28,10 @@ export interface OpenOptions {
  * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
  *   E_OUT_OF_MEMORY, E_ABORTED; nothing stays allocated then
  */
-export async function open(target: Parameters<typeof openCheckpoint>[0], options: OpenOptions = {}): Promise<Model> {
+export async function openLocal(
+  target: Parameters<typeof openCheckpoint>[0],
+  options: OpenOptions = {},
+): Promise<LocalModel> {
   throwIfAborted(options.signal);
   const checkpoint = await openCheckpoint(target, options.signal ? { signal: options.signal } : {});
   let device = options.device;
@@ -40,7 +43,7 @@ export async function open(target: Parameters<typeof openCheckpoint>[0], options
     const on = device;
     const weights = await exclusive(on, () => loadWeights(on, checkpoint, options));
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
-    return new Model(checkpoint, spec, tokenizer, decoder, options.device === undefined);
+    return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined);
   } catch (error) {
     if (options.device === undefined) device?.close();
     throw error;
