@@ -47,7 +47,7 @@ function splat6x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumula
   let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
   let c40 = first<F>(c + 4 * ldc, mask), c41 = first<F>(c + 4 * ldc + 16, mask);
   let c50 = first<F>(c + 5 * ldc, mask), c51 = first<F>(c + 5 * ldc + 16, mask);
-  for (; kc > 0; kc--) {
+  for (const end = b + (<usize>kc << 5); b != end; ) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
     let s = v128.load32_splat(a);
     c00 = madd<F>(s, b0, c00); c01 = madd<F>(s, b1, c01);
@@ -81,7 +81,7 @@ function splat5x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumula
   let c20 = first<F>(c + 2 * ldc, mask), c21 = first<F>(c + 2 * ldc + 16, mask);
   let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
   let c40 = first<F>(c + 4 * ldc, mask), c41 = first<F>(c + 4 * ldc + 16, mask);
-  for (; kc > 0; kc--) {
+  for (const end = b + (<usize>kc << 5); b != end; ) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
     let s = v128.load32_splat(a);
     c00 = madd<F>(s, b0, c00); c01 = madd<F>(s, b1, c01);
@@ -112,7 +112,7 @@ function lane4x8<F>(kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulat
   let c10 = first<F>(c + ldc, mask), c11 = first<F>(c + ldc + 16, mask);
   let c20 = first<F>(c + 2 * ldc, mask), c21 = first<F>(c + 2 * ldc + 16, mask);
   let c30 = first<F>(c + 3 * ldc, mask), c31 = first<F>(c + 3 * ldc + 16, mask);
-  for (; kc > 0; kc--) {
+  for (const end = b + (<usize>kc << 5); b != end; ) {
     const b0 = v128.load(b), b1 = v128.load(b, 16), row = v128.load(a);
     let s = v128.shuffle<f32>(row, row, 0, 0, 0, 0);
     c00 = madd<F>(s, b0, c00); c01 = madd<F>(s, b1, c01);

@@ -69,7 +69,7 @@ export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: 
       let c30 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c31 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
       s = v128.load32_splat(a, 16);
       let c40 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w0), c41 = i16x8.relaxed_dot_i8x16_i7x16_s(s, w1);
-      for (let step = 7; step > 0; step--) {
+      for (const end = w + 224; w != end; ) {
         a += 20;
         w += 32;
         w0 = v128.load(w);

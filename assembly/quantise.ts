@@ -11,7 +11,7 @@
 import { EXP, WINDOW, madd } from './math';
 
 /** The rows that share a channel apart: what linearInt8 keeps in level 2. */
-export const GROUP: i32 = 120; // a multiple of 4 and 5
+export const GROUP: i32 = 260; // a multiple of 4 and 5
 
 // @ts-ignore: decorator
 @inline
