@@ -212,15 +212,15 @@ export function attentionDecodeScratch(keys: i32, nHeads: i32): usize {
 }
 
 /**
- * One query row over cache positions start..keys-1: out[nHeads][headDim]. headDim a multiple of 4. Keys and values are walked
+ * One query row over cache positions start..keys-1, heads first..last-1: out[nHeads][headDim]. headDim a multiple of 4. Keys and values are walked
  * once, four and sixteen positions at a time, with all heads at each step: memory sees two sequential streams.
  */
 export function attentionDecode(
-  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, factor: f32, q: usize,
+  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, first: i32, last: i32, factor: f32, q: usize,
   keysAt: usize, valuesAt: usize, out: usize, scratch: usize,
 ): void {
   const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
-  const n = keys - start, row = <usize>(pad8(n) + 8) << 2, first = firstKv * group, last = lastKv * group;
+  const n = keys - start, row = <usize>(pad8(n) + 8) << 2;
   let at = keysAt + <usize>start * stride, touched = i32x4.splat(0);
   for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
     const m = min(BLOCK, n - j);
@@ -257,7 +257,7 @@ export function attentionDecode(
     const inverse = v128.load32_splat(scratch + <usize>h * row + row - 16), to = out + <usize>h * width;
     for (let i: usize = 0; i < width; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), inverse));
   }
-  v128.store(scratch, touched); // so that the touching is not optimised away
+  v128.store(scratch + <usize>first * row, touched); // so that the touching is not optimised away
 }
 
 /** Cache positions that stay in level 1 or 2 while all heads pass. */

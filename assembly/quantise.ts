@@ -141,27 +141,37 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
 }
 
 /**
- * Rows for the tile kernels, mr to a tile; rows beyond the end are zero. x: row-major, stride bytes apart. By tile:
- * codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales [K/32][mr] f32; sums [K/32][mr] f32 of what the
- * codes stand for, then (not wide) [apartBlocks][mr] f32: the channels apart, in the order of their blocks. By group (not wide):
- * places [K/32] i32: where the codes of the block's channel apart begin among those of an unpacked block, or -1 for none.
- * temp: 128 + K/8 bytes.
+ * Rows for the tile kernels, mr to a tile, for the tiles first..last-1; rows beyond the end are zero. x: row-major, stride bytes
+ * apart, `rows` in all. By tile: codes [K/4][mr][4] i8, or with wide [K/2][mr][2] i16 in even-odd order; scales [K/32][mr] f32; sums
+ * [K/32][mr] f32 of what the codes stand for, then (not wide) [apartBlocks][mr] f32: the channels apart, in the order of their
+ * blocks. places (not wide): from placeChannels. temp: 128 bytes of its own for each lane.
  */
 export function quantiseTiles(
-  x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, codes: usize, scales: usize, sums: usize, places: usize,
-  temp: usize,
+  x: usize, stride: usize, rows: i32, k: i32, mr: i32, wide: i32, first: i32, last: i32, codes: usize, scales: usize,
+  sums: usize, places: usize, temp: usize,
 ): void {
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>((k >> 5) * mr) << 2;
-  for (let i = 0; i < rows; i += mr) {
-    const tileX = x + <usize>i * stride;
-    if (!wide && i % GROUP == 0) {
-      if (i > 0) places += <usize>(k >> 5) << 2;
-      choosePlaces(tileX, stride, min(GROUP, rows - i), k, places, temp);
-    }
-    quantiseTile(tileX, stride, min(mr, rows - i), k, mr, wide, codes, scales, sums, places, temp);
-    codes += tileBytes;
-    scales += scaleBytes;
-    sums += wide ? scaleBytes : scaleBytes + (<usize>(apartBlocks(k) * mr) << 2);
+  const sumBytes = wide ? scaleBytes : scaleBytes + (<usize>(apartBlocks(k) * mr) << 2);
+  for (let t = first; t < last; t++) {
+    const i = t * mr, at = <usize>t;
+    const group = places + (<usize>((i / GROUP) * (k >> 5)) << 2);
+    quantiseTile(
+      x + <usize>i * stride, stride, min(mr, rows - i), k, mr, wide, codes + at * tileBytes, scales + at * scaleBytes,
+      sums + at * sumBytes, group, temp,
+    );
+  }
+}
+
+/**
+ * The channels apart of the groups first..last-1 of GROUP rows. places [group][K/32] i32: where the codes of the block's channel
+ * apart begin among those of an unpacked block, or -1 for none. temp: 128 + K/8 bytes of its own for each lane.
+ */
+export function placeChannels(
+  x: usize, stride: usize, rows: i32, k: i32, first: i32, last: i32, places: usize, temp: usize,
+): void {
+  for (let g = first; g < last; g++) {
+    const i = g * GROUP;
+    choosePlaces(x + <usize>i * stride, stride, min(GROUP, rows - i), k, places + (<usize>(g * (k >> 5)) << 2), temp);
   }
 }
 

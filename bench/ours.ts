@@ -23,6 +23,8 @@ export interface OpenOptions {
   activations: 'int8' | 'f32';
   /** Positions the cache must hold. */
   context: number;
+  /** Default 1. */
+  lanes?: number;
 }
 
 export interface MicroCase {
@@ -31,8 +33,8 @@ export interface MicroCase {
 }
 
 /** a, b: [n, n]. */
-export async function gemm(a: Float32Array, b: Float32Array, n: number): Promise<Product> {
-  const device = await WasmDevice.create();
+export async function gemm(a: Float32Array, b: Float32Array, n: number, lanes = 1): Promise<Product> {
+  const device = await WasmDevice.create({ lanes });
   const [left, right, out] = [device.tensor('f32', [n, n]), device.tensor('f32', [n, n]), device.tensor('f32', [n, n])];
   device.write(left, a);
   device.write(right, b);
@@ -48,8 +50,9 @@ export async function gemm(a: Float32Array, b: Float32Array, n: number): Promise
 
 /** A GGUF file or a model folder. */
 export async function openModel(path: string, options: OpenOptions): Promise<BenchModel> {
-  const model = await openLocal(path, { precision: options.activations === 'int8' ? 'int8' : 'exact' });
-  const { decoder, device } = model;
+  const device = await WasmDevice.create({ lanes: options.lanes ?? 1 });
+  const model = await openLocal(path, { device, precision: options.activations === 'int8' ? 'int8' : 'exact' });
+  const { decoder } = model;
   const cache = decoder.cache(Math.min(options.context, model.config.maxPositions));
   const stats = device.tensor('f32', [1, 8]);
   let next = 0;
@@ -83,6 +86,7 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
       cache.dispose();
       stats.dispose();
       model.close();
+      device.close();
     },
   };
 }

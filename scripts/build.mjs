@@ -1,11 +1,13 @@
 /**
  * Builds the four kernel modules (plain and shared memory, plain and relaxed SIMD) from assembly/, two at a time, and only when
- * a source is newer than a result. With `--dist` also the JavaScript, into dist/, with the kernels beside it.
+ * a source is newer than a result. With `--dist` also the JavaScript, into dist/, with the kernels beside it. The workers are bundled:
+ * a page's import map does not reach into its workers.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
@@ -46,14 +48,71 @@ async function buildKernels() {
 }
 
 async function buildDist() {
-  const sources = await newest('src', 'workers', 'tsconfig.json', 'package.json', 'build');
-  if ((await oldest(['dist/src/index.js', 'dist/src/cli/main.js'])) > sources) return;
+  const sources = await newest('src', 'workers', 'tsconfig.json', 'package.json', 'build', 'scripts/build.mjs');
+  if ((await oldest(['dist/src/index.js', 'dist/src/cli/main.js', 'dist/workers/engine.js'])) > sources) return;
   await rm(`${root}dist`, { recursive: true, force: true });
   await node('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
   await mkdir(`${root}dist/build`, { recursive: true });
   for (const name of await readdir(`${root}build`)) {
     if (/^kernels\..*\.wasm$/.test(name)) await cp(`${root}build/${name}`, `${root}dist/build/${name}`);
   }
+  await rewrite('dist/src/runtime/host-browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
+  await buildWorkers();
+  await hideNodeImports();
+}
+
+/** Modules of Node's are imported where they are there; bundlers for browsers warn of them, or give up, unless told to look away. */
+async function hideNodeImports() {
+  for (const name of await readdir(`${root}dist`, { recursive: true })) {
+    if (!name.endsWith('.js')) continue;
+    const text = await readFile(`${root}dist/${name}`, 'utf8');
+    const hidden = text.replaceAll(/\bimport\((?=['"`]node:)/g, 'import(/* webpackIgnore: true */ /* @vite-ignore */ ');
+    if (hidden !== text) await writeFile(`${root}dist/${name}`, hidden);
+  }
+}
+
+/** tsc leaves addresses in strings as they are. */
+async function rewrite(file, pattern, replacement) {
+  const text = await readFile(`${root}${file}`, 'utf8');
+  const changed = text.replaceAll(pattern, replacement);
+  if (changed === text) throw new Error(`${file} has nothing that matches ${pattern}.`);
+  await writeFile(`${root}${file}`, changed);
+}
+
+async function buildWorkers() {
+  const names = (await readdir(`${root}workers`)).filter((name) => name.endsWith('.ts'));
+  const adapt = {
+    name: 'adapt',
+    setup: ({ onLoad }) => {
+      // the bundle stands two folders higher than the module
+      onLoad({ filter: /wasm[\\/]location\.ts$/ }, async ({ path }) => {
+        const text = await readFile(path, 'utf8');
+        return { contents: text.replaceAll('../../../build/', '../build/'), loader: 'ts' };
+      });
+      // workers start no workers: a bundler would follow one that names itself for ever
+      onLoad({ filter: /runtime[\\/]host-(?:browser|node)\.ts$/ }, () => ({
+        contents:
+          "const none = () => { throw new Error('A worker starts no workers.'); };\n" +
+          'export { none as browserHost, none as nodeHost };',
+      }));
+    },
+  };
+  await build({
+    absWorkingDir: root,
+    entryPoints: names.map((name) => `workers/${name}`),
+    outdir: 'dist/workers',
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    target: 'es2022',
+    external: ['node:*'],
+    plugins: [adapt],
+    minify: true,
+    sourcemap: true,
+    sourcesContent: false,
+    logLevel: 'warning',
+  });
 }
 
 try {

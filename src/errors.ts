@@ -3,6 +3,8 @@ export type ErrorCode =
   // files and formats
   | 'E_FILE_NOT_FOUND' // a path, URL or member of a model folder that is not there
   | 'E_FILE_READ' // the host could not read bytes that should be there
+  | 'E_FILE_WRITE' // the host could not write, apart from want of space
+  | 'E_STORAGE_FULL' // the disk or the browser's quota is full
   | 'E_CHECKPOINT_FORMAT' // not a format we read, or its magic or version is wrong
   | 'E_CHECKPOINT_TRUNCATED' // the file ends before what its header promises
   | 'E_CHECKPOINT_HEADER' // the header itself is malformed: JSON, lengths, strings, duplicates
@@ -15,6 +17,10 @@ export type ErrorCode =
   | 'E_ARCHITECTURE_UNSUPPORTED' // a model family, activation or RoPE variant that we do not compute
   | 'E_TOKENIZER_INVALID' // tokenizer.json or GGUF vocabulary that cannot be used
   | 'E_TEMPLATE_INVALID' // chat template missing or failing
+  // downloading
+  | 'E_OFFLINE' // no connection, and not in the cache
+  | 'E_DOWNLOAD' // a server refuses, lacks the file, fails, or breaks off again and again
+  | 'E_DOWNLOAD_CORRUPT' // what a server sent is not what was promised: length or checksum
   // computing
   | 'E_OUT_OF_MEMORY'
   | 'E_DEVICE_UNSUPPORTED' // the host lacks something that the device needs (WebAssembly SIMD, threads, …)
@@ -22,6 +28,9 @@ export type ErrorCode =
   | 'E_SHAPE' // an operation was called with tensors that do not fit each other
   | 'E_CONTEXT_LENGTH' // the text is longer than the context of the model
   | 'E_ABORTED' // the caller's AbortSignal fired
+  // threads
+  | 'E_WORKER_LOST' // a worker thread of the engine ended, or could not be started
+  | 'E_NO_ISOLATION' // lanes were asked for where memory cannot be shared
   // calling
   | 'E_ARGUMENT'; // an option with a value outside its documented range
 

@@ -8,8 +8,9 @@ import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
 import { Tokenizer } from './model/tokenizer.ts';
 import { loadWeights } from './model/weights.ts';
+import type { FilesOptions } from './runtime/session.ts';
 
-export interface OpenOptions {
+export interface OpenOptions extends FilesOptions {
   /** Where to compute; default: a wasm device of its own, closed with the model. */
   readonly device?: Device;
   /**
@@ -17,23 +18,24 @@ export interface OpenOptions {
    * f32. Weights in f32, f16 or bf16 are exact in either case.
    */
   readonly precision?: Precision;
-  readonly signal?: AbortSignal;
-  /** Bytes of weights read so far and in all. */
+  /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
 
 /**
- * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, URL, Blob, bytes,
- * or files by name.
+ * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, a model of
+ * the hub (`owner/name`), URL, Blob, bytes, or files by name. What is downloaded is kept in the cache.
  * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
- *   E_OUT_OF_MEMORY, E_ABORTED; nothing stays allocated then
+ *   E_OUT_OF_MEMORY, E_ABORTED, and of models that are downloaded E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL,
+ *   E_FILE_WRITE; nothing stays allocated then
  */
 export async function openLocal(
   target: Parameters<typeof openCheckpoint>[0],
   options: OpenOptions = {},
 ): Promise<LocalModel> {
   throwIfAborted(options.signal);
-  const checkpoint = await openCheckpoint(target, options.signal ? { signal: options.signal } : {});
+  const { signal, onDownload, hub, cache } = options;
+  const checkpoint = await openCheckpoint(target, { signal, onDownload, hub, cache });
   let device = options.device;
   try {
     checkTensors(checkpoint);

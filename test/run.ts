@@ -1,178 +1,126 @@
 /**
- * Runs every test file in a process of its own and trusts none of them to end by itself: no tests, a hang, a leaked handle, a
- * forgotten `.run()` or a crash are failures, each counted as one. Ends with `N passed, N failed`.
+ * Runs every test file in a host, in a process or page of its own. Ends with `N passed, N failed`; what counts as a failure is in
+ * hosts/run-file.ts.
  *
- * usage: node --import tsx test/run.ts [--node PATH] [--timeout SECONDS] [--jobs N] [--root FOLDER] [NAME …]
- *   NAME: only files whose path contains it; --node: run them under another node
+ * usage: node --import tsx test/run.ts [--host HOST] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
+ *                                      [--root FOLDER] [NAME …]
+ *   --host: node (default), deno, chromium, chromium-plain (not cross-origin isolated) or firefox
+ *   --node: run them under another node; 24: the one of test/runtimes
+ *   NAME: only files whose path contains it
  */
-import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
-import { relative, resolve } from 'node:path';
+import { resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { parseArgs } from 'node:util';
+import { leftOut } from './hosts/declaration.ts';
+import { HOSTS, type Host, type HostName } from './hosts/host.ts';
+import { denoHost, nodeHost } from './hosts/process.ts';
+import { failure, type Limits, type Result, report, runFile, running } from './hosts/run-file.ts';
 
-const PROJECT = fileURLToPath(new URL('..', import.meta.url));
-const LEAK_SECONDS = 10; // how long a file may live after its summary
-
-interface Options {
+interface Options extends Limits {
+  host: HostName;
   node: string;
-  timeout: number;
+  browser: string | undefined;
   jobs: number;
   root: string;
   filters: string[];
-}
-
-interface Result {
-  file: string;
-  passed: number;
-  failed: number;
-  skipped: number;
-  seconds: number;
-  output: string;
-  /** Why the file fails apart from its failing tests. */
-  fault: string | null;
 }
 
 function options(): Options {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
+      host: { type: 'string', default: 'node' },
       node: { type: 'string', default: process.execPath },
+      browser: { type: 'string' },
       timeout: { type: 'string', default: '300' },
+      leak: { type: 'string', default: '10' },
       jobs: { type: 'string', default: '2' },
       root: { type: 'string', default: fileURLToPath(new URL('.', import.meta.url)) },
     },
   });
-  const number = (name: 'timeout' | 'jobs'): number => {
+  const number = (name: 'timeout' | 'leak' | 'jobs'): number => {
     const value = Number(values[name]);
     if (!(value > 0)) throw new Error(`--${name} takes a number above 0.`);
     return value;
   };
+  const host = HOSTS.find((name) => name === values.host);
+  if (!host) throw new Error(`--host takes ${HOSTS.join(', ')}.`);
   return {
-    node: values.node.includes('/') ? resolve(values.node) : values.node,
+    host,
+    node: values.node,
+    browser: values.browser,
     timeout: number('timeout'),
+    leak: number('leak'),
     jobs: number('jobs'),
     root: resolve(values.root),
     filters: positionals,
   };
 }
 
-/** The last Total/Passed/Skipped that uvu printed, or null. */
-function summary(output: string): { total: number; passed: number; skipped: number } | null {
-  const plain = stripVTControlCharacters(output);
-  const found = [...plain.matchAll(/^ {2}Total: +(\d+)\n {2}Passed: +(\d+)\n {2}Skipped: +(\d+)\n/gm)].pop();
-  return found ? { total: Number(found[1]), passed: Number(found[2]), skipped: Number(found[3]) } : null;
+async function hostOf({ host, node, browser }: Options): Promise<Host> {
+  if (host === 'node') return nodeHost(node);
+  if (host === 'deno') return denoHost();
+  // only now: what it needs is not there in a checkout that tests in Node alone
+  const { browserHost } = await import('./hosts/browser.ts');
+  return browserHost(host, browser);
 }
 
-/** Ends a file that is running; Ctrl-C does not reach a process group of its own. */
-const running = new Set<(why: string) => void>();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    for (const kill of running) kill(signal);
-    process.exit(1);
-  });
-}
-
-function runFile(file: string, { node, timeout, root }: Options): Promise<Result> {
-  return new Promise((done) => {
-    const start = performance.now();
-    let output = '';
-    let fault: string | null = null;
-    let leak: NodeJS.Timeout | undefined;
-    const child = spawn(node, ['--import', 'tsx', file], {
-      cwd: PROJECT,
-      detached: true, // a group of its own, so that whatever it started can be ended with it
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1' },
-    });
-    const kill = (why: string): void => {
-      fault ??= why;
-      try {
-        process.kill(-child.pid!, 'SIGKILL');
-      } catch {
-        child.kill('SIGKILL');
-      }
-      setTimeout(() => end(why), 2000).unref(); // in case something beyond reach still holds its pipes
-    };
-    running.add(kill);
-    const limit = setTimeout(() => kill(`still running after ${timeout} s`), timeout * 1000);
-    const collect = (text: string): void => {
-      output += text;
-      if (!leak && summary(output)) {
-        leak = setTimeout(
-          () => kill(`a handle keeps it alive ${LEAK_SECONDS} s after its summary`),
-          LEAK_SECONDS * 1000,
-        );
-      }
-    };
-    child.stdout.setEncoding('utf8').on('data', collect);
-    child.stderr.setEncoding('utf8').on('data', collect);
-    let ended = false;
-    const end = (exit: string | null): void => {
-      if (ended) return;
-      ended = true;
-      running.delete(kill);
-      clearTimeout(limit);
-      clearTimeout(leak);
-      const counts = summary(output);
-      const failed = counts ? counts.total - counts.passed : 0;
-      if (!counts) fault ??= exit ? `${exit} before its summary` : 'it ran no test (is .run() missing?)';
-      else if (counts.total + counts.skipped === 0) fault ??= 'it ran no test (is .run() missing?)';
-      else if (exit && failed === 0) fault ??= exit;
-      done({
-        file: relative(root, file),
-        passed: counts?.passed ?? 0,
-        failed: failed + (fault ? 1 : 0),
-        skipped: counts?.skipped ?? 0,
-        seconds: (performance.now() - start) / 1000,
-        output,
-        fault,
-      });
-    };
-    child.on('error', (error) => end(`could not start: ${error.message}`));
-    child.on('close', (code, signal) => end(code === 0 ? null : signal ? `ended by ${signal}` : `exit code ${code}`));
-  });
-}
-
-function report(result: Result): void {
-  const skips = result.skipped ? `, ${result.skipped} skipped` : '';
-  const state = result.failed ? 'FAIL' : 'ok  ';
-  console.log(`${state} ${result.file}  ${result.passed} passed${skips}  ${result.seconds.toFixed(1)} s`);
-  if (!result.failed) {
-    // what a passing file has to tell: tests left out, and the worst figures
-    for (const line of result.output.split('\n')) {
-      const told = /(?:^|[•✘]) {2,}((?:skipped|worst|int8)\b.*)/.exec(line)?.[1];
-      if (told) console.log(`       ${told}`);
+/** Test files that run in the host, names relative to the root; prints how many do not, and why. A wrong declaration is a failure. */
+async function choose({ root, filters, host }: Options, failures: Result[]): Promise<string[]> {
+  const names = (await readdir(root, { recursive: true }))
+    .map((name) => name.split(sep).join('/'))
+    // what breaks on purpose is run by hosts/rules.ts
+    .filter((name) => name.endsWith('.test.ts') && !/(^|\/)(node_modules|broken)\//.test(name))
+    .filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)))
+    .sort();
+  const here: string[] = [];
+  const out: string[] = [];
+  for (const name of names) {
+    try {
+      const reason = await leftOut(resolve(root, name), host);
+      if (reason === null) here.push(name);
+      else out.push(`${name} (${reason})`);
+    } catch (error) {
+      failures.push(failure(name, (error as Error).message));
     }
-    return;
   }
-  if (result.fault) console.log(`     ${result.fault}`);
-  console.log(result.output.replaceAll(/^/gm, '     | '));
+  if (out.length) console.log(`${out.length} left out: ${out.join(', ')}`);
+  return here;
 }
 
 async function main(): Promise<number> {
   const chosen = options();
-  const files = (await readdir(chosen.root, { recursive: true }))
-    .filter((name) => name.endsWith('.test.ts') && !/(^|[\\/])node_modules[\\/]/.test(name))
-    .filter((name) => chosen.filters.length === 0 || chosen.filters.some((filter) => name.includes(filter)))
-    .sort()
-    .map((name) => resolve(chosen.root, name));
-  const queue = [...files];
+  const host = await hostOf(chosen);
+  console.log(host.title);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, async () => {
+      for (const kill of running) kill(signal);
+      await host.close();
+      process.exit(1);
+    });
+  }
   const results: Result[] = [];
-  const lane = async (): Promise<void> => {
-    for (let file = queue.shift(); file; file = queue.shift()) {
-      const result = await runFile(file, chosen);
-      results.push(result);
-      report(result);
-    }
-  };
-  await Promise.all(Array.from({ length: chosen.jobs }, lane));
+  try {
+    const files = await choose(chosen, results);
+    for (const result of results) report(result);
+    if (files.length + results.length === 0) console.log('no test file matches');
+    const lane = async (): Promise<void> => {
+      for (let name = files.shift(); name; name = files.shift()) {
+        const result = await runFile(host, resolve(chosen.root, name), name, chosen);
+        results.push(result);
+        report(result);
+      }
+    };
+    await Promise.all(Array.from({ length: chosen.jobs }, lane));
+  } finally {
+    await host.close();
+  }
 
   const sum = (key: 'passed' | 'failed' | 'skipped'): number => results.reduce((total, r) => total + r[key], 0);
   const broken = results.filter((r) => r.failed).map((r) => r.file);
   if (broken.length) console.log(`\nfailing: ${broken.join(', ')}`);
-  if (files.length === 0) console.log('no test file matches');
-  else if (sum('passed') + sum('failed') === 0) console.log('no test ran');
+  if (results.length > 0 && sum('passed') + sum('failed') === 0) console.log('no test ran');
   if (sum('skipped')) console.log(`${sum('skipped')} skipped`);
   console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
   return sum('failed') > 0 || sum('passed') === 0 ? 1 : 0;

@@ -1,5 +1,6 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type ModelTarget, notFound, openModelFiles, readWhole } from '../runtime/files.ts';
+import type { FilesOptions } from '../runtime/session.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { configFromJson } from './config.ts';
 import { dequantise } from './dequantise.ts';
@@ -13,8 +14,8 @@ import { checkTensors } from './required.ts';
 import { readSafetensorsFolder, type TensorTable } from './safetensors.ts';
 import type { Checkpoint, ModelConfig, TokenizerSpec } from './types.ts';
 
-export interface OpenOptions {
-  readonly signal?: AbortSignal | undefined;
+/** Where models come from, and what is told meanwhile. */
+export interface OpenOptions extends FilesOptions {
   /** Called after each file whose header was read, with files so far and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -22,15 +23,15 @@ export interface OpenOptions {
 const MAX_CONFIG = 16 << 20;
 
 /**
- * Opens a model: a Hugging Face folder (`config.json` and safetensors) or a GGUF file. Headers and configuration are read and
+ * Opens a model: a Hugging Face folder (`config.json` and safetensors) or a GGUF file, by path, address or content. Headers and configuration are read and
  * checked, every tensor the model needs is there with its shape; no weight is read yet. Close it in the end.
  *
  * @throws E_FILE_NOT_FOUND, E_FILE_READ, E_CHECKPOINT_*, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_MISSING,
- *   E_TENSOR_SHAPE, E_TENSOR_TYPE, E_ABORTED; no file stays open then
+ *   E_TENSOR_SHAPE, E_TENSOR_TYPE, E_ABORTED; of models that are downloaded also what `openModelFiles` throws; no file stays open then
  */
 export async function openCheckpoint(target: ModelTarget, options: OpenOptions = {}): Promise<Checkpoint> {
   throwIfAborted(options.signal);
-  return openCheckpointFiles(await openModelFiles(target), options);
+  return openCheckpointFiles(await openModelFiles(target, options), options);
 }
 
 /** The same for files that the host has opened already. */

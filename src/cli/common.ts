@@ -1,18 +1,24 @@
+import type { Model } from '../engine/model.ts';
+import { type OpenOptions, open } from '../engine/open.ts';
 import { EspalierError } from '../errors.ts';
-import type { LocalModel as Model } from '../model/model.ts';
-import { type OpenOptions, openLocal as open } from '../open-local.ts';
 import { formatBytes, Progress } from './format.ts';
 
 /** Arguments that several commands share. */
 export const modelArgument = {
   type: 'positional',
-  description: 'A model folder (config.json, model.safetensors, tokenizer.json) or a .gguf file',
+  description:
+    'A model folder (config.json, model.safetensors, tokenizer.json), a .gguf file, or owner/name on the hub',
   required: true,
 } as const;
 export const exactArgument = {
   type: 'boolean',
   description: 'f32 activations for quantised weights (slower, exact)',
   default: false,
+} as const;
+export const lanesArgument = {
+  type: 'string',
+  description: 'Threads that compute; auto: all that there are',
+  default: 'auto',
 } as const;
 export const jsonArgument = {
   type: 'boolean',
@@ -40,16 +46,27 @@ export function bosOf(text: string): { addBos?: boolean } {
   throw new EspalierError('E_ARGUMENT', `--bos is "${text}".`, 'Give yes, no or auto.');
 }
 
-/** Opens a model with a progress bar on stderr. */
+/** `--lanes`; the range is checked where it is used. @throws E_ARGUMENT */
+export function lanesOf(text: string): number | 'auto' {
+  return text === 'auto' ? text : numberOf('lanes', text)!;
+}
+
+/** Opens a model with a progress bar on stderr, for what is downloaded and for what is loaded. */
 export async function openWithProgress(target: string, options: OpenOptions, json: boolean): Promise<Model> {
-  const progress = new Progress({ label: 'loading', total: 1, silent: json });
+  const downloading = new Progress({ label: 'downloading', total: 1, silent: json });
+  const loading = new Progress({ label: 'loading', total: 1, silent: json });
   try {
     return await open(target, {
       ...options,
-      onProgress: (done, total) => progress.update(done / total, formatBytes(done)),
+      onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
+      onProgress: (done, total) => {
+        downloading.end();
+        loading.update(done / total, formatBytes(done));
+      },
     });
   } finally {
-    progress.end();
+    downloading.end();
+    loading.end();
   }
 }
 

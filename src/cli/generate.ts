@@ -6,6 +6,8 @@ import {
   command,
   exactArgument,
   jsonArgument,
+  lanesArgument,
+  lanesOf,
   modelArgument,
   numberOf,
   openWithProgress,
@@ -32,6 +34,7 @@ export const generateCommand = defineCommand({
     chat: { type: 'boolean', description: 'The prompt is a user’s message', default: false },
     bos: bosArgument,
     exact: exactArgument,
+    lanes: lanesArgument,
     json: jsonArgument,
   },
   run: ({ args, cmd }) =>
@@ -49,7 +52,9 @@ export const generateCommand = defineCommand({
       const options = Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as GenerateOptions;
       const ignore = args['ignore-eos'];
       const started = performance.now();
-      const model = await openWithProgress(args.model, { precision: args.exact ? 'exact' : 'int8', signal }, args.json);
+      const precision = args.exact ? 'exact' : 'int8';
+      const lanes = lanesOf(args.lanes);
+      const model = await openWithProgress(args.model, { precision, lanes, signal }, args.json);
       const loadMilliseconds = performance.now() - started;
       try {
         const prompt = args.chat ? [{ role: 'user', content: args.prompt }] : args.prompt;
@@ -73,11 +78,10 @@ export const generateCommand = defineCommand({
         } else {
           const prefill = `${timings.promptTokens} tokens read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
           const decode = `${timings.generatedTokens} written at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s`;
-          const { description } = model.device;
-          process.stderr.write(`\n${prefill}, ${decode} (${Object.values(description).join(', ')})\n`);
+          process.stderr.write(`\n${prefill}, ${decode} (${Object.values(model.description).join(', ')})\n`);
         }
       } finally {
-        model.close();
+        await model.close();
       }
     }),
 });

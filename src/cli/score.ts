@@ -1,5 +1,15 @@
 import { defineCommand } from 'citty';
-import { bosArgument, bosOf, command, exactArgument, jsonArgument, modelArgument, openWithProgress } from './common.ts';
+import {
+  bosArgument,
+  bosOf,
+  command,
+  exactArgument,
+  jsonArgument,
+  lanesArgument,
+  lanesOf,
+  modelArgument,
+  openWithProgress,
+} from './common.ts';
 import { formatTable } from './format.ts';
 
 export const scoreCommand = defineCommand({
@@ -9,12 +19,15 @@ export const scoreCommand = defineCommand({
     prompt: { type: 'string', alias: 'p', description: 'The text to score', required: true },
     bos: bosArgument,
     exact: exactArgument,
+    lanes: lanesArgument,
     json: jsonArgument,
   },
   run: ({ args, cmd }) =>
     command({ args, cmd }, async (signal) => {
       const bos = bosOf(args.bos);
-      const model = await openWithProgress(args.model, { precision: args.exact ? 'exact' : 'int8', signal }, args.json);
+      const precision = args.exact ? 'exact' : 'int8';
+      const lanes = lanesOf(args.lanes);
+      const model = await openWithProgress(args.model, { precision, lanes, signal }, args.json);
       try {
         const scored = await model.score(args.prompt, { ...bos, signal });
         const tokens = scored.map(({ id, text, logprob, entropy }) => ({ id, text, logprob, entropy }));
@@ -30,7 +43,7 @@ export const scoreCommand = defineCommand({
         ]);
         process.stdout.write(`${formatTable(['id', 'text', 'logprob', 'entropy after it'], rows)}\n`);
       } finally {
-        model.close();
+        await model.close();
       }
     }),
 });

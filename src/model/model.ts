@@ -3,6 +3,7 @@ import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { type ChatMessage, type ChatOptions, renderChat } from './chat.ts';
 import type { Decoder } from './decoder.ts';
+import { type EmbedOptions, embedTokens } from './embed.ts';
 import { type GenerateOptions, Generation } from './generation.ts';
 import { type ScoredPosition, type ScoreOptions, scoreTokens } from './score.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -43,6 +44,11 @@ export class LocalModel {
     this.#spec = spec;
     this.#ownsDevice = ownsDevice;
     this.#eosIds = new Set([...this.config.eosIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+  }
+
+  /** Tokens that end a text: the configuration's and the tokenizer's. */
+  get eosIds(): readonly number[] {
+    return [...this.#eosIds];
   }
 
   /**
@@ -93,6 +99,24 @@ export class LocalModel {
     const ids = typeof text === 'string' ? this.encode(text, options) : text;
     const scored = await scoreTokens(this.decoder, ids, options);
     return scored.map((position) => ({ ...position, text: this.tokenizer.tokenText(position.id) }));
+  }
+
+  /**
+   * A vector for each text, from the hidden states of its tokens: of one text or list of ids, or of several. A language model was
+   * not trained for this; compare vectors of one model only, by their cosine.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+   */
+  async embed(
+    input: string | readonly string[] | readonly number[] | readonly (readonly number[])[],
+    options: EmbedOptions & EncodePromptOptions = {},
+  ): Promise<Float32Array[]> {
+    this.#check();
+    const list = (typeof input === 'string' || typeof input[0] === 'number' ? [input] : input) as readonly (
+      | string
+      | readonly number[]
+    )[];
+    const texts = list.map((text) => (typeof text === 'string' ? this.encode(text, options) : text));
+    return embedTokens(this.decoder, texts, options);
   }
 
   /** Frees the weights, and the device if `open` made it. */

@@ -1,51 +1,72 @@
 import { EspalierError } from '../errors.ts';
+import { addressOf, hubName } from './address.ts';
+import { blobSource, bytesSource, notFound } from './bytes.ts';
+import { hasNode } from './host.ts';
+import { openHub } from './hub.ts';
+import { endpointOf, type FilesOptions, openSession } from './session.ts';
 import type { ByteSource, ModelFiles } from './source.ts';
+import { openWeb } from './web.ts';
 
-/** What a caller may hand over as a model: a path or file URL (Node and Deno), one GGUF file's bytes, or a folder by name. */
+export { blobSource, bytesSource, checkRange, notFound, readFailed, readWhole, truncated } from './bytes.ts';
+
+/**
+ * What a caller may hand over as a model: a path or file URL (Node, Deno and Bun), a model of the hub (`owner/name`,
+ * `owner/name@revision`, `hf://owner/name@revision/file.gguf`), an http or https address, one GGUF file's bytes, or a folder by name.
+ */
 export type ModelTarget = string | URL | Uint8Array | Blob | Readonly<Record<string, Uint8Array | Blob>>;
 
 /**
  * Opens a model wherever it lies. A path may name a folder, a `.gguf` file, or a `.safetensors` file (then its folder is
- * opened and that file preferred). Bytes and a Blob are one GGUF file; a record is a folder, file name to content.
+ * opened and that file preferred); an address the same, a folder's ends with a slash. `owner/name` is a model of the hub unless it is
+ * a path. Bytes and a Blob are one GGUF file; a record is a folder, file name to content. What is downloaded is kept in the cache:
+ * small files at once, weights when they are opened.
  *
- * @throws E_FILE_NOT_FOUND when a path does not exist; E_FILE_READ when the host refuses; E_ARGUMENT for anything else
+ * @throws E_FILE_NOT_FOUND when a path does not exist; E_FILE_READ when the host refuses; E_ARGUMENT for anything else; for the hub
+ *   and addresses also E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED
  */
-export async function openModelFiles(target: ModelTarget): Promise<ModelFiles> {
+export async function openModelFiles(target: ModelTarget, options: FilesOptions = {}): Promise<ModelFiles> {
   if (target instanceof Uint8Array || isBlob(target)) return singleFile(nameOf(target) ?? 'model.gguf', target);
-  if (typeof target === 'string' || target instanceof URL) return openPath(target);
+  if (typeof target === 'string' || target instanceof URL) return openNamed(target, options);
   if (typeof target === 'object' && target !== null) return record(target);
   throw new EspalierError(
     'E_ARGUMENT',
-    'A model is a path, a file URL, bytes, a Blob, or an object of bytes or Blobs by file name.',
+    'A model is a path, an address, owner/name, bytes, a Blob, or an object of bytes or Blobs by file name.',
     'Pass one of these.',
   );
 }
 
-async function openPath(target: string | URL): Promise<ModelFiles> {
-  const url = target instanceof URL ? target : /^[a-z][a-z0-9+.-]+:\/\//i.test(target) ? new URL(target) : null;
-  if (url !== null && url.protocol !== 'file:') {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `Models are not fetched from ${url.protocol} addresses here.`,
-      'Fetch the files and pass their bytes or Blobs by name.',
-    );
+async function openNamed(target: string | URL, options: FilesOptions): Promise<ModelFiles> {
+  const text = target instanceof URL ? target.href : target;
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text) && !/^file:/i.test(text)) {
+    const address = addressOf(text, endpointOf(options.hub));
+    const session = await openSession(options);
+    return address.kind === 'hub' ? openHub(address, session) : openWeb(address, session);
   }
-  if (!hasNodeFiles()) {
+  const onHub = typeof target === 'string' ? hubName(target) : null;
+  if (!hasNode()) {
+    if (onHub) return openHub(onHub, await openSession(options));
     throw new EspalierError(
       'E_ARGUMENT',
       'This host has no file system, so a path cannot be opened.',
-      'Pass bytes or Blobs by file name.',
+      'Pass owner/name, an http or https address, or bytes or Blobs by file name.',
     );
   }
   // only now, so that the graph of modules stays free of node: imports in a browser
   const node = await import('./node.ts');
-  return node.openPath(url ?? (target as string));
-}
-
-/** Node, Deno and Bun all say which Node they are compatible with. */
-function hasNodeFiles(): boolean {
-  const { process } = globalThis as { process?: { versions?: { node?: string } } };
-  return typeof process?.versions?.node === 'string';
+  try {
+    return await node.openPath(/^file:/i.test(text) ? new URL(text) : text);
+  } catch (error) {
+    if (!onHub || !(error instanceof EspalierError) || error.code !== 'E_FILE_NOT_FOUND') throw error;
+  }
+  try {
+    return await openHub(onHub, await openSession(options));
+  } catch (error) {
+    if (!(error instanceof EspalierError) || !/^E_(?:OFFLINE|DOWNLOAD)$/.test(error.code)) throw error;
+    // a path may have been meant
+    throw new EspalierError(error.code, `There is no path ${text} here. ${error.message}`, error.hint, {
+      cause: error,
+    });
+  }
 }
 
 function singleFile(name: string, content: Uint8Array | Blob): ModelFiles {
@@ -65,85 +86,6 @@ function openMember(folder: string, content: Readonly<Record<string, Uint8Array 
   const member = Object.hasOwn(content, name) ? content[name] : undefined;
   if (member === undefined) throw notFound(name, folder);
   return member instanceof Uint8Array ? bytesSource(name, member) : blobSource(name, member);
-}
-
-/** A file of bytes in memory. */
-export function bytesSource(name: string, bytes: Uint8Array): ByteSource {
-  return {
-    name,
-    size: bytes.byteLength,
-    readInto: async (offset, target) => {
-      checkRange(name, bytes.byteLength, offset, target.byteLength);
-      target.set(bytes.subarray(offset, offset + target.byteLength));
-    },
-    close: async () => {},
-  };
-}
-
-/** A file that a Blob holds, read piece by piece. */
-export function blobSource(name: string, blob: Blob): ByteSource {
-  return {
-    name,
-    size: blob.size,
-    readInto: async (offset, target) => {
-      checkRange(name, blob.size, offset, target.byteLength);
-      let bytes: Uint8Array;
-      try {
-        bytes = new Uint8Array(await blob.slice(offset, offset + target.byteLength).arrayBuffer());
-      } catch (cause) {
-        throw readFailed(name, cause);
-      }
-      if (bytes.byteLength !== target.byteLength) throw truncated(name, blob.size, offset + target.byteLength);
-      target.set(bytes);
-    },
-    close: async () => {},
-  };
-}
-
-/** The whole of a small file. @throws E_CHECKPOINT_HEADER when it has more than `maxBytes` */
-export async function readWhole(source: ByteSource, maxBytes: number): Promise<Uint8Array> {
-  if (source.size > maxBytes) {
-    throw new EspalierError(
-      'E_CHECKPOINT_HEADER',
-      `${source.name} has ${source.size} bytes; at most ${maxBytes} are read.`,
-      'Check that this is the right file.',
-    );
-  }
-  const bytes = new Uint8Array(source.size);
-  await source.readInto(0, bytes);
-  return bytes;
-}
-
-/** @throws E_CHECKPOINT_TRUNCATED unless `length` bytes from `offset` on lie inside the file */
-export function checkRange(name: string, size: number, offset: number, length: number): void {
-  if (!(Number.isSafeInteger(offset) && offset >= 0)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${offset} is not an offset in ${name}.`,
-      'Offsets are whole numbers from 0.',
-    );
-  }
-  if (length > size - offset) throw truncated(name, size, offset + length);
-}
-
-export function truncated(name: string, size: number, wanted: number): EspalierError {
-  return new EspalierError(
-    'E_CHECKPOINT_TRUNCATED',
-    `${name} ends after ${size} bytes; ${wanted} are needed.`,
-    'Download or copy the file again.',
-  );
-}
-
-export function readFailed(name: string, cause: unknown): EspalierError {
-  return new EspalierError('E_FILE_READ', `${name} could not be read.`, 'Check permissions and the storage.', {
-    cause,
-  });
-}
-
-export function notFound(name: string, folder: string, cause?: unknown): EspalierError {
-  return new EspalierError('E_FILE_NOT_FOUND', `There is no ${name} in ${folder}.`, 'Check the path and the name.', {
-    cause,
-  });
 }
 
 function isBlob(value: unknown): value is Blob {

@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import { checkRange, notFound, readFailed, truncated } from './files.ts';
+import { checkRange, notFound, readFailed, truncated } from './bytes.ts';
 import type { ByteSource, ModelFiles } from './source.ts';
 
 /** One read system call moves at most this many bytes; Linux stops at 2 GiB. */

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dequantise } from '../../src/checkpoint/dequantise.ts';
@@ -7,13 +6,13 @@ import { floatToHalf, halfTable } from '../../src/checkpoint/half.ts';
 import { repackPlan, repackRows } from '../../src/checkpoint/repack.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
+import { readBytes } from '../files.ts';
 
 const TYPES = ['f16', 'bf16', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k'] as const;
 
-function fixture(type: StoredType): { bytes: Uint8Array; expected: Float32Array } {
-  const file = (ending: string) => readFileSync(new URL(`../fixtures/blocks/${type}.${ending}`, import.meta.url));
-  const values = new Uint8Array(file('f32'));
-  return { bytes: new Uint8Array(file('bin')), expected: new Float32Array(values.buffer) };
+async function fixture(type: StoredType): Promise<{ bytes: Uint8Array; expected: Float32Array }> {
+  const file = (ending: string) => readBytes(`test/fixtures/blocks/${type}.${ending}`);
+  return { bytes: await file('bin'), expected: new Float32Array((await file('f32')).buffer) };
 }
 
 /** Values whose bits differ. */
@@ -24,8 +23,8 @@ function differing(a: Float32Array, b: Float32Array): number {
 }
 
 for (const type of TYPES) {
-  test(`${type} reads bit for bit as the gguf package reads it`, () => {
-    const { bytes, expected } = fixture(type);
+  test(`${type} reads bit for bit as the gguf package reads it`, async () => {
+    const { bytes, expected } = await fixture(type);
     assert.ok(expected.length > 1000);
     assert.is(differing(dequantise(type, bytes, expected.length), expected), 0);
     console.log(`  ${type}: ${expected.length} values, 0 bits differ`);
@@ -53,15 +52,15 @@ test('every f16 survives f32, and f32 rounds to f16 as nearest, ties to even', (
   assert.is(floatToHalf(Number.NaN) & 0x7e00, 0x7e00);
 });
 
-test('q5_0 becomes q8_0 without a loss', () => {
-  const { bytes, expected } = fixture('q5_0');
+test('q5_0 becomes q8_0 without a loss', async () => {
+  const { bytes, expected } = await fixture('q5_0');
   const repacked = repackRows('q5_0', bytes, expected.length);
   assert.is(differing(dequantise('q8_0', repacked, expected.length), expected), 0);
 });
 
 for (const type of ['q5_1', 'q5_k', 'q6_k'] as const) {
-  test(`${type} becomes q8_0 within the stated bound`, () => {
-    const { bytes, expected } = fixture(type);
+  test(`${type} becomes q8_0 within the stated bound`, async () => {
+    const { bytes, expected } = await fixture(type);
     const repacked = repackRows(type, bytes, expected.length);
     assert.is(repacked.length, byteLengthOf('q8_0', expected.length));
     const got = dequantise('q8_0', repacked, expected.length);
@@ -79,8 +78,8 @@ for (const type of ['q5_1', 'q5_k', 'q6_k'] as const) {
   });
 }
 
-test('q4_k becomes q4_1 within the stated bound', () => {
-  const { bytes, expected } = fixture('q4_k');
+test('q4_k becomes q4_1 within the stated bound', async () => {
+  const { bytes, expected } = await fixture('q4_k');
   const got = dequantise('q4_1', repackRows('q4_k', bytes, expected.length), expected.length);
   const half = halfTable();
   let worst = 0;
@@ -101,9 +100,9 @@ test('q4_k becomes q4_1 within the stated bound', () => {
   console.log(`  q4_k to q4_1: worst error ${worst.toFixed(3)} of the bound`);
 });
 
-test('a scale that is not finite does not vanish in repacking', () => {
+test('a scale that is not finite does not vanish in repacking', async () => {
   for (const type of ['q5_0', 'q5_1', 'q4_k', 'q5_k', 'q6_k'] as const) {
-    const { bytes } = fixture(type);
+    const { bytes } = await fixture(type);
     const elements = type.endsWith('k') ? 256 : 32;
     const at = type === 'q6_k' ? 208 : 0;
     for (const scale of [0x7e00, 0x7c00, 0xfc00]) {
@@ -137,10 +136,10 @@ test('native types stay as they are; wrong lengths are refused', () => {
   assert.ok(fails(() => repackRows('q6_k', new Uint8Array(209), 256)));
 });
 
-test('repacking keeps up with reading', () => {
+test('repacking keeps up with reading', async () => {
   const elements = 256 * 4096;
   for (const type of ['q4_k', 'q6_k'] as const) {
-    const { bytes } = fixture(type);
+    const { bytes } = await fixture(type);
     const many = new Uint8Array(byteLengthOf(type, elements));
     for (let at = 0; at < many.length; at += bytes.length) many.set(bytes.subarray(0, many.length - at), at);
     repackRows(type, many, elements);

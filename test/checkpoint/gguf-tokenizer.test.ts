@@ -1,10 +1,10 @@
-import { existsSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
 import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { exists } from '../files.ts';
 import { ggufMetadata } from '../model/gguf-metadata.ts';
 import { fixture, shared, sharedJson } from '../model/shared-files.ts';
 
@@ -14,20 +14,21 @@ interface Case {
   decoded: string[];
   noise: { ids: number[]; text: string }[];
 }
-const { texts, cases } = fixture('tokenizers.json') as { texts: string[]; cases: Record<string, Case> };
+const { texts, cases } = (await fixture('tokenizers.json')) as { texts: string[]; cases: Record<string, Case> };
 
 const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 let smollm2Spec: TokenizerSpec | null = null;
 let smollm2: Tokenizer | null = null;
-if (existsSync(file)) {
-  const metadata = ggufMetadata(file);
+if (await exists(file)) {
+  const metadata = await ggufMetadata(file);
   const start = performance.now();
   smollm2Spec = tokenizerFromGguf(metadata);
   const built = performance.now();
   smollm2 = Tokenizer.create(smollm2Spec);
   const created = performance.now();
   console.log(`SmolLM2: specification ${(built - start).toFixed(0)} ms, tokenizer ${(created - built).toFixed(0)} ms`);
-  test('SmolLM2’s tokenizer is built within a second', () => assert.ok(created - start < 1000));
+  // half a second when alone; the bound holds on a busy machine, and is far below what a quadratic step would take
+  test('SmolLM2’s tokenizer is built within five seconds', () => assert.ok(created - start < 5000));
 } else console.log('  skipped: the SmolLM2 GGUF file is not there');
 
 test('SmolLM2: ids and text are those of Hugging Face’s tokenizers', () => {
@@ -41,8 +42,8 @@ test('SmolLM2: ids and text are those of Hugging Face’s tokenizers', () => {
   for (const { ids, text } of expected.noise) assert.is(smollm2.decode(ids), text);
 });
 
-test('SmolLM2: the golden prompts, texts and tokenizer list', () => {
-  const golden = sharedJson('golden/smollm2.json');
+test('SmolLM2: the golden prompts, texts and tokenizer list', async () => {
+  const golden = await sharedJson('golden/smollm2.json');
   if (!smollm2 || !golden) return;
   for (const { text, ids } of golden.tokenizer) {
     assert.equal(smollm2.encode(text), ids);
@@ -66,8 +67,8 @@ test('SmolLM2: special ids, template and flags come from the file', () => {
 });
 
 /** GPT-2's vocabulary as a GGUF file would carry it. */
-function gpt2Metadata(pre: string | null): Map<string, unknown> | null {
-  const json = sharedJson('models/tokenizers/gpt2/tokenizer.json');
+async function gpt2Metadata(pre: string | null): Promise<Map<string, unknown> | null> {
+  const json = await sharedJson('models/tokenizers/gpt2/tokenizer.json');
   if (!json) return null;
   const tokens: string[] = [];
   for (const [text, id] of Object.entries<number>(json.model.vocab)) tokens[id] = text;
@@ -85,8 +86,8 @@ function gpt2Metadata(pre: string | null): Map<string, unknown> | null {
 
 for (const [name, expected] of Object.entries(cases)) {
   if (expected.pre === null || !name.startsWith('gpt2')) continue;
-  test(`tokenizer.ggml.pre = ${expected.pre} cuts as Hugging Face does`, () => {
-    const metadata = gpt2Metadata(expected.pre);
+  test(`tokenizer.ggml.pre = ${expected.pre} cuts as Hugging Face does`, async () => {
+    const metadata = await gpt2Metadata(expected.pre);
     if (!metadata) return;
     const tokenizer = Tokenizer.create(tokenizerFromGguf(metadata));
     for (const [i, text] of texts.entries()) {
@@ -96,8 +97,8 @@ for (const [name, expected] of Object.entries(cases)) {
   });
 }
 
-test('begin and end tokens follow add_bos_token and add_eos_token', () => {
-  const metadata = gpt2Metadata('llama-bpe');
+test('begin and end tokens follow add_bos_token and add_eos_token', async () => {
+  const metadata = await gpt2Metadata('llama-bpe');
   if (!metadata) return;
   const ids = () => Tokenizer.create(tokenizerFromGguf(metadata)).encode('Hello');
   assert.equal(ids(), [50256, 15496]); // llama-bpe adds a begin token unless told otherwise
@@ -133,9 +134,9 @@ for (const [model, name] of [
   ['stories260K', 'stories260K'],
   ['babyllama-tok361-1M', 'babyllama'],
 ]) {
-  test(`${model}: rebuilt from scores, it gives the ids of its tokenizer.json`, () => {
-    const json = sharedJson(`models/${model}/tokenizer.json`);
-    const golden = sharedJson(`models/${model}/reference.json`);
+  test(`${model}: rebuilt from scores, it gives the ids of its tokenizer.json`, async () => {
+    const json = await sharedJson(`models/${model}/tokenizer.json`);
+    const golden = await sharedJson(`models/${model}/reference.json`);
     if (!json || !golden) return;
     const tokenizer = Tokenizer.create(tokenizerFromGguf(sentencePieceMetadata(json)));
     const expected = cases[name!]!;
@@ -153,8 +154,8 @@ for (const [model, name] of [
   });
 }
 
-test('without add_space_prefix no space is put before or taken away', () => {
-  const json = sharedJson('models/stories260K/tokenizer.json');
+test('without add_space_prefix no space is put before or taken away', async () => {
+  const json = await sharedJson('models/stories260K/tokenizer.json');
   if (!json) return;
   const metadata = sentencePieceMetadata(json).set('tokenizer.ggml.add_space_prefix', false);
   const tokenizer = Tokenizer.create(tokenizerFromGguf(metadata));

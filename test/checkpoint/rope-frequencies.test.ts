@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ropeFromConfig } from '../../src/checkpoint/rope-config.ts';
 import { ropeFrequencies } from '../../src/checkpoint/rope-frequencies.ts';
+import { fixture } from '../model/shared-files.ts';
 
 interface Case {
   readonly config: Record<string, unknown> & { head_dim: number; max_position_embeddings: number };
@@ -10,7 +10,7 @@ interface Case {
   readonly attentionFactor: number;
 }
 
-const cases: Case[] = JSON.parse(readFileSync(new URL('../fixtures/rope.json', import.meta.url), 'utf8'));
+const cases: Case[] = await fixture('rope.json');
 const read = ({ config }: Case) =>
   ropeFromConfig(config, config.head_dim, config.max_position_embeddings, 'config.json');
 

@@ -1,3 +1,4 @@
+// hosts: node, deno — the module of a command, which writes to a terminal
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { displayWidth, formatBytes, formatCount, formatDuration, formatTable, Progress } from '../../src/cli/format.ts';

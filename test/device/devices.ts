@@ -2,19 +2,29 @@ import type { Device } from '../../src/device/device.ts';
 import { DOT, hasRelaxedSimd, MICRO } from '../../src/device/wasm/kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 
+/** Whether this host shares memory between threads: a page does only where it is cross-origin isolated. */
+const sharing = typeof SharedArrayBuffer === 'function';
+/** The main thread of a page may not wait for lanes; workers and other hosts may. */
+const waiting = sharing && !('document' in globalThis);
+
 /** Every way of computing that this host has: each operation test runs on all of them. */
 export async function devices(): Promise<{ name: string; device: Device }[]> {
   const list: { name: string; device: Device }[] = [];
-  const add = async (name: string, relaxed: boolean, micro: number, dot: number, shared = false) => {
-    list.push({ name, device: await WasmDevice.create({ relaxed, shared, tuning: { micro, dot } }) });
+  const add = async (name: string, relaxed: boolean, micro: number, dot: number, shared = false, lanes = 1) => {
+    if (shared && !sharing) return;
+    if (lanes > 1 && !waiting) return;
+    list.push({ name, device: await WasmDevice.create({ relaxed, shared, lanes, tuning: { micro, dot } }) });
   };
   await add('plain, 5x8 splat', false, MICRO.splat5, DOT.wide);
   await add('plain, 6x8 splat', false, MICRO.splat6, DOT.wide);
   await add('plain, 4x8 lane, shared memory', false, MICRO.lane4, DOT.wide, true);
+  await add('plain, 5x8 splat, 2 lanes', false, MICRO.splat5, DOT.wide, true, 2);
   if (hasRelaxedSimd()) {
     await add('relaxed, 6x8 splat fused, 16-bit dot', true, MICRO.splat6Fused, DOT.relaxed16);
     await add('relaxed, 4x8 lane fused, 32-bit dot', true, MICRO.lane4Fused, DOT.relaxed32);
     await add('relaxed, 6x8 splat fused, wide dot, shared memory', true, MICRO.splat6Fused, DOT.wide, true);
+    await add('relaxed, 6x8 splat fused, 16-bit dot, 3 lanes', true, MICRO.splat6Fused, DOT.relaxed16, true, 3);
+    await add('relaxed, 4x8 lane fused, 32-bit dot, 2 lanes', true, MICRO.lane4Fused, DOT.relaxed32, true, 2);
   }
   return list;
 }

@@ -1,12 +1,11 @@
 /** The compiled text of the hot kernels: a lost fused instruction, or values that no longer fit the registers, fails here. */
-import { readFileSync } from 'node:fs';
 import { instantiate } from '@assemblyscript/loader';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DOT, GROUP, MICRO, PANEL_TYPE } from '../../src/device/wasm/kernels.ts';
+import { readBytes, readText } from '../files.ts';
 
-const build = new URL('../../build/', import.meta.url);
-const text = readFileSync(new URL('kernels.plain.relaxed.wat', build), 'utf8');
+const text = await readText('build/kernels.plain.relaxed.wat');
 
 /** The text of one function. */
 function body(name: string): string {
@@ -68,7 +67,7 @@ for (const { name, loop, vectors } of KERNELS) {
 test('numbers that JavaScript mirrors are those of the kernels', async () => {
   // the loader turns the exported globals "Micro.Splat6" and so on into objects
   const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
-  const { exports } = await instantiate(readFileSync(new URL('kernels.plain.simd.wasm', build)), {
+  const { exports } = await instantiate(await readBytes('build/kernels.plain.simd.wasm'), {
     env: { memory },
   });
   const { Micro, Dot, Type, GROUP: group } = exports as unknown as Record<string, Record<string, number>>;

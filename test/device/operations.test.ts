@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Device, STAT, type Tensor } from '../../src/device/device.ts';
+import { fixture } from '../model/shared-files.ts';
 import { devices, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
-const oracle = JSON.parse(readFileSync(new URL('../fixtures/ops.json', import.meta.url), 'utf8'));
+const oracle = await fixture('ops.json');
 const all = await devices();
 const worst = new Worst();
 

@@ -11,7 +11,7 @@ import { bytesSource } from '../../src/runtime/files.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { distance, runAll } from './run.ts';
-import { logitsOf, tinyDecoder, tinyNames, tinyPath, tinyReference } from './tiny.ts';
+import { logitsOf, tinyDecoder, tinyNames, tinyReference, tinyTarget } from './tiny.ts';
 
 const worst = new Worst();
 const devices = [
@@ -45,7 +45,7 @@ if (hasRelaxedSimd()) {
 }
 
 async function int8(name: string, device: WasmDevice): Promise<void> {
-  const want = tinyReference(name);
+  const want = await tinyReference(name);
   const decoder = await tinyDecoder(name, device, 'int8');
   const got = await runAll(decoder, want.ids);
   const error = worstError(got.logits, want.logits);
@@ -82,7 +82,7 @@ test('all 33 models are there', () => assert.is(tinyNames.length, 33));
 for (const [where, device] of devices) {
   for (const name of tinyNames) {
     test(`${name} equals transformers [${where}]`, async () => {
-      const want = tinyReference(name);
+      const want = await tinyReference(name);
       assert.ok(want.ids.length >= 8 && want.hidden.length >= 2);
       const before = device.stats().tensors;
       const decoder = await tinyDecoder(name, device, 'exact');
@@ -109,7 +109,7 @@ for (const [where, device] of devices) {
 
     if (LOSSY.test(name)) {
       test(`${name}: the loss is the repacking’s alone [${where}]`, async () => {
-        const want = tinyReference(name);
+        const want = await tinyReference(name);
         const run = async (change?: (c: Checkpoint) => Promise<Checkpoint>) => {
           const decoder = await tinyDecoder(name, device, 'exact', change);
           const all = await runAll(decoder, want.ids);
@@ -160,7 +160,7 @@ async function permute(checkpoint: Checkpoint, biases: TensorEntry['rowOrder']):
 
 test('biases of q and k in llama.cpp’s order give the same model', async () => {
   const [, device] = devices[0];
-  const { ids } = tinyReference('llama-bias');
+  const { ids } = await tinyReference('llama-bias');
   const plain = await tinyDecoder('llama-bias', device, 'exact');
   const want = (await runAll(plain, ids)).logits;
   plain.dispose();
@@ -179,7 +179,7 @@ test('GGUF llama’s q and k are marked as permuted, qwen’s are not', async ()
     ['gguf-qwen2-f16', 'plain'],
     ['gguf-qwen3-bf16', 'plain'],
   ] as const) {
-    const checkpoint = await openCheckpoint(tinyPath(name));
+    const checkpoint = await openCheckpoint(await tinyTarget(name));
     for (const part of ['q_proj.weight', 'k_proj.weight', ...(name.includes('qwen2') ? ['q_proj.bias'] : [])]) {
       assert.is(checkpoint.tensors.get(`model.layers.0.self_attn.${part}`)!.rowOrder, want, `${name} ${part}`);
     }

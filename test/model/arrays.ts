@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { readBytes } from '../files.ts';
 
 export type ArrayData = Float32Array | BigInt64Array | Int32Array;
 
 /** The f32, i32 and i64 tensors of a small safetensors file, for references. */
-export function readArrays(path: string | URL): Map<string, { shape: number[]; data: ArrayData }> {
-  const bytes = readFileSync(path);
-  const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<
+export async function readArrays(path: string): Promise<Map<string, { shape: number[]; data: ArrayData }>> {
+  const bytes = await readBytes(path);
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as Record<
     string,
     { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
@@ -14,7 +14,7 @@ export function readArrays(path: string | URL): Map<string, { shape: number[]; d
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const [from, to] = entry.data_offsets;
-    const buffer = new Uint8Array(bytes.subarray(8 + length + from, 8 + length + to)).buffer;
+    const { buffer } = bytes.slice(8 + length + from, 8 + length + to);
     arrays.set(name, { shape: entry.shape, data: view(entry.dtype, buffer) });
   }
   return arrays;

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { type ChatMessage, renderChat } from '../../src/model/chat.ts';
+import { exists } from '../files.ts';
 import { ggufMetadata } from './gguf-metadata.ts';
 import { fixture, shared, sharedJson } from './shared-files.ts';
 
@@ -15,18 +15,19 @@ const spec = (chatTemplate: string | null, tokenizerConfig: object = {}): Tokeni
 
 const hello: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
 
-function templateOf(name: string): string | null {
-  if (name === 'qwen3') return sharedJson('models/tokenizers/qwen3/tokenizer_config.json')?.chat_template ?? null;
+async function templateOf(name: string): Promise<string | null> {
+  if (name === 'qwen3')
+    return (await sharedJson('models/tokenizers/qwen3/tokenizer_config.json'))?.chat_template ?? null;
   if (name !== 'smollm2') return name;
   const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
-  return existsSync(file) ? (ggufMetadata(file).get('tokenizer.chat_template') as string) : null;
+  return (await exists(file)) ? ((await ggufMetadata(file)).get('tokenizer.chat_template') as string) : null;
 }
 
-test('conversations read as Hugging Face writes them', () => {
+test('conversations read as Hugging Face writes them', async () => {
   const specs = new Map<string, TokenizerSpec | null>();
-  for (const c of fixture('chat.json').cases) {
+  for (const c of (await fixture('chat.json')).cases) {
     if (!specs.has(c.template)) {
-      const template = templateOf(c.template);
+      const template = await templateOf(c.template);
       specs.set(
         c.template,
         template === null ? null : spec(template, { bos_token: '<s>', eos_token: { content: '</s>' } }),

@@ -1,13 +1,13 @@
 /** What a forward pass gives out: every row, or the last one alone. */
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { modelTarget } from '../files.ts';
 
-const model = await openLocal(fileURLToPath(new URL('../../models/nano-base', import.meta.url)));
+const model = await openLocal(await modelTarget('models/nano-base'));
 const { decoder, device } = model;
 const { hiddenSize, nLayers } = decoder.config;
 const worst = new Worst();

@@ -1,6 +1,4 @@
 /** Generations and scores on the embedded model: streaming, ends, seeds, aborts, and what they leave behind. */
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
@@ -10,12 +8,13 @@ import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { code, rejects } from '../errors.ts';
+import { exists, modelTarget } from '../files.ts';
 import { shared } from './shared-files.ts';
 
-const path = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
+const nano = await modelTarget('models/nano-base');
 const worst = new Worst();
 const device = await WasmDevice.create({ debug: true });
-const model = await openLocal(path, { device });
+const model = await openLocal(nano, { device });
 const PROMPT = 'Once upon a time';
 /** The weights, and the RoPE table, which is made by the first run. */
 await model.score(PROMPT);
@@ -61,11 +60,11 @@ on('the pieces of a stream joined are the text', async () => {
 
 const stories = `${shared}models/stories260K`;
 test('a text goes on where its prompt ends, leading space included (a SentencePiece vocabulary)', async () => {
-  if (!existsSync(stories)) {
+  if (!(await exists(stories))) {
     console.log('  skipped: ../shared is not here (stories260K)');
     return;
   }
-  const other = await openLocal(stories);
+  const other = await openLocal(await modelTarget(stories));
   const prompt = other.encode('Once upon a time');
   const generation = other.generate(prompt, { maxTokens: 30, stopAtEos: false });
   const { text, tokens } = await generation.result();
@@ -395,7 +394,7 @@ on('a long decode grows nothing beyond its cache', async () => {
   const { nLayers, nKvHeads, headDim } = model.config;
   // an earlier test may have grown the arena: a device that has seen nothing but this
   const fresh = await WasmDevice.create();
-  const alone = await openLocal(path, { device: fresh });
+  const alone = await openLocal(nano, { device: fresh });
   const loaded = fresh.stats();
   const steady: { bytes: number; scratchBytes: number; tensors: number; peakBytes: number }[] = [];
   let count = 0;
@@ -416,7 +415,7 @@ on('a long decode grows nothing beyond its cache', async () => {
 });
 
 test('closing frees everything, and nothing runs after it', async () => {
-  const other = await openLocal(path, { device });
+  const other = await openLocal(nano, { device });
   assert.ok(device.stats().tensors > resting);
   const running = other.generate(PROMPT, { maxTokens: 50, stopAtEos: false });
   await other.generate(PROMPT, { maxTokens: 2 }).result();
@@ -428,19 +427,19 @@ test('closing frees everything, and nothing runs after it', async () => {
   await rejects('E_DISPOSED', () => running.result());
   assert.is(device.stats().tensors, resting);
   // closed while it runs: the next step fails, and its cache goes
-  const third = await openLocal(path, { device });
+  const third = await openLocal(nano, { device });
   await rejects('E_DISPOSED', async () => {
     for await (const _ of third.generate(PROMPT, { maxTokens: 50, stopAtEos: false })) third.close();
   });
   assert.is(device.stats().tensors, resting, device.liveTensors().slice(resting).join('\n'));
   // one that owns its device closes it
-  const owner = await openLocal(path);
+  const owner = await openLocal(nano);
   const owned = owner.device;
   owner.close();
   assert.is(owned.stats().tensors, 0);
   assert.throws(() => owned.tensor('f32', [1]), code('E_DISPOSED'));
   {
-    const using = await openLocal(path, { device });
+    const using = await openLocal(nano, { device });
     await using[Symbol.asyncDispose]();
     assert.is(device.stats().tensors, resting);
   }

@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readBytes } from '../files.ts';
 
 /** The metadata of a GGUF file, read in the plainest way: enough to test the tokenizer against a real file. */
-export function ggufMetadata(path: string): Map<string, unknown> {
-  const bytes = readFileSync(path).subarray(0, 16 << 20);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export async function ggufMetadata(path: string): Promise<Map<string, unknown>> {
+  const bytes = await readBytes(path, 16 << 20);
+  const view = new DataView(bytes.buffer);
+  const decoder = new TextDecoder();
   let at = 8;
   const size = () => {
     at += 8;
@@ -12,7 +13,7 @@ export function ggufMetadata(path: string): Map<string, unknown> {
   const text = () => {
     const length = size();
     at += length;
-    return bytes.toString('utf8', at - length, at);
+    return decoder.decode(bytes.subarray(at - length, at));
   };
   const scalar = (width: number, get: (offset: number) => unknown) => () => {
     at += width;

@@ -1,11 +1,10 @@
 /** Real models against Hugging Face transformers: logits, hidden states, entropies, text. */
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { exists, modelTarget } from '../files.ts';
 import { readArrays } from './arrays.ts';
 import { distance, runAll } from './run.ts';
 import { shared, sharedJson } from './shared-files.ts';
@@ -23,14 +22,14 @@ interface NanoCase {
   nll: number[];
 }
 
-const embedded = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
-if (!existsSync(`${shared}golden/nano.json`)) skip('nano models');
+if (!(await exists(`${shared}golden/nano.json`))) skip('nano models');
 else {
-  const golden = sharedJson('golden/nano.json') as { models: Record<string, NanoCase[]> };
+  const golden = (await sharedJson('golden/nano.json')) as { models: Record<string, NanoCase[]> };
   for (const [name, cases] of Object.entries(golden.models)) {
     test(`${name} equals transformers`, async () => {
-      const model = await openLocal(name === 'nano-base' ? embedded : `${shared}models/${name}`);
-      const arrays = readArrays(`${shared}golden/${name}.safetensors`);
+      const folder = name === 'nano-base' ? 'models/nano-base' : `${shared}models/${name}`;
+      const model = await openLocal(await modelTarget(folder));
+      const arrays = await readArrays(`${shared}golden/${name}.safetensors`);
       const { vocabSize } = model.config;
       for (const [i, c] of cases.entries()) {
         const { logits, hidden } = await runAll(model.decoder, c.ids);
@@ -66,13 +65,13 @@ interface StoryReference {
   prompts: { text: string; ids: number[]; last_logits: number[]; greedy_ids: number[]; greedy_text: string }[];
 }
 for (const name of ['stories260K', 'babyllama-tok361-1M']) {
-  if (!existsSync(`${shared}models/${name}/reference.json`)) {
+  if (!(await exists(`${shared}models/${name}/reference.json`))) {
     skip(name);
     continue;
   }
   test(`${name} equals its reference`, async () => {
-    const { prompts } = sharedJson(`models/${name}/reference.json`) as StoryReference;
-    const model = await openLocal(`${shared}models/${name}`);
+    const { prompts } = (await sharedJson(`models/${name}/reference.json`)) as StoryReference;
+    const model = await openLocal(await modelTarget(`${shared}models/${name}`));
     for (const p of prompts) {
       assert.equal(model.encode(p.text), p.ids);
       const { logits } = await runAll(model.decoder, p.ids);

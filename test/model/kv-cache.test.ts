@@ -37,7 +37,7 @@ async function piecesAgree(title: string, a: KvPiece, b: KvPiece, bound = KEYS):
 const MODELS = ['llama-gqa', 'qwen3', 'llama-yarn', 'llama-partial-rotary', 'gguf-llama-rope-llama3'];
 
 for (const name of MODELS) {
-  const { ids: all } = tinyReference(name);
+  const { ids: all } = await tinyReference(name);
   const ids = all.slice(0, 8);
   const on = (title: string, run: (decoder: Decoder) => Promise<void>) =>
     test(`${title} [${name}]`, async () => {
@@ -223,7 +223,7 @@ async function tiny(run: (decoder: Decoder) => Promise<void>): Promise<void> {
   decoder.dispose();
   assert.is(device.stats().tensors, before, 'tensors left');
 }
-const { ids } = tinyReference('llama-gqa');
+const { ids } = await tinyReference('llama-gqa');
 
 test('growing keeps the content', () =>
   tiny(async (decoder) => {

@@ -1,7 +1,4 @@
 /** Opening models: progress, aborts, weights that are no numbers, memory, and every kind of source. */
-import { existsSync, statSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { byteLengthOf } from '../../src/checkpoint/element-types.ts';
@@ -14,10 +11,12 @@ import { loadWeights } from '../../src/model/weights.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
 import { rejects } from '../errors.ts';
+import { exists, hasFileSystem, list, modelTarget, readBytes, sizeOf } from '../files.ts';
 import { shared } from './shared-files.ts';
-import { tinyNames, tinyPath } from './tiny.ts';
+import { tinyNames, tinyTarget } from './tiny.ts';
 
-const nano = fileURLToPath(new URL('../../models/nano-base', import.meta.url));
+const NANO = 'models/nano-base';
+const nano = await modelTarget(NANO);
 const device = await WasmDevice.create({ debug: true });
 
 const on = (title: string, run: () => Promise<void>) =>
@@ -34,7 +33,7 @@ on('progress rises with every tensor and ends at the whole', async () => {
   const model = await openLocal(nano, { device, onProgress: (loaded, total) => calls.push([loaded, total]) });
   const total = calls[0]![1];
   // what is read, and no more than the file
-  const size = statSync(`${nano}/model.safetensors`).size;
+  const size = await sizeOf(`${NANO}/model.safetensors`);
   assert.ok(total < size && total > 0.99 * size, `${total} of ${size}`);
   assert.is(calls.length, device.stats().tensors);
   let before = 0;
@@ -49,7 +48,7 @@ on('progress rises with every tensor and ends at the whole', async () => {
 
 on('progress ends at the whole for every tiny model, whatever else its file holds', async () => {
   for (const name of tinyNames) {
-    const checkpoint = await openCheckpoint(tinyPath(name));
+    const checkpoint = await openCheckpoint(await tinyTarget(name));
     // tensors that no model reads, and the matrix of the logits of a tied model once more
     const tensors = new Map(checkpoint.tensors);
     const embedding = tensors.get('model.embed_tokens.weight')!;
@@ -186,7 +185,7 @@ const where: [name: string, model: string, tensor: string][] = [
 const covered = new Set<string>();
 for (const [title, name, tensor] of where) {
   on(`NaN and infinities in ${title} are refused by name`, async () => {
-    const checkpoint = await openCheckpoint(tinyPath(name));
+    const checkpoint = await openCheckpoint(await tinyTarget(name));
     const { type, shape, byteLength } = checkpoint.tensors.get(tensor)!;
     covered.add(type);
     assert.is(type, title.split(' ')[0] === 'norm' ? type : title.split(' ')[0]);
@@ -261,7 +260,7 @@ test('a limit on memory is kept, and the device goes on', async () => {
   assert.ok(error.hint.length > 0);
   assert.is(small.stats().tensors, 0);
   assert.ok(small.stats().peakBytes <= 8 << 20);
-  const checkpoint = await openCheckpoint(tinyPath('llama-gqa'));
+  const checkpoint = await openCheckpoint(await tinyTarget('llama-gqa'));
   const weights = await loadWeights(small, checkpoint);
   weights.dispose();
   await checkpoint.close();
@@ -289,19 +288,19 @@ test('a limit on memory is kept, and the device goes on', async () => {
 
 const gguf = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 for (const [name, path, file] of [
-  ['nano-base, safetensors', nano, `${nano}/model.safetensors`],
+  ['nano-base, safetensors', NANO, `${NANO}/model.safetensors`],
   ['SmolLM2, GGUF', gguf, gguf],
 ] as const) {
   test(`loading ${name} takes little more than the file`, async () => {
-    if (!existsSync(file)) {
+    if (!(await exists(file))) {
       console.log(`  skipped: ../shared is not here (${name})`);
       return;
     }
     const own = await WasmDevice.create();
     assert.is(own.stats().peakBytes, 0);
-    const model = await openLocal(path, { device: own });
+    const model = await openLocal(await modelTarget(path), { device: own });
     const { peakBytes, bytes } = own.stats();
-    const { size } = statSync(file);
+    const size = await sizeOf(file);
     console.log(
       `  ${name}: peak ${(peakBytes / size).toFixed(3)} and weights ${(bytes / size).toFixed(3)} of the file`,
     );
@@ -314,13 +313,14 @@ for (const [name, path, file] of [
 
 on('inspecting foretells the memory of the weights', async () => {
   let worst = 0;
-  for (const path of [...tinyNames.map(tinyPath), nano]) {
-    const { memory } = await inspectModel(path);
-    const checkpoint = await openCheckpoint(path);
+  for (const name of [...tinyNames, 'nano-base']) {
+    const target = name === 'nano-base' ? nano : await tinyTarget(name);
+    const { memory } = await inspectModel(target);
+    const checkpoint = await openCheckpoint(target);
     const weights = await loadWeights(device, checkpoint);
     const { bytes } = device.stats();
     worst = Math.max(worst, Math.abs(memory!.weightBytes / bytes - 1));
-    assert.ok(worst < 1e-3, `${path}: ${memory!.weightBytes} foretold, ${bytes} taken`);
+    assert.ok(worst < 1e-3, `${name}: ${memory!.weightBytes} foretold, ${bytes} taken`);
     weights.dispose();
     await checkpoint.close();
   }
@@ -337,24 +337,16 @@ on('opening and closing again and again takes the same memory', async () => {
 // ---- sources
 
 on('a path, a URL, bytes by name, Blobs by name and mixtures are the same model', async () => {
-  const names = (await readdir(nano)).filter((n) => !n.startsWith('.'));
+  const names = await list(NANO);
   const bytes = Object.fromEntries(
-    await Promise.all(names.map(async (n) => [n, new Uint8Array(await readFile(`${nano}/${n}`))] as const)),
+    await Promise.all(names.map(async (n) => [n, await readBytes(`${NANO}/${n}`)] as const)),
   );
   const blobs = Object.fromEntries(Object.entries(bytes).map(([n, b]) => [n, new Blob([b])]));
   const mixed = { ...bytes, 'model.safetensors': blobs['model.safetensors']! };
+  const url = new URL(`../../${NANO}`, import.meta.url);
+  const paths = [`${nano}`, `${nano}/`, `${nano}/model.safetensors`, new URL(`${url}/`), url.href];
   const texts: string[] = [];
-  const targets = [
-    nano,
-    `${nano}/`,
-    `${nano}/model.safetensors`,
-    pathToFileURL(`${nano}/`),
-    pathToFileURL(nano).href,
-    bytes,
-    blobs,
-    mixed,
-  ];
-  for (const target of targets) {
+  for (const target of [...(hasFileSystem ? paths : []), bytes, blobs, mixed]) {
     const model = await openLocal(target, { device });
     texts.push((await model.generate('Once upon a time', { maxTokens: 8 }).result()).text);
     model.close();
@@ -364,13 +356,14 @@ on('a path, a URL, bytes by name, Blobs by name and mixtures are the same model'
 });
 
 test('a GGUF as path, URL, bytes and Blob is the same model', async () => {
-  if (!existsSync(gguf)) {
+  if (!(await exists(gguf))) {
     console.log('  skipped: ../shared is not here (GGUF sources)');
     return;
   }
-  const content = new Uint8Array(await readFile(gguf));
+  const content = await readBytes(gguf);
+  const paths = hasFileSystem ? [await modelTarget(gguf), new URL(`../../${gguf}`, import.meta.url)] : [];
   const ids: number[][] = [];
-  for (const target of [gguf, pathToFileURL(gguf), content, new Blob([content])]) {
+  for (const target of [...paths, content, new Blob([content])]) {
     const model = await openLocal(target);
     const { tokens } = await model.generate('The capital of France is', { maxTokens: 3 }).result();
     ids.push(tokens.map((t) => t.id));
@@ -380,11 +373,14 @@ test('a GGUF as path, URL, bytes and Blob is the same model', async () => {
 });
 
 on('what is not there, or no model, is said by code', async () => {
-  await rejects('E_FILE_NOT_FOUND', () => openLocal(`${nano}/nowhere`, { device }));
+  await rejects(hasFileSystem ? 'E_FILE_NOT_FOUND' : 'E_ARGUMENT', () => openLocal('./models/nowhere', { device }));
   await rejects('E_FILE_NOT_FOUND', () => openLocal({}, { device }));
   await rejects('E_CHECKPOINT_FORMAT', () => openLocal(new Uint8Array(100), { device }));
   await rejects('E_CHECKPOINT_TRUNCATED', () => openLocal(new Uint8Array(0), { device }));
-  await rejects('E_ARGUMENT', () => openLocal(new URL('https://example.com/model.gguf'), { device }));
+  // a port that fetch refuses by itself: nobody is asked
+  const nobody = new URL('http://127.0.0.1:1/model.gguf');
+  await rejects('E_OFFLINE', () => openLocal(nobody, { device, cache: null, hub: { retries: 0 } }));
+  await rejects('E_ARGUMENT', () => openLocal(new URL('/model', nobody), { device }));
   await rejects('E_ARGUMENT', () => openLocal(5 as never, { device }));
 });
 

@@ -10,7 +10,7 @@ interface Row {
   seen: number[];
   cases: { options: SamplingOptions; ids: number[]; probabilities: number[] }[];
 }
-const { rows } = fixture('sampling.json') as { rows: Row[] };
+const { rows } = (await fixture('sampling.json')) as { rows: Row[] };
 
 /** The n likeliest tokens of a row, as a device reads them. */
 function topOf(logits: Float32Array, n: number): Candidates {

@@ -1,23 +1,17 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
+import { exists, readJson } from '../files.ts';
 
 /** Where the real models and reference outputs lie, beside the project; tests skip, saying so, without them. */
-export const shared = fileURLToPath(new URL('../../../shared/', import.meta.url));
+export const shared = '../shared/';
 
 /** A JSON file of that folder (or its `.gz`), or null with a printed line. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the test's business
-export function sharedJson(path: string): any {
-  for (const name of [path, `${path}.gz`]) {
-    if (!existsSync(shared + name)) continue;
-    const bytes = readFileSync(shared + name);
-    return JSON.parse((name.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8'));
-  }
+export async function sharedJson(path: string): Promise<any> {
+  for (const name of [path, `${path}.gz`]) if (await exists(shared + name)) return readJson(shared + name);
   console.log(`  skipped: shared/${path} is not there`);
   return null;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the test's business
-export function fixture(name: string): any {
-  return JSON.parse(readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8'));
+export function fixture(name: string): Promise<any> {
+  return readJson(`test/fixtures/${name}`);
 }

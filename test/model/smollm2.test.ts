@@ -1,10 +1,10 @@
 /** SmolLM2-135M-Instruct in Q4_1 against Hugging Face transformers on the same file, dequantised to f32. */
-import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STAT } from '../../src/device/device.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
+import { exists, modelTarget, readText } from '../files.ts';
 import { readArrays } from './arrays.ts';
 import { distance, runAll } from './run.ts';
 import { fixture, shared, sharedJson } from './shared-files.ts';
@@ -25,12 +25,13 @@ interface Golden {
 }
 
 const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
-if (!existsSync(file)) test('smollm2', () => console.log('  skipped: ../shared is not here (smollm2)'));
+if (!(await exists(file))) test('smollm2', () => console.log('  skipped: ../shared is not here (smollm2)'));
 else {
-  const golden = sharedJson('golden/smollm2.json') as Golden;
-  const arrays = readArrays(`${shared}golden/smollm2.safetensors`);
+  const golden = (await sharedJson('golden/smollm2.json')) as Golden;
+  const model = await modelTarget(file);
+  const arrays = await readArrays(`${shared}golden/smollm2.safetensors`);
   const worst = new Worst();
-  const exact = await openLocal(file, { precision: 'exact' });
+  const exact = await openLocal(model, { precision: 'exact' });
   const { vocabSize } = exact.config;
 
   test('tokenizer ids are equal', () => {
@@ -53,7 +54,7 @@ else {
 
   test('exact path: greedy text of 64 tokens, entropies and log-probabilities', async () => {
     // the reference's second text was generated with three tokens masked: see test/oracles/smollm2_greedy.py
-    const { greedy } = fixture('smollm2-greedy.json') as { greedy: number[][] };
+    const { greedy } = (await fixture('smollm2-greedy.json')) as { greedy: number[][] };
     for (const [i, p] of golden.prompts.entries()) {
       if (i !== 1) assert.equal(greedy[i], p.greedy);
       const options = { maxTokens: 64, stopAtEos: false, showSpecialTokens: true };
@@ -74,7 +75,7 @@ else {
 
   test('int8 path on 512 tokens of real text: top-1 agreement and mean KL', async () => {
     const { ids, argmax, nll } = golden.text;
-    const fast = await openLocal(file, { precision: 'int8' });
+    const fast = await openLocal(model, { precision: 'int8' });
     const scored = await fast.score(ids);
     const top = scored.filter((s, i) => s.argmax === argmax[i]).length / ids.length;
     const drift = scored.slice(1).reduce((sum, s, i) => sum + s.logprob! + nll[i]!, 0) / nll.length;
@@ -103,7 +104,7 @@ else {
 
   test('int8 path, token by token: the kernels of decoding', async () => {
     const { ids, argmax, nll } = golden.text;
-    const fast = await openLocal(file, { precision: 'int8' });
+    const fast = await openLocal(model, { precision: 'int8' });
     const { decoder, device } = fast;
     const cache = decoder.cache();
     const stats = device.tensor('f32', [1, 8]);
@@ -137,7 +138,7 @@ else {
       LOC: 'location',
       NUM: 'number',
     };
-    const lines = readFileSync(`${shared}data/trec_qc/train_5500.label`, 'latin1').split('\n').slice(0, 16);
+    const lines = (await readText(`${shared}data/trec_qc/train_5500.label`, 'latin1')).split('\n').slice(0, 16);
     const shots = lines.map((line) => {
       const [, label, question] = /^(\w+):\S+ (.*)$/.exec(line.trim())!;
       return `Question: ${question}\nType: ${coarse[label!]}\n\n`;

@@ -1,20 +1,20 @@
-import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import type { Device, Precision } from '../../src/device/device.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import { loadWeights } from '../../src/model/weights.ts';
+import type { ModelTarget } from '../../src/runtime/files.ts';
+import { list, modelTarget } from '../files.ts';
 import { readArrays } from './arrays.ts';
 
 /** Small models with random weights and what transformers computes for them (test/oracles/tiny_models.py). */
-const folder = fileURLToPath(new URL('../fixtures/tiny/', import.meta.url));
+const folder = 'test/fixtures/tiny';
 
-export const tinyNames: readonly string[] = readdirSync(folder).sort();
+export const tinyNames: readonly string[] = await list(folder);
 
-export function tinyPath(name: string): string {
-  return `${folder}${name}${name.startsWith('gguf-') ? '/model.gguf' : ''}`;
+export function tinyTarget(name: string): Promise<ModelTarget> {
+  return modelTarget(`${folder}/${name}${name.startsWith('gguf-') ? '/model.gguf' : ''}`);
 }
 
 export interface TinyReference {
@@ -25,8 +25,8 @@ export interface TinyReference {
   readonly hidden: Float32Array[];
 }
 
-export function tinyReference(name: string): TinyReference {
-  const arrays = readArrays(`${folder}${name}/reference.safetensors`);
+export async function tinyReference(name: string): Promise<TinyReference> {
+  const arrays = await readArrays(`${folder}/${name}/reference.safetensors`);
   const floats = (key: string) => arrays.get(key)!.data as Float32Array;
   const hidden: Float32Array[] = [];
   while (arrays.has(`hidden.${hidden.length}`)) hidden.push(floats(`hidden.${hidden.length}`));
@@ -40,7 +40,7 @@ export async function tinyDecoder(
   precision: Precision,
   change: (checkpoint: Checkpoint) => Checkpoint | Promise<Checkpoint> = (c) => c,
 ): Promise<Decoder> {
-  const checkpoint = await openCheckpoint(tinyPath(name));
+  const checkpoint = await openCheckpoint(await tinyTarget(name));
   try {
     const changed = await change(checkpoint);
     return new Decoder(device, changed.config, await loadWeights(device, changed), precision);

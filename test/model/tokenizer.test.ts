@@ -12,7 +12,7 @@ interface Case {
   noise: { ids: number[]; text: string }[];
   withSpecial: number[];
 }
-const { texts, cases } = fixture('tokenizers.json') as { texts: string[]; cases: Record<string, Case> };
+const { texts, cases } = (await fixture('tokenizers.json')) as { texts: string[]; cases: Record<string, Case> };
 
 const folders: Record<string, string> = {
   gpt2: 'models/tokenizers/gpt2',
@@ -21,18 +21,18 @@ const folders: Record<string, string> = {
 };
 
 const bases = new Map<string, { json: Record<string, unknown>; config: object } | null>();
-function base(name: string) {
+async function base(name: string) {
   if (!bases.has(name)) {
     const folder = folders[name] ?? `models/${name}`;
-    const json = folder === '' ? null : sharedJson(`${folder}/tokenizer.json`);
-    const config = name === 'qwen3' || name === 'nano-base' ? sharedJson(`${folder}/tokenizer_config.json`) : {};
+    const json = folder === '' ? null : await sharedJson(`${folder}/tokenizer.json`);
+    const config = name === 'qwen3' || name === 'nano-base' ? await sharedJson(`${folder}/tokenizer_config.json`) : {};
     bases.set(name, json && { json, config });
   }
   return bases.get(name);
 }
 
-function load(name: string, patch: Record<string, unknown> = {}): Tokenizer | null {
-  const found = base(name);
+async function load(name: string, patch: Record<string, unknown> = {}): Promise<Tokenizer | null> {
+  const found = await base(name);
   if (!found) return null;
   const json = { ...found.json, ...patch };
   const model = patch['model'] as { type?: string } | undefined;
@@ -61,8 +61,8 @@ function tiny(change: (json: Record<string, unknown>) => void = () => {}, config
 
 for (const [name, expected] of Object.entries(cases)) {
   if (expected.base === 'smollm2') continue;
-  test(`${name}: ids and text are those of Hugging Face's tokenizers`, () => {
-    const tokenizer = load(expected.base, expected.patch);
+  test(`${name}: ids and text are those of Hugging Face's tokenizers`, async () => {
+    const tokenizer = await load(expected.base, expected.patch);
     if (!tokenizer) return;
     for (const [i, text] of texts.entries()) {
       const ids = tokenizer.encode(text, { addSpecialTokens: false });
@@ -75,9 +75,9 @@ for (const [name, expected] of Object.entries(cases)) {
 }
 
 for (const model of ['nano-base', 'nano-tofu-full', 'nano-tofu-retain90']) {
-  test(`${model}: prompts and greedy texts of the reference`, () => {
-    const tokenizer = load(model);
-    const golden = sharedJson('golden/nano.json');
+  test(`${model}: prompts and greedy texts of the reference`, async () => {
+    const tokenizer = await load(model);
+    const golden = await sharedJson('golden/nano.json');
     if (!tokenizer || !golden) return;
     for (const p of golden.models[model]) {
       assert.equal([0, ...tokenizer.encode(p.prompt)], p.ids);
@@ -87,9 +87,9 @@ for (const model of ['nano-base', 'nano-tofu-full', 'nano-tofu-retain90']) {
 }
 
 for (const model of ['stories260K', 'babyllama-tok361-1M']) {
-  test(`${model}: prompts and greedy texts of the reference`, () => {
-    const tokenizer = load(model);
-    const golden = sharedJson(`models/${model}/reference.json`);
+  test(`${model}: prompts and greedy texts of the reference`, async () => {
+    const tokenizer = await load(model);
+    const golden = await sharedJson(`models/${model}/reference.json`);
     if (!tokenizer || !golden) return;
     for (const p of golden.prompts) {
       assert.equal(tokenizer.encode(p.text), p.ids);
@@ -101,14 +101,14 @@ for (const model of ['stories260K', 'babyllama-tok361-1M']) {
   });
 }
 
-test('a stream of random ids says what decode says, and never half a character', () => {
+test('a stream of random ids says what decode says, and never half a character', async () => {
   let state = 12345;
   const random = (n: number) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return Math.floor((state / 2 ** 32) * n);
   };
   for (const name of ['gpt2', 'qwen3', 'stories260K', 'babyllama-tok361-1M', 'nano-base']) {
-    const tokenizer = load(name);
+    const tokenizer = await load(name);
     if (!tokenizer) continue;
     for (let round = 0; round < 300; round++) {
       const bytesOnly = name === 'stories260K' && round % 2 === 1;
@@ -134,8 +134,8 @@ test('a stream of random ids says what decode says, and never half a character',
 /** All bytes joined, then read once: what a stream must add up to. */
 function concatenated(tokenizer: Tokenizer, ids: number[], skip: boolean): string {
   const kept = ids.filter((id) => !(skip && tokenizer.specialIds.has(id)));
-  const bytes = Buffer.concat(kept.map((id) => tokenizer.tokenBytes(id)));
-  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+  const bytes = kept.flatMap((id) => [...tokenizer.tokenBytes(id)]);
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
   // SentencePiece marks the start of a text with a space that is not part of it
   return tokenizer.idOf('<0x00>') === undefined ? text : text.replace(/^ /, '');
 }

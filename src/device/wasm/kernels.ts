@@ -1,4 +1,5 @@
 import { EspalierError } from '../../errors.ts';
+import { kernelAddress } from './location.ts';
 
 /** Addresses and counts are plain numbers; see assembly/ for what each function does and for the shapes. */
 export interface Kernels {
@@ -41,9 +42,21 @@ export interface Kernels {
     k: number,
     mr: number,
     wide: number,
+    first: number,
+    last: number,
     codes: number,
     scales: number,
     sums: number,
+    places: number,
+    temp: number,
+  ): void;
+  placeChannels(
+    x: number,
+    stride: number,
+    rows: number,
+    k: number,
+    first: number,
+    last: number,
     places: number,
     temp: number,
   ): void;
@@ -134,8 +147,8 @@ export interface Kernels {
     nHeads: number,
     nKvHeads: number,
     headDim: number,
-    firstKv: number,
-    lastKv: number,
+    first: number,
+    last: number,
     scale: number,
     q: number,
     keysAt: number,
@@ -211,6 +224,9 @@ export interface Kernels {
   notFinite(n: number, x: number): number;
 }
 
+/** A kernel by its name. */
+export type KernelName = keyof Kernels;
+
 /** Type numbers of assembly/panel.ts. */
 export const PANEL_TYPE = { f32: 0, f16: 1, bf16: 2, q4_0: 3, q4_1: 4, q8_0: 5 } as const;
 /** Micro-kernel numbers of assembly/gemm.ts. */
@@ -219,7 +235,7 @@ export const MICRO = { splat6Fused: 0, lane4Fused: 1, splat6: 2, lane4: 3, splat
 export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
 
 /** Rows that share their channel apart (assembly/quantise.ts). */
-export const GROUP = 120;
+export const GROUP = 260;
 
 /** (module (func (result v128) (f32x4.relaxed_madd …))): valid where the engine has relaxed SIMD. */
 const RELAXED_PROBE = new Uint8Array([
@@ -246,13 +262,13 @@ export function hasRelaxedSimd(): boolean {
 
 /**
  * Compiles the kernels for this engine, once a process and variant.
- * @param shared over shared memory. @param relaxed false forces plain SIMD. @param location folder of the wasm files.
+ * @param shared over shared memory. @param relaxed false forces plain SIMD. @param location folder of the wasm files, where it is not the package's.
  * @throws E_DEVICE_UNSUPPORTED without WebAssembly SIMD; E_FILE_NOT_FOUND when the wasm file is not where it should be.
  */
 export async function loadKernels(
   shared: boolean,
   relaxed: boolean = hasRelaxedSimd(),
-  location: URL = new URL('../../../build/', import.meta.url),
+  location?: URL,
 ): Promise<KernelModule> {
   if (!WebAssembly.validate(SIMD_PROBE)) {
     throw new EspalierError(
@@ -261,7 +277,7 @@ export async function loadKernels(
       'Use Node 20, Deno 2 or a browser from 2023 or later.',
     );
   }
-  const url = new URL(`kernels.${shared ? 'shared' : 'plain'}.${relaxed ? 'relaxed' : 'simd'}.wasm`, location);
+  const url = kernelAddress(`${shared ? 'shared' : 'plain'}.${relaxed ? 'relaxed' : 'simd'}`, location);
   let module = compiled.get(url.href);
   if (module === undefined) {
     module = readBytes(url).then((bytes) => WebAssembly.compile(bytes));

@@ -1,5 +1,6 @@
 import type { MatmulOptions, Precision, Tensor } from '../device.ts';
 import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
+import { type Call, evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
 import { addressOf, rowsOf, shapeError, type WasmTensor, weightOf } from './tensor.ts';
 import type { Tuning } from './tune.ts';
@@ -12,16 +13,28 @@ interface QuantisedRows {
   readonly places: number;
 }
 
-/** The matrix products of the wasm device: which kernel meets which weight, and the scratch that it needs. */
+/** One product of `linear`. */
+interface Layer {
+  readonly w: WasmTensor;
+  readonly n: number;
+  readonly y: number;
+}
+
+/** Multiply-adds below which a product is not worth a command to the lanes. */
+const FEW = 1 << 17;
+
+/** The matrix products of the wasm device: which kernel meets which weight, the scratch that it needs, and each lane's part. */
 export class Products {
   readonly #kernels: Kernels;
   readonly #arena: Arena;
   readonly #tuning: Tuning;
+  readonly #lanes: Lanes;
 
-  constructor(kernels: Kernels, arena: Arena, tuning: Tuning) {
+  constructor(kernels: Kernels, arena: Arena, tuning: Tuning, lanes: Lanes) {
     this.#kernels = kernels;
     this.#arena = arena;
     this.#tuning = tuning;
+    this.#lanes = lanes;
   }
 
   /** As Device.linear. */
@@ -29,7 +42,7 @@ export class Products {
     const at = addressOf(x, 'linear', 'f32');
     const { rows, width: k } = rowsOf(x);
     if (outs.length !== weights.length) throw shapeError('linear', `${weights.length} weights into ${outs.length}`);
-    const products = weights.map((weight, i) => {
+    const layers = weights.map((weight, i): Layer => {
       const w = weightOf(weight, 'linear');
       const [n, columns] = w.shape as [number, number];
       const y = addressOf(outs[i]!, 'linear', 'f32');
@@ -42,26 +55,52 @@ export class Products {
     const mark = this.#arena.mark();
     // by dot: weights of several types may share one x
     const quantised = new Map<number, QuantisedRows>();
-    for (const { w, n, y } of products) {
+    const columns = layers.reduce((sum, { n }) => sum + n, 0);
+    const lanes = rows * k * columns < FEW ? 1 : this.#lanes.count;
+    const calls = Array.from({ length: lanes }, (): Call[] => []);
+    // All columns of all weights in a row, cut into one range a lane: one command however many weights there are.
+    const panels = layers.map(({ n }) => Math.ceil(n / 8));
+    const bounds = evenly(
+      panels.reduce((sum, count) => sum + count, 0),
+      lanes,
+    );
+    const scratch = Array.from({ length: lanes }, () => 0);
+    let before = 0;
+    for (const [i, layer] of layers.entries()) {
+      const { w } = layer;
       const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
+      let dot: number | null = null;
+      let q: QuantisedRows | null = null;
       if (blocks && precision !== 'exact') {
-        const dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
-        const q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
+        dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
+        q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
         quantised.set(dot, q);
-        this.#linearInt8(w, dot, rows, n, k, q, y);
-      } else this.#linearExact(w, rows, n, k, at, y);
+      }
+      for (let lane = 0; lane < lanes; lane++) {
+        const first = Math.max(0, bounds[lane]! - before);
+        const last = Math.min(panels[i]!, bounds[lane + 1]! - before);
+        if (first >= last) continue;
+        calls[lane]!.push(
+          q === null
+            ? this.#exactCall(layer, rows, k, at, first, last, scratch, lane)
+            : this.#quantisedCall(layer, dot!, rows, k, q, first, last, scratch, lane),
+        );
+      }
+      before += panels[i]!;
     }
+    this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
   }
 
   #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
-    const temp = this.#arena.allocate(128 + k / 8);
+    const lanes = rows * k < FEW ? 1 : this.#lanes.count;
+    const temp = Array.from({ length: lanes }, () => this.#arena.allocate(128 + k / 8));
     if (rows === 1) {
       const codes = this.#arena.allocate(k * (1 + wide));
       const scales = this.#arena.allocate(k / 2);
-      kernels.quantiseRow(x, k, wide, codes, scales, temp);
+      kernels.quantiseRow(x, k, wide, codes, scales, temp[0]!);
       return { codes, scales, sums: 0, places: 0 };
     }
     const mr = kernels.tileRows(dot);
@@ -70,67 +109,66 @@ export class Products {
     const scales = this.#arena.allocate((tiles * mr * k) / 8);
     // sums and one channel apart; rows in groups (assembly/quantise.ts)
     const sums = this.#arena.allocate((tiles * mr * k) / 4);
-    const places = this.#arena.allocate((Math.ceil(rows / GROUP) * k) / 8);
-    kernels.quantiseTiles(x, 4 * k, rows, k, mr, wide, codes, scales, sums, places, temp);
+    const groups = Math.ceil(rows / GROUP);
+    const places = this.#arena.allocate((groups * k) / 8);
+    if (!wide) {
+      this.#lanes.run('placeChannels', evenly(groups, lanes), (first, last, lane) => {
+        return [x, 4 * k, rows, k, first, last, places, temp[lane]!];
+      });
+    }
+    this.#lanes.run('quantiseTiles', evenly(tiles, lanes), (first, last, lane) => {
+      return [x, 4 * k, rows, k, mr, wide, first, last, codes, scales, sums, places, temp[lane]!];
+    });
     return { codes, scales, sums, places };
   }
 
-  #linearInt8(w: WasmTensor, dot: number, rows: number, n: number, k: number, q: QuantisedRows, y: number): void {
+  /** The panels first .. last - 1 of a product with quantised activations. scratch: a lane's own, made when first needed. */
+  #quantisedCall(
+    { w, n, y }: Layer,
+    dot: number,
+    rows: number,
+    k: number,
+    q: QuantisedRows,
+    first: number,
+    last: number,
+    scratch: number[],
+    lane: number,
+  ): Call {
     const type = PANEL_TYPE[w.type as 'q8_0'];
-    const panels = Math.ceil(n / 8);
     if (rows === 1) {
-      this.#kernels.matvecQuantised(type, w.at, 0, panels, n, k, w.shift, dot, q.codes, q.scales, y);
-      return;
+      return ['matvecQuantised', [type, w.at, first, last, n, k, w.shift, dot, q.codes, q.scales, y]];
     }
-    const mark = this.#arena.mark();
-    const scratch = this.#arena.allocate(this.#kernels.linearInt8Scratch(k));
-    this.#kernels.linearInt8(
-      dot,
-      rows,
-      k,
-      n,
-      q.codes,
-      q.scales,
-      q.sums,
-      q.places,
-      type,
-      w.at,
-      w.shift,
-      0,
-      panels,
-      y,
-      4 * n,
-      scratch,
-    );
-    this.#arena.reset(mark);
+    scratch[lane] ||= this.#scratch(k);
+    const { codes, scales, sums, places } = q;
+    return [
+      'linearInt8',
+      [dot, rows, k, n, codes, scales, sums, places, type, w.at, w.shift, first, last, y, 4 * n, scratch[lane]],
+    ];
   }
 
-  #linearExact(w: WasmTensor, rows: number, n: number, k: number, x: number, y: number): void {
+  /** The same with f32 activations. */
+  #exactCall(
+    { w, n, y }: Layer,
+    rows: number,
+    k: number,
+    x: number,
+    first: number,
+    last: number,
+    scratch: number[],
+    lane: number,
+  ): Call {
     const type = PANEL_TYPE[w.type as 'f32'];
-    const panels = Math.ceil(n / 8);
     if (rows === 1 && (w.type === 'f32' || w.type === 'f16' || w.type === 'bf16')) {
-      this.#kernels.matvecDense(type, w.at, 0, panels, n, k, x, y);
-      return;
+      return ['matvecDense', [type, w.at, first, last, n, k, x, y]];
     }
-    const mark = this.#arena.mark();
-    const scratch = this.#arena.allocate(this.#kernels.linearExactScratch());
-    this.#kernels.linearExact(
-      this.#tuning.micro,
-      rows,
-      k,
-      n,
-      x,
-      4 * k,
-      type,
-      w.at,
-      w.shift,
-      0,
-      panels,
-      y,
-      4 * n,
-      scratch,
-    );
-    this.#arena.reset(mark);
+    scratch[lane] ||= this.#scratch(k);
+    const { micro } = this.#tuning;
+    return ['linearExact', [micro, rows, k, n, x, 4 * k, type, w.at, w.shift, first, last, y, 4 * n, scratch[lane]]];
+  }
+
+  /** What one lane needs for products of either kind. */
+  #scratch(k: number): number {
+    return this.#arena.allocate(Math.max(this.#kernels.linearInt8Scratch(k), this.#kernels.linearExactScratch()));
   }
 
   /** As Device.matmul. */
@@ -145,26 +183,42 @@ export class Products {
     }
     const [aAt, bAt, cAt] = [a, b, c].map((t) => addressOf(t, 'matmul', 'f32')) as [number, number, number];
     const mark = this.#arena.mark();
-    const scratch = this.#arena.allocate(this.#kernels.gemmScratch(n));
     const [aRow, aK] = options.transposeA ? [4, 4 * left.width] : [4 * left.width, 4];
     const [bK, bColumn] = options.transposeB ? [4, 4 * right.width] : [4 * right.width, 4];
-    this.#kernels.gemm(
-      this.#tuning.micro,
-      m,
-      n,
-      k,
-      options.alpha ?? 1,
-      aAt,
-      aRow,
-      aK,
-      bAt,
-      bK,
-      bColumn,
-      cAt,
-      4 * n,
-      options.accumulate ? 1 : 0,
-      scratch,
-    );
+    const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
+    const { micro } = this.#tuning;
+    const lanes = m * n * k < FEW ? 1 : this.#lanes.count;
+    const [down, across] = grid(lanes, m, n);
+    const rows = evenly(m, down, this.#kernels.microRows(micro));
+    const columns = evenly(n, across, 8);
+    const calls: Call[][] = [];
+    for (let i = 0; i < down; i++) {
+      for (let j = 0; j < across; j++) {
+        const [r, q] = [rows[i]!, columns[j]!];
+        const [height, width] = [rows[i + 1]! - r, columns[j + 1]! - q];
+        if (lanes > 1 && height * width === 0) continue;
+        const scratch = this.#arena.allocate(this.#kernels.gemmScratch(width));
+        const [from, with_, to] = [aAt + r * aRow, bAt + q * bColumn, cAt + 4 * (r * n + q)];
+        calls.push([
+          [
+            'gemm',
+            [micro, height, width, k, alpha, from, aRow, aK, with_, bK, bColumn, to, 4 * n, accumulate, scratch],
+          ],
+        ]);
+      }
+    }
+    this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
   }
+}
+
+/** Rows and columns of a grid of `lanes` tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
+function grid(lanes: number, m: number, n: number): [number, number] {
+  let best: [number, number] = [1, lanes];
+  for (let down = 1; down <= lanes; down++) {
+    if (lanes % down) continue;
+    const across = lanes / down;
+    if (m / down + n / across < m / best[0] + n / best[1]) best = [down, across];
+  }
+  return best;
 }

@@ -53,9 +53,24 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
   }
 }
 
-/** Milliseconds without news after which timing ends, and the most it may take. */
+/** Milliseconds without news after which timing ends, and the most it may take; both longer where the clock is coarse. */
 const QUIET = 12;
 const MOST = 100;
+/** A sample lasts this many steps of the clock, and at most so many milliseconds. */
+const STEPS = 20;
+const LONGEST = 4;
+
+/** A page that is not cross-origin isolated sees a clock of 0.1 ms or coarser, in which one run takes no time at all. */
+function clockStep(): number {
+  let step = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 4; i++) {
+    const start = performance.now();
+    let now = start;
+    while (now === start) now = performance.now();
+    step = Math.min(step, now - start);
+  }
+  return step;
+}
 
 /**
  * The candidate with the least time, all timed in turn. An engine compiles a function well only after many calls, on another
@@ -65,15 +80,25 @@ const MOST = 100;
 function fastest(candidates: readonly number[], run: (candidate: number) => void): number {
   if (candidates.length === 1) return candidates[0]!;
   const best = new Map<number, number>(candidates.map((candidate) => [candidate, Number.POSITIVE_INFINITY]));
+  const least = Math.min(LONGEST, STEPS * clockStep());
+  const quiet = Math.max(QUIET, 3 * candidates.length * least);
+  const most = Math.max(MOST, 3 * quiet);
+  let repeats = 4;
   const began = performance.now();
-  for (let news = began, now = began; now - news < QUIET && now - began < MOST; ) {
+  for (let news = began, now = began; now - news < quiet && now - began < most; ) {
     for (const candidate of candidates) {
       const start = performance.now();
-      for (let i = 0; i < 4; i++) run(candidate);
+      for (let i = 0; i < repeats; i++) run(candidate);
       now = performance.now();
+      if (now - start < least) {
+        repeats *= 2;
+        news = now;
+        continue;
+      }
+      const time = (now - start) / repeats;
       const before = best.get(candidate)!;
-      if (now - start < before * 0.95) news = now;
-      if (now - start < before) best.set(candidate, now - start);
+      if (time < before * 0.95) news = now;
+      if (time < before) best.set(candidate, time);
     }
   }
   let choice = candidates[0]!;

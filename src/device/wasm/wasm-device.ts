@@ -11,15 +11,23 @@ import type {
   Tensor,
   WeightSource,
 } from '../device.ts';
+import { Attention } from './attention.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, type Kernels, loadKernels, PANEL_TYPE } from './kernels.ts';
+import { type LaneSeat, Lanes } from './lanes.ts';
+import { Layers } from './layers.ts';
 import { Arena, WasmMemory } from './memory.ts';
 import { Products } from './products.ts';
+import { spawnLane } from './spawn-lane.ts';
 import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 import { readPanels, readVector } from './weights.ts';
 
 export interface WasmDeviceOptions {
-  /** Over a SharedArrayBuffer, for lanes. Default false. */
+  /** Threads that compute each large operation together, this one included. Default 1. More need shared memory. */
+  readonly lanes?: number;
+  /** Starts a lane and resolves when it runs; default: a worker of this package (workers/lane.ts). */
+  readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
+  /** Over a SharedArrayBuffer. Default: with more than one lane. */
   readonly shared?: boolean;
   /** False forces plain SIMD, for comparison. Default: what the engine has. */
   readonly relaxed?: boolean;
@@ -46,16 +54,20 @@ export class WasmDevice implements Device {
   readonly #memory: WasmMemory;
   readonly #arena: Arena;
   readonly #products: Products;
+  readonly #layers: Layers;
+  readonly #attention: Attention;
+  readonly #lanes: Lanes;
   readonly #live = new Map<WasmTensor, string>();
   /** Owns all scratch, which counts as disposed with the device. */
   readonly #alive = new WasmTensor('f32', [0], 'rows', 0, 0, null);
   readonly #debug: boolean;
   #closed = false;
 
-  /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND */
+  /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND; E_WORKER_LOST when a lane does not start */
   static async create(options: WasmDeviceOptions = {}): Promise<WasmDevice> {
     const relaxed = options.relaxed ?? hasRelaxedSimd();
-    const module = await loadKernels(options.shared ?? false, relaxed, options.wasmLocation);
+    const count = options.lanes ?? 1;
+    const module = await loadKernels(options.shared ?? count > 1, relaxed, options.wasmLocation);
     let memory: WebAssembly.Memory;
     try {
       memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: module.shared });
@@ -64,7 +76,15 @@ export class WasmDevice implements Device {
         cause,
       });
     }
-    return new WasmDevice(module, await instantiate(module, memory), memory, options);
+    const device = new WasmDevice(module, await instantiate(module, memory), memory, options);
+    try {
+      await Promise.all(device.#lanes.seats().map(options.spawnLane ?? spawnLane));
+    } catch (cause) {
+      device.close();
+      if (cause instanceof EspalierError) throw cause;
+      throw new EspalierError('E_WORKER_LOST', 'A lane did not start.', 'Ask for fewer lanes.', { cause });
+    }
+    return device;
   }
 
   private constructor(module: KernelModule, kernels: Kernels, memory: WebAssembly.Memory, options: WasmDeviceOptions) {
@@ -78,7 +98,10 @@ export class WasmDevice implements Device {
       tunings.set(module.relaxed, measured);
     }
     this.tuning = { ...(measured as Tuning), ...options.tuning };
-    this.#products = new Products(kernels, this.#arena, this.tuning);
+    this.#lanes = new Lanes(kernels, module.module, this.#memory, options.lanes ?? 1);
+    this.#products = new Products(kernels, this.#arena, this.tuning, this.#lanes);
+    this.#layers = new Layers(this.#lanes);
+    this.#attention = new Attention(kernels, this.#arena, this.tuning, this.#lanes);
     this.#memory.peakBytes = this.#memory.bytesInUse;
     this.description = {
       device: 'wasm',
@@ -86,7 +109,13 @@ export class WasmDevice implements Device {
       memory: module.shared ? 'shared' : 'plain',
       gemm: microName(this.tuning.micro),
       dot: dotName(this.tuning.dot),
+      lanes: `${this.lanes} ${this.lanes === 1 ? 'lane' : 'lanes'}`,
     };
+  }
+
+  /** Threads that compute together. */
+  get lanes(): number {
+    return this.#lanes.count;
   }
 
   // ---- memory
@@ -150,6 +179,7 @@ export class WasmDevice implements Device {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#lanes.close();
     this.#alive.dispose();
     for (const tensor of [...this.#live.keys()]) tensor.dispose();
     this.#arena.release();
@@ -209,150 +239,39 @@ export class WasmDevice implements Device {
   // ---- layers
 
   rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
-    const n = elements(weight.shape);
-    const total = elements(x.shape);
-    if (total % n !== 0 || elements(out.shape) !== total)
-      throw shapeError('rmsNorm', `${total} elements in groups of ${n}`);
-    const from = addressOf(x, 'rmsNorm', 'f32');
-    const to = addressOf(out, 'rmsNorm', 'f32');
-    this.#kernels.rmsNorm(0, total / n, n, eps, from, 4 * n, addressOf(weight, 'rmsNorm', 'f32'), to, 4 * n);
+    this.#layers.rmsNorm(x, weight, out, eps);
   }
 
   addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void {
-    const { rows, width } = rowsOf(x);
-    const size = rows * width;
-    if (elements(residual.shape) !== size || elements(out.shape) !== size || elements(weight.shape) !== width) {
-      throw shapeError('addRmsNorm', `rows of ${width}, weight of ${elements(weight.shape)}`);
-    }
-    const [from, to, w] = [x, residual, weight].map((t) => addressOf(t, 'addRmsNorm', 'f32')) as [
-      number,
-      number,
-      number,
-    ];
-    this.#kernels.addRmsNorm(0, rows, width, eps, from, to, w, addressOf(out, 'addRmsNorm', 'f32'), 4 * width);
+    this.#layers.addRmsNorm(x, residual, weight, out, eps);
   }
 
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
-    const { rows, width } = rowsOf(x);
-    const { heads, headDim, rotaryDims } = layout;
-    if (width !== heads * headDim || rotaryDims > headDim || rotaryDims % 2 !== 0) {
-      throw shapeError('rope', `rows of ${width} as ${heads} heads of ${headDim}, ${rotaryDims} rotating`);
-    }
-    const tableRows = elements(table.shape) / rotaryDims;
-    if (typeof positions === 'number' ? positions < 0 || positions >= tableRows : elements(positions.shape) !== rows) {
-      throw shapeError('rope', `positions do not fit ${rows} rows and a table of ${tableRows}`);
-    }
-    this.#kernels.rope(
-      0,
-      rows,
-      heads,
-      headDim,
-      rotaryDims,
-      layout.layout === 'interleaved' ? 1 : 0,
-      addressOf(x, 'rope', 'f32'),
-      4 * width,
-      typeof positions === 'number' ? 0 : addressOf(positions, 'rope', 'i32'),
-      typeof positions === 'number' ? positions : 0,
-      addressOf(table, 'rope', 'f32'),
-    );
+    this.#layers.rope(x, table, positions, layout);
   }
 
   attention(args: AttentionArguments): void {
-    const { nHeads, nKvHeads, headDim, base } = args;
-    const { rows, width } = rowsOf(args.q);
-    const cache = rowsOf(args.keys);
-    const keys = base + rows;
-    if (
-      width !== nHeads * headDim ||
-      rowsOf(args.out).width !== width ||
-      rowsOf(args.out).rows !== rows ||
-      cache.width !== nKvHeads * headDim ||
-      cache.rows < keys ||
-      nHeads % nKvHeads !== 0 ||
-      elements(args.values.shape) !== elements(args.keys.shape) ||
-      (args.mask && elements(args.mask.shape) !== 3 * rows)
-    ) {
-      throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
-    }
-    const q = addressOf(args.q, 'attention', 'f32');
-    const k = addressOf(args.keys, 'attention', 'f32');
-    const v = addressOf(args.values, 'attention', 'f32');
-    const out = addressOf(args.out, 'attention', 'f32');
-    const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
-    const mark = this.#arena.mark();
-    if (rows === 1 && !args.mask && headDim % 4 === 0) {
-      const start = args.window > 0 ? Math.max(0, keys - args.window) : 0;
-      const scores = this.#arena.allocate(this.#kernels.attentionDecodeScratch(keys - start, nHeads));
-      this.#kernels.attentionDecode(
-        start,
-        keys,
-        nHeads,
-        nKvHeads,
-        headDim,
-        0,
-        nKvHeads,
-        args.scale,
-        q,
-        k,
-        v,
-        out,
-        scores,
-      );
-    } else {
-      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(keys, headDim));
-      this.#kernels.attentionPrefill(
-        this.tuning.micro,
-        rows,
-        base,
-        nHeads,
-        nKvHeads,
-        headDim,
-        0,
-        nKvHeads,
-        args.scale,
-        q,
-        4 * width,
-        k,
-        v,
-        args.window,
-        mask,
-        out,
-        4 * width,
-        scratch,
-      );
-    }
-    this.#arena.reset(mark);
+    this.#attention.run(args);
   }
 
   siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
-    const { rows, width } = rowsOf(gate);
-    if (elements(up.shape) !== rows * width || elements(out.shape) !== rows * width) {
-      throw shapeError('siluMultiply', 'gate, up and out differ');
-    }
-    const [g, u, y] = [gate, up, out].map((t) => addressOf(t, 'siluMultiply', 'f32')) as [number, number, number];
-    this.#kernels.siluMultiply(0, rows, width, g, 4 * width, u, 4 * width, y, 4 * width);
+    this.#layers.siluMultiply(gate, up, out);
   }
 
   add(x: Tensor, y: Tensor): void {
-    const n = elements(x.shape);
-    if (n !== elements(y.shape)) throw shapeError('add', `${n} elements to ${elements(y.shape)}`);
-    this.#kernels.add(n, addressOf(x, 'add', 'f32'), addressOf(y, 'add', 'f32'));
+    this.#layers.add(x, y);
   }
 
   addBias(bias: Tensor, y: Tensor): void {
-    const { rows, width } = rowsOf(y);
-    if (elements(bias.shape) !== width)
-      throw shapeError('addBias', `bias of ${elements(bias.shape)}, rows of ${width}`);
-    this.#kernels.addBias(0, rows, width, addressOf(bias, 'addBias', 'f32'), addressOf(y, 'addBias', 'f32'), 4 * width);
+    this.#layers.addBias(bias, y);
   }
 
   scale(x: Tensor, factor: number): void {
-    this.#kernels.scale(elements(x.shape), factor, addressOf(x, 'scale', 'f32'));
+    this.#layers.scale(x, factor);
   }
 
   softmax(x: Tensor): void {
-    const { rows, width } = rowsOf(x);
-    this.#kernels.softmax(0, rows, width, addressOf(x, 'softmax', 'f32'), 4 * width);
+    this.#layers.softmax(x);
   }
 
   copyRows(from: Tensor, to: Tensor, toRow: number): void {
@@ -425,7 +344,9 @@ export class WasmDevice implements Device {
       this.#live.delete(t);
       this.#memory.free(t.at);
     });
-    this.#live.set(tensor, this.#debug ? (new Error().stack ?? '').split('\n').slice(3).join('\n') : '');
+    // V8 puts a line before the frames; two of them are the device's own
+    const stack = this.#debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
+    this.#live.set(tensor, stack.slice(2).join('\n'));
     return tensor;
   }
 }

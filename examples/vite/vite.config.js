@@ -1,0 +1,12 @@
+/** All that Espalier needs of Vite. */
+export default {
+  // its development server must not move the package's files away from its workers
+  optimizeDeps: { exclude: ['espalier'] },
+  // these two let a page share memory between threads; without them one thread computes
+  server: {
+    headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+  },
+  preview: {
+    headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
+  },
+};

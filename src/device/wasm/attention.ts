@@ -1,0 +1,103 @@
+import type { AttentionArguments } from '../device.ts';
+import type { Kernels } from './kernels.ts';
+import { evenly, type Lanes } from './lanes.ts';
+import type { Arena } from './memory.ts';
+import { addressOf, elements, rowsOf, shapeError } from './tensor.ts';
+import type { Tuning } from './tune.ts';
+
+/** Rows that the prefill kernel takes at a time, queries times the heads that share a KV head (ROWS of assembly/attention.ts). */
+const BLOCK = 60;
+/** Products of a query and a cache position, times their width, below which attention is not worth a command to the lanes. */
+const FEW = 1 << 15;
+
+/** Attention of the wasm device: the kernel for the case, its scratch, and each lane's part. */
+export class Attention {
+  readonly #kernels: Kernels;
+  readonly #arena: Arena;
+  readonly #tuning: Tuning;
+  readonly #lanes: Lanes;
+
+  constructor(kernels: Kernels, arena: Arena, tuning: Tuning, lanes: Lanes) {
+    this.#kernels = kernels;
+    this.#arena = arena;
+    this.#tuning = tuning;
+    this.#lanes = lanes;
+  }
+
+  /** As Device.attention. */
+  run(args: AttentionArguments): void {
+    const { nHeads, nKvHeads, headDim, base } = args;
+    const { rows, width } = rowsOf(args.q);
+    const cache = rowsOf(args.keys);
+    const keys = base + rows;
+    if (
+      width !== nHeads * headDim ||
+      rowsOf(args.out).width !== width ||
+      rowsOf(args.out).rows !== rows ||
+      cache.width !== nKvHeads * headDim ||
+      cache.rows < keys ||
+      nHeads % nKvHeads !== 0 ||
+      elements(args.values.shape) !== elements(args.keys.shape) ||
+      (args.mask && elements(args.mask.shape) !== 3 * rows)
+    ) {
+      throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
+    }
+    const mark = this.#arena.mark();
+    const lanes = rows * keys * width < FEW ? 1 : this.#lanes.count;
+    if (rows === 1 && !args.mask && headDim % 4 === 0) this.#decode(args, keys, lanes);
+    else this.#prefill(args, rows, width, lanes);
+    this.#arena.reset(mark);
+  }
+
+  /** One query: heads are shared out. */
+  #decode(args: AttentionArguments, keys: number, lanes: number): void {
+    const { nHeads, nKvHeads, headDim, scale, window } = args;
+    const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
+    const start = window > 0 ? Math.max(0, keys - window) : 0;
+    const scores = this.#arena.allocate(this.#kernels.attentionDecodeScratch(keys - start, nHeads));
+    this.#lanes.run('attentionDecode', evenly(nHeads, lanes), (first, last) => {
+      return [start, keys, nHeads, nKvHeads, headDim, first, last, scale, q!, k!, v!, out!, scores];
+    });
+  }
+
+  /** Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads. */
+  #prefill(args: AttentionArguments, rows: number, width: number, lanes: number): void {
+    const { nHeads, nKvHeads, headDim, base, scale, window } = args;
+    const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
+    const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
+    const { micro } = this.#tuning;
+    const block = Math.max(1, Math.floor((BLOCK * nKvHeads) / nHeads));
+    const byRows = rows >= 2 * lanes * block;
+    const bounds = byRows ? rowBounds(rows, args.mask ? 0 : base, window, lanes, block) : evenly(nKvHeads, lanes);
+    this.#lanes.run('attentionPrefill', bounds, (first, last) => {
+      const [from, to] = byRows ? [first, last] : [0, rows];
+      const [firstKv, lastKv] = byRows ? [0, nKvHeads] : [first, last];
+      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(base + to, headDim));
+      const [qAt, outAt, maskAt] = [q! + 4 * width * from, out! + 4 * width * from, mask && mask + 12 * from];
+      return [
+        ...[micro, to - from, base + from, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!],
+        ...[window, maskAt, outAt, 4 * width, scratch],
+      ];
+    });
+  }
+}
+
+/**
+ * Row ranges with equal numbers of visible positions: row i sees base + i + 1, at most `window`. In whole blocks, so that a row is
+ * computed in the same company however many lanes there are.
+ */
+function rowBounds(rows: number, base: number, window: number, lanes: number, block: number): number[] {
+  const upTo = (row: number): number => {
+    const full = window > 0 ? Math.min(row, Math.max(0, window - base)) : row;
+    return base * full + (full * (full + 1)) / 2 + (row - full) * window;
+  };
+  const bounds = [0];
+  for (let lane = 1; lane < lanes; lane++) {
+    const wanted = (upTo(rows) * lane) / lanes;
+    let row = bounds[lane - 1]!;
+    while (row + block <= rows && upTo(row + block / 2) < wanted) row += block;
+    bounds.push(row);
+  }
+  bounds.push(rows);
+  return bounds;
+}

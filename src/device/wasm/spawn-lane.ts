@@ -1,0 +1,21 @@
+import { host } from '../../runtime/host.ts';
+import { type LaneSeat, markLaneLost } from './lanes.ts';
+
+/** Starts a lane as a worker of this host. It ends with its device. Rejects when it does not start. */
+export async function spawnLane(seat: LaneSeat): Promise<void> {
+  const worker = (await host()).spawn('lane');
+  await new Promise<void>((resolve, reject) => {
+    worker.onLost((cause) => {
+      markLaneLost(seat);
+      reject(cause);
+    });
+    worker.ref();
+    const ready = () => {
+      worker.endpoint.removeEventListener('message', ready);
+      worker.unref();
+      resolve();
+    };
+    worker.endpoint.addEventListener('message', ready);
+    worker.endpoint.postMessage(seat);
+  });
+}

@@ -1,0 +1,136 @@
+import { EspalierError } from '../errors.ts';
+import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
+import type { ModelTarget } from '../runtime/files.ts';
+import { host } from '../runtime/host.ts';
+import { laneCount } from './lane-count.ts';
+import { EngineLink } from './link.ts';
+import { Model } from './model.ts';
+import { partOptions, wireTarget } from './options.ts';
+import type { EngineStats } from './protocol.ts';
+
+export interface EngineOptions {
+  /**
+   * Threads that compute. `auto` (default): all that the host has where memory can be shared, else 1. A number above 1 without
+   * shared memory is E_NO_ISOLATION.
+   */
+  readonly lanes?: number | 'auto';
+  /** False forces plain SIMD, for comparison. Default: what the JavaScript engine has. */
+  readonly relaxed?: boolean;
+  /** Most bytes of memory for weights, caches and scratch. Default 4 GiB, the end of a 32-bit address space. */
+  readonly memoryLimit?: number;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+  /** The script of the engine worker, and that of a lane, where they are not beside the JavaScript. */
+  readonly workerLocation?: string | URL;
+  readonly laneLocation?: string | URL;
+}
+
+export interface EngineOpenOptions extends Omit<LocalOpenOptions, 'device' | 'cache'> {
+  /** Name of the folder for downloads; default: the host's own. Null: in memory, until the model is open. */
+  readonly cache?: string | null;
+  /** Gives bytes away: they are moved to the worker instead of copied, and the caller's arrays are empty then. */
+  readonly transfer?: boolean;
+}
+
+/**
+ * A worker thread that computes, with its lanes and its memory. Models on one engine share both and take turns token by token; a
+ * second engine has its own.
+ */
+export class Engine {
+  /** What was chosen at start, for people: instruction set, micro-kernels. */
+  readonly description: Readonly<Record<string, string>>;
+  /** Threads that compute. */
+  readonly lanes: number;
+  readonly #link: EngineLink;
+
+  private constructor(link: EngineLink, description: Readonly<Record<string, string>>, lanes: number) {
+    this.#link = link;
+    this.description = description;
+    this.lanes = lanes;
+  }
+
+  /** @throws E_ARGUMENT, E_NO_ISOLATION, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
+  static async create(options: EngineOptions = {}): Promise<Engine> {
+    const on = await host();
+    const lanes = laneCount(options.lanes ?? 'auto', on);
+    const { relaxed, memoryLimit } = options;
+    const wasm = address(options.wasmLocation, true);
+    const link = new EngineLink(on, {
+      worker: address(options.workerLocation),
+      lane: address(options.laneLocation),
+    });
+    try {
+      const facts = await link.call('create', [
+        {
+          lanes,
+          ...(relaxed === undefined ? {} : { relaxed }),
+          ...(memoryLimit === undefined ? {} : { memoryLimit }),
+          ...(wasm ? { wasmLocation: wasm.href } : {}),
+        },
+      ]);
+      const engine = new Engine(link, facts.description, facts.lanes);
+      links.set(engine, link);
+      return engine;
+    } catch (error) {
+      await link.end(closedError());
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, URL, Blob, bytes,
+   * or files by name. Bytes are copied unless `transfer` gives them away.
+   * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
+   *   E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, E_WORKER_LOST; nothing stays allocated then
+   */
+  async open(target: ModelTarget, options: EngineOpenOptions = {}): Promise<Model> {
+    const { transfer: give = false, ...rest } = options;
+    const { data, signal, callbacks } = partOptions(rest);
+    const wire = wireTarget(target, give);
+    const facts = await this.#link.call('open', [wire.target, data], {
+      signal,
+      callbacks,
+      transfer: wire.transfer,
+      discard: ({ model }) => void this.#link.call('close', [model]).catch(() => {}),
+    });
+    return new Model(this.#link, this, facts);
+  }
+
+  /** Memory and what is open, once all calls before are answered as far as they go. @throws E_DISPOSED, E_WORKER_LOST */
+  stats(): Promise<EngineStats> {
+    return this.#link.call('stats', []);
+  }
+
+  /** Ends the threads, whatever they do, and frees all memory. Calls that wait reject with E_DISPOSED. */
+  async close(): Promise<void> {
+    await this.#link.end(closedError());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+const links = new WeakMap<Engine, EngineLink>();
+
+/** The line behind an engine, for tests that cut it. */
+export function linkOf(engine: Engine): EngineLink {
+  return links.get(engine)!;
+}
+
+/** An address as the caller gave it, against the page's base. @throws E_ARGUMENT */
+function address(given: string | URL | undefined, folder = false): URL | undefined {
+  if (given === undefined) return undefined;
+  const { document } = globalThis as { document?: { baseURI?: string } };
+  try {
+    const url = new URL(given, document?.baseURI);
+    if (folder && !url.pathname.endsWith('/')) url.pathname += '/';
+    return url;
+  } catch (cause) {
+    throw new EspalierError('E_ARGUMENT', `"${String(given)}" is no address.`, 'Give an absolute URL.', { cause });
+  }
+}
+
+function closedError(): EspalierError {
+  return new EspalierError('E_DISPOSED', 'The engine is closed.', 'Create another one.');
+}

@@ -1,0 +1,110 @@
+import { EspalierError } from '../errors.ts';
+import type { GeneratedToken, GenerationResult } from '../model/generation.ts';
+import { aborted, type EngineLink } from './link.ts';
+import type { Finish, StreamStart } from './protocol.ts';
+import { unpackError } from './wire-error.ts';
+
+/** Ends a stream whose reader was collected without a word, so that its cache does not stay. */
+const forgotten = new FinalizationRegistry<() => void>((stop) => stop());
+
+/**
+ * One running generation: iterate it for tokens as they come, or await `result()` or `text()`. It starts when first asked and runs
+ * once. Breaking out of the loop ends it and frees its memory.
+ */
+export class Generation implements AsyncIterable<GeneratedToken> {
+  readonly #link: EngineLink;
+  readonly #start: StreamStart;
+  readonly #signal: AbortSignal | undefined;
+  readonly #check: () => void;
+  readonly #tokens: GeneratedToken[] = [];
+  #finish: Finish | null = null;
+  #failure: { readonly error: unknown } | null = null;
+  #iterated = false;
+  #result: Promise<GenerationResult> | null = null;
+
+  /** Made by `model.generate`. */
+  constructor(link: EngineLink, start: StreamStart, signal: AbortSignal | undefined, check: () => void) {
+    this.#link = link;
+    this.#start = start;
+    this.#signal = signal;
+    this.#check = check;
+  }
+
+  /** @throws E_ARGUMENT when it is iterated twice */
+  [Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void> {
+    if (this.#iterated) {
+      throw new EspalierError('E_ARGUMENT', 'A generation can be iterated once.', 'Call generate() again.');
+    }
+    this.#iterated = true;
+    const stream = this.#link.number();
+    const link = this.#link;
+    const signal = this.#signal;
+    const abort = () => link.abort(stream);
+    const unlisten = () => signal?.removeEventListener('abort', abort);
+    const iterator = this.#iterate(stream, abort, unlisten);
+    forgotten.register(iterator, () => {
+      unlisten();
+      link.call('stop', [stream]).catch(() => {});
+    });
+    return iterator;
+  }
+
+  async *#iterate(stream: number, abort: () => void, unlisten: () => void): AsyncGenerator<GeneratedToken, void> {
+    const link = this.#link;
+    const signal = this.#signal;
+    let over = false;
+    signal?.addEventListener('abort', abort);
+    try {
+      for (let start: StreamStart | null = this.#start; ; start = null) {
+        this.#check();
+        if (signal?.aborted) throw aborted(signal);
+        const { tokens, finish, error } = await link.call('next', [stream, start]);
+        over = finish !== undefined || error !== undefined;
+        for (const token of tokens) {
+          // it may have fired while the caller was busy with the token before
+          if (signal?.aborted) throw aborted(signal);
+          this.#tokens.push(token);
+          yield token;
+        }
+        if (error) throw signal?.aborted ? aborted(signal) : unpackError(error);
+        if (finish) {
+          this.#finish = finish;
+          return;
+        }
+      }
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    } finally {
+      unlisten();
+      if (!over && !link.ended) await link.call('stop', [stream]).catch(() => {});
+    }
+  }
+
+  /**
+   * Runs to the end; or, after a loop, says what came out of it.
+   * @throws what the generation fails with; E_ARGUMENT when its loop was left before the end
+   */
+  result(): Promise<GenerationResult> {
+    this.#result ??= this.#run();
+    return this.#result;
+  }
+
+  /** The text of `result()`. */
+  async text(): Promise<string> {
+    return (await this.result()).text;
+  }
+
+  async #run(): Promise<GenerationResult> {
+    if (!this.#iterated) for await (const _ of this);
+    if (this.#failure) throw this.#failure.error;
+    if (!this.#finish) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        'The generation was not finished.',
+        'Await result() after the loop, or instead of it.',
+      );
+    }
+    return { text: this.#tokens.map((t) => t.text).join(''), tokens: this.#tokens, ...this.#finish };
+  }
+}

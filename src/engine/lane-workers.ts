@@ -1,0 +1,46 @@
+import { type LaneSeat, markLaneLost } from '../device/wasm/lanes.ts';
+import type { Host, WorkerHandle } from '../runtime/host.ts';
+
+/**
+ * The lanes of one engine. They are started on the caller's side, which hears of their death: the engine worker cannot, while it
+ * waits for them in shared memory.
+ */
+export class LaneWorkers {
+  readonly handles: WorkerHandle[] = [];
+  readonly #host: Host;
+  readonly #location: URL | undefined;
+  readonly #onLost: (cause: unknown) => void;
+  #ended = false;
+
+  constructor(host: Host, location: URL | undefined, onLost: (cause: unknown) => void) {
+    this.#host = host;
+    this.#location = location;
+    this.#onLost = onLost;
+  }
+
+  /** Starts lane `seat.lane`; resolves with its first message, which says that it runs. */
+  spawn(seat: LaneSeat): Promise<void> {
+    const handle = this.#host.spawn('lane', this.#location);
+    this.handles.push(handle);
+    return new Promise((resolve, reject) => {
+      handle.onLost((cause) => {
+        reject(cause);
+        if (this.#ended) return;
+        // the engine worker may be waiting for this lane, deaf to anything else
+        markLaneLost(seat);
+        this.#onLost(cause);
+      });
+      const ready = () => {
+        handle.endpoint.removeEventListener('message', ready);
+        resolve();
+      };
+      handle.endpoint.addEventListener('message', ready);
+      handle.endpoint.postMessage(seat);
+    });
+  }
+
+  async terminate(): Promise<void> {
+    this.#ended = true;
+    await Promise.all(this.handles.map((handle) => handle.terminate()));
+  }
+}

@@ -1,0 +1,147 @@
+import type { LaneSeat } from '../device/wasm/lanes.ts';
+import { EspalierError } from '../errors.ts';
+import { expose, transfer, wrap } from '../runtime/comlink.ts';
+import type { Host, WorkerHandle } from '../runtime/host.ts';
+import { LaneWorkers } from './lane-workers.ts';
+import { type Callback, notCloneable } from './options.ts';
+import type { CallArguments, CallerPort, CallName, CallResult, EnginePort, Envelope, Remote } from './protocol.ts';
+import { unpackError } from './wire-error.ts';
+
+export interface CallOptions<T> {
+  readonly signal?: AbortSignal | undefined;
+  readonly callbacks?: Readonly<Record<string, Callback>>;
+  /** Buffers among the arguments that are moved. */
+  readonly transfer?: readonly Transferable[];
+  /** What to do with a result that comes although the call has failed here. */
+  readonly discard?: (value: T) => void;
+}
+
+interface Pending {
+  readonly callbacks: Readonly<Record<string, Callback>>;
+  readonly reject: (error: unknown) => void;
+  /** What a callback threw. */
+  thrown: { readonly error: unknown } | null;
+}
+
+/**
+ * The line to an engine worker. Comlink never settles a call whose worker is gone, so the calls that wait are listed here. While
+ * one waits, the worker keeps the process alive; otherwise a script that forgets to close ends by itself.
+ */
+export class EngineLink implements CallerPort {
+  readonly #worker: WorkerHandle;
+  readonly #lanes: LaneWorkers;
+  readonly #engine: Remote<EnginePort>;
+  readonly #pending = new Map<number, Pending>();
+  #numbers = 0;
+  #ended: EspalierError | null = null;
+
+  constructor(host: Host, locations: { readonly worker?: URL | undefined; readonly lane?: URL | undefined }) {
+    this.#worker = host.spawn('engine', locations.worker);
+    this.#worker.onLost((cause) => this.#lose('engine worker', cause));
+    this.#lanes = new LaneWorkers(host, locations.lane, (cause) => this.#lose('lane', cause));
+    this.#engine = wrap(this.#worker.endpoint) as unknown as Remote<EnginePort>;
+    expose(this, this.#worker.endpoint);
+  }
+
+  /** A number for a stream, of the same kind as those of calls. */
+  number(): number {
+    return ++this.#numbers;
+  }
+
+  /** The error that every call meets: the engine is closed or its worker gone. */
+  get ended(): EspalierError | null {
+    return this.#ended;
+  }
+
+  call<K extends CallName>(
+    name: K,
+    args: CallArguments<K>,
+    options: CallOptions<CallResult<K>> = {},
+  ): Promise<CallResult<K>> {
+    const { signal, callbacks = {} } = options;
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
+      if (signal?.aborted) return reject(aborted(signal));
+      const id = this.number();
+      const pending: Pending = { callbacks, reject: (error) => settle(() => reject(error)), thrown: null };
+      const onAbort = () => this.abort(id);
+      const settle = (how: () => void) => {
+        if (!this.#pending.delete(id)) return;
+        signal?.removeEventListener('abort', onAbort);
+        if (this.#pending.size === 0) this.#worker.unref();
+        how();
+      };
+      this.#pending.set(id, pending);
+      this.#worker.ref();
+      signal?.addEventListener('abort', onAbort);
+      const sent = options.transfer?.length ? transfer(args, [...options.transfer]) : args;
+      (this.#engine.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<K>>>).then(
+        (answer) => {
+          const { thrown } = pending;
+          if (thrown) {
+            if ('value' in answer) options.discard?.(answer.value);
+            pending.reject(thrown.error);
+          } else if ('value' in answer) settle(() => resolve(answer.value));
+          else pending.reject(withReason(unpackError(answer.error), signal));
+        },
+        // no answer: most likely the arguments could not be sent
+        (error) =>
+          pending.reject(error?.name === 'DataCloneError' ? notCloneable(`An argument of ${name}`, error) : error),
+      );
+    });
+  }
+
+  /** Aborts a call or a stream. */
+  abort(id: number): void {
+    if (!this.#ended) this.#engine.abort(id).catch(() => {});
+  }
+
+  event(id: number, name: string, args: readonly unknown[]): void {
+    const pending = this.#pending.get(id);
+    if (!pending || pending.thrown) return;
+    try {
+      (pending.callbacks[name] as ((...args: readonly unknown[]) => void) | undefined)?.(...args);
+    } catch (error) {
+      // as in one thread, where it would come out of the call
+      pending.thrown = { error };
+      this.abort(id);
+    }
+  }
+
+  spawnLane(seat: LaneSeat): Promise<void> {
+    return this.#lanes.spawn(seat);
+  }
+
+  /** Ends the workers; calls that wait, and later ones, reject with `error`. */
+  async end(error: EspalierError): Promise<void> {
+    this.#ended ??= error;
+    for (const { reject } of [...this.#pending.values()]) reject(this.#ended);
+    await Promise.all([this.#worker.terminate(), this.#lanes.terminate()]);
+  }
+
+  #lose(what: string, cause: unknown): void {
+    if (this.#ended) return;
+    void this.end(
+      new EspalierError('E_WORKER_LOST', `The ${what} is gone.`, 'Create another engine and open the models again.', {
+        cause,
+      }),
+    );
+  }
+
+  /** For tests: what runs. Nothing else may reach for it. */
+  workers(): { readonly engine: WorkerHandle; readonly lanes: readonly WorkerHandle[] } {
+    return { engine: this.#worker, lanes: this.#lanes.handles };
+  }
+}
+
+/** The caller's own reason behind E_ABORTED, not a copy of it. */
+function withReason(error: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted && error instanceof EspalierError && error.code === 'E_ABORTED' ? aborted(signal) : error;
+}
+
+/** The error of a call whose signal has fired. */
+export function aborted(signal: AbortSignal): EspalierError {
+  return new EspalierError('E_ABORTED', 'The operation was aborted.', 'Start it again when it is wanted.', {
+    cause: signal.reason,
+  });
+}

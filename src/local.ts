@@ -1,0 +1,36 @@
+/**
+ * The parts that the engine worker is made of, for programs that compute in their own thread or build on the decoder itself
+ * (`espalier/local`). It needs nothing of `espalier`, which puts the same behind worker threads.
+ */
+
+export { openCheckpoint } from './checkpoint/open.ts';
+export type {
+  Architecture,
+  Checkpoint,
+  ModelConfig,
+  RopeConfig,
+  RopeScaling,
+  StoredType,
+  TensorEntry,
+  TokenizerSpec,
+} from './checkpoint/types.ts';
+export type { Device, DeviceStats, ElementType, Precision, Tensor } from './device/device.ts';
+export { WasmDevice, type WasmDeviceOptions } from './device/wasm/wasm-device.ts';
+export { type ErrorCode, EspalierError } from './errors.ts';
+export type { ChatMessage, ChatOptions } from './model/chat.ts';
+export { Decoder, type ForwardOptions } from './model/decoder.ts';
+export type { EmbedOptions } from './model/embed.ts';
+export {
+  type GeneratedToken,
+  type GenerateOptions,
+  Generation,
+  type GenerationResult,
+  type Timings,
+} from './model/generation.ts';
+export { KvCache, KvPiece } from './model/kv-cache.ts';
+export { type EncodePromptOptions, LocalModel, type ScoredToken } from './model/model.ts';
+export type { SamplingOptions } from './model/sampler.ts';
+export type { ScoredPosition, ScoreOptions } from './model/score.ts';
+export { type DecodeOptions, Tokenizer } from './model/tokenizer.ts';
+export { type OpenOptions, openLocal } from './open-local.ts';
+export type { ModelTarget } from './runtime/files.ts';

@@ -1,0 +1,106 @@
+import type { Tensor } from '../device/device.ts';
+import { exclusive } from '../device/exclusive.ts';
+import { EspalierError } from '../errors.ts';
+import type { Decoder } from './decoder.ts';
+
+export interface EmbedOptions {
+  /**
+   * What becomes of the hidden states of a text. `mean` (default): their mean over all tokens, begin-of-text included, [hidden].
+   * `last`: that of the last token, which has seen all others, [hidden]. `none`: all of them, row-major [T, hidden].
+   */
+  readonly pool?: 'mean' | 'last' | 'none';
+  /** Scales every vector to length 1. Default false. */
+  readonly normalise?: boolean;
+  /**
+   * The residual stream after this many layers, as it is (0: the embeddings of the tokens). Default: the last layer's output
+   * after the model's final norm.
+   */
+  readonly layer?: number;
+  readonly signal?: AbortSignal;
+  /** Tokens done and in all, over all texts. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * One vector for each list of ids (or all its vectors, see `pool`), f32, from one forward pass each.
+ * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+ */
+export async function embedTokens(
+  decoder: Decoder,
+  texts: readonly (readonly number[])[],
+  options: EmbedOptions = {},
+): Promise<Float32Array[]> {
+  const { pool = 'mean', layer = null } = options;
+  const { nLayers } = decoder.config;
+  if (pool !== 'mean' && pool !== 'last' && pool !== 'none') {
+    throw new EspalierError('E_ARGUMENT', `pool is "${String(pool)}".`, 'Give mean, last or none.');
+  }
+  if (layer !== null && !(Number.isInteger(layer) && layer >= 0 && layer <= nLayers)) {
+    throw new EspalierError('E_ARGUMENT', `layer is ${layer}.`, `Give an integer from 0 to ${nLayers}.`);
+  }
+  if (texts.some((ids) => ids.length === 0)) {
+    throw new EspalierError('E_ARGUMENT', 'A text to embed has no tokens.', 'Leave empty texts out.');
+  }
+  const total = texts.reduce((sum, ids) => sum + ids.length, 0);
+  let before = 0;
+  const vectors: Float32Array[] = [];
+  for (const ids of texts) {
+    const onProgress = options.onProgress && ((done: number) => options.onProgress?.(before + done, total));
+    vectors.push(await embedOne(decoder, ids, pool, layer, options.signal, onProgress));
+    before += ids.length;
+  }
+  if (options.normalise) for (const vector of vectors) normalise(vector, decoder.config.hiddenSize);
+  return vectors;
+}
+
+function embedOne(
+  decoder: Decoder,
+  ids: readonly number[],
+  pool: 'mean' | 'last' | 'none',
+  layer: number | null,
+  signal: AbortSignal | undefined,
+  onProgress: ((done: number) => void) | undefined,
+): Promise<Float32Array> {
+  const { device } = decoder;
+  const { hiddenSize } = decoder.config;
+  return exclusive(device, async () => {
+    const cache = decoder.cache();
+    const all = pool === 'none' ? new Float32Array(ids.length * hiddenSize) : null;
+    // in double precision, so that a long text loses nothing
+    const sums = new Float64Array(pool === 'mean' ? hiddenSize : 0);
+    let last = new Float32Array(0);
+    const take = async (hidden: Tensor, firstRow: number) => {
+      const rows = hidden.shape[0]!;
+      if (pool === 'last') {
+        if (firstRow + rows < ids.length) return;
+        last = (await device.read(device.rows(hidden, rows - 1, 1))) as Float32Array<ArrayBuffer>;
+        return;
+      }
+      const values = (await device.read(hidden)) as Float32Array;
+      if (all) all.set(values, firstRow * hiddenSize);
+      else for (let i = 0; i < values.length; i++) sums[i % hiddenSize]! += values[i]!;
+    };
+    try {
+      await decoder.forward(ids, cache, {
+        signal,
+        onProgress,
+        ...(layer !== null
+          ? { onHidden: (index, hidden, firstRow) => (index === layer ? take(hidden, firstRow) : undefined) }
+          : { output: pool === 'last' ? 'last' : 'all', onChunk: take }),
+      });
+    } finally {
+      cache.dispose();
+    }
+    if (pool === 'mean') return Float32Array.from(sums, (sum) => sum / ids.length);
+    return all ?? last;
+  });
+}
+
+/** Rows of `width` to length 1; a row of zeros stays. */
+function normalise(vector: Float32Array, width: number): void {
+  for (let at = 0; at < vector.length; at += width) {
+    const row = vector.subarray(at, at + width);
+    const length = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
+    if (length > 0) for (let i = 0; i < width; i++) row[i]! /= length;
+  }
+}

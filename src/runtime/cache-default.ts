@@ -1,0 +1,17 @@
+import type { Cache } from './cache.ts';
+import { hasNode } from './host.ts';
+
+/**
+ * The cache of this host: a folder in Node, Deno and Bun (`ESPALIER_CACHE`, else the system's folder for caches), the origin private
+ * file system in browsers, and where there is none, memory.
+ *
+ * @param folder instead of the default one: a path, or in browsers a plain name
+ */
+export async function openCache(folder?: string): Promise<Cache> {
+  // imported on demand, so that the graph of modules stays free of node: imports in a browser
+  if (hasNode()) return (await import('./cache-folder.ts')).folderCache(folder);
+  const { hasOpfs, opfsCache } = await import('./cache-opfs.ts');
+  if (await hasOpfs()) return opfsCache(folder);
+  const { memoryCache } = await import('./cache-memory.ts');
+  return memoryCache();
+}

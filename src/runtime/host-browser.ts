@@ -1,0 +1,61 @@
+import type { Endpoint } from './comlink.ts';
+import type { Host, WorkerHandle, WorkerKind } from './host.ts';
+import { Loss } from './loss.ts';
+
+/**
+ * Bundlers find the workers by these very expressions: a literal address inside `new Worker`. The build writes `.js` for `.ts`
+ * (scripts/build.mjs).
+ */
+const packaged: Record<WorkerKind, () => Worker> = {
+  engine: () => new Worker(new URL('../../workers/engine.ts', import.meta.url), { type: 'module' }),
+  lane: () => new Worker(new URL('../../workers/lane.ts', import.meta.url), { type: 'module' }),
+};
+
+export function browserHost(): Host {
+  return {
+    name: 'browser',
+    cores: navigator.hardwareConcurrency || 1,
+    sharedMemory: typeof SharedArrayBuffer === 'function' && globalThis.crossOriginIsolated === true,
+    spawn: (kind, location) => handle(start(kind, location)),
+  };
+}
+
+function start(kind: WorkerKind, location: URL | undefined): Worker {
+  const here = import.meta.url;
+  if (location === undefined && isSameOrigin(here)) return packaged[kind]();
+  // from a CDN, which serves this package's files as they are
+  const url = location ?? new URL(`../../workers/${kind}${here.slice(here.lastIndexOf('.'))}`, here);
+  if (isSameOrigin(url.href)) return new Worker(url, { type: 'module' });
+  // a worker's script must be of the page's own origin, what it imports need not
+  const script = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
+  const address = URL.createObjectURL(script);
+  const worker = new Worker(address, { type: 'module' });
+  // until it has been fetched
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  return worker;
+}
+
+function isSameOrigin(address: string): boolean {
+  return new URL(address).origin === globalThis.location.origin;
+}
+
+function handle(worker: Worker): WorkerHandle {
+  const { lose, onLost } = new Loss();
+  worker.addEventListener('error', (event) => {
+    event.preventDefault(); // it is reported as an error of the calls that wait
+    // a script that cannot be fetched has no message
+    lose(event.error ?? new Error(event.message || 'The script of the worker could not be loaded.'));
+  });
+  worker.addEventListener('messageerror', () => lose(new Error('A message to or from the worker could not be read.')));
+  return {
+    endpoint: worker as unknown as Endpoint,
+    ref: () => {},
+    unref: () => {},
+    terminate: async () => {
+      worker.terminate();
+      // nobody else tells
+      lose(new Error('The worker was terminated.'));
+    },
+    onLost,
+  };
+}

@@ -1,0 +1,111 @@
+import { EspalierError } from '../errors.ts';
+import { checkedRevision } from './address.ts';
+import type { Cache } from './cache.ts';
+import { openCache } from './cache-default.ts';
+import { hasNode } from './host.ts';
+import { type DownloadProgress, Meter } from './meter.ts';
+
+export interface HubOptions {
+  /** Default: `HF_ENDPOINT`, else `https://huggingface.co`. */
+  readonly endpoint?: string | undefined;
+  /** For private and gated models; default: `HF_TOKEN`. It is sent to the endpoint's origin and nowhere else. */
+  readonly token?: string | undefined;
+  /** A branch, tag or commit, where the address names none; default `main`. */
+  readonly revision?: string | undefined;
+  /** The file to open, where the address names none: one of several GGUF files. */
+  readonly file?: string | undefined;
+  /** Only what is in the cache; the network is not touched. Default: whether `HF_HUB_OFFLINE` is 1. Counts for all addresses. */
+  readonly offline?: boolean | undefined;
+  /** How often in a row a request that failed in passing is made again; default 5. Counts for all addresses. */
+  readonly retries?: number | undefined;
+  /** Milliseconds before the first of them, doubled each time up to 10 s; default 500. */
+  readonly retryDelay?: number | undefined;
+  /** Milliseconds without a byte after which a connection is given up; default 30,000. */
+  readonly timeout?: number | undefined;
+}
+
+export interface FilesOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called while files are downloaded, some ten times a second; never when all is in the cache. */
+  readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
+  readonly hub?: HubOptions | undefined;
+  /**
+   * Where downloads are kept, or the name of the folder for `openCache`; default: the host's own. Null: in memory, until the model is
+   * open.
+   */
+  readonly cache?: Cache | string | null | undefined;
+}
+
+/** What all requests of one call have in common. */
+export interface Session {
+  readonly endpoint: string;
+  readonly token: string | null;
+  readonly revision: string;
+  readonly file: string | undefined;
+  readonly offline: boolean;
+  readonly retries: number;
+  readonly retryDelay: number;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  readonly cache: Cache;
+  readonly meter: Meter;
+}
+
+/** @throws E_ARGUMENT for options out of their range */
+export async function openSession(options: FilesOptions): Promise<Session> {
+  const { hub = {}, signal, onDownload } = options;
+  const token = (hub.token ?? environment('HF_TOKEN') ?? '').trim();
+  if (!/^[\x21-\x7e]*$/.test(token)) throw fault('token', 'It has no spaces and no letters beyond ASCII.');
+  return {
+    endpoint: endpointOf(hub),
+    token: token === '' ? null : token,
+    revision: checkedRevision(hub.revision ?? 'main', hub.revision ?? ''),
+    file: hub.file,
+    offline: hub.offline ?? environment('HF_HUB_OFFLINE') === '1',
+    retries: number('retries', hub.retries ?? 5),
+    retryDelay: number('retryDelay', hub.retryDelay ?? 500),
+    timeout: number('timeout', hub.timeout ?? 30_000),
+    signal,
+    cache: await cacheOf(options.cache),
+    meter: new Meter(onDownload),
+  };
+}
+
+/** The address of the hub, without a slash at its end. @throws E_ARGUMENT */
+export function endpointOf(hub: HubOptions = {}): string {
+  const endpoint = hub.endpoint ?? environment('HF_ENDPOINT') ?? 'https://huggingface.co';
+  let url: URL;
+  try {
+    url = new URL(endpoint);
+  } catch {
+    throw fault('endpoint', 'Give the http or https address of a hub.');
+  }
+  if (!/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '') {
+    throw fault('endpoint', 'Give the http or https address of a hub.');
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+async function cacheOf(cache: FilesOptions['cache']): Promise<Cache> {
+  if (cache === null) return (await import('./cache-memory.ts')).memoryCache();
+  return typeof cache === 'object' ? cache : openCache(cache);
+}
+
+function number(name: string, value: number): number {
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw fault(name, 'Give a number from 0.');
+}
+
+function fault(name: string, hint: string): EspalierError {
+  return new EspalierError('E_ARGUMENT', `The hub's ${name} cannot be used.`, hint);
+}
+
+/** A variable that is set and not empty. */
+function environment(name: string): string | undefined {
+  if (!hasNode()) return undefined;
+  try {
+    return process.env[name] || undefined;
+  } catch {
+    return undefined; // Deno asks for a permission
+  }
+}

@@ -1,0 +1,126 @@
+// hosts: node — builds an app with Vite and drives Chromium
+/** The package as pages use it: bundled by Vite, as plain modules, and from another origin; isolated and not. */
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openLocal } from '../../src/open-local.ts';
+import { chromium, printed, type StaticServer, serveFolders } from './pages.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const temporary = mkdtempSync(join(tmpdir(), 'espalier-pages-'));
+const isBuilt = existsSync(`${root}dist/workers/engine.js`);
+if (!isBuilt) console.log('  skipped: pages in Chromium (run `npm run build` first)');
+const driver = isBuilt ? await chromium() : null;
+
+const model = await openLocal(`${root}models/nano-base`);
+const { text: wanted } = await model.generate('Once upon a time', { maxTokens: 48 }).result();
+model.close();
+
+/** A page says its text in one line of JSON; anything else is an error. */
+async function says(server: StaticServer, path: string, isolated: boolean): Promise<void> {
+  const lines = await printed(driver!, `${server.origin}${path}`, () => true);
+  const told = JSON.parse(lines.at(-1)!);
+  assert.is(told.text, wanted);
+  assert.is(told.isolated, isolated);
+  if (isolated) assert.ok(told.lanes >= 1);
+  else assert.is(told.lanes, 1);
+}
+
+/** The app with the package installed, in a folder of its own, and built: the folder of the result. */
+async function viteApp(): Promise<string> {
+  const app = join(temporary, 'app');
+  const example = `${root}examples/vite/`;
+  for (const name of ['index.html', 'package.json', 'vite.config.js', 'src']) {
+    cpSync(example + name, join(app, name), { recursive: true });
+  }
+  const installed = join(app, 'node_modules', 'espalier');
+  mkdirSync(installed, { recursive: true });
+  cpSync(`${root}package.json`, join(installed, 'package.json'));
+  cpSync(`${root}dist`, join(installed, 'dist'), { recursive: true });
+  symlinkSync(`${root}node_modules/comlink`, join(app, 'node_modules', 'comlink'));
+  const vite = createRequire(`${example}package.json`).resolve('vite');
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const logger = { info() {}, warn, warnOnce: warn, error: warn, clearScreen() {}, hasErrorLogged: () => false };
+  const { build } = await import(pathToFileURL(vite).href);
+  await build({ root: app, configFile: join(app, 'vite.config.js'), customLogger: { ...logger, hasWarned: false } });
+  assert.equal(warnings, []);
+  return join(app, 'dist');
+}
+
+if (driver) {
+  const models = { models: `${root}models` };
+
+  if (!existsSync(`${root}examples/vite/node_modules`)) {
+    console.log('  skipped: the Vite app (npm ci --prefix examples/vite)');
+  } else {
+    test('a Vite app: workers and kernels are found, and no warning is given', async () => {
+      const folder = await viteApp();
+      const assets = readdirSync(join(folder, 'assets'));
+      for (const name of [/^engine-.*\.js$/, /^lane-.*\.js$/]) assert.is(assets.filter((a) => name.test(a)).length, 1);
+      assert.is(assets.filter((asset) => asset.endsWith('.wasm')).length, 4);
+      for (const isolated of [true, false]) {
+        const server = await serveFolders({ '': folder, ...models }, isolated);
+        await says(server, '/?model=/models/nano-base/', isolated);
+        await server.close();
+      }
+    });
+  }
+
+  test('a plain page: an import map for the page, and nothing else', async () => {
+    for (const isolated of [true, false]) {
+      const server = await serveFolders({ '': root }, isolated);
+      await says(server, '/examples/page/?model=/models/nano-base/', isolated);
+      await server.close();
+    }
+  });
+
+  test('a page that takes the package from another origin, as from a CDN', async () => {
+    for (const isolated of [true, false]) {
+      const cdn = await serveFolders({ '': root }, false);
+      const page = `<!doctype html><title>page</title>
+        <script type="importmap">{"imports": {"comlink": "${cdn.origin}/node_modules/comlink/dist/esm/comlink.mjs"}}</script>
+        <script type="module">
+          import { open } from '${cdn.origin}/dist/src/index.js';
+          const model = await open(new URL('/models/nano-base/', location.href));
+          const text = await model.generate('Once upon a time', { maxTokens: 48 }).text();
+          console.log(JSON.stringify({ text, lanes: model.lanes, isolated: crossOriginIsolated }));
+          await model.close();
+        </script>`;
+      const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
+      await says(server, '/page', isolated);
+      await server.close();
+      await cdn.close();
+    }
+  });
+
+  test('a page whose workers are not where it says hears why', async () => {
+    const server = await serveFolders({ '': root }, false, {
+      '/page': `<!doctype html><title>page</title>
+        <script type="importmap">{"imports": {"comlink": "/node_modules/comlink/dist/esm/comlink.mjs"}}</script>
+        <script type="module">
+          import { Engine } from '/dist/src/index.js';
+          const codes = [];
+          const tried = (options) => Engine.create(options).then(() => codes.push('made'), ({ code }) => codes.push(code));
+          await tried({ workerLocation: '/nowhere/engine.js' });
+          await tried({ wasmLocation: '/nowhere/' });
+          await tried({ lanes: 2 });
+          await tried({ workerLocation: '/dist/workers/engine.js', wasmLocation: '/dist/build' });
+          console.log(JSON.stringify(codes));
+        </script>`,
+    });
+    const lines = await printed(driver, `${server.origin}/page`, (line) => line.startsWith('['));
+    assert.equal(JSON.parse(lines.at(-1)!), ['E_WORKER_LOST', 'E_FILE_NOT_FOUND', 'E_NO_ISOLATION', 'made']);
+    await server.close();
+  });
+} else test('pages in Chromium', () => {});
+
+test.after(async () => {
+  await driver?.close();
+  rmSync(temporary, { recursive: true });
+});
+test.run();

@@ -1,0 +1,65 @@
+// hosts: node — bundles with esbuild
+/** What a page downloads: the library bundled and gzipped, and each build of the kernels. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const JAVASCRIPT = 120_000;
+const WASM = 200_000;
+const zipped = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).byteLength;
+const shown = (bytes: number) => (bytes / 1000).toFixed(1);
+
+/** One file as a page would load it, all that it imports included. */
+async function bundled(entry: string): Promise<Uint8Array> {
+  const { outputFiles, warnings } = await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    target: 'es2022',
+    external: ['node:*'],
+    write: false,
+    logLevel: 'silent',
+  });
+  assert.equal(warnings, []);
+  return outputFiles[0]!.contents;
+}
+
+test('the JavaScript of page and workers is small', async () => {
+  const sizes: Record<string, number> = {};
+  for (const entry of ['src/index.ts', 'workers/engine.ts', 'workers/lane.ts'])
+    sizes[entry] = zipped(await bundled(entry));
+  const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);
+  const parts = Object.entries(sizes).map(([entry, size]) => `${entry} ${shown(size)}`);
+  console.log(`  worst JavaScript, gzipped: ${shown(total)} kB of ${shown(JAVASCRIPT)} (${parts.join(', ')})`);
+  assert.ok(Object.values(sizes).every((size) => size > 500));
+  assert.ok(total < JAVASCRIPT, `${total} bytes`);
+});
+
+test('the page itself loads no model code', async () => {
+  const text = new TextDecoder().decode(await bundled('src/index.ts'));
+  for (const [what, mark] of [
+    ['templates', 'raise_exception'],
+    ['tokenizers', 'ByteLevel'],
+    ['kernels', 'kernels.plain'],
+  ] as const)
+    assert.not.match(text, mark, what);
+  assert.match(text, 'E_WORKER_LOST');
+});
+
+test('each build of the kernels is small', () => {
+  const names = readdirSync(`${root}build`).filter((name) => /^kernels\..*\.wasm$/.test(name));
+  assert.is(names.length, 4);
+  const sizes = names.map((name) => zipped(readFileSync(`${root}build/${name}`)));
+  console.log(`  worst wasm, gzipped: ${shown(Math.max(...sizes))} kB of ${shown(WASM)}`);
+  for (const [i, size] of sizes.entries()) assert.ok(size > 1000 && size < WASM, `${names[i]}: ${size} bytes`);
+});
+
+test.run();

@@ -1,0 +1,29 @@
+/** A model that opens in a moment: random weights of the fixtures, and a tokenizer of single letters. */
+import { readBytes } from '../files.ts';
+
+const LETTERS = [...'ĠabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'];
+
+const tokenizer = {
+  added_tokens: [{ id: 0, content: '<|end|>', special: true }],
+  pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+  decoder: { type: 'ByteLevel' },
+  model: {
+    type: 'BPE',
+    vocab: Object.fromEntries([['<|end|>', 0], ...LETTERS.map((letter, i) => [letter, i + 1])]),
+    merges: [],
+  },
+};
+
+const chat = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
+
+/** Files by name; new arrays at each call. Context 64, hidden 48. */
+export async function tinyFiles(): Promise<Record<string, Uint8Array>> {
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const folder = 'test/fixtures/tiny/llama-bf16';
+  return {
+    'config.json': await readBytes(`${folder}/config.json`),
+    'model.safetensors': await readBytes(`${folder}/model.safetensors`),
+    'tokenizer.json': json(tokenizer),
+    'tokenizer_config.json': json({ bos_token: '<|end|>', eos_token: '<|end|>', chat_template: chat }),
+  };
+}

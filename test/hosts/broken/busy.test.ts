@@ -1,0 +1,6 @@
+import { test } from 'uvu';
+
+test('it never lets go', () => {
+  for (;;);
+});
+test.run();

@@ -1,0 +1,5 @@
+// hosts: node, netscape
+import { test } from 'uvu';
+
+test('it never runs', () => {});
+test.run();

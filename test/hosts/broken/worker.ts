@@ -1,0 +1,2 @@
+/** Stays. */
+setInterval(() => {}, 1000);

@@ -1,0 +1,125 @@
+/** How a browser is started and a page opened: Chromium by Playwright, Firefox, which Playwright cannot drive as it is, by Puppeteer. */
+import { type Playwright, type Puppeteer, program, type ToolPage, tool } from './tools.ts';
+
+export interface Page {
+  close(): Promise<void>;
+}
+
+export interface PageEvents {
+  /** A line of the console, or an error that nothing caught before the page could. */
+  output(text: string): void;
+  crash(why: string): void;
+}
+
+export interface Driver {
+  /** `Firefox 153.7` */
+  version(): Promise<string>;
+  open(url: string, events: PageEvents): Promise<Page>;
+  close(): Promise<void>;
+}
+
+interface Context {
+  newPage(): Promise<ToolPage>;
+  close(): Promise<void>;
+}
+
+interface Browser {
+  title: string;
+  context(): Promise<Context>;
+  onGone(listener: () => void): void;
+  close(): Promise<void>;
+}
+
+export function chromiumDriver(binary?: string): Driver {
+  return driver(async () => {
+    const browser = await tool<Playwright>('playwright-core').chromium.launch({
+      executablePath: binary ?? program('chromium', '/usr/bin/chromium', '/usr/bin/google-chrome'),
+      args: ['--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'],
+      handleSIGINT: false,
+      handleSIGTERM: false,
+      handleSIGHUP: false,
+    });
+    return {
+      title: `Chromium ${await browser.version()}`,
+      context: () => browser.newContext(),
+      onGone: (listener) => browser.on('disconnected', listener),
+      close: () => browser.close(),
+    };
+  });
+}
+
+export function firefoxDriver(binary?: string): Driver {
+  return driver(async () => {
+    const browser = await tool<Puppeteer>('puppeteer-core').launch({
+      browser: 'firefox',
+      executablePath: binary ?? program('firefox-esr', '/usr/bin/firefox-esr', '/usr/bin/firefox'),
+      headless: true,
+      handleSIGINT: false,
+      handleSIGTERM: false,
+      handleSIGHUP: false,
+      extraPrefsFirefox: {
+        // two pages run at once, and one of them is in the background
+        'dom.min_background_timeout_value': 4,
+        'dom.timeout.enable_budget_timer_throttling': false,
+        'dom.ipc.processPriorityManager.enabled': false,
+        'dom.max_script_run_time': 0,
+      },
+    });
+    return {
+      title: `Firefox ${(await browser.version()).split('/')[1]}`,
+      context: () => browser.createBrowserContext(),
+      onGone: (listener) => browser.on('disconnected', listener),
+      close: () => browser.close(),
+    };
+  });
+}
+
+/** Starts the browser when it is first needed, and anew when it is gone. */
+function driver(launch: () => Promise<Browser>): Driver {
+  let browser: Promise<Browser> | null = null;
+  const open = new Set<PageEvents>();
+  const started = (): Promise<Browser> => {
+    if (browser) return browser;
+    const mine = launch();
+    browser = mine;
+    mine.then(
+      ({ onGone }) =>
+        onGone(() => {
+          if (browser === mine) browser = null;
+          for (const events of open) events.crash('the browser ended');
+        }),
+      () => {
+        browser = null;
+      },
+    );
+    return mine;
+  };
+  return {
+    version: async () => (await started()).title,
+    open: async (url, events) => {
+      const context = await (await started()).context();
+      open.add(events);
+      const page = await context.newPage();
+      page.on('console', (message) => events.output(message.text()));
+      page.on('pageerror', (error) => {
+        events.output(error.stack ?? error.message);
+        events.crash('an uncaught error');
+      });
+      for (const event of ['crash', 'error'] as const) page.on(event, () => events.crash('the page crashed'));
+      // not awaited: a file may keep its page busy from the first moment on
+      page.goto(url, { timeout: 0 }).catch((error) => events.crash(`the page did not open (${error.message})`));
+      return {
+        close: () => {
+          open.delete(events);
+          return context.close();
+        },
+      };
+    },
+    close: async () => {
+      const last = browser;
+      browser = null;
+      open.clear();
+      await (await last)?.close();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/** Node and Deno: each test file is a process of its own. */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Host, Report, Running } from './host.ts';
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const RUNTIMES = fileURLToPath(new URL('../runtimes/node_modules/.bin/', import.meta.url));
+
+/** @param node a path, a name, or `24`: the one of test/runtimes */
+export function nodeHost(node: string): Host {
+  const binary = node === '24' ? installed('node') : node.includes('/') ? resolve(node) : node;
+  return processHost(`Node ${versionOf(binary)}`, binary, ['--import', 'tsx']);
+}
+
+export function denoHost(): Host {
+  const binary = installed('deno');
+  // the packages that npm installed, and nothing else: no lock file of its own, no download
+  const args = ['run', '--allow-all', '--no-lock', '--no-remote', '--node-modules-dir=manual'];
+  return processHost(`Deno ${versionOf(binary)}`, binary, args);
+}
+
+function processHost(title: string, binary: string, args: readonly string[]): Host {
+  return {
+    title,
+    start: (file, report) => start(binary, [...args, file], report),
+    close: async () => {},
+  };
+}
+
+function start(binary: string, args: readonly string[], report: Report): Running {
+  const child = spawn(binary, args, {
+    cwd: PROJECT,
+    detached: true, // a group of its own, so that whatever it started can be ended with it
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1' },
+  });
+  child.stdout.setEncoding('utf8').on('data', report.output);
+  child.stderr.setEncoding('utf8').on('data', report.output);
+  child.on('error', (error) => report.end(`could not start: ${error.message}`));
+  child.on('close', (code, signal) => {
+    report.end(code === 0 ? null : signal ? `ended by ${signal}` : `exit code ${code}`);
+  });
+  return {
+    kill: () => {
+      try {
+        process.kill(-child.pid!, 'SIGKILL');
+      } catch {
+        child.kill('SIGKILL');
+      }
+    },
+  };
+}
+
+function installed(name: string): string {
+  const path = `${RUNTIMES}${name}`;
+  if (!existsSync(path)) throw new Error(`${name} is not installed: npm ci --prefix test/runtimes`);
+  return path;
+}
+
+function versionOf(binary: string): string {
+  return /\d+\.\d+\.\d+/.exec(execFileSync(binary, ['--version'], { encoding: 'utf8' }))?.[0] ?? '?';
+}
