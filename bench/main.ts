@@ -3,6 +3,7 @@ import type { Context, Suite } from './suite.ts';
 
 const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   gemm: () => import('./gemm.ts'),
+  lanes: () => import('./lanes.ts'),
   micro: () => import('./micro.ts'),
   model: () => import('./model.ts'),
   peak: () => import('./peak/suite.ts'),

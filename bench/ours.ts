@@ -1,6 +1,7 @@
 /** The library as a contender. The only file here that knows how to call it; everything is imported when first used. */
 import { STAT } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
+import { Engine } from '../src/engine/engine.ts';
 import { openLocal } from '../src/open-local.ts';
 
 export interface Product {
@@ -89,6 +90,32 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
       device.close();
     },
   };
+}
+
+/** Microseconds of one empty command to `lanes` lanes: best of many. */
+export async function barrier(lanes: number): Promise<number> {
+  const device = await WasmDevice.create({ lanes });
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 200; round++) {
+    const start = performance.now();
+    for (let i = 0; i < 100; i++) device.barrier();
+    best = Math.min(best, (performance.now() - start) * 10);
+  }
+  device.close();
+  return best;
+}
+
+/** Microseconds of one question to an engine worker and its answer: best of many. */
+export async function roundTrip(): Promise<number> {
+  const engine = await Engine.create({ lanes: 1 });
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 40; round++) {
+    const start = performance.now();
+    for (let i = 0; i < 25; i++) await engine.stats();
+    best = Math.min(best, (performance.now() - start) * 40);
+  }
+  await engine.close();
+  return best;
 }
 
 /** Small operations, each well under a millisecond. */

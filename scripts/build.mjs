@@ -48,7 +48,15 @@ async function buildKernels() {
 }
 
 async function buildDist() {
-  const sources = await newest('src', 'workers', 'tsconfig.json', 'package.json', 'build', 'scripts/build.mjs');
+  const sources = await newest(
+    'src',
+    'workers',
+    'examples/everywhere.ts',
+    'tsconfig.json',
+    'package.json',
+    'build',
+    'scripts/build.mjs',
+  );
   if ((await oldest(['dist/src/index.js', 'dist/src/cli/main.js', 'dist/workers/engine.js'])) > sources) return;
   await rm(`${root}dist`, { recursive: true, force: true });
   await node('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
@@ -110,7 +118,6 @@ async function buildWorkers() {
     plugins: [adapt],
     minify: true,
     sourcemap: true,
-    sourcesContent: false,
     logLevel: 'warning',
   });
 }

@@ -2,11 +2,13 @@
 
 export type { Architecture, ModelConfig, RopeConfig, RopeScaling } from './checkpoint/types.ts';
 export type { DeviceStats, Precision } from './device/device.ts';
+export { Crew, type CrewOptions, type MapOptions } from './engine/crew.ts';
 export { Engine, type EngineOpenOptions, type EngineOptions } from './engine/engine.ts';
 export { Generation } from './engine/generation.ts';
 export { Model } from './engine/model.ts';
 export { type OpenOptions, open } from './engine/open.ts';
 export type { EmbedInput, EngineStats, Prompt } from './engine/protocol.ts';
+export type { TaskInput, TaskName, TaskResult } from './engine/tasks.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export type { ChatMessage, ChatOptions } from './model/chat.ts';
 export type { EmbedOptions } from './model/embed.ts';

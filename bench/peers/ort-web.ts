@@ -1,5 +1,5 @@
 /**
- * onnxruntime-web, wasm execution provider, one thread: a matrix product and SmolLM2 in f32.
+ * onnxruntime-web, wasm execution provider, one thread unless told otherwise: a matrix product and SmolLM2 in f32.
  * Its types are restated here so that the project type-checks without the peers installed.
  */
 import { access, readFile } from 'node:fs/promises';
@@ -23,11 +23,18 @@ const ONNX_HELP =
   'set ESPALIER_ONNX to the f32 ONNX file of SmolLM2 (made by `python3 ../shared/tools/rival_onnx.py MODEL_DIR OUT_DIR`, which writes smollm2-f32.onnx)';
 
 let loaded: Promise<Ort> | undefined;
+let threads = 1;
+
+/** For the whole process, and before anything else is asked of it. */
+export function setThreads(count: number): void {
+  if (loaded) throw new Error('onnxruntime-web is already loaded');
+  threads = count;
+}
 
 function load(): Promise<Ort> {
   const name = 'onnxruntime-web';
   loaded ??= (import(name) as Promise<Ort>).then((ort) => {
-    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.numThreads = threads;
     ort.env.logLevel = 'error';
     return ort;
   });

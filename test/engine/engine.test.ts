@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { Engine, type Model, open } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { host } from '../../src/runtime/host.ts';
 import { rejects } from '../errors.ts';
 import { hasFileSystem, modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';
@@ -152,6 +153,23 @@ test('two models on one engine, at once', async () => {
   await tiny.close();
   assert.is((await engine.stats()).models, 1);
   await sameText(model, local, PROMPT, 8);
+});
+
+if ((await host()).sharedMemory) {
+  test('greedy text with two lanes is that of one', async () => {
+    const two = await open(target, { lanes: 2 });
+    assert.is(two.lanes, 2);
+    await sameText(two, local, PROMPT, 48);
+    await two.close();
+  });
+}
+
+test('lanes are as many as the host has, or one', async () => {
+  const { cores, sharedMemory } = await host();
+  const auto = await Engine.create();
+  assert.is(auto.lanes, sharedMemory ? cores : 1);
+  await auto.close();
+  if (!sharedMemory) await rejects('E_NO_ISOLATION', () => Engine.create({ lanes: 2 }));
 });
 
 test('two engines, at once', async () => {

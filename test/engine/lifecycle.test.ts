@@ -3,9 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
 import { Engine, EspalierError, open } from '../../src/index.ts';
+import { host } from '../../src/runtime/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
-import { tinyFiles } from './tiny-model.ts';
+import { isFirefox, tinyFiles } from './tiny-model.ts';
 
 const nano = await modelTarget('models/nano-base');
 const LONG = { maxTokens: 1500, stopAtEos: false };
@@ -34,6 +35,34 @@ test('a worker that dies in the middle of a generation: E_WORKER_LOST, and anoth
   assert.is((await again.generate('Once upon a time', { maxTokens: 5 }).result()).tokens.length, 5);
   await again.close();
 });
+
+if ((await host()).sharedMemory) {
+  test('a lane that dies in the middle of a generation: the same', async () => {
+    const engine = await Engine.create({ lanes: 2 });
+    assert.is(engine.lanes, 2);
+    assert.is((await engine.stats()).lanes, 2);
+    const model = await engine.open(nano);
+    const { lanes } = linkOf(engine).workers();
+    assert.is(lanes.length, 1);
+    const lost = await rejects('E_WORKER_LOST', async () => {
+      let count = 0;
+      for await (const _ of model.generate('Once', LONG)) if (++count === 3) void lanes[0]!.terminate();
+    });
+    assert.instance(lost.cause, Error);
+    await rejects('E_WORKER_LOST', () => model.score('x'));
+    await engine.close();
+    const again = await open(nano, { lanes: 2 });
+    assert.is((await again.generate('Once upon a time', { maxTokens: 5 }).result()).tokens.length, 5);
+    await again.close();
+  });
+
+  test('a lane whose script is not there: the engine does not start', async () => {
+    if (isFirefox()) return;
+    const laneLocation = new URL('./nowhere/lane.js', import.meta.url);
+    const lost = await rejects('E_WORKER_LOST', () => Engine.create({ lanes: 2, laneLocation }));
+    assert.match(lost.message, 'lane');
+  });
+}
 
 test('a worker that dies while a model is opened', async () => {
   const engine = await Engine.create({ lanes: 1 });

@@ -97,17 +97,23 @@ on('abort before it starts, in the middle, and while the reader is busy', async 
 });
 
 on('abort in the middle of a prompt takes effect within a layer', async () => {
-  const controller = new AbortController();
   const long = 'word '.repeat(1500);
-  const generation = model.generate(long, { maxTokens: 1, signal: controller.signal });
-  const whole = performance.now();
-  await model.generate(long, { maxTokens: 1 }).result();
-  const seconds = (performance.now() - whole) / 1000;
-  const started = performance.now();
-  setTimeout(() => controller.abort(), 200 * seconds);
-  await rejects('E_ABORTED', () => generation.result());
-  const took = (performance.now() - started) / 1000;
-  assert.ok(took < 0.9 * seconds, `${took} of ${seconds} s`);
+  const parts: number[] = [];
+  // others may slow the machine down meanwhile
+  for (let attempt = 0; attempt < 3 && !parts.some((part) => part < 0.6); attempt++) {
+    const started = performance.now();
+    await model.generate(long, { maxTokens: 1 }).result();
+    const whole = performance.now() - started;
+    const controller = new AbortController();
+    const again = performance.now();
+    setTimeout(() => controller.abort(), 0.2 * whole);
+    await rejects('E_ABORTED', () => model.generate(long, { maxTokens: 1, signal: controller.signal }).result());
+    parts.push((performance.now() - again) / whole);
+  }
+  assert.ok(
+    parts.some((part) => part < 0.6),
+    `ended after ${parts.join(', ')} of the prompt`,
+  );
 });
 
 on('abort a score', async () => {

@@ -27,3 +27,8 @@ export async function tinyFiles(): Promise<Record<string, Uint8Array>> {
     'tokenizer_config.json': json({ bos_token: '<|end|>', eos_token: '<|end|>', chat_template: chat }),
   };
 }
+
+/** Firefox tells of a script that it cannot load as an uncaught error of the page, whoever handles it. */
+export function isFirefox(): boolean {
+  return typeof navigator === 'object' && / Firefox\//.test(navigator.userAgent ?? '');
+}

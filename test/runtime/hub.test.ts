@@ -1,34 +1,26 @@
 // hosts: node, deno — starts servers
 /** Models of a hub: which files, at which revision, with which token, and what serves without a connection. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { addressOf, hubName } from '../../src/runtime/address.ts';
 import type { Cache } from '../../src/runtime/cache.ts';
 import { folderCache } from '../../src/runtime/cache-folder.ts';
-import { openModelFiles, readWhole } from '../../src/runtime/files.ts';
+import { openModelFiles } from '../../src/runtime/files.ts';
 import type { DownloadProgress } from '../../src/runtime/meter.ts';
 import type { FilesOptions, HubOptions } from '../../src/runtime/session.ts';
-import { code, rejects } from '../errors.ts';
+import { rejects } from '../errors.ts';
+import { close, contentOf as contentOfAll, newFolder, offline, server } from './downloads.ts';
 import { HubServer, noise, refuse, type ServedFile, same, text } from './hub-server.ts';
 
-const root = await mkdtemp(join(tmpdir(), 'espalier-hub-'));
-const server = await HubServer.start();
-let folders = 0;
 const quick = { retries: 3, retryDelay: 2, timeout: 2000 };
 
 /** Options with an empty cache of their own. */
 async function fresh(hub: HubOptions = {}): Promise<FilesOptions & { hub: HubOptions; cache: Cache }> {
-  const cache = await folderCache(join(root, String(++folders)));
-  return { cache, hub: { endpoint: server.endpoint, ...quick, ...hub } };
+  return { cache: await folderCache(newFolder()), hub: { endpoint: server.endpoint, ...quick, ...hub } };
 }
-
-const offline = (options: FilesOptions): FilesOptions => ({ ...options, hub: { ...options.hub, offline: true } });
 
 const weights = (): ServedFile => ({ bytes: noise(50_000), lfs: true });
 const small = (): Record<string, ServedFile> => ({
@@ -39,16 +31,8 @@ const small = (): Record<string, ServedFile> => ({
   'pytorch_model.bin': { bytes: noise(10), lfs: true },
 });
 
-async function contentOf(target: string | URL, options: FilesOptions): Promise<Record<string, Uint8Array>> {
-  const files = await openModelFiles(target, options);
-  const content: Record<string, Uint8Array> = {};
-  for (const name of files.names) {
-    const source = await files.open(name);
-    content[name] = await readWhole(source, 1 << 24);
-    await source.close();
-  }
-  return content;
-}
+const contentOf = async (target: string | URL, options: FilesOptions): Promise<Record<string, Uint8Array>> =>
+  contentOfAll(await openModelFiles(target, options));
 
 const on = (title: string, run: () => Promise<void>) =>
   test(title, async () => {
@@ -126,7 +110,7 @@ on('a revision is what its commit is; it follows the branch, and a commit needs 
   const first = server.add('owner/moving', { ...small(), 'model.safetensors': weights() });
   const options = await fresh();
   const one = await contentOf('owner/moving', options);
-  same(one['model.safetensors'], first.files['model.safetensors']!.bytes);
+  same(one['model.safetensors']!, first.files['model.safetensors']!.bytes);
   await contentOf(`owner/moving@${first.commit}`, options);
   server.reset();
   await contentOf(`owner/moving@${first.commit}`, options);
@@ -134,7 +118,7 @@ on('a revision is what its commit is; it follows the branch, and a commit needs 
 
   const second = server.add('owner/moving', { ...first.files, 'model.safetensors': weights() });
   const two = await contentOf('owner/moving', options);
-  same(two['model.safetensors'], second.files['model.safetensors']!.bytes);
+  same(two['model.safetensors']!, second.files['model.safetensors']!.bytes);
   assert.is(server.seen(/resolve/).length, 1, 'what is the same is not downloaded again');
   same(await contentOf('owner/moving', offline(options)), two);
   same(await contentOf(`owner/moving@${first.commit}`, offline(options)), one);
@@ -315,61 +299,6 @@ on('redirects that are not followed', async () => {
   assert.ok(server.log.length < 20);
 });
 
-test('what is an address, and of what', () => {
-  const hub = (repo: string, revision?: string, file?: string) => ({ kind: 'hub', repo, revision, file });
-  const endpoint = 'https://huggingface.co';
-  const name = (text: string) => {
-    const { kind, repo, revision } = hubName(text)!;
-    return { kind, repo, revision, file: undefined };
-  };
-  assert.equal(name('owner/name'), hub('owner/name'));
-  assert.equal(name('Qwen/Qwen2.5-0.5B@refs/pr/1'), hub('Qwen/Qwen2.5-0.5B', 'refs/pr/1'));
-  for (const path of [
-    'name',
-    './a/b',
-    '../b',
-    '/a/b',
-    'a/b/c',
-    'a/b.gguf',
-    'models/x.safetensors',
-    'a\\b',
-    'a/',
-    'a b/c',
-    '',
-  ]) {
-    assert.is(hubName(path), null, path);
-  }
-  for (const bad of ['o/n@..', 'o/n@a/../b', 'o/n@a b', 'o/n@a?b'])
-    assert.throws(() => hubName(bad), code('E_ARGUMENT'));
-  const found: [string, object][] = [
-    ['hf://o/n', hub('o/n')],
-    ['HF://o/n/', hub('o/n')],
-    ['hf://o/n@v1.0/a/b.gguf', hub('o/n', 'v1.0', 'a/b.gguf')],
-    ['hf://o/n@refs%2Fpr%2F1', hub('o/n', 'refs/pr/1')],
-    [`${endpoint}/o/n/`, hub('o/n')],
-    [`${endpoint}/o/n/blob/main/a%20b.gguf`, hub('o/n', 'main', 'a b.gguf')],
-  ];
-  for (const [text, want] of found) assert.equal(addressOf(text, endpoint), want, text);
-  for (const web of [
-    'https://x.org/a.gguf?sig=1',
-    'http://x.org/',
-    'https://x.org/o/n/',
-    'https://x.org/m.safetensors#x',
-  ]) {
-    assert.is(addressOf(web, endpoint).kind, 'web', web);
-  }
-  const bad = [
-    'hf://o',
-    'hf://o/n@a%2F..',
-    'hf://o/n@%zz',
-    'ftp://x/a.gguf',
-    'https://x.org/a.bin',
-    'https://a:b@x.org/a.gguf',
-    'http://[',
-  ];
-  for (const text of bad) assert.throws(() => addressOf(text, endpoint), code('E_ARGUMENT'), text);
-});
-
 on('options outside their range, and the environment', async () => {
   const refused = (hub: object) => rejects('E_ARGUMENT', async () => openModelFiles('hf://owner/x', await fresh(hub)));
   await refused({ endpoint: 'nonsense' });
@@ -400,12 +329,9 @@ on('a model that needs no folder: memory alone', async () => {
   const { files } = server.add('owner/memory', { ...small(), 'model.safetensors': weights() });
   const { hub } = await fresh();
   const content = await contentOf('owner/memory', { hub, cache: null });
-  same(content['model.safetensors'], files['model.safetensors']!.bytes);
+  same(content['model.safetensors']!, files['model.safetensors']!.bytes);
   await rejects('E_OFFLINE', () => contentOf('owner/memory', { hub: { ...hub, offline: true }, cache: null }));
 });
 
-test('done', async () => {
-  await server.close();
-  await rm(root, { recursive: true });
-});
+test('done', close);
 test.run();

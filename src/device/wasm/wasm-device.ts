@@ -113,6 +113,11 @@ export class WasmDevice implements Device {
     };
   }
 
+  /** A command to all lanes in which nothing is done: for measuring what sharing out costs. */
+  barrier(): void {
+    this.#lanes.dispatch(Array.from({ length: this.lanes }, () => [['scale', [0, 1, 0]]]));
+  }
+
   /** Threads that compute together. */
   get lanes(): number {
     return this.#lanes.count;

@@ -1,0 +1,213 @@
+import { EspalierError } from '../errors.ts';
+import { type Host, host, type WorkerHandle } from '../runtime/host.ts';
+import type { HandAnswer, HandStart, HandTask } from './hand.ts';
+import { aborted } from './link.ts';
+import type { TaskInput, TaskName, TaskResult } from './tasks.ts';
+import { unpackError } from './wire-error.ts';
+
+export interface CrewOptions {
+  /** Workers; `auto` (default): as many as the host has cores. */
+  readonly workers?: number | 'auto';
+  /** False forces plain SIMD. */
+  readonly relaxed?: boolean;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+  /** The script of the workers (`workers/lane.js`), where it is not beside the JavaScript. */
+  readonly laneLocation?: string | URL;
+}
+
+export interface MapOptions {
+  readonly signal?: AbortSignal;
+  /** Gives the inputs' arrays away: they are moved instead of copied, and empty then. */
+  readonly transfer?: boolean;
+  /** Tasks done and in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A worker and what it does. */
+interface Hand {
+  readonly handle: WorkerHandle;
+  job: Job | null;
+}
+
+interface Job {
+  readonly message: HandTask;
+  readonly transfer: ArrayBuffer[];
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Workers that share nothing: each takes a whole task (a matrix product, say), with its data moved to it and its result moved back.
+ * It needs no shared memory, so it is how a page that is not cross-origin isolated uses all cores.
+ */
+export class Crew {
+  readonly workers: number;
+  readonly #hands: Hand[] = [];
+  readonly #queue: Job[] = [];
+  #ended: EspalierError | null = null;
+
+  /** @throws E_ARGUMENT, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
+  static async create(options: CrewOptions = {}): Promise<Crew> {
+    const on = await host();
+    const wanted = options.workers ?? 'auto';
+    const count = wanted === 'auto' ? Math.max(1, on.cores) : wanted;
+    if (!(Number.isInteger(count) && count >= 1 && count <= 256)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `workers is ${String(wanted)}.`,
+        'Give an integer from 1 to 256, or "auto".',
+      );
+    }
+    const crew = new Crew(count);
+    try {
+      await Promise.all(Array.from({ length: count }, () => crew.#hire(on, options)));
+      return crew;
+    } catch (error) {
+      await crew.close();
+      throw error;
+    }
+  }
+
+  private constructor(workers: number) {
+    this.workers = workers;
+  }
+
+  /** One task. @throws E_SHAPE, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, E_WORKER_LOST */
+  async run<K extends TaskName>(name: K, input: TaskInput<K>, options: MapOptions = {}): Promise<TaskResult<K>> {
+    return (await this.map(name, [input], options))[0]!;
+  }
+
+  /**
+   * A task for each input, shared out as workers become free; results in the order of the inputs. After a failure or an abort no
+   * further task is begun. @throws as `run`
+   */
+  async map<K extends TaskName>(
+    name: K,
+    inputs: readonly TaskInput<K>[],
+    options: MapOptions = {},
+  ): Promise<TaskResult<K>[]> {
+    const { signal, transfer = false, onProgress } = options;
+    if (signal?.aborted) throw aborted(signal);
+    let done = 0;
+    const jobs: Job[] = [];
+    const cancel = () => {
+      for (const job of jobs) {
+        const at = this.#queue.indexOf(job);
+        if (at >= 0) this.#queue.splice(at, 1);
+      }
+    };
+    let onAbort: (() => void) | undefined;
+    try {
+      const results = inputs.map(
+        (input) =>
+          new Promise<TaskResult<K>>((resolve, reject) => {
+            const job: Job = {
+              message: { name, input },
+              transfer: transfer ? buffersOf(input) : [],
+              resolve: (value) => {
+                resolve(value);
+                onProgress?.(++done, inputs.length);
+              },
+              reject,
+            };
+            jobs.push(job);
+            this.#queue.push(job);
+          }),
+      );
+      const stop = new Promise<never>((_, reject) => {
+        onAbort = () => reject(aborted(signal!));
+        signal?.addEventListener('abort', onAbort);
+      });
+      this.#assign();
+      return await Promise.race([Promise.all(results), stop]);
+    } finally {
+      cancel();
+      if (onAbort) signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends the workers, whatever they do. Tasks that wait reject with E_DISPOSED. */
+  async close(): Promise<void> {
+    await this.#end(new EspalierError('E_DISPOSED', 'The crew is closed.', 'Create another one.'));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #hire(on: Host, options: CrewOptions): Promise<void> {
+    const { relaxed, wasmLocation, laneLocation } = options;
+    const handle = on.spawn('lane', laneLocation === undefined ? undefined : new URL(laneLocation));
+    const hand: Hand = { handle, job: null };
+    this.#hands.push(hand);
+    await new Promise<void>((resolve, reject) => {
+      handle.onLost((cause) => {
+        const error = new EspalierError('E_WORKER_LOST', 'A worker of the crew is gone.', 'Create another crew.', {
+          cause,
+        });
+        reject(error);
+        void this.#end(error);
+      });
+      handle.ref();
+      handle.endpoint.addEventListener('message', (event) => {
+        const answer = (event as MessageEvent<HandAnswer>).data;
+        const { job } = hand;
+        hand.job = null;
+        handle.unref();
+        if ('ready' in answer) resolve();
+        else if ('value' in answer) job?.resolve(answer.value as never);
+        else if (job) job.reject(unpackError(answer.error));
+        else reject(unpackError(answer.error));
+        this.#assign();
+      });
+      const start: HandStart = {
+        hand: { relaxed, wasmLocation: wasmLocation === undefined ? undefined : String(wasmLocation) },
+      };
+      handle.endpoint.postMessage(start);
+    });
+  }
+
+  /** Gives waiting tasks to idle workers. */
+  #assign(): void {
+    if (this.#ended) {
+      for (const job of this.#queue.splice(0)) job.reject(this.#ended);
+      return;
+    }
+    for (const hand of this.#hands) {
+      if (hand.job !== null) continue;
+      const job = this.#queue.shift();
+      if (!job) return;
+      hand.job = job;
+      hand.handle.ref();
+      try {
+        hand.handle.endpoint.postMessage(job.message, job.transfer);
+      } catch (cause) {
+        hand.job = null;
+        hand.handle.unref();
+        job.reject(
+          new EspalierError('E_ARGUMENT', 'The input cannot be sent to a worker.', 'Pass plain data.', { cause }),
+        );
+      }
+    }
+  }
+
+  async #end(error: EspalierError): Promise<void> {
+    this.#ended ??= error;
+    for (const hand of this.#hands) {
+      hand.job?.reject(this.#ended);
+      hand.job = null;
+    }
+    this.#assign();
+    await Promise.all(this.#hands.map(({ handle }) => handle.terminate()));
+  }
+}
+
+/** Whole buffers among the values of an input. */
+function buffersOf(input: object): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  for (const value of Object.values(input)) {
+    if (ArrayBuffer.isView(value) && value.buffer instanceof ArrayBuffer) buffers.add(value.buffer);
+  }
+  return [...buffers];
+}
