@@ -1,7 +1,7 @@
 /** The engines, each for every thread count: those in pages of their own, and native llama.cpp in a process beside the browser. */
 import { LlamaNative, available as llamaAvailable } from '../peers/llama-native.ts';
 import type { Chromium } from './chromium.ts';
-import type { EngineName, Run } from './types.ts';
+import type { EngineName, Prompt, Run } from './types.ts';
 
 export const KINDS = ['espalier', 'wllama', 'ort-web', 'llama.cpp'] as const;
 export type Kind = (typeof KINDS)[number];
@@ -16,7 +16,7 @@ export interface Contender {
 
 export interface Opened {
   readonly version: string;
-  run(ids: readonly number[], decoded: number): Promise<Run>;
+  run(prompt: Prompt, decoded: number): Promise<Run>;
   close(): Promise<void>;
 }
 
@@ -67,14 +67,14 @@ export async function contenders(
 async function openInPage(setting: Setting, kind: EngineName, file: string, threads: number): Promise<Opened> {
   const page = await setting.chromium.open(setting.origin);
   const version = await page.call('load', kind, { file: `/files/${file}`, threads, context: setting.context });
-  return { version, run: (ids, decoded) => page.call('run', ids, decoded), close: () => page.close() };
+  return { version, run: (prompt, decoded) => page.call('run', prompt, decoded), close: () => page.close() };
 }
 
 async function openNative({ path, context }: Setting, threads: number): Promise<Opened> {
   const llama = await LlamaNative.open(path, { context, threads });
   return {
     version: llama.version,
-    run: async (ids, decoded) => {
+    run: async ({ ids }, decoded) => {
       const start = performance.now();
       const prefill = await llama.prefill(ids);
       const { seconds, ids: out } = await llama.decode(decoded);

@@ -8,7 +8,7 @@ export async function open({ file, threads }: LoadOptions): Promise<PageEngine> 
   const model = await openModel(await response.blob(), { lanes: threads });
   return {
     version: Object.values(model.description).join(', '),
-    run: async (ids, decoded) => {
+    run: async ({ ids }, decoded) => {
       const start = performance.now();
       // the first token comes with the prompt
       const options = { maxTokens: decoded + 1, temperature: 0, stopAtEos: false };

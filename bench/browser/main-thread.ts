@@ -1,6 +1,6 @@
 /** Loads a model from its address and generates, watching the page's own thread from within it. */
 import { open } from '../../src/index.ts';
-import { type Gaps, PHASES, type Phase } from './types.ts';
+import { type Gaps, PHASES, type Phase, type Prompt } from './types.ts';
 
 /** Timers nested in timers wait 4 ms at least; these do not. */
 declare const scheduler: { postTask(run: () => void, options: { delay: number }): Promise<unknown> };
@@ -8,7 +8,7 @@ declare const scheduler: { postTask(run: () => void, options: { delay: number })
 /** Marks the start of each phase in the trace, and its end. */
 const mark = (name: Phase | 'end') => performance.mark(`bench ${name}`);
 
-export async function watch(file: string, lanes: number, ids: readonly number[], decoded: number): Promise<Gaps> {
+export async function watch(file: string, lanes: number, { ids }: Prompt, decoded: number): Promise<Gaps> {
   const longTasks: number[] = [];
   const observer = new PerformanceObserver((list) => {
     for (const { duration } of list.getEntries()) longTasks.push(duration);

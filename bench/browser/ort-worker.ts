@@ -65,7 +65,7 @@ const worker: OrtWorker = {
   run: async (prompt, decoded) => {
     const empty = new ort.Tensor('float32', new Float32Array(0), [1, KV_HEADS, 0, HEAD_DIM]);
     cache = CACHE_NAMES.map(() => empty);
-    const prefill = await forward(prompt);
+    const prefill = await forward(prompt.ids);
     const ids: number[] = [];
     let decode = 0;
     for (let i = 0; i < decoded; i++) {

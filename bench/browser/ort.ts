@@ -1,11 +1,11 @@
 /** onnxruntime-web in a page: in a worker of its own, since it computes in the thread that calls it. */
 import { wrap } from 'comlink';
-import type { LoadOptions, PageEngine, Run } from './types.ts';
+import type { LoadOptions, PageEngine, Prompt, Run } from './types.ts';
 
 /** What the worker answers. */
 export interface OrtWorker {
   load(options: LoadOptions): Promise<string>;
-  run(ids: readonly number[], decoded: number): Promise<Omit<Run, 'elapsed'>>;
+  run(prompt: Prompt, decoded: number): Promise<Omit<Run, 'elapsed'>>;
 }
 
 export async function open(options: LoadOptions): Promise<PageEngine> {
@@ -13,9 +13,9 @@ export async function open(options: LoadOptions): Promise<PageEngine> {
   const version = await worker.load(options);
   return {
     version,
-    run: async (ids, decoded) => {
+    run: async (prompt, decoded) => {
       const start = performance.now();
-      const run = await worker.run(ids, decoded);
+      const run = await worker.run(prompt, decoded);
       return { ...run, elapsed: (performance.now() - start) / 1000 };
     },
   };

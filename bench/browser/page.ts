@@ -16,7 +16,7 @@ const bench: PageBench = {
     engine = await (await engines[name]()).open(options);
     return engine.version;
   },
-  run: (ids, decoded) => engine!.run(ids, decoded),
+  run: (prompt, decoded) => engine!.run(prompt, decoded),
   roundTrip: async () => (await import('./round-trip.ts')).roundTrip(),
   watch: async (...args) => (await import('./main-thread.ts')).watch(...args),
 };

@@ -9,6 +9,12 @@ export interface LoadOptions {
   readonly context: number;
 }
 
+/** Token ids, and the text that gives them. */
+export interface Prompt {
+  readonly ids: readonly number[];
+  readonly text: string;
+}
+
 /** One prompt and the greedy tokens after it. */
 export interface Run {
   /** Seconds until the first token is known. */
@@ -25,7 +31,7 @@ export interface Run {
 /** An engine that is loaded, in its page. */
 export interface PageEngine {
   readonly version: string;
-  run(ids: readonly number[], decoded: number): Promise<Run>;
+  run(prompt: Prompt, decoded: number): Promise<Run>;
 }
 
 /** Microseconds of one call to the engine worker and its answer. */
@@ -48,7 +54,7 @@ export interface Gaps {
 /** `globalThis.bench` of a page. */
 export interface PageBench {
   load(name: EngineName, options: LoadOptions): Promise<string>;
-  run(ids: readonly number[], decoded: number): Promise<Run>;
+  run(prompt: Prompt, decoded: number): Promise<Run>;
   roundTrip(): Promise<RoundTrip>;
-  watch(file: string, lanes: number, ids: readonly number[], decoded: number): Promise<Gaps>;
+  watch(file: string, lanes: number, prompt: Prompt, decoded: number): Promise<Gaps>;
 }

@@ -30,10 +30,10 @@ export async function open({ file, threads, context }: LoadOptions): Promise<Pag
   if (wllama.getNumThreads() !== threads) throw new Error(`wllama runs ${wllama.getNumThreads()} threads`);
   return {
     version: `wllama ${version} (llama.cpp ${Wllama.getLibllamaVersion()})`,
-    run: async (ids, decoded) => {
+    run: async ({ ids, text }, decoded) => {
       const start = performance.now();
       const { choices, timings } = await wllama.createCompletion({
-        prompt: ids,
+        prompt: text, // it takes no ids
         max_tokens: decoded + 1, // the first comes with the prompt, and its clock for tokens starts there
         temperature: 0,
         ignore_eos: true,

@@ -19,8 +19,14 @@ export class LaneWorkers {
   }
 
   /** Starts lane `seat.lane`; resolves with its first message, which says that it runs. */
-  spawn(seat: LaneSeat): Promise<void> {
-    const handle = this.#host.spawn('lane', this.#location);
+  async spawn(seat: LaneSeat): Promise<void> {
+    let handle: WorkerHandle;
+    try {
+      handle = this.#host.spawn('lane', this.#location);
+    } catch (cause) {
+      this.#onLost(cause);
+      throw cause;
+    }
     this.handles.push(handle);
     return new Promise((resolve, reject) => {
       handle.onLost((cause) => {

@@ -33,10 +33,16 @@ export class EngineLink implements CallerPort {
   readonly #engine: Remote<EnginePort>;
   readonly #pending = new Map<number, Pending>();
   #numbers = 0;
+  /** Whether a call has been answered. */
+  #started = false;
   #ended: EspalierError | null = null;
 
   constructor(host: Host, locations: { readonly worker?: URL | undefined; readonly lane?: URL | undefined }) {
-    this.#worker = host.spawn('engine', locations.worker);
+    try {
+      this.#worker = host.spawn('engine', locations.worker);
+    } catch (cause) {
+      throw this.#lost('engine worker', cause);
+    }
     this.#worker.onLost((cause) => this.#lose('engine worker', cause));
     this.#lanes = new LaneWorkers(host, locations.lane, (cause) => this.#lose('lane', cause));
     this.#engine = wrap(this.#worker.endpoint) as unknown as Remote<EnginePort>;
@@ -77,6 +83,7 @@ export class EngineLink implements CallerPort {
       const sent = options.transfer?.length ? transfer(args, [...options.transfer]) : args;
       (this.#engine.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<K>>>).then(
         (answer) => {
+          this.#started = true;
           const { thrown } = pending;
           if (thrown) {
             if ('value' in answer) options.discard?.(answer.value);
@@ -84,9 +91,8 @@ export class EngineLink implements CallerPort {
           } else if ('value' in answer) settle(() => resolve(answer.value));
           else pending.reject(withReason(unpackError(answer.error), signal));
         },
-        // no answer: most likely the arguments could not be sent
-        (error) =>
-          pending.reject(error?.name === 'DataCloneError' ? notCloneable(`An argument of ${name}`, error) : error),
+        // no answer: the arguments could not be sent
+        (error) => pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, error) : error),
       );
     });
   }
@@ -120,18 +126,28 @@ export class EngineLink implements CallerPort {
   }
 
   #lose(what: string, cause: unknown): void {
-    if (this.#ended) return;
-    void this.end(
-      new EspalierError('E_WORKER_LOST', `The ${what} is gone.`, 'Create another engine and open the models again.', {
-        cause,
-      }),
-    );
+    if (!this.#ended) void this.end(this.#lost(what, cause));
+  }
+
+  #lost(what: string, cause: unknown): EspalierError {
+    const [happened, hint] = this.#started
+      ? ['is gone', 'Create another engine and open the models again.']
+      : [
+          'could not be started',
+          'Check that the package’s workers are where it, or workerLocation or laneLocation, says.',
+        ];
+    return new EspalierError('E_WORKER_LOST', `The ${what} ${happened}.`, hint, { cause });
   }
 
   /** For tests: what runs. Nothing else may reach for it. */
   workers(): { readonly engine: WorkerHandle; readonly lanes: readonly WorkerHandle[] } {
     return { engine: this.#worker, lanes: this.#lanes.handles };
   }
+}
+
+/** Node refuses Blobs of files with an error of its own. */
+function isCloneError(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'DataCloneError' || error.message.includes('not cloneable'));
 }
 
 /** The caller's own reason behind E_ABORTED, not a copy of it. */

@@ -28,7 +28,7 @@ export function notCloneable(what: string, cause?: unknown): EspalierError {
   return new EspalierError(
     'E_ARGUMENT',
     `${what} cannot be sent to the engine worker.`,
-    'Pass plain data; functions work with openLocal of espalier/local.',
+    'Pass plain data, and a path for a file; functions work with openLocal of espalier/local.',
     { cause },
   );
 }

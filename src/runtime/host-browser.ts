@@ -30,8 +30,10 @@ function start(kind: WorkerKind, location: URL | undefined): Worker {
   const script = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
   const address = URL.createObjectURL(script);
   const worker = new Worker(address, { type: 'module' });
-  // until it has been fetched
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  // not before it has been fetched
+  for (const event of ['message', 'error']) {
+    worker.addEventListener(event, () => URL.revokeObjectURL(address), { once: true });
+  }
   return worker;
 }
 

@@ -1,10 +1,11 @@
 // hosts: node — builds an app with Vite and drives Chromium
-/** The package as pages use it: bundled by Vite, as plain modules, and from another origin; isolated and not. */
+/** The package as pages use it: bundled by Vite and esbuild, as plain modules, and from another origin; isolated and not. */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
@@ -51,8 +52,8 @@ async function viteApp(): Promise<string> {
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
   const logger = { info() {}, warn, warnOnce: warn, error: warn, clearScreen() {}, hasErrorLogged: () => false };
-  const { build } = await import(pathToFileURL(vite).href);
-  await build({
+  const { build: buildApp } = await import(pathToFileURL(vite).href);
+  await buildApp({
     root: app,
     configFile: join(app, 'vite.config.js'),
     logLevel: 'warn',
@@ -85,6 +86,34 @@ if (driver) {
     for (const isolated of [true, false]) {
       const server = await serveFolders({ '': root }, isolated);
       await says(server, '/examples/page/?model=/models/nano-base/', isolated);
+      await server.close();
+    }
+  });
+
+  test('a bundler that finds no workers: they are copied, and said where they are', async () => {
+    const site = join(temporary, 'site');
+    for (const part of ['workers', 'build'])
+      cpSync(`${root}dist/${part}`, join(site, 'espalier', part), { recursive: true });
+    await build({
+      stdin: {
+        contents: `import { open } from './dist/src/index.js';
+          const options = { workerLocation: '/espalier/workers/engine.js', laneLocation: '/espalier/workers/lane.js' };
+          const model = await open(new URL('/models/nano-base/', location.href), options);
+          const text = await model.generate('Once upon a time', { maxTokens: 48 }).text();
+          console.log(JSON.stringify({ text, lanes: model.lanes, isolated: crossOriginIsolated }));`,
+        resolveDir: root,
+      },
+      bundle: true,
+      format: 'esm',
+      platform: 'browser',
+      external: ['node:*'],
+      outfile: join(site, 'main.js'),
+      logLevel: 'error',
+    });
+    for (const isolated of [true, false]) {
+      const page = '<!doctype html><title>page</title><script type="module" src="/main.js"></script>';
+      const server = await serveFolders({ '': site, ...models }, isolated, { '/page': page });
+      await says(server, '/page', isolated);
       await server.close();
     }
   });

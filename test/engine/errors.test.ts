@@ -133,11 +133,17 @@ test('an engine that cannot start says why', async () => {
   await rejects('E_FILE_NOT_FOUND', () => Engine.create({ lanes: 1, wasmLocation: nowhere }));
   await rejects('E_ARGUMENT', () => Engine.create({ lanes: 0 }));
   await rejects('E_FILE_NOT_FOUND', async () => open({}, { lanes: 1 }));
+  await rejects('E_ARGUMENT', () => Engine.create({ lanes: 1, workerLocation: 'http://[' }));
   if (isFirefox()) return;
+  const refused = await rejects('E_WORKER_LOST', () =>
+    Engine.create({ lanes: 1, workerLocation: 'ftp://127.0.0.1/engine.js' }),
+  );
+  assert.match(refused.message, 'could not be started');
   const lost = await rejects('E_WORKER_LOST', () =>
     Engine.create({ lanes: 1, workerLocation: new URL('engine.js', nowhere) }),
   );
   assert.instance(lost.cause, Error);
+  assert.match(lost.hint, 'workerLocation');
 });
 
 test.run();

@@ -11,7 +11,7 @@ import { HOSTS, type HostName } from './host.ts';
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 const NO_TEST = 'it ran no test (is .run() missing?)';
-const ENDLESS = 'still running after 8 s';
+const ENDLESS = 'still running after 12 s';
 const LEAK = 'a handle keeps it alive 2 s after its summary';
 const OUT = 'left out';
 const lost = (host: HostName): string =>
@@ -38,7 +38,7 @@ const EXPECTED: Record<string, (host: HostName) => string | null> = {
 };
 
 function run(host: HostName): { output: string; code: number | null } {
-  const args = ['--host', host, '--root', path('broken'), '--timeout', '8', '--leak', '2'];
+  const args = ['--host', host, '--root', path('broken'), '--timeout', '12', '--leak', '2'];
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', path('../run.ts'), ...args], {
     encoding: 'utf8',
     timeout: 180_000,
