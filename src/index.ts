@@ -17,4 +17,8 @@ export type { EncodePromptOptions, ScoredToken } from './model/model.ts';
 export type { SamplingOptions } from './model/sampler.ts';
 export type { ScoredPosition, ScoreOptions } from './model/score.ts';
 export type { DecodeOptions } from './model/tokenizer.ts';
+export type { Cache, CacheEntry } from './runtime/cache.ts';
+export { openCache } from './runtime/cache-default.ts';
 export type { ModelTarget } from './runtime/files.ts';
+export type { DownloadProgress } from './runtime/meter.ts';
+export type { FilesOptions, HubOptions } from './runtime/session.ts';

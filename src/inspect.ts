@@ -24,19 +24,33 @@ export interface ModelReport {
   readonly unsupported: readonly { readonly code: ErrorCode; readonly message: string; readonly hint: string }[];
 }
 
+/** Failures to get at the model, which say nothing about it. */
+const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'E_FILE_READ',
+  'E_FILE_WRITE',
+  'E_STORAGE_FULL',
+  'E_OFFLINE',
+  'E_DOWNLOAD',
+  'E_DOWNLOAD_CORRUPT',
+  'E_ABORTED',
+]);
+
 /**
  * Says what a model is and what it will need, from its header alone. What cannot be run is reported, not thrown.
- * @throws E_FILE_NOT_FOUND, E_FILE_READ
+ * @throws E_FILE_NOT_FOUND, E_FILE_READ, E_ABORTED, and what downloading throws (E_OFFLINE, E_DOWNLOAD, …)
  */
-export async function inspectModel(target: Parameters<typeof openCheckpoint>[0]): Promise<ModelReport> {
+export async function inspectModel(
+  target: Parameters<typeof openCheckpoint>[0],
+  options: Parameters<typeof openCheckpoint>[1] = {},
+): Promise<ModelReport> {
   const unsupported: { code: ErrorCode; message: string; hint: string }[] = [];
   const note = (error: unknown) => {
-    if (!(error instanceof EspalierError) || error.code === 'E_FILE_READ') throw error;
+    if (!(error instanceof EspalierError) || PASSING.has(error.code)) throw error;
     unsupported.push({ code: error.code, message: error.message, hint: error.hint });
   };
   let checkpoint: Checkpoint;
   try {
-    checkpoint = await openCheckpoint(target);
+    checkpoint = await openCheckpoint(target, options);
   } catch (error) {
     if (error instanceof EspalierError && error.code === 'E_FILE_NOT_FOUND') throw error;
     note(error);

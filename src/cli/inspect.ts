@@ -7,8 +7,8 @@ export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },
   args: { model: modelArgument, json: jsonArgument },
   run: ({ args, cmd }) =>
-    command({ args, cmd }, async () => {
-      const report = await inspectModel(args.model);
+    command({ args, cmd }, async (signal) => {
+      const report = await inspectModel(args.model, { signal });
       if (args.json) {
         process.stdout.write(`${JSON.stringify(report)}\n`);
         return;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { defineCommand, runMain } from 'citty';
+import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { scoreCommand } from './score.ts';
@@ -10,7 +11,7 @@ const main = defineCommand({
     version: '0.1.0',
     description: 'Adapt pretrained language models anywhere JavaScript runs',
   },
-  subCommands: { generate: generateCommand, score: scoreCommand, inspect: inspectCommand },
+  subCommands: { generate: generateCommand, score: scoreCommand, inspect: inspectCommand, cache: cacheCommand },
 });
 
 // whoever reads the output may have enough of it (`| head`)
