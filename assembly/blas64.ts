@@ -1,18 +1,6 @@
 /** f64 vector and matrix-vector operations (levels 1 and 2 of BLAS) on rows that are contiguous; ld in bytes between rows. */
 
-/** a · b + c, fused where the build has relaxed SIMD. */
-// @ts-ignore: decorator
-@inline
-export function madd64(a: v128, b: v128, c: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return f64x2.relaxed_madd(a, b, c);
-  return f64x2.add(f64x2.mul(a, b), c);
-}
-
-// @ts-ignore: decorator
-@inline
-export function sum2(v: v128): f64 {
-  return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
-}
+import { madd64, sum2 } from './math64';
 
 /** Σ x_i y_i. */
 export function dot64(n: i32, x: usize, y: usize): f64 {

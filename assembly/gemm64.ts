@@ -184,7 +184,7 @@ export function gemm64Scratch(n: i32, k: i32): usize {
 /**
  * C[m, n] (+)= alpha · A[m, k] · B[k, n]. Strides in bytes: (lda, 8) is row-major, (8, lda) transposed. C is row-major.
  * Tiles whose every column lies left of row + diagonal are left alone: with diagonal = 0 the upper triangle is
- * computed (and of the tiles across it a little below), with diagonal = -n everything. Rows and columns can be shared out by
+ * computed (and of the tiles across it a little below), with diagonal = -m everything. Rows and columns can be shared out by
  * moving the addresses.
  */
 export function gemm64(

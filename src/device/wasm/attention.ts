@@ -43,32 +43,32 @@ export class Attention {
       throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
     }
     const mark = this.#arena.mark();
-    const lanes = rows * keys * width < FEW ? 1 : this.#lanes.count;
-    if (rows === 1 && !args.mask && headDim % 4 === 0) this.#decode(args, keys, lanes);
-    else this.#prefill(args, rows, width, lanes);
+    const parts = this.#lanes.parts(rows * keys * width, FEW);
+    if (rows === 1 && !args.mask && headDim % 4 === 0) this.#decode(args, keys, parts);
+    else this.#prefill(args, rows, width, this.#lanes.parts(rows * keys * width, FEW, 2));
     this.#arena.reset(mark);
   }
 
   /** One query: heads are shared out. */
-  #decode(args: AttentionArguments, keys: number, lanes: number): void {
+  #decode(args: AttentionArguments, keys: number, parts: number): void {
     const { nHeads, nKvHeads, headDim, scale, window } = args;
     const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
     const start = window > 0 ? Math.max(0, keys - window) : 0;
     const scores = this.#arena.allocate(this.#kernels.attentionDecodeScratch(keys - start, nHeads));
-    this.#lanes.run('attentionDecode', evenly(nHeads, lanes), (first, last) => {
+    this.#lanes.run('attentionDecode', evenly(nHeads, parts), (first, last) => {
       return [start, keys, nHeads, nKvHeads, headDim, first, last, scale, q!, k!, v!, out!, scores];
     });
   }
 
   /** Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads. */
-  #prefill(args: AttentionArguments, rows: number, width: number, lanes: number): void {
+  #prefill(args: AttentionArguments, rows: number, width: number, parts: number): void {
     const { nHeads, nKvHeads, headDim, base, scale, window } = args;
     const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
     const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
     const { micro } = this.#tuning;
     const block = Math.max(1, Math.floor((BLOCK * nKvHeads) / nHeads));
-    const byRows = rows >= 2 * lanes * block;
-    const bounds = byRows ? rowBounds(rows, args.mask ? 0 : base, window, lanes, block) : evenly(nKvHeads, lanes);
+    const byRows = rows >= 2 * parts * block;
+    const bounds = byRows ? rowBounds(rows, args.mask ? 0 : base, window, parts, block) : evenly(nKvHeads, parts);
     this.#lanes.run('attentionPrefill', bounds, (first, last) => {
       const [from, to] = byRows ? [first, last] : [0, rows];
       const [firstKv, lastKv] = byRows ? [0, nKvHeads] : [first, last];
@@ -86,15 +86,15 @@ export class Attention {
  * Row ranges with equal numbers of visible positions: row i sees base + i + 1, at most `window`. In whole blocks, so that a row is
  * computed in the same company however many lanes there are.
  */
-function rowBounds(rows: number, base: number, window: number, lanes: number, block: number): number[] {
+function rowBounds(rows: number, base: number, window: number, parts: number, block: number): number[] {
   const upTo = (row: number): number => {
     const full = window > 0 ? Math.min(row, Math.max(0, window - base)) : row;
     return base * full + (full * (full + 1)) / 2 + (row - full) * window;
   };
   const bounds = [0];
-  for (let lane = 1; lane < lanes; lane++) {
-    const wanted = (upTo(rows) * lane) / lanes;
-    let row = bounds[lane - 1]!;
+  for (let part = 1; part < parts; part++) {
+    const wanted = (upTo(rows) * part) / parts;
+    let row = bounds[part - 1]!;
     while (row + block <= rows && upTo(row + block / 2) < wanted) row += block;
     bounds.push(row);
   }

@@ -1,8 +1,9 @@
 import { EspalierError } from '../../errors.ts';
+import type { LinearKernels } from './linear-kernels.ts';
 import { kernelAddress } from './location.ts';
 
 /** Addresses and counts are plain numbers; see assembly/ for what each function does and for the shapes. */
-export interface Kernels {
+export interface Kernels extends LinearKernels {
   heapBase(): number;
   gemm(
     kernel: number,

@@ -1,4 +1,17 @@
-import { controlWords, type LaneSeat, LOST, PARKED, PENDING, RUNNING, SEQUENCE, STATE, slotOf, spin } from './lanes.ts';
+import {
+  controlWords,
+  DONE,
+  finish,
+  type LaneSeat,
+  LOST,
+  offered,
+  PARKED,
+  RUNNING,
+  STATE,
+  slotOf,
+  spin,
+  TICKET,
+} from './lanes.ts';
 
 /**
  * The life of a lane: waits for commands and calls kernels, until it is told to stop. Blocks its thread. `ready` is called when the
@@ -13,34 +26,37 @@ export async function runLane(seat: LaneSeat, ready: () => void): Promise<void> 
   const kernels = WebAssembly.Module.exports(seat.module).map(({ name }) => instance.exports[name]);
   const words = controlWords(seat.memory, seat.control);
   const numbers = new Float64Array(seat.memory.buffer, seat.control);
-  const slot = slotOf(seat.lane);
   const values: number[] = [];
-  // commands are counted from 0, and none has been given before every lane is ready
-  let seen = 0;
+  const work = (part: number) => {
+    const slot = slotOf(part);
+    let at = (slot >> 1) + 1;
+    for (let calls = words[slot]!; calls > 0; calls--) {
+      const kernel = kernels[numbers[at++]!] as (...values: number[]) => void;
+      values.length = numbers[at++]!;
+      for (let i = 0; i < values.length; i++) values[i] = numbers[at++]!;
+      kernel(...values);
+    }
+  };
   ready();
-  for (;;) {
-    while (Atomics.load(words, SEQUENCE) === seen) {
-      if (Atomics.load(words, STATE) !== RUNNING) return;
-      if (spin(words, SEQUENCE, seen)) break;
+  while (Atomics.load(words, STATE) === RUNNING) {
+    const ticket = Atomics.load(words, TICKET);
+    const part = offered(ticket);
+    if (part >= 0) {
+      // the ticket names the command, so a part that was taken stays in its slot until it is finished
+      if (Atomics.compareExchange(words, TICKET, ticket, ticket + 1) !== ticket) continue;
+      try {
+        work(part);
+      } catch (error) {
+        Atomics.store(words, STATE, LOST);
+        Atomics.notify(words, DONE);
+        throw error;
+      }
+      finish(words, ticket);
+    } else if (!spin(words, TICKET, ticket)) {
       Atomics.add(words, PARKED, 1);
       // the state may have changed, and its notification passed, since it was looked at
-      if (Atomics.load(words, STATE) === RUNNING) Atomics.wait(words, SEQUENCE, seen, 1000);
+      if (Atomics.load(words, STATE) === RUNNING) Atomics.wait(words, TICKET, ticket, 1000);
       Atomics.sub(words, PARKED, 1);
     }
-    seen = Atomics.load(words, SEQUENCE);
-    try {
-      let at = (slot >> 1) + 1;
-      for (let calls = words[slot]!; calls > 0; calls--) {
-        const kernel = kernels[numbers[at++]!] as (...values: number[]) => void;
-        values.length = numbers[at++]!;
-        for (let i = 0; i < values.length; i++) values[i] = numbers[at++]!;
-        kernel(...values);
-      }
-    } catch (error) {
-      Atomics.store(words, STATE, LOST);
-      Atomics.notify(words, PENDING);
-      throw error;
-    }
-    if (Atomics.sub(words, PENDING, 1) === 1) Atomics.notify(words, PENDING);
   }
 }

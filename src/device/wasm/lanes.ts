@@ -4,8 +4,9 @@ import type { WasmMemory } from './memory.ts';
 
 /**
  * Lanes: threads that compute one operation together over one shared memory. The thread that owns the device is lane 0; the
- * others are workers that wait in `runLane` for a command, each a kernel and its arguments, so that nothing here knows what is
- * computed. Commands stand in a control block in the shared memory.
+ * others are workers that wait in `runLane` for a command. A command is a list of parts, each some kernels with their arguments, and
+ * whoever is free takes the next part: a lane that sleeps, or that the system has put aside, holds nobody up. Nothing here knows
+ * what is computed.
  */
 
 /** What a lane starts with; it survives structured cloning. */
@@ -19,13 +20,15 @@ export interface LaneSeat {
   readonly lane: number;
 }
 
-// The control block: words of 4 bytes, each on a cache line of its own, then a slot for each lane.
-export const SEQUENCE = 0; // grows by one with each command
+// The control block: words of 4 bytes, each on a cache line of its own, then a slot for each part.
+/** Number of the command (16 bits), its parts (8), parts taken (8), in one word, so that taking a part is one exchange. */
+export const TICKET = 0;
 export const PARKED = 16; // lanes that sleep
-export const PENDING = 32; // lanes that have not finished the command
+export const DONE = 32; // parts of the command that are finished
 export const STATE = 48; // RUNNING, STOPPED or LOST
 const SLOTS = 64;
 const SLOT_WORDS = 256; // count of calls, -, then for each as f64: number of the export, count of arguments, arguments
+const MOST_PARTS = 128;
 export const RUNNING = 0;
 export const STOPPED = 1;
 export const LOST = 2;
@@ -34,17 +37,25 @@ export const LOST = 2;
 export const SPIN = 0.1;
 /** Looks between two at the clock. */
 const LOOKS = 64;
-/** Milliseconds of sleep before lane 0 looks whether a lane is lost; whoever marks it wakes lane 0 too. */
+/** Milliseconds of sleep after which lane 0 looks whether a lane is lost; whoever marks it wakes lane 0 too. */
 const NAP = 1000;
 
-/** Bytes of a control block. */
-export function controlBytes(lanes: number): number {
-  return 4 * (SLOTS + lanes * SLOT_WORDS);
+const CONTROL_BYTES = 4 * (SLOTS + MOST_PARTS * SLOT_WORDS);
+
+/** Word of the slot of a part. */
+export function slotOf(part: number): number {
+  return SLOTS + part * SLOT_WORDS;
 }
 
-/** Word of the slot of a lane. */
-export function slotOf(lane: number): number {
-  return SLOTS + lane * SLOT_WORDS;
+/** The part that a ticket offers, or -1 when all are taken. */
+export function offered(ticket: number): number {
+  const next = ticket & 255;
+  return next < ((ticket >>> 8) & 255) ? next : -1;
+}
+
+/** Counts a finished part, and wakes lane 0 with the last. */
+export function finish(words: Int32Array, ticket: number): void {
+  if (Atomics.add(words, DONE, 1) + 1 === ((ticket >>> 8) & 255)) Atomics.notify(words, DONE);
 }
 
 /** Words of a block as they are seen through a shared memory, which stay valid when it grows. */
@@ -70,8 +81,8 @@ export function spin(words: Int32Array, word: number, value: number): boolean {
 export function markLaneLost(seat: Pick<LaneSeat, 'memory' | 'control'>): void {
   const words = controlWords(seat.memory, seat.control);
   Atomics.compareExchange(words, STATE, RUNNING, LOST);
-  Atomics.notify(words, PENDING);
-  Atomics.notify(words, SEQUENCE);
+  Atomics.notify(words, DONE);
+  Atomics.notify(words, TICKET);
 }
 
 /** Parts 0, …, count in ranges as equal as multiples of `align` allow: range i is bounds[i] .. bounds[i + 1]. */
@@ -94,7 +105,7 @@ export class Lanes {
   readonly #module: WebAssembly.Module;
   /** Export number by name, the same in all instances of the module. */
   readonly #index = new Map<string, number>();
-  #sequence = 0;
+  #commands = 0;
   #closed = false;
 
   /** @throws E_OUT_OF_MEMORY; E_ARGUMENT where this thread must not wait */
@@ -104,15 +115,15 @@ export class Lanes {
     this.#module = module;
     this.#memory = memory;
     if (count === 1) return;
-    this.#control = memory.allocate(controlBytes(count));
+    this.#control = memory.allocate(CONTROL_BYTES);
     this.#words = controlWords(memory.memory, this.#control);
     this.#numbers = new Float64Array(memory.memory.buffer, this.#control);
-    this.#words.fill(0, 0, controlBytes(count) / 4);
+    this.#words.fill(0, 0, CONTROL_BYTES / 4);
     WebAssembly.Module.exports(module).forEach(({ name }, i) => {
       this.#index.set(name, i);
     });
     try {
-      Atomics.wait(this.#words, SEQUENCE, 0, 0);
+      Atomics.wait(this.#words, TICKET, 0, 0);
     } catch (cause) {
       throw new EspalierError(
         'E_ARGUMENT',
@@ -134,41 +145,64 @@ export class Lanes {
   }
 
   /**
-   * Calls a kernel for each range of `bounds`, one a lane, on all lanes at once, and returns when all are done. args: the
-   * arguments for first .. last - 1; `lane` picks scratch memory of its own.
+   * How many parts to make of some work: one when it is not worth a command, else one a lane, or `fine` a lane where cutting costs
+   * nothing, because then no lane waits for a slower one.
+   *
+   * @param work in whatever unit `least` is: the least work that is shared out
+   */
+  parts(work: number, least: number, fine = 1): number {
+    if (this.count === 1 || work < least) return 1;
+    return Math.min(MOST_PARTS, this.count * (work < 4 * fine * least ? 1 : fine));
+  }
+
+  /**
+   * Calls a kernel for each range of `bounds`, on all lanes at once, and returns when all are done. args: the arguments for
+   * first .. last - 1; `part` picks scratch memory of its own.
    * @throws E_WORKER_LOST, after which every call throws it
    */
   run(
     name: KernelName,
     bounds: readonly number[],
-    args: (first: number, last: number, lane: number) => number[],
+    args: (first: number, last: number, part: number) => number[],
   ): void {
-    const calls: Call[][] = [];
-    for (let lane = 0; lane < bounds.length - 1; lane++) {
-      const [first, last] = [bounds[lane]!, bounds[lane + 1]!];
-      calls.push(first < last ? [[name, args(first, last, lane)]] : []);
+    const parts: Call[][] = [];
+    for (let i = 0; i < bounds.length - 1; i++) {
+      const [first, last] = [bounds[i]!, bounds[i + 1]!];
+      if (first < last) parts.push([[name, args(first, last, i)]]);
     }
-    this.dispatch(calls);
+    this.dispatch(parts);
   }
 
-  /** One command: the calls of each lane, in order; lanes beyond the list have none. @throws as `run` */
-  dispatch(calls: readonly (readonly Call[])[]): void {
+  /** One command: its parts, each a list of calls. @throws as `run` */
+  dispatch(parts: readonly (readonly Call[])[]): void {
     const words = this.#words;
     if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw lost();
-    let busy = false;
-    for (let lane = 1; lane < this.count; lane++) {
-      const own = calls[lane] ?? [];
-      if (own.length > 0) busy = true;
-      this.#write(slotOf(lane), own);
+    if (words === null || parts.length < 2) {
+      for (const calls of parts) this.#call(calls);
+      return;
     }
-    if (busy) {
-      Atomics.store(words!, PENDING, this.count - 1);
-      this.#sequence = (this.#sequence + 1) | 0;
-      Atomics.store(words!, SEQUENCE, this.#sequence);
-      if (Atomics.load(words!, PARKED) > 0) Atomics.notify(words!, SEQUENCE);
+    if (parts.length > MOST_PARTS) throw new Error('a command has too many parts');
+    parts.forEach((calls, part) => {
+      this.#write(slotOf(part), calls);
+    });
+    Atomics.store(words, DONE, 0);
+    this.#commands = (this.#commands + 1) & 0xffff;
+    const ticket = (this.#commands << 16) | (parts.length << 8);
+    Atomics.store(words, TICKET, ticket);
+    if (Atomics.load(words, PARKED) > 0) Atomics.notify(words, TICKET);
+    for (;;) {
+      const now = Atomics.load(words, TICKET);
+      const part = offered(now);
+      if (part < 0) break;
+      if (Atomics.compareExchange(words, TICKET, now, now + 1) !== now) continue;
+      this.#call(parts[part]!);
+      finish(words, ticket);
     }
-    for (const [name, values] of calls[0] ?? []) (this.#kernels[name] as (...values: number[]) => void)(...values);
-    if (busy) this.#join(words!);
+    this.#join(words, parts.length);
+  }
+
+  #call(calls: readonly Call[]): void {
+    for (const [name, values] of calls) (this.#kernels[name] as (...values: number[]) => void)(...values);
   }
 
   #write(slot: number, calls: readonly Call[]): void {
@@ -184,12 +218,12 @@ export class Lanes {
     }
   }
 
-  #join(words: Int32Array): void {
+  #join(words: Int32Array, parts: number): void {
     for (;;) {
-      const pending = Atomics.load(words, PENDING);
-      if (pending === 0) return;
+      const done = Atomics.load(words, DONE);
+      if (done === parts) return;
       if (Atomics.load(words, STATE) !== RUNNING) throw lost();
-      if (!spin(words, PENDING, pending)) Atomics.wait(words, PENDING, pending, NAP);
+      if (!spin(words, DONE, done)) Atomics.wait(words, DONE, done, NAP);
     }
   }
 
@@ -198,7 +232,7 @@ export class Lanes {
     if (this.#closed || this.#words === null) return;
     this.#closed = true;
     Atomics.store(this.#words, STATE, STOPPED);
-    Atomics.notify(this.#words, SEQUENCE);
+    Atomics.notify(this.#words, TICKET);
   }
 }
 

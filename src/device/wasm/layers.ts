@@ -94,8 +94,7 @@ export class Layers {
 
   /** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
   #run(name: KernelName, rows: number, width: number, args: (first: number, last: number) => number[], align = 1) {
-    const lanes = rows * width < FEW ? 1 : this.#lanes.count;
-    this.#lanes.run(name, evenly(rows, lanes, align), args);
+    this.#lanes.run(name, evenly(rows, this.#lanes.parts(rows * width, FEW, 2), align), args);
   }
 }
 

@@ -56,34 +56,35 @@ export class Products {
     // by dot: weights of several types may share one x
     const quantised = new Map<number, QuantisedRows>();
     const columns = layers.reduce((sum, { n }) => sum + n, 0);
-    const lanes = rows * k * columns < FEW ? 1 : this.#lanes.count;
-    const calls = Array.from({ length: lanes }, (): Call[] => []);
-    // All columns of all weights in a row, cut into one range a lane: one command however many weights there are.
+    // the exact path packs x for each part, the quantised one has packed it before
+    const fine = rows === 1 || precision === 'exact' || layers.some(({ w }) => !isQuantised(w)) ? 1 : 4;
+    const parts = this.#lanes.parts(rows * k * columns, FEW, fine);
+    const calls = Array.from({ length: parts }, (): Call[] => []);
+    // All columns of all weights in a row, cut into equal ranges: one command however many weights there are.
     const panels = layers.map(({ n }) => Math.ceil(n / 8));
     const bounds = evenly(
       panels.reduce((sum, count) => sum + count, 0),
-      lanes,
+      parts,
     );
-    const scratch = Array.from({ length: lanes }, () => 0);
+    const scratch = Array.from({ length: parts }, () => 0);
     let before = 0;
     for (const [i, layer] of layers.entries()) {
       const { w } = layer;
-      const blocks = w.type === 'q8_0' || w.type === 'q4_0' || w.type === 'q4_1';
       let dot: number | null = null;
       let q: QuantisedRows | null = null;
-      if (blocks && precision !== 'exact') {
+      if (isQuantised(w) && precision !== 'exact') {
         dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
         q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
         quantised.set(dot, q);
       }
-      for (let lane = 0; lane < lanes; lane++) {
-        const first = Math.max(0, bounds[lane]! - before);
-        const last = Math.min(panels[i]!, bounds[lane + 1]! - before);
+      for (let part = 0; part < parts; part++) {
+        const first = Math.max(0, bounds[part]! - before);
+        const last = Math.min(panels[i]!, bounds[part + 1]! - before);
         if (first >= last) continue;
-        calls[lane]!.push(
+        calls[part]!.push(
           q === null
-            ? this.#exactCall(layer, rows, k, at, first, last, scratch, lane)
-            : this.#quantisedCall(layer, dot!, rows, k, q, first, last, scratch, lane),
+            ? this.#exactCall(layer, rows, k, at, first, last, scratch, part)
+            : this.#quantisedCall(layer, dot!, rows, k, q, first, last, scratch, part),
         );
       }
       before += panels[i]!;
@@ -95,8 +96,8 @@ export class Products {
   #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
-    const lanes = rows * k < FEW ? 1 : this.#lanes.count;
-    const temp = Array.from({ length: lanes }, () => this.#arena.allocate(128 + k / 8));
+    const parts = this.#lanes.parts(rows * k, FEW / 4, 2);
+    const temp = Array.from({ length: parts }, () => this.#arena.allocate(128 + k / 8));
     if (rows === 1) {
       const codes = this.#arena.allocate(k * (1 + wide));
       const scales = this.#arena.allocate(k / 2);
@@ -112,17 +113,17 @@ export class Products {
     const groups = Math.ceil(rows / GROUP);
     const places = this.#arena.allocate((groups * k) / 8);
     if (!wide) {
-      this.#lanes.run('placeChannels', evenly(groups, lanes), (first, last, lane) => {
-        return [x, 4 * k, rows, k, first, last, places, temp[lane]!];
+      this.#lanes.run('placeChannels', evenly(groups, parts), (first, last, part) => {
+        return [x, 4 * k, rows, k, first, last, places, temp[part]!];
       });
     }
-    this.#lanes.run('quantiseTiles', evenly(tiles, lanes), (first, last, lane) => {
-      return [x, 4 * k, rows, k, mr, wide, first, last, codes, scales, sums, places, temp[lane]!];
+    this.#lanes.run('quantiseTiles', evenly(tiles, parts), (first, last, part) => {
+      return [x, 4 * k, rows, k, mr, wide, first, last, codes, scales, sums, places, temp[part]!];
     });
     return { codes, scales, sums, places };
   }
 
-  /** The panels first .. last - 1 of a product with quantised activations. scratch: a lane's own, made when first needed. */
+  /** The panels first .. last - 1 of a product with quantised activations. scratch: of each part, made when first needed. */
   #quantisedCall(
     { w, n, y }: Layer,
     dot: number,
@@ -132,17 +133,17 @@ export class Products {
     first: number,
     last: number,
     scratch: number[],
-    lane: number,
+    part: number,
   ): Call {
     const type = PANEL_TYPE[w.type as 'q8_0'];
     if (rows === 1) {
       return ['matvecQuantised', [type, w.at, first, last, n, k, w.shift, dot, q.codes, q.scales, y]];
     }
-    scratch[lane] ||= this.#scratch(k);
+    scratch[part] ||= this.#scratch(k);
     const { codes, scales, sums, places } = q;
     return [
       'linearInt8',
-      [dot, rows, k, n, codes, scales, sums, places, type, w.at, w.shift, first, last, y, 4 * n, scratch[lane]],
+      [dot, rows, k, n, codes, scales, sums, places, type, w.at, w.shift, first, last, y, 4 * n, scratch[part]],
     ];
   }
 
@@ -155,15 +156,15 @@ export class Products {
     first: number,
     last: number,
     scratch: number[],
-    lane: number,
+    part: number,
   ): Call {
     const type = PANEL_TYPE[w.type as 'f32'];
     if (rows === 1 && (w.type === 'f32' || w.type === 'f16' || w.type === 'bf16')) {
       return ['matvecDense', [type, w.at, first, last, n, k, x, y]];
     }
-    scratch[lane] ||= this.#scratch(k);
+    scratch[part] ||= this.#scratch(k);
     const { micro } = this.#tuning;
-    return ['linearExact', [micro, rows, k, n, x, 4 * k, type, w.at, w.shift, first, last, y, 4 * n, scratch[lane]]];
+    return ['linearExact', [micro, rows, k, n, x, 4 * k, type, w.at, w.shift, first, last, y, 4 * n, scratch[part]]];
   }
 
   /** What one lane needs for products of either kind. */
@@ -187,8 +188,8 @@ export class Products {
     const [bK, bColumn] = options.transposeB ? [4, 4 * right.width] : [4 * right.width, 4];
     const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
     const { micro } = this.#tuning;
-    const lanes = m * n * k < FEW ? 1 : this.#lanes.count;
-    const [down, across] = grid(lanes, m, n);
+    const parts = this.#lanes.parts(m * n * k, FEW);
+    const [down, across] = grid(parts, m, n);
     const rows = evenly(m, down, this.#kernels.microRows(micro));
     const columns = evenly(n, across, 8);
     const calls: Call[][] = [];
@@ -196,7 +197,7 @@ export class Products {
       for (let j = 0; j < across; j++) {
         const [r, q] = [rows[i]!, columns[j]!];
         const [height, width] = [rows[i + 1]! - r, columns[j + 1]! - q];
-        if (lanes > 1 && height * width === 0) continue;
+        if (parts > 1 && height * width === 0) continue;
         const scratch = this.#arena.allocate(this.#kernels.gemmScratch(width));
         const [from, with_, to] = [aAt + r * aRow, bAt + q * bColumn, cAt + 4 * (r * n + q)];
         calls.push([
@@ -212,13 +213,17 @@ export class Products {
   }
 }
 
-/** Rows and columns of a grid of `lanes` tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
-function grid(lanes: number, m: number, n: number): [number, number] {
-  let best: [number, number] = [1, lanes];
-  for (let down = 1; down <= lanes; down++) {
-    if (lanes % down) continue;
-    const across = lanes / down;
+/** Rows and columns of a grid of tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
+function grid(tiles: number, m: number, n: number): [number, number] {
+  let best: [number, number] = [1, tiles];
+  for (let down = 1; down <= tiles; down++) {
+    if (tiles % down) continue;
+    const across = tiles / down;
     if (m / down + n / across < m / best[0] + n / best[1]) best = [down, across];
   }
   return best;
+}
+
+function isQuantised({ type }: WasmTensor): boolean {
+  return type === 'q8_0' || type === 'q4_0' || type === 'q4_1';
 }

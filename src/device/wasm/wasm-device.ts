@@ -13,7 +13,7 @@ import type {
 } from '../device.ts';
 import { Attention } from './attention.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, type Kernels, loadKernels, PANEL_TYPE } from './kernels.ts';
-import { type LaneSeat, Lanes } from './lanes.ts';
+import { type Call, type LaneSeat, Lanes } from './lanes.ts';
 import { Layers } from './layers.ts';
 import { Arena, WasmMemory } from './memory.ts';
 import { Products } from './products.ts';
@@ -115,7 +115,7 @@ export class WasmDevice implements Device {
 
   /** A command to all lanes in which nothing is done: for measuring what sharing out costs. */
   barrier(): void {
-    this.#lanes.dispatch(Array.from({ length: this.lanes }, () => [['scale', [0, 1, 0]]]));
+    this.#lanes.dispatch(Array.from({ length: this.lanes }, (): Call[] => [['scale', [0, 1, 0]]]));
   }
 
   /** Threads that compute together. */

@@ -1,0 +1,125 @@
+import { type Blas, plain, transposed, type Workspace } from './blas.ts';
+
+/** Squares of numbers below this lose bits to underflow; matrices are scaled to a largest magnitude near 1 beforehand. */
+const SMALL_SQUARE = 1e-270;
+/** A vector below this is nothing beside the matrix, and becomes zero. */
+const NOTHING = 1e-280;
+
+/** Reflectors in a block that is applied as two products. */
+export const BLOCK = 64;
+
+/**
+ * Householder's reflector H = I - tau v v^T, v_0 = 1, with H x = (beta, 0, …) (LAPACK dlarfg). x[1 ..] becomes v[1 ..], x[0] is left
+ * as it is.
+ */
+export function reflector(blas: Blas, n: number, x: number): { beta: number; tau: number } {
+  const { kernels, heap } = blas;
+  const alpha = heap[x / 8]!;
+  if (n <= 1) return { beta: alpha, tau: 0 };
+  const rest = kernels.dot64(n - 1, x + 8, x + 8);
+  if (rest + alpha * alpha < SMALL_SQUARE) {
+    const most = kernels.largest64(n, x);
+    if (most < NOTHING || kernels.largest64(n - 1, x + 8) === 0) {
+      heap.fill(0, x / 8 + 1, x / 8 + n);
+      return { beta: alpha, tau: 0 };
+    }
+    kernels.scale64(n, 1 / most, x);
+    const { beta, tau } = reflector(blas, n, x);
+    return { beta: beta * most, tau };
+  }
+  if (rest === 0) {
+    heap.fill(0, x / 8 + 1, x / 8 + n);
+    return { beta: alpha, tau: 0 };
+  }
+  const beta = alpha > 0 ? -Math.sqrt(alpha * alpha + rest) : Math.sqrt(alpha * alpha + rest);
+  kernels.scale64(n - 1, 1 / (alpha - beta), x + 8);
+  return { beta, tau: (beta - alpha) / beta };
+}
+
+/** Where reflectors lie and how long they are: row i of `at` has v_i, its 1 at column i + shift (what stands there is not read). */
+export interface Reflectors {
+  readonly at: number;
+  readonly ld: number;
+  /** How many. */
+  readonly count: number;
+  /** Columns of the matrix that holds them. */
+  readonly length: number;
+  readonly shift: number;
+  /** tau of each. */
+  readonly taus: Float64Array;
+}
+
+/** Scratch for blocks of reflectors that are applied to up to `rows` rows. */
+export class BlockScratch {
+  readonly vectors: number;
+  readonly combined: number;
+  readonly products: number;
+  readonly inner: number;
+  readonly factor: number;
+
+  constructor(workspace: Workspace, length: number, rows: number) {
+    this.vectors = workspace.numbers(BLOCK * length);
+    this.combined = workspace.numbers(BLOCK * length);
+    this.products = workspace.numbers(BLOCK * rows);
+    this.inner = workspace.numbers(BLOCK * BLOCK);
+    this.factor = workspace.numbers(BLOCK * BLOCK);
+  }
+}
+
+/**
+ * X <- X H or X H^T for the block H = H_p H_(p+1) … H_(q-1) = I - V^T T V (compact WY, Schreiber and Van Loan 1989; LAPACK dlarft and dlarfb;
+ * here v_i are rows): X [rows, length] with ldx bytes between rows.
+ */
+export function applyBlock(
+  blas: Blas,
+  scratch: BlockScratch,
+  h: Reflectors,
+  p: number,
+  q: number,
+  transpose: boolean,
+  x: number,
+  ldx: number,
+  rows: number,
+): void {
+  const { heap } = blas;
+  const nb = q - p;
+  const start = p + h.shift;
+  const length = h.length - start;
+  const ld = 8 * length;
+  for (let i = 0; i < nb; i++) {
+    const to = (scratch.vectors + i * ld) / 8;
+    const from = (h.at + (p + i) * h.ld) / 8 + start;
+    heap.fill(0, to, to + i);
+    heap[to + i] = 1;
+    heap.copyWithin(to + i + 1, from + i + 1, from + length);
+  }
+  const v = plain(scratch.vectors, ld);
+  // T, upper triangular: T_jj = tau_j, T_(<j)j = -tau_j T_(<j)(<j) (V v_j)
+  blas.gemm(nb, nb, length, 1, v, transposed(scratch.vectors, ld), scratch.inner, 8 * nb, false);
+  const g = scratch.inner / 8;
+  const t = scratch.factor / 8;
+  heap.fill(0, t, t + nb * nb);
+  for (let j = 0; j < nb; j++) {
+    const tau = h.taus[p + j]!;
+    heap[t + j * nb + j] = tau;
+    for (let i = 0; i < j; i++) {
+      let sum = 0;
+      for (let l = i; l < j; l++) sum += heap[t + i * nb + l]! * heap[g + l * nb + j]!;
+      heap[t + i * nb + j] = -tau * sum;
+    }
+  }
+  const factor = transpose ? transposed(scratch.factor, 8 * nb) : plain(scratch.factor, 8 * nb);
+  blas.gemm(nb, length, nb, 1, factor, v, scratch.combined, ld, false);
+  blas.gemm(rows, nb, length, 1, plain(x + 8 * start, ldx), transposed(scratch.vectors, ld), scratch.products, 8 * nb, false);
+  blas.gemm(
+    rows,
+    length,
+    nb,
+    -1,
+    plain(scratch.products, 8 * nb),
+    plain(scratch.combined, ld),
+    x + 8 * start,
+    ldx,
+    true,
+  );
+}
