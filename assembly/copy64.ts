@@ -1,14 +1,4 @@
-/** Moving f64 matrices: between f32 and f64, transposed, mirrored, and their largest magnitude. ld in bytes between rows. */
-
-/** to[i] = factor · from[i], f32 widened. */
-export function widen64(n: i32, factor: f64, from: usize, to: usize): void {
-  for (let i = n; i > 0; i--, from += 4, to += 8) store<f64>(to, factor * <f64>load<f32>(from));
-}
-
-/** to[i] = factor · from[i], rounded to f32. */
-export function narrow64(n: i32, factor: f64, from: usize, to: usize): void {
-  for (let i = n; i > 0; i--, from += 8, to += 4) store<f32>(to, <f32>(factor * load<f64>(from)));
-}
+/** f64 matrices transposed and mirrored, and their largest magnitude. ld in bytes between rows. */
 
 /** Rows first .. last - 1 of a [rows, cols] become columns of `to` [cols, rows]; in squares of 16 that stay in level 1. */
 export function transpose64(first: i32, last: i32, cols: i32, a: usize, ld: usize, to: usize, ldTo: usize): void {
@@ -44,17 +34,6 @@ export function largest64(n: i32, x: usize): f64 {
   for (let i = n; i > 0; i--, x += 8) {
     const v = abs(load<f64>(x));
     if (!(v <= f64.MAX_VALUE)) return Infinity;
-    if (v > most) most = v;
-  }
-  return most;
-}
-
-/** The same of n f32. */
-export function largest32(n: i32, x: usize): f64 {
-  let most: f32 = 0;
-  for (let i = n; i > 0; i--, x += 4) {
-    const v = abs(load<f32>(x));
-    if (!(v <= f32.MAX_VALUE)) return Infinity;
     if (v > most) most = v;
   }
   return most;

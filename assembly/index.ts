@@ -11,6 +11,11 @@ export * from './norm';
 export * from './activation';
 export * from './logits';
 export * from './cast';
+export * from './gemm64';
+export * from './blas64';
+export * from './copy64';
+export * from './secular';
+export * from './jacobi';
 
 /** First byte that JavaScript may use: static data lie below. */
 export function heapBase(): usize {

@@ -77,7 +77,7 @@ export function overheadText(
   const lines: string[] = [];
   if (trips) {
     const text = ({ best, median }: RoundTrip) => `${best.toFixed(0)} µs (median ${median.toFixed(0)})`;
-    lines.push(`one call to the engine worker and back: Node ${text(trips.node)}, Chromium ${text(trips.chromium)}\n`);
+    lines.push(`one call to the engine worker and back: Node ${text(trips.node)}, Chromium ${text(trips.chromium)}`);
   }
   if (watched.length) {
     const head = ['lanes', 'phase', 'tasks', 'longest ms', 'on processor', 'above 8 ms', 'worst gap of a 1 ms timer'];
@@ -87,12 +87,13 @@ export function overheadText(
         return [String(lanes), phase, String(count), longest, longestOnProcessor, String(above8), gaps.worst[phase]];
       }),
     );
-    lines.push(`the page's own thread, the calmest of ${watched[0]!.passes} passes\n${table(head, rows)}`);
+    lines.push(
+      `${trips ? '\n' : ''}the page's own thread, the calmest of ${watched[0]!.passes} passes\n${table(head, rows)}`,
+    );
     for (const { lanes, gaps } of watched) {
       const long = gaps.longTasks.map((ms) => ms.toFixed(0)).join(', ');
       lines.push(`long tasks (above 50 ms) with lanes = ${lanes}: ${long || 'none'}`);
     }
-    lines.push('');
   }
   return lines.join('\n');
 }

@@ -1,9 +1,12 @@
 import type { Kernels } from '../device/wasm/kernels.ts';
 import { evenly, type Lanes } from '../device/wasm/lanes.ts';
 import type { WasmMemory } from '../device/wasm/memory.ts';
+import { EspalierError } from '../errors.ts';
 
 /** Rows of a part of a product: a multiple of every tile's rows, so that the parts give the bits of the whole. */
 const PART = 60;
+/** Roots and vectors below which they are not shared out. */
+const FEW = 128;
 /** Multiply-adds below which a product is not shared out. */
 const SMALL = 1 << 18;
 
@@ -84,6 +87,11 @@ export class Blas {
     ]);
   }
 
+  /** Ranges of `count` independent things, one a lane. */
+  shares(count: number): number[] {
+    return count < FEW ? [0, count] : evenly(count, this.lanes.count, 2);
+  }
+
   /** Rows for each lane; of a triangle so that the areas are equal. */
   #parts(m: number, n: number, diagonal: number, count: number): number[] {
     if (diagonal !== 0) return evenly(m, count, PART);
@@ -109,6 +117,16 @@ export class Workspace {
     return at;
   }
 
+  /** Makes sure that `count` f64 can be had, before work begins. @throws E_OUT_OF_MEMORY */
+  reserve(count: number): void {
+    if (!(8 * count < 2 ** 32)) throw tooLarge(count);
+    try {
+      this.#memory.free(this.#memory.allocate(8 * Math.ceil(count)));
+    } catch (cause) {
+      throw tooLarge(count, cause);
+    }
+  }
+
   free(at: number): void {
     this.#held.delete(at);
     this.#memory.free(at);
@@ -118,4 +136,13 @@ export class Workspace {
     for (const at of this.#held) this.#memory.free(at);
     this.#held.clear();
   }
+}
+
+function tooLarge(count: number, cause?: unknown): EspalierError {
+  return new EspalierError(
+    'E_OUT_OF_MEMORY',
+    `The matrix needs ${Math.ceil((8 * count) / 2 ** 20)} MiB, and there is less.`,
+    'A workspace has 4 GiB at most. Ask for fewer singular vectors, or use `randomizedSvd`.',
+    { cause },
+  );
 }

@@ -54,7 +54,7 @@ class EigenMerge {
   readonly #n: number;
   readonly #vectors: number;
   readonly #halves: number;
-  /** d, z, base, tau, corrected z: n numbers each, then 8 of scratch. */
+  /** d, z, base, tau, corrected z: n numbers each, then 8 of scratch for each lane. */
   readonly #arrays: number;
   readonly #types: Uint8Array;
   readonly #z: Float64Array;
@@ -67,7 +67,7 @@ class EigenMerge {
     this.#n = d.length;
     this.#vectors = workspace.numbers(this.#n * this.#n);
     this.#halves = workspace.numbers(this.#n * this.#n);
-    this.#arrays = workspace.numbers(5 * this.#n + 8);
+    this.#arrays = workspace.numbers(5 * this.#n + 8 * blas.lanes.count);
     this.#types = new Uint8Array(this.#n);
     this.#z = new Float64Array(this.#n);
   }
@@ -83,7 +83,10 @@ class EigenMerge {
     const { kept, gone } = this.#deflate(lo, middle, list, beside);
     const k = kept.length;
     if (k === 0) {
-      order.set(list.sort((i, j) => d[i]! - d[j]!), lo);
+      order.set(
+        list.sort((i, j) => d[i]! - d[j]!),
+        lo,
+      );
       return;
     }
     this.#solve(lo, middle, hi, Math.abs(beside), kept, gone);
@@ -164,6 +167,7 @@ class EigenMerge {
       number,
     ];
     const root = Math.sqrt(2 * beside);
+    const shares = this.#blas.shares(k);
     let norm2 = 0;
     kept.forEach((i, j) => {
       const z = root * this.#z[i]!;
@@ -171,8 +175,18 @@ class EigenMerge {
       heap[ds / 8 + j] = d[i]!;
       heap[zs / 8 + j] = z;
     });
-    lanes.run('secularEigen', [0, k], (first, last) => [first, last, k, norm2, ds, zs, bases, taus, out]);
-    lanes.run('weightsEigen', [0, k], (first, last) => [first, last, k, ds, zs, bases, taus, weights]);
+    lanes.run('secularEigen', shares, (first, last, lane) => [
+      first,
+      last,
+      k,
+      norm2,
+      ds,
+      zs,
+      bases,
+      taus,
+      out + 64 * lane,
+    ]);
+    lanes.run('weightsEigen', shares, (first, last) => [first, last, k, ds, zs, bases, taus, weights]);
 
     // columns by type, so that each half meets only the rows that are not zero there
     const sorted = kept.map((_, j) => j).sort((i, j) => this.#types[kept[i]!]! - this.#types[kept[j]!]! || i - j);
@@ -204,9 +218,19 @@ class EigenMerge {
     heap.set(permuted[0].subarray(0, k), ds / 8);
     heap.set(permuted[1], zs / 8);
     const s = this.#vectors;
-    lanes.run('vectorsEigen', [0, k], (first, last) => [first, last, k, ds, zs, bases, taus, s, 8 * k]);
+    lanes.run('vectorsEigen', shares, (first, last) => [first, last, k, ds, zs, bases, taus, s, 8 * k]);
     const to = this.#q + lo * ld;
     blas.gemm(k, size[0], tops + both, 1, plain(s, 8 * k), plain(this.#halves, 8 * size[0]), to + 8 * lo, ld, false);
-    blas.gemm(k, size[1], both + bottoms, 1, plain(s + 8 * tops, 8 * k), plain(lower, 8 * size[1]), to + 8 * middle, ld, false);
+    blas.gemm(
+      k,
+      size[1],
+      both + bottoms,
+      1,
+      plain(s + 8 * tops, 8 * k),
+      plain(lower, 8 * size[1]),
+      to + 8 * middle,
+      ld,
+      false,
+    );
   }
 }

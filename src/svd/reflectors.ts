@@ -1,4 +1,5 @@
 import { type Blas, plain, transposed, type Workspace } from './blas.ts';
+import type { Steps } from './steps.ts';
 
 /** Squares of numbers below this lose bits to underflow; matrices are scaled to a largest magnitude near 1 beforehand. */
 const SMALL_SQUARE = 1e-270;
@@ -64,6 +65,10 @@ export class BlockScratch {
     this.inner = workspace.numbers(BLOCK * BLOCK);
     this.factor = workspace.numbers(BLOCK * BLOCK);
   }
+
+  free(workspace: Workspace): void {
+    for (const at of [this.vectors, this.combined, this.products, this.inner, this.factor]) workspace.free(at);
+  }
 }
 
 /**
@@ -110,7 +115,17 @@ export function applyBlock(
   }
   const factor = transpose ? transposed(scratch.factor, 8 * nb) : plain(scratch.factor, 8 * nb);
   blas.gemm(nb, length, nb, 1, factor, v, scratch.combined, ld, false);
-  blas.gemm(rows, nb, length, 1, plain(x + 8 * start, ldx), transposed(scratch.vectors, ld), scratch.products, 8 * nb, false);
+  blas.gemm(
+    rows,
+    nb,
+    length,
+    1,
+    plain(x + 8 * start, ldx),
+    transposed(scratch.vectors, ld),
+    scratch.products,
+    8 * nb,
+    false,
+  );
   blas.gemm(
     rows,
     length,
@@ -122,4 +137,24 @@ export function applyBlock(
     ldx,
     true,
   );
+}
+
+/** X <- X Q^T for X [rows, length], Q the product H_0 H_1 … of all reflectors: rows that are vectors become Q times them (LAPACK dormtr). */
+export async function applyReflectors(
+  blas: Blas,
+  workspace: Workspace,
+  steps: Steps,
+  h: Reflectors,
+  x: number,
+  ldx: number,
+  rows: number,
+): Promise<void> {
+  if (h.count === 0 || rows === 0) return;
+  const scratch = new BlockScratch(workspace, h.length, rows);
+  const blocks = Math.ceil(h.count / BLOCK);
+  for (let b = blocks - 1; b >= 0; b--) {
+    applyBlock(blas, scratch, h, b * BLOCK, Math.min(h.count, (b + 1) * BLOCK), true, x, ldx, rows);
+    await steps.step((blocks - b) / blocks);
+  }
+  scratch.free(workspace);
 }

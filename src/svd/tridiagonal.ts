@@ -1,5 +1,5 @@
 import { type Blas, plain, transposed, type Workspace } from './blas.ts';
-import { applyBlock, BLOCK, BlockScratch, type Reflectors, reflector } from './reflectors.ts';
+import { type Reflectors, reflector } from './reflectors.ts';
 import type { Steps } from './steps.ts';
 
 /** Columns between two updates of the rest of the matrix. */
@@ -80,24 +80,4 @@ export async function tridiagonalise(
   workspace.free(v);
   workspace.free(coefficients);
   return { d, e, reflectors: { at: a, ld, count: Math.max(0, n - 1), length: n, shift: 1, taus } };
-}
-
-/** X <- X Q^T for X [rows, length], Q the product H_0 H_1 … of all reflectors: rows that are vectors become Q times them (LAPACK dormtr). */
-export async function applyReflectors(
-  blas: Blas,
-  workspace: Workspace,
-  steps: Steps,
-  h: Reflectors,
-  x: number,
-  ldx: number,
-  rows: number,
-): Promise<void> {
-  if (h.count === 0 || rows === 0) return;
-  const scratch = new BlockScratch(workspace, h.length, rows);
-  const blocks = Math.ceil(h.count / BLOCK);
-  for (let b = blocks - 1; b >= 0; b--) {
-    applyBlock(blas, scratch, h, b * BLOCK, Math.min(h.count, (b + 1) * BLOCK), true, x, ldx, rows);
-    await steps.step((blocks - b) / blocks);
-  }
-  for (const at of Object.values(scratch) as number[]) workspace.free(at);
 }

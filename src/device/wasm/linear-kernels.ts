@@ -34,23 +34,11 @@ export interface LinearKernels {
     accumulate: number,
   ): void;
   gemvT64(rows: number, n: number, alpha: number, a: number, ld: number, x: number, y: number): void;
-  ger64(
-    first: number,
-    last: number,
-    n: number,
-    alpha: number,
-    x: number,
-    y: number,
-    a: number,
-    ld: number,
-  ): void;
+  ger64(first: number, last: number, n: number, alpha: number, x: number, y: number, a: number, ld: number): void;
   symv64(first: number, last: number, n: number, a: number, ld: number, x: number, y: number): void;
-  widen64(n: number, factor: number, from: number, to: number): void;
-  narrow64(n: number, factor: number, from: number, to: number): void;
   transpose64(first: number, last: number, cols: number, a: number, ld: number, to: number, ldTo: number): void;
   mirror64(n: number, a: number, ld: number): void;
   largest64(n: number, x: number): number;
-  largest32(n: number, x: number): number;
   secularEigen(
     first: number,
     last: number,
@@ -117,4 +105,20 @@ export interface LinearKernels {
     right: number,
     ld: number,
   ): void;
+  jacobi64(
+    firstI: number,
+    lastI: number,
+    firstJ: number,
+    lastJ: number,
+    n: number,
+    g: number,
+    ldg: number,
+    norms: number,
+    v: number,
+    ldv: number,
+    width: number,
+    tolerance: number,
+    out: number,
+  ): void;
+  norms64(first: number, last: number, n: number, g: number, ldg: number, norms: number): void;
 }

@@ -1,0 +1,155 @@
+import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/kernels.ts';
+import { type LaneSeat, Lanes } from '../device/wasm/lanes.ts';
+import { WasmMemory } from '../device/wasm/memory.ts';
+import { spawnLane } from '../device/wasm/spawn-lane.ts';
+import { EspalierError } from '../errors.ts';
+import { Blas } from './blas.ts';
+import { type GramOptions, gram } from './gram.ts';
+import { checkCount } from './input.ts';
+import { randomizedSvd } from './randomized.ts';
+import { svd, truncatedSvd } from './svd.ts';
+import { symmetricEig } from './symmetric-eig.ts';
+import type {
+  EigOptions,
+  Matrix,
+  RandomizedOptions,
+  Svd,
+  SvdOptions,
+  SymmetricEig,
+  TruncatedOptions,
+  TruncatedSvd,
+} from './types.ts';
+
+export interface LinearAlgebraOptions {
+  /** Threads that share products of matrices, this one included. Default 1; more need shared memory, and not a page's main thread. */
+  readonly lanes?: number;
+  /** Shared memory with one lane. */
+  readonly shared?: boolean;
+  /** false forces plain SIMD. Default: what the engine has. */
+  readonly relaxed?: boolean;
+  /** Bytes that the memory may grow to. Default 4 GiB. */
+  readonly memoryLimit?: number;
+  /** Folder of the wasm files, where it is not the package's. */
+  readonly wasmLocation?: URL;
+  /** Starts a lane; default: a worker of this host. */
+  readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
+}
+
+/**
+ * Dense linear algebra in f64 in the calling thread, over one WebAssembly memory. Calls may overlap: they take turns between panels.
+ *
+ * Every call throws E_ARGUMENT and E_SHAPE for options and lengths that do not fit, E_TENSOR_VALUE for NaN and infinity,
+ * E_OUT_OF_MEMORY for a matrix that is too large, all before work begins; E_ABORTED when its signal fires; E_DISPOSED after `close`;
+ * E_WORKER_LOST when a lane is gone. Memory is returned in every case.
+ */
+export class LinearAlgebra {
+  readonly #blas: Blas;
+  #closed = false;
+
+  /** @throws E_DEVICE_UNSUPPORTED without WebAssembly SIMD; E_OUT_OF_MEMORY; E_WORKER_LOST when a lane does not start */
+  static async create(options: LinearAlgebraOptions = {}): Promise<LinearAlgebra> {
+    const count = options.lanes ?? 1;
+    checkCount('lanes', count, 1, 64);
+    const module = await loadKernels(
+      options.shared ?? count > 1,
+      options.relaxed ?? hasRelaxedSimd(),
+      options.wasmLocation,
+    );
+    let memory: WebAssembly.Memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: module.shared });
+    } catch (cause) {
+      throw new EspalierError('E_OUT_OF_MEMORY', 'The host gave no WebAssembly memory.', 'Close other engines.', {
+        cause,
+      });
+    }
+    const kernels = await instantiate(module, memory);
+    const own = new WasmMemory(memory, kernels.heapBase(), options.memoryLimit);
+    const lanes = new Lanes(kernels, module.module, own, count);
+    const algebra = new LinearAlgebra(new Blas(kernels, own, lanes));
+    try {
+      await Promise.all(lanes.seats().map(options.spawnLane ?? spawnLane));
+    } catch (cause) {
+      algebra.close();
+      if (cause instanceof EspalierError) throw cause;
+      throw new EspalierError('E_WORKER_LOST', 'A lane did not start.', 'Ask for fewer lanes.', { cause });
+    }
+    return algebra;
+  }
+
+  private constructor(blas: Blas) {
+    this.#blas = blas;
+  }
+
+  /** Threads that compute together. */
+  get lanes(): number {
+    return this.#blas.lanes.count;
+  }
+
+  /** Bytes of the memory in use, and the most that were. */
+  stats(): { bytesInUse: number; peakBytes: number } {
+    const { bytesInUse, peakBytes } = this.#blas.memory;
+    return { bytesInUse, peakBytes };
+  }
+
+  /**
+   * Eigenvalues and eigenvectors of a symmetric matrix [n, n], of which the upper triangle is read: blocked tridiagonalisation, divide and conquer,
+   * blocked back-transformation (LAPACK dsyevd). Normwise backward stable.
+   */
+  async symmetricEig<T extends Matrix>(a: T, options: EigOptions): Promise<SymmetricEig<T>> {
+    return symmetricEig(this.#open(), a, options);
+  }
+
+  /**
+   * Thin singular value decomposition A = U S V^T of a matrix [rows, columns]: QR where it is tall, then blocked bidiagonalisation, divide and
+   * conquer and back-transformation (LAPACK dgesdd); with `accuracy: 'relative'` pivoted QR and one-sided Jacobi (dgejsv).
+   */
+  async svd<T extends Matrix>(a: T, options: SvdOptions): Promise<Svd<T>> {
+    return svd(this.#open(), a, options);
+  }
+
+  /** The leading `rank` singular triplets, by the full decomposition without the vectors that are not asked for; the error is exact. */
+  async truncatedSvd<T extends Matrix>(a: T, options: TruncatedOptions): Promise<TruncatedSvd<T>> {
+    return truncatedSvd(this.#open(), a, options);
+  }
+
+  /**
+   * The leading `rank` singular triplets from a random sketch, in some 4 (powerIterations + 1.5) rows columns (rank + oversampling) operations:
+   * faster where the rank is a small part, exact only where the rest is small. The error comes with it.
+   */
+  async randomizedSvd<T extends Matrix>(a: T, options: RandomizedOptions): Promise<TruncatedSvd<T>> {
+    return randomizedSvd(this.#open(), a, options);
+  }
+
+  /** A A^T or A^T A in f64, whatever the type of A, by half of it; A passes through the memory in slices. */
+  async gram(a: Matrix, options: GramOptions): Promise<Float64Array> {
+    return gram(this.#open(), a, options);
+  }
+
+  /** `svd` of each matrix in turn, over the same memory. `onProgress` and `signal` are those of the whole. */
+  async svdBatch<T extends Matrix>(
+    matrices: readonly { readonly a: T; readonly rows: number; readonly columns: number }[],
+    options: Omit<SvdOptions, 'rows' | 'columns'> = {},
+  ): Promise<Svd<T>[]> {
+    const results: Svd<T>[] = [];
+    for (const [i, { a, rows, columns }] of matrices.entries()) {
+      const onProgress = options.onProgress && ((f: number) => options.onProgress!((i + f) / matrices.length));
+      results.push(await this.svd(a, { ...options, rows, columns, ...(onProgress && { onProgress }) }));
+    }
+    return results;
+  }
+
+  /** Ends the lanes. Calls that go on fail at their next step only if they need one. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#blas.lanes.close();
+  }
+
+  #open(): Blas {
+    if (this.#closed) {
+      throw new EspalierError('E_DISPOSED', 'This workspace was closed.', 'Create another one.');
+    }
+    return this.#blas;
+  }
+}
