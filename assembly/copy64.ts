@@ -1,14 +1,30 @@
 /** f64 matrices transposed and mirrored, and their largest magnitude. ld in bytes between rows. */
 
-/** Rows first .. last - 1 of a [rows, cols] become columns of `to` [cols, rows]; in squares of 16 that stay in level 1. */
+/**
+ * Rows first .. last - 1 of a [rows, cols] become columns of `to` [cols, rows]; in squares of 8, since rows a multiple of 4 KiB apart
+ * share the eight lines of one set of level 1.
+ */
 export function transpose64(first: i32, last: i32, cols: i32, a: usize, ld: usize, to: usize, ldTo: usize): void {
-  for (let i = first; i < last; i += 16) {
-    const rows = min(16, last - i);
-    for (let j = 0; j < cols; j += 16) {
-      const n = min(16, cols - j);
-      for (let r = 0; r < rows; r++) {
-        let from = a + <usize>(i + r) * ld + (<usize>j << 3), out = to + <usize>j * ldTo + (<usize>(i + r) << 3);
-        for (let c = 0; c < n; c++, from += 8, out += ldTo) store<f64>(out, load<f64>(from));
+  for (let i = first; i < last; i += 8) {
+    const rows = min(8, last - i);
+    for (let j = 0; j < cols; j += 8) {
+      const n = min(8, cols - j);
+      const from = a + <usize>i * ld + (<usize>j << 3), out = to + <usize>j * ldTo + (<usize>i << 3);
+      if (rows == 8 && n == 8) {
+        for (let c: usize = 0; c < 8; c += 2) {
+          let x = from + (c << 3), y = out + c * ldTo;
+          for (let r = 0; r < 8; r += 2, x += 2 * ld, y += 16) {
+            const u = v128.load(x), v = v128.load(x + ld);
+            v128.store(y, v128.shuffle<f64>(u, v, 0, 2));
+            v128.store(y + ldTo, v128.shuffle<f64>(u, v, 1, 3));
+          }
+        }
+        continue;
+      }
+      for (let r: usize = 0; r < <usize>rows; r++) {
+        for (let c: usize = 0; c < <usize>n; c++) {
+          store<f64>(out + c * ldTo + (r << 3), load<f64>(from + r * ld + (c << 3)));
+        }
       }
     }
   }
@@ -30,11 +46,19 @@ export function mirror64(n: i32, a: usize, ld: usize): void {
 
 /** Largest magnitude of n numbers; infinite where one is infinite or NaN. */
 export function largest64(n: i32, x: usize): f64 {
-  let most: f64 = 0;
-  for (let i = n; i > 0; i--, x += 8) {
-    const v = abs(load<f64>(x));
-    if (!(v <= f64.MAX_VALUE)) return Infinity;
-    if (v > most) most = v;
+  const zero = f64x2.splat(0);
+  // x - x is 0 but for infinity and NaN
+  let most = zero, wrong = zero, i = n;
+  for (; i >= 2; i -= 2, x += 16) {
+    const v = v128.load(x);
+    most = f64x2.pmax(most, f64x2.abs(v));
+    wrong = v128.or(wrong, f64x2.ne(f64x2.sub(v, v), zero));
   }
-  return most;
+  let value = max(f64x2.extract_lane(most, 0), f64x2.extract_lane(most, 1));
+  if (i > 0) {
+    const v = load<f64>(x);
+    value = max(value, abs(v));
+    if (v - v != 0) return Infinity;
+  }
+  return v128.any_true(wrong) ? Infinity : value;
 }

@@ -121,13 +121,32 @@ function microEdge64(
   }
 }
 
+/** Two rows of contiguous numbers, times alpha, side by side, `step` bytes from one pair to the next. */
+// @ts-ignore: decorator
+@inline
+function packRows(a: usize, stride: usize, kc: i32, alpha: f64, to: usize, step: usize): void {
+  const factor = f64x2.splat(alpha);
+  let k = kc, b = a + stride;
+  for (; k >= 2; k -= 2, a += 16, b += 16, to += step << 1) {
+    const u = f64x2.mul(factor, v128.load(a)), v = f64x2.mul(factor, v128.load(b));
+    v128.store(to, v128.shuffle<f64>(u, v, 0, 2));
+    v128.store(to + step, v128.shuffle<f64>(u, v, 1, 3));
+  }
+  if (k > 0) {
+    store<f64>(to, alpha * load<f64>(a));
+    store<f64>(to, alpha * load<f64>(b), 8);
+  }
+}
+
 /** Packs rows x kc of A into slivers of mr rows, times alpha; rows beyond the end are zero. Strides in bytes. */
 function packA64(a: usize, rowStride: usize, kStride: usize, rows: i32, kc: i32, alpha: f64, to: usize): void {
   const mr = tileRows64(), step = <usize>mr << 3;
   for (let i = 0; i < rows; i += mr) {
     const m = min(mr, rows - i);
     if (kStride == 8) {
-      for (let r = 0; r < m; r++) {
+      let r = 0;
+      for (; r + 2 <= m; r += 2) packRows(a + <usize>(i + r) * rowStride, rowStride, kc, alpha, to + (<usize>r << 3), step);
+      if (r < m) {
         let out = to + (<usize>r << 3), from = a + <usize>(i + r) * rowStride;
         for (let k = 0; k < kc; k++, out += step, from += 8) store<f64>(out, alpha * load<f64>(from));
       }
@@ -164,6 +183,12 @@ function packB64(b: usize, kStride: usize, colStride: usize, kc: i32, cols: i32,
         v128.store(to, v128.load(from));
         v128.store(to, v128.load(from, 16), 16);
       }
+      continue;
+    }
+    if (n == 4 && kStride == 8) {
+      packRows(from, colStride, kc, 1, to, 32);
+      packRows(from + 2 * colStride, colStride, kc, 1, to + 16, 32);
+      to += <usize>kc << 5;
       continue;
     }
     for (let c = 0; c < 4; c++) {

@@ -8,6 +8,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   micro: () => import('./micro.ts'),
   model: () => import('./model.ts'),
   peak: () => import('./peak/suite.ts'),
+  svd: () => import('./svd.ts'),
 };
 
 function parse(args: readonly string[]): { names: string[]; flags: Record<string, string | true> } {

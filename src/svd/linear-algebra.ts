@@ -139,7 +139,7 @@ export class LinearAlgebra {
     return results;
   }
 
-  /** Ends the lanes. Calls that go on fail at their next step only if they need one. */
+  /** Ends the lanes. Calls under way end as usual in one lane, and with E_WORKER_LOST in several. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

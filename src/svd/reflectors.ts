@@ -60,7 +60,7 @@ export class BlockScratch {
 
   constructor(workspace: Workspace, length: number, rows: number) {
     this.vectors = workspace.numbers(BLOCK * length);
-    this.combined = workspace.numbers(BLOCK * length);
+    this.combined = workspace.numbers(BLOCK * Math.max(length, rows));
     this.products = workspace.numbers(BLOCK * rows);
     this.inner = workspace.numbers(BLOCK * BLOCK);
     this.factor = workspace.numbers(BLOCK * BLOCK);
@@ -99,44 +99,29 @@ export function applyBlock(
     heap.copyWithin(to + i + 1, from + i + 1, from + length);
   }
   const v = plain(scratch.vectors, ld);
-  // T, upper triangular: T_jj = tau_j, T_(<j)j = -tau_j T_(<j)(<j) (V v_j)
-  blas.gemm(nb, nb, length, 1, v, transposed(scratch.vectors, ld), scratch.inner, 8 * nb, false);
-  const g = scratch.inner / 8;
+  // T^T, lower triangular: its row j is tau_j at j, and before that -tau_j (V v_j) T_(<j)(<j)
+  blas.gemm(nb, nb, length, 1, v, transposed(scratch.vectors, ld), scratch.inner, 8 * nb, false, 0);
   const t = scratch.factor / 8;
+  const column = scratch.combined;
   heap.fill(0, t, t + nb * nb);
   for (let j = 0; j < nb; j++) {
     const tau = h.taus[p + j]!;
+    for (let l = 0; l < j; l++) heap[column / 8 + l] = heap[scratch.inner / 8 + l * nb + j]!;
+    blas.kernels.gemvT64(j, j, -tau, scratch.factor, 8 * nb, column, scratch.factor + 8 * j * nb);
     heap[t + j * nb + j] = tau;
-    for (let i = 0; i < j; i++) {
-      let sum = 0;
-      for (let l = i; l < j; l++) sum += heap[t + i * nb + l]! * heap[g + l * nb + j]!;
-      heap[t + i * nb + j] = -tau * sum;
-    }
   }
-  const factor = transpose ? transposed(scratch.factor, 8 * nb) : plain(scratch.factor, 8 * nb);
-  blas.gemm(nb, length, nb, 1, factor, v, scratch.combined, ld, false);
-  blas.gemm(
-    rows,
-    nb,
-    length,
-    1,
-    plain(x + 8 * start, ldx),
-    transposed(scratch.vectors, ld),
-    scratch.products,
-    8 * nb,
-    false,
-  );
-  blas.gemm(
-    rows,
-    length,
-    nb,
-    -1,
-    plain(scratch.products, 8 * nb),
-    plain(scratch.combined, ld),
-    x + 8 * start,
-    ldx,
-    true,
-  );
+  const factor = transpose ? plain(scratch.factor, 8 * nb) : transposed(scratch.factor, 8 * nb);
+  const at = x + 8 * start;
+  const products = plain(scratch.products, 8 * nb);
+  blas.gemm(rows, nb, length, 1, plain(at, ldx), transposed(scratch.vectors, ld), scratch.products, 8 * nb, false);
+  // (X V^T) T V: T goes to the smaller side
+  if (rows < length) {
+    blas.gemm(rows, nb, nb, 1, products, factor, scratch.combined, 8 * nb, false);
+    blas.gemm(rows, length, nb, -1, plain(scratch.combined, 8 * nb), v, at, ldx, true);
+  } else {
+    blas.gemm(nb, length, nb, 1, factor, v, scratch.combined, ld, false);
+    blas.gemm(rows, length, nb, -1, products, plain(scratch.combined, ld), at, ldx, true);
+  }
 }
 
 /** X <- X Q^T for X [rows, length], Q the product H_0 H_1 … of all reflectors: rows that are vectors become Q times them (LAPACK dormtr). */

@@ -17,7 +17,7 @@ export interface Shape {
 }
 
 export interface QualityOption {
-  /** Measures `quality`, which costs two to four more products of matrices, a fifth to a half of the time. Default false. */
+  /** Measures `quality`, which costs two to four more products of matrices, a third to a half of the time. Default false: `quality` is null. */
   readonly quality?: boolean;
 }
 

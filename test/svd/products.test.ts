@@ -5,6 +5,7 @@ import { plain, transposed, Workspace } from '../../src/svd/blas.ts';
 import { LinearAlgebra } from '../../src/svd/index.ts';
 import { reflector } from '../../src/svd/reflectors.ts';
 import { Worst } from '../device/devices.ts';
+import { readText } from '../files.ts';
 import { algebras, difference, kernelSets, lanesPossible, normal, product, transpose } from './algebras.ts';
 
 const sets = await kernelSets();
@@ -217,6 +218,20 @@ test('a closed workspace says so', async () => {
     () => assert.unreachable(),
     (error) => assert.is(error.code, 'E_DISPOSED'),
   );
+});
+
+test('the fused micro-kernel keeps its instructions and fits V8’s 15 vector registers', async () => {
+  const text = await readText('build/kernels.plain.relaxed.wat');
+  const start = text.indexOf(' (func $assembly/gemm64/micro64Fused (');
+  assert.ok(start >= 0, 'it is a function of its own');
+  const code = text.slice(start, text.indexOf('\n )\n', start));
+  const loop = code.slice(code.indexOf('loop '));
+  const count = (instruction: string) => loop.split('\n').filter((line) => line.trim() === instruction).length;
+  const starting = (instruction: string) =>
+    loop.split('\n').filter((line) => line.trim().startsWith(instruction)).length;
+  assert.is(count('f64x2.relaxed_madd'), 12);
+  assert.is(starting('v128.load64_splat'), 6);
+  assert.ok((code.match(/\(local \$\S+ v128\)/g) ?? []).length <= 15);
 });
 
 test.after(() => worst.print());
