@@ -204,6 +204,11 @@ export function packA(
 ): void {
   for (let i = 0; i < rows; i += mr) {
     const m = min(mr, rows - i);
+    if (m == 6 && kStride == 4) {
+      packSix(a + <usize>i * rowStride, rowStride, kc, alpha, to);
+      to += <usize>(6 * kc) << 2;
+      continue;
+    }
     for (let r = 0; r < mr; r++) {
       let out = to + (<usize>r << 2);
       const step = <usize>mr << 2;
@@ -212,6 +217,31 @@ export function packA(
       } else packRow(a + <usize>(i + r) * rowStride, kStride, kc, alpha, out, step);
     }
     to += <usize>(mr * kc) << 2;
+  }
+}
+
+/** Six contiguous rows to one sliver [kc][6], by transposing 6 x 4 blocks in registers: whole vectors are stored. */
+function packSix(a: usize, stride: usize, kc: i32, alpha: f32, to: usize): void {
+  const factor = f32x4.splat(alpha);
+  let k = kc;
+  for (; k >= 4; k -= 4, a += 16, to += 96) {
+    const v0 = f32x4.mul(v128.load(a), factor), v1 = f32x4.mul(v128.load(a + stride), factor);
+    const v2 = f32x4.mul(v128.load(a + 2 * stride), factor), v3 = f32x4.mul(v128.load(a + 3 * stride), factor);
+    const v4 = f32x4.mul(v128.load(a + 4 * stride), factor), v5 = f32x4.mul(v128.load(a + 5 * stride), factor);
+    let s = v128.shuffle<f32>(v0, v1, 0, 4, 1, 5), t = v128.shuffle<f32>(v2, v3, 0, 4, 1, 5);
+    let u = v128.shuffle<f32>(v4, v5, 0, 4, 1, 5);
+    v128.store(to, v128.shuffle<f32>(s, t, 0, 1, 4, 5));
+    v128.store(to, v128.shuffle<f32>(u, s, 0, 1, 6, 7), 16);
+    v128.store(to, v128.shuffle<f32>(t, u, 2, 3, 6, 7), 32);
+    s = v128.shuffle<f32>(v0, v1, 2, 6, 3, 7);
+    t = v128.shuffle<f32>(v2, v3, 2, 6, 3, 7);
+    u = v128.shuffle<f32>(v4, v5, 2, 6, 3, 7);
+    v128.store(to, v128.shuffle<f32>(s, t, 0, 1, 4, 5), 48);
+    v128.store(to, v128.shuffle<f32>(u, s, 0, 1, 6, 7), 64);
+    v128.store(to, v128.shuffle<f32>(t, u, 2, 3, 6, 7), 80);
+  }
+  for (; k > 0; k--, a += 4) {
+    for (let r: usize = 0; r < 6; r++, to += 4) store<f32>(to, alpha * load<f32>(a + r * stride));
   }
 }
 
@@ -243,17 +273,17 @@ export function packB(b: usize, kStride: usize, colStride: usize, kc: i32, cols:
   for (let j = 0; j < cols; j += 8) {
     const n = min(8, cols - j);
     const from = b + <usize>j * colStride;
-    if (cols - j >= 32 && colStride == 4) {
-      // four panels at once: whole lines of B, and fewer pages
+    if (cols - j >= 64 && colStride == 4) {
+      // eight panels at once: whole lines of B in a row, and fewer pages
       const panel = <usize>kc << 5;
       for (let k = 0, row = from; k < kc; k++, row += kStride, to += 32) {
-        for (let p: usize = 0; p < 4; p++) {
+        for (let p: usize = 0; p < 8; p++) {
           v128.store(to + p * panel, v128.load(row + (p << 5)));
           v128.store(to + p * panel, v128.load(row + (p << 5), 16), 16);
         }
       }
-      to += 3 * panel;
-      j += 24;
+      to += 7 * panel;
+      j += 56;
       continue;
     }
     if (n == 8 && colStride == 4) {
@@ -301,7 +331,7 @@ export function gemmBlock(
 
 /** Block sizes, measured: a sliver and a panel of KC fill level 1, a block of A level 2; larger ones walk C less often. */
 const KC: i32 = 512;
-const MC: i32 = 240; // a multiple of 4, 5 and 6
+const MC: i32 = 180; // a multiple of 4, 5 and 6
 
 /** Bytes of scratch that `gemm` needs for a range of `n` columns. */
 export function gemmScratch(n: i32): usize {
