@@ -329,9 +329,9 @@ export function gemmBlock(
   }
 }
 
-/** Block sizes, measured: a sliver and a panel of KC fill level 1, a block of A level 2; larger ones walk C less often. */
+/** Block sizes, measured: a sliver and a panel of KC fill level 1; a block of A takes a quarter of level 2, through which B streams too. */
 const KC: i32 = 512;
-const MC: i32 = 180; // a multiple of 4, 5 and 6
+const MC: i32 = 60; // a multiple of 4, 5 and 6
 
 /** Bytes of scratch that `gemm` needs for a range of `n` columns. */
 export function gemmScratch(n: i32): usize {
