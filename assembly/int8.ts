@@ -17,6 +17,8 @@ export const enum Dot {
   Relaxed32 = 2,
 }
 
+const ONES: usize = memory.data<i16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
+
 /** d and code of a block: C[r][0..7] += (scale[r] · d) · sum. acc: four rows of two i32x4 sums. */
 // @ts-ignore: decorator
 @inline
@@ -31,10 +33,18 @@ function addRow(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): 
   }
 }
 
+/** Sums of pairs: as extadd_pairwise, for which V8 loads the ones anew each time. */
 // @ts-ignore: decorator
 @inline
-function widen(v: v128): v128 {
-  return i32x4.extadd_pairwise_i16x8_s(v);
+function pairs(v: v128, ones: v128): v128 {
+  return i32x4.dot_i16x8_s(v, ones);
+}
+
+/** c + (scale · d) · sum. */
+// @ts-ignore: decorator
+@inline
+function add(scale: v128, d: v128, sum: v128, c: v128): v128 {
+  return f32x4.relaxed_madd(f32x4.mul(d, scale), f32x4.convert_i32x4_s(sum), c);
 }
 
 /** Rows of a tile: what fits the registers beside two vectors of weights, one of activations and one product. */
@@ -56,7 +66,8 @@ function dot16(sum: v128, s: v128, w: v128): v128 {
  */
 export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
-  else
+  else {
+    const ones = v128.load(ONES);
     for (; blocks > 0; blocks--) {
       let w0 = v128.load(w), w1 = v128.load(w, 16);
       let s = v128.load32_splat(a);
@@ -93,14 +104,26 @@ export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: 
       a += 20;
       w += 32;
       const d0 = v128.load(d), d1 = v128.load(d, 16);
-      addRow(c, v128.load32_splat(scale), d0, d1, widen(c00), widen(c01));
-      addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, widen(c10), widen(c11));
-      addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, widen(c20), widen(c21));
-      addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, widen(c30), widen(c31));
-      addRow(c + 128, v128.load32_splat(scale, 16), d0, d1, widen(c40), widen(c41));
+      let x = d0;
+      x = v128.load32_splat(scale, 0);
+      v128.store(c, add(x, d0, pairs(c00, ones), v128.load(c, 0)), 0);
+      v128.store(c, add(x, d1, pairs(c01, ones), v128.load(c, 16)), 16);
+      x = v128.load32_splat(scale, 4);
+      v128.store(c, add(x, d0, pairs(c10, ones), v128.load(c, 32)), 32);
+      v128.store(c, add(x, d1, pairs(c11, ones), v128.load(c, 48)), 48);
+      x = v128.load32_splat(scale, 8);
+      v128.store(c, add(x, d0, pairs(c20, ones), v128.load(c, 64)), 64);
+      v128.store(c, add(x, d1, pairs(c21, ones), v128.load(c, 80)), 80);
+      x = v128.load32_splat(scale, 12);
+      v128.store(c, add(x, d0, pairs(c30, ones), v128.load(c, 96)), 96);
+      v128.store(c, add(x, d1, pairs(c31, ones), v128.load(c, 112)), 112);
+      x = v128.load32_splat(scale, 16);
+      v128.store(c, add(x, d0, pairs(c40, ones), v128.load(c, 128)), 128);
+      v128.store(c, add(x, d1, pairs(c41, ones), v128.load(c, 144)), 144);
       d += 32;
       scale += 20;
     }
+  }
 }
 
 /** As tileRelaxed16 with four rows, through the accumulating 32-bit dot. */
