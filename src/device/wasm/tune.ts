@@ -27,9 +27,11 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
   const at = memory.allocate(1 << 16);
   try {
     memory.u8.fill(0, at, at + (1 << 16));
-    const dots: number[] = [DOT.wide];
-    if (relaxed)
-      for (const dot of [DOT.relaxed16, DOT.relaxed32]) if (dotIsRight(kernels, memory, at, dot)) dots.push(dot);
+    // the likely winner first: a later one must win clearly, and on a loaded machine that keeps the choice from wavering
+    const dots: number[] = relaxed
+      ? [DOT.relaxed16, DOT.relaxed32].filter((dot) => dotIsRight(kernels, memory, at, dot))
+      : [];
+    dots.push(DOT.wide);
     const micros = SPLAT.filter((micro) => relaxed || (micro !== MICRO.splat6Fused && micro !== MICRO.lane4Fused));
     const micro = fastest(micros, (number) => {
       const rows = kernels.microRows(number);
