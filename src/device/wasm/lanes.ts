@@ -195,7 +195,13 @@ export class Lanes {
       const part = offered(now);
       if (part < 0) break;
       if (Atomics.compareExchange(words, TICKET, now, now + 1) !== now) continue;
-      this.#call(parts[part]!);
+      try {
+        this.#call(parts[part]!);
+      } catch (error) {
+        // the other lanes may be in the middle of theirs: no command may follow
+        Atomics.store(words, STATE, LOST);
+        throw error;
+      }
       finish(words, ticket);
     }
     this.#join(words, parts.length);
