@@ -47,7 +47,8 @@ async function viteApp(): Promise<string> {
   mkdirSync(installed, { recursive: true });
   cpSync(`${root}package.json`, join(installed, 'package.json'));
   cpSync(`${root}dist`, join(installed, 'dist'), { recursive: true });
-  symlinkSync(`${root}node_modules/comlink`, join(app, 'node_modules', 'comlink'));
+  // what the caller's side imports; workers have their own
+  for (const name of ['comlink', '@noble']) symlinkSync(`${root}node_modules/${name}`, join(app, 'node_modules', name));
   const vite = createRequire(`${example}package.json`).resolve('vite');
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
