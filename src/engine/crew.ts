@@ -151,6 +151,8 @@ export class Crew {
       });
       handle.ref();
       handle.endpoint.addEventListener('message', (event) => {
+        // an answer to a crew that is being closed must not let the process go before the worker has
+        if (this.#ended) return;
         const answer = (event as MessageEvent<HandAnswer>).data;
         const { job } = hand;
         hand.job = null;
