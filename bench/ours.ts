@@ -1,7 +1,6 @@
 /** The library as a contender. The only file here that knows how to call it; everything is imported when first used. */
 import { STAT } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
-import { Engine } from '../src/engine/engine.ts';
 import { openLocal } from '../src/open-local.ts';
 
 export interface Product {
@@ -102,19 +101,6 @@ export async function barrier(lanes: number): Promise<number> {
     best = Math.min(best, (performance.now() - start) * 10);
   }
   device.close();
-  return best;
-}
-
-/** Microseconds of one question to an engine worker and its answer: best of many. */
-export async function roundTrip(): Promise<number> {
-  const engine = await Engine.create({ lanes: 1 });
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 40; round++) {
-    const start = performance.now();
-    for (let i = 0; i < 25; i++) await engine.stats();
-    best = Math.min(best, (performance.now() - start) * 40);
-  }
-  await engine.close();
   return best;
 }
 

@@ -90,6 +90,7 @@ export class Crew {
     const { signal, transfer = false, onProgress } = options;
     if (signal?.aborted) throw aborted(signal);
     let done = 0;
+    let settled = false;
     const jobs: Job[] = [];
     const cancel = () => {
       for (const job of jobs) {
@@ -106,8 +107,12 @@ export class Crew {
               message: { name, input },
               transfer: transfer ? buffersOf(input) : [],
               resolve: (value) => {
-                resolve(value);
-                onProgress?.(++done, inputs.length);
+                try {
+                  if (!settled) onProgress?.(++done, inputs.length);
+                  resolve(value);
+                } catch (error) {
+                  reject(error); // what a callback throws comes out of the call
+                }
               },
               reject,
             };
@@ -122,6 +127,7 @@ export class Crew {
       this.#assign();
       return await Promise.race([Promise.all(results), stop]);
     } finally {
+      settled = true;
       cancel();
       if (onAbort) signal?.removeEventListener('abort', onAbort);
     }

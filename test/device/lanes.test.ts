@@ -7,6 +7,7 @@ import { DOT, hasRelaxedSimd, MICRO } from '../../src/device/wasm/kernels.ts';
 import { evenly, type LaneSeat, markLaneLost } from '../../src/device/wasm/lanes.ts';
 import { spawnLane } from '../../src/device/wasm/spawn-lane.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { rejects } from '../errors.ts';
 import { Worst } from './devices.ts';
 import { noise, randomF32, worstError } from './reference.ts';
 
@@ -203,6 +204,19 @@ when('operations on rows', async () => {
     device.add(x, y);
     return read(device, y);
   });
+});
+
+when('the other lanes did their share of all that', () => {
+  for (const [, list] of devices) {
+    for (const device of list)
+      assert.is(device.helped > 0, device.lanes > 1, `${device.lanes} lanes: ${device.helped}`);
+  }
+});
+
+when('a number of lanes that cannot be is refused', async () => {
+  await rejects('E_ARGUMENT', () => WasmDevice.create({ lanes: 0 }));
+  await rejects('E_ARGUMENT', () => WasmDevice.create({ lanes: 1.5 }));
+  await rejects('E_ARGUMENT', () => WasmDevice.create({ lanes: 2, shared: false }));
 });
 
 when('lanes sleep when idle and wake up', async () => {

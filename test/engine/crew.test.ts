@@ -75,6 +75,24 @@ test('abort, before and while it runs', async () => {
   await crew.close();
 });
 
+test('what onProgress throws comes out of the call, and the crew goes on', async () => {
+  const crew = await Crew.create({ workers: 1 });
+  let calls = 0;
+  const failing = crew.map('matmul', inputs(), {
+    onProgress: () => {
+      calls++;
+      throw new Error('enough');
+    },
+  });
+  await failing.then(
+    () => assert.unreachable('it went on'),
+    (error: Error) => assert.is(error.message, 'enough'),
+  );
+  assert.is((await crew.run('matmul', inputs()[0]!)).length, 1);
+  assert.is(calls, 1, 'no progress of a call that has failed');
+  await crew.close();
+});
+
 test('a closed crew, and one that closes under its tasks', async () => {
   const crew = await Crew.create({ workers: 1 });
   const running = crew.map('matmul', inputs());

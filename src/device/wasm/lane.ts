@@ -2,6 +2,7 @@ import {
   controlWords,
   DONE,
   finish,
+  HELPED,
   type LaneSeat,
   LOST,
   offered,
@@ -51,6 +52,7 @@ export async function runLane(seat: LaneSeat, ready: () => void): Promise<void> 
         Atomics.notify(words, DONE);
         throw error;
       }
+      Atomics.add(words, HELPED, 1);
       finish(words, ticket);
     } else if (!spin(words, TICKET, ticket)) {
       Atomics.add(words, PARKED, 1);

@@ -25,6 +25,7 @@ export interface LaneSeat {
 export const TICKET = 0;
 export const PARKED = 16; // lanes that sleep
 export const DONE = 32; // parts of the command that are finished
+export const HELPED = 33; // parts that lanes other than 0 have finished, ever
 export const STATE = 48; // RUNNING, STOPPED or LOST
 const SLOTS = 64;
 const SLOT_WORDS = 256; // count of calls, -, then for each as f64: number of the export, count of arguments, arguments
@@ -132,6 +133,11 @@ export class Lanes {
         { cause },
       );
     }
+  }
+
+  /** Parts of commands that other lanes have done so far: whether they help at all. */
+  get helped(): number {
+    return this.#words === null ? 0 : Atomics.load(this.#words, HELPED);
   }
 
   /** Seats of the lanes beside this thread. */

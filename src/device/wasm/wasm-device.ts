@@ -67,6 +67,7 @@ export class WasmDevice implements Device {
   static async create(options: WasmDeviceOptions = {}): Promise<WasmDevice> {
     const relaxed = options.relaxed ?? hasRelaxedSimd();
     const count = options.lanes ?? 1;
+    checkLanes(count, options.shared);
     const module = await loadKernels(options.shared ?? count > 1, relaxed, options.wasmLocation);
     let memory: WebAssembly.Memory;
     try {
@@ -116,6 +117,11 @@ export class WasmDevice implements Device {
   /** A command to all lanes in which nothing is done: for measuring what sharing out costs. */
   barrier(): void {
     this.#lanes.dispatch(Array.from({ length: this.lanes }, (): Call[] => [['scale', [0, 1, 0]]]));
+  }
+
+  /** Parts of operations that other lanes have done so far. */
+  get helped(): number {
+    return this.#lanes.helped;
   }
 
   /** Threads that compute together. */
@@ -353,5 +359,23 @@ export class WasmDevice implements Device {
     const stack = this.#debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
     this.#live.set(tensor, stack.slice(2).join('\n'));
     return tensor;
+  }
+}
+
+/** @throws E_ARGUMENT, E_NO_ISOLATION */
+function checkLanes(count: number, shared: boolean | undefined): void {
+  if (!(Number.isInteger(count) && count >= 1) || (count > 1 && shared === false)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `lanes is ${String(count)}${shared === false ? ' without shared memory' : ''}.`,
+      'Give an integer of at least 1; more than one need shared memory.',
+    );
+  }
+  if (count > 1 && typeof SharedArrayBuffer !== 'function') {
+    throw new EspalierError(
+      'E_NO_ISOLATION',
+      `${count} lanes need shared memory, which this page does not have.`,
+      'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one lane.',
+    );
   }
 }
