@@ -181,17 +181,23 @@ export function micro(kernel: i32, kc: i32, a: usize, b: usize, c: usize, ldc: u
   else micro6x8Unfused(kc, a, b, c, ldc, accumulate);
 }
 
-/** A tile at the edge of C: through a full tile in scratch (mr * 32 bytes), of which rows x cols are kept. */
+/**
+ * A tile at the edge of C: through a full tile in scratch (mr * 32 bytes), of which rows x cols are kept. What is in C goes through it too:
+ * a number is then summed in the same order as in any other tile, so that unfused kernels agree to the bit whatever their shape.
+ */
 export function microEdge(
   kernel: i32, kc: i32, a: usize, b: usize, c: usize, ldc: usize, accumulate: i32, rows: i32, cols: i32, tile: usize,
 ): void {
-  micro(kernel, kc, a, b, tile, 32, 0);
+  if (accumulate) {
+    for (let i = 0; i < rows; i++) {
+      const from = c + <usize>i * ldc, to = tile + (<usize>i << 5);
+      for (let j: usize = 0; j < <usize>cols; j++) store<f32>(to + (j << 2), load<f32>(from + (j << 2)));
+    }
+  }
+  micro(kernel, kc, a, b, tile, 32, accumulate);
   for (let i = 0; i < rows; i++) {
     const to = c + <usize>i * ldc, from = tile + (<usize>i << 5);
-    for (let j: usize = 0; j < <usize>cols; j++) {
-      const v = load<f32>(from + (j << 2));
-      store<f32>(to + (j << 2), accumulate ? load<f32>(to + (j << 2)) + v : v);
-    }
+    for (let j: usize = 0; j < <usize>cols; j++) store<f32>(to + (j << 2), load<f32>(from + (j << 2)));
   }
 }
 

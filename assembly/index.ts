@@ -10,12 +10,14 @@ export * from './rope';
 export * from './norm';
 export * from './activation';
 export * from './logits';
+export * from './route';
 export * from './cast';
 export * from './gemm64';
 export * from './blas64';
 export * from './copy64';
 export * from './secular';
 export * from './jacobi';
+export * from './noise';
 
 /** First byte that JavaScript may use: static data lie below. */
 export function heapBase(): usize {

@@ -4,6 +4,7 @@ import type { Context, Suite } from './suite.ts';
 const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   browser: () => import('./browser.ts'),
   gemm: () => import('./gemm.ts'),
+  grow: () => import('./grow.ts'),
   lanes: () => import('./lanes.ts'),
   micro: () => import('./micro.ts'),
   model: () => import('./model.ts'),

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'E_ARCHITECTURE_UNSUPPORTED' // a model family, activation or RoPE variant that we do not compute
   | 'E_TOKENIZER_INVALID' // tokenizer.json or GGUF vocabulary that cannot be used
   | 'E_TEMPLATE_INVALID' // chat template missing or failing
+  | 'E_TARGET' // a checkpoint layout that cannot hold the result exactly
   // downloading
   | 'E_OFFLINE' // no connection, and not in the cache
   | 'E_DOWNLOAD' // a server refuses, lacks the file, fails, or breaks off again and again

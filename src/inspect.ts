@@ -1,7 +1,7 @@
 import { openCheckpoint } from './checkpoint/open.ts';
 import { repackPlan } from './checkpoint/repack.ts';
 import { checkTensors, requiredTensors } from './checkpoint/required.ts';
-import type { Checkpoint, ModelConfig, TensorEntry } from './checkpoint/types.ts';
+import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
 import { storedBytes } from './device/wasm/weights.ts';
 import { type ErrorCode, EspalierError } from './errors.ts';
 import { Tokenizer } from './model/tokenizer.ts';
@@ -13,6 +13,8 @@ export interface ModelReport {
   readonly parameters: number;
   /** How many tensors are stored in each type. */
   readonly types: Readonly<Record<string, number>>;
+  /** Null where there are none, or the model cannot be read so far. */
+  readonly experts: ExpertReport | null;
   /** Null when the model cannot be read so far. */
   readonly config: ModelConfig | null;
   readonly memory: {
@@ -22,6 +24,12 @@ export interface ModelReport {
   } | null;
   /** What keeps the model from running here; empty when it runs. */
   readonly unsupported: readonly { readonly code: ErrorCode; readonly message: string; readonly hint: string }[];
+}
+
+/** The mixture of experts of a model, as in its configuration, and what a token meets of it. */
+export interface ExpertReport extends MoeConfig {
+  /** Parameters that compute a token: all but those of the experts that it does not visit. */
+  readonly activeParameters: number;
 }
 
 /** Failures to get at the model, which say nothing about it. */
@@ -60,6 +68,7 @@ export async function inspectModel(
       fileBytes: 0,
       parameters: 0,
       types: {},
+      experts: null,
       config: null,
       memory: null,
       unsupported,
@@ -99,9 +108,15 @@ function describe(checkpoint: Checkpoint): Omit<ModelReport, 'unsupported'> {
     fileBytes: checkpoint.byteLength,
     parameters,
     types,
+    experts: config.moe && describeExperts(config.moe, config.hiddenSize, parameters),
     config,
     memory: { weightBytes, cacheBytesPerToken, cacheBytesFullContext: cacheBytesPerToken * config.maxPositions },
   };
+}
+
+function describeExperts(moe: MoeConfig, hidden: number, parameters: number): ExpertReport {
+  const idle = moe.layers.length * (moe.experts - moe.topK) * 3 * moe.expertSize * hidden;
+  return { ...moe, activeParameters: parameters - idle };
 }
 
 /** Matrices stand in panels of 8 rows in their native type; vectors as f32. */

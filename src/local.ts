@@ -8,8 +8,10 @@ export type {
   Architecture,
   Checkpoint,
   ModelConfig,
+  MoeConfig,
   RopeConfig,
   RopeScaling,
+  RouterRule,
   StoredType,
   TensorEntry,
   TokenizerSpec,
@@ -20,6 +22,7 @@ export { type ErrorCode, EspalierError } from './errors.ts';
 export type { ChatMessage, ChatOptions } from './model/chat.ts';
 export { Decoder, type ForwardOptions } from './model/decoder.ts';
 export type { EmbedOptions } from './model/embed.ts';
+export { ExpertLoad, type LayerLoad } from './model/expert-load.ts';
 export {
   type GeneratedToken,
   type GenerateOptions,

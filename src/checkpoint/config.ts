@@ -1,22 +1,46 @@
 import * as v from 'valibot';
+import type { EspalierError } from '../errors.ts';
 import { jsonObject, parseJson } from './json.ts';
 import { checkConfig, configInvalid, unsupported } from './limits.ts';
+import { moeFromConfig } from './moe-config.ts';
 import { ropeFromConfig } from './rope-config.ts';
 import type { Architecture, ModelConfig } from './types.ts';
 
+/** An architecture of transformers; our own config names one that its layers are built like. */
+type StockArchitecture = Exclude<Architecture, 'espalier_moe'>;
+
+interface Defaults {
+  /** Null: as many as heads. */
+  readonly kvHeads: number | null;
+  readonly positions: number;
+  /** Null: hidden size by heads. */
+  readonly headDim: number | null;
+  readonly eps: number;
+  readonly theta: number;
+}
+
+const PLAIN: Defaults = { kvHeads: null, positions: 2048, headDim: null, eps: 1e-6, theta: 10_000 };
 /** What transformers assumes where config.json is silent; by architecture where it differs. */
-const DEFAULTS: Readonly<Record<Architecture, { kvHeads: number | null; positions: number; headDim: number | null }>> =
-  {
-    llama: { kvHeads: null, positions: 2048, headDim: null },
-    mistral: { kvHeads: 8, positions: 131_072, headDim: null },
-    qwen2: { kvHeads: 32, positions: 32_768, headDim: null },
-    qwen3: { kvHeads: 32, positions: 32_768, headDim: 128 },
-  };
+const DEFAULTS: Readonly<Record<StockArchitecture, Defaults>> = {
+  llama: PLAIN,
+  mistral: { ...PLAIN, kvHeads: 8, positions: 131_072 },
+  qwen2: { ...PLAIN, kvHeads: 32, positions: 32_768 },
+  qwen3: { ...PLAIN, kvHeads: 32, positions: 32_768, headDim: 128 },
+  granitemoeshared: PLAIN,
+  mixtral: { ...PLAIN, kvHeads: 8, positions: 131_072, eps: 1e-5, theta: 1_000_000 },
+  qwen2_moe: { ...PLAIN, kvHeads: 16, positions: 32_768 },
+  qwen3_moe: { ...PLAIN, kvHeads: 4, positions: 32_768 },
+};
+const BASES: readonly StockArchitecture[] = ['llama', 'mistral', 'qwen2', 'qwen3'];
 const CLASSES: ReadonlyMap<string, Architecture> = new Map([
   ['LlamaForCausalLM', 'llama'],
   ['MistralForCausalLM', 'mistral'],
   ['Qwen2ForCausalLM', 'qwen2'],
   ['Qwen3ForCausalLM', 'qwen3'],
+  ['GraniteMoeSharedForCausalLM', 'granitemoeshared'],
+  ['MixtralForCausalLM', 'mixtral'],
+  ['Qwen2MoeForCausalLM', 'qwen2_moe'],
+  ['Qwen3MoeForCausalLM', 'qwen3_moe'],
 ]);
 const DEFAULT_WINDOW = 4096;
 const DEFAULT_WINDOW_LAYERS = 28;
@@ -38,14 +62,20 @@ const ConfigSchema = v.looseObject({
   head_dim: v.nullish(count),
   hidden_act: v.optional(v.string(), 'silu'),
   max_position_embeddings: v.optional(count),
-  rms_norm_eps: v.optional(v.number(), 1e-6),
+  rms_norm_eps: v.optional(v.number()),
   tie_word_embeddings: v.optional(v.boolean(), false),
   attention_bias: v.optional(v.boolean(), false),
+  qkv_bias: v.optional(v.boolean(), true),
   mlp_bias: v.optional(v.boolean(), false),
   sliding_window: v.nullish(count),
   use_sliding_window: v.optional(v.boolean(), false),
   max_window_layers: v.optional(count, DEFAULT_WINDOW_LAYERS),
   layer_types: v.nullish(v.array(v.string())),
+  base_model_type: v.optional(v.string()),
+  embedding_multiplier: v.nullish(v.number()),
+  residual_multiplier: v.nullish(v.number()),
+  logits_scaling: v.nullish(v.number()),
+  attention_multiplier: v.nullish(v.number()),
   bos_token_id: tokenId,
   eos_token_id: tokenIds,
   pad_token_id: tokenId,
@@ -76,8 +106,8 @@ export function configFromJson(json: Uint8Array, generationJson: Uint8Array | nu
     ? validate(GenerationSchema, object(generationJson, 'generation_config.json'), 'generation_config.json')
     : {};
 
-  const defaults = DEFAULTS[architecture];
-  const isLlama = architecture === 'llama';
+  const base = architecture === 'espalier_moe' ? baseOf(parsed, name) : architecture;
+  const defaults = DEFAULTS[base];
   const nHeads = parsed.num_attention_heads;
   const headDim = parsed.head_dim ?? defaults.headDim ?? parsed.hidden_size / nHeads;
   if (!Number.isInteger(headDim)) {
@@ -86,7 +116,7 @@ export function configFromJson(json: Uint8Array, generationJson: Uint8Array | nu
   // absent and null differ: null is as many as heads
   const kvHeads = parsed.num_key_value_heads === undefined ? defaults.kvHeads : parsed.num_key_value_heads;
   const maxPositions = parsed.max_position_embeddings ?? defaults.positions;
-  const llamaIds = isLlama || architecture === 'mistral';
+  const llamaIds = !base.startsWith('qwen');
   const special = (id: number | null | undefined, fallback: number | null) =>
     id === undefined ? fallback : id === -1 ? null : id;
 
@@ -100,16 +130,14 @@ export function configFromJson(json: Uint8Array, generationJson: Uint8Array | nu
       nHeads,
       nKvHeads: kvHeads ?? nHeads,
       headDim,
-      rmsNormEps: parsed.rms_norm_eps,
+      rmsNormEps: parsed.rms_norm_eps ?? defaults.eps,
       maxPositions,
-      rope: ropeFromConfig(raw, headDim, maxPositions, name),
+      rope: ropeFromConfig({ ...raw, rope_theta: raw['rope_theta'] ?? defaults.theta }, headDim, maxPositions, name),
       tiedEmbeddings: parsed.tie_word_embeddings,
-      // qwen2 has them on q, k and v whatever the file says; mistral never
-      qkvBias: architecture === 'qwen2' || (architecture !== 'mistral' && parsed.attention_bias),
-      outputBias: (isLlama || architecture === 'qwen3') && parsed.attention_bias,
-      mlpBias: isLlama && parsed.mlp_bias,
-      qkNorm: architecture === 'qwen3',
-      ...windowOf(parsed, architecture, name),
+      ...partsOf(parsed, base),
+      ...windowOf(parsed, base, name),
+      moe: moeFromConfig(raw, architecture, parsed.num_hidden_layers, parsed.intermediate_size, name),
+      ...scalesOf(parsed, base),
       bosId: special(parsed.bos_token_id, llamaIds ? 1 : null),
       eosIds: mergeIds(
         parsed.eos_token_id === undefined && llamaIds ? 2 : parsed.eos_token_id,
@@ -135,10 +163,53 @@ function validate<S extends v.GenericSchema>(schema: S, value: unknown, name: st
   throw configInvalid(name, `${v.getDotPath(issue) ?? 'it'}: ${issue.message.slice(0, 200)}`, cause);
 }
 
+/** The dense architecture that the layers of our own config are built like. */
+function baseOf(config: HfConfig, name: string): StockArchitecture {
+  const base = BASES.find((type) => type === config.base_model_type);
+  if (base) return base;
+  throw configInvalid(name, `base_model_type is ${String(config.base_model_type).slice(0, 100)}`);
+}
+
+function partsOf(
+  config: HfConfig,
+  base: StockArchitecture,
+): Pick<ModelConfig, 'qkvBias' | 'outputBias' | 'mlpBias' | 'qkNorm'> {
+  const given = config.attention_bias;
+  const none = { qkvBias: false, outputBias: false, mlpBias: false, qkNorm: false };
+  switch (base) {
+    case 'llama':
+      return { ...none, qkvBias: given, outputBias: given, mlpBias: config.mlp_bias };
+    case 'granitemoeshared':
+      return { ...none, qkvBias: given, outputBias: given };
+    case 'qwen3':
+    case 'qwen3_moe':
+      return { ...none, qkvBias: given, outputBias: given, qkNorm: true };
+    case 'qwen2': // on q, k and v whatever the file says
+      return { ...none, qkvBias: true };
+    case 'qwen2_moe':
+      return { ...none, qkvBias: config.qkv_bias };
+    default:
+      return none;
+  }
+}
+
+function scalesOf(
+  config: HfConfig,
+  base: StockArchitecture,
+): Pick<ModelConfig, 'embeddingScale' | 'residualScale' | 'logitScale' | 'attentionScale'> {
+  if (base !== 'granitemoeshared') return { embeddingScale: 1, residualScale: 1, logitScale: 1, attentionScale: null };
+  return {
+    embeddingScale: config.embedding_multiplier ?? 1,
+    residualScale: config.residual_multiplier ?? 1,
+    logitScale: config.logits_scaling ?? 1,
+    attentionScale: config.attention_multiplier ?? 1,
+  };
+}
+
 function architectureOf(raw: Readonly<Record<string, unknown>>, name: string): Architecture {
   const { model_type: type, architectures } = raw;
   if (typeof type === 'string') {
-    if (Object.hasOwn(DEFAULTS, type)) return type as Architecture;
+    if (type === 'espalier_moe' || Object.hasOwn(DEFAULTS, type)) return type as Architecture;
     throw unsupported(name, `its model_type is ${type.slice(0, 100)}`);
   }
   const first = Array.isArray(architectures) ? architectures[0] : undefined;
@@ -150,21 +221,31 @@ function architectureOf(raw: Readonly<Record<string, unknown>>, name: string): A
 
 function windowOf(
   config: HfConfig,
-  architecture: Architecture,
+  base: StockArchitecture,
   name: string,
 ): Pick<ModelConfig, 'slidingWindow' | 'slidingWindowFrom'> {
   const none = { slidingWindow: null, slidingWindowFrom: 0 };
   const window = config.sliding_window === undefined ? DEFAULT_WINDOW : config.sliding_window;
-  if (architecture === 'mistral') return { slidingWindow: window, slidingWindowFrom: 0 };
-  if (architecture === 'llama' || !config.use_sliding_window || window === null) return none;
+  if (base === 'mistral') return { slidingWindow: window, slidingWindowFrom: 0 };
+  if (base === 'mixtral') return { slidingWindow: config.sliding_window ?? null, slidingWindowFrom: 0 };
+  if (!base.startsWith('qwen') || !config.use_sliding_window || window === null) return none;
+  if (base === 'qwen3_moe') return { slidingWindow: window, slidingWindowFrom: 0 };
   const types = config.layer_types;
-  if (!types) return { slidingWindow: window, slidingWindowFrom: config.max_window_layers };
+  if (!types) {
+    // transformers gives every second layer of qwen2_moe a window
+    if (base === 'qwen2_moe' && config.max_window_layers > 0) throw alternates(name);
+    return base === 'qwen2_moe' ? none : { slidingWindow: window, slidingWindowFrom: config.max_window_layers };
+  }
   if (types.length !== config.num_hidden_layers) throw configInvalid(name, 'layer_types has not one entry a layer');
   const first = types.indexOf('sliding_attention');
   if (types.some((type, i) => type !== (first >= 0 && i >= first ? 'sliding_attention' : 'full_attention'))) {
-    throw unsupported(name, 'its layers alternate between kinds of attention');
+    throw alternates(name);
   }
   return first < 0 ? none : { slidingWindow: window, slidingWindowFrom: first };
+}
+
+function alternates(name: string): EspalierError {
+  return unsupported(name, 'its layers alternate between kinds of attention');
 }
 
 type Ids = number | number[] | null | undefined;

@@ -72,6 +72,11 @@ export function configFromGguf(
       qkNorm: architecture === 'qwen3',
       slidingWindow: window === 0 ? null : window,
       slidingWindowFrom: 0,
+      moe: null,
+      embeddingScale: 1,
+      residualScale: 1,
+      logitScale: 1,
+      attentionScale: null,
       bosId: read.token('bos_token_id'),
       eosIds: ['eos_token_id', 'eot_token_id', 'eom_token_id']
         .map((key) => read.token(key))

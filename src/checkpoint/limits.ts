@@ -1,8 +1,11 @@
 import { EspalierError } from '../errors.ts';
-import type { ModelConfig } from './types.ts';
+import type { ModelConfig, MoeConfig } from './types.ts';
 
 const MAX_SIZE = 2 ** 31 - 1;
-const MAX_LAYERS = 10_000;
+export const MAX_LAYERS = 10_000;
+/** Experts of a layer, and how many of them a token may visit (the router's kernel keeps that many in order). */
+const MAX_EXPERTS = 65_536;
+const MAX_CHOSEN = 64;
 
 /** What a configuration from any source must satisfy. @throws E_CONFIG_INVALID, naming the value */
 export function checkConfig(config: ModelConfig, name: string): ModelConfig {
@@ -50,8 +53,42 @@ export function checkConfig(config: ModelConfig, name: string): ModelConfig {
       throw invalid(`the token for the ${what} of a text is ${id}, outside the vocabulary of ${config.vocabSize}`);
     }
   }
+  for (const key of ['embeddingScale', 'residualScale', 'logitScale', 'attentionScale'] as const) {
+    const value = config[key];
+    if (value !== null && !(value > 0 && Number.isFinite(value))) throw invalid(`${key} is ${value}`);
+  }
   checkScaling(config, invalid);
+  if (config.moe) checkMoe(config, config.moe, invalid);
   return config;
+}
+
+function checkMoe(config: ModelConfig, moe: MoeConfig, invalid: (what: string) => EspalierError): void {
+  const whole = (what: string, value: number, least: number, most: number) => {
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw invalid(`${what} is ${value}, not a whole number from ${least} to ${most}`);
+    }
+  };
+  const { experts, topK, router, layers } = moe;
+  whole('the number of experts', experts, 1, MAX_EXPERTS);
+  whole('the number of experts a token visits', topK, 1, Math.min(experts, MAX_CHOSEN));
+  whole('the size of an expert', moe.expertSize, 1, MAX_SIZE);
+  whole('the size of the shared expert', moe.sharedSize, 0, MAX_SIZE);
+  if (!Number.isSafeInteger(experts * Math.max(moe.expertSize, moe.sharedSize) * config.hiddenSize * 4)) {
+    throw invalid('its experts are too large to address');
+  }
+  if (moe.sharedGate && moe.sharedSize === 0) throw invalid('there is a gate, and no shared expert behind it');
+  for (const [i, layer] of layers.entries()) {
+    whole('a layer with experts', layer, 0, config.nLayers - 1);
+    if (i > 0 && layer <= layers[i - 1]!) throw invalid('the layers with experts are not in ascending order');
+  }
+  whole('the number of expert groups', router.groups, 1, experts);
+  if (experts % router.groups !== 0) throw invalid(`${experts} experts do not divide into ${router.groups} groups`);
+  whole('the number of groups a token visits', router.topGroups, 1, router.groups);
+  if (topK > (experts / router.groups) * router.topGroups) {
+    throw invalid(`${router.topGroups} groups have fewer experts than the ${topK} that a token visits`);
+  }
+  if (!(router.scale > 0 && Number.isFinite(router.scale)))
+    throw invalid(`the scale of the experts is ${router.scale}`);
 }
 
 function checkScaling(config: ModelConfig, invalid: (what: string) => EspalierError): void {
@@ -97,6 +134,6 @@ export function unsupported(name: string, what: string): EspalierError {
   return new EspalierError(
     'E_ARCHITECTURE_UNSUPPORTED',
     `${name}: ${what}.`,
-    'Models of the llama, mistral, qwen2 and qwen3 architectures are computed.',
+    'Models of the llama, mistral, qwen2 and qwen3 architectures are computed, and their mixtures of experts granitemoeshared, mixtral, qwen2_moe, qwen3_moe and espalier_moe.',
   );
 }

@@ -4,6 +4,7 @@ import type { FilesOptions } from '../runtime/session.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { configFromJson } from './config.ts';
 import { dequantise } from './dequantise.ts';
+import { canonicalExperts } from './expert-names.ts';
 import { type GgufTensor, isGguf, readGguf } from './gguf.ts';
 import { configFromGguf, ggufArchitecture } from './gguf-config.ts';
 import { canonicalTensors } from './gguf-names.ts';
@@ -90,7 +91,7 @@ async function openFolder(files: ModelFiles, opened: ByteSource[], options: Open
   const json = await small('config.json');
   if (!json) throw notFound('config.json', files.name);
   const config = configFromJson(json, await small('generation_config.json'));
-  const table = await readSafetensorsFolder(files, opened, options);
+  const table = canonicalExperts(await readSafetensorsFolder(files, opened, options), config, files.name);
   return assemble(files.name, 'safetensors', config, table, opened, () => folderTokenizer(files));
 }
 

@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { configInvalid } from './limits.ts';
-import type { Checkpoint, ModelConfig, StoredType } from './types.ts';
+import type { Checkpoint, ModelConfig, MoeConfig, StoredType } from './types.ts';
 
 /** A tensor that a configuration calls for. */
 export interface RequiredTensor {
@@ -14,7 +14,8 @@ export interface RequiredTensor {
 
 /** Every tensor that a model of this configuration is computed from, in the order of computing. */
 export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor> {
-  const { hiddenSize: hidden, intermediateSize: intermediate, headDim } = config;
+  const { hiddenSize: hidden, headDim } = config;
+  const sparse = new Set(config.moe?.layers);
   const q = config.nHeads * headDim;
   const kv = config.nKvHeads * headDim;
   const need = (name: string, ...shape: number[]): RequiredTensor => ({ name, shape, optional: false });
@@ -35,29 +36,50 @@ export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor>
     yield need(`${attention}.o_proj.weight`, hidden, q);
     if (config.outputBias) yield need(`${attention}.o_proj.bias`, hidden);
     yield need(`${layer}.post_attention_layernorm.weight`, hidden);
-    for (const part of ['gate', 'up']) {
-      yield need(`${layer}.mlp.${part}_proj.weight`, intermediate, hidden);
-      if (config.mlpBias) yield need(`${layer}.mlp.${part}_proj.bias`, intermediate);
-    }
-    yield need(`${layer}.mlp.down_proj.weight`, hidden, intermediate);
-    if (config.mlpBias) yield need(`${layer}.mlp.down_proj.bias`, hidden);
+    if (config.moe && sparse.has(i)) yield* mixture(config.moe, `${layer}.mlp`, hidden);
+    else yield* feedForward(`${layer}.mlp`, hidden, config.intermediateSize, config.mlpBias);
   }
   yield need('model.norm.weight', hidden);
   // tied models may store the matrix once more; the embedding is used
   yield { ...need('lm_head.weight', config.vocabSize, hidden), optional: config.tiedEmbeddings };
 }
 
+function* feedForward(at: string, hidden: number, inner: number, bias: boolean): Generator<RequiredTensor> {
+  const need = (name: string, ...shape: number[]): RequiredTensor => ({
+    name: `${at}.${name}`,
+    shape,
+    optional: false,
+  });
+  for (const part of ['gate', 'up']) {
+    yield need(`${part}_proj.weight`, inner, hidden);
+    if (bias) yield need(`${part}_proj.bias`, inner);
+  }
+  yield need('down_proj.weight', hidden, inner);
+  if (bias) yield need('down_proj.bias', hidden);
+}
+
+function* mixture(moe: MoeConfig, at: string, hidden: number): Generator<RequiredTensor> {
+  yield { name: `${at}.gate.weight`, shape: [moe.experts, hidden], optional: false };
+  if (moe.router.selectionBias) {
+    yield { name: `${at}.gate.e_score_correction_bias`, shape: [moe.experts], optional: false };
+  }
+  for (let e = 0; e < moe.experts; e++) yield* feedForward(`${at}.experts.${e}`, hidden, moe.expertSize, false);
+  if (moe.sharedSize > 0) yield* feedForward(`${at}.shared_expert`, hidden, moe.sharedSize, false);
+  if (moe.sharedGate) yield { name: `${at}.shared_expert_gate.weight`, shape: [1, hidden], optional: false };
+}
+
 /** Vectors are small and added or multiplied in f32; nobody stores them in blocks. */
 const VECTOR_TYPES: ReadonlySet<StoredType> = new Set<StoredType>(['f32', 'f16', 'bf16']);
 
 /** Parts of a layer that change the result; one that is there against the configuration would be left out silently. */
-const OPTIONAL_PART = /\.(self_attn\.[qkvo]_proj\.bias|self_attn\.[qk]_norm\.weight|mlp\.(gate|up|down)_proj\.bias)$/;
+const OPTIONAL_PART =
+  /\.(self_attn\.[qkvo]_proj\.bias|self_attn\.[qk]_norm\.weight|mlp\.(gate|up|down)_proj\.bias|mlp\.gate\.e_score_correction_bias|mlp\.(experts|shared_experts?)\..+|mlp\.shared_expert_gate\.weight)$/;
 
 /**
  * Holds a checkpoint's tensors against its configuration.
  *
- * @throws E_TENSOR_MISSING, E_TENSOR_SHAPE, E_TENSOR_TYPE, naming the tensor; E_CONFIG_INVALID when there are biases or norms
- *   that the configuration denies
+ * @throws E_TENSOR_MISSING, E_TENSOR_SHAPE, E_TENSOR_TYPE, naming the tensor; E_CONFIG_INVALID when there are biases, norms
+ *   or experts that the configuration denies
  */
 export function checkTensors(checkpoint: Pick<Checkpoint, 'name' | 'config' | 'tensors' | 'unsupported'>): void {
   const { name: file, config, tensors, unsupported } = checkpoint;
@@ -82,6 +104,9 @@ export function checkTensors(checkpoint: Pick<Checkpoint, 'name' | 'config' | 't
   }
   for (const names of [tensors.keys(), unsupported.keys()]) {
     for (const name of names) {
+      // a shared expert of size 0 is stored as matrices of nothing, and a gate of nothing
+      if (tensors.get(name)?.byteLength === 0) continue;
+      if (config.moe?.sharedSize === 0 && name.endsWith('.mlp.shared_expert_gate.weight')) continue;
       if (!wanted.has(name) && name.startsWith('model.layers.') && OPTIONAL_PART.test(name)) {
         throw configInvalid(file, `there is ${name.slice(0, 200)}, which the configuration denies`);
       }

@@ -21,7 +21,16 @@ export interface TensorEntry {
   readonly rowOrder: 'plain' | 'llama-permuted';
 }
 
-export type Architecture = 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+export type Architecture =
+  | 'llama'
+  | 'mistral'
+  | 'qwen2'
+  | 'qwen3'
+  | 'granitemoeshared'
+  | 'mixtral'
+  | 'qwen2_moe'
+  | 'qwen3_moe'
+  | 'espalier_moe';
 
 export type RopeScaling =
   | { readonly type: 'none' }
@@ -56,6 +65,41 @@ export interface RopeConfig {
   readonly frequencyDivisors: Float32Array | null;
 }
 
+/** How a token's experts are chosen and weighted. Scores are f32; ties go to the lower number. */
+export interface RouterRule {
+  /**
+   * `softmax`: over all experts, then the topK largest. `selected-softmax`: the topK largest logits, then softmax over these.
+   * `sigmoid`: of each logit by itself.
+   */
+  readonly score: 'softmax' | 'selected-softmax' | 'sigmoid';
+  /** Whether the weights of the chosen are divided by their sum. */
+  readonly renormalise: boolean;
+  /** The weights are multiplied by this in the end. */
+  readonly scale: number;
+  /** Experts stand in this many groups, of which the best topGroups are looked into; 1: no groups. */
+  readonly groups: number;
+  readonly topGroups: number;
+  /** What a group is worth: its largest score, or the sum of its two largest. */
+  readonly groupScore: 'max' | 'top2';
+  /** A vector that is added to scores for choosing, not for weighting (`…mlp.gate.e_score_correction_bias`). */
+  readonly selectionBias: boolean;
+}
+
+/** The mixture of experts of some layers. */
+export interface MoeConfig {
+  /** Layers that have experts instead of a dense feed-forward, ascending. */
+  readonly layers: readonly number[];
+  readonly experts: number;
+  readonly topK: number;
+  /** Inner size of a routed expert. */
+  readonly expertSize: number;
+  /** Inner size of the expert that every token passes; 0: there is none. */
+  readonly sharedSize: number;
+  /** Whether the shared expert's output is multiplied by sigmoid(x · gate). */
+  readonly sharedGate: boolean;
+  readonly router: RouterRule;
+}
+
 /** All that the decoder needs to know about a model, from config.json or GGUF metadata. */
 export interface ModelConfig {
   readonly architecture: Architecture;
@@ -80,6 +124,14 @@ export interface ModelConfig {
   readonly slidingWindow: number | null;
   /** Layers from this index on use the sliding window (Qwen2's max_window_layers); 0: every layer. */
   readonly slidingWindowFrom: number;
+  /** Null: every layer has a dense feed-forward. */
+  readonly moe: MoeConfig | null;
+  /** Granite's factors, 1 elsewhere: of the embeddings, of what a block adds, and what logits are divided by. */
+  readonly embeddingScale: number;
+  readonly residualScale: number;
+  readonly logitScale: number;
+  /** Of q · k; null: headDim^-0.5. */
+  readonly attentionScale: number | null;
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
   readonly padId: number | null;

@@ -1,5 +1,5 @@
 import { defineCommand } from 'citty';
-import { inspectModel } from '../inspect.ts';
+import { type ExpertReport, inspectModel } from '../inspect.ts';
 import { command, jsonArgument, modelArgument } from './common.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
@@ -13,7 +13,7 @@ export const inspectCommand = defineCommand({
         process.stdout.write(`${JSON.stringify(report)}\n`);
         return;
       }
-      const { config, memory } = report;
+      const { config, experts, memory } = report;
       const rows: [string, string | number][] = [
         ['name', report.name],
         ['format', `${report.format}, ${formatBytes(report.fileBytes)}`],
@@ -39,6 +39,7 @@ export const inspectCommand = defineCommand({
           ],
         );
       }
+      if (experts) rows.push(...expertRows(experts, config!.nLayers));
       if (memory) {
         rows.push(
           ['memory: weights', formatBytes(memory.weightBytes)],
@@ -54,3 +55,31 @@ export const inspectCommand = defineCommand({
       if (report.unsupported.length === 0) process.stdout.write('supported\n');
     }),
 });
+
+function expertRows(experts: ExpertReport, nLayers: number): [string, string | number][] {
+  const { router, layers, sharedSize } = experts;
+  const score = {
+    softmax: 'softmax over all',
+    'selected-softmax': 'softmax over the chosen',
+    sigmoid: 'sigmoid',
+  }[router.score];
+  const rule = [
+    score,
+    ...(router.renormalise ? ['weights sum to 1'] : []),
+    ...(router.scale === 1 ? [] : [`times ${router.scale}`]),
+    ...(router.groups === 1
+      ? []
+      : [
+          `${router.topGroups} of ${router.groups} groups by their ${router.groupScore === 'max' ? 'best' : 'best two'}`,
+        ]),
+    ...(router.selectionBias ? ['a bias for choosing'] : []),
+  ];
+  const where =
+    layers.length === nLayers ? 'every layer' : `layer${layers.length === 1 ? '' : 's'} ${layers.join(', ')}`;
+  return [
+    ['experts', `${experts.experts} of ${experts.expertSize}, ${experts.topK} a token, in ${where}`],
+    ['shared expert', sharedSize === 0 ? 'none' : `of ${sharedSize}${experts.sharedGate ? ', gated' : ''}`],
+    ['router', rule.join(', ')],
+    ['active parameters', formatCount(experts.activeParameters)],
+  ];
+}

@@ -4,6 +4,7 @@ import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { scoreCommand } from './score.ts';
+import { upcycleCommand } from './upcycle.ts';
 
 const main = defineCommand({
   meta: {
@@ -11,7 +12,13 @@ const main = defineCommand({
     version: '0.1.0',
     description: 'Adapt pretrained language models anywhere JavaScript runs',
   },
-  subCommands: { generate: generateCommand, score: scoreCommand, inspect: inspectCommand, cache: cacheCommand },
+  subCommands: {
+    generate: generateCommand,
+    score: scoreCommand,
+    inspect: inspectCommand,
+    upcycle: upcycleCommand,
+    cache: cacheCommand,
+  },
 });
 
 // whoever reads the output may have enough of it (`| head`)

@@ -67,6 +67,25 @@ export interface RopeLayout {
   readonly layout: 'half' | 'interleaved';
 }
 
+export interface PerturbArguments {
+  /** f32, f16 or bf16 */
+  readonly to: Tensor;
+  /** f32 like `to`, or null for zeros; may be `to` where that is f32. */
+  readonly from: Tensor | null;
+  /** Of `from`. Default 1. */
+  readonly scale?: number;
+  /** f32 like `to`, or null for zeros. */
+  readonly anchor?: Tensor | null;
+  /** Standard deviation of the normal numbers. Default 0: none are drawn. */
+  readonly std?: number;
+  /** 0 to 2^53 - 1 */
+  readonly seed?: number;
+  /** Two words of 32 bits that tell apart uses of one seed. */
+  readonly stream?: readonly [number, number];
+  /** Number of the first draw, 0 to 2^53 - 1: a part of a matrix gets what the whole would get there. */
+  readonly first?: number;
+}
+
 export interface AttentionArguments {
   /** [T, nHeads · headDim], rotated. */
   readonly q: Tensor;
@@ -88,6 +107,16 @@ export interface AttentionArguments {
    * self .. base + i. Null: causal.
    */
   readonly mask: Tensor | null;
+}
+
+/** How `route` chooses and weights experts; src/checkpoint/types.ts says what each field means. */
+export interface RouteRule {
+  readonly score: 'softmax' | 'selected-softmax' | 'sigmoid';
+  readonly renormalise: boolean;
+  readonly scale: number;
+  readonly groups: number;
+  readonly topGroups: number;
+  readonly groupScore: 'max' | 'top2';
 }
 
 /** Columns of a row of `logitStats`, [rows, 8] f32; the last two are i32 bits. */
@@ -181,6 +210,42 @@ export interface Device {
   copyRows(from: Tensor, to: Tensor, toRow: number): void;
   /** Element by element to another type: f32, f16 and bf16 in any direction by way of f32. */
   cast(from: Tensor, to: Tensor): void;
+  /**
+   * to[i] = anchor[i] + (scale · from[i] + std · normal(seed, stream, first + i)), each step in f32, rounded to the type of `to` once. The
+   * numbers are the same bits on every device (assembly/noise.ts).
+   */
+  perturb(args: PerturbArguments): void;
+
+  // ---- experts: a token's k choices are its slots, t · k + j; all f32 but for i32 places, orders and offsets
+  /**
+   * The k experts of each token, by descending score, the lower number first of equals, and their weights: logits [T, E] to
+   * places [T, k] and weights [T, k], k at most 64. bias [E] is added to scores for choosing alone; null: none.
+   */
+  route(logits: Tensor, bias: Tensor | null, rule: RouteRule, places: Tensor, weights: Tensor): void;
+  /**
+   * Sorts slots by their expert, stably: places [T, k] to order [T · k], and offsets [E + 1], where each expert's begin in it.
+   */
+  dispatch(places: Tensor, order: Tensor, offsets: Tensor): void;
+  /** out[i] = the row of x [T, d] of the token that slot order[i] belongs to: x in the order of experts, [T · k, d]. */
+  gatherRows(x: Tensor, order: Tensor, out: Tensor): void;
+  /**
+   * `linear` for rows that belong to different experts: rows offsets[e] .. offsets[e + 1] - 1 of x [R, K] meet weights[i][e] and
+   * give the same rows of outs[i] [R, Ni]. All weights[i] have E matrices of one shape; rows before offsets[0] and from
+   * offsets[E] on stay as they are.
+   */
+  linearGrouped(
+    x: Tensor,
+    offsets: Tensor,
+    weights: readonly (readonly Tensor[])[],
+    outs: readonly Tensor[],
+    precision: Precision,
+  ): void;
+  /**
+   * out[t] = Σ over its slots, in their order, of weights[t, j] · the row of y [T · k, d] that stands for the slot in `order`.
+   */
+  combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void;
+  /** x[t] *= sigmoid(gate[t]); gate [T, 1], x [T, d]. */
+  sigmoidScale(gate: Tensor, x: Tensor): void;
 
   // ---- logits
   /** out[T, 8] as in `STAT`; targets i32 [T] or null; tsallisOrder 1 skips the Tsallis entropy. */

@@ -2,7 +2,7 @@ import { EspalierError } from '../errors.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
-import { laneCount } from './lane-count.ts';
+import { laneCount } from '../runtime/lane-count.ts';
 import { EngineLink } from './link.ts';
 import { Model } from './model.ts';
 import { partOptions, wireTarget } from './options.ts';

@@ -2,6 +2,8 @@ import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/pace.ts';
+import { type MixtureBuffers, mixture, mixtureBuffers, type RoutingTensors } from './experts.ts';
+import { type FeedForwardBuffers, feedForward, feedForwardBuffers } from './feed-forward.ts';
 import { KvCache } from './kv-cache.ts';
 import { RopeTable } from './rope-table.ts';
 import type { DecoderWeights, LayerWeights } from './weights.ts';
@@ -22,6 +24,11 @@ export interface ForwardOptions {
    */
   readonly onHidden?: (index: number, hidden: Tensor, firstRow: number) => Promise<void> | void;
   /**
+   * Called after each layer with experts: how many tokens of the chunk each expert had, [experts], and how they were routed.
+   * With `output: 'last'` the last layer routes no more than that row.
+   */
+  readonly onExperts?: (layer: number, counts: Int32Array, routing: RoutingTensors) => Promise<void> | void;
+  /**
    * `all` (default): `onChunk` sees every row. `last`: only the last row of the text, once; the last layer then computes no more
    * than that row and the keys and values of the others. Not together with `onHidden`.
    */
@@ -33,7 +40,8 @@ export interface ForwardOptions {
 
 /**
  * A decoder-only transformer of the Llama shape: pre-norm blocks of grouped-query attention with RoPE and a SiLU-gated
- * feed-forward, as in llama, mistral, qwen2 (biases) and qwen3 (norms of q and k).
+ * feed-forward, as in llama, mistral, qwen2 (biases) and qwen3 (norms of q and k), or experts in its place, as in mixtral,
+ * qwen2_moe, qwen3_moe and granitemoeshared (with factors).
  */
 export class Decoder {
   readonly device: Device;
@@ -42,6 +50,8 @@ export class Decoder {
   readonly rope: RopeTable;
   /** Default of every forward. */
   readonly precision: Precision;
+  /** Whether any layer has a dense feed-forward. */
+  readonly #hasDense: boolean;
 
   constructor(device: Device, config: ModelConfig, weights: DecoderWeights, precision: Precision) {
     this.device = device;
@@ -49,6 +59,7 @@ export class Decoder {
     this.weights = weights;
     this.rope = new RopeTable(device, config.rope, config.maxPositions);
     this.precision = precision;
+    this.#hasDense = config.moe === null || config.moe.layers.length < config.nLayers;
   }
 
   cache(capacity = 0): KvCache {
@@ -157,25 +168,34 @@ export class Decoder {
       v: scratch(config.nKvHeads * config.headDim),
       attended: scratch(config.nHeads * config.headDim),
       delta: scratch(config.hiddenSize),
-      gate: scratch(config.intermediateSize),
-      up: scratch(config.intermediateSize),
+      dense: this.#hasDense ? feedForwardBuffers(device, t, config.intermediateSize) : null,
+      mixture: config.moe && mixtureBuffers(device, t, config.hiddenSize, config.moe),
     };
     const base = cache.length;
     device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
+    if (config.embeddingScale !== 1) device.scale(buffers.hidden, config.embeddingScale);
     await options.onHidden?.(0, buffers.hidden, firstRow);
-    device.rmsNorm(buffers.hidden, weights.layers[0]!.inputNorm, buffers.normed, config.rmsNormEps);
+    const { layers } = weights;
+    // no await where all of them are there
+    let got = layers.get(0);
+    let layer = got instanceof Promise ? await got : got;
+    device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
     /** The rows that the last layer gives out. */
     let out: Buffers | null = buffers;
-    for (const [i, layer] of weights.layers.entries()) {
+    for (let i = 0; i < layers.count; i++) {
       throwIfAborted(options.signal);
-      const last = i === weights.layers.length - 1;
-      if (last && keep < t) out = keep > 0 ? lastRows(device, buffers, keep) : null;
+      const last = i === layers.count - 1;
+      if (last && keep < t) out = keep > 0 ? lastRows(device, config, buffers, keep) : null;
       // what is lost in the first and the last layer weighs several times what is lost in another
       this.#layer(i, layer, buffers, out, cache, base, precision === 'int8' && (i === 0 || last) ? 'int16' : precision);
       if (!out) break;
+      if (options.onExperts && layer.feedForward.kind === 'mixture') await this.#report(i, out, options.onExperts);
       // the norm before the next block shares the pass that adds this block's result
-      const next = weights.layers[i + 1]?.inputNorm ?? weights.norm;
-      device.addRmsNorm(out.delta, out.hidden, next, out.normed, config.rmsNormEps);
+      if (!last) {
+        got = layers.get(i + 1);
+        layer = got instanceof Promise ? await got : got;
+      }
+      device.addRmsNorm(out.delta, out.hidden, last ? weights.norm : layer.inputNorm, out.normed, config.rmsNormEps);
       await options.onHidden?.(i + 1, out.hidden, firstRow);
       await pace.breathe();
     }
@@ -224,25 +244,36 @@ export class Decoder {
       nHeads,
       nKvHeads,
       headDim,
-      scale: 1 / Math.sqrt(headDim),
+      scale: config.attentionScale ?? 1 / Math.sqrt(headDim),
       window: config.slidingWindow !== null && index >= config.slidingWindowFrom ? config.slidingWindow : 0,
       mask: o.mask,
     });
     device.linear(o.attended, [layer.o], [o.delta], precision);
     if (layer.oBias) device.addBias(layer.oBias, o.delta);
+    if (config.residualScale !== 1) device.scale(o.delta, config.residualScale);
     device.addRmsNorm(o.delta, o.hidden, layer.postNorm, o.normed, rmsNormEps);
-    device.linear(o.normed, [layer.gate, layer.up], [o.gate, o.up], precision);
-    if (layer.gateBias) device.addBias(layer.gateBias, o.gate);
-    if (layer.upBias) device.addBias(layer.upBias, o.up);
-    device.siluMultiply(o.gate, o.up, o.gate);
-    device.linear(o.gate, [layer.down], [o.delta], precision);
-    if (layer.downBias) device.addBias(layer.downBias, o.delta);
+    const { feedForward: weights } = layer;
+    if (weights.kind === 'dense') feedForward(device, weights, o.normed, o.dense!, o.delta, precision);
+    else mixture(device, weights, config.moe!.router, o.normed, o.mixture!, o.delta, precision);
+    if (config.residualScale !== 1) device.scale(o.delta, config.residualScale);
+  }
+
+  /** Tells who computed what in a layer with experts. */
+  async #report(layer: number, b: Buffers, tell: NonNullable<ForwardOptions['onExperts']>): Promise<void> {
+    const { routing } = b.mixture!;
+    const offsets = (await this.device.read(routing.offsets)) as Int32Array;
+    await tell(
+      layer,
+      offsets.subarray(1).map((end, e) => end - offsets[e]!),
+      routing,
+    );
   }
 
   /** Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory. */
   logits(normed: Tensor, precision: Precision = this.precision): Tensor {
     const out = this.device.scratch('f32', [normed.shape[0]!, this.config.vocabSize]);
     this.device.linear(normed, [this.weights.head], [out], precision);
+    if (this.config.logitScale !== 1) this.device.scale(out, 1 / this.config.logitScale);
     return out;
   }
 
@@ -264,12 +295,12 @@ interface Buffers {
   readonly v: Tensor; // [t, nKvHeads · headDim]
   readonly attended: Tensor; // [t, nHeads · headDim]
   readonly delta: Tensor; // [t, hidden]
-  readonly gate: Tensor; // [t, intermediate]
-  readonly up: Tensor; // [t, intermediate]
+  readonly dense: FeedForwardBuffers | null; // of the intermediate size; null where every layer has experts
+  readonly mixture: MixtureBuffers | null;
 }
 
-/** The last `count` rows of every buffer but the table. */
-function lastRows(device: Device, b: Buffers, count: number): Buffers {
+/** The last `count` rows of every buffer but the table, and buffers of so many rows for the feed-forward, which keeps none. */
+function lastRows(device: Device, config: ModelConfig, b: Buffers, count: number): Buffers {
   const rows = (t: Tensor) => device.rows(t, t.shape[0]! - count, count);
   return {
     positions: rows(b.positions),
@@ -282,7 +313,7 @@ function lastRows(device: Device, b: Buffers, count: number): Buffers {
     v: rows(b.v),
     attended: rows(b.attended),
     delta: rows(b.delta),
-    gate: rows(b.gate),
-    up: rows(b.up),
+    dense: b.dense && { gate: rows(b.dense.gate), up: rows(b.dense.up) },
+    mixture: config.moe && mixtureBuffers(device, count, config.hiddenSize, config.moe),
   };
 }

@@ -4,6 +4,7 @@ import { EspalierError } from '../errors.ts';
 import { type ChatMessage, type ChatOptions, renderChat } from './chat.ts';
 import type { Decoder } from './decoder.ts';
 import { type EmbedOptions, embedTokens } from './embed.ts';
+import { type ExpertLoad, type ExpertLoadOptions, expertLoad } from './expert-load.ts';
 import { type GenerateOptions, Generation } from './generation.ts';
 import { type ScoredPosition, type ScoreOptions, scoreTokens } from './score.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -117,6 +118,18 @@ export class LocalModel {
     )[];
     const texts = list.map((text) => (typeof text === 'string' ? this.encode(text, options) : text));
     return embedTokens(this.decoder, texts, options);
+  }
+
+  /**
+   * Which experts compute a text or list of ids, by layer, from one forward pass.
+   * @throws E_ARGUMENT where the model has no experts, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+   */
+  async expertLoad(
+    text: string | readonly number[],
+    options: ExpertLoadOptions & EncodePromptOptions = {},
+  ): Promise<ExpertLoad> {
+    this.#check();
+    return expertLoad(this.decoder, typeof text === 'string' ? this.encode(text, options) : text, options);
   }
 
   /** Frees the weights, and the device if `open` made it. */

@@ -1,6 +1,6 @@
 import { repackPlan, repackRows } from '../checkpoint/repack.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
-import type { Checkpoint, ModelConfig, TensorEntry } from '../checkpoint/types.ts';
+import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 
@@ -18,17 +18,42 @@ export interface LayerWeights {
   readonly qNorm: Tensor | null; // [headDim]
   readonly kNorm: Tensor | null; // [headDim]
   readonly postNorm: Tensor; // [hidden]
-  readonly gate: Tensor; // [intermediate, hidden]
-  readonly up: Tensor; // [intermediate, hidden]
-  readonly down: Tensor; // [hidden, intermediate]
+  readonly feedForward: FeedForwardWeights | MixtureWeights;
+}
+
+/** A SiLU-gated feed-forward of some inner size: of a dense layer, or the shared expert. */
+export interface FeedForwardWeights {
+  readonly kind: 'dense';
+  readonly gate: Tensor; // [inner, hidden]
+  readonly up: Tensor; // [inner, hidden]
+  readonly down: Tensor; // [hidden, inner]
   readonly gateBias: Tensor | null;
   readonly upBias: Tensor | null;
   readonly downBias: Tensor | null;
 }
 
+/** The experts of a layer; lists by the number of the expert. */
+export interface MixtureWeights {
+  readonly kind: 'mixture';
+  readonly router: Tensor; // [experts, hidden]
+  readonly selectionBias: Tensor | null; // [experts]
+  readonly gate: readonly Tensor[]; // each [expertSize, hidden]
+  readonly up: readonly Tensor[]; // each [expertSize, hidden]
+  readonly down: readonly Tensor[]; // each [hidden, expertSize]
+  readonly shared: FeedForwardWeights | null; // of sharedSize
+  readonly sharedGate: Tensor | null; // [1, hidden]
+}
+
+/** The layers of a decoder: all on the device, or read as they are asked for. */
+export interface LayerStore {
+  readonly count: number;
+  /** The weights of a layer; those of another that were handed out before may be gone then. */
+  get(index: number): LayerWeights | Promise<LayerWeights>;
+}
+
 export interface DecoderWeights {
   readonly embedding: Tensor; // [vocab, hidden]
-  readonly layers: readonly LayerWeights[];
+  readonly layers: LayerStore;
   readonly norm: Tensor; // [hidden]
   /** [vocab, hidden]; the embedding itself when tied. */
   readonly head: Tensor;
@@ -50,66 +75,163 @@ export async function loadWeights(
   checkpoint: Checkpoint,
   options: LoadOptions = {},
 ): Promise<DecoderWeights> {
-  const { config } = checkpoint;
-  const made: Tensor[] = [];
-  let total = 0;
-  // an optional tensor is not read
-  for (const { name, optional } of requiredTensors(config)) {
-    if (!optional) total += checkpoint.tensors.get(name)?.byteLength ?? 0;
+  const loader = new Loader(device, checkpoint, options);
+  try {
+    const embedding = await loader.load('model.embed_tokens.weight');
+    const layers: LayerWeights[] = [];
+    for (let i = 0; i < checkpoint.config.nLayers; i++) layers.push(await loader.layer(i));
+    const store: LayerStore = { count: layers.length, get: (i) => layers[i]! };
+    return { embedding, layers: store, ...(await loader.end(embedding)), dispose: () => loader.dispose() };
+  } catch (error) {
+    loader.dispose();
+    throw error;
   }
-  let loaded = 0;
+}
 
-  const load = async (name: string): Promise<Tensor> => {
-    throwIfAborted(options.signal);
-    const entry = checkpoint.tensors.get(name);
+/**
+ * Weights of a model that need not fit the memory: embedding and output matrix are read now, a layer when it is asked for, in place of the
+ * one before. The checkpoint must stay open. Good for a few passes over long texts; `onProgress` is not called.
+ * @throws as `loadWeights`, and so do the layers
+ */
+export async function streamWeights(
+  device: Device,
+  checkpoint: Checkpoint,
+  options: Pick<LoadOptions, 'signal'> = {},
+): Promise<DecoderWeights> {
+  const outer = new Loader(device, checkpoint, options);
+  let held: { readonly index: number; readonly loader: Loader; readonly weights: LayerWeights } | null = null;
+  const drop = () => {
+    held?.loader.dispose();
+    held = null;
+  };
+  const get = async (index: number): Promise<LayerWeights> => {
+    if (held?.index === index) return held.weights;
+    drop();
+    const loader = new Loader(device, checkpoint, options);
+    try {
+      const weights = await loader.layer(index);
+      held = { index, loader, weights };
+      return weights;
+    } catch (error) {
+      loader.dispose();
+      throw error;
+    }
+  };
+  try {
+    const embedding = await outer.load('model.embed_tokens.weight');
+    const dispose = () => {
+      drop();
+      outer.dispose();
+    };
+    return { embedding, layers: { count: checkpoint.config.nLayers, get }, ...(await outer.end(embedding)), dispose };
+  } catch (error) {
+    outer.dispose();
+    throw error;
+  }
+}
+
+/** Reads tensors by name and remembers them, to free them together. */
+class Loader {
+  readonly #device: Device;
+  readonly #checkpoint: Checkpoint;
+  readonly #options: LoadOptions;
+  readonly #made: Tensor[] = [];
+  readonly #sparse: ReadonlySet<number>;
+  readonly #total: number;
+  #loaded = 0;
+
+  constructor(device: Device, checkpoint: Checkpoint, options: LoadOptions) {
+    this.#device = device;
+    this.#checkpoint = checkpoint;
+    this.#options = options;
+    this.#sparse = new Set(checkpoint.config.moe?.layers);
+    let total = 0;
+    // an optional tensor is not read
+    for (const { name, optional } of requiredTensors(checkpoint.config)) {
+      if (!optional) total += checkpoint.tensors.get(name)?.byteLength ?? 0;
+    }
+    this.#total = total;
+  }
+
+  async load(name: string): Promise<Tensor> {
+    throwIfAborted(this.#options.signal);
+    const entry = this.#checkpoint.tensors.get(name);
     if (!entry) {
       throw new EspalierError('E_TENSOR_MISSING', `The checkpoint has no ${name}.`, 'Get the whole model.');
     }
-    const source = weightSource(entry, config);
-    const tensor = entry.shape.length === 1 ? await device.loadVector(source) : await device.loadMatrix(source);
-    made.push(tensor);
-    loaded += entry.byteLength;
-    options.onProgress?.(loaded, total);
+    const source = weightSource(entry, this.#checkpoint.config);
+    const one = entry.shape.length === 1;
+    const tensor = one ? await this.#device.loadVector(source) : await this.#device.loadMatrix(source);
+    this.#made.push(tensor);
+    this.#loaded += entry.byteLength;
+    this.#options.onProgress?.(this.#loaded, this.#total);
     return tensor;
-  };
-  const dispose = () => {
-    for (const tensor of made) tensor.dispose();
-  };
-  const loadIf = (wanted: boolean, name: string) => (wanted ? load(name) : Promise.resolve(null));
+  }
 
-  try {
-    const embedding = await load('model.embed_tokens.weight');
-    const layers: LayerWeights[] = [];
-    for (let i = 0; i < config.nLayers; i++) {
-      const at = `model.layers.${i}`;
-      const attention = `${at}.self_attn`;
-      layers.push({
-        inputNorm: await load(`${at}.input_layernorm.weight`),
-        q: await load(`${attention}.q_proj.weight`),
-        k: await load(`${attention}.k_proj.weight`),
-        v: await load(`${attention}.v_proj.weight`),
-        o: await load(`${attention}.o_proj.weight`),
-        qBias: await loadIf(config.qkvBias, `${attention}.q_proj.bias`),
-        kBias: await loadIf(config.qkvBias, `${attention}.k_proj.bias`),
-        vBias: await loadIf(config.qkvBias, `${attention}.v_proj.bias`),
-        oBias: await loadIf(config.outputBias, `${attention}.o_proj.bias`),
-        qNorm: await loadIf(config.qkNorm, `${attention}.q_norm.weight`),
-        kNorm: await loadIf(config.qkNorm, `${attention}.k_norm.weight`),
-        postNorm: await load(`${at}.post_attention_layernorm.weight`),
-        gate: await load(`${at}.mlp.gate_proj.weight`),
-        up: await load(`${at}.mlp.up_proj.weight`),
-        down: await load(`${at}.mlp.down_proj.weight`),
-        gateBias: await loadIf(config.mlpBias, `${at}.mlp.gate_proj.bias`),
-        upBias: await loadIf(config.mlpBias, `${at}.mlp.up_proj.bias`),
-        downBias: await loadIf(config.mlpBias, `${at}.mlp.down_proj.bias`),
-      });
-    }
-    const norm = await load('model.norm.weight');
-    const head = config.tiedEmbeddings ? embedding : await load('lm_head.weight');
-    return { embedding, layers, norm, head, dispose };
-  } catch (error) {
-    dispose();
-    throw error;
+  #loadIf(wanted: boolean, name: string): Promise<Tensor | null> {
+    return wanted ? this.load(name) : Promise.resolve(null);
+  }
+
+  async layer(index: number): Promise<LayerWeights> {
+    const { config } = this.#checkpoint;
+    const at = `model.layers.${index}`;
+    const attention = `${at}.self_attn`;
+    return {
+      inputNorm: await this.load(`${at}.input_layernorm.weight`),
+      q: await this.load(`${attention}.q_proj.weight`),
+      k: await this.load(`${attention}.k_proj.weight`),
+      v: await this.load(`${attention}.v_proj.weight`),
+      o: await this.load(`${attention}.o_proj.weight`),
+      qBias: await this.#loadIf(config.qkvBias, `${attention}.q_proj.bias`),
+      kBias: await this.#loadIf(config.qkvBias, `${attention}.k_proj.bias`),
+      vBias: await this.#loadIf(config.qkvBias, `${attention}.v_proj.bias`),
+      oBias: await this.#loadIf(config.outputBias, `${attention}.o_proj.bias`),
+      qNorm: await this.#loadIf(config.qkNorm, `${attention}.q_norm.weight`),
+      kNorm: await this.#loadIf(config.qkNorm, `${attention}.k_norm.weight`),
+      postNorm: await this.load(`${at}.post_attention_layernorm.weight`),
+      feedForward: await (config.moe && this.#sparse.has(index)
+        ? this.#mixture(`${at}.mlp`, config.moe)
+        : this.#feedForward(`${at}.mlp`, config.mlpBias)),
+    };
+  }
+
+  /** What follows the layers. */
+  async end(embedding: Tensor): Promise<{ norm: Tensor; head: Tensor }> {
+    const norm = await this.load('model.norm.weight');
+    return { norm, head: this.#checkpoint.config.tiedEmbeddings ? embedding : await this.load('lm_head.weight') };
+  }
+
+  dispose(): void {
+    for (const tensor of this.#made) tensor.dispose();
+  }
+
+  async #feedForward(at: string, biases: boolean): Promise<FeedForwardWeights> {
+    return {
+      kind: 'dense',
+      gate: await this.load(`${at}.gate_proj.weight`),
+      up: await this.load(`${at}.up_proj.weight`),
+      down: await this.load(`${at}.down_proj.weight`),
+      gateBias: await this.#loadIf(biases, `${at}.gate_proj.bias`),
+      upBias: await this.#loadIf(biases, `${at}.up_proj.bias`),
+      downBias: await this.#loadIf(biases, `${at}.down_proj.bias`),
+    };
+  }
+
+  async #mixture(at: string, moe: MoeConfig): Promise<MixtureWeights> {
+    const router = await this.load(`${at}.gate.weight`);
+    const selectionBias = await this.#loadIf(moe.router.selectionBias, `${at}.gate.e_score_correction_bias`);
+    const experts: FeedForwardWeights[] = [];
+    for (let e = 0; e < moe.experts; e++) experts.push(await this.#feedForward(`${at}.experts.${e}`, false));
+    return {
+      kind: 'mixture',
+      router,
+      selectionBias,
+      gate: experts.map(({ gate }) => gate),
+      up: experts.map(({ up }) => up),
+      down: experts.map(({ down }) => down),
+      shared: moe.sharedSize > 0 ? await this.#feedForward(`${at}.shared_expert`, false) : null,
+      sharedGate: await this.#loadIf(moe.sharedGate, `${at}.shared_expert_gate.weight`),
+    };
   }
 }
 

@@ -18,3 +18,12 @@ export function mergeSorted(d: Float64Array, order: Int32Array, lo: number, midd
   }
   return list;
 }
+
+/** The length of (a, b), without overflow; not Math.hypot, on whose last bits engines differ. */
+export function length2(a: number, b: number): number {
+  const most = Math.max(Math.abs(a), Math.abs(b));
+  if (most === 0) return 0;
+  const x = a / most;
+  const y = b / most;
+  return most * Math.sqrt(x * x + y * y);
+}

@@ -1,5 +1,5 @@
 import { type Blas, plain, type Workspace } from './blas.ts';
-import { mergeSorted, splits } from './divide.ts';
+import { length2, mergeSorted, splits } from './divide.ts';
 import type { Steps } from './steps.ts';
 
 /** Which columns of a vector may differ from zero. */
@@ -130,7 +130,7 @@ class EigenMerge {
         continue;
       }
       if (before >= 0) {
-        const r = Math.hypot(z[i]!, z[before]!);
+        const r = length2(z[i]!, z[before]!);
         const c = z[i]! / r;
         const s = -z[before]! / r;
         if (Math.abs((d[i]! - d[before]!) * c * s) <= tolerance) {

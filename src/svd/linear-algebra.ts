@@ -2,6 +2,7 @@ import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/kernels
 import { type LaneSeat, Lanes } from '../device/wasm/lanes.ts';
 import { WasmMemory } from '../device/wasm/memory.ts';
 import { spawnLane } from '../device/wasm/spawn-lane.ts';
+import type { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import { Blas } from './blas.ts';
 import { type GramOptions, gram } from './gram.ts';
@@ -44,7 +45,11 @@ export interface LinearAlgebraOptions {
  */
 export class LinearAlgebra {
   readonly #blas: Blas;
+  /** Whose memory and lanes these are, where they are borrowed. */
+  readonly #device: WasmDevice | null;
   #closed = false;
+  /** Calls under way. */
+  #calls = 0;
 
   /** @throws E_DEVICE_UNSUPPORTED without WebAssembly SIMD; E_OUT_OF_MEMORY; E_WORKER_LOST when a lane does not start */
   static async create(options: LinearAlgebraOptions = {}): Promise<LinearAlgebra> {
@@ -66,7 +71,7 @@ export class LinearAlgebra {
     const kernels = await instantiate(module, memory);
     const own = new WasmMemory(memory, kernels.heapBase(), options.memoryLimit);
     const lanes = new Lanes(kernels, module.module, own, count);
-    const algebra = new LinearAlgebra(new Blas(kernels, own, lanes));
+    const algebra = new LinearAlgebra(new Blas(kernels, own, lanes), null);
     try {
       await Promise.all(lanes.seats().map(options.spawnLane ?? spawnLane));
     } catch (cause) {
@@ -77,8 +82,19 @@ export class LinearAlgebra {
     return algebra;
   }
 
-  private constructor(blas: Blas) {
+  /**
+   * The same over a device's memory, kernels and lanes. `close` leaves the device as it is, and returns what was taken of its memory when
+   * no call is under way. A device with `relaxed: false` gives the same bits in every engine.
+   * @throws E_OUT_OF_MEMORY; E_DISPOSED for a closed device
+   */
+  static over(device: WasmDevice): LinearAlgebra {
+    const { kernels, memory, lanes } = device.parts();
+    return new LinearAlgebra(new Blas(kernels, memory, lanes), device);
+  }
+
+  private constructor(blas: Blas, device: WasmDevice | null) {
     this.#blas = blas;
+    this.#device = device;
   }
 
   /** Threads that compute together. */
@@ -97,7 +113,7 @@ export class LinearAlgebra {
    * blocked back-transformation (LAPACK dsyevd). Normwise backward stable.
    */
   async symmetricEig<T extends Matrix>(a: T, options: EigOptions): Promise<SymmetricEig<T>> {
-    return symmetricEig(this.#open(), a, options);
+    return this.#call((blas) => symmetricEig(blas, a, options));
   }
 
   /**
@@ -105,12 +121,12 @@ export class LinearAlgebra {
    * conquer and back-transformation (LAPACK dgesdd); with `accuracy: 'relative'` pivoted QR and one-sided Jacobi (dgejsv).
    */
   async svd<T extends Matrix>(a: T, options: SvdOptions): Promise<Svd<T>> {
-    return svd(this.#open(), a, options);
+    return this.#call((blas) => svd(blas, a, options));
   }
 
   /** The leading `rank` singular triplets, by the full decomposition without the vectors that are not asked for; the error is exact. */
   async truncatedSvd<T extends Matrix>(a: T, options: TruncatedOptions): Promise<TruncatedSvd<T>> {
-    return truncatedSvd(this.#open(), a, options);
+    return this.#call((blas) => truncatedSvd(blas, a, options));
   }
 
   /**
@@ -118,12 +134,12 @@ export class LinearAlgebra {
    * faster where the rank is a small part, exact only where the rest is small. The error comes with it.
    */
   async randomizedSvd<T extends Matrix>(a: T, options: RandomizedOptions): Promise<TruncatedSvd<T>> {
-    return randomizedSvd(this.#open(), a, options);
+    return this.#call((blas) => randomizedSvd(blas, a, options));
   }
 
   /** A A^T or A^T A in f64, whatever the type of A, by half of it; A passes through the memory in slices. */
   async gram(a: Matrix, options: GramOptions): Promise<Float64Array> {
-    return gram(this.#open(), a, options);
+    return this.#call((blas) => gram(blas, a, options));
   }
 
   /** `svd` of each matrix in turn, over the same memory. `onProgress` and `signal` are those of the whole. */
@@ -139,17 +155,25 @@ export class LinearAlgebra {
     return results;
   }
 
-  /** Ends the lanes. Calls under way end as usual in one lane, and with E_WORKER_LOST in several. */
+  /** Ends the lanes, unless they are a device's. Calls under way end as usual in one lane, and with E_WORKER_LOST in several. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#blas.lanes.close();
+    if (this.#device === null) this.#blas.lanes.close();
+    else if (this.#calls === 0) this.#blas.dispose();
   }
 
-  #open(): Blas {
+  async #call<T>(work: (blas: Blas) => Promise<T>): Promise<T> {
     if (this.#closed) {
       throw new EspalierError('E_DISPOSED', 'This workspace was closed.', 'Create another one.');
     }
-    return this.#blas;
+    this.#device?.parts();
+    this.#calls++;
+    try {
+      return await work(this.#blas);
+    } finally {
+      this.#calls--;
+      if (this.#closed && this.#device !== null && this.#calls === 0) this.#blas.dispose();
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { type Blas, plain, type Workspace } from './blas.ts';
-import { mergeSorted } from './divide.ts';
+import { length2, mergeSorted } from './divide.ts';
 import type { Steps } from './steps.ts';
 
 /** Which columns of a vector may differ from zero. */
@@ -115,7 +115,7 @@ class SingularMerge {
       return;
     }
     const e = this.#e[i]!;
-    const value = Math.hypot(d, e);
+    const value = length2(d, e);
     this.#values[i] = value;
     heap[at] = d / value;
     heap[at + 1] = e / value;
@@ -164,7 +164,7 @@ class SingularMerge {
     let first = alpha * heap[(v + middle * ldv) / 8 + middle]!;
     if (extra === 1) {
       const other = beta * heap[(v + hi * ldv) / 8 + middle + 1]!;
-      const r = Math.hypot(first, other);
+      const r = length2(first, other);
       if (r > tolerance) {
         kernels.rotate64(width, v + middle * ldv + 8 * lo, v + hi * ldv + 8 * lo, first / r, other / r);
         first = r;
@@ -182,7 +182,7 @@ class SingularMerge {
       }
       if (before >= 0) {
         if (Math.abs(d[i]! - d[before]!) <= tolerance) {
-          const r = Math.hypot(z[i]!, z[before]!);
+          const r = length2(z[i]!, z[before]!);
           const c = z[i]! / r;
           const s = -z[before]! / r;
           z[i] = r;

@@ -11,14 +11,34 @@ import { countedFiles, type GgufSpec, gguf, json, tinyConfig, tinyGgufSpec } fro
 export type Folder = Record<string, Uint8Array>;
 export type Expected = ErrorCode | readonly ErrorCode[] | 'any';
 
-const MAX_MS = 1000;
+/** Milliseconds: several times what any of them takes, and far below what it takes to count to 2^40. */
+const MAX_MS = 2000;
+/** The system may put a thread aside for long, but hardly again and again. */
+const TRIES = 5;
 const tally = new Map<string, number>();
 let slowest = 0;
 
 export async function attack(what: string, content: Folder, expected: Expected): Promise<void> {
+  let took = Number.POSITIVE_INFINITY;
+  let code = '';
+  for (let tries = 0; tries < TRIES && took > MAX_MS; tries++) {
+    const start = performance.now();
+    code = await opened(what, content, expected);
+    took = Math.min(took, performance.now() - start);
+  }
+  slowest = Math.max(slowest, took);
+  assert.ok(took < MAX_MS, `${what}: took ${took} ms`);
+  if (expected !== 'any') {
+    const allowed = typeof expected === 'string' ? [expected] : expected;
+    assert.ok(allowed.includes(code as ErrorCode), `${what}: ${code} instead of ${allowed.join(' or ')}`);
+  }
+  tally.set(code, (tally.get(code) ?? 0) + 1);
+}
+
+/** How opening it ended: the code of the error, or `opens`. */
+async function opened(what: string, content: Folder, expected: Expected): Promise<string> {
   const files = countedFiles(content);
-  const start = performance.now();
-  let code: string = 'opens';
+  let code = 'opens';
   try {
     const checkpoint = await openCheckpointFiles(files);
     // the vocabulary of a GGUF is untrusted as well
@@ -33,18 +53,11 @@ export async function attack(what: string, content: Folder, expected: Expected):
     }
     if (code !== 'E_TOKENIZER_INVALID') assert.ok(files.closed(), `${what}: a file stays open`);
   }
-  const took = performance.now() - start;
-  slowest = Math.max(slowest, took);
-  assert.ok(took < MAX_MS, `${what}: took ${took} ms`);
   assert.ok(
     files.largestRead() <= Math.max(...Object.values(content).map((file) => file.length)),
     `${what}: allocates`,
   );
-  if (expected !== 'any') {
-    const allowed = typeof expected === 'string' ? [expected] : expected;
-    assert.ok(allowed.includes(code as ErrorCode), `${what}: ${code} instead of ${allowed.join(' or ')}`);
-  }
-  tally.set(code, (tally.get(code) ?? 0) + 1);
+  return code;
 }
 
 /** mulberry32: the same damage in each run. */

@@ -16,19 +16,50 @@ interface Case {
 }
 const { texts, cases } = (await fixture('tokenizers.json')) as { texts: string[]; cases: Record<string, Case> };
 
+/** A vocabulary of so many tokens less, with the merges that make those. */
+function shortened(metadata: ReadonlyMap<string, unknown>, count: number): Map<string, unknown> {
+  const list = (key: string) => metadata.get(`tokenizer.ggml.${key}`) as string[];
+  const tokens = list('tokens').slice(0, count);
+  const known = new Set(tokens);
+  const merges = list('merges').filter((merge) => known.has(merge.replace(' ', '')));
+  return new Map([
+    ...metadata,
+    ['tokenizer.ggml.tokens', tokens],
+    ['tokenizer.ggml.token_type', list('token_type').slice(0, count)],
+    ['tokenizer.ggml.merges', merges],
+  ]);
+}
+
+/** Milliseconds that a tokenizer takes to be built. */
+function building(metadata: ReadonlyMap<string, unknown>): number {
+  const start = performance.now();
+  Tokenizer.create(tokenizerFromGguf(metadata));
+  return performance.now() - start;
+}
+
 const file = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 let smollm2Spec: TokenizerSpec | null = null;
 let smollm2: Tokenizer | null = null;
 if (await exists(file)) {
   const metadata = await ggufMetadata(file);
-  const start = performance.now();
   smollm2Spec = tokenizerFromGguf(metadata);
-  const built = performance.now();
   smollm2 = Tokenizer.create(smollm2Spec);
-  const created = performance.now();
-  console.log(`SmolLM2: specification ${(built - start).toFixed(0)} ms, tokenizer ${(created - built).toFixed(0)} ms`);
-  // half a second when alone; the bound holds on a busy machine, and is far below what a quadratic step would take
-  test('SmolLM2’s tokenizer is built within five seconds', () => assert.ok(created - start < 5000));
+  test('a vocabulary of four times as many tokens takes about four times as long, and not sixteen', () => {
+    const { vocabSize } = smollm2!;
+    const quarter = shortened(metadata, vocabSize / 4);
+    // the least of several: other processes can only make it longer
+    const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    for (let tries = 0; tries < 8 && !(tries > 2 && least[1]! < 9 * least[0]!); tries++) {
+      [quarter, metadata].forEach((some, i) => {
+        least[i] = Math.min(least[i]!, building(some));
+      });
+    }
+    const [some, all] = least as [number, number];
+    console.log(
+      `  SmolLM2’s tokenizer is built in ${all.toFixed(0)} ms, from a quarter of its tokens in ${some.toFixed(0)}`,
+    );
+    assert.ok(all < 9 * some, `${all} ms against ${some}`);
+  });
 } else console.log('  skipped: the SmolLM2 GGUF file is not there');
 
 test('SmolLM2: ids and text are those of Hugging Face’s tokenizers', () => {

@@ -231,6 +231,21 @@ test('inspect prints the sizes', async () => {
     assert.match(out, line);
 });
 
+test('inspect prints experts', async () => {
+  const tiny = (name: string) => join('test/fixtures/tiny', name);
+  const { code, out } = await cli(['inspect', tiny('moe-espalier-dots1')]);
+  assert.is(code, 0);
+  for (const line of [
+    /architecture +espalier_moe/,
+    /experts +8 of 12, 3 a token, in layers 2, 3/,
+    /shared expert +of 24/,
+    /router +sigmoid, weights sum to 1, times 1\.7, 2 of 4 groups by their best two, a bias for choosing/,
+    /active parameters +\d/,
+  ])
+    assert.match(out, line);
+  assert.match((await cli(['inspect', tiny('moe-qwen2')])).out, /shared expert +of 24, gated/);
+});
+
 /** The embedded model with another config.json. */
 function changed(name: string, change: object): string {
   const folder = join(temporary, name);
@@ -243,15 +258,15 @@ function changed(name: string, change: object): string {
 }
 
 test('inspect reports what is unsupported; generate refuses it', async () => {
-  const mixture = changed('mixture', { model_type: 'mixtral', architectures: ['MixtralForCausalLM'] });
+  const mixture = changed('mixture', { model_type: 'olmoe', architectures: ['OlmoeForCausalLM'] });
   const report = await json('inspect', mixture);
   assert.is(report.unsupported.length, 1);
   assert.is(report.unsupported[0].code, 'E_ARCHITECTURE_UNSUPPORTED');
-  assert.match(report.unsupported[0].message, 'mixtral');
+  assert.match(report.unsupported[0].message, 'olmoe');
   assert.is(report.config, null);
   const plain = await cli(['inspect', mixture]);
   assert.is(plain.code, 0);
-  assert.match(plain.out, /^unsupported: E_ARCHITECTURE_UNSUPPORTED: .*mixtral/m);
+  assert.match(plain.out, /^unsupported: E_ARCHITECTURE_UNSUPPORTED: .*olmoe/m);
   assert.not.match(plain.out, /^supported$/m);
   await fails('E_ARCHITECTURE_UNSUPPORTED', 'generate', mixture, '-p', 'x');
   const wrong = changed('wrong', { num_hidden_layers: 9 });
@@ -321,16 +336,22 @@ test('a reader that goes away ends it without a word', async () => {
   );
   assert.is(code, 0, err);
   assert.is(err, '');
-  assert.ok(out.length < 2000, out);
+  assert.ok(out.startsWith(PROMPT), out);
 });
 
 test('Ctrl-C ends a text: E_ABORTED and exit code 1', async () => {
   if (process.platform === 'win32') return;
-  let sent = false;
-  const { code, out, err } = await cli(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos'], (kill) => {
-    if (!sent) kill('SIGINT');
-    sent = true;
-  });
+  const run = () => {
+    let sent = false;
+    return cli(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos'], (kill) => {
+      if (!sent) kill('SIGINT');
+      sent = true;
+    });
+  };
+  // on a busy machine the text may be over before the signal comes
+  let last = await run();
+  for (let tries = 1; tries < 5 && last.code === 0; tries++) last = await run();
+  const { code, out, err } = last;
   assert.is(code, 1, err);
   assert.match(err, 'E_ABORTED');
   assert.ok(out.startsWith(PROMPT));

@@ -206,10 +206,14 @@ when('operations on rows', async () => {
   });
 });
 
-when('the other lanes did their share of all that', () => {
+when('the other lanes do their share', () => {
   for (const [, list] of devices) {
-    for (const device of list)
+    for (const device of list) {
+      // by now they have, unless the system had no processor for them
+      const end = performance.now() + 60_000;
+      while (device.lanes > 1 && device.helped === 0 && performance.now() < end) device.barrier();
       assert.is(device.helped > 0, device.lanes > 1, `${device.lanes} lanes: ${device.helped}`);
+    }
   }
 });
 

@@ -42,7 +42,7 @@ function parse(lines: readonly string[]): Told[] {
 }
 
 async function command(program: string, ...args: string[]): Promise<Told[]> {
-  const { stdout } = await run(program, args, { cwd: root, timeout: 120_000, env: { ...process.env, NO_COLOR: '1' } });
+  const { stdout } = await run(program, args, { cwd: root, timeout: 240_000, env: { ...process.env, NO_COLOR: '1' } });
   return parse(stdout.trimEnd().split('\n'));
 }
 
@@ -80,7 +80,7 @@ if (!existsSync(`${root}dist/examples/everywhere.js`)) {
     for (const isolated of [true, false]) {
       const server = await serveFolders({ '': root, shared: `${root}../shared` }, isolated);
       const url = `${server.origin}/examples/everywhere.html${address}`;
-      const lines = await printed(driver, url, (line) => line === 'done', 120);
+      const lines = await printed(driver, url, (line) => line === 'done', 240);
       same(parse(lines.filter((line) => !line.startsWith('Failed to load resource'))), 'Chromium');
       await server.close();
     }

@@ -73,7 +73,12 @@ export async function chromium(): Promise<Driver | null> {
 }
 
 /** Opens a page and resolves with what it prints, up to the line that `last` knows. */
-export function printed(driver: Driver, url: string, last: (line: string) => boolean, seconds = 60): Promise<string[]> {
+export function printed(
+  driver: Driver,
+  url: string,
+  last: (line: string) => boolean,
+  seconds = 120,
+): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const lines: string[] = [];
     const fail = (why: string) => reject(new Error(`${url}: ${why}\n${lines.join('\n')}`));

@@ -91,37 +91,44 @@ on('abort before it starts, in the middle, and while the reader is busy', async 
   assert.is(await aborts((controller, count) => count === 5 && controller.abort(reason)), 5);
   // from outside of the loop
   const count = await aborts((controller, count) => {
-    if (count === 2) setTimeout(() => controller.abort(reason), 1);
+    if (count === 2) setTimeout(() => controller.abort(reason), 0);
   });
   assert.ok(count >= 2 && count < 1500, `${count}`);
 });
 
-on('abort in the middle of a prompt takes effect within a layer', async () => {
+on('abort in the middle of a prompt: half of it, begun at the same time, takes longer', async () => {
   const long = 'word '.repeat(1500);
-  const parts: number[] = [];
-  // others may slow the machine down meanwhile
-  for (let attempt = 0; attempt < 3 && !parts.some((part) => part < 0.6); attempt++) {
-    const started = performance.now();
-    await model.generate(long, { maxTokens: 1 }).result();
-    const whole = performance.now() - started;
+  const other = await Engine.create({ lanes: 1 });
+  const second = await other.open(await modelTarget('models/nano-base'));
+  await second.score(PROMPT);
+  const first: string[] = [];
+  // the system may put one thread aside for long, but hardly again and again
+  for (let attempt = 0; attempt < 5 && !first.includes('aborted'); attempt++) {
     const controller = new AbortController();
-    const again = performance.now();
-    setTimeout(() => controller.abort(), 0.2 * whole);
-    await rejects('E_ABORTED', () => model.generate(long, { maxTokens: 1, signal: controller.signal }).result());
-    parts.push((performance.now() - again) / whole);
+    const whole = model.generate(long, { maxTokens: 1, signal: controller.signal });
+    const aborted = rejects('E_ABORTED', () => whole.result()).then(() => 'aborted');
+    controller.abort();
+    const half = second.generate(long.slice(0, long.length / 2), { maxTokens: 1 }).text();
+    first.push(await Promise.race([aborted, half.then(() => 'half of it')]));
+    await Promise.all([aborted, half]);
   }
-  assert.ok(
-    parts.some((part) => part < 0.6),
-    `ended after ${parts.join(', ')} of the prompt`,
-  );
+  await other.close();
+  assert.ok(first.includes('aborted'), first.join());
 });
 
 on('abort a score', async () => {
   const controller = new AbortController();
-  const scored = model.score('word '.repeat(1500), { signal: controller.signal });
-  setTimeout(() => controller.abort('why'), 20);
+  const done: number[] = [];
+  const onProgress = (count: number) => void done.push(count);
+  const scored = model.score('word '.repeat(1500), { signal: controller.signal, onProgress });
+  // the worker has this message as soon as the other, and looks for one between two layers, in Deno at longer intervals
+  controller.abort('why');
   const error = await rejects('E_ABORTED', () => scored);
   assert.is(error.cause, 'why');
+  assert.ok(
+    done.every((count) => count <= 512),
+    `done: ${done.join()}`,
+  );
   await rejects('E_ABORTED', () => model.score('word', { signal: AbortSignal.abort() }));
 });
 
@@ -197,18 +204,23 @@ test('a stopped one frees, and a reader that waits is told', async () => {
   assert.is((await waiting).error?.code, 'E_DISPOSED');
 });
 
-test('fewer calls than tokens', async () => {
+test('fewer calls than tokens, for a reader that is slower', async () => {
   const link = linkOf(engine);
   const call = link.call.bind(link);
   let calls = 0;
   link.call = ((...args: Parameters<typeof call>) => {
-    calls++;
+    if (args[0] === 'next') calls++;
     return call(...args);
   }) as typeof link.call;
-  const { tokens } = await tiny.generate('abc', { maxTokens: 55, stopAtEos: false }).result();
+  let count = 0;
+  for await (const _ of tiny.generate('abc', { maxTokens: 55, stopAtEos: false })) {
+    count++;
+    // the worker looks for a message after a token at least, so that it gets ahead while two are answered
+    for (let i = 0; i < 2; i++) await engine.stats();
+  }
   link.call = call;
-  assert.is(tokens.length, 55);
-  assert.ok(calls < 40, `${calls} calls`);
+  assert.is(count, 55);
+  assert.ok(calls < 20, `${calls} calls`);
 });
 
 test.after(() => engine.close());

@@ -30,10 +30,14 @@ interface Browser {
   close(): Promise<void>;
 }
 
+/** Milliseconds that a browser may take to start. */
+const STARTING = 120_000;
+
 export function chromiumDriver(binary?: string): Driver {
   return driver(async () => {
     const browser = await tool<Playwright>('playwright-core').chromium.launch({
       executablePath: binary ?? program('chromium', '/usr/bin/chromium', '/usr/bin/google-chrome'),
+      timeout: STARTING,
       args: ['--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'],
       handleSIGINT: false,
       handleSIGTERM: false,
@@ -53,6 +57,7 @@ export function firefoxDriver(binary?: string): Driver {
     const browser = await tool<Puppeteer>('puppeteer-core').launch({
       browser: 'firefox',
       executablePath: binary ?? program('firefox-esr', '/usr/bin/firefox-esr', '/usr/bin/firefox'),
+      timeout: STARTING,
       headless: true,
       handleSIGINT: false,
       handleSIGTERM: false,

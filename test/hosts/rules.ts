@@ -11,8 +11,15 @@ import { HOSTS, type HostName } from './host.ts';
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 const NO_TEST = 'it ran no test (is .run() missing?)';
-const ENDLESS = 'still running after 12 s';
-const LEAK = 'a handle keeps it alive 2 s after its summary';
+/** Seconds. A busy machine may need more for what does end: then all is run once more, with more. */
+const LIMITS = [
+  { timeout: 12, leak: 2 },
+  { timeout: 60, leak: 20 },
+] as const;
+type RunLimits = (typeof LIMITS)[number];
+/** The same words for any limits. */
+const ENDLESS = 'still running after its time';
+const LEAK = 'a handle keeps it alive after its summary';
 const OUT = 'left out';
 const lost = (host: HostName): string =>
   host === 'node' || host === 'deno' ? 'exit code 1 before its summary' : 'an uncaught error before its summary';
@@ -37,13 +44,16 @@ const EXPECTED: Record<string, (host: HostName) => string | null> = {
   zero: () => NO_TEST,
 };
 
-function run(host: HostName): { output: string; code: number | null } {
-  const args = ['--host', host, '--root', path('broken'), '--timeout', '12', '--leak', '2'];
+function run(host: HostName, { timeout, leak }: RunLimits): { output: string; code: number | null } {
+  const args = ['--host', host, '--root', path('broken'), '--timeout', `${timeout}`, '--leak', `${leak}`];
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', path('../run.ts'), ...args], {
     encoding: 'utf8',
-    timeout: 180_000,
+    timeout: 900_000,
   });
-  return { output: stdout + stderr, code: status };
+  const output = (stdout + stderr)
+    .replaceAll(`still running after ${timeout} s`, ENDLESS)
+    .replaceAll(`a handle keeps it alive ${leak} s after its summary`, LEAK);
+  return { output, code: status };
 }
 
 /** What it said of a file. */
@@ -54,33 +64,51 @@ function said(output: string, name: string): string | null | undefined {
   return found ? (line === undefined || line.startsWith('|') ? null : line) : undefined;
 }
 
-let passed = 0;
-let failed = 0;
-function check(host: HostName, what: string, got: unknown, want: unknown): void {
-  if (got === want) passed++;
-  else failed++;
-  if (got !== want) console.log(`FAIL ${host}, ${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(want)}`);
+interface Check {
+  readonly what: string;
+  readonly got: unknown;
+  readonly want: unknown;
 }
 
-const named = process.argv.slice(2);
-for (const name of named)
-  if (!HOSTS.includes(name as HostName)) throw new Error(`${name} is none of ${HOSTS.join(', ')}.`);
-for (const host of HOSTS.filter((name) => (named.length ? named : ['node']).includes(name))) {
-  const { output, code } = run(host);
-  const before = failed;
+/** What is held against what must be, of one run over all files. */
+function checks(host: HostName, output: string, code: number | null): Check[] {
   const wanted = Object.entries(EXPECTED).map(([name, want]) => [name, want(host)] as const);
-  for (const [name, want] of wanted) check(host, name, said(output, name), want);
   // of all these files two tests pass and one fails by itself
   const faults = wanted.filter(([, want]) => want !== null && want !== OUT).length;
   const passing = /^(\d+) passed, (\d+) failed$/m.exec(output);
   // the leaks pass their test before they are found
   const leaks = wanted.filter(([, want]) => want === LEAK).length;
-  check(host, 'the last line', passing?.[0], `${2 + leaks} passed, ${faults + 1} failed`);
-  check(host, 'the exit code', code, 1);
-  check(host, 'what a passing file tells', /^ {7}worst of all: 1$/m.test(output), true);
-  check(host, 'what is skipped', /^1 skipped$/m.test(output), true);
-  console.log(`${failed === before ? 'ok  ' : 'FAIL'} ${host}`);
-  if (failed > before) console.log(output.replaceAll(/^/gm, '     | '));
+  return [
+    ...wanted.map(([name, want]) => ({ what: name, got: said(output, name), want })),
+    { what: 'the last line', got: passing?.[0], want: `${2 + leaks} passed, ${faults + 1} failed` },
+    { what: 'the exit code', got: code, want: 1 },
+    { what: 'what a passing file tells', got: /^ {7}worst of all: 1$/m.test(output), want: true },
+    { what: 'what is skipped', got: /^1 skipped$/m.test(output), want: true },
+  ];
+}
+
+let passed = 0;
+let failed = 0;
+const named = process.argv.slice(2);
+for (const name of named)
+  if (!HOSTS.includes(name as HostName)) throw new Error(`${name} is none of ${HOSTS.join(', ')}.`);
+for (const host of HOSTS.filter((name) => (named.length ? named : ['node']).includes(name))) {
+  let output = '';
+  let all: Check[] = [];
+  let wrong: Check[] = [];
+  for (const limits of LIMITS) {
+    const ran = run(host, limits);
+    output = ran.output;
+    all = checks(host, output, ran.code);
+    wrong = all.filter(({ got, want }) => got !== want);
+    if (wrong.length === 0) break;
+  }
+  passed += all.length - wrong.length;
+  failed += wrong.length;
+  for (const { what, got, want } of wrong)
+    console.log(`FAIL ${host}, ${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(want)}`);
+  console.log(`${wrong.length === 0 ? 'ok  ' : 'FAIL'} ${host}`);
+  if (wrong.length > 0) console.log(output.replaceAll(/^/gm, '     | '));
 }
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -8,10 +8,13 @@ import type { ModelTarget } from '../../src/runtime/files.ts';
 import { list, modelTarget } from '../files.ts';
 import { readArrays } from './arrays.ts';
 
-/** Small models with random weights and what transformers computes for them (test/oracles/tiny_models.py). */
+/** Small models with random weights and what transformers computes for them (test/oracles/tiny_models.py, tiny_moe.py). */
 const folder = 'test/fixtures/tiny';
 
-export const tinyNames: readonly string[] = await list(folder);
+const names = await list(folder);
+/** Dense ones, and mixtures of experts. */
+export const tinyNames: readonly string[] = names.filter((name) => !name.startsWith('moe-'));
+export const moeNames: readonly string[] = names.filter((name) => name.startsWith('moe-'));
 
 export function tinyTarget(name: string): Promise<ModelTarget> {
   return modelTarget(`${folder}/${name}${name.startsWith('gguf-') ? '/model.gguf' : ''}`);

@@ -10,7 +10,7 @@ import { folderCache } from '../../src/runtime/cache-folder.ts';
 import { openModelFiles } from '../../src/runtime/files.ts';
 import type { DownloadProgress } from '../../src/runtime/meter.ts';
 import { rejects } from '../errors.ts';
-import { close, given, partials, SIZE, server, WEIGHTS, weightsOf } from './downloads.ts';
+import { close, cutAfter, given, kept, partials, SIZE, server, WEIGHTS, weightsOf } from './downloads.ts';
 import { type Exchange, HubServer, noise, refuse, same, send, sha256, text } from './hub-server.ts';
 
 /** Bends the answers for the weights, one after the other; afterwards they are as they should be. */
@@ -24,22 +24,22 @@ function bend(...answers: ((exchange: Exchange) => void)[]): void {
 
 const ranges = (): (string | undefined)[] => server.seen('cdn').map(({ range }) => range);
 
-/**
- * The weights were asked for from the beginning, then each time from where the last connection ended: at most what it was sent,
- * since a connection that breaks may lose what is on its way.
- */
-function continued(...sent: number[]): void {
-  const offsets = ranges().map((range) => (range === undefined ? 0 : Number(/^bytes=(\d+)-$/.exec(range)?.[1])));
-  assert.is(offsets.length, sent.length + 1);
-  assert.is(offsets[0], 0);
-  sent.forEach((limit, i) => {
-    assert.ok(offsets[i + 1]! > offsets[i]! && offsets[i + 1]! <= limit, offsets.join());
-  });
+/** The weights were asked for from the beginning, then each time from where the last connection ended. */
+function continued(...offsets: number[]): void {
+  assert.equal(ranges(), [undefined, ...offsets.map((offset) => `bytes=${offset}-`)]);
 }
+
+/** Looks again and again; what never comes about is ended by the runner. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Sends a third and no more. */
+const SILENT = { slow: { bytes: 100_000, pause: 1_000_000 } };
 
 test('a connection that is cut is taken up where it ended', async () => {
   const { bytes, target, folder, options, calls } = await given();
-  bend((exchange) => send(exchange, bytes, { cutAfter: 100_000 }));
+  bend((exchange) => send(exchange, bytes, cutAfter(100_000, options.cache)));
   same(await weightsOf(target, options), bytes);
   continued(100_000);
   assert.equal(await partials(folder), []);
@@ -52,7 +52,7 @@ test('a connection that is cut is taken up where it ended', async () => {
 test('a server that answers with the whole file is not trusted with the rest', async () => {
   const { bytes, target, options } = await given();
   bend(
-    (exchange) => send(exchange, bytes, { cutAfter: 100_000 }),
+    (exchange) => send(exchange, bytes, cutAfter(100_000, options.cache)),
     (exchange) => send(exchange, bytes, { ignoreRange: true }),
   );
   same(await weightsOf(target, options), bytes);
@@ -61,7 +61,7 @@ test('a server that answers with the whole file is not trusted with the rest', a
 
 test('a connection that is always cut ends with what was loaded kept, and a later run goes on', async () => {
   const { bytes, target, folder, options } = await given();
-  const cut = (exchange: Exchange) => send(exchange, bytes, { cutAfter: 50_000 });
+  const cut = (exchange: Exchange) => send(exchange, bytes, cutAfter(50_000, options.cache));
   bend(cut, cut, cut);
   const error = await rejects('E_DOWNLOAD', () => weightsOf(target, options));
   assert.match(`${error.message} ${error.hint}`, /the connection broke off, 3 times in a row.* after the \d+ bytes/);
@@ -76,11 +76,12 @@ test('a connection that is always cut ends with what was loaded kept, and a late
 });
 
 test('a long download may be cut more often, as long as it gets on', async () => {
+  const STEP = (5 << 20) / 4;
   const { bytes, target, options } = await given(7 << 20);
-  const cut = (exchange: Exchange) => send(exchange, bytes, { cutAfter: (5 << 20) / 4 });
+  const cut = (exchange: Exchange) => send(exchange, bytes, cutAfter(STEP, options.cache));
   bend(cut, cut, cut, cut, cut);
   same(await weightsOf(target, options), bytes);
-  assert.is(ranges().length, 6);
+  continued(STEP, 2 * STEP, 3 * STEP, 4 * STEP, 5 * STEP);
 });
 
 test('a process that was killed is continued', async () => {
@@ -90,15 +91,13 @@ test('a process that was killed is continued', async () => {
     return;
   }
   const { bytes, target, folder, options } = await given();
-  bend((exchange) => send(exchange, bytes, { slow: { bytes: 100_000, pause: 100_000 } }));
+  bend((exchange) => send(exchange, bytes, SILENT));
   const script = fileURLToPath(new URL('download-child.ts', import.meta.url));
   const child = spawn(process.execPath, ['--import', 'tsx', script, server.endpoint, folder, target], {
     stdio: 'inherit',
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  const list = async () => (await options.cache.list()).find(({ kind }) => kind === 'partial');
-  for (let wait = 0; (await list())?.bytes !== 100_000 && wait < 1500; wait++)
-    await new Promise((r) => setTimeout(r, 20));
+  await until(async () => (await kept(options.cache)) === 100_000);
   // it lives: nobody takes its file away
   assert.equal(await options.cache.claim(`sha256-${sha256(bytes)}`), { writer: null, loaded: 100_000 });
   child.kill('SIGKILL');
@@ -193,33 +192,48 @@ test('a server that fails in passing is asked again; one that refuses is not', a
 
 test('a server is given the time that it asks for', async () => {
   const { bytes, target, options } = await given();
-  bend(({ response }) => response.writeHead(503, { 'Retry-After': '1' }).end());
-  const started = performance.now();
+  const times: number[] = [];
+  bend(
+    ({ response }) => {
+      times.push(performance.now());
+      response.writeHead(503, { 'Retry-After': '1' }).end();
+    },
+    (exchange) => {
+      times.push(performance.now());
+      send(exchange, bytes);
+    },
+  );
   same(await weightsOf(target, options), bytes);
-  assert.ok(performance.now() - started >= 990);
+  // a busy machine makes it longer, and never shorter
+  assert.ok(times[1]! - times[0]! >= 990, times.join());
 });
 
 test('a server that falls silent is given up', async () => {
   const { bytes, target, options } = await given();
-  bend((exchange) => send(exchange, bytes, { slow: { bytes: 100_000, pause: 100_000 } }));
-  const hub = { ...options.hub, timeout: 500 };
+  // from the beginning nobody comes further than this; a busy machine may try more than once to come so far
+  server.intercept = (exchange) => {
+    if (exchange.where !== 'cdn' || exchange.range !== undefined) return false;
+    send(exchange, bytes, SILENT);
+    return true;
+  };
+  const hub = { ...options.hub, timeout: 500, retries: 100 };
   same(await weightsOf(target, { ...options, hub }), bytes);
-  continued(100_000);
+  assert.match(ranges().at(-1) ?? '', /^bytes=[1-9]\d*-$/);
 });
 
 test('an abort ends a download at once, and what was loaded is kept', async () => {
   const { bytes, target, folder, options } = await given();
-  bend((exchange) => send(exchange, bytes, { slow: { bytes: 100_000, pause: 100_000 } }));
+  bend((exchange) => send(exchange, bytes, SILENT));
   const controller = new AbortController();
   const { signal } = controller;
   const aborted = rejects('E_ABORTED', () => weightsOf(target, { ...options, signal }));
-  const kept = async () => (await options.cache.list()).find(({ kind }) => kind === 'partial')?.bytes;
-  while ((await kept()) !== 100_000) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(async () => (await kept(options.cache)) === 100_000);
   const started = performance.now();
   controller.abort('enough');
   assert.is((await aborted).cause, 'enough');
-  assert.ok(performance.now() - started < 2000);
-  assert.is(await kept(), 100_000);
+  // after 120 s of silence it would end by itself
+  assert.ok(performance.now() - started < 60_000);
+  assert.is(await kept(options.cache), 100_000);
   await rejects('E_ABORTED', () => weightsOf(target, { ...options, signal }));
   same(await weightsOf(target, options), bytes);
   continued(100_000);
@@ -253,14 +267,17 @@ test('two at once load once, and both have it', async () => {
 
 test('when the one who loads gives up, the one who waits goes on', async () => {
   const { bytes, target, options } = await given();
-  bend((exchange) => send(exchange, bytes, { slow: { bytes: 100_000, pause: 100_000 } }));
+  bend((exchange) => send(exchange, bytes, SILENT));
   const controller = new AbortController();
   const first = rejects('E_ABORTED', () => weightsOf(target, { ...options, signal: controller.signal }));
-  while (ranges().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  const second = weightsOf(target, options);
-  setTimeout(() => controller.abort(), 100);
+  await until(async () => (await kept(options.cache)) === 100_000);
+  const seen: DownloadProgress[] = [];
+  const second = weightsOf(target, { ...options, onDownload: (progress) => void seen.push(progress) });
+  // what it has not loaded itself
+  await until(() => seen.some(({ file, loaded }) => file === WEIGHTS && loaded === 100_000));
+  controller.abort();
   await first;
-  assert.equal(await second, bytes);
+  same(await second, bytes);
   continued(100_000);
 });
 

@@ -8,7 +8,7 @@ import { openModelFiles, readWhole } from '../../src/runtime/files.ts';
 import type { DownloadProgress } from '../../src/runtime/meter.ts';
 import type { FilesOptions } from '../../src/runtime/session.ts';
 import type { ModelFiles } from '../../src/runtime/source.ts';
-import { HubServer, noise, text } from './hub-server.ts';
+import { type Behaviour, HubServer, noise, text } from './hub-server.ts';
 
 export const SIZE = 300_000;
 export const WEIGHTS = 'model.safetensors';
@@ -40,7 +40,7 @@ export async function given(size = SIZE): Promise<Given> {
   const folder = newFolder();
   const calls: DownloadProgress[] = [];
   const onDownload = (progress: DownloadProgress) => void calls.push(progress);
-  const hub = { endpoint: server.endpoint, retries: 2, retryDelay: 2, timeout: 10_000 };
+  const hub = { endpoint: server.endpoint, retries: 2, retryDelay: 2, timeout: 120_000 };
   return { bytes, target, folder, calls, options: { hub, onDownload, cache: await folderCache(folder) } };
 }
 
@@ -64,6 +64,15 @@ export async function weightsOf(target: string, options: FilesOptions, name = WE
 export const offline = (options: FilesOptions): FilesOptions => ({
   ...options,
   hub: { ...options.hub, offline: true },
+});
+
+/** How many bytes of an unfinished file a cache holds; undefined without one. */
+export const kept = async (cache: Cache): Promise<number | undefined> =>
+  (await cache.list()).find(({ kind }) => kind === 'partial')?.bytes;
+
+/** Answers with so many bytes and a connection that then breaks. */
+export const cutAfter = (after: number, cache: Cache): Behaviour => ({
+  cut: { after, kept: async (end) => (await kept(cache)) === end },
 });
 
 /** Unfinished files in a cache. */

@@ -34,8 +34,8 @@ export interface Exchange {
 export interface Behaviour {
   etag?: string;
   lastModified?: string;
-  /** Sends so many bytes of the body and drops the connection. */
-  cutAfter?: number;
+  /** Sends so many bytes of the body and drops the connection, once the receiver has kept all bytes up to there. */
+  cut?: { after: number; kept: (end: number) => Promise<boolean> };
   ignoreRange?: boolean;
   /** No length, so that its end alone ends the body. */
   chunked?: boolean;
@@ -208,10 +208,16 @@ export function send({ request, response, method }: Exchange, bytes: Uint8Array,
   if (from > 0) response.setHeader('Content-Range', `bytes ${from}-${bytes.byteLength - 1}/${bytes.byteLength}`);
   response.writeHead(from > 0 ? 206 : 200);
   if (method === 'HEAD') response.end();
-  else if (how.cutAfter !== undefined) {
-    response.write(part.subarray(0, how.cutAfter), () => setTimeout(() => response.destroy(), 5));
-  } else if (how.slow) void trickle(response, part, how.slow);
+  else if (how.cut) void cutOff(response, part.subarray(0, how.cut.after), () => how.cut!.kept(from + how.cut!.after));
+  else if (how.slow) void trickle(response, part, how.slow);
   else response.end(part);
+}
+
+/** What is still on its way when a connection breaks may be lost, so that nobody could say where the next one begins. */
+async function cutOff(response: ServerResponse, bytes: Uint8Array, isKept: () => Promise<boolean>): Promise<void> {
+  response.write(bytes);
+  while (!response.destroyed && !(await isKept())) await new Promise((resolve) => setTimeout(resolve, 5));
+  response.destroy();
 }
 
 async function trickle(

@@ -7,7 +7,18 @@ import * as assert from 'uvu/assert';
 import { openModelFiles } from '../../src/runtime/files.ts';
 import type { FilesOptions } from '../../src/runtime/session.ts';
 import { rejects } from '../errors.ts';
-import { close, contentOf, type Given, given, offline, partials, SIZE, server, weightsOf } from './downloads.ts';
+import {
+  close,
+  contentOf,
+  cutAfter,
+  type Given,
+  given,
+  offline,
+  partials,
+  SIZE,
+  server,
+  weightsOf,
+} from './downloads.ts';
 import { type Behaviour, type Exchange, noise, refuse, same, send, sha256, text } from './hub-server.ts';
 
 let pages = 0;
@@ -64,7 +75,7 @@ test('a cut one goes on if the server can tell that it is the same, else from ze
     let cut = 0;
     server.intercept = (exchange) => {
       if (exchange.method !== 'GET' || cut++ > 0) return false;
-      send(exchange, bytes, { ...version, cutAfter: 100_000 });
+      send(exchange, bytes, { ...version, ...cutAfter(100_000, options.cache) });
       return true;
     };
     same(await gguf(target, options), bytes);
@@ -82,7 +93,7 @@ test('a file that changes while it is loaded is begun anew, and never mixed', as
     let cut = 0;
     server.intercept = (exchange) => {
       if (exchange.method !== 'GET' || cut++ > 0) return false;
-      send(exchange, bytes, { etag: '"one"', cutAfter: 100_000 });
+      send(exchange, bytes, { etag: '"one"', ...cutAfter(100_000, options.cache) });
       served.bytes = noise(SIZE);
       served.etag = '"two"';
       // one that takes If-Range for Range sends the rest of something else

@@ -218,11 +218,67 @@ export interface Kernels extends LinearKernels {
     out: number,
   ): void;
   topK(n: number, k: number, x: number, values: number, places: number): void;
+  routeScratch(experts: number): number;
+  route(
+    first: number,
+    last: number,
+    experts: number,
+    k: number,
+    logits: number,
+    bias: number,
+    score: number,
+    renormalise: number,
+    scale: number,
+    groups: number,
+    topGroups: number,
+    top2: number,
+    places: number,
+    weights: number,
+    scratch: number,
+  ): void;
+  dispatchSlots(slots: number, experts: number, places: number, order: number, offsets: number): number;
+  invertOrder(slots: number, order: number, places: number): number;
+  gatherRows(
+    first: number,
+    last: number,
+    rows: number,
+    k: number,
+    n: number,
+    x: number,
+    order: number,
+    out: number,
+  ): void;
+  combine(
+    first: number,
+    last: number,
+    k: number,
+    n: number,
+    y: number,
+    slots: number,
+    weights: number,
+    out: number,
+  ): void;
+  sigmoidScale(first: number, last: number, n: number, gate: number, x: number): void;
   f16ToF32(n: number, from: number, to: number): void;
   bf16ToF32(n: number, from: number, to: number): void;
   f32ToF16(n: number, from: number, to: number): void;
   f32ToBf16(n: number, from: number, to: number): void;
   notFinite(n: number, x: number): number;
+  perturb(
+    n: number,
+    to: number,
+    type: number,
+    anchor: number,
+    from: number,
+    scale: number,
+    std: number,
+    seed: number,
+    stream0: number,
+    stream1: number,
+    first: number,
+    scratch: number,
+  ): void;
+  perturbScratch(): number;
 }
 
 /** A kernel by its name. */
@@ -234,6 +290,9 @@ export const PANEL_TYPE = { f32: 0, f16: 1, bf16: 2, q4_0: 3, q4_1: 4, q8_0: 5 }
 export const MICRO = { splat6Fused: 0, lane4Fused: 1, splat6: 2, lane4: 3, splat5: 4 } as const;
 /** Dot numbers of assembly/int8.ts. */
 export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
+
+/** Numbers of scores of assembly/route.ts. */
+export const SCORE = { softmax: 0, 'selected-softmax': 1, sigmoid: 2 } as const;
 
 /** Rows that share their channel apart (assembly/quantise.ts). */
 export const GROUP = 260;

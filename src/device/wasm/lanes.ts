@@ -30,6 +30,8 @@ export const STATE = 48; // RUNNING, STOPPED or LOST
 const SLOTS = 64;
 const SLOT_WORDS = 256; // count of calls, -, then for each as f64: number of the export, count of arguments, arguments
 const MOST_PARTS = 128;
+/** Calls of any kernel that fit the slot of a part. */
+export const MOST_CALLS = 7;
 export const RUNNING = 0;
 export const STOPPED = 1;
 export const LOST = 2;

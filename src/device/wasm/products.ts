@@ -1,6 +1,6 @@
 import type { MatmulOptions, Precision, Tensor } from '../device.ts';
 import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
-import { type Call, evenly, type Lanes } from './lanes.ts';
+import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
 import type { Arena } from './memory.ts';
 import { addressOf, rowsOf, shapeError, type WasmTensor, weightOf } from './tensor.ts';
 import type { Tuning } from './tune.ts';
@@ -20,6 +20,16 @@ interface Layer {
   readonly y: number;
 }
 
+/** The rows of one expert, and what they meet. */
+interface Group {
+  /** Address of the first. */
+  readonly x: number;
+  readonly rows: number;
+  readonly layers: readonly Layer[];
+}
+
+/** What unpacking a panel costs, in rows that meet it. */
+const UNPACKING = 4;
 /** Multiply-adds below which a product is not worth a command to the lanes. */
 const FEW = 1 << 17;
 
@@ -53,7 +63,6 @@ export class Products {
       return { w, n, y };
     });
     const mark = this.#arena.mark();
-    // by dot: weights of several types may share one x
     const quantised = new Map<number, QuantisedRows>();
     const columns = layers.reduce((sum, { n }) => sum + n, 0);
     // the exact path packs x for each part, the quantised one has packed it before
@@ -69,28 +78,90 @@ export class Products {
     const scratch = Array.from({ length: parts }, () => 0);
     let before = 0;
     for (const [i, layer] of layers.entries()) {
-      const { w } = layer;
-      let dot: number | null = null;
-      let q: QuantisedRows | null = null;
-      if (isQuantised(w) && precision !== 'exact') {
-        dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
-        q = quantised.get(dot) ?? this.#quantise(at, rows, k, dot);
-        quantised.set(dot, q);
-      }
+      const call = this.#caller(layer, at, rows, k, precision, quantised, scratch);
       for (let part = 0; part < parts; part++) {
         const first = Math.max(0, bounds[part]! - before);
         const last = Math.min(panels[i]!, bounds[part + 1]! - before);
-        if (first >= last) continue;
-        calls[part]!.push(
-          q === null
-            ? this.#exactCall(layer, rows, k, at, first, last, scratch, part)
-            : this.#quantisedCall(layer, dot!, rows, k, q, first, last, scratch, part),
-        );
+        if (first < last) calls[part]!.push(call(first, last, part));
       }
       before += panels[i]!;
     }
     this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
+  }
+
+  /** As Device.linearGrouped, with the offsets read. */
+  linearGrouped(
+    x: Tensor,
+    offsets: Int32Array,
+    weights: readonly (readonly Tensor[])[],
+    outs: readonly Tensor[],
+    precision: Precision,
+  ): void {
+    const { width: k } = rowsOf(x);
+    const groups = groupsOf(x, offsets, weights, outs);
+    const mark = this.#arena.mark();
+    const all = groups.flatMap(({ layers }) => layers);
+    const single = groups.every(({ rows }) => rows === 1);
+    const fine = single || precision === 'exact' || all.some(({ w }) => !isQuantised(w)) ? 1 : 4;
+    const work = groups.reduce((sum, { rows, layers }) => sum + rows * layers.reduce((n, layer) => n + layer.n, 0), 0);
+    const parts = this.#lanes.parts(work * k, FEW, fine);
+    const calls = Array.from({ length: parts }, (): Call[] => []);
+    // as in `linear`, all panels of all weights in a row; one costs as much as rows meet it
+    const cost = (rows: number) => (rows === 1 ? 1 : rows + UNPACKING);
+    const total = groups.reduce(
+      (sum, { rows, layers }) => sum + cost(rows) * layers.reduce((n, layer) => n + Math.ceil(layer.n / 8), 0),
+      0,
+    );
+    const scratch = Array.from({ length: parts }, () => 0);
+    let before = 0;
+    for (const { x: at, rows, layers } of groups) {
+      const quantised = new Map<number, QuantisedRows>();
+      for (const layer of layers) {
+        const call = this.#caller(layer, at, rows, k, precision, quantised, scratch);
+        const panels = Math.ceil(layer.n / 8);
+        const bound = (part: number) =>
+          Math.min(panels, Math.max(0, Math.round(((total * part) / parts - before) / cost(rows))));
+        for (let part = 0; part < parts; part++) {
+          const [first, last] = [bound(part), bound(part + 1)];
+          if (first < last) calls[part]!.push(call(first, last, part));
+        }
+        before += panels * cost(rows);
+      }
+    }
+    // with many experts a part has more calls than its slot holds
+    const rounds = parts === 1 ? 1 : Math.ceil(Math.max(...calls.map((list) => list.length)) / MOST_CALLS);
+    if (rounds === 1) this.#lanes.dispatch(calls);
+    else {
+      for (let i = 0; i < rounds; i++) {
+        const some = calls.map((list) => list.slice(i * MOST_CALLS, (i + 1) * MOST_CALLS));
+        this.#lanes.dispatch(some.filter((list) => list.length > 0));
+      }
+    }
+    this.#arena.reset(mark);
+  }
+
+  /**
+   * How to call for a range of a layer's panels. quantised: the rows at x that are quantised already, by dot, because weights of
+   * several types may share them; added to where a further kind is needed.
+   */
+  #caller(
+    layer: Layer,
+    x: number,
+    rows: number,
+    k: number,
+    precision: Precision,
+    quantised: Map<number, QuantisedRows>,
+    scratch: number[],
+  ): (first: number, last: number, part: number) => Call {
+    const { w } = layer;
+    if (!isQuantised(w) || precision === 'exact') {
+      return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
+    }
+    const dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
+    const q = quantised.get(dot) ?? this.#quantise(x, rows, k, dot);
+    quantised.set(dot, q);
+    return (first, last, part) => this.#quantisedCall(layer, dot, rows, k, q, first, last, scratch, part);
   }
 
   #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
@@ -211,6 +282,44 @@ export class Products {
     this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
   }
+}
+
+/** The experts that have rows, with the weights that these meet; only those weights are looked at. */
+function groupsOf(
+  x: Tensor,
+  offsets: Int32Array,
+  weights: readonly (readonly Tensor[])[],
+  outs: readonly Tensor[],
+): Group[] {
+  const at = addressOf(x, 'linearGrouped', 'f32');
+  const { rows, width: k } = rowsOf(x);
+  const experts = offsets.length - 1;
+  if (outs.length !== weights.length)
+    throw shapeError('linearGrouped', `${weights.length} weights into ${outs.length}`);
+  const targets = outs.map((out, i) => {
+    const { rows: height, width: n } = rowsOf(out);
+    if (height !== rows || weights[i]!.length !== experts) {
+      throw shapeError('linearGrouped', `${rows} rows and ${weights[i]!.length} of ${experts} experts into ${height}`);
+    }
+    return { n, y: addressOf(out, 'linearGrouped', 'f32') };
+  });
+  const groups: Group[] = [];
+  for (let e = 0; e < experts; e++) {
+    const [first, last] = [offsets[e]!, offsets[e + 1]!];
+    if (first < 0 || first > last || last > rows) {
+      throw shapeError('linearGrouped', `rows ${first} .. ${last} of ${rows} for expert ${e}`);
+    }
+    if (first === last) continue;
+    const layers = targets.map(({ n, y }, i): Layer => {
+      const w = weightOf(weights[i]![e]!, 'linearGrouped');
+      if (w.shape[0] !== n || w.shape[1] !== k) {
+        throw shapeError('linearGrouped', `[${rows}, ${k}] · [${w.shape.join(', ')}]ᵀ into [${rows}, ${n}]`);
+      }
+      return { w, n, y: y + 4 * n * first };
+    });
+    groups.push({ x: at + 4 * k * first, rows: last - first, layers });
+  }
+  return groups;
 }
 
 /** Rows and columns of a grid of tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */

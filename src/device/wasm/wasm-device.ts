@@ -6,8 +6,10 @@ import type {
   DeviceStats,
   ElementType,
   MatmulOptions,
+  PerturbArguments,
   Precision,
   RopeLayout,
+  RouteRule,
   Tensor,
   WeightSource,
 } from '../device.ts';
@@ -16,7 +18,9 @@ import { hasRelaxedSimd, instantiate, type KernelModule, type Kernels, loadKerne
 import { type Call, type LaneSeat, Lanes } from './lanes.ts';
 import { Layers } from './layers.ts';
 import { Arena, WasmMemory } from './memory.ts';
+import { perturb } from './perturb.ts';
 import { Products } from './products.ts';
+import { Routing } from './routing.ts';
 import { spawnLane } from './spawn-lane.ts';
 import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
@@ -56,6 +60,7 @@ export class WasmDevice implements Device {
   readonly #products: Products;
   readonly #layers: Layers;
   readonly #attention: Attention;
+  readonly #routing: Routing;
   readonly #lanes: Lanes;
   readonly #live = new Map<WasmTensor, string>();
   /** Owns all scratch, which counts as disposed with the device. */
@@ -103,6 +108,7 @@ export class WasmDevice implements Device {
     this.#products = new Products(kernels, this.#arena, this.tuning, this.#lanes);
     this.#layers = new Layers(this.#lanes);
     this.#attention = new Attention(kernels, this.#arena, this.tuning, this.#lanes);
+    this.#routing = new Routing(kernels, this.#arena, this.#lanes);
     this.#memory.peakBytes = this.#memory.bytesInUse;
     this.description = {
       device: 'wasm',
@@ -127,6 +133,12 @@ export class WasmDevice implements Device {
   /** Threads that compute together. */
   get lanes(): number {
     return this.#lanes.count;
+  }
+
+  /** Internal: memory, kernels and lanes, for other computations over them (`LinearAlgebra.over`). @throws E_DISPOSED */
+  parts(): { readonly kernels: Kernels; readonly memory: WasmMemory; readonly lanes: Lanes } {
+    this.#checkOpen();
+    return { kernels: this.#kernels, memory: this.#memory, lanes: this.#lanes };
   }
 
   // ---- memory
@@ -309,6 +321,44 @@ export class WasmDevice implements Device {
     else if (from.type === 'f32') (to.type === 'f16' ? kernels.f32ToF16 : kernels.f32ToBf16)(n, a, b);
     else if (to.type === 'f32') (from.type === 'f16' ? kernels.f16ToF32 : kernels.bf16ToF32)(n, a, b);
     else throw shapeError('cast', `${from.type} to ${to.type} must go by f32`);
+  }
+
+  // ---- experts
+
+  route(logits: Tensor, bias: Tensor | null, rule: RouteRule, places: Tensor, weights: Tensor): void {
+    this.#routing.route(logits, bias, rule, places, weights);
+  }
+
+  dispatch(places: Tensor, order: Tensor, offsets: Tensor): void {
+    this.#routing.dispatch(places, order, offsets);
+  }
+
+  gatherRows(x: Tensor, order: Tensor, out: Tensor): void {
+    this.#routing.gatherRows(x, order, out);
+  }
+
+  linearGrouped(
+    x: Tensor,
+    offsets: Tensor,
+    weights: readonly (readonly Tensor[])[],
+    outs: readonly Tensor[],
+    precision: Precision,
+  ): void {
+    const at = addressOf(offsets, 'linearGrouped', 'i32');
+    const list = new Int32Array(this.#memory.memory.buffer, at, elements(offsets.shape)).slice();
+    this.#products.linearGrouped(x, list, weights, outs, precision);
+  }
+
+  combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void {
+    this.#routing.combine(y, order, weights, out);
+  }
+
+  sigmoidScale(gate: Tensor, x: Tensor): void {
+    this.#routing.sigmoidScale(gate, x);
+  }
+
+  perturb(args: PerturbArguments): void {
+    perturb(this.#kernels, this.#arena, this.#lanes, args);
   }
 
   // ---- logits

@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import type { Host } from '../runtime/host.ts';
+import type { Host } from './host.ts';
 
 const MOST = 256;
 

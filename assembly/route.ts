@@ -1,0 +1,197 @@
+/** Mixtures of experts: which experts a token visits, its slots by expert, and the sum of what comes back. */
+import { madd, sigmoid4 } from './math';
+
+/** Numbers of the rules for scores, as src/device/wasm/kernels.ts has them. */
+export const enum Score {
+  Softmax = 0,
+  SelectedSoftmax = 1,
+  Sigmoid = 2,
+}
+
+/**
+ * Puts v among the `size` largest so far (of at most `most`), descending, the first of equals first; the new size. NaN counts as
+ * the smallest, so that there are always as many as were asked for.
+ */
+// @ts-ignore: decorator
+@inline
+function insert(values: usize, places: usize, size: i32, most: i32, v: f32, at: i32): i32 {
+  if (v != v) v = -Infinity;
+  if (size == most) {
+    if (!(v > load<f32>(values + (<usize>(most - 1) << 2)))) return size;
+    size--;
+  }
+  let i = <usize>size << 2;
+  for (; i > 0 && v > load<f32>(values + i - 4); i -= 4) {
+    store<f32>(values + i, load<f32>(values + i - 4));
+    store<i32>(places + i, load<i32>(places + i - 4));
+  }
+  store<f32>(values + i, v);
+  store<i32>(places + i, at);
+  return size + 1;
+}
+
+/** What a group of n experts is worth: its largest choice, or the sum of its two largest. */
+function groupWorth(choices: usize, n: i32, top2: i32): f32 {
+  let first: f32 = -Infinity, second: f32 = -Infinity;
+  for (const end = choices + (<usize>n << 2); choices < end; choices += 4) {
+    const v = load<f32>(choices);
+    if (v > first) {
+      second = first;
+      first = v;
+    } else if (v > second) second = v;
+  }
+  return top2 && n > 1 ? first + second : first;
+}
+
+/** Bytes of scratch for route. */
+export function routeScratch(experts: i32): usize {
+  return <usize>experts << 4;
+}
+
+/**
+ * The k experts of each of the rows first..last-1 and their weights. logits: [rows][e] f32; bias: [e] f32 added for choosing, or
+ * 0; groups: into which the experts are divided evenly, and topGroups of them are looked into; to places [rows][k] i32, by
+ * descending choice, the lower expert first of equals, and weights [rows][k] f32. Scores are rounded to f32 before they are
+ * compared, as in transformers. What is added to a sum of zero weights keeps the quotient a number.
+ */
+export function route(
+  first: i32, last: i32, e: i32, k: i32, logits: usize, bias: usize, score: i32, renormalise: i32, scale: f32, groups: i32,
+  topGroups: i32, top2: i32, places: usize, weights: usize, scratch: usize,
+): void {
+  const width = <usize>e << 2, inGroup = e / groups;
+  const choices = scratch, worths = choices + width, found = worths + width, open = found + width;
+  for (let r = first; r < last; r++) {
+    const z = logits + <usize>r * width, place = places + (<usize>(r * k) << 2), weight = weights + (<usize>(r * k) << 2);
+    let most: f64 = -Infinity, sum: f64 = 0;
+    for (let i: usize = 0; i < width; i += 4) most = max(most, <f64>load<f32>(z + i));
+    if (score == Score.Softmax) for (let i: usize = 0; i < width; i += 4) sum += Math.exp(<f64>load<f32>(z + i) - most);
+    for (let i: usize = 0; i < width; i += 4) {
+      const own = scoreOf(load<f32>(z + i), most, sum, score);
+      store<f32>(choices + i, bias ? own + load<f32>(bias + i) : own);
+    }
+    if (topGroups < groups) {
+      let size = 0;
+      for (let g = 0; g < groups; g++) {
+        store<i32>(open + (<usize>g << 2), 0);
+        size = insert(worths, found, size, topGroups, groupWorth(choices + (<usize>(g * inGroup) << 2), inGroup, top2), g);
+      }
+      for (let g: usize = 0; g < <usize>size; g++) store<i32>(open + (<usize>load<i32>(found + (g << 2)) << 2), 1);
+    }
+    let size = 0;
+    for (let i = 0; i < e; i++) {
+      if (topGroups < groups && !load<i32>(open + (<usize>(i / inGroup) << 2))) continue;
+      size = insert(weight, place, size, k, load<f32>(choices + (<usize>i << 2)), i);
+    }
+    weigh(k, z, place, weight, most, sum, score, renormalise, scale);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function scoreOf(z: f32, most: f64, sum: f64, score: i32): f32 {
+  if (score == Score.Softmax) return <f32>(Math.exp(<f64>z - most) / sum);
+  if (score == Score.Sigmoid) return <f32>(1 / (1 + Math.exp(-(<f64>z))));
+  return z;
+}
+
+/** Weights of the k chosen of one row, from its logits: the bias has no part in them. */
+function weigh(
+  k: i32, z: usize, place: usize, weight: usize, most: f64, sum: f64, score: i32, renormalise: i32, scale: f32,
+): void {
+  const end = <usize>k << 2;
+  let all: f64 = 0, top: f64 = -Infinity;
+  if (score == Score.SelectedSoftmax) {
+    for (let i: usize = 0; i < end; i += 4) top = max(top, <f64>load<f32>(z + (<usize>load<i32>(place + i) << 2)));
+  }
+  for (let i: usize = 0; i < end; i += 4) {
+    const own = load<f32>(z + (<usize>load<i32>(place + i) << 2));
+    const w = score == Score.SelectedSoftmax ? <f32>Math.exp(<f64>own - top) : scoreOf(own, most, sum, score);
+    store<f32>(weight + i, w);
+    all += w;
+  }
+  const factor = <f64>scale / (score == Score.SelectedSoftmax || renormalise ? all + 1e-20 : 1);
+  for (let i: usize = 0; i < end; i += 4) store<f32>(weight + i, <f32>(<f64>load<f32>(weight + i) * factor));
+}
+
+/**
+ * Slots 0..slots-1 (a token's k slots one after another) by their expert, stable: to order [slots] i32, and to offsets [e + 1] i32
+ * where each expert's begin. The first slot whose place is no expert, or -1; nothing is sorted then.
+ */
+export function dispatchSlots(slots: i32, e: i32, places: usize, order: usize, offsets: usize): i32 {
+  const width = <usize>e << 2;
+  memory.fill(offsets, 0, width + 4);
+  for (let s = 0; s < slots; s++) {
+    const place = load<u32>(places + (<usize>s << 2));
+    if (place >= <u32>e) return s;
+    const at = offsets + (<usize>place << 2) + 4;
+    store<i32>(at, load<i32>(at) + 1);
+  }
+  for (let i: usize = 0; i < width; i += 4) store<i32>(offsets + i + 4, load<i32>(offsets + i) + load<i32>(offsets + i + 4));
+  // each beginning moves to its end, which is the beginning of the next
+  for (let s = 0; s < slots; s++) {
+    const at = offsets + (<usize>load<i32>(places + (<usize>s << 2)) << 2), to = load<i32>(at);
+    store<i32>(order + (<usize>to << 2), s);
+    store<i32>(at, to + 1);
+  }
+  for (let i = width; i > 0; i -= 4) store<i32>(offsets + i, load<i32>(offsets + i - 4));
+  store<i32>(offsets, 0);
+  return -1;
+}
+
+/** Where each slot stands in order [slots] i32, to places [slots] i32. The first entry that is no slot, or -1. */
+export function invertOrder(slots: i32, order: usize, places: usize): i32 {
+  // an order that names a slot twice leaves another out, which must not stand outside
+  memory.fill(places, 0, <usize>slots << 2);
+  for (let i = 0; i < slots; i++) {
+    const s = load<u32>(order + (<usize>i << 2));
+    if (s >= <u32>slots) return i;
+    store<i32>(places + (s << 2), i);
+  }
+  return -1;
+}
+
+/** Rows first..last-1 of out [slots][n] f32: row i is the row of x [rows][n] of the token that slot order[i] belongs to. */
+export function gatherRows(first: i32, last: i32, rows: i32, k: i32, n: i32, x: usize, order: usize, out: usize): void {
+  const bytes = <usize>n << 2;
+  for (let i = first; i < last; i++) {
+    // an order that is none reads some row, never other memory
+    const token = min(load<u32>(order + (<usize>i << 2)) / <u32>k, <u32>(rows - 1));
+    const from = x + <usize>token * bytes, to = out + <usize>i * bytes;
+    let at: usize = 0;
+    for (; at + 16 <= bytes; at += 16) v128.store(to + at, v128.load(from + at));
+    for (; at < bytes; at += 4) store<f32>(to + at, load<f32>(from + at));
+  }
+}
+
+/**
+ * Rows first..last-1 of out [rows][n]: the sum over a token's k slots, in their order, of weight · y[where the slot stands].
+ * slots: [rows][k] i32 of invertOrder.
+ */
+export function combine(
+  first: i32, last: i32, k: i32, n: i32, y: usize, slots: usize, weights: usize, out: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    const to = out + <usize>r * bytes;
+    memory.fill(to, 0, bytes);
+    for (let j = 0; j < k; j++) {
+      const slot = <usize>(r * k + j) << 2, w = load<f32>(weights + slot), w4 = f32x4.splat(w);
+      const from = y + <usize>load<i32>(slots + slot) * bytes;
+      let at: usize = 0;
+      for (; at + 16 <= bytes; at += 16) v128.store(to + at, madd(v128.load(from + at), w4, v128.load(to + at)));
+      for (; at < bytes; at += 4) store<f32>(to + at, load<f32>(from + at) * w + load<f32>(to + at));
+    }
+  }
+}
+
+/** Rows first..last-1 of x [rows][n] *= sigmoid(gate[row]). */
+export function sigmoidScale(first: i32, last: i32, n: i32, gate: usize, x: usize): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    const s4 = sigmoid4(v128.load32_splat(gate + (<usize>r << 2))), s = f32x4.extract_lane(s4, 0);
+    const row = x + <usize>r * bytes;
+    let at: usize = 0;
+    for (; at + 16 <= bytes; at += 16) v128.store(row + at, f32x4.mul(v128.load(row + at), s4));
+    for (; at < bytes; at += 4) store<f32>(row + at, load<f32>(row + at) * s);
+  }
+}

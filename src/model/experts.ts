@@ -1,0 +1,79 @@
+import type { MoeConfig, RouterRule } from '../checkpoint/types.ts';
+import type { Device, Precision, Tensor } from '../device/device.ts';
+import { type FeedForwardBuffers, feedForward, feedForwardBuffers } from './feed-forward.ts';
+import type { MixtureWeights } from './weights.ts';
+
+/** How t tokens were routed: scratch, to be read before the callback that got it resolves. */
+export interface RoutingTensors {
+  readonly logits: Tensor; // [t, experts] f32, of the router
+  readonly places: Tensor; // [t, topK] i32, the experts of each token by descending score
+  readonly weights: Tensor; // [t, topK] f32
+  readonly order: Tensor; // [t · topK] i32, slots by expert
+  readonly offsets: Tensor; // [experts + 1] i32
+}
+
+/** Scratch of a mixture of t tokens, whose s = t · topK slots stand in the order of their experts. */
+export interface MixtureBuffers {
+  readonly routing: RoutingTensors;
+  readonly x: Tensor; // [s, hidden]
+  readonly gate: Tensor; // [s, expertSize]
+  readonly up: Tensor; // [s, expertSize]
+  readonly y: Tensor; // [s, hidden]
+  readonly shared: FeedForwardBuffers | null; // of sharedSize
+  readonly sharedOut: Tensor | null; // [t, hidden]
+  readonly sharedGate: Tensor | null; // [t, 1]
+}
+
+export function mixtureBuffers(device: Device, tokens: number, hidden: number, moe: MoeConfig): MixtureBuffers {
+  const { experts, topK, expertSize, sharedSize } = moe;
+  const floats = (...shape: number[]) => device.scratch('f32', shape);
+  const slots = tokens * topK;
+  return {
+    routing: {
+      logits: floats(tokens, experts),
+      places: device.scratch('i32', [tokens, topK]),
+      weights: floats(tokens, topK),
+      order: device.scratch('i32', [slots]),
+      offsets: device.scratch('i32', [experts + 1]),
+    },
+    x: floats(slots, hidden),
+    gate: floats(slots, expertSize),
+    up: floats(slots, expertSize),
+    y: floats(slots, hidden),
+    shared: sharedSize > 0 ? feedForwardBuffers(device, tokens, sharedSize) : null,
+    sharedOut: sharedSize > 0 ? floats(tokens, hidden) : null,
+    sharedGate: moe.sharedGate ? floats(tokens, 1) : null,
+  };
+}
+
+/**
+ * out [t, hidden] = Σ over a token's experts of weight · expert(x) + (sigmoid(gate · x) ·) shared(x): a mixture of experts in
+ * place of a feed-forward. Router and gate are computed exactly whatever the precision: a rounding there can send a token to
+ * another expert.
+ */
+export function mixture(
+  device: Device,
+  weights: MixtureWeights,
+  rule: RouterRule,
+  x: Tensor,
+  b: MixtureBuffers,
+  out: Tensor,
+  precision: Precision,
+): void {
+  const { logits, places, weights: shares, order, offsets } = b.routing;
+  device.linear(x, [weights.router], [logits], 'exact');
+  device.route(logits, weights.selectionBias, rule, places, shares);
+  device.dispatch(places, order, offsets);
+  device.gatherRows(x, order, b.x);
+  device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision);
+  device.siluMultiply(b.gate, b.up, b.gate);
+  device.linearGrouped(b.gate, offsets, [weights.down], [b.y], precision);
+  device.combine(b.y, order, shares, out);
+  if (!weights.shared) return;
+  feedForward(device, weights.shared, x, b.shared!, b.sharedOut!, precision);
+  if (weights.sharedGate) {
+    device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact');
+    device.sigmoidScale(b.sharedGate!, b.sharedOut!);
+  }
+  device.add(b.sharedOut!, out);
+}

@@ -1,0 +1,29 @@
+import type { Device, Precision, Tensor } from '../device/device.ts';
+import type { FeedForwardWeights } from './weights.ts';
+
+/** Scratch of a feed-forward of t rows. */
+export interface FeedForwardBuffers {
+  readonly gate: Tensor; // [t, inner]
+  readonly up: Tensor; // [t, inner]
+}
+
+export function feedForwardBuffers(device: Device, rows: number, inner: number): FeedForwardBuffers {
+  return { gate: device.scratch('f32', [rows, inner]), up: device.scratch('f32', [rows, inner]) };
+}
+
+/** out [t, hidden] = down · (silu(gate · x) · (up · x)), with biases where there are any. */
+export function feedForward(
+  device: Device,
+  weights: FeedForwardWeights,
+  x: Tensor,
+  b: FeedForwardBuffers,
+  out: Tensor,
+  precision: Precision,
+): void {
+  device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision);
+  if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
+  if (weights.upBias) device.addBias(weights.upBias, b.up);
+  device.siluMultiply(b.gate, b.up, b.gate);
+  device.linear(b.gate, [weights.down], [out], precision);
+  if (weights.downBias) device.addBias(weights.downBias, out);
+}

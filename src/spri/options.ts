@@ -1,0 +1,373 @@
+import * as v from 'valibot';
+import { EspalierError } from '../errors.ts';
+import type { ExpertSizes } from './output-config.ts';
+import {
+  type GrowPlan,
+  type LayerChoice,
+  type Method,
+  type Noise,
+  type OutputType,
+  type Partition,
+  PROJECTIONS,
+  type Projection,
+  type RouterInit,
+  type TargetName,
+  type TrainPlan,
+} from './types.ts';
+
+/** What a dense model is grown into. Every field has a default; figures and letters refer to the SPRI paper (arXiv 2606.16456). */
+export interface GrowOptions {
+  /**
+   * `paper`: all of the paper's values. `gguf-safe`: what llama.cpp computes alike after a conversion. `controls` names a list of plans:
+   * see `controlPlans`.
+   */
+  readonly preset?: 'paper' | 'gguf-safe' | 'controls';
+  /** Default spri; the others are its baselines and controls. */
+  readonly method?: Method;
+  /**
+   * How baselines are scaled. `as-published`, the default: copies of full size beside a shared expert of full size give twice the dense
+   * output. `function-preserving`: each branch gets the share that makes their sum the dense output (see `baselines.ts` for where that
+   * is exact). No difference for spri, scaled-copy and zero-delta.
+   */
+  readonly preserve?: GrowPlan['preserve'];
+  /** Routed experts E, 2 to 1024. Default 8. */
+  readonly experts?: number;
+  /** Experts k that a token uses. Default 2. */
+  readonly topK?: number;
+  readonly allowConstantGate?: boolean;
+  /** Experts that share a block of singular components; the last group may be smaller. Default: topK. */
+  readonly groupSize?: number;
+  /** Zero-based layers, or a rule: `interval` s takes those with (l + 1) % s == 0. Default: all layers; `paper`: every fourth. */
+  readonly layers?: LayerChoice;
+  /** How singular components, largest first, go to groups. Default contiguous: blocks of equal count. */
+  readonly partition?: Partition;
+  readonly shuffle?: boolean;
+  /** Projections that get corrections. Default down; gate is the paper's best single one. */
+  readonly placement?: readonly Projection[];
+  /** Where the dense feed-forward stays. Default shared: an expert for every token; folded where the target has none. */
+  readonly anchor?: GrowPlan['anchor'];
+  /** Size of a correction: ||alpha R|| / ||W||. Default 1e-3; 1e-2 where `gguf-safe` folds. */
+  readonly rho?: number;
+  /** Added to ||R|| in the divisor of alpha. Default 1e-12. */
+  readonly delta?: number;
+  /** alpha: `group` rho ||W|| / ||R_g||, the default; `global` rho; `spectral` rho s_1 / s of the block; `none` 1. */
+  readonly normalise?: GrowPlan['normalise'];
+  /**
+   * Tells apart the experts of a group. Default relative 0.44: ||noise|| / ||alpha R||, the size that the paper's diversity implies.
+   * zero-delta: default none; relative to rho ||W||.
+   */
+  readonly noise?: Noise;
+  /** Noise for groups of one expert too. Default false; `paper`: true. */
+  readonly noiseAll?: boolean;
+  /** Default normal with standard deviation 0.02. */
+  readonly router?: RouterInit;
+  /** 0 to 2^53 - 1. Default 0. */
+  readonly seed?: number;
+  readonly dtype?: 'auto' | OutputType;
+  readonly target?: TargetName | 'auto';
+  readonly trainPlan?: Partial<TrainPlan>;
+  /** noise, drop: share of the neurons that change. Default 0.5. */
+  readonly ratio?: number;
+  /** noise: standard deviation. Default 0.02. */
+  readonly sigma?: number;
+  /** noise, drop: as the released code has it, neurons in another order in each expert and chosen anew for each matrix. Default true. */
+  readonly permute?: boolean;
+  /** virtual-group: shards that the feed-forward is cut into. Default: topK. */
+  readonly granularity?: number;
+}
+
+const whole = (least: number, most: number) =>
+  v.pipe(
+    v.number(),
+    v.check((x) => Number.isSafeInteger(x) && x >= least && x <= most),
+  );
+const real = (least: number, most: number = Number.MAX_VALUE) =>
+  v.pipe(
+    v.number(),
+    v.check((x) => x >= least && x <= most),
+  );
+const oneOf = <const T extends readonly string[]>(...names: T) => v.picklist(names);
+const projection = oneOf('gate', 'up', 'down');
+
+const PARTITIONS = ['contiguous', 'equal-energy', 'strided', 'random', 'random-orthogonal', 'none'] as const;
+const METHODS = ['spri', 'naive', 'noise', 'drop', 'virtual-group', 'split', 'scaled-copy', 'zero-delta'] as const;
+const TARGETS = ['auto', 'granitemoeshared', 'mixtral', 'qwen2_moe', 'qwen3_moe', 'espalier'] as const;
+
+/** Each field with what it takes, for messages. */
+const FIELDS = {
+  preset: [oneOf('paper', 'gguf-safe', 'controls'), "'paper', 'gguf-safe' or 'controls'"],
+  method: [oneOf(...METHODS), METHODS.join(', ')],
+  preserve: [oneOf('as-published', 'function-preserving'), "'as-published' or 'function-preserving'"],
+  experts: [whole(2, 1024), 'whole numbers from 2 to 1024'],
+  topK: [whole(1, 1024), 'whole numbers from 1 to the number of experts'],
+  allowConstantGate: [v.boolean(), 'true or false'],
+  groupSize: [whole(1, 1024), 'whole numbers from 1 to the number of experts'],
+  layers: [
+    v.union([
+      v.literal('auto'),
+      v.strictObject({ interval: whole(1, 1e6) }),
+      v.strictObject({ first: whole(1, 1e6) }),
+      v.strictObject({ last: whole(1, 1e6) }),
+      v.pipe(
+        v.array(whole(0, 1e6)),
+        v.minLength(1),
+        v.check((list) => new Set(list).size === list.length),
+      ),
+    ]),
+    '{ interval }, { first } or { last } with a whole number from 1 on, or a list of different layers, the first being 0',
+  ],
+  partition: [
+    v.union([
+      oneOf(...PARTITIONS),
+      v.strictObject({ tailDrop: whole(1, 1e6) }),
+      v.strictObject({ headKeep: whole(1, 1e6) }),
+    ]),
+    `${PARTITIONS.join(', ')}, { tailDrop } or { headKeep } with a count of singular components`,
+  ],
+  shuffle: [v.boolean(), 'true or false'],
+  placement: [
+    v.pipe(
+      v.array(projection),
+      v.minLength(1),
+      v.check((list) => new Set(list).size === list.length),
+    ),
+    "a list of 'gate', 'up' and 'down', each once",
+  ],
+  anchor: [oneOf('shared', 'folded', 'routed', 'none'), "'shared', 'folded', 'routed' or 'none'"],
+  rho: [real(0), 'finite numbers from 0 on'],
+  delta: [real(0), 'finite numbers from 0 on'],
+  normalise: [oneOf('group', 'global', 'spectral', 'none'), "'group', 'global', 'spectral' or 'none'"],
+  noise: [
+    v.variant('kind', [
+      v.strictObject({ kind: v.literal('relative'), ratio: real(0) }),
+      v.strictObject({ kind: v.literal('absolute'), sigma: real(0) }),
+      v.strictObject({ kind: v.literal('none') }),
+    ]),
+    "{ kind: 'relative', ratio }, { kind: 'absolute', sigma } with a finite number from 0 on, or { kind: 'none' }",
+  ],
+  noiseAll: [v.boolean(), 'true or false'],
+  router: [
+    v.variant('kind', [
+      v.strictObject({
+        kind: oneOf('normal', 'uniform'),
+        std: v.pipe(
+          real(0),
+          v.check((x) => x > 0),
+        ),
+      }),
+      v.strictObject({ kind: oneOf('kaiming-uniform', 'standard-normal', 'inverse-sqrt-uniform', 'orthogonal') }),
+    ]),
+    "{ kind: 'normal' or 'uniform', std } with std above 0, or the kind 'kaiming-uniform', 'standard-normal', " +
+      "'inverse-sqrt-uniform' or 'orthogonal'. A router of zeros ties: it would send every token to the first experts",
+  ],
+  seed: [whole(0, Number.MAX_SAFE_INTEGER), 'whole numbers from 0 to 2^53 - 1'],
+  dtype: [oneOf('auto', 'bf16', 'f16', 'f32'), "'auto', 'bf16', 'f16' or 'f32'"],
+  target: [oneOf(...TARGETS), TARGETS.join(', ')],
+  trainPlan: [
+    v.strictObject({
+      tau: v.optional(real(0, 1)),
+      lambdaLoadBalance: v.optional(real(0)),
+      lambdaZ: v.optional(real(0)),
+      learningRate: v.optional(real(0)),
+      warmup: v.optional(real(0, 1)),
+      schedule: v.optional(v.literal('linear')),
+    }),
+    'tau and warmup from 0 to 1, lambdaLoadBalance, lambdaZ and learningRate from 0 on, and the schedule "linear"',
+  ],
+  ratio: [real(0, 1), 'numbers from 0 to 1'],
+  sigma: [real(0), 'finite numbers from 0 on'],
+  permute: [v.boolean(), 'true or false'],
+  granularity: [whole(1, 1024), 'whole numbers from 1 on that divide the number of experts'],
+} as const satisfies Record<keyof GrowOptions, readonly [v.GenericSchema, string]>;
+
+/** Targets without a shared expert. */
+const FOLDED_TARGETS: readonly (TargetName | 'auto')[] = ['mixtral', 'qwen3_moe'];
+/** Methods whose routed experts are corrections of the dense weights. */
+const CORRECTIONS: readonly Method[] = ['spri', 'scaled-copy', 'zero-delta'];
+
+export const isCorrection = (method: Method): boolean => CORRECTIONS.includes(method);
+
+/**
+ * Options with preset and defaults filled in, checked as far as that needs no model. Fields of other names are left alone.
+ * @throws E_ARGUMENT naming the field and what it takes, or why fields contradict each other
+ */
+export function resolveOptions(options: GrowOptions = {}): GrowPlan {
+  for (const [name, [schema, takes]] of Object.entries(FIELDS)) {
+    const value = options[name as keyof GrowOptions];
+    if (value === undefined || v.safeParse(schema, value).success) continue;
+    throw refused(`${name} is ${shown(value)}.`, `It takes ${takes}.`);
+  }
+  if (options.preset === 'controls') {
+    throw refused("preset 'controls' is a list of plans, not one.", 'Use each of `controlPlans()`.');
+  }
+  const paper = options.preset === 'paper';
+  const ggufSafe = options.preset === 'gguf-safe';
+  const method = options.method ?? 'spri';
+  const experts = options.experts ?? 8;
+  const topK = options.topK ?? 2;
+  const target = options.target ?? (paper ? 'espalier' : ggufSafe ? 'granitemoeshared' : 'auto');
+  const without = FOLDED_TARGETS.includes(target);
+  const anchor = options.anchor ?? (without ? (isCorrection(method) ? 'folded' : 'none') : 'shared');
+  const plan: GrowPlan = {
+    method,
+    preserve: options.preserve ?? 'as-published',
+    experts,
+    topK,
+    allowConstantGate: options.allowConstantGate ?? false,
+    groupSize: options.groupSize ?? topK,
+    layers: options.layers ?? (paper ? { interval: 4 } : ggufSafe ? { interval: 1 } : 'auto'),
+    partition: options.partition ?? 'contiguous',
+    shuffle: options.shuffle ?? false,
+    placement: PROJECTIONS.filter((name) => (options.placement ?? ['down']).includes(name)),
+    anchor,
+    rho: options.rho ?? (ggufSafe && anchor === 'folded' ? 1e-2 : 1e-3),
+    delta: options.delta ?? 1e-12,
+    normalise: options.normalise ?? 'group',
+    noise: options.noise ?? (method === 'zero-delta' ? { kind: 'none' } : { kind: 'relative', ratio: 0.44 }),
+    noiseAll: options.noiseAll ?? paper,
+    router: options.router ?? { kind: 'normal', std: 0.02 },
+    seed: options.seed ?? 0,
+    dtype: options.dtype ?? 'auto',
+    target,
+    trainPlan: {
+      tau: options.trainPlan?.tau ?? 0.1,
+      lambdaLoadBalance: options.trainPlan?.lambdaLoadBalance ?? 1e-2,
+      lambdaZ: options.trainPlan?.lambdaZ ?? 1e-3,
+      learningRate: options.trainPlan?.learningRate ?? 2e-5,
+      warmup: options.trainPlan?.warmup ?? 0.02,
+      schedule: 'linear',
+    },
+    ratio: options.ratio ?? 0.5,
+    sigma: options.sigma ?? 0.02,
+    permute: options.permute ?? true,
+    granularity: options.granularity ?? (experts % topK === 0 ? topK : 1),
+  };
+  checkPlan(plan);
+  return plan;
+}
+
+/** @throws E_ARGUMENT for fields that contradict each other */
+function checkPlan(plan: GrowPlan): void {
+  const { method, experts, topK, groupSize, anchor, granularity } = plan;
+  const chosen = experts + (anchor === 'routed' ? 1 : 0);
+  if (topK > chosen) throw refused(`topK is ${topK} of ${chosen} experts.`, 'It takes at most the number of experts.');
+  if (groupSize > experts) {
+    throw refused(`groupSize is ${groupSize} of ${experts} experts.`, 'It takes at most the number of experts.');
+  }
+  if (topK === 1 && !plan.allowConstantGate) {
+    throw refused(
+      'topK is 1, and the weights of the chosen experts sum to 1: the one weight is then constant, and the router gets no gradient from the loss.',
+      'Use topK of at least 2, or say `allowConstantGate: true`.',
+    );
+  }
+  if (method === 'spri' && plan.partition === 'random-orthogonal' && plan.normalise === 'spectral') {
+    throw refused(
+      "normalise is 'spectral', and a random orthogonal partition has no singular values.",
+      "Use 'group', 'global' or 'none'.",
+    );
+  }
+  if (anchor === 'folded' && !isCorrection(method)) {
+    throw refused(
+      `anchor is 'folded', which adds corrections to the dense weights, and ${method} makes none.`,
+      "Use 'none', or 'shared'.",
+    );
+  }
+  if (anchor === 'routed' && (method === 'virtual-group' || method === 'split')) {
+    throw refused(
+      `anchor is 'routed', and the experts of ${method} are smaller than the dense one.`,
+      "Use 'none', or 'shared'.",
+    );
+  }
+  if (method === 'virtual-group') {
+    if (experts % granularity !== 0) {
+      throw refused(
+        `granularity is ${granularity} for ${experts} experts.`,
+        'It takes divisors of the number of experts.',
+      );
+    }
+    if (plan.preserve === 'function-preserving' && topK % granularity !== 0) {
+      throw refused(
+        `granularity is ${granularity} and topK ${topK}: a token would use a part of a copy.`,
+        'To preserve the function, topK must be a multiple of the granularity.',
+      );
+    }
+  }
+}
+
+/**
+ * The controls that tell the effect of the spectral partition from that of small norms, beside the method itself: a copy of the same size,
+ * normal numbers of the same size, nothing, blocks of a random orthogonal basis, and blocks in a random order of groups. What else `options`
+ * says applies to all.
+ * @throws as `resolveOptions`
+ */
+export function controlPlans(options: GrowOptions = {}): { readonly name: string; readonly options: GrowOptions }[] {
+  const { preset: _, ...common } = options;
+  const controls: readonly (readonly [string, GrowOptions])[] = [
+    ['spri', { method: 'spri' }],
+    ['scaled-copy', { method: 'scaled-copy' }],
+    ['gaussian', { method: 'zero-delta', noise: { kind: 'relative', ratio: 1 } }],
+    ['zero-delta', { method: 'zero-delta', noise: { kind: 'none' } }],
+    ['random-orthogonal', { method: 'spri', partition: 'random-orthogonal' }],
+    ['shuffled', { method: 'spri', shuffle: true }],
+  ];
+  return controls.map(([name, own]) => {
+    const plan = { ...common, ...own };
+    resolveOptions(plan);
+    return { name, options: plan };
+  });
+}
+
+/** Consecutive experts that share a block: group g has those from bounds[g] to bounds[g + 1] - 1; the last may have fewer. */
+export function groupsOf(experts: number, groupSize: number): number[] {
+  const groups = Math.ceil(experts / groupSize);
+  return Array.from({ length: groups + 1 }, (_, g) => Math.min(experts, g * groupSize));
+}
+
+/**
+ * Zero-based layers, ascending.
+ * @throws E_ARGUMENT for layers that the model has not, and for a rule that takes none
+ */
+export function chosenLayers(choice: LayerChoice | 'auto', nLayers: number): number[] {
+  const all = Array.from({ length: nLayers }, (_, layer) => layer);
+  if (choice === 'auto') return all;
+  if ('interval' in choice) {
+    const layers = all.filter((layer) => (layer + 1) % choice.interval === 0);
+    if (layers.length > 0) return layers;
+    throw refused(`An interval of ${choice.interval} takes none of ${nLayers} layers.`, `It takes 1 to ${nLayers}.`);
+  }
+  const count = 'first' in choice ? choice.first : 'last' in choice ? choice.last : null;
+  if (count !== null) {
+    if (count > nLayers) throw refused(`${count} layers are chosen of ${nLayers}.`, `It takes 1 to ${nLayers}.`);
+    return 'first' in choice ? all.slice(0, count) : all.slice(nLayers - count);
+  }
+  const list = [...(choice as readonly number[])].sort((a, b) => a - b);
+  if (list.at(-1)! >= nLayers) throw refused(`Layer ${list.at(-1)} is chosen of ${nLayers}.`, 'The first layer is 0.');
+  return list;
+}
+
+/** @throws E_ARGUMENT where the feed-forward does not divide into the method's shards */
+export function expertSizes(plan: GrowPlan, intermediate: number): ExpertSizes {
+  const { method, anchor } = plan;
+  const shards = method === 'virtual-group' ? plan.granularity : method === 'split' ? plan.experts : 1;
+  if (intermediate % shards !== 0) {
+    throw refused(
+      `${method} cuts ${intermediate} neurons into ${shards} shards, which does not divide.`,
+      `Use ${method === 'split' ? 'a number of experts' : 'a granularity'} that divides ${intermediate}.`,
+    );
+  }
+  return {
+    experts: plan.experts + (anchor === 'routed' ? 1 : 0),
+    expertSize: intermediate / shards,
+    sharedSize: anchor === 'shared' ? intermediate : 0,
+  };
+}
+
+function refused(message: string, hint: string): EspalierError {
+  return new EspalierError('E_ARGUMENT', message, hint);
+}
+
+function shown(value: unknown): string {
+  const text =
+    typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `'${value}'` : String(value);
+  return text.slice(0, 100);
+}

@@ -1,0 +1,94 @@
+import { openCheckpointFiles } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import type { Device, Tensor } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
+import { Decoder } from '../model/decoder.ts';
+import { Tokenizer } from '../model/tokenizer.ts';
+import { streamWeights } from '../model/weights.ts';
+import type { ModelFiles } from '../runtime/source.ts';
+import { compare, type Deviation, type Predictor, SAMPLE_TEXT } from './verify.ts';
+
+/** Tokens that are compared at most. */
+const MOST = 256;
+
+export interface MeasureOptions {
+  /** Null: a text of our own. */
+  readonly text: string | null;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress: (fraction: number) => void;
+}
+
+/**
+ * Opens a grown model's files and compares its predictions with the dense model's, both layer by layer, so that neither has to fit the
+ * memory as a whole.
+ * @throws E_ARGUMENT for an empty text; what opening throws when the files are not what they should be
+ */
+export async function measureDeviation(
+  device: Device,
+  dense: Checkpoint,
+  files: ModelFiles,
+  { text, signal, onProgress }: MeasureOptions,
+): Promise<Deviation> {
+  const grown = await openCheckpointFiles(files, { signal });
+  try {
+    const { vocabSize, maxPositions } = dense.config;
+    const most = Math.min(MOST, maxPositions);
+    const encoded = await encode(grown, text);
+    const ids = (encoded ?? Array.from({ length: most }, (_, i) => (7 + 37 * i + i * i) % vocabSize))
+      .filter((id) => id < vocabSize)
+      .slice(0, most);
+    if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The text to compare on is empty.', 'Give a text.');
+    const held: Decoder[] = [];
+    const predictor = async (checkpoint: Checkpoint): Promise<Predictor> => {
+      const weights = await streamWeights(device, checkpoint, { signal });
+      const decoder = new Decoder(device, checkpoint.config, weights, 'exact');
+      held.push(decoder);
+      return {
+        hidden: (texts) => hiddenStates(decoder, texts, signal),
+        logits: (normed) => decoder.logits(normed),
+      };
+    };
+    try {
+      const measured = await compare(device, await predictor(dense), await predictor(grown), ids, onProgress);
+      return { ...measured, text: encoded === null ? 'token numbers' : text === null ? 'sample' : 'given' };
+    } finally {
+      for (const decoder of held) decoder.dispose();
+    }
+  } finally {
+    await grown.close();
+  }
+}
+
+/** Null where there is no tokenizer and no text was given: then any tokens must do. */
+async function encode(checkpoint: Checkpoint, text: string | null): Promise<number[] | null> {
+  try {
+    const tokenizer = Tokenizer.create(await checkpoint.tokenizer());
+    return tokenizer.encode(text ?? SAMPLE_TEXT, { addSpecialTokens: true });
+  } catch (error) {
+    if (text === null && error instanceof EspalierError && error.code === 'E_FILE_NOT_FOUND') return null;
+    throw error;
+  }
+}
+
+/** Normalised last hidden states [T, hidden] of at most 512 tokens. */
+async function hiddenStates(
+  decoder: Decoder,
+  ids: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  const { device } = decoder;
+  const cache = decoder.cache();
+  const kept = device.tensor('f32', [ids.length, decoder.config.hiddenSize]);
+  try {
+    await decoder.forward(ids, cache, {
+      signal,
+      onChunk: (hidden, firstRow) => device.copyRows(hidden, kept, firstRow),
+    });
+    return kept;
+  } catch (error) {
+    kept.dispose();
+    throw error;
+  } finally {
+    cache.dispose();
+  }
+}

@@ -1,0 +1,112 @@
+/** What a dense checkpoint is grown into: every option, resolved, and what is told of the result. */
+
+export type Projection = 'gate' | 'up' | 'down';
+export const PROJECTIONS: readonly Projection[] = ['gate', 'up', 'down'];
+
+export type Method = 'spri' | 'naive' | 'noise' | 'drop' | 'virtual-group' | 'split' | 'scaled-copy' | 'zero-delta';
+
+export type Partition =
+  | 'contiguous'
+  | 'equal-energy'
+  | 'strided'
+  | 'random'
+  | 'random-orthogonal'
+  | 'none'
+  | { readonly tailDrop: number }
+  | { readonly headKeep: number };
+
+export type LayerChoice =
+  | { readonly interval: number }
+  | { readonly first: number }
+  | { readonly last: number }
+  | readonly number[];
+
+export type Noise =
+  | { readonly kind: 'relative'; readonly ratio: number }
+  | { readonly kind: 'absolute'; readonly sigma: number }
+  | { readonly kind: 'none' };
+
+export type RouterInit =
+  | { readonly kind: 'normal' | 'uniform'; readonly std: number }
+  | { readonly kind: 'kaiming-uniform' | 'standard-normal' | 'inverse-sqrt-uniform' | 'orthogonal' };
+
+export type TargetName = 'granitemoeshared' | 'mixtral' | 'qwen2_moe' | 'qwen3_moe' | 'espalier';
+export type OutputType = 'bf16' | 'f16' | 'f32';
+
+export interface TrainPlan {
+  /** Share of the steps in which the routed projections that were not changed stay frozen. */
+  readonly tau: number;
+  readonly lambdaLoadBalance: number;
+  readonly lambdaZ: number;
+  readonly learningRate: number;
+  readonly warmup: number;
+  readonly schedule: 'linear';
+}
+
+/** Options with their defaults filled in. See `GrowOptions` for what each means. */
+export interface GrowPlan {
+  readonly method: Method;
+  readonly preserve: 'as-published' | 'function-preserving';
+  readonly experts: number;
+  readonly topK: number;
+  /** k = 1 with weights that sum to 1: the only weight is the constant 1, and the router learns from balance losses alone. */
+  readonly allowConstantGate: boolean;
+  readonly groupSize: number;
+  /** `auto`: all of them, the best quality in the paper and what stock layouts hold. */
+  readonly layers: LayerChoice | 'auto';
+  readonly partition: Partition;
+  /** Blocks go to groups in a random order of each layer instead of the largest first: a control. */
+  readonly shuffle: boolean;
+  readonly placement: readonly Projection[];
+  readonly anchor: 'shared' | 'folded' | 'routed' | 'none';
+  readonly rho: number;
+  readonly delta: number;
+  readonly normalise: 'group' | 'global' | 'spectral' | 'none';
+  readonly noise: Noise;
+  /** Noise in groups of one expert too, as the paper writes it. */
+  readonly noiseAll: boolean;
+  readonly router: RouterInit;
+  /** An integer from 0 to 2^53 - 1. */
+  readonly seed: number;
+  /** `auto`: the type of the source's feed-forward weights, or what the anchor needs to be exact. */
+  readonly dtype: 'auto' | OutputType;
+  readonly target: TargetName | 'auto';
+  readonly trainPlan: TrainPlan;
+  /** noise, drop: share of the neurons that change. */
+  readonly ratio: number;
+  /** noise: standard deviation. */
+  readonly sigma: number;
+  /** drop, noise: neurons of each expert in another order, as the released code has it. */
+  readonly permute: boolean;
+  /** virtual-group, split: shards that a feed-forward is cut into. */
+  readonly granularity: number;
+}
+
+/** What is known of one grown layer: part of the receipt. */
+export interface LayerRecord {
+  readonly layer: number;
+  readonly projections: readonly ProjectionRecord[];
+  /** 1 - mean cosine of pairs of routed down projections as written (the paper's, appendix A.1), over rows spread over the matrix. */
+  readonly diversity: number;
+  /** The same of what the experts compute for 64 normal inputs: not changed by another order of their neurons. */
+  readonly outputDiversity: number;
+}
+
+/** Of one projection that was changed by a correction. Empty lists and nulls where the method has no spectrum. */
+export interface ProjectionRecord {
+  readonly projection: Projection;
+  /** Largest and smallest singular value. */
+  readonly largest: number | null;
+  readonly smallest: number | null;
+  /** How they were found: `svd` where squaring them in a Gram matrix would have lost the small ones. */
+  readonly decomposition: 'gram' | 'svd' | null;
+  /** ||W||, the Frobenius norm of the dense matrix. */
+  readonly norm: number;
+  /** Share of the squared Frobenius norm in each group's block. */
+  readonly blockEnergies: readonly number[];
+  readonly alphas: readonly number[];
+  /** (s_b - s_b+1) / s_1 at each boundary: below 1e-9 the partition is not unique. */
+  readonly boundaryGaps: readonly number[];
+  /** sigma sqrt(entries) / ||alpha R||, the largest of the groups: the expected ||noise|| / ||alpha R||. */
+  readonly noiseRatio: number;
+}

@@ -1,0 +1,124 @@
+import type { Device, Tensor } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
+
+/** How far the grown model's predictions lie from the dense one's, over the tokens of a real text. */
+export interface Deviation {
+  /** What was compared on: a text of ours, the caller's, or, without a tokenizer, tokens of no meaning. */
+  readonly text: 'sample' | 'given' | 'token numbers';
+  readonly tokens: number;
+  /** Largest difference of two logits, and the same as a share of the largest logit of the dense model. */
+  readonly maxAbsolute: number;
+  readonly maxRelative: number;
+  /** Mean of KL(dense || grown) over positions, in nats, and the largest. */
+  readonly meanKl: number;
+  readonly maxKl: number;
+  /** Share of positions whose likeliest token is the same. */
+  readonly top1Agreement: number;
+}
+
+/** A model as the comparison needs it. */
+export interface Predictor {
+  /** Normalised last hidden states [T, hidden]; the caller disposes of them. */
+  hidden(ids: readonly number[]): Promise<Tensor>;
+  /** Logits [t, vocab] of rows of them, in scratch memory. */
+  logits(normed: Tensor): Tensor;
+}
+
+/** Rows of logits that exist at once, of either model. */
+const ROWS = 16;
+
+/**
+ * Compares two models' predictions after every token of a text.
+ * @throws E_TENSOR_VALUE when a logit is not finite; E_OUT_OF_MEMORY, E_ABORTED
+ */
+export async function compare(
+  device: Device,
+  dense: Predictor,
+  grown: Predictor,
+  ids: readonly number[],
+  onProgress: (fraction: number) => void,
+): Promise<Omit<Deviation, 'text'>> {
+  const held: Tensor[] = [];
+  const keep = <T extends Tensor>(tensor: T): T => {
+    held.push(tensor);
+    return tensor;
+  };
+  try {
+    const before = keep(await dense.hidden(ids));
+    onProgress(0.3);
+    const after = keep(await grown.hidden(ids));
+    onProgress(0.8);
+    const sums = { largest: 0, apart: 0, kl: 0, maxKl: 0, same: 0 };
+    for (let first = 0; first < ids.length; first += ROWS) {
+      const count = Math.min(ROWS, ids.length - first);
+      const mark = device.mark();
+      const [p, q] = await Promise.all([
+        device.read(dense.logits(device.rows(before, first, count))) as Promise<Float32Array>,
+        device.read(grown.logits(device.rows(after, first, count))) as Promise<Float32Array>,
+      ]);
+      device.reset(mark);
+      const vocab = p.length / count;
+      for (let row = 0; row < count; row++) {
+        compareRow(p.subarray(row * vocab, (row + 1) * vocab), q.subarray(row * vocab, (row + 1) * vocab), sums);
+      }
+      onProgress(0.8 + (0.2 * (first + count)) / ids.length);
+    }
+    return {
+      tokens: ids.length,
+      maxAbsolute: rounded(sums.apart),
+      maxRelative: rounded(sums.apart / sums.largest),
+      meanKl: rounded(sums.kl / ids.length),
+      maxKl: rounded(sums.maxKl),
+      top1Agreement: rounded(sums.same / ids.length),
+    };
+  } finally {
+    for (const tensor of held) tensor.dispose();
+  }
+}
+
+interface Sums {
+  largest: number;
+  apart: number;
+  kl: number;
+  maxKl: number;
+  same: number;
+}
+
+function compareRow(p: Float32Array, q: Float32Array, sums: Sums): void {
+  let pBest = 0;
+  let qBest = 0;
+  for (let i = 1; i < p.length; i++) {
+    if (p[i]! > p[pBest]!) pBest = i;
+    if (q[i]! > q[qBest]!) qBest = i;
+  }
+  let pSum = 0;
+  let qSum = 0;
+  for (let i = 0; i < p.length; i++) {
+    pSum += Math.exp(p[i]! - p[pBest]!);
+    qSum += Math.exp(q[i]! - q[qBest]!);
+    sums.apart = Math.max(sums.apart, Math.abs(p[i]! - q[i]!));
+    sums.largest = Math.max(sums.largest, Math.abs(p[i]!));
+  }
+  const shift = q[qBest]! + Math.log(qSum) - p[pBest]! - Math.log(pSum);
+  let kl = 0;
+  for (let i = 0; i < p.length; i++) kl += (Math.exp(p[i]! - p[pBest]!) / pSum) * (p[i]! - q[i]! + shift);
+  if (!Number.isFinite(kl)) {
+    throw new EspalierError('E_TENSOR_VALUE', 'A logit is not finite.', 'Look at the weights of the source.');
+  }
+  kl = Math.max(0, kl);
+  sums.kl += kl;
+  sums.maxKl = Math.max(sums.maxKl, kl);
+  if (pBest === qBest) sums.same++;
+}
+
+/** To four digits: runtimes differ in the last bits of exp and log, and receipts should not. */
+export function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** The text that models are compared on when the caller gives none: the beginning of Alice's Adventures in Wonderland (1865). */
+export const SAMPLE_TEXT = `Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once or twice she had peeped into the book her sister was reading, but it had no pictures or conversations in it, "and what is the use of a book," thought Alice, "without pictures or conversations?"
+
+So she was considering in her own mind (as well as she could, for the hot day made her feel very sleepy and stupid), whether the pleasure of making a daisy-chain would be worth the trouble of getting up and picking the daisies, when suddenly a White Rabbit with pink eyes ran close by her.
+
+There was nothing so very remarkable in that; nor did Alice think it so very much out of the way to hear the Rabbit say to itself, "Oh dear! Oh dear! I shall be late!" (when she thought it over afterwards, it occurred to her that she ought to have wondered at this, but at the time it all seemed quite natural); but when the Rabbit actually took a watch out of its waistcoat-pocket, and looked at it, and then hurried on, Alice started to her feet.`;

@@ -1,0 +1,357 @@
+// hosts: node, deno — folders of the file system
+/** Folders that are written: under their final name only as a whole, by one writer alone. */
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { bootOf, isSameBoot } from '../../src/runtime/boot.ts';
+import { readWhole } from '../../src/runtime/files.ts';
+import { JOURNAL, type OutputFolder } from '../../src/runtime/output.ts';
+import { folderOutput } from '../../src/runtime/output-folder.ts';
+import { memoryOutput } from '../../src/runtime/output-memory.ts';
+import { rejects } from '../errors.ts';
+
+const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-output-')));
+let count = 0;
+/** Where nothing is, in a folder of its own. */
+async function place(): Promise<string> {
+  const parent = join(root, String(++count));
+  await mkdir(parent);
+  return join(parent, 'model');
+}
+const beside = async (path: string): Promise<string[]> => (await readdir(dirname(path))).sort();
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const { Deno } = globalThis as { Deno?: unknown };
+
+/** What every output must do, on an empty one. */
+const contract: [string, (out: OutputFolder) => Promise<void>][] = [
+  [
+    'files are written, cut and gone on with',
+    async (out) => {
+      const file = await out.file('a.bin', 0);
+      await file.write(bytes('hello '));
+      await file.sync();
+      await file.write(bytes('world'));
+      assert.is(file.size, 11);
+      await file.close();
+      assert.is(await out.size('a.bin'), 11);
+      const again = await out.file('a.bin', 6);
+      assert.is(again.size, 6);
+      assert.is(await out.size('a.bin'), 6);
+      await again.write(bytes('there'));
+      await again.close();
+      assert.equal(new Uint8Array((await out.readBytes('a.bin'))!), bytes('hello there'));
+      await rejects('E_FILE_WRITE', () => out.file('a.bin', 12));
+      await rejects('E_FILE_WRITE', () => out.file('none.bin', 1));
+      await (await out.file('a.bin', 0)).close();
+      assert.is(await out.size('a.bin'), 0);
+      await out.remove('a.bin');
+      await out.remove('a.bin');
+      assert.is(await out.size('a.bin'), null);
+      assert.is(await out.readBytes('a.bin'), null);
+    },
+  ],
+  [
+    'an array may be changed when it is written',
+    async (out) => {
+      const file = await out.file('a.bin', 0);
+      const array = new Uint8Array(3).fill(1);
+      await file.write(array);
+      await out.writeBytes('b.bin', array);
+      array.fill(2);
+      await file.write(array);
+      array.fill(3);
+      await file.close();
+      assert.equal([...(await out.readBytes('a.bin'))!], [1, 1, 1, 2, 2, 2]);
+      assert.equal([...(await out.readBytes('b.bin'))!], [1, 1, 1]);
+    },
+  ],
+  [
+    'what is written so far can be opened, the journal left out',
+    async (out) => {
+      await out.writeBytes('config.json', bytes('{}'));
+      await out.writeBytes('config.json', bytes('{"a":1}'));
+      await out.writeBytes(JOURNAL, bytes('x'));
+      const files = await out.files();
+      assert.equal(files.names, ['config.json']);
+      const source = await files.open('config.json');
+      assert.equal(await readWhole(source, 100), bytes('{"a":1}'));
+      await source.close();
+      await rejects('E_FILE_NOT_FOUND', () => files.open('other'));
+    },
+  ],
+  [
+    'no name leads elsewhere',
+    async (out) => {
+      for (const name of ['../a', '..', '.', 'a/b', '', 'c:\\d']) {
+        await out.writeBytes(name, bytes('x')).then(
+          () => assert.unreachable(name),
+          (error) => assert.match(error.message, /is no name of a file/),
+        );
+      }
+    },
+  ],
+  ['what it wrote itself has survived', async (out) => assert.ok(out.survived(out.boot) && !out.survived('other'))],
+];
+
+for (const [name, check] of contract) {
+  test(`memory: ${name}`, () => check(memoryOutput('model')));
+  test(`folder: ${name}`, async () => {
+    const out = await folderOutput(await place());
+    await check(out);
+    await out.discard();
+  });
+}
+
+test('memory: the result is there after the commit, without the journal', async () => {
+  const out = memoryOutput('model');
+  await out.writeBytes('a', bytes('abc'));
+  await out.writeBytes(JOURNAL, bytes('x'));
+  assert.throws(() => out.result(), /model is not finished/);
+  await out.commit();
+  assert.equal(Object.keys(out.result()), ['a']);
+  assert.is(await out.result()['a']!.text(), 'abc');
+});
+
+test('nothing is under the final name before the commit, and only the result after it', async () => {
+  const path = await place();
+  const out = await folderOutput(path);
+  assert.is(out.name, path);
+  const file = await out.file('a.bin', 0);
+  await file.write(bytes('abc'));
+  await out.writeBytes('config.json', bytes('{}'));
+  await out.writeBytes(JOURNAL, bytes('x'));
+  assert.equal(await beside(path), ['model.partial', 'model.partial.lock']);
+  await out.commit(); // a.bin is still open
+  assert.equal(await beside(path), ['model']);
+  assert.equal((await readdir(path)).sort(), ['a.bin', 'config.json']);
+  assert.is(await readFile(join(path, 'a.bin'), 'utf8'), 'abc');
+  await rejects('E_DISPOSED', () => out.writeBytes('a.bin', bytes('x')));
+  await rejects('E_DISPOSED', () => out.commit());
+  await out.release();
+  await out.discard();
+  assert.equal((await readdir(path)).sort(), ['a.bin', 'config.json']);
+});
+
+test('released, it waits for a later run; discarded, nothing is left', async () => {
+  const path = await place();
+  const first = await folderOutput(path);
+  await (await first.file('a.bin', 0)).write(bytes('abc'));
+  await first.release();
+  assert.equal(await beside(path), ['model.partial']);
+  // what a killed process leaves of a small file
+  await writeFile(join(`${path}.partial`, '.config.json.espalier-tmp'), 'half');
+  const second = await folderOutput(pathToFileURL(path));
+  assert.equal((await second.files()).names, ['a.bin']);
+  await second.discard();
+  assert.equal(await beside(path), []);
+  // of a run that wrote nothing neither
+  await (await folderOutput(path)).release();
+  assert.equal(await beside(path), []);
+});
+
+test('folders above it are made', async () => {
+  const path = join(await place(), 'deep', 'down');
+  const out = await folderOutput(path);
+  await out.writeBytes('a', bytes('abc'));
+  await out.commit();
+  assert.equal(await readdir(path), ['a']);
+});
+
+test('an empty folder is taken, also where a link leads', async () => {
+  const path = await place();
+  await mkdir(path);
+  await symlink('model', `${path}-link`);
+  for (const [target, name] of [
+    [`${path}-link`, 'a'],
+    [`${path}`, 'b'],
+  ] as const) {
+    const out = await folderOutput(target);
+    assert.is(out.name, path);
+    assert.equal(await beside(path), ['model', 'model-link', 'model.partial', 'model.partial.lock']);
+    await out.writeBytes(name, bytes('abc'));
+    await out.commit();
+    assert.equal(await beside(path), ['model', 'model-link']);
+    assert.equal(await readdir(path), [name]);
+    await rm(join(path, name));
+  }
+});
+
+test('what exists is not touched', async () => {
+  const path = await place();
+  await mkdir(path);
+  await writeFile(join(path, 'mine'), 'x');
+  await writeFile(`${path}-file`, 'x');
+  await symlink('nowhere', `${path}-link`);
+  for (const [target, why] of [
+    [path, /exists and is not empty/],
+    [`${path}-file`, /exists and is no folder/],
+    [`${path}-link`, /is a link that leads nowhere/],
+    ['/', /exists and is not empty/],
+  ] as const) {
+    assert.match((await rejects('E_ARGUMENT', () => folderOutput(target))).message, why);
+  }
+  assert.equal(await beside(path), ['model', 'model-file', 'model-link']);
+  assert.equal(await readdir(path), ['mine']);
+});
+
+test('what somebody puts there meanwhile is not touched either, and no work is lost', async () => {
+  const path = await place();
+  const out = await folderOutput(path);
+  await out.writeBytes(JOURNAL, bytes('x'));
+  await mkdir(path);
+  await writeFile(join(path, 'mine'), 'x');
+  await rejects('E_FILE_WRITE', () => out.commit());
+  assert.equal(await readdir(path), ['mine']);
+  assert.equal(await readdir(`${path}.partial`), [JOURNAL]);
+  await rm(path, { recursive: true });
+  await out.commit();
+  assert.equal(await readdir(path), []);
+});
+
+test('one writer at a time', async () => {
+  const path = await place();
+  const out = await folderOutput(path);
+  const error = await rejects('E_ARGUMENT', () => folderOutput(path));
+  assert.match(error.message, `Process ${process.pid} on ${hostname()} is writing ${path}.`);
+  assert.match(error.hint, `${path}.partial.lock`);
+  await out.writeBytes('a', bytes('x'));
+  await out.release();
+  const next = await folderOutput(path);
+  await out.release(); // a second time: not the other's lock
+  await rejects('E_ARGUMENT', () => folderOutput(path));
+  await next.commit();
+  await rejects('E_ARGUMENT', () => folderOutput(path));
+});
+
+/** No process has it: they are numbered up to 2^22. */
+const DEAD = 99_999_999;
+const boot = await bootOf();
+const owner = { host: hostname(), boot, pid: DEAD, started: '', nonce: '01234567' };
+const another = boot.startsWith('id-') ? 'id-other' : 'time-1000';
+
+test('the lock of a dead writer is taken over', async () => {
+  const path = await place();
+  const lock = `${path}.partial.lock`;
+  const dead: [string, unknown][] = [
+    ['no such process', owner],
+    ['before the machine was started', { ...owner, pid: process.pid, boot: another }],
+  ];
+  // only there the system says when a process was started
+  if (await stat('/proc/self/stat').catch(() => null)) {
+    dead.push(['its number is another’s now', { ...owner, pid: process.pid, started: '1' }]);
+  }
+  for (const [what, content] of dead) {
+    await writeFile(lock, JSON.stringify(content));
+    const out = await folderOutput(path);
+    await rejects('E_ARGUMENT', () => folderOutput(path));
+    await out.release();
+    assert.equal(await beside(path), [], what);
+  }
+  // ended while it wrote the lock, or while it took another over
+  await writeFile(lock, '{"pi');
+  await utimes(lock, 1e9, 1e9);
+  await (await folderOutput(path)).release();
+  await writeFile(lock, JSON.stringify(owner));
+  await writeFile(`${lock}.${owner.nonce}`, JSON.stringify({ ...owner, nonce: '89abcdef' }));
+  await (await folderOutput(path)).release();
+  assert.equal(await beside(path), []);
+});
+
+test('one that may live is not', async () => {
+  const path = await place();
+  const lock = `${path}.partial.lock`;
+  for (const content of [
+    JSON.stringify({ ...owner, host: 'another machine' }),
+    JSON.stringify({ ...owner, pid: process.pid }),
+    JSON.stringify({ ...owner, pid: process.ppid }),
+    '{"pi', // just being written
+  ]) {
+    await writeFile(lock, content);
+    await rejects('E_ARGUMENT', () => folderOutput(path));
+    assert.is(await readFile(lock, 'utf8'), content);
+    assert.equal(await beside(path), [basename(lock)]);
+  }
+});
+
+test('of many that find a dead lock at once, one gets it', async () => {
+  for (let round = 0; round < 60; round++) {
+    const path = await place();
+    if (round % 2) await writeFile(`${path}.partial.lock`, JSON.stringify(owner));
+    const later = async (steps: number): Promise<OutputFolder> => {
+      for (let step = 0; step < steps; step++) await stat(root);
+      return folderOutput(path);
+    };
+    const tries = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => later((i * round) % 17)));
+    const outs = tries.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    assert.is(outs.length, 1);
+    for (const result of tries) if (result.status === 'rejected') assert.is(result.reason.code, 'E_ARGUMENT');
+    await outs[0]!.release();
+    assert.equal(await beside(path), []);
+  }
+});
+
+test('starts of the machine', () => {
+  assert.ok(boot !== '' && isSameBoot(boot, boot));
+  assert.not.ok(isSameBoot(boot, another));
+  assert.not.ok(isSameBoot('', ''));
+  assert.ok(isSameBoot('time-1000000', 'time-1009000'));
+  assert.not.ok(isSameBoot('time-1000000', 'time-1020000'));
+  assert.not.ok(isSameBoot('id-1', 'time-1000000'));
+});
+
+test('free space is known', async () => {
+  const out = await folderOutput(await place());
+  const free = await out.free();
+  assert.ok(free !== null && free > 0);
+  await out.release();
+});
+
+test('where a file is in the way, a stable error', async () => {
+  const path = await place();
+  await writeFile(path, 'x');
+  await rejects('E_FILE_WRITE', () => folderOutput(join(path, 'model')));
+  await rm(path);
+  await writeFile(`${path}.partial`, 'x');
+  await rejects('E_FILE_WRITE', () => folderOutput(path));
+  assert.equal(await beside(path), ['model.partial']);
+});
+
+test('a folder that may not be written, or not looked into', async () => {
+  const path = await place();
+  // root may do everything, so somebody else tries
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && Deno) {
+    console.log('  skipped: Deno cannot become another user');
+    return;
+  }
+  await chmod(root, 0o755);
+  for (const mode of [0o555, 0o000]) {
+    await chmod(dirname(path), mode);
+    if (isRoot) process.seteuid!(65534);
+    try {
+      await rejects('E_FILE_WRITE', () => folderOutput(path));
+    } finally {
+      if (isRoot) process.seteuid!(0);
+      await chmod(dirname(path), 0o755);
+    }
+    assert.equal(await beside(path), []);
+  }
+});
+
+test.after(() => rm(root, { recursive: true, force: true }));
+test.run();
