@@ -1,7 +1,6 @@
-/** What crosses between the caller's thread and the engine worker, as types. */
+/** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { DeviceStats } from '../device/device.ts';
-import type { LaneSeat } from '../device/wasm/lanes.ts';
 import type { ChatMessage, ChatOptions } from '../model/chat.ts';
 import type { EmbedOptions } from '../model/embed.ts';
 import type { GeneratedToken, GenerateOptions, GenerationResult } from '../model/generation.ts';
@@ -9,6 +8,7 @@ import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import type { OpenOptions } from '../open-local.ts';
+import type { Data, WireTarget } from './port.ts';
 import type { WireError } from './wire-error.ts';
 
 export interface DeviceOptions {
@@ -24,9 +24,6 @@ export interface DeviceFacts {
   readonly lanes: number;
 }
 
-/** A model target without what cannot be cloned. */
-export type WireTarget = string | Uint8Array | Blob | Readonly<Record<string, Uint8Array | Blob>>;
-
 export interface ModelFacts {
   /** The worker's number of it. */
   readonly model: number;
@@ -40,8 +37,6 @@ export interface ModelFacts {
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
 /** Texts, or ids of one text, or of several. */
 export type EmbedInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-/** Options less what stays with the caller: the signal crosses as a message, callbacks as events. */
-export type Data<T> = Omit<T, 'signal' | 'onProgress'>;
 
 export interface StreamStart {
   readonly model: number;
@@ -85,36 +80,3 @@ export interface EngineCalls {
   /** Ends a stream and resolves when its memory is free. */
   stop(stream: number): Promise<void>;
 }
-
-export type CallName = keyof EngineCalls;
-export type CallArguments<K extends CallName> = Parameters<EngineCalls[K]>;
-export type CallResult<K extends CallName> = Awaited<ReturnType<EngineCalls[K]>>;
-
-/** An answer. Errors are data, since Comlink would keep no more of them than their text. */
-export type Envelope<T> = { readonly value: T } | { readonly error: WireError };
-
-/** The worker's side of the line. */
-export interface EnginePort {
-  call<K extends CallName>(
-    id: number,
-    name: K,
-    args: CallArguments<K>,
-    /** Names of options that are callbacks: each is called by an event. */
-    callbacks: readonly string[],
-  ): Promise<Envelope<CallResult<K>>>;
-  /** Aborts a call, or a stream, by its number. */
-  abort(id: number): void;
-}
-
-/** The caller's side of the line. */
-export interface CallerPort {
-  /** A callback of a call that is not settled. */
-  event(id: number, name: string, args: readonly unknown[]): void;
-  /** Starts a lane; resolves when it runs. */
-  spawnLane(seat: LaneSeat): Promise<void>;
-}
-
-/** A port on the other side of a line. */
-export type Remote<T> = {
-  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
-};

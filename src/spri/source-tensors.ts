@@ -92,15 +92,30 @@ export async function* convertedBytes(
 
 /** Rounded to nearest even. @throws E_TENSOR_VALUE for NaN, infinity, and what `type` cannot hold */
 export function castBytes(values: Float32Array, type: OutputType, name: string): Uint8Array {
-  checkFinite(values, name);
-  if (type === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  if (type === 'f32') {
+    checkFinite(values, name);
+    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  }
   const out = new Uint16Array(values.length);
+  // an exponent of ones is NaN or infinity, in what came or by rounding
+  let beyond = false;
   if (type === 'bf16') {
     const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    for (let i = 0; i < bits.length; i++) out[i] = (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) >>> 16;
-  } else for (let i = 0; i < out.length; i++) out[i] = floatToHalf(values[i]!);
-  const infinite = type === 'bf16' ? 0x7f80 : 0x7c00;
-  if (out.some((half) => (half & infinite) === infinite)) {
+    for (let i = 0; i < bits.length; i++) {
+      const x = bits[i]!;
+      const half = (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+      out[i] = half;
+      if ((half & 0x7f80) === 0x7f80) beyond = true;
+    }
+  } else {
+    for (let i = 0; i < out.length; i++) {
+      const half = floatToHalf(values[i]!);
+      out[i] = half;
+      if ((half & 0x7c00) === 0x7c00) beyond = true;
+    }
+  }
+  if (beyond) {
+    checkFinite(values, name);
     throw new EspalierError('E_TENSOR_VALUE', `${name} has a value beyond ${type}.`, 'Write bf16 or f32.');
   }
   return new Uint8Array(out.buffer);

@@ -1,5 +1,6 @@
 /** What the tests of one layer share: a device, the embedded model's weights, layers that are grown and read as numbers. */
 import type { Device } from '../../src/device/device.ts';
+import type { Tuning } from '../../src/device/wasm/tune.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { type GrownLayer, growLayer } from '../../src/spri/layer.ts';
 import { type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
@@ -14,8 +15,8 @@ export interface Ground {
 }
 
 /** Plain SIMD: the same bits everywhere. */
-export async function ground(lanes = 1): Promise<Ground> {
-  const device = await WasmDevice.create({ relaxed: false, lanes, debug: true });
+export async function ground(lanes = 1, tuning: Partial<Tuning> = {}): Promise<Ground> {
+  const device = await WasmDevice.create({ relaxed: false, lanes, debug: true, tuning });
   return { device, algebra: LinearAlgebra.over(device) };
 }
 
