@@ -60,13 +60,15 @@ function packValues(v: usize, stride: usize, keys: i32, all: i32, headDim: i32, 
 
 /**
  * out[rows][nHeads][headDim] for query rows 0..rows-1 and the KV heads firstKv..lastKv-1. q as out, row strides in bytes. Row i
- * stands at cache position base + i; mask: 0 (causal within `window` positions, 0 for no window), or [rows][3] i32 of
- * (from, limit, self). Online softmax over tiles of keys (Milakov and Gimelshein 2018; Dao et al. 2022).
+ * stands at cache position base + i; mask: 0 (causal within `window` positions, 0 for no window), or [rows][maskWidth] i32 of
+ * (from, limit, self), or with maskWidth 6 of (from, limit, from2, limit2, self, own): then the row sees another range and stands
+ * at `own`, anywhere in the cache of base + rows. sums: 0, or [rows][nHeads] f32 for log2 of the sum of 2^scores, by which parts of
+ * the cache can be put together (`mergeAttention`). Online softmax over tiles of keys (Milakov and Gimelshein 2018; Dao et al. 2022).
  */
 export function attentionPrefill(
   kernel: i32, rows: i32, base: i32, nHeads: i32, nKvHeads: i32, headDim: i32, firstKv: i32, lastKv: i32, factor: f32,
-  q: usize, qStride: usize, keysAt: usize, valuesAt: usize, window: i32, mask: usize, out: usize, outStride: usize,
-  scratch: usize,
+  q: usize, qStride: usize, keysAt: usize, valuesAt: usize, window: i32, mask: usize, maskWidth: i32, out: usize,
+  outStride: usize, sums: usize, scratch: usize,
 ): void {
   const group = nHeads / nKvHeads, d = pad8(headDim), mr = microRows(kernel);
   const keys = base + rows, all = pad8(keys) + TILE, cacheStride = <usize>(nKvHeads * headDim) << 2;
@@ -90,12 +92,16 @@ export function attentionPrefill(
         }
         packA(acc, <usize>headDim << 2, 4, m, headDim, mr, factor * LOG2_E, packed);
         attendBlock(
-          kernel, n, heads, base, i0, headDim, keys, all, window, mask, packed, kPanels, vPanels, s, probabilities, acc, stats,
+          kernel, n, heads, base, i0, headDim, keys, all, window, mask, maskWidth, packed, kPanels, vPanels, s, probabilities,
+          acc, stats,
         );
         for (let r = 0; r < m; r++) {
           const to = out + <usize>(i0 + r / heads) * outStride + (<usize>((head + r % heads) * headDim) << 2);
+          const most = load<f32>(stats + (<usize>r << 4)), sum = load<f32>(stats + (<usize>r << 4), 4);
           copyRow(acc + (<usize>(r * d) << 2), to, headDim);
-          scale(headDim, <f32>1 / load<f32>(stats + (<usize>r << 4), 4), to);
+          // a row that sees nothing gives zeros
+          scale(headDim, sum > 0 ? <f32>1 / sum : 0, to);
+          if (sums) store<f32>(sums + (<usize>((i0 + r / heads) * nHeads + head + r % heads) << 2), sum > 0 ? most + log2(sum) : NOTHING);
         }
       }
     }
@@ -113,7 +119,7 @@ function copyRow(from: usize, to: usize, n: i32): void {
 /** All tiles of keys for one block of rows. packed: queries; stats: [rows] of (maximum, sum, -, -); acc: [rows][pad8(headDim)]. */
 function attendBlock(
   kernel: i32, n: i32, heads: i32, base: i32, i0: i32, headDim: i32, keys: i32, all: i32, window: i32, mask: usize,
-  packed: usize, kPanels: usize, vPanels: usize, s: usize, probabilities: usize, acc: usize, stats: usize,
+  maskWidth: i32, packed: usize, kPanels: usize, vPanels: usize, s: usize, probabilities: usize, acc: usize, stats: usize,
 ): void {
   const m = n * heads, d = pad8(headDim), mr = microRows(kernel);
   memory.fill(acc, 0, <usize>(m * d) << 2);
@@ -121,11 +127,12 @@ function attendBlock(
     store<f32>(stats + (<usize>r << 4), NOTHING);
     store<f32>(stats + (<usize>r << 4), 0, 4);
   }
-  const end = min(keys, base + i0 + n);
+  const wide = maskWidth == 6, end = wide ? keys : min(keys, base + i0 + n);
   let start = 0;
   if (!mask && window > 0) start = max(0, base + i0 + 1 - window) & ~(TILE - 1);
   for (let j0 = start; j0 < end; j0 += TILE) {
     const width = pad8(min(TILE, end - j0));
+    if (mask && !seen(mask, i0, n, maskWidth, base, j0, min(j0 + TILE, end))) continue;
     gemmBlock(
       kernel, m, width, headDim, packed, <usize>(mr * headDim) << 2, kPanels + (<usize>(j0 * headDim) << 2),
       <usize>headDim << 5, s, <usize>TILE << 2, 0, probabilities,
@@ -134,8 +141,8 @@ function attendBlock(
     for (let i = i0; i < i0 + n; i++) {
       const own = base + i;
       let from = window > 0 ? max(0, own + 1 - window) : 0, limit = own + 1, self = own + 1;
+      const at = mask + <usize>(i * maskWidth) * 4;
       if (mask) {
-        const at = mask + <usize>i * 12;
         from = load<i32>(at);
         limit = load<i32>(at, 4);
         self = load<i32>(at, 8);
@@ -143,7 +150,8 @@ function attendBlock(
       const hidden = from > j0 || limit < j0 + width;
       for (let h = 0; h < heads; h++, r++) {
         const row = s + (<usize>(r * TILE) << 2);
-        if (hidden) hide(row, j0, width, from, limit, self, own);
+        if (hidden && wide) hideWide(row, j0, width, at);
+        else if (hidden) hide(row, j0, width, from, limit, self, own);
         softmaxTile(row, width, sliver + (<usize>lane << 2), <usize>mr << 2, stats + (<usize>r << 4), acc + (<usize>(r * d) << 2), d);
         if (++lane == mr) {
           lane = 0;
@@ -166,6 +174,55 @@ function hide(row: usize, j0: i32, width: i32, from: i32, limit: i32, self: i32,
   blank(row, j0, max(limit, j0), min(self, end));
   blank(row, j0, max(max(limit, own + 1), j0), end);
   if (from > self) for (let j = max(own + 1, j0); j < min(from, end); j++) blank(row, j0, j, j + 1);
+}
+
+/** The same for a mask of six numbers. */
+function hideWide(row: usize, j0: i32, width: i32, mask: usize): void {
+  const from = load<i32>(mask), limit = load<i32>(mask, 4), from2 = load<i32>(mask, 8), limit2 = load<i32>(mask, 12);
+  const self = load<i32>(mask, 16), own = load<i32>(mask, 20);
+  for (let j = j0; j < j0 + width; j++) {
+    if (!((j >= from && j < limit) || (j >= from2 && j < limit2) || (j >= self && j <= own))) blank(row, j0, j, j + 1);
+  }
+}
+
+/** Does any of rows i0 .. i0 + n - 1 see one of the cache positions first .. last - 1? */
+function seen(mask: usize, i0: i32, n: i32, maskWidth: i32, base: i32, first: i32, last: i32): bool {
+  let at = mask + <usize>(i0 * maskWidth) * 4;
+  for (let i = i0; i < i0 + n; i++, at += <usize>maskWidth * 4) {
+    if (load<i32>(at) < last && load<i32>(at, 4) > first && load<i32>(at) < load<i32>(at, 4)) return true;
+    if (maskWidth == 6) {
+      if (load<i32>(at, 8) < last && load<i32>(at, 12) > first && load<i32>(at, 8) < load<i32>(at, 12)) return true;
+      if (load<i32>(at, 16) < last && load<i32>(at, 20) >= first && load<i32>(at, 16) <= load<i32>(at, 20)) return true;
+    } else if (load<i32>(at, 8) < last && base + i >= first && load<i32>(at, 8) <= base + i) return true;
+  }
+  return false;
+}
+
+/**
+ * Puts together what rows first..last-1 [heads][headDim] saw in two parts of the cache, a and b, with the sums of attentionPrefill:
+ * out = (2^(factor · sumsA) · a + 2^sumsB · b) / (2^(factor · sumsA) + 2^sumsB). out may be a.
+ */
+export function mergeAttention(
+  first: i32, last: i32, heads: i32, headDim: i32, factor: f32, a: usize, sumsA: usize, b: usize, sumsB: usize, out: usize,
+): void {
+  for (let h = first * heads; h < last * heads; h++) {
+    const la = load<f32>(sumsA + (<usize>h << 2)), lb = load<f32>(sumsB + (<usize>h << 2));
+    const sa = la <= NOTHING ? NOTHING : factor * la, most = max(sa, lb);
+    const ea = <f32>Mathf.pow(2, sa - most), eb = <f32>Mathf.pow(2, lb - most);
+    const wa = ea / (ea + eb), wb = eb / (ea + eb);
+    let at = <usize>(h * headDim) << 2;
+    const end = at + (<usize>headDim << 2);
+    for (; at + 16 <= end; at += 16) {
+      v128.store(out + at, f32x4.add(f32x4.mul(v128.load(a + at), f32x4.splat(wa)), f32x4.mul(v128.load(b + at), f32x4.splat(wb))));
+    }
+    for (; at < end; at += 4) store<f32>(out + at, load<f32>(a + at) * wa + load<f32>(b + at) * wb);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function log2(x: f32): f32 {
+  return <f32>(Math.log(x) * 1.4426950408889634);
 }
 
 // @ts-ignore: decorator

@@ -7,6 +7,7 @@ export * from './gemv';
 export * from './linear';
 export * from './attention';
 export * from './rope';
+export * from './store';
 export * from './norm';
 export * from './activation';
 export * from './logits';

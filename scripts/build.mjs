@@ -57,7 +57,11 @@ async function buildDist() {
     'build',
     'scripts/build.mjs',
   );
-  if ((await oldest(['dist/src/index.js', 'dist/src/cli/main.js', 'dist/workers/engine.js'])) > sources) return;
+  if (
+    (await oldest(['dist/src/index.js', 'dist/src/cli/main.js', 'dist/workers/engine.js', 'dist/workers/grow.js'])) >
+    sources
+  )
+    return;
   await rm(`${root}dist`, { recursive: true, force: true });
   await node('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
   await mkdir(`${root}dist/build`, { recursive: true });

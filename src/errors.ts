@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'E_CONFIG_INVALID' // config.json or GGUF metadata with missing, absurd or contradictory values
   | 'E_ARCHITECTURE_UNSUPPORTED' // a model family, activation or RoPE variant that we do not compute
   | 'E_TOKENIZER_INVALID' // tokenizer.json or GGUF vocabulary that cannot be used
+  | 'E_DATA_INVALID' // a file of examples that is not of its format
   | 'E_TEMPLATE_INVALID' // chat template missing or failing
   | 'E_TARGET' // a checkpoint layout that cannot hold the result exactly
   // downloading

@@ -1,6 +1,6 @@
 /**
  * Growing dense models into mixtures of experts (`espalier/grow`): SPRI (arXiv 2606.16456) and its baselines, in the calling thread with
- * as many lanes as asked for. Formulas, defaults and their sources stand with each option.
+ * as many lanes as asked for; `upcycle` of `espalier` is the same in a worker. Formulas, defaults and their sources stand with each option.
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';

@@ -5,6 +5,13 @@ export type { DeviceStats, Precision } from './device/device.ts';
 export { Crew, type CrewOptions, type MapOptions } from './engine/crew.ts';
 export { Engine, type EngineOpenOptions, type EngineOptions } from './engine/engine.ts';
 export { Generation } from './engine/generation.ts';
+export {
+  type PlanUpcycleOptions,
+  planUpcycle,
+  type UpcycleOptions,
+  upcycle,
+} from './engine/grow.ts';
+export type { Grown } from './engine/grow-protocol.ts';
 export { Model } from './engine/model.ts';
 export { type OpenOptions, open } from './engine/open.ts';
 export type { EmbedInput, EngineStats, Prompt } from './engine/protocol.ts';
@@ -22,3 +29,6 @@ export { openCache } from './runtime/cache-default.ts';
 export type { ModelTarget } from './runtime/files.ts';
 export type { DownloadProgress } from './runtime/meter.ts';
 export type { FilesOptions, HubOptions } from './runtime/session.ts';
+export type { GrowOptions } from './spri/options.ts';
+export type { Receipt } from './spri/receipt.ts';
+export type { UpcyclePlan, UpcycleProgress } from './spri/upcycle.ts';

@@ -1,3 +1,4 @@
+import { checkpointIdentity } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { checkTensors } from './checkpoint/required.ts';
 import type { Device, Precision } from './device/device.ts';
@@ -45,7 +46,8 @@ export async function openLocal(
     const on = device;
     const weights = await exclusive(on, () => loadWeights(on, checkpoint, options));
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
-    return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined);
+    const identity = await checkpointIdentity(checkpoint);
+    return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined, identity);
   } catch (error) {
     if (options.device === undefined) device?.close();
     throw error;

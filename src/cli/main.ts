@@ -17,6 +17,8 @@ const main = defineCommand({
     score: scoreCommand,
     inspect: inspectCommand,
     upcycle: upcycleCommand,
+    // on demand: most commands need nothing of it
+    icl: () => import('./icl.ts').then(({ iclCommand }) => iclCommand),
     cache: cacheCommand,
   },
 });

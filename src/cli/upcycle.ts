@@ -1,6 +1,7 @@
 import { defineCommand } from 'citty';
+import { planUpcycle, upcycle } from '../engine/grow.ts';
 import { EspalierError } from '../errors.ts';
-import { type GrowOptions, planUpcycle, type Receipt, type UpcyclePlan, upcycle } from '../grow.ts';
+import type { GrowOptions, Receipt, UpcyclePlan } from '../grow.ts';
 import { command, jsonArgument, lanesArgument, lanesOf, modelArgument, numberOf } from './common.ts';
 import { formatBytes, formatCount, formatDuration, formatTable, Progress } from './format.ts';
 
@@ -54,17 +55,21 @@ export const upcycleCommand = defineCommand({
         return;
       }
       const bars = {
+        downloading: new Progress({ label: 'downloading', total: 1, silent: args.json }),
         growing: new Progress({ label: 'growing', total: 1, silent: args.json }),
         verifying: new Progress({ label: 'verifying', total: 1, silent: args.json }),
       };
       const started = performance.now();
       try {
-        const receipt = await upcycle(args.model, {
+        const { receipt } = await upcycle(args.model, {
           ...options,
           out: out!,
           restart: args.restart,
           verify: args['verify-text'] ?? args.verify,
+          onDownload: ({ overall: { loaded, total } }) =>
+            bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
           onProgress: ({ stage, done, total }) => {
+            bars.downloading.end();
             if (stage === 'verifying') bars.growing.end();
             bars[stage].update(done / total, stage === 'growing' ? formatBytes(done) : '');
           },

@@ -8,7 +8,7 @@
  */
 
 /** Element types a device computes with. The quantised three are ggml's: blocks of 32 along a row with f16 scales. */
-export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'q8_0' | 'q4_0' | 'q4_1';
+export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'i8' | 'q8_0' | 'q4_0' | 'q4_1';
 
 /**
  * A tensor on a device. `rows`: row-major, last dimension contiguous. `panels`: a weight matrix in the layout that the device's
@@ -104,9 +104,43 @@ export interface AttentionArguments {
   readonly window: number;
   /**
    * Prefix-limit mask for branches, [T, 3] i32 of (from, limit, self): row i sees positions from .. limit - 1 and
-   * self .. base + i. Null: causal.
+   * self .. base + i. [T, 6] of (from, limit, from2, limit2, self, own): it sees from .. limit - 1, from2 .. limit2 - 1 and self .. own,
+   * own being where it stands, anywhere below base + T. Null: causal.
    */
   readonly mask: Tensor | null;
+  /** Of another part of the cache, to be weighed against that of `mask`: see `AttentionSplit`. Only with a mask. */
+  readonly split?: AttentionSplit | null;
+}
+
+/**
+ * A part of the cache that has a softmax of its own: out = (e^(factor · a) · A + e^b · B) / (e^(factor · a) + e^b), where A and a are the
+ * attention over this part and its log-sum-exp, B and b those of the mask of `AttentionArguments`. The scale of APE (arXiv 2502.05431).
+ */
+export interface AttentionSplit {
+  /** As `AttentionArguments.mask`, of the same width. */
+  readonly mask: Tensor;
+  readonly factor: number;
+}
+
+/**
+ * Keys or values at rest, of some tokens in all layers: [layers · rows, heads · headDim] in f32, f16, or i8 with scales [layers · rows,
+ * heads] in f32.
+ */
+export interface StoredRows {
+  readonly data: Tensor;
+  readonly scales: Tensor | null;
+}
+
+export interface PlaceArguments {
+  readonly from: StoredRows;
+  /** By layer, f32 [capacity, heads · headDim]: rows toRow .. of each are written. */
+  readonly to: readonly Tensor[];
+  readonly toRow: number;
+  /** Multiplies everything. */
+  readonly factor: number;
+  readonly layout: RopeLayout;
+  /** [rows, 2, rotaryDims/2]: by how much each row is rotated (cos, then sin); null: values, which are not. */
+  readonly table: Tensor | null;
 }
 
 /** How `route` chooses and weights experts; src/checkpoint/types.ts says what each field means. */
@@ -162,6 +196,9 @@ export interface Device {
   write(t: Tensor, data: Float32Array | Int32Array | Uint32Array | Uint16Array, offset?: number): void;
   /** The content of a row-major tensor as f32, i32 or u32, or raw u16 for bf16 and f16, once all work before is done. */
   read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array>;
+  /** The same of any element type, as bytes (little-endian), and back. */
+  readBytes(t: Tensor): Promise<Uint8Array<ArrayBuffer>>;
+  writeBytes(t: Tensor, bytes: Uint8Array): void;
   stats(): DeviceStats;
   /** In a debug build, where each live tensor was made. */
   liveTensors(): readonly string[];
@@ -196,6 +233,10 @@ export interface Device {
    */
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void;
   attention(args: AttentionArguments): void;
+  /** Rows of f32 [rows, heads · headDim] to rows toRow .. of stored ones; i8: symmetric, scale = largest of a row's head / 127. */
+  storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void;
+  /** Stored rows to f32 rows of every layer's cache, rotated. */
+  placeRows(args: PlaceArguments): void;
   /** out = silu(gate) · up; out may be gate. */
   siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void;
   /** y += x, same shape. */

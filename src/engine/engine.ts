@@ -3,10 +3,16 @@ import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
-import { EngineLink } from './link.ts';
+import { type LinkKind, WorkerLink } from './link.ts';
 import { Model } from './model.ts';
-import { partOptions, wireTarget } from './options.ts';
-import type { EngineStats } from './protocol.ts';
+import { LOCAL, partOptions, placeOf, wireTarget } from './options.ts';
+import type { EngineCalls, EngineLink, EngineStats } from './protocol.ts';
+
+const KIND: LinkKind = {
+  worker: 'engine',
+  again: 'Create another engine and open the models again.',
+  local: LOCAL,
+};
 
 export interface EngineOptions {
   /**
@@ -54,10 +60,10 @@ export class Engine {
     const on = await host();
     const lanes = laneCount(options.lanes ?? 'auto', on);
     const { relaxed, memoryLimit } = options;
-    const wasm = address(options.wasmLocation, true);
-    const link = new EngineLink(on, {
-      worker: address(options.workerLocation),
-      lane: address(options.laneLocation),
+    const wasm = placeOf(options.wasmLocation, true);
+    const link = new WorkerLink<EngineCalls>(on, KIND, {
+      worker: placeOf(options.workerLocation),
+      lane: placeOf(options.laneLocation),
     });
     try {
       const facts = await link.call('create', [
@@ -116,19 +122,6 @@ const links = new WeakMap<Engine, EngineLink>();
 /** The line behind an engine, for tests that cut it. */
 export function linkOf(engine: Engine): EngineLink {
   return links.get(engine)!;
-}
-
-/** An address as the caller gave it, against the page's base. @throws E_ARGUMENT */
-function address(given: string | URL | undefined, folder = false): URL | undefined {
-  if (given === undefined) return undefined;
-  const { document } = globalThis as { document?: { baseURI?: string } };
-  try {
-    const url = new URL(given, document?.baseURI);
-    if (folder && !url.pathname.endsWith('/')) url.pathname += '/';
-    return url;
-  } catch (cause) {
-    throw new EspalierError('E_ARGUMENT', `"${String(given)}" is no address.`, 'Give an absolute URL.', { cause });
-  }
 }
 
 function closedError(): EspalierError {

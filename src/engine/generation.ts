@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import type { GeneratedToken, GenerationResult } from '../model/generation.ts';
-import { aborted, type EngineLink } from './link.ts';
-import type { Finish, StreamStart } from './protocol.ts';
+import { aborted } from './link.ts';
+import type { EngineLink, Finish, StreamStart } from './protocol.ts';
 import { unpackError } from './wire-error.ts';
 
 /** Ends a stream whose reader was collected without a word, so that its cache does not stay. */

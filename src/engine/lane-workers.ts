@@ -1,9 +1,9 @@
-import { type LaneSeat, markLaneLost } from '../device/wasm/lanes.ts';
+import { controlWords, type LaneSeat, markLaneLost, STATE, STOPPED } from '../device/wasm/lanes.ts';
 import type { Host, WorkerHandle } from '../runtime/host.ts';
 
 /**
- * The lanes of one engine. They are started on the caller's side, which hears of their death: the engine worker cannot, while it
- * waits for them in shared memory.
+ * The lanes of one worker. They are started on the caller's side, which hears of their death: the worker cannot, while it waits for
+ * them in shared memory.
  */
 export class LaneWorkers {
   readonly handles: WorkerHandle[] = [];
@@ -31,8 +31,9 @@ export class LaneWorkers {
     return new Promise((resolve, reject) => {
       handle.onLost((cause) => {
         reject(cause);
-        if (this.#ended) return;
-        // the engine worker may be waiting for this lane, deaf to anything else
+        // a device that is closed lets its lanes go
+        if (this.#ended || Atomics.load(controlWords(seat.memory, seat.control), STATE) === STOPPED) return;
+        // the worker may be waiting for this lane, deaf to anything else
         markLaneLost(seat);
         this.#onLost(cause);
       });

@@ -1,10 +1,10 @@
 import type { LaneSeat } from '../device/wasm/lanes.ts';
 import { EspalierError } from '../errors.ts';
 import { expose, transfer, wrap } from '../runtime/comlink.ts';
-import type { Host, WorkerHandle } from '../runtime/host.ts';
+import type { Host, WorkerHandle, WorkerKind } from '../runtime/host.ts';
 import { LaneWorkers } from './lane-workers.ts';
 import { type Callback, notCloneable } from './options.ts';
-import type { CallArguments, CallerPort, CallName, CallResult, EnginePort, Envelope, Remote } from './protocol.ts';
+import type { CallArguments, CallerPort, CallName, CallResult, Calls, Envelope, Remote, WorkerPort } from './port.ts';
 import { unpackError } from './wire-error.ts';
 
 export interface CallOptions<T> {
@@ -16,6 +16,15 @@ export interface CallOptions<T> {
   readonly discard?: (value: T) => void;
 }
 
+/** What a line leads to. */
+export interface LinkKind {
+  readonly worker: Exclude<WorkerKind, 'lane'>;
+  /** For messages: what to do when it is gone. */
+  readonly again: string;
+  /** For messages: what takes options that cannot cross. */
+  readonly local: string;
+}
+
 interface Pending {
   readonly callbacks: Readonly<Record<string, Callback>>;
   readonly reject: (error: unknown) => void;
@@ -24,28 +33,36 @@ interface Pending {
 }
 
 /**
- * The line to an engine worker. Comlink never settles a call whose worker is gone, so the calls that wait are listed here. While
- * one waits, the worker keeps the process alive; otherwise a script that forgets to close ends by itself.
+ * The line to a worker. Comlink never settles a call whose worker is gone, so the calls that wait are listed here. While one
+ * waits, the worker keeps the process alive; otherwise a script that forgets to close ends by itself.
  */
-export class EngineLink implements CallerPort {
+export class WorkerLink<C extends Calls<C>> implements CallerPort {
+  readonly #kind: LinkKind;
   readonly #worker: WorkerHandle;
   readonly #lanes: LaneWorkers;
-  readonly #engine: Remote<EnginePort>;
+  readonly #port: Remote<WorkerPort<C>>;
   readonly #pending = new Map<number, Pending>();
   #numbers = 0;
   /** Whether a call has been answered. */
   #started = false;
   #ended: EspalierError | null = null;
 
-  constructor(host: Host, locations: { readonly worker?: URL | undefined; readonly lane?: URL | undefined }) {
+  /** @throws E_WORKER_LOST where the worker cannot be started; mostly that shows later, in the first call */
+  constructor(
+    host: Host,
+    kind: LinkKind,
+    locations: { readonly worker?: URL | undefined; readonly lane?: URL | undefined },
+  ) {
+    this.#kind = kind;
+    const name = `${kind.worker} worker`;
     try {
-      this.#worker = host.spawn('engine', locations.worker);
+      this.#worker = host.spawn(kind.worker, locations.worker);
     } catch (cause) {
-      throw this.#lost('engine worker', cause);
+      throw this.#lost(name, cause);
     }
-    this.#worker.onLost((cause) => this.#lose('engine worker', cause));
+    this.#worker.onLost((cause) => this.#lose(name, cause));
     this.#lanes = new LaneWorkers(host, locations.lane, (cause) => this.#lose('lane', cause));
-    this.#engine = wrap(this.#worker.endpoint) as unknown as Remote<EnginePort>;
+    this.#port = wrap(this.#worker.endpoint) as unknown as Remote<WorkerPort<C>>;
     expose(this, this.#worker.endpoint);
   }
 
@@ -54,16 +71,16 @@ export class EngineLink implements CallerPort {
     return ++this.#numbers;
   }
 
-  /** The error that every call meets: the engine is closed or its worker gone. */
+  /** The error that every call meets: the line was ended, or its worker is gone. */
   get ended(): EspalierError | null {
     return this.#ended;
   }
 
-  call<K extends CallName>(
+  call<K extends CallName<C>>(
     name: K,
-    args: CallArguments<K>,
-    options: CallOptions<CallResult<K>> = {},
-  ): Promise<CallResult<K>> {
+    args: CallArguments<C, K>,
+    options: CallOptions<CallResult<C, K>> = {},
+  ): Promise<CallResult<C, K>> {
     const { signal, callbacks = {} } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
@@ -81,7 +98,7 @@ export class EngineLink implements CallerPort {
       this.#worker.ref();
       signal?.addEventListener('abort', onAbort);
       const sent = options.transfer?.length ? transfer(args, [...options.transfer]) : args;
-      (this.#engine.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<K>>>).then(
+      (this.#port.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<C, K>>>).then(
         (answer) => {
           this.#started = true;
           const { thrown } = pending;
@@ -92,14 +109,15 @@ export class EngineLink implements CallerPort {
           else pending.reject(withReason(unpackError(answer.error), signal));
         },
         // no answer: the arguments could not be sent
-        (error) => pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, error) : error),
+        (error) =>
+          pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, this.#kind.local, error) : error),
       );
     });
   }
 
   /** Aborts a call or a stream. */
   abort(id: number): void {
-    if (!this.#ended) this.#engine.abort(id).catch(() => {});
+    if (!this.#ended) this.#port.abort(id).catch(() => {});
   }
 
   event(id: number, name: string, args: readonly unknown[]): void {
@@ -131,7 +149,7 @@ export class EngineLink implements CallerPort {
 
   #lost(what: string, cause: unknown): EspalierError {
     const [happened, hint] = this.#started
-      ? ['is gone', 'Create another engine and open the models again.']
+      ? ['is gone', this.#kind.again]
       : [
           'could not be started',
           'Check that the package’s workers are where it, or workerLocation or laneLocation, says.',
@@ -140,8 +158,8 @@ export class EngineLink implements CallerPort {
   }
 
   /** For tests: what runs. Nothing else may reach for it. */
-  workers(): { readonly engine: WorkerHandle; readonly lanes: readonly WorkerHandle[] } {
-    return { engine: this.#worker, lanes: this.#lanes.handles };
+  workers(): { readonly worker: WorkerHandle; readonly lanes: readonly WorkerHandle[] } {
+    return { worker: this.#worker, lanes: this.#lanes.handles };
   }
 }
 

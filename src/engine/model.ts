@@ -7,9 +7,10 @@ import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import { Generation } from './generation.ts';
-import type { CallOptions, EngineLink } from './link.ts';
+import type { CallOptions } from './link.ts';
 import { partOptions } from './options.ts';
-import type { CallArguments, CallName, CallResult, EmbedInput, ModelFacts, Prompt } from './protocol.ts';
+import type { CallArguments, CallName, CallResult } from './port.ts';
+import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt } from './protocol.ts';
 
 /** What a model knows of its engine. */
 interface Owner {
@@ -130,11 +131,11 @@ export class Model {
     if (!this.#link.ended) await this.#link.call('close', [this.#model]);
   }
 
-  async #call<K extends CallName>(
+  async #call<K extends CallName<EngineCalls>>(
     name: K,
-    args: CallArguments<K>,
-    options?: CallOptions<CallResult<K>>,
-  ): Promise<CallResult<K>> {
+    args: CallArguments<EngineCalls, K>,
+    options?: CallOptions<CallResult<EngineCalls, K>>,
+  ): Promise<CallResult<EngineCalls, K>> {
     this.#open();
     return this.#link.call(name, args, options);
   }

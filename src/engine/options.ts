@@ -1,36 +1,41 @@
 import { EspalierError } from '../errors.ts';
 import type { ModelTarget } from '../runtime/files.ts';
-import type { WireTarget } from './protocol.ts';
+import type { Data, WireTarget } from './port.ts';
+
+/** Where functions may be given that cannot cross to an engine worker. */
+export const LOCAL = 'openLocal of espalier/local';
 
 export type Callback = (...args: never[]) => void;
 
 /** A call's options, parted into what crosses to the worker and what stays. */
 export interface PartedOptions<T> {
-  readonly data: Omit<T, 'signal' | 'onProgress'>;
+  readonly data: Data<T>;
   readonly signal: AbortSignal | undefined;
   readonly callbacks: Readonly<Record<string, Callback>>;
 }
 
-/** @throws E_ARGUMENT for a function that is no callback: only events cross */
-export function partOptions<T extends { readonly signal?: AbortSignal | undefined }>(options: T): PartedOptions<T> {
+/**
+ * @param local what takes functions, for the message
+ * @throws E_ARGUMENT for a function that is no callback: only events cross
+ */
+export function partOptions<T extends { readonly signal?: AbortSignal | undefined }>(
+  options: T,
+  local: string = LOCAL,
+): PartedOptions<T> {
   const data: Record<string, unknown> = {};
   const callbacks: Record<string, Callback> = {};
   for (const [name, value] of Object.entries(options)) {
     if (name === 'signal' || value === undefined) continue;
     if (typeof value !== 'function') data[name] = value instanceof URL ? value.href : value;
     else if (/^on[A-Z]/.test(name)) callbacks[name] = value as Callback;
-    else throw notCloneable(`The option ${name}`);
+    else throw notCloneable(`The option ${name}`, local);
   }
-  return { data: data as PartedOptions<T>['data'], signal: options.signal, callbacks };
+  return { data: data as Data<T>, signal: options.signal, callbacks };
 }
 
-export function notCloneable(what: string, cause?: unknown): EspalierError {
-  return new EspalierError(
-    'E_ARGUMENT',
-    `${what} cannot be sent to the engine worker.`,
-    'Pass plain data, and a path for a file; functions work with openLocal of espalier/local.',
-    { cause },
-  );
+export function notCloneable(what: string, local: string, cause?: unknown): EspalierError {
+  const hint = `Pass plain data, and a path for a file; functions work with ${local}.`;
+  return new EspalierError('E_ARGUMENT', `${what} cannot be sent to a worker.`, hint, { cause });
 }
 
 /**
@@ -57,6 +62,19 @@ export function wireTarget(target: ModelTarget, give: boolean): { target: WireTa
     wire = Object.fromEntries(Object.entries(target).map(([name, content]) => [name, cross(content)]));
   } else wire = target; // the worker refuses it
   return { target: wire, transfer: [...transfer] };
+}
+
+/** An address of a script or a folder as the caller gave it, against the page's base. @throws E_ARGUMENT */
+export function placeOf(given: string | URL | undefined, folder = false): URL | undefined {
+  if (given === undefined) return undefined;
+  const { document } = globalThis as { document?: { baseURI?: string } };
+  try {
+    const url = new URL(given, document?.baseURI);
+    if (folder && !url.pathname.endsWith('/')) url.pathname += '/';
+    return url;
+  } catch (cause) {
+    throw new EspalierError('E_ARGUMENT', `"${String(given)}" is no address.`, 'Give an absolute URL.', { cause });
+  }
 }
 
 /** `./folder` and `/folder` on a page are addresses. */

@@ -8,6 +8,7 @@ import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import type { OpenOptions } from '../open-local.ts';
+import type { WorkerLink } from './link.ts';
 import type { Data, WireTarget } from './port.ts';
 import type { WireError } from './wire-error.ts';
 
@@ -80,3 +81,5 @@ export interface EngineCalls {
   /** Ends a stream and resolves when its memory is free. */
   stop(stream: number): Promise<void>;
 }
+
+export type EngineLink = WorkerLink<EngineCalls>;

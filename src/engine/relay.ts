@@ -3,12 +3,13 @@ const INTERVAL = 30;
 
 /**
  * Calls a caller's callback from here, by messages. Counts of steps come at every step, and are sent not more often than is of use,
- * the last always. Anything else is sent at once.
+ * the last of each stage always. Anything else is sent at once.
  */
 export class Relay {
   readonly #send: (args: readonly unknown[]) => void;
   #sent = Number.NEGATIVE_INFINITY;
   #held: readonly unknown[] | null = null;
+  #stage: string | null = null;
 
   constructor(send: (args: readonly unknown[]) => void) {
     this.#send = send;
@@ -16,8 +17,11 @@ export class Relay {
 
   readonly call = (...args: unknown[]): void => {
     const now = performance.now();
-    if (typeof args[0] !== 'number') {
+    const stage = stageOf(args[0]);
+    if (stage === null || stage !== this.#stage) {
       this.flush();
+      this.#stage = stage;
+      this.#sent = now;
       this.#send(args);
     } else if (now - this.#sent < INTERVAL) this.#held = args;
     else {
@@ -32,4 +36,11 @@ export class Relay {
     if (this.#held) this.#send(this.#held);
     this.#held = null;
   }
+}
+
+/** What steps a call counts: plain numbers have no name. Null: it counts none. */
+function stageOf(first: unknown): string | null {
+  if (typeof first === 'number') return '';
+  const { stage } = (first ?? {}) as { stage?: unknown };
+  return typeof stage === 'string' ? stage : null;
 }

@@ -2,28 +2,11 @@ import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { openLocal } from '../open-local.ts';
-import { type Endpoint, expose, transfer, wrap } from '../runtime/comlink.ts';
-import type {
-  CallArguments,
-  CallerPort,
-  CallName,
-  CallResult,
-  EngineCalls,
-  EnginePort,
-  Envelope,
-  Remote,
-} from './protocol.ts';
-import { Relay } from './relay.ts';
+import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { Answers, type Methods, type Running } from './answers.ts';
+import type { CallArguments, CallerPort, CallName, CallResult, Envelope, Remote, WorkerPort } from './port.ts';
+import type { EngineCalls } from './protocol.ts';
 import { RunAhead } from './run-ahead.ts';
-import { packError } from './wire-error.ts';
-
-/** A call that is being answered. */
-interface Running {
-  readonly abort: AbortController;
-  /** The model it works with. */
-  model: number | null;
-  readonly done: Promise<unknown>;
-}
 
 interface OpenModel {
   readonly local: LocalModel;
@@ -31,63 +14,34 @@ interface OpenModel {
   readonly streams: Map<number, RunAhead>;
 }
 
-/** What a call is given beside its arguments: the caller's signal and callbacks, as options that local functions take. */
-interface Context {
-  readonly id: number;
-  readonly live: { readonly signal: AbortSignal } & Readonly<Record<string, unknown>>;
-}
-
-type Methods = { [K in CallName]: (context: Context, ...args: CallArguments<K>) => ReturnType<EngineCalls[K]> };
-
 /** The engine worker: one device, its models, and the calls and streams that run on them. */
-export class EngineService implements EnginePort {
+export class EngineService implements WorkerPort<EngineCalls> {
   readonly #caller: Remote<CallerPort>;
+  readonly #answers: Answers<EngineCalls>;
   readonly #models = new Map<number, OpenModel>();
-  readonly #running = new Map<number, Running>();
   #device: WasmDevice | null = null;
   #lanes = 1;
 
   constructor(caller: Remote<CallerPort>) {
     this.#caller = caller;
+    this.#answers = new Answers(caller, this.#methods, vectorsOf);
   }
 
-  async call<K extends CallName>(
+  call<K extends CallName<EngineCalls>>(
     id: number,
     name: K,
-    args: CallArguments<K>,
+    args: CallArguments<EngineCalls, K>,
     callbacks: readonly string[],
-  ): Promise<Envelope<CallResult<K>>> {
-    const abort = new AbortController();
-    const relays = callbacks.map((option) => {
-      const relay = new Relay((values) => void this.#caller.event(id, option, values));
-      return { option, relay };
-    });
-    const live = {
-      signal: abort.signal,
-      ...Object.fromEntries(relays.map(({ option, relay }) => [option, relay.call])),
-    };
-    try {
-      // without an await before it: a message that comes later must find what this one has begun
-      const work = (async () => this.#methods[name]({ id, live }, ...args))();
-      this.#running.set(id, { abort, model: modelOf(name, args), done: work.catch(() => {}) });
-      const value = (await work) as CallResult<K>;
-      return transferred(value);
-    } catch (error) {
-      // a model that was closed under a call aborts it with the reason
-      const { reason } = abort.signal;
-      return { error: packError(reason instanceof EspalierError ? reason : error) };
-    } finally {
-      this.#running.delete(id);
-      for (const { relay } of relays) relay.flush();
-    }
+  ): Promise<Envelope<CallResult<EngineCalls, K>>> {
+    return this.#answers.call(id, name, args, callbacks);
   }
 
   abort(id: number): void {
-    this.#running.get(id)?.abort.abort();
+    this.#answers.abort(id);
     this.#stream(id)?.stream.abort();
   }
 
-  readonly #methods: Methods = {
+  readonly #methods: Methods<EngineCalls> = {
     create: async (_, { lanes, wasmLocation, ...options }) => {
       const device = await WasmDevice.create({
         ...options,
@@ -116,7 +70,7 @@ export class EngineService implements EnginePort {
       const open = this.#models.get(model);
       if (!open) return;
       this.#models.delete(model);
-      const others = [...this.#running].filter(([id, call]) => id !== context.id && call.model === model);
+      const others = [...this.#answers.running].filter(([id, call]) => id !== context.id && modelOf(call) === model);
       for (const [, { abort }] of others) abort.abort(closed());
       for (const stream of open.streams.values()) stream.abort(closed());
       await Promise.all([...others.map(([, { done }]) => done), ...[...open.streams.values()].map((s) => s.done)]);
@@ -170,18 +124,14 @@ export function serve(endpoint: Endpoint): void {
   expose(new EngineService(wrap(endpoint) as unknown as Remote<CallerPort>), endpoint);
 }
 
-/** Calls that compute with a model, which must not be freed under them. */
-function modelOf(name: CallName, args: readonly unknown[]): number | null {
+/** The model that a call computes with, and that must not be freed under it. */
+function modelOf({ name, args }: Running): number | null {
   return name === 'score' || name === 'embed' ? (args[0] as number) : null;
 }
 
-/** Vectors are moved, not copied. */
-function transferred<T>(value: T): { value: T } {
-  const list = Array.isArray(value) ? value.filter((item) => item instanceof Float32Array) : [];
-  return transfer(
-    { value },
-    list.map((vector) => vector.buffer),
-  );
+function vectorsOf(value: unknown): Transferable[] {
+  if (!Array.isArray(value)) return [];
+  return value.filter((item) => item instanceof Float32Array).map((vector: Float32Array) => vector.buffer);
 }
 
 function closed(): EspalierError {

@@ -14,8 +14,15 @@ const CHUNK = 512;
 export interface ForwardOptions {
   /** RoPE position of each token; default: following the cache. */
   readonly positions?: readonly number[];
-  /** Prefix-limit mask, [T, 3] (from, limit, self) as in `Device.attention`, T at most 512; default: causal. */
+  /** Prefix-limit mask, [T, 3] or [T, 6] as in `Device.attention`, T at most 512; default: causal. */
   readonly mask?: Int32Array;
+  /** A part of the cache with a softmax of its own, as in `Device.attention`; its mask is as long as `mask`. */
+  readonly split?: { readonly mask: Int32Array; readonly factor: number } | undefined;
+  /**
+   * Cache rows that the tokens are written to, in place of what stands there, instead of behind all others; the cache stays as long as it
+   * is. With a mask of six numbers a token, T at most 512. When it throws, these rows hold nothing of use.
+   */
+  readonly rows?: readonly number[];
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
   /**
@@ -33,6 +40,13 @@ export interface ForwardOptions {
    * than that row and the keys and values of the others. Not together with `onHidden`.
    */
   readonly output?: 'all' | 'last';
+  /**
+   * Called at once, in each layer, with keys as they stand before RoPE (after norm and bias) and values, [t, nKvHeads · headDim] each, of
+   * rows firstRow .. of the text. They are scratch: enqueue what shall be done with them before it returns.
+   */
+  readonly onKeys?: (layer: number, keys: Tensor, values: Tensor, firstRow: number) => void;
+  /** The same for queries, [t, nHeads · headDim]. Not with `output: 'last'`. */
+  readonly onQueries?: (layer: number, queries: Tensor, firstRow: number) => void;
   /** Called with the normalised last hidden states [t, hidden] of each chunk; the tensor is scratch. */
   readonly onChunk?: (hidden: Tensor, firstRow: number) => Promise<void> | void;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -62,8 +76,8 @@ export class Decoder {
     this.#hasDense = config.moe === null || config.moe.layers.length < config.nLayers;
   }
 
-  cache(capacity = 0): KvCache {
-    return new KvCache(this.device, this.config, this.rope, capacity);
+  cache(capacity = 0, mostRows?: number): KvCache {
+    return new KvCache(this.device, this.config, this.rope, capacity, mostRows);
   }
 
   /**
@@ -82,25 +96,12 @@ export class Decoder {
         );
       }
     }
-    if (options.mask && (options.mask.length !== 3 * ids.length || ids.length > CHUNK)) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `A mask of ${options.mask.length} numbers does not fit ${ids.length} tokens.`,
-        `Give three numbers a token, and at most ${CHUNK} tokens with a mask.`,
-      );
-    }
-    if (options.output === 'last' && options.onHidden) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        'Hidden states are asked for, and only the last row.',
-        'Leave output at "all" with onHidden.',
-      );
-    }
+    checkMasks(ids.length, cache.length, options);
     const before = cache.length;
     const next = (cache.positions.at(-1) ?? -1) + 1;
     const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);
     this.#checkPositions(positions, ids.length);
-    cache.reserve(before + ids.length);
+    if (!options.rows) cache.reserve(before + ids.length);
     const mark = this.device.mark();
     const pace = new Pace();
     try {
@@ -159,7 +160,8 @@ export class Decoder {
     };
     const buffers: Buffers = {
       positions: upload(Int32Array.from(positions), [t, 1]),
-      mask: options.mask ? upload(options.mask, [t, 3]) : null,
+      mask: options.mask ? upload(options.mask, [t, options.mask.length / t]) : null,
+      split: options.split ? upload(options.split.mask, [t, options.split.mask.length / t]) : null,
       table: this.rope.forward(Math.max(...positions) + 1),
       hidden: scratch(config.hiddenSize),
       normed: scratch(config.hiddenSize),
@@ -171,7 +173,7 @@ export class Decoder {
       dense: this.#hasDense ? feedForwardBuffers(device, t, config.intermediateSize) : null,
       mixture: config.moe && mixtureBuffers(device, t, config.hiddenSize, config.moe),
     };
-    const base = cache.length;
+    const base = options.rows ? cache.length - t : cache.length;
     device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
     if (config.embeddingScale !== 1) device.scale(buffers.hidden, config.embeddingScale);
     await options.onHidden?.(0, buffers.hidden, firstRow);
@@ -187,7 +189,8 @@ export class Decoder {
       const last = i === layers.count - 1;
       if (last && keep < t) out = keep > 0 ? lastRows(device, config, buffers, keep) : null;
       // what is lost in the first and the last layer weighs several times what is lost in another
-      this.#layer(i, layer, buffers, out, cache, base, precision === 'int8' && (i === 0 || last) ? 'int16' : precision);
+      const rounding = precision === 'int8' && (i === 0 || last) ? 'int16' : precision;
+      this.#layer(i, layer, buffers, out, { cache, base, firstRow, options, precision: rounding });
       if (!out) break;
       if (options.onExperts && layer.feedForward.kind === 'mixture') await this.#report(i, out, options.onExperts);
       // the norm before the next block shares the pass that adds this block's result
@@ -200,7 +203,7 @@ export class Decoder {
       await pace.breathe();
     }
     throwIfAborted(options.signal);
-    cache.advance(positions);
+    if (!options.rows) cache.advance(positions);
     if (out) await options.onChunk?.(out.normed, firstRow + t - keep);
   }
 
@@ -213,9 +216,7 @@ export class Decoder {
     layer: LayerWeights,
     b: Buffers,
     o: Buffers | null,
-    cache: KvCache,
-    base: number,
-    precision: Precision,
+    { cache, base, firstRow, options, precision }: LayerRun,
   ): void {
     const { device, config } = this;
     const { nHeads, nKvHeads, headDim, rmsNormEps, rope } = config;
@@ -228,12 +229,16 @@ export class Decoder {
     if (layer.kBias) device.addBias(layer.kBias, b.k);
     if (layer.vBias) device.addBias(layer.vBias, b.v);
     if (layer.kNorm) device.rmsNorm(b.k, layer.kNorm, b.k, rmsNormEps);
+    options.onKeys?.(index, b.k, b.v, firstRow);
     device.rope(b.k, b.table, b.positions, { heads: nKvHeads, ...rotary });
-    device.copyRows(b.k, cache.keys(index), base);
-    device.copyRows(b.v, cache.values(index), base);
+    for (const { first, count, row } of runs(options.rows, b.k.shape[0]!, base)) {
+      device.copyRows(device.rows(b.k, first, count), cache.keys(index), row);
+      device.copyRows(device.rows(b.v, first, count), cache.values(index), row);
+    }
     if (!o) return;
     if (layer.qBias) device.addBias(layer.qBias, o.q);
     if (layer.qNorm) device.rmsNorm(o.q, layer.qNorm, o.q, rmsNormEps);
+    options.onQueries?.(index, o.q, firstRow);
     device.rope(o.q, o.table, o.positions, { heads: nHeads, ...rotary });
     device.attention({
       q: o.q,
@@ -247,6 +252,7 @@ export class Decoder {
       scale: config.attentionScale ?? 1 / Math.sqrt(headDim),
       window: config.slidingWindow !== null && index >= config.slidingWindowFrom ? config.slidingWindow : 0,
       mask: o.mask,
+      split: o.split && { mask: o.split, factor: options.split!.factor },
     });
     device.linear(o.attended, [layer.o], [o.delta], precision);
     if (layer.oBias) device.addBias(layer.oBias, o.delta);
@@ -283,10 +289,65 @@ export class Decoder {
   }
 }
 
+/** What all layers of a chunk have in common. */
+interface LayerRun {
+  readonly cache: KvCache;
+  readonly base: number;
+  readonly firstRow: number;
+  readonly options: ForwardOptions;
+  readonly precision: Precision;
+}
+
+/** Where rows of a chunk go in the cache, in stretches: behind `base`, or to the given places. */
+function runs(rows: readonly number[] | undefined, count: number, base: number) {
+  if (!rows) return [{ first: 0, count, row: base }];
+  const list: { first: number; count: number; row: number }[] = [];
+  for (const [i, row] of rows.entries()) {
+    const last = list.at(-1);
+    if (last && last.row + last.count === row) last.count++;
+    else list.push({ first: i, count: 1, row });
+  }
+  return list;
+}
+
+/** @throws E_ARGUMENT for masks and rows that do not fit the tokens, or each other */
+function checkMasks(
+  count: number,
+  held: number,
+  { mask, split, rows, output, onHidden, onQueries }: ForwardOptions,
+): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new EspalierError('E_ARGUMENT', what, hint);
+  };
+  if (mask && ((mask.length !== 3 * count && mask.length !== 6 * count) || count > CHUNK)) {
+    refuse(
+      `A mask of ${mask.length} numbers does not fit ${count} tokens.`,
+      `Give three or six numbers a token, and at most ${CHUNK} tokens with a mask.`,
+    );
+  }
+  if (split && split.mask.length !== mask?.length) {
+    refuse('The mask of a split differs in length from the mask.', 'Give both, as long as each other.');
+  }
+  const inside = (row: number): boolean => Number.isInteger(row) && row >= 0 && row < held;
+  if (rows && (mask?.length !== 6 * count || rows.length !== count || count > held || !rows.every(inside))) {
+    refuse(
+      `The ${rows.length} rows do not fit ${count} tokens and a cache of ${held}.`,
+      'Give a row of the cache for each token, and a mask of six numbers.',
+    );
+  }
+  if (output === 'last' && (onHidden || onQueries)) {
+    refuse(
+      'Hidden states or queries are asked for, and only the last row.',
+      'Leave output at "all" with onHidden and onQueries.',
+    );
+  }
+}
+
 /** Scratch of one chunk of t tokens. */
 interface Buffers {
   readonly positions: Tensor; // [t, 1] i32
-  readonly mask: Tensor | null; // [t, 3] i32
+  readonly mask: Tensor | null; // [t, 3] or [t, 6] i32
+  readonly split: Tensor | null; // as mask
   readonly table: Tensor; // [positions, 2, rotaryDims/2]
   readonly hidden: Tensor; // [t, hidden]: the residual stream
   readonly normed: Tensor; // [t, hidden]
@@ -305,6 +366,7 @@ function lastRows(device: Device, config: ModelConfig, b: Buffers, count: number
   return {
     positions: rows(b.positions),
     mask: b.mask && rows(b.mask),
+    split: b.split && rows(b.split),
     table: b.table,
     hidden: rows(b.hidden),
     normed: rows(b.normed),

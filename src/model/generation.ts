@@ -2,7 +2,8 @@ import { type Device, STAT, type Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/pace.ts';
-import type { Decoder } from './decoder.ts';
+import type { Decoder, ForwardOptions } from './decoder.ts';
+import type { KvCache } from './kv-cache.ts';
 import { Sampler, type SamplingOptions } from './sampler.ts';
 import { StopStrings } from './stop-strings.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -53,6 +54,18 @@ export interface GenerationContext {
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   readonly eosIds: ReadonlySet<number>;
+  /** Text that stands before the prompt, already computed; default: none. */
+  readonly behind?: TextBehind | undefined;
+}
+
+/** What a generation goes on from. */
+export interface TextBehind {
+  /** Rows are appended to it. */
+  readonly cache: KvCache;
+  /** Position of the first token of the prompt. */
+  readonly position: number;
+  /** Positions and masks of so many tokens, of which the first is the `done`-th behind the text. */
+  options(done: number, count: number): Pick<ForwardOptions, 'positions' | 'mask' | 'split'>;
 }
 
 /**
@@ -79,17 +92,18 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         'Give a text, or let a begin-of-text token be added.',
       );
     }
-    if (prompt.length >= maxPositions) {
+    const room = maxPositions - (context.behind?.position ?? 0);
+    if (prompt.length >= room) {
       throw new EspalierError(
         'E_CONTEXT_LENGTH',
-        `The prompt has ${prompt.length} tokens and the context ${maxPositions}.`,
+        `The prompt has ${prompt.length} tokens and the context ${room}.`,
         'Shorten the prompt.',
       );
     }
     // made here, so that a bad option fails at the call
     const sampler = new Sampler(options);
     const stops = new StopStrings(options.stop ?? []);
-    const most = Math.min(maxTokens, maxPositions - prompt.length);
+    const most = Math.min(maxTokens, room - prompt.length);
     this.#run = run(context, prompt, most, sampler, stops, options);
   }
 
@@ -132,7 +146,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 }
 
 async function* run(
-  { decoder, tokenizer, eosIds }: GenerationContext,
+  { decoder, tokenizer, eosIds, behind }: GenerationContext,
   prompt: readonly number[],
   most: number,
   sampler: Sampler,
@@ -143,7 +157,7 @@ async function* run(
   const { signal } = options;
   const seen = new Set(prompt);
   const stream = tokenizer.stream({ skipSpecialTokens: !options.showSpecialTokens, continues: true });
-  const cache = decoder.cache();
+  const cache = behind?.cache ?? decoder.cache();
   const pace = new Pace();
   const started = performance.now();
   let prefilled = started;
@@ -154,13 +168,16 @@ async function* run(
   let open = 0;
   try {
     await exclusive(device, async () => {
-      cache.reserve(prompt.length + most); // most stays within the context
-      decoder.rope.forward(prompt.length + most); // so that the table does not grow in the middle of the text
+      cache.reserve(cache.length + prompt.length + most); // most stays within the context
+      decoder.rope.forward((behind?.position ?? 0) + prompt.length + most); // so that the table does not grow in the middle of the text
     });
     let input: readonly number[] = prompt;
+    let done = 0;
     while (generated < most) {
       throwIfAborted(signal);
-      const drawn = await exclusive(device, () => step(decoder, input, cache, sampler, generated, seen, signal));
+      const given = { signal, ...behind?.options(done, input.length) };
+      const drawn = await exclusive(device, () => step(decoder, input, cache, sampler, generated, seen, given));
+      done += input.length;
       if (generated === 0) prefilled = performance.now();
       if (options.stopAtEos !== false && eosIds.has(drawn.id)) {
         finishReason = 'eos';
@@ -206,7 +223,7 @@ async function* run(
       },
     };
   } finally {
-    cache.dispose();
+    if (!behind) cache.dispose();
   }
 }
 
@@ -218,12 +235,12 @@ async function step(
   sampler: Sampler,
   count: number,
   seen: ReadonlySet<number>,
-  signal: AbortSignal | undefined,
+  options: ForwardOptions,
 ): Promise<{ id: number; logprob: number; entropy: number }> {
   const { device } = decoder;
   let drawn: { id: number; logprob: number; entropy: number } | null = null;
   await decoder.forward(input, cache, {
-    signal,
+    ...options,
     output: 'last',
     onChunk: async (hidden) => {
       const logits = decoder.logits(hidden);

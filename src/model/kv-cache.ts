@@ -1,5 +1,5 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
-import type { Device, Tensor } from '../device/device.ts';
+import type { Device, StoredRows, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import type { RopeTable } from './rope-table.ts';
 
@@ -38,7 +38,17 @@ export class KvCache {
   /** RoPE position of each row. */
   #positions: number[] = [];
 
-  constructor(device: Device, config: ModelConfig, rope: RopeTable, capacity = 0) {
+  readonly #mostRows: number;
+
+  /** @param mostRows more than the model has positions where branches beside each other share them */
+  constructor(
+    device: Device,
+    config: ModelConfig,
+    rope: RopeTable,
+    capacity = 0,
+    mostRows: number = config.maxPositions,
+  ) {
+    this.#mostRows = mostRows;
     this.#device = device;
     this.#config = config;
     this.#rope = rope;
@@ -71,15 +81,15 @@ export class KvCache {
   reserve(capacity: number): void {
     this.#check();
     if (capacity <= this.#capacity) return;
-    const { nLayers, nKvHeads, headDim, maxPositions } = this.#config;
-    if (capacity > maxPositions) {
+    const { nLayers, nKvHeads, headDim } = this.#config;
+    if (capacity > this.#mostRows) {
       throw new EspalierError(
         'E_CONTEXT_LENGTH',
-        `The text needs ${capacity} positions and the model has ${maxPositions}.`,
+        `The text needs ${capacity} positions and the model has ${this.#mostRows}.`,
         'Shorten the text or ask for fewer tokens.',
       );
     }
-    const grown = Math.min(maxPositions, Math.max(capacity, Math.ceil(this.#capacity * 1.5), 64));
+    const grown = Math.min(this.#mostRows, Math.max(capacity, Math.ceil(this.#capacity * 1.5), 64));
     const shape = [grown, nKvHeads * headDim];
     for (let layer = 0; layer < nLayers; layer++) {
       for (const tensors of [this.#keys, this.#values]) {
@@ -164,6 +174,52 @@ export class KvCache {
     }
     device.reset(mark);
     this.advance(list);
+  }
+
+  /**
+   * Appends tokens at rest, keys before RoPE as in a piece, rotated to positions `position`, `position` + 1, …, and multiplied by
+   * `keyFactor`.
+   * @throws E_CONTEXT_LENGTH, E_OUT_OF_MEMORY
+   */
+  placeStored(keys: StoredRows, values: StoredRows, position: number, keyFactor = 1): void {
+    this.#check();
+    const { nLayers, maxPositions } = this.#config;
+    const count = keys.data.shape[0]! / nLayers;
+    if (!Number.isInteger(position) || position < 0 || position + count > maxPositions) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `${count} tokens at position ${position} leave the ${maxPositions} positions of the model.`,
+        'Use fewer of them.',
+      );
+    }
+    const toRow = this.length;
+    this.reserve(toRow + count);
+    // the table is a row of cos and a row of sin for each position
+    const table = this.#device.rows(this.#rope.forward(position + count), 2 * position, 2 * count);
+    const layout = this.#layout();
+    this.#device.placeRows({ from: keys, to: this.#keys, toRow, factor: keyFactor, layout, table });
+    this.#device.placeRows({ from: values, to: this.#values, toRow, factor: 1, layout, table: null });
+    this.advance(Array.from({ length: count }, (_, i) => position + i));
+  }
+
+  /** Appends the first `count` rows of another cache of the same model as they are. */
+  copyFrom(other: KvCache, count: number): void {
+    this.#check();
+    if (!Number.isInteger(count) || count < 0 || count > other.length) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `There are no ${count} rows in a cache of ${other.length}.`,
+        'Give a number from 0 to its length.',
+      );
+    }
+    if (count === 0) return;
+    const toRow = this.length;
+    this.reserve(toRow + count);
+    for (let layer = 0; layer < this.#config.nLayers; layer++) {
+      this.#device.copyRows(this.#device.rows(other.keys(layer), 0, count), this.#keys[layer]!, toRow);
+      this.#device.copyRows(this.#device.rows(other.values(layer), 0, count), this.#values[layer]!, toRow);
+    }
+    this.advance(other.positions.slice(0, count));
   }
 
   /** Moves rows start .. end - 1 by `delta` positions: one exact rotation, values untouched. */

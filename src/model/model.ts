@@ -1,6 +1,7 @@
 import type { Checkpoint, ModelConfig, TokenizerSpec } from '../checkpoint/types.ts';
 import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
+import { sha256 } from '../runtime/hash.ts';
 import { type ChatMessage, type ChatOptions, renderChat } from './chat.ts';
 import type { Decoder } from './decoder.ts';
 import { type EmbedOptions, embedTokens } from './embed.ts';
@@ -25,10 +26,13 @@ export class LocalModel {
   readonly tokenizer: Tokenizer;
   readonly decoder: Decoder;
   readonly device: Device;
+  /** What tells its weights and configuration from any other's (`checkpointIdentity`). */
+  readonly identity: string;
   readonly #spec: TokenizerSpec;
   readonly #ownsDevice: boolean;
   readonly #eosIds: ReadonlySet<number>;
   #closed = false;
+  #tokenizerIdentity: Promise<string> | null = null;
 
   constructor(
     checkpoint: Checkpoint,
@@ -36,7 +40,9 @@ export class LocalModel {
     tokenizer: Tokenizer,
     decoder: Decoder,
     ownsDevice: boolean,
+    identity: string,
   ) {
+    this.identity = identity;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
     this.tokenizer = tokenizer;
@@ -45,6 +51,12 @@ export class LocalModel {
     this.#spec = spec;
     this.#ownsDevice = ownsDevice;
     this.#eosIds = new Set([...this.config.eosIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+  }
+
+  /** What tells its tokenizer from any other: a hash of its specification. */
+  tokenizerIdentity(): Promise<string> {
+    this.#tokenizerIdentity ??= sha256(JSON.stringify([this.#spec.tokenizerJson, this.#spec.tokenizerConfig]));
+    return this.#tokenizerIdentity;
   }
 
   /** Tokens that end a text: the configuration's and the tokenizer's. */
@@ -130,6 +142,11 @@ export class LocalModel {
   ): Promise<ExpertLoad> {
     this.#check();
     return expertLoad(this.decoder, typeof text === 'string' ? this.encode(text, options) : text, options);
+  }
+
+  /** @throws E_DISPOSED */
+  checkOpen(): void {
+    this.#check();
   }
 
   /** Frees the weights, and the device if `open` made it. */

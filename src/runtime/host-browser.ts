@@ -8,6 +8,7 @@ import { Loss } from './loss.ts';
  */
 const packaged: Record<WorkerKind, () => Worker> = {
   engine: () => new Worker(new URL('../../workers/engine.ts', import.meta.url), { type: 'module' }),
+  grow: () => new Worker(new URL('../../workers/grow.ts', import.meta.url), { type: 'module' }),
   lane: () => new Worker(new URL('../../workers/lane.ts', import.meta.url), { type: 'module' }),
 };
 

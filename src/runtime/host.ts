@@ -1,7 +1,7 @@
 import type { Endpoint } from './comlink.ts';
 
 /** The worker entry points, each a file of workers/. */
-export type WorkerKind = 'engine' | 'lane';
+export type WorkerKind = 'engine' | 'grow' | 'lane';
 
 /** A running worker, whatever the host calls it. */
 export interface WorkerHandle {
@@ -33,6 +33,11 @@ export function hasNode(): boolean {
 }
 
 let found: Promise<Host> | undefined;
+
+/** Makes `host()` give this one: in a worker of this package, which starts no workers itself, what its caller lends; in tests, one to watch. */
+export function setHost(host: Host): void {
+  found = Promise.resolve(host);
+}
 
 /** The host that this program runs in. */
 export function host(): Promise<Host> {

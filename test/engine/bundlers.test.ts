@@ -73,7 +73,8 @@ if (driver) {
     test('a Vite app: workers and kernels are found, and no warning is given', async () => {
       const folder = await viteApp();
       const assets = readdirSync(join(folder, 'assets'));
-      for (const name of [/^engine-.*\.js$/, /^lane-.*\.js$/]) assert.is(assets.filter((a) => name.test(a)).length, 1);
+      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/])
+        assert.is(assets.filter((a) => name.test(a)).length, 1);
       assert.is(assets.filter((asset) => asset.endsWith('.wasm')).length, 4);
       for (const isolated of [true, false]) {
         const server = await serveFolders({ '': folder, ...models }, isolated);
@@ -136,6 +137,32 @@ if (driver) {
       await server.close();
       await cdn.close();
     }
+  });
+
+  test('the built package grows a model: in Node, and on a page that takes it from another origin', async () => {
+    // by name, as installed, in this process
+    const [name, parts] = ['espalier', 'espalier/grow'];
+    const { upcycle } = await import(name);
+    assert.type((await import(parts)).memoryOutput, 'function');
+    const { receipt: want } = await upcycle(`${root}models/nano-base`, { layers: [3], verify: false });
+    const cdn = await serveFolders({ '': root }, false);
+    const page = `<!doctype html><title>page</title>
+        <script type="importmap">{"imports": {"comlink": "${cdn.origin}/node_modules/comlink/dist/esm/comlink.mjs"}}</script>
+        <script type="module">
+          import { upcycle } from '${cdn.origin}/dist/src/index.js';
+          const source = new URL('/models/nano-base/', location.href);
+          const { receipt, files } = await upcycle(source, { layers: [3], verify: false, cache: null });
+          const size = files['model.safetensors'].size;
+          console.log(JSON.stringify({ grown: receipt.grown, size, isolated: crossOriginIsolated }));
+        </script>`;
+    for (const isolated of [true, false]) {
+      const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
+      const lines = await printed(driver, `${server.origin}/page`, (line) => line.startsWith('{'));
+      const size = want.files[0]!.bytes;
+      assert.equal(JSON.parse(lines.at(-1)!), JSON.parse(JSON.stringify({ grown: want.grown, size, isolated })));
+      await server.close();
+    }
+    await cdn.close();
   });
 
   test('a page whose workers are not where it says hears why', async () => {

@@ -18,7 +18,7 @@ test('a worker that dies in the middle of a generation: E_WORKER_LOST, and anoth
   const lost = await rejects('E_WORKER_LOST', async () => {
     let count = 0;
     for await (const _ of model.generate('Once', LONG)) {
-      if (++count === 3) void linkOf(engine).workers().engine.terminate();
+      if (++count === 3) void linkOf(engine).workers().worker.terminate();
     }
   });
   assert.instance(lost, EspalierError);
@@ -67,7 +67,7 @@ if ((await host()).sharedMemory) {
 test('a worker that dies while a model is opened', async () => {
   const engine = await Engine.create({ lanes: 1 });
   const opening = engine.open(nano);
-  void linkOf(engine).workers().engine.terminate();
+  void linkOf(engine).workers().worker.terminate();
   await rejects('E_WORKER_LOST', () => opening);
   await engine.close();
 });

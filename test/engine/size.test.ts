@@ -9,6 +9,8 @@ import * as assert from 'uvu/assert';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const JAVASCRIPT = 120_000;
+/** With the grow worker in the engine's place. */
+const GROWING = 145_000;
 const WASM = 200_000;
 const zipped = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).byteLength;
 const shown = (bytes: number) => (bytes / 1000).toFixed(1);
@@ -43,15 +45,34 @@ test('the JavaScript of page and workers is small', async () => {
   assert.ok(total < JAVASCRIPT, `${total} bytes`);
 });
 
+test('so is that of a page that grows a model', async () => {
+  const sizes = await Promise.all(
+    ['src/index.ts', 'workers/grow.ts', 'workers/lane.ts'].map(async (entry) => zipped(await bundled(entry))),
+  );
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  console.log(
+    `  worst JavaScript to grow, gzipped: ${shown(total)} kB of ${shown(GROWING)} (worker ${shown(sizes[1]!)})`,
+  );
+  assert.ok(total < GROWING, `${total} bytes`);
+});
+
 test('the page itself loads no model code', async () => {
   const text = new TextDecoder().decode(await bundled('src/index.ts'));
   for (const [what, mark] of [
     ['templates', 'raise_exception'],
     ['tokenizers', 'ByteLevel'],
     ['kernels', 'kernels.plain'],
+    ['growing', 'espalier-receipt.json'],
   ] as const)
     assert.not.match(text, mark, what);
   assert.match(text, 'E_WORKER_LOST');
+});
+
+test('growing is in a worker of its own', async () => {
+  const has = async (entry: string) => new TextDecoder().decode(await bundled(entry)).includes('espalier-receipt.json');
+  assert.ok(await has('workers/grow.ts'));
+  assert.not(await has('workers/engine.ts'));
+  assert.not(await has('workers/lane.ts'));
 });
 
 test('each build of the kernels is small', () => {

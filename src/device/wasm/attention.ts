@@ -1,8 +1,8 @@
-import type { AttentionArguments } from '../device.ts';
+import type { AttentionArguments, AttentionSplit } from '../device.ts';
 import type { Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
-import { addressOf, elements, rowsOf, shapeError } from './tensor.ts';
+import { addressOf, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
 /** Rows that the prefill kernel takes at a time, queries times the heads that share a KV head (ROWS of assembly/attention.ts). */
@@ -38,15 +38,32 @@ export class Attention {
       cache.rows < keys ||
       nHeads % nKvHeads !== 0 ||
       elements(args.values.shape) !== elements(args.keys.shape) ||
-      (args.mask && elements(args.mask.shape) !== 3 * rows)
+      (args.mask && elements(args.mask.shape) !== 3 * rows && elements(args.mask.shape) !== 6 * rows) ||
+      (args.split && (!args.mask || elements(args.split.mask.shape) !== elements(args.mask.shape)))
     ) {
       throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
     }
     const mark = this.#arena.mark();
     const parts = this.#lanes.parts(rows * keys * width, FEW);
     if (rows === 1 && !args.mask && headDim % 4 === 0) this.#decode(args, keys, parts);
-    else this.#prefill(args, rows, width, this.#lanes.parts(rows * keys * width, FEW, 2));
+    else if (args.split) this.#split(args, args.split, rows, width);
+    else this.#prefill(args, rows, width);
     this.#arena.reset(mark);
+  }
+
+  /** Two parts of the cache, each with its softmax. */
+  #split(args: AttentionArguments, split: AttentionSplit, rows: number, width: number): void {
+    const { nHeads, headDim } = args;
+    const [sums, otherSums] = [0, 1].map(() => this.#arena.allocate(4 * rows * nHeads));
+    const at = this.#arena.allocate(4 * rows * width);
+    const other = new WasmTensor('f32', [rows, width], 'rows', at, 4 * rows * width, null);
+    this.#prefill(args, rows, width, sums);
+    this.#prefill({ ...args, mask: split.mask, out: other }, rows, width, otherSums);
+    const to = addressOf(args.out, 'attention', 'f32');
+    const parts = this.#lanes.parts(rows * width, FEW, 2);
+    this.#lanes.run('mergeAttention', evenly(rows, parts), (first, last) => {
+      return [first, last, nHeads, headDim, split.factor, at, otherSums!, to, sums!, to];
+    });
   }
 
   /** One query: heads are shared out. */
@@ -61,10 +78,12 @@ export class Attention {
   }
 
   /** Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads. */
-  #prefill(args: AttentionArguments, rows: number, width: number, parts: number): void {
+  #prefill(args: AttentionArguments, rows: number, width: number, sums = 0): void {
     const { nHeads, nKvHeads, headDim, base, scale, window } = args;
+    const parts = this.#lanes.parts(rows * (base + rows) * width, FEW, 2);
     const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
     const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
+    const maskWidth = args.mask ? elements(args.mask.shape) / rows : 0;
     const { micro } = this.#tuning;
     const block = Math.max(1, Math.floor((BLOCK * nKvHeads) / nHeads));
     const byRows = rows >= 2 * parts * block;
@@ -72,11 +91,18 @@ export class Attention {
     this.#lanes.run('attentionPrefill', bounds, (first, last) => {
       const [from, to] = byRows ? [first, last] : [0, rows];
       const [firstKv, lastKv] = byRows ? [0, nKvHeads] : [first, last];
-      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(base + to, headDim));
-      const [qAt, outAt, maskAt] = [q! + 4 * width * from, out! + 4 * width * from, mask && mask + 12 * from];
+      // rows that stand anywhere may see all of the cache
+      const keys = maskWidth === 6 ? base + rows : base + to;
+      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(keys, headDim));
+      const [qAt, outAt, maskAt] = [
+        q! + 4 * width * from,
+        out! + 4 * width * from,
+        mask && mask + 4 * maskWidth * from,
+      ];
+      const n = to - from;
       return [
-        ...[micro, to - from, base + from, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!],
-        ...[window, maskAt, outAt, 4 * width, scratch],
+        ...[micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!],
+        ...[window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, scratch],
       ];
     });
   }

@@ -137,9 +137,23 @@ export interface Kernels extends LinearKernels {
     values: number,
     window: number,
     mask: number,
+    maskWidth: number,
     out: number,
     outStride: number,
+    sums: number,
     scratch: number,
+  ): void;
+  mergeAttention(
+    first: number,
+    last: number,
+    heads: number,
+    headDim: number,
+    factor: number,
+    a: number,
+    sumsA: number,
+    b: number,
+    sumsB: number,
+    out: number,
   ): void;
   attentionDecodeScratch(keys: number, nHeads: number): number;
   attentionDecode(
@@ -169,6 +183,32 @@ export interface Kernels extends LinearKernels {
     positions: number,
     fixed: number,
     table: number,
+  ): void;
+  placeRows(
+    first: number,
+    last: number,
+    layerRows: number,
+    heads: number,
+    headDim: number,
+    rotaryDims: number,
+    interleaved: number,
+    type: number,
+    from: number,
+    scales: number,
+    factor: number,
+    table: number,
+    to: number,
+    toRow: number,
+  ): void;
+  storeRows(
+    first: number,
+    last: number,
+    heads: number,
+    headDim: number,
+    type: number,
+    from: number,
+    to: number,
+    scales: number,
   ): void;
   rmsNorm(
     first: number,
@@ -293,6 +333,9 @@ export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
 
 /** Numbers of scores of assembly/route.ts. */
 export const SCORE = { softmax: 0, 'selected-softmax': 1, sigmoid: 2 } as const;
+
+/** Type numbers of assembly/store.ts. */
+export const ROW_TYPE = { f32: 0, f16: 1, i8: 2 } as const;
 
 /** Rows that share their channel apart (assembly/quantise.ts). */
 export const GROUP = 260;

@@ -1,7 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import type { ElementType, Tensor } from '../device.ts';
 
-export const ELEMENT_BYTES = { f32: 4, i32: 4, u32: 4, bf16: 2, f16: 2 } as const;
+export const ELEMENT_BYTES = { f32: 4, i32: 4, u32: 4, bf16: 2, f16: 2, i8: 1 } as const;
 
 /** A tensor in wasm memory. `release` is what dispose does beyond marking; null for views and scratch. */
 export class WasmTensor implements Tensor {

@@ -7,9 +7,11 @@ import type {
   ElementType,
   MatmulOptions,
   PerturbArguments,
+  PlaceArguments,
   Precision,
   RopeLayout,
   RouteRule,
+  StoredRows,
   Tensor,
   WeightSource,
 } from '../device.ts';
@@ -22,6 +24,7 @@ import { perturb } from './perturb.ts';
 import { Products } from './products.ts';
 import { Routing } from './routing.ts';
 import { spawnLane } from './spawn-lane.ts';
+import { placeRows, storeRows } from './stored-rows.ts';
 import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 import { readPanels, readVector } from './weights.ts';
@@ -181,12 +184,23 @@ export class WasmDevice implements Device {
   }
 
   async read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array> {
+    if (t.type === 'i8') throw shapeError('read', 'got i8, which readBytes gives');
+    const { buffer } = await this.readBytes(t);
+    if (t.type === 'f32') return new Float32Array(buffer);
+    if (t.type === 'i32') return new Int32Array(buffer);
+    if (t.type === 'u32') return new Uint32Array(buffer);
+    return new Uint16Array(buffer);
+  }
+
+  async readBytes(t: Tensor): Promise<Uint8Array<ArrayBuffer>> {
     const at = addressOf(t, 'read');
-    const copy = this.#memory.u8.slice(at, at + t.byteLength).buffer;
-    if (t.type === 'f32') return new Float32Array(copy);
-    if (t.type === 'i32') return new Int32Array(copy);
-    if (t.type === 'u32') return new Uint32Array(copy);
-    return new Uint16Array(copy);
+    return this.#memory.u8.slice(at, at + t.byteLength) as Uint8Array<ArrayBuffer>;
+  }
+
+  writeBytes(t: Tensor, bytes: Uint8Array): void {
+    const at = addressOf(t, 'write');
+    if (bytes.byteLength !== t.byteLength) throw shapeError('write', `${bytes.byteLength} bytes into ${t.byteLength}`);
+    this.#memory.u8.set(bytes, at);
   }
 
   stats(): DeviceStats {
@@ -275,6 +289,14 @@ export class WasmDevice implements Device {
 
   attention(args: AttentionArguments): void {
     this.#attention.run(args);
+  }
+
+  storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
+    storeRows(this.#lanes, from, to, toRow, heads);
+  }
+
+  placeRows(args: PlaceArguments): void {
+    placeRows(this.#arena, this.#memory, this.#lanes, args);
   }
 
   siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {

@@ -1,0 +1,285 @@
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import { type GeneratedToken, Generation } from '../model/generation.ts';
+import type { LocalModel } from '../model/model.ts';
+import { type CalibrationItem, type CalibrationRow, fitThreshold } from './calibration.ts';
+import { Chain } from './chain.ts';
+import { compareFull, firstLogits } from './compare.ts';
+import { ShotContext } from './context.ts';
+import { mostOf, roundsOf } from './grid.ts';
+import { LabelTrie } from './labels.ts';
+import type { AdapShotOptions } from './options.ts';
+import { openPlainText } from './plain-text.ts';
+import type { ShotPool } from './pool.ts';
+import { type ShowSettings, settingsOf } from './presets.ts';
+import { QueryRun, type Task } from './query-run.ts';
+import { yesNoTokens } from './question-probe.ts';
+import { needsVector } from './rank.ts';
+import { receiptOf } from './receipt.ts';
+import { Turns } from './turns.ts';
+import type { Answer, AnswerStream, AskOptions, Calibration } from './types.ts';
+
+/**
+ * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644): ranks the pool, tries several counts in one forward
+ * pass, takes the smallest that is sure enough, and answers behind it. Nothing of the shots is computed again, unless the pool's
+ * prefix mode says so. Queries are answered one at a time.
+ */
+export class AdapShot {
+  readonly settings: ShowSettings;
+  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
+  threshold: number;
+  readonly #pool: ShotPool | null;
+  readonly #task: Task;
+  readonly #turns = new Turns();
+  #closed = false;
+
+  private constructor(pool: ShotPool | null, task: Task) {
+    this.#pool = pool;
+    this.#task = task;
+    this.settings = task.settings;
+    this.threshold = task.settings.threshold;
+  }
+
+  /**
+   * Over a pool, or over a chain, whose shots stand in their order whatever the query (ranking, order, temperature and scale do not count
+   * then). The source stays the caller's.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
+   */
+  static async create(source: ShotPool | Chain, options: AdapShotOptions): Promise<AdapShot> {
+    const settings = settingsOf(options);
+    const { model } = source;
+    const { labels, prompt, order, temperature, scale, room } = settings;
+    const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
+    const yesNo = settings.entropy === 'label' ? null : yesNoTokens(model.tokenizer);
+    roundsOf(settings.grid, 1);
+    if (source instanceof Chain) return new AdapShot(null, { model, placed: source, settings, trie, yesNo });
+    const context = { order, temperature, ...(scale !== undefined && { scale }), ...(room !== undefined && { room }) };
+    const placed = await ShotContext.create(source, context);
+    return new AdapShot(source, { model, placed, settings, trie, yesNo });
+  }
+
+  get model(): LocalModel {
+    return this.#task.model;
+  }
+
+  /**
+   * An answer and what it took. Of an empty pool: without examples.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH for a query that does not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
+   */
+  async ask(query: string, options: AskOptions = {}): Promise<Answer> {
+    if (this.#task.trie) return this.#turns.run(() => this.#label(query, options));
+    const stream = this.stream(query, options);
+    for await (const _ of stream);
+    return stream.answer();
+  }
+
+  /**
+   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token, and other
+   * queries wait until it has ended or was left.
+   * @throws E_ARGUMENT with labels, which come as a whole; while iterating as `ask`
+   */
+  stream(query: string, options: AskOptions = {}): AnswerStream {
+    if (this.#task.trie) {
+      throw new EspalierError('E_ARGUMENT', 'Labels do not come token by token.', 'Call ask().');
+    }
+    let answer: Answer | null = null;
+    const tokens = this.#generate(query, options, (done) => {
+      answer = done;
+    });
+    return {
+      [Symbol.asyncIterator]: () => tokens,
+      answer: async () => {
+        if (answer) return answer;
+        for await (const _ of tokens);
+        if (answer) return answer;
+        throw new EspalierError(
+          'E_ARGUMENT',
+          'The stream was left before its end.',
+          'Read it to its end, or call ask().',
+        );
+      },
+    };
+  }
+
+  /**
+   * Fits the threshold to a development set: of all entropies that occur, the one under which most answers are right; of equals, that
+   * with fewest shots. Sets `threshold`.
+   * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
+   */
+  async calibrate(
+    dev: readonly CalibrationItem[],
+    options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
+  ): Promise<Calibration> {
+    const { trie, settings } = this.#task;
+    const stray = dev.find(({ label }) => !trie?.labels.includes(label));
+    if (!trie || dev.length === 0 || stray) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        !trie ? 'There are no labels.' : stray ? `"${stray.label}" is no label.` : 'The development set is empty.',
+        'Give queries with labels of this task.',
+      );
+    }
+    const rows: CalibrationRow[] = [];
+    for (const [i, { query, input, label }] of dev.entries()) {
+      const row = await this.#turns.run(async () => {
+        const run = await this.#start(query, { ...(input !== undefined && { input }), ...options });
+        const cap = run.cap(mostOf(settings.grid));
+        const rounds: { shots: number; right: boolean }[][] = [];
+        for (const round of roundsOf(settings.grid, cap)) {
+          await run.probe(round);
+          const scores = [];
+          for (const shots of round) scores.push(await run.scoresAt(shots));
+          rounds.push(scores.map(({ shots, best }) => ({ shots, right: trie.labels[best] === label })));
+        }
+        return { probes: run.probes, rounds, cap };
+      });
+      rows.push(row);
+      options.onProgress?.(i + 1, dev.length);
+    }
+    const fitted = fitThreshold(rows, settings);
+    this.threshold = fitted.threshold;
+    return fitted;
+  }
+
+  /** Frees the working cache; pool, chain and model stay. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#pool) this.#task.placed.close();
+  }
+
+  /** Tokens and ranking of a query; the context is empty then. */
+  async #start(query: string, options: AskOptions): Promise<QueryRun> {
+    if (this.#closed) throw new EspalierError('E_DISPOSED', 'This AdapShot is closed.', 'Create another one.');
+    throwIfAborted(options.signal);
+    const { placed, settings, model } = this.#task;
+    const started = performance.now();
+    const excluded = new Set(options.exclude ?? []);
+    if (!this.#pool) {
+      if (options.exclude || options.ranking) {
+        throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
+      }
+      const ids = model.encode(query, { addBos: false });
+      if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
+      const order = placed.placed.map(({ id }) => id);
+      return new QueryRun(this.#task, ids, order, options.signal);
+    }
+    (placed as ShotContext).clear();
+    const ranked = options.ranking === undefined;
+    const withVector = ranked && needsVector(settings.rank);
+    // what was never encoded could not be ranked by its keys
+    if (withVector && this.#pool.pooled < this.#pool.size)
+      await this.#pool.prepare(undefined, { signal: options.signal });
+    const { input, signal } = options;
+    const encoded = await this.#pool.encodeQuery(query, { withVector, signal, ...(input !== undefined && { input }) });
+    const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
+    for (const id of ids) this.#pool.shot(id);
+    const run = new QueryRun(
+      this.#task,
+      encoded.ids,
+      [...new Set(ids)].filter((id) => !excluded.has(id)),
+      signal,
+    );
+    if (withVector) run.forwarded += encoded.ids.length;
+    run.milliseconds.rank = performance.now() - started;
+    return run;
+  }
+
+  /** How many shots to use. */
+  async #choose(run: QueryRun, { shots }: AskOptions) {
+    if (shots === undefined) return run.choose(run.cap(mostOf(this.settings.grid)), this.threshold);
+    const cap = Number.isSafeInteger(shots) && shots >= 0 ? run.cap(shots) : -1;
+    if (cap !== shots) {
+      throw new EspalierError(
+        cap < 0 || run.ranking.length < shots ? 'E_ARGUMENT' : 'E_CONTEXT_LENGTH',
+        `${String(shots)} shots are wanted; ${cap < 0 ? run.ranking.length : cap} can be used.`,
+        'Ask for fewer.',
+      );
+    }
+    await run.place(shots);
+    return { shots, fallback: false };
+  }
+
+  async #label(query: string, options: AskOptions): Promise<Answer> {
+    const started = performance.now();
+    const run = await this.#start(query, options);
+    const choice = await this.#choose(run, options);
+    const trie = this.#task.trie!;
+    const recomputed = this.#pool?.prefix === 'recompute';
+    const answering = performance.now();
+    const before = run.milliseconds.answer;
+    const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
+    if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
+    run.milliseconds.total = performance.now() - started;
+    const compared = options.compare ? await compareFull(this.#task, run, choice.shots, scores) : null;
+    const label = trie.labels[scores.best]!;
+    return {
+      text: label,
+      label,
+      probabilities: Object.fromEntries(trie.labels.map((name, i) => [name, scores.probabilities[i]!])),
+      receipt: receiptOf(this.#task, this.#pool, run, choice, this.threshold, compared, 0),
+    };
+  }
+
+  async *#generate(
+    query: string,
+    options: AskOptions,
+    end: (answer: Answer) => void,
+  ): AsyncGenerator<GeneratedToken, void> {
+    let release = (): void => {};
+    // our turn lasts until the generator ends
+    const turn = new Promise<void>((begin) => {
+      void this.#turns.run(() => {
+        begin();
+        return new Promise<void>((done) => {
+          release = done;
+        });
+      });
+    });
+    await turn;
+    try {
+      const started = performance.now();
+      const run = await this.#start(query, options);
+      const choice = await this.#choose(run, options);
+      const { model, placed, settings } = this.#task;
+      await run.place(choice.shots);
+      const answering = performance.now();
+      const plain =
+        this.#pool?.prefix === 'recompute'
+          ? await openPlainText(model, run.textOf(choice.shots), options.signal)
+          : null;
+      const compared = options.compare
+        ? await compareFull(this.#task, run, choice.shots, {
+            logits: await firstLogits(model, placed, run, choice.shots),
+          })
+        : null;
+      const comparing = performance.now() - answering;
+      const behind = plain ? plain.continuation() : await placed.continueAt(choice.shots);
+      const { maxTokens, stop, sampling } = settings;
+      const { decoder, tokenizer } = model;
+      let text = '';
+      let count = 0;
+      try {
+        const context = { decoder, tokenizer, eosIds: new Set(model.eosIds), behind };
+        const signal = options.signal && { signal: options.signal };
+        const generation = new Generation(context, run.ids, { ...sampling, ...signal, maxTokens, stop });
+        for await (const token of generation) {
+          text += token.text;
+          count++;
+          yield token;
+        }
+      } finally {
+        behind.end();
+        plain?.close();
+      }
+      run.forwarded += run.ids.length + Math.max(0, count - 1) + (plain?.length ?? 0);
+      run.milliseconds.answer += performance.now() - answering - comparing;
+      run.milliseconds.total = performance.now() - started - comparing;
+      end({
+        text: text.trim(),
+        receipt: receiptOf(this.#task, this.#pool, run, choice, this.threshold, compared, count),
+      });
+    } finally {
+      release();
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import type { Tensor } from '../device/device.ts';
+import type { Decoder } from '../model/decoder.ts';
+import type { KvCache } from '../model/kv-cache.ts';
+import { MOST_ROWS } from './encode.ts';
+import type { BranchRows, RunForks, UseHidden } from './types.ts';
+
+/** Cache rows first .. end - 1. */
+export interface Range {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Tokens that see some rows of the cache, and themselves. */
+export interface Twig {
+  readonly ids: readonly number[];
+  /** Of the first token. */
+  readonly position: number;
+  /** Rows of shots. */
+  readonly shots: Range;
+  /** Other rows: the prefix, and what the twig forks from. Touching ranges count as one, and there may be two at most with the shots'. */
+  readonly others: readonly Range[];
+}
+
+/** A twig that may have something of its own to go on from. */
+export interface BranchPlan extends Twig {
+  /** Appends what stands right before the branch and nobody else sees; its rows are among what the branch sees. */
+  readonly before?: ((cache: KvCache) => void) | undefined;
+}
+
+export interface BranchOptions {
+  /** Exponent on the shots' sum (APE's scale times temperature); 1: none. */
+  readonly factor: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** No row. */
+const NEVER = 0x7fffffff;
+
+/**
+ * Runs branches beside each other behind what a cache holds, which holds the same afterwards. One forward pass for every 512 tokens. The
+ * caller has the device to itself.
+ * @throws E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED
+ */
+export async function runBranches<T>(
+  decoder: Decoder,
+  cache: KvCache,
+  plans: readonly BranchPlan[],
+  use: UseHidden<T>,
+  options: BranchOptions,
+): Promise<T> {
+  const before = cache.length;
+  try {
+    const starts: Range[] = [];
+    const twigs = plans.map(({ ids, position, shots, others, before: prepare }): Twig => {
+      const first = cache.length;
+      prepare?.(cache);
+      const own = { first, end: cache.length };
+      const end = cache.length + ids.length;
+      hold(cache, position, ids.length);
+      starts.push({ first, end });
+      return { ids, position, shots, others: own.end > own.first ? [...others, own] : others };
+    });
+    const rows = starts.map(({ end }, i) => end - twigs[i]!.ids.length);
+    const fork: RunForks = async (forks, useForks) => {
+      const mark = cache.length;
+      try {
+        const more = forks.map(({ branch, ids }): Twig => {
+          // what stands right before the branch is seen with it, as one range
+          const { position, shots, others, ids: stem } = plans[branch]!;
+          return { ids, position: position + stem.length, shots, others: [...others, starts[branch]!] };
+        });
+        const places = more.map(({ ids, position }) => {
+          hold(cache, position, ids.length);
+          return cache.length - ids.length;
+        });
+        return await runTwigs(decoder, cache, more, places, useForks, options);
+      } finally {
+        cache.truncate(mark);
+      }
+    };
+    return await runTwigs(decoder, cache, twigs, rows, (hidden, list) => use(hidden, list, fork), options);
+  } finally {
+    cache.truncate(before);
+  }
+}
+
+/** Rows that will be written by a forward pass. */
+function hold(cache: KvCache, position: number, count: number): void {
+  cache.reserve(cache.length + count);
+  cache.advance(Array.from({ length: count }, (_, i) => position + i));
+}
+
+async function runTwigs<T>(
+  decoder: Decoder,
+  cache: KvCache,
+  twigs: readonly Twig[],
+  firstRows: readonly number[],
+  use: (hidden: Tensor, twigs: readonly BranchRows[]) => Promise<T>,
+  { factor, signal }: BranchOptions,
+): Promise<T> {
+  const { device, config } = decoder;
+  const tokens = twigs.flatMap(({ ids, position, shots, others }, i) => {
+    const self = firstRows[i]!;
+    return ids.map((id, k) => {
+      const own = self + k;
+      return {
+        id,
+        position: position + k,
+        row: own,
+        mask: maskOf(factor === 1 ? [shots, ...others] : others, self, own),
+        split: maskOf([shots], NEVER, own),
+      };
+    });
+  });
+  const hidden = device.tensor('f32', [tokens.length, config.hiddenSize]);
+  try {
+    for (let first = 0; first < tokens.length; first += MOST_ROWS) {
+      const some = tokens.slice(first, first + MOST_ROWS);
+      const split = { mask: Int32Array.from(some.flatMap((token) => token.split)), factor };
+      await decoder.forward(
+        some.map(({ id }) => id),
+        cache,
+        {
+          signal,
+          positions: some.map(({ position }) => position),
+          rows: some.map(({ row }) => row),
+          mask: Int32Array.from(some.flatMap(({ mask }) => mask)),
+          split: factor === 1 ? undefined : split,
+          onChunk: (normed) => device.copyRows(normed, hidden, first),
+        },
+      );
+    }
+    let next = 0;
+    const rows = twigs.map(({ ids }) => {
+      next += ids.length;
+      return { first: next - ids.length, count: ids.length };
+    });
+    const mark = device.mark();
+    try {
+      return await use(hidden, rows);
+    } finally {
+      device.reset(mark);
+    }
+  } finally {
+    hidden.dispose();
+  }
+}
+
+/** Six numbers of a row that sees ranges, and rows self .. own. */
+function maskOf(ranges: readonly Range[], self: number, own: number): number[] {
+  const joined: { first: number; end: number }[] = [];
+  for (const { first, end } of ranges.filter((r) => r.end > r.first).sort((a, b) => a.first - b.first)) {
+    const last = joined.at(-1);
+    if (last && last.end === first) last.end = end;
+    else joined.push({ first, end });
+  }
+  if (joined.length > 2) throw new Error('a mask has more ranges than a row can see');
+  const [a = { first: 0, end: 0 }, b = { first: 0, end: 0 }] = joined;
+  return [a.first, a.end, b.first, b.end, self, own];
+}

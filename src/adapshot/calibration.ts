@@ -1,0 +1,67 @@
+import { fallBack, firstSure } from './choice.ts';
+import type { ShowSettings } from './presets.ts';
+import type { Calibration, CalibrationPoint, Probe } from './types.ts';
+
+export interface CalibrationItem {
+  readonly query: string;
+  /** As in `AskOptions`. */
+  readonly input?: string;
+  readonly label: string;
+}
+
+/** All counts of the grid for one item. */
+export interface CalibrationRow {
+  readonly probes: readonly Probe[];
+  readonly rounds: readonly (readonly { readonly shots: number; readonly right: boolean }[])[];
+  readonly cap: number;
+}
+
+/** Thresholds that are tried: quantiles of the entropies, where there are more. */
+const MOST = 256;
+
+/** The threshold under which most answers are right; of equals the one with fewest shots, then the largest. */
+export function fitThreshold(rows: readonly CalibrationRow[], settings: ShowSettings): Calibration {
+  const all = [...new Set(rows.flatMap(({ probes }) => probes.map(({ entropy }) => entropy)))].sort((a, b) => a - b);
+  const step = Math.max(1, (all.length - 1) / (MOST - 1));
+  const candidates = new Set([0]);
+  for (let i = 0; i < all.length; i += step) candidates.add(all[Math.round(i)]!);
+  candidates.add(all.at(-1)!);
+  const curve = [...candidates].map((threshold) => pointAt(threshold, rows, settings));
+  const best = curve.reduce((a, b) => {
+    if (a.accuracy !== b.accuracy) return a.accuracy > b.accuracy ? a : b;
+    return a.meanShots < b.meanShots ? a : b;
+  });
+  const counts = new Map<number, number[]>();
+  for (const { rounds } of rows) {
+    for (const { shots, right } of rounds.flat()) counts.set(shots, [...(counts.get(shots) ?? []), right ? 1 : 0]);
+  }
+  const fixed = [...counts]
+    .sort(([a], [b]) => a - b)
+    .map(([shots, list]) => ({ shots, accuracy: list.reduce((sum, x) => sum + x, 0) / list.length }));
+  return { ...best, curve, fixed };
+}
+
+/** What the rule would have answered with a threshold. */
+function pointAt(threshold: number, rows: readonly CalibrationRow[], settings: ShowSettings): CalibrationPoint {
+  let right = 0;
+  let shots = 0;
+  for (const { probes, rounds, cap } of rows) {
+    const byShots = new Map(probes.map((probe) => [probe.shots, probe]));
+    const answers = new Map(rounds.flat().map((answer) => [answer.shots, answer.right]));
+    let chosen: number | null = null;
+    const tried: Probe[] = [];
+    let last: Probe[] = [];
+    for (const round of rounds) {
+      last = round.map((answer) => byShots.get(answer.shots)!);
+      tried.push(...last);
+      chosen = firstSure(last, threshold, settings)?.shots ?? null;
+      if (chosen !== null) break;
+    }
+    chosen ??= fallBack(tried, last, threshold, settings, cap);
+    // a fallback to a count that is not in the grid: the nearest below stands for it
+    const known = [...answers.keys()].filter((count) => count <= chosen!);
+    if (answers.get(known.length > 0 ? Math.max(...known) : Math.min(...answers.keys()))) right++;
+    shots += chosen;
+  }
+  return { threshold, accuracy: right / rows.length, meanShots: shots / rows.length };
+}

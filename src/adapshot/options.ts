@@ -1,0 +1,42 @@
+import type { ContextOptions, EntropyRule, Fallback, Grid, Preset, RankMethod } from './types.ts';
+
+/** How queries are answered. Every field has a default by the preset; `showOptions` gives all of them. */
+export interface AdapShotOptions extends ContextOptions {
+  /**
+   * `label`: one of the labels, from the distribution at the answer. `generate`: free text, probed by a yes-or-no question. `parity`: as
+   * the paper, for either: with labels the answer is one of them.
+   */
+  readonly preset: Preset;
+  /** What may be answered. Needed by `label`; with `parity` they restrict the answer. */
+  readonly labels?: readonly string[];
+  /**
+   * End of every query, such as `Type:`; labels are tokenised behind it, with a space between. Default `:`, behind which most tokenisers
+   * do the same.
+   */
+  readonly prompt?: string;
+  /** `sum`: by the sum of log-probabilities (S2). `greedy`: token by token, from what labels allow (S1). Default sum; parity: greedy. */
+  readonly scoring?: 'sum' | 'greedy';
+  readonly rank?: RankMethod;
+  readonly grid?: Grid;
+  readonly entropy?: EntropyRule;
+  /** Entropy that is sure enough, in the unit of the rule. */
+  readonly threshold?: number;
+  /** Least probability of all answers that count, without which a count is not sure. */
+  readonly leastMass?: number;
+  /** Yes-or-no questions: whether only a yes counts (D2b). */
+  readonly onlyYes?: boolean;
+  readonly fallback?: Fallback;
+  /** What is asked behind a query, for yes-or-no questions; it ends where the answer's first token begins. */
+  readonly question?: string;
+  /** Of free text. Default 256. */
+  readonly maxTokens?: number;
+  /** Strings that end free text. Default: two line ends. */
+  readonly stop?: readonly string[];
+  /** Sampling temperature of free text; 0, the default, is greedy. */
+  readonly sampling?: {
+    readonly temperature?: number;
+    readonly topK?: number;
+    readonly topP?: number;
+    readonly seed?: number;
+  };
+}

@@ -1,0 +1,447 @@
+import { exclusive } from '../device/exclusive.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import type { KvCache } from '../model/kv-cache.ts';
+import type { LocalModel } from '../model/model.ts';
+import { Bm25 } from './bm25.ts';
+import { encodeUnits, MOST_ROWS } from './encode.ts';
+import { shotIdentity } from './identity.ts';
+import { rankShots, wordsFor } from './rank.ts';
+import { Residents } from './residents.ts';
+import { bytesOf, checkStorage, type StoredShot, shotOf } from './stored.ts';
+import { Turns } from './turns.ts';
+import type {
+  EncodedQuery,
+  EncodeQueryOptions,
+  PoolOptions,
+  PrefixMode,
+  Ranked,
+  RankMethod,
+  Shot,
+  StorageType,
+} from './types.ts';
+import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
+import { queryVector } from './vector.ts';
+
+/** Files of the store that are read at once. */
+const READS = 8;
+
+/** What is placed as one: a stored shot, or a block of them, and the shots in it. */
+export interface PooledUnit {
+  readonly stored: StoredShot;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Examples of a task over one model. Their keys and values are computed when they are first needed, held on the device within limits, and
+ * kept in a store between runs. Pooled keys, for ranking, are kept as long as the shot is in the pool.
+ */
+export class ShotPool {
+  readonly model: LocalModel;
+  readonly prefix: PrefixMode;
+  readonly storage: StorageType;
+  /** Tokens of the begin-of-text token and the instruction. */
+  readonly prefixIds: readonly number[];
+  readonly #options: PoolOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #words = new Bm25();
+  readonly #held: Residents;
+  /** By the unit's key: of each of its shots. */
+  readonly #pooled = new Map<string, readonly Float32Array[]>();
+  readonly #turns = new Turns();
+  /** Null: to be made again. */
+  #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
+  #prefixCache: KvCache | null = null;
+  #closed = false;
+
+  private constructor(model: LocalModel, options: PoolOptions) {
+    this.model = model;
+    this.#options = options;
+    this.prefix = options.prefix ?? 'bare';
+    this.storage = checkStorage(options.storage ?? 'f16');
+    blockSize(this.prefix);
+    this.prefixIds = prefixIds(model, options.instruction);
+    const room = contextOf(model) - 2;
+    if (this.prefixIds.length > room) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `The instruction has ${this.prefixIds.length} tokens, and the model has room for ${room}.`,
+        'Shorten it.',
+      );
+    }
+    this.#held = new Residents(this.grow.most, limit(options.byteLimit, 'byteLimit', Number.POSITIVE_INFINITY, 1));
+  }
+
+  /**
+   * Takes the shots in and encodes the first of them (`grow.initial`).
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, and of the store E_STORAGE_FULL, E_FILE_WRITE
+   */
+  static async build(model: LocalModel, shots: readonly Shot[], options: PoolOptions = {}): Promise<ShotPool> {
+    throwIfAborted(options.signal);
+    model.checkOpen();
+    const pool = new ShotPool(model, options);
+    try {
+      pool.add(shots);
+      const first = shots.slice(0, pool.grow.initial).map(({ id }) => id);
+      await pool.prepare(first, { signal: options.signal });
+      return pool;
+    } catch (error) {
+      pool.close();
+      throw error;
+    }
+  }
+
+  /** Shots, encoded or not. */
+  get size(): number {
+    return this.#entries.size;
+  }
+  /** In the order in which they came. */
+  get shots(): readonly Shot[] {
+    return [...this.#entries.values()].map(({ shot }) => shot);
+  }
+  /** Shots whose keys and values are on the device. */
+  get resident(): number {
+    return this.#held.shots;
+  }
+  /** Of these keys and values. */
+  get bytes(): number {
+    return this.#held.bytes;
+  }
+  /** Shots with pooled keys: those that were encoded once, since they came. */
+  get pooled(): number {
+    return [...this.#entries.keys()].filter((id) => this.#pooledOf(id) !== null).length;
+  }
+  get grow(): { readonly initial: number; readonly step: number; readonly most: number } {
+    const { initial, step, most } = this.#options.grow ?? {};
+    const largest = limit(most, 'grow.most', 128, 1);
+    return {
+      initial: Math.min(largest, limit(initial, 'grow.initial', 32, 0)),
+      step: limit(step, 'grow.step', 32, 1),
+      most: largest,
+    };
+  }
+
+  has(id: string): boolean {
+    return this.#entries.has(id);
+  }
+
+  /** @throws E_ARGUMENT */
+  shot(id: string): Shot {
+    return this.#entry(id).shot;
+  }
+
+  /** Tokens of a shot. @throws E_ARGUMENT */
+  tokens(id: string): readonly number[] {
+    return this.#entry(id).ids;
+  }
+
+  /** The shots that are cached together with one, itself included. @throws E_ARGUMENT */
+  unitOf(id: string): readonly Entry[] {
+    return this.#layout().of.get(this.#entry(id).shot.id)!.entries;
+  }
+
+  /**
+   * Adds shots; they are encoded when they are needed. Nothing is added when it throws.
+   * @throws E_ARGUMENT for an id that is there or stands twice, or a shot without text; E_CONTEXT_LENGTH for one that is too long
+   */
+  add(shots: readonly Shot[]): void {
+    this.#check();
+    const made = new Map<string, Entry>();
+    for (const shot of shots) {
+      if (this.#entries.has(shot.id) || made.has(shot.id)) {
+        throw new EspalierError(
+          'E_ARGUMENT',
+          `There are two shots with the id "${shot.id.slice(0, 60)}".`,
+          'Give each its own, or use replace().',
+        );
+      }
+      made.set(shot.id, entryOf(this.model, shot, this.prefixIds.length));
+    }
+    this.#unitsOf([...this.#entries.values(), ...made.values()]);
+    for (const [id, entry] of made) {
+      this.#entries.set(id, entry);
+      this.#words.add(id, wordsFor(entry.shot));
+    }
+    this.#changed();
+  }
+
+  /** @throws E_ARGUMENT for an id that is not there; nothing is removed then */
+  remove(ids: readonly string[]): void {
+    this.#check();
+    for (const id of ids) this.#entry(id);
+    for (const id of ids) {
+      this.#entries.delete(id);
+      this.#words.remove(id);
+    }
+    this.#changed();
+  }
+
+  /** Puts a shot in the place of the one with its id. @throws E_ARGUMENT, E_CONTEXT_LENGTH; nothing is changed then */
+  replace(shot: Shot): void {
+    this.#check();
+    this.#entry(shot.id);
+    const entry = entryOf(this.model, shot, this.prefixIds.length);
+    this.#unitsOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
+    this.#entries.set(shot.id, entry);
+    this.#words.add(shot.id, wordsFor(shot));
+    this.#changed();
+  }
+
+  /**
+   * Encodes shots, or loads them from the store; of a block all of it. What is returned, once for each block and in the order of the
+   * ids, stays on the device until the next call at least, however small the limits are.
+   * @throws E_ARGUMENT for an unknown id, E_OUT_OF_MEMORY, E_ABORTED, E_STORAGE_FULL, E_FILE_WRITE
+   */
+  encode(
+    ids: readonly string[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly PooledUnit[]> {
+    return this.use(ids, async (units) => units, options);
+  }
+
+  /** As `encode`; nobody frees the shots before `work` is done. */
+  use<T>(
+    ids: readonly string[],
+    work: (units: readonly PooledUnit[]) => Promise<T>,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
+    return this.#turns.run(async () => {
+      this.#check();
+      const { of } = this.#layout();
+      const units = new Set(ids.map((id) => of.get(this.#entry(id).shot.id)!));
+      await this.#bring([...units], options.signal);
+      return work([...units].map((unit) => ({ stored: this.#held.get(unit.key)!, entries: unit.entries })));
+    });
+  }
+
+  /** Encodes all shots of the pool, or these, and holds as many as the limits allow: all have pooled keys then. @throws as encode */
+  async prepare(ids?: readonly string[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const all = ids ?? [...this.#entries.keys()];
+    let loaded = 0;
+    for (let first = 0; first < all.length; first += this.grow.step) {
+      const some = all.slice(first, first + this.grow.step).filter((id) => this.#entries.has(id));
+      loaded += await this.#turns.run(() => {
+        this.#check();
+        const { of } = this.#layout();
+        return this.#bring([...new Set(some.map((id) => of.get(id)!))], options.signal);
+      });
+      this.#options.onProgress?.({ done: Math.min(all.length, first + this.grow.step), total: all.length, loaded });
+    }
+  }
+
+  /** A query's tokens and, for ranking by keys, its vector from one forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
+  async encodeQuery(text: string, options: EncodeQueryOptions = {}): Promise<EncodedQuery> {
+    this.#check();
+    const ids = this.model.encode(text, { addBos: false });
+    if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
+    const words = options.input ?? text;
+    if (options.withVector === false) return { text: words, ids, vector: null };
+    const vector = await this.withPrefix((cache) => queryVector(this.model.decoder, cache, ids, options.signal));
+    return { text: words, ids, vector };
+  }
+
+  /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod` */
+  rank(query: EncodedQuery, method: RankMethod): readonly Ranked[] {
+    this.#check();
+    const shots = [...this.#entries.values()].map(({ shot, ids }) => {
+      return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };
+    });
+    const context = { layers: this.model.config.nLayers, words: () => this.#words };
+    const seen = new Set<string>();
+    return rankShots(query, shots, method, context).filter(({ id }) => {
+      const { text } = this.#entries.get(id)!.shot;
+      return !seen.has(text) && seen.add(text);
+    });
+  }
+
+  /** Internal: runs `work`, alone on the device, over a cache that holds the prefix and must hold no more afterwards. */
+  withPrefix<T>(work: (cache: KvCache) => Promise<T>): Promise<T> {
+    const { decoder, device } = this.model;
+    return exclusive(device, async () => {
+      this.#check();
+      if (!this.#prefixCache) {
+        // units beside each other may need more rows than there are positions
+        const cache = decoder.cache(0, this.prefixIds.length + this.model.config.maxPositions + MOST_ROWS);
+        try {
+          if (this.prefixIds.length > 0) await decoder.forward(this.prefixIds, cache, { output: 'last' });
+        } catch (error) {
+          cache.dispose();
+          throw error;
+        }
+        this.#prefixCache = cache;
+      }
+      try {
+        return await work(this.#prefixCache);
+      } finally {
+        this.#prefixCache?.truncate(this.prefixIds.length);
+      }
+    });
+  }
+
+  /** Frees keys and values. The model stays open. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#held.keepOnly(new Set());
+    this.#prefixCache?.dispose();
+    this.#prefixCache = null;
+  }
+
+  /** Makes sure that units are on the device. @returns how many shots came from the store */
+  async #bring(units: readonly PoolUnit[], signal: AbortSignal | undefined): Promise<number> {
+    const kept = new Set(units.map(({ key }) => key));
+    const missing = [
+      ...new Map(units.filter(({ key }) => this.#held.get(key) === null).map((unit) => [unit.key, unit])).values(),
+    ];
+    const { store } = this.#options;
+    const left: PoolUnit[] = [];
+    let loaded = 0;
+    for (let i = 0; i < missing.length; i += READS) {
+      throwIfAborted(signal);
+      const some = missing.slice(i, i + READS);
+      const found = await Promise.all(some.map((unit) => (store ? this.#load(unit) : false)));
+      this.#check();
+      for (const [k, unit] of some.entries()) {
+        if (found[k]) loaded += unit.entries.length;
+        else left.push(unit);
+      }
+    }
+    for (const batch of batches(left)) {
+      await this.#compute(batch, signal);
+      this.#held.trim(kept);
+    }
+    this.#held.trim(kept);
+    return loaded;
+  }
+
+  async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined): Promise<void> {
+    const { decoder, device } = this.model;
+    const seen = this.prefix === 'bare' ? 0 : this.prefixIds.length;
+    const ids = batch.map(({ entries }) => entries.map((entry) => entry.ids));
+    const encoded = await this.withPrefix((cache) => {
+      return encodeUnits(decoder, cache, ids, { storage: this.storage, seen, signal });
+    });
+    if (this.#closed) {
+      for (const { shot } of encoded) shot.dispose();
+      this.#check();
+    }
+    for (const [i, unit] of batch.entries()) {
+      const { shot, pooled } = encoded[i]!;
+      this.#held.put(unit.key, shot, unit.entries.length);
+      this.#pooled.set(unit.key, pooled);
+    }
+    const { store } = this.#options;
+    if (!store) return;
+    for (const [i, unit] of batch.entries()) {
+      const { shot, pooled } = encoded[i]!;
+      const all = new Float32Array(pooled.reduce((sum, list) => sum + list.length, 0));
+      for (const [k, list] of pooled.entries()) all.set(list, k * list.length);
+      await store.write(await this.#identity(unit), await bytesOf(device, shot, all));
+    }
+  }
+
+  /** From the store; false when it is not there. */
+  async #load(unit: PoolUnit): Promise<boolean> {
+    const { store } = this.#options;
+    const bytes = await store!.read(await this.#identity(unit));
+    if (bytes === null || this.#closed) return false;
+    const { device, config } = this.model;
+    const each = config.nLayers * config.nKvHeads * config.headDim;
+    const wanted = { length: unit.length, storage: this.storage, pooled: each * unit.entries.length };
+    const found = shotOf(device, config, bytes, wanted);
+    if (!found) return false;
+    this.#held.put(unit.key, found.shot, unit.entries.length);
+    this.#pooled.set(
+      unit.key,
+      unit.entries.map((_, i) => found.pooled.slice(i * each, (i + 1) * each)),
+    );
+    return true;
+  }
+
+  async #identity(unit: PoolUnit): Promise<string> {
+    const { model, prefix, storage } = this;
+    const bare = prefix === 'bare';
+    return shotIdentity({
+      weights: model.identity,
+      tokenizer: await model.tokenizerIdentity(),
+      precision: model.decoder.precision,
+      rope: model.config.rope,
+      prefix: bare ? [] : this.prefixIds,
+      shots: unit.entries.map(({ ids }) => ids),
+      mode: bare ? 'bare' : unit.entries.length > 1 ? 'block' : 'prefixed',
+      storage,
+    });
+  }
+
+  #unitsOf(entries: readonly Entry[]): PoolUnit[] {
+    return unitsOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
+  }
+
+  #layout() {
+    if (!this.#units) {
+      const list = this.#unitsOf([...this.#entries.values()]);
+      this.#units = {
+        list,
+        of: new Map(list.flatMap((unit) => unit.entries.map(({ shot }) => [shot.id, unit] as const))),
+      };
+    }
+    return this.#units;
+  }
+
+  /** Shots have come or gone: what belongs to none is freed, in its turn. */
+  #changed(): void {
+    this.#units = null;
+    void this.#turns.run(async () => {
+      const kept = new Set(this.#layout().list.map(({ key }) => key));
+      this.#held.keepOnly(kept);
+      for (const key of [...this.#pooled.keys()]) if (!kept.has(key)) this.#pooled.delete(key);
+    });
+  }
+
+  #pooledOf(id: string): Float32Array | null {
+    const unit = this.#layout().of.get(id)!;
+    const at = unit.entries.findIndex(({ shot }) => shot.id === id);
+    return this.#pooled.get(unit.key)?.[at] ?? null;
+  }
+
+  #entry(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry) return entry;
+    throw new EspalierError('E_ARGUMENT', `There is no shot "${String(id).slice(0, 60)}".`, 'Use the ids of the pool.');
+  }
+
+  #check(): void {
+    if (this.#closed) throw new EspalierError('E_DISPOSED', 'The pool is closed.', 'Build it again.');
+    this.model.checkOpen();
+  }
+}
+
+/** Units in lists of at most 512 tokens; a longer one by itself. */
+function batches(units: readonly PoolUnit[]): PoolUnit[][] {
+  const list: PoolUnit[][] = [];
+  let room = 0;
+  for (const unit of units) {
+    if (unit.length > room || list.length === 0) {
+      list.push([]);
+      room = MOST_ROWS;
+    }
+    list.at(-1)!.push(unit);
+    room -= unit.length;
+  }
+  return list;
+}
+
+function limit(value: number | undefined, name: string, fallback: number, least: number): number {
+  const given = value ?? fallback;
+  if (
+    typeof given === 'number' &&
+    given >= least &&
+    (Number.isSafeInteger(given) || given === Number.POSITIVE_INFINITY)
+  ) {
+    return given;
+  }
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `${name} is ${String(value)}.`,
+    `Give an integer from ${least} on, or Infinity.`,
+  );
+}

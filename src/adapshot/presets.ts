@@ -1,0 +1,98 @@
+import { EspalierError } from '../errors.ts';
+import type { AdapShotOptions } from './options.ts';
+import { QUESTION } from './question-probe.ts';
+import type { PoolOptions, Preset } from './types.ts';
+
+type Settled =
+  | 'order'
+  | 'temperature'
+  | 'scoring'
+  | 'rank'
+  | 'grid'
+  | 'entropy'
+  | 'threshold'
+  | 'leastMass'
+  | 'onlyYes'
+  | 'fallback'
+  | 'question'
+  | 'prompt'
+  | 'maxTokens'
+  | 'stop'
+  | 'sampling';
+
+/** Options with nothing left open. */
+export type ShowSettings = Omit<AdapShotOptions, Settled> & Required<Pick<AdapShotOptions, Settled>>;
+
+const COMMON = {
+  order: 'best-first',
+  temperature: 1,
+  leastMass: 0,
+  onlyYes: false,
+  fallback: 'least-entropy',
+  threshold: 0.65,
+  question: QUESTION,
+  prompt: ':',
+  maxTokens: 256,
+  stop: ['\n\n'],
+  sampling: {},
+} as const;
+
+/** Section 9 of the specification; the temperature of `label` is what section 10 found best. */
+const PRESETS = {
+  parity: {
+    ...COMMON,
+    rank: 'keys',
+    grid: { kind: 'arithmetic', step: 4, perRound: 4 },
+    entropy: 'raw-nats',
+    leastMass: 0.5,
+    scoring: 'greedy',
+  },
+  label: {
+    ...COMMON,
+    rank: 'bm25',
+    grid: { kind: 'geometric', first: 4 },
+    entropy: 'label',
+    temperature: 0.8,
+    scoring: 'sum',
+  },
+  generate: {
+    ...COMMON,
+    rank: 'keys',
+    grid: { kind: 'geometric', first: 4 },
+    entropy: 'two-way-nats',
+    onlyYes: true,
+    scoring: 'sum',
+  },
+} as const satisfies Record<Preset, Pick<Required<AdapShotOptions>, Settled>>;
+
+/** How a pool for a preset is built. */
+export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
+  return { prefix: preset === 'generate' ? { repair: 1 } : 'bare' };
+}
+
+/** All options of a preset, with those given. @throws E_ARGUMENT */
+export function settingsOf(options: AdapShotOptions): ShowSettings {
+  const refuse = (what: string, hint: string): never => {
+    throw new EspalierError('E_ARGUMENT', what, hint);
+  };
+  const preset: Pick<Required<AdapShotOptions>, Settled> | undefined = PRESETS[options.preset];
+  if (!preset) refuse(`preset is ${String(options.preset)}.`, "Give 'parity', 'label' or 'generate'.");
+  // an explicit undefined is none
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const settings = { ...preset, ...given } as ShowSettings;
+  const { entropy, threshold, leastMass, labels, fallback, scoring } = settings;
+  if (!['label', 'raw-nats', 'two-way-nats', 'two-way-bits'].includes(entropy)) {
+    refuse(`entropy is ${String(entropy)}.`, "Give 'label', 'raw-nats', 'two-way-nats' or 'two-way-bits'.");
+  }
+  if ((entropy === 'label' || settings.preset === 'label') && !labels) {
+    refuse('There are no labels.', 'Give them, or use the preset generate.');
+  }
+  if (!(threshold >= 0)) refuse(`threshold is ${String(threshold)}.`, 'Give a number from 0 on.');
+  if (!(leastMass >= 0 && leastMass <= 1)) refuse(`leastMass is ${String(leastMass)}.`, 'Give a number from 0 to 1.');
+  if (scoring !== 'sum' && scoring !== 'greedy') refuse(`scoring is ${String(scoring)}.`, "Give 'sum' or 'greedy'.");
+  const fixed = typeof fallback === 'object' && Number.isSafeInteger(fallback.shots) && fallback.shots >= 0;
+  if (fallback !== 'most' && fallback !== 'least-entropy' && !fixed) {
+    refuse(`fallback is ${JSON.stringify(fallback)}.`, "Give 'most', 'least-entropy' or { shots }.");
+  }
+  return settings;
+}

@@ -1,0 +1,37 @@
+import type { Choice } from './choice.ts';
+import { ShotContext } from './context.ts';
+import type { ShotPool } from './pool.ts';
+import type { QueryRun, Task } from './query-run.ts';
+import type { Comparison, ShowReceipt } from './types.ts';
+
+/** What was done for an answer. */
+export function receiptOf(
+  { placed }: Task,
+  pool: ShotPool | null,
+  run: QueryRun,
+  { shots: chosen, fallback }: Choice,
+  threshold: number,
+  comparison: Comparison | null,
+  generated: number,
+): ShowReceipt {
+  const context = placed instanceof ShotContext ? placed : null;
+  const used = placed.tokens(chosen).length;
+  return {
+    shots: placed.placed.slice(0, chosen).map(({ id }) => id),
+    probes: run.probes,
+    chosen,
+    threshold,
+    fallback,
+    tokens: {
+      reused: pool?.prefix === 'recompute' ? 0 : placed.prefix.length + used,
+      rotated: run.rotated,
+      forwarded: run.forwarded,
+      generated,
+    },
+    bytes: { read: run.bytesRead, cache: placed.byteLength, pool: pool?.bytes ?? 0 },
+    milliseconds: run.milliseconds,
+    exactness:
+      pool?.prefix === 'recompute' || placed.isCausal(chosen) ? 'causal' : context?.isPlain ? 'blocks' : 'approximate',
+    comparison,
+  };
+}

@@ -1,0 +1,84 @@
+import { EspalierError } from '../errors.ts';
+import type { CacheHost } from '../runtime/cache.ts';
+import { createHasher } from '../runtime/hash.ts';
+import { hasNode } from '../runtime/host.ts';
+import type { ShotStore } from './types.ts';
+
+const KEY = /^[0-9a-f]{64}$/;
+const CHECKSUM = 32;
+
+/**
+ * Encoded shots on disk, one file each: in Node, Deno and Bun a folder (default: `shots` in the cache's folder), in browsers the origin
+ * private file system, and where there is none, memory.
+ *
+ * @param folder a path, or in browsers a plain name
+ */
+export async function openShotStore(folder?: string): Promise<ShotStore> {
+  // imported on demand, so that the graph of modules stays free of node: imports in a browser
+  if (hasNode()) {
+    const { defaultFolder, folderHost } = await import('../runtime/cache-folder.ts');
+    return shotStore(await folderHost(folder ?? `${await defaultFolder()}/shots`));
+  }
+  const { hasOpfs, opfsHost } = await import('../runtime/cache-opfs.ts');
+  if (await hasOpfs()) return shotStore(await opfsHost(folder ?? 'espalier-shots'));
+  return memoryShotStore();
+}
+
+/** Lasts as long as the object. */
+export async function memoryShotStore(): Promise<ShotStore> {
+  const { memoryHost } = await import('../runtime/cache-memory.ts');
+  return shotStore(memoryHost());
+}
+
+/** A store over a place for files. An entry is its content and the sha256 of that, so half-written and damaged ones are found out. */
+export function shotStore(host: CacheHost): ShotStore {
+  const nameOf = (key: string): string => {
+    if (KEY.test(key)) return `sha256-${key}`;
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `"${key.slice(0, 100)}" is no key of a shot.`,
+      'Give a sha256 in lower case.',
+    );
+  };
+  return {
+    name: host.name,
+    read: async (key) => {
+      const source = await host.open('blobs', nameOf(key)).catch(() => null);
+      if (source === null) return null;
+      try {
+        if (source.size < CHECKSUM) return null;
+        const bytes = new Uint8Array(source.size);
+        await source.readInto(0, bytes);
+        const content = bytes.subarray(0, source.size - CHECKSUM);
+        const sum = await checksum(content);
+        return sum.every((byte, i) => byte === bytes[content.byteLength + i]) ? content : null;
+      } catch {
+        // whatever is wrong with it, it can be made anew
+        return null;
+      } finally {
+        await source.close();
+      }
+    },
+    write: async (key, entry) => {
+      const name = nameOf(key);
+      const bytes = new Uint8Array(entry.byteLength + CHECKSUM);
+      bytes.set(entry);
+      bytes.set(await checksum(entry), entry.byteLength);
+      await host.replace('blobs', name, bytes);
+    },
+    remove: (key) => host.remove('blobs', nameOf(key)),
+    bytes: async () => (await host.files('blobs')).reduce((sum, file) => sum + file.bytes, 0),
+    clear: async () => {
+      for (const { name } of await host.files('blobs')) await host.remove('blobs', name);
+    },
+  };
+}
+
+/** sha256: the host's own where there is one for whole inputs, which is several times faster in browsers. */
+async function checksum(bytes: Uint8Array): Promise<Uint8Array> {
+  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
+  if (subtle) return new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+  const hasher = await createHasher('sha256');
+  hasher.update(bytes);
+  return Uint8Array.from(hasher.hex().match(/../g)!, (pair) => Number.parseInt(pair, 16));
+}

@@ -1,0 +1,80 @@
+import { EspalierError } from '../errors.ts';
+import type { LocalModel } from '../model/model.ts';
+import type { PrefixMode, Shot } from './types.ts';
+
+/** A shot with its tokens. */
+export interface Entry {
+  readonly shot: Shot;
+  readonly ids: readonly number[];
+}
+
+/** What is cached as one: a shot, or a block of shots of which each sees those before it. */
+export interface PoolUnit {
+  /** Equal for equal tokens. */
+  readonly key: string;
+  readonly entries: readonly Entry[];
+  /** Of all shots together. */
+  readonly length: number;
+}
+
+/** Positions that a text may take: a mask knows no sliding window, so nothing may be longer than one. */
+export function contextOf(model: LocalModel): number {
+  const { maxPositions, slidingWindow } = model.config;
+  return Math.min(maxPositions, slidingWindow ?? maxPositions);
+}
+
+/** The begin-of-text token, where the model has one, and the instruction. */
+export function prefixIds(model: LocalModel, instruction: string | undefined): readonly number[] {
+  return model.encode(instruction ?? '');
+}
+
+/** @throws E_ARGUMENT for a shot without an id or a token, E_CONTEXT_LENGTH for one that does not fit the context behind the prefix */
+export function entryOf(model: LocalModel, shot: Shot, prefixLength: number): Entry {
+  const name = `The shot "${String(shot.id).slice(0, 60)}"`;
+  if (typeof shot.id !== 'string' || shot.id === '' || typeof shot.text !== 'string') {
+    throw new EspalierError('E_ARGUMENT', `${name} has no id or no text.`, 'Give both as strings.');
+  }
+  const ids = model.encode(shot.text, { addBos: false });
+  if (ids.length === 0) throw new EspalierError('E_ARGUMENT', `${name} has no tokens.`, 'Give it a text.');
+  const room = contextOf(model) - prefixLength - 1;
+  if (ids.length > room) {
+    throw new EspalierError(
+      'E_CONTEXT_LENGTH',
+      `${name} has ${ids.length} tokens, and the model has room for ${room}.`,
+      'Shorten it or leave it out.',
+    );
+  }
+  return { shot, ids };
+}
+
+/** Shots in a block; 1 where each stands by itself. @throws E_ARGUMENT */
+export function blockSize(mode: PrefixMode): number {
+  if (typeof mode === 'string') {
+    if (mode === 'bare' || mode === 'prefixed' || mode === 'recompute') return 1;
+  } else if ('blocks' in mode) {
+    if (Number.isSafeInteger(mode.blocks) && mode.blocks >= 1) return mode.blocks;
+  } else if (Number.isSafeInteger(mode.repair) && mode.repair >= 0) return 1;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `The prefix mode is ${JSON.stringify(mode)}.`,
+    "Give 'bare', 'prefixed', 'recompute', { blocks } from 1 on, or { repair } from 0 on.",
+  );
+}
+
+/** Entries in units of so many, in their order. @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
+export function unitsOf(entries: readonly Entry[], size: number, room: number): PoolUnit[] {
+  const units: PoolUnit[] = [];
+  for (let first = 0; first < entries.length; first += size) {
+    const some = entries.slice(first, first + size);
+    const length = some.reduce((sum, { ids }) => sum + ids.length, 0);
+    if (length > room) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `A block of ${some.length} shots has ${length} tokens, and the model has room for ${room}.`,
+        'Make blocks smaller.',
+      );
+    }
+    units.push({ key: some.map(({ ids }) => ids.join(',')).join('|'), entries: some, length });
+  }
+  return units;
+}

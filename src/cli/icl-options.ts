@@ -1,0 +1,136 @@
+import { DATA_FORMATS, type DataFormat } from '../adapshot/data.ts';
+import { type DataFiles, readTask, type TaskData } from '../adapshot/data-files.ts';
+import { openShotStore } from '../adapshot/store.ts';
+import { namedTemplate, type Template, templateOf } from '../adapshot/templates.ts';
+import type { PrefixMode, RankMethod, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import { WasmDevice } from '../device/wasm/wasm-device.ts';
+import { EspalierError } from '../errors.ts';
+import type { LocalModel } from '../model/model.ts';
+import { openLocal } from '../open-local.ts';
+import { host } from '../runtime/host.ts';
+import { laneCount } from '../runtime/lane-count.ts';
+import { exactArgument, jsonArgument, lanesArgument, lanesOf, modelArgument, numberOf } from './common.ts';
+import { formatBytes, Progress } from './format.ts';
+
+const text = (description: string) => ({ type: 'string', description }) as const;
+
+/** Arguments that all commands of `icl` share. */
+export const iclArguments = {
+  model: modelArgument,
+  data: { ...text(`Format of the data: ${DATA_FORMATS.join(', ')}`), required: true },
+  path: { ...text('File of training data, or a folder with files under their published names'), required: true },
+  template: text('qa, math, …, or two texts ("Question:|Type:"); default: as the data are usually prompted'),
+  instruction: text('Stands before all examples'),
+  pool: text('Examples in the pool (1024, or all there are)'),
+  balanced: { type: 'boolean', description: 'Equally many examples of every label', default: false },
+  seed: text('Draws the pool (0)'),
+  storage: text('How keys and values are stored: f16, int8 or f32 (f16)'),
+  store: text('A folder where encoded examples are kept between runs; "default" is one in the cache'),
+  exact: exactArgument,
+  lanes: lanesArgument,
+  json: jsonArgument,
+} as const;
+
+export const prefixArgument = text(
+  'What examples see while they are encoded: bare, prefixed, repair:N, blocks:N, recompute',
+);
+export const rankArgument = text('bm25, keys, keys-z, or random');
+export const temperatureArgument = text('Keys of examples are divided by this');
+export const orderArgument = text('best-first or best-nearest');
+
+export type Args = Readonly<Record<string, unknown>>;
+
+const given = (args: Args, name: string) => args[name] as string | undefined;
+
+/** A whole number. @throws E_ARGUMENT */
+export function countOf(args: Args, name: string, least = 0): number | undefined {
+  const value = numberOf(name, given(args, name));
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
+  throw new EspalierError('E_ARGUMENT', `--${name} is ${value}.`, `Give a whole number from ${least} on.`);
+}
+
+/** One of a list. @throws E_ARGUMENT */
+export function choiceOf<T extends string>(args: Args, name: string, choices: readonly T[]): T | undefined {
+  const value = given(args, name);
+  if (value === undefined || (choices as readonly string[]).includes(value)) return value as T | undefined;
+  throw new EspalierError('E_ARGUMENT', `--${name} is "${value}".`, `Give one of ${choices.join(', ')}.`);
+}
+
+/** @throws E_ARGUMENT, E_FILE_…, E_DATA_INVALID */
+export async function dataOf(
+  args: Args,
+  files: Omit<DataFiles, 'path'> = {},
+): Promise<{ format: DataFormat; task: TaskData; template: Template }> {
+  const format = choiceOf(args, 'data', DATA_FORMATS)!;
+  const named = given(args, 'template');
+  const template = named === undefined ? templateOf(format) : namedTemplate(named);
+  return { format, task: await readTask(format, { path: given(args, 'path')!, ...files }), template };
+}
+
+/** @throws E_ARGUMENT */
+export function storageOf(args: Args): StorageType | undefined {
+  return choiceOf(args, 'storage', ['f16', 'int8', 'f32']);
+}
+
+/** @throws E_ARGUMENT */
+export function orderOf(args: Args): ShotOrder | undefined {
+  return choiceOf(args, 'order', ['best-first', 'best-nearest']);
+}
+
+/** @throws E_ARGUMENT */
+export function rankOf(args: Args): RankMethod | undefined {
+  const rank = choiceOf(args, 'rank', ['bm25', 'keys', 'keys-z', 'random']);
+  return rank === 'random' ? { random: countOf(args, 'seed') ?? 0 } : rank;
+}
+
+/** @throws E_ARGUMENT */
+export function prefixOf(args: Args): PrefixMode | undefined {
+  const [, kind, count] = /^(repair|blocks):(\d+)$/.exec(given(args, 'prefix') ?? '') ?? [];
+  if (kind === 'repair') return { repair: Number(count) };
+  if (kind === 'blocks') return { blocks: Number(count) };
+  return choiceOf<'bare' | 'prefixed' | 'recompute'>(args, 'prefix', ['bare', 'prefixed', 'recompute']);
+}
+
+export async function storeOf(args: Args): Promise<ShotStore | null> {
+  const folder = given(args, 'store');
+  if (folder === undefined) return null;
+  return folder === 'default' ? openShotStore() : openShotStore(folder);
+}
+
+/** The model in this thread, with its lanes; a progress bar on stderr. Close the model, then the device. */
+export async function openForShots(args: Args, signal: AbortSignal): Promise<{ model: LocalModel; close(): void }> {
+  const silent = args['json'] === true;
+  const downloading = new Progress({ label: 'downloading', total: 1, silent });
+  const loading = new Progress({ label: 'loading', total: 1, silent });
+  const device = await WasmDevice.create({ lanes: laneCount(lanesOf(args['lanes'] as string), await host()) });
+  try {
+    const model = await openLocal(given(args, 'model')!, {
+      device,
+      precision: args['exact'] === true ? 'exact' : 'int8',
+      signal,
+      onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
+      onProgress: (done, total) => {
+        downloading.end();
+        loading.update(done / total, formatBytes(done));
+      },
+    });
+    return {
+      model,
+      close: () => {
+        model.close();
+        device.close();
+      },
+    };
+  } catch (error) {
+    device.close();
+    throw error;
+  } finally {
+    downloading.end();
+    loading.end();
+  }
+}
+
+/** Options that are there: an explicit `undefined` is none. */
+export function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

@@ -1,0 +1,44 @@
+/** What crosses between the caller's thread and a grow worker, as types. */
+import type { Host } from '../runtime/host.ts';
+import type { Receipt } from '../spri/receipt.ts';
+import type {
+  PlanUpcycleOptions as LocalPlanOptions,
+  UpcycleOptions as LocalUpcycleOptions,
+  UpcyclePlan,
+} from '../spri/upcycle.ts';
+import type { LinkKind, WorkerLink } from './link.ts';
+import type { Data, WireTarget } from './port.ts';
+
+/** The caller's host as the worker needs it. */
+export type HostFacts = Omit<Host, 'spawn'>;
+
+/** Options in a form that crosses. */
+type Wire<T> = Omit<Data<T>, 'out' | 'cache' | 'lanes'> & {
+  /** A path or a file URL; without it the files go back to the caller. */
+  readonly out?: string;
+  readonly cache?: string | null;
+  readonly lanes: number;
+};
+
+/** What a job has made. */
+export interface Grown {
+  /** Also in the folder, or among the files, as `espalier-receipt.json`. */
+  readonly receipt: Receipt;
+  /** The new checkpoint by file name, as `open` takes it; empty when it was written to a folder. */
+  readonly files: Readonly<Record<string, Blob>>;
+}
+
+/** Calls that a grow worker answers: `start`, and then one of the others. */
+export interface GrowCalls {
+  start(host: HostFacts): void;
+  upcycle(source: WireTarget, options: Wire<LocalUpcycleOptions>): Promise<Grown>;
+  planUpcycle(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<UpcyclePlan>;
+}
+
+export type GrowLink = WorkerLink<GrowCalls>;
+
+export const GROW: LinkKind = {
+  worker: 'grow',
+  again: 'Start it again; a job in a folder goes on where it was, from a new process.',
+  local: 'upcycle of espalier/grow',
+};

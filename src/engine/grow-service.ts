@@ -1,0 +1,60 @@
+import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { type Host, setHost, type WorkerHandle } from '../runtime/host.ts';
+import { Loss } from '../runtime/loss.ts';
+import { memoryOutput } from '../runtime/output-memory.ts';
+import { planUpcycle, upcycle } from '../spri/upcycle.ts';
+import { Answers, type Methods } from './answers.ts';
+import type { GrowCalls, HostFacts } from './grow-protocol.ts';
+import type { CallerPort, Remote } from './port.ts';
+
+/** The functions of a grow worker: those of `espalier/grow`, over the caller's host. */
+function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
+  return {
+    start: (_, facts) => setHost(hostOf(facts, caller)),
+
+    upcycle: async ({ live }, source, { out, ...options }) => {
+      if (out !== undefined) {
+        return { receipt: await upcycle(source, { ...options, ...live, out: placed(out) }), files: {} };
+      }
+      const memory = memoryOutput('the result');
+      const receipt = await upcycle(source, { ...options, ...live, out: memory });
+      return { receipt, files: memory.result() };
+    },
+
+    planUpcycle: ({ live }, source, { out, ...options }) =>
+      planUpcycle(source, { ...options, ...live, ...(out === undefined ? {} : { out: placed(out) }) }),
+  };
+}
+
+/** URLs cross as text. */
+function placed(out: string): string | URL {
+  return /^file:/i.test(out) ? new URL(out) : out;
+}
+
+/** The caller's host, who starts the lanes: he hears of their death when this thread waits for them. */
+function hostOf(facts: HostFacts, caller: Remote<CallerPort>): Host {
+  return { ...facts, spawn: () => lentLane(caller) };
+}
+
+/** A lane on the caller's side, as far as a device uses one: it is sent its seat, and answers when it runs. It ends with the line. */
+function lentLane(caller: Remote<CallerPort>): WorkerHandle {
+  const answers = new EventTarget();
+  const { lose, onLost } = new Loss();
+  return {
+    endpoint: {
+      postMessage: (seat) => void caller.spawnLane(seat).then(() => answers.dispatchEvent(new Event('message')), lose),
+      addEventListener: (type, listener) => answers.addEventListener(type, listener),
+      removeEventListener: (type, listener) => answers.removeEventListener(type, listener),
+    },
+    ref: () => {},
+    unref: () => {},
+    terminate: async () => {},
+    onLost,
+  };
+}
+
+/** Answers the caller at the other end of the line, and calls him back over the same line. */
+export function serve(endpoint: Endpoint): void {
+  const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
+  expose(new Answers<GrowCalls>(caller, methodsFor(caller)), endpoint);
+}

@@ -1,0 +1,296 @@
+import { AdapShot } from '../adapshot/adapshot.ts';
+import { vote } from '../adapshot/bm25.ts';
+import { Chain } from '../adapshot/chain.ts';
+import { indexOfLargest } from '../adapshot/labels.ts';
+import type { AdapShotOptions } from '../adapshot/options.ts';
+import { ShotPool } from '../adapshot/pool.ts';
+import { renderQuery } from '../adapshot/templates.ts';
+import type { Answer, PrefixMode, ShotOrder } from '../adapshot/types.ts';
+import { EspalierError } from '../errors.ts';
+import type { Arm, FixedRanking } from './arms.ts';
+import { scoreLabels } from './plain.ts';
+import type { Setting } from './setting.ts';
+import type { ItemResult } from './types.ts';
+
+export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
+
+/** One arm, ready for items. */
+export interface Answerer {
+  /** @param compare whether full attention over the same shots is asked too, where shots are reused */
+  answer(input: string, compare: boolean): Promise<Answered>;
+  close(): void;
+}
+
+/** Stored keys and values of one prefix mode at a time, and the chain: arms that follow each other share them. */
+export class Pools {
+  readonly #setting: Setting;
+  #mode: string | null = null;
+  #pool: ShotPool | null = null;
+  #chain: Chain | null = null;
+
+  constructor(setting: Setting) {
+    this.#setting = setting;
+  }
+
+  async pool(prefix: PrefixMode): Promise<ShotPool> {
+    const mode = JSON.stringify(prefix);
+    if (this.#pool && this.#mode === mode) return this.#pool;
+    this.#close();
+    const { model, shots, options } = this.#setting;
+    const { instruction, storage, store, signal, byteLimit = 2 ** 30 } = options;
+    this.#mode = mode;
+    this.#pool = await ShotPool.build(model, shots, {
+      prefix,
+      byteLimit,
+      grow: { initial: 0, most: Math.max(1, shots.length) },
+      ...defined({ instruction, storage, store, signal }),
+    });
+    return this.#pool;
+  }
+
+  /** The random shots in their order, as many as the largest count of an arm needs and as fit beside a query. */
+  async chain(): Promise<Chain> {
+    if (this.#chain) return this.#chain;
+    this.#close();
+    const { model, options, shots, random } = this.#setting;
+    const { instruction, signal, arms } = options;
+    const counts = arms.map((arm) => (arm.kind === 'fixed' && arm.attention === 'chain' ? arm.shots : 0));
+    const adaptive = arms.some((arm) => arm.kind === 'adaptive' && arm.preset === 'chain');
+    const byId = new Map(shots.map((shot) => [shot.id, shot]));
+    const wanted = random.slice(0, Math.max(adaptive ? MOST : 0, ...counts)).map((id) => byId.get(id)!);
+    let room = model.config.maxPositions - model.encode(instruction ?? '').length - QUERY_ROOM;
+    const fitting = wanted.filter(({ text }) => {
+      room -= model.tokenizer.encode(text, { addSpecialTokens: false }).length;
+      return room >= 0;
+    });
+    this.#chain = await Chain.create(model, fitting, defined({ instruction, signal }));
+    return this.#chain;
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  #close(): void {
+    this.#pool?.close();
+    this.#chain?.close();
+    this.#pool = null;
+    this.#chain = null;
+  }
+}
+
+/** Shots of an adaptive chain, as the largest count of the protocol (spec 7.3). */
+const MOST = 128;
+/** Positions that stay free behind a chain. */
+const QUERY_ROOM = 256;
+
+/** @throws E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED */
+export async function openArm(arm: Arm, setting: Setting, pools: Pools): Promise<Answerer> {
+  switch (arm.kind) {
+    case 'vote':
+      return voting(arm.shots, setting);
+    case 'zero-shot':
+      return openFull([], setting);
+    case 'fixed':
+      if (arm.attention === 'full') {
+        if (arm.ranking === 'bm25') return openRanked(arm.shots, setting);
+        return openFull(setting.random.slice(0, arm.shots), setting);
+      }
+      return openReused(arm, setting, pools);
+    case 'adaptive':
+      return openReused(arm, setting, pools);
+    case 'oracle':
+      throw new Error('an oracle is computed from other arms');
+  }
+}
+
+function voting(count: number, { rank, shots }: Setting): Answerer {
+  const labels = new Map(shots.map(({ id, label }) => [id, label!]));
+  return {
+    answer: async (input) => {
+      const started = performance.now();
+      const near = rank(input).slice(0, count);
+      const [winner] = vote(near.map(({ id, score }) => ({ label: labels.get(id)!, score })));
+      const milliseconds = performance.now() - started;
+      const times = { firstMilliseconds: milliseconds, milliseconds };
+      return { label: winner!.label, shots: near.length, ...times, forwarded: 0, reused: 0 };
+    },
+    close: () => {},
+  };
+}
+
+/** Full attention over the same shots for every item: they are read once, and every item's time includes that. */
+async function openFull(ids: readonly string[], setting: Setting): Promise<Answerer> {
+  const { decoder } = setting.model;
+  const cache = decoder.cache();
+  const started = performance.now();
+  const prefix = promptIds(setting, ids);
+  try {
+    // a pass over nothing would be refused
+    if (prefix.length > 0) await decoder.forward(prefix, cache, { output: 'last', signal: setting.options.signal });
+  } catch (error) {
+    cache.dispose();
+    throw error;
+  }
+  const reading = performance.now() - started;
+  return {
+    answer: async (input) => {
+      const scores = await scoreLabels(decoder, cache, queryIds(setting, input), setting.trie, setting.options.signal);
+      return {
+        label: labelOf(setting, scores),
+        shots: ids.length,
+        firstMilliseconds: reading + scores.firstMilliseconds,
+        milliseconds: reading + scores.milliseconds,
+        forwarded: prefix.length + scores.forwarded,
+        reused: 0,
+      };
+    },
+    close: () => cache.dispose(),
+  };
+}
+
+/** Full attention over the shots that are nearest to each item. */
+function openRanked(count: number, setting: Setting): Answerer {
+  const { decoder } = setting.model;
+  return {
+    answer: async (input) => {
+      const started = performance.now();
+      const near = setting.rank(input).slice(0, count);
+      const best = near.map(({ id }) => id);
+      const ids = promptIds(setting, placedOrder('bm25', best, setting.options.order));
+      const before = performance.now() - started;
+      const cache = decoder.cache();
+      try {
+        const all = [...ids, ...queryIds(setting, input)];
+        const scores = await scoreLabels(decoder, cache, all, setting.trie, setting.options.signal);
+        return {
+          label: labelOf(setting, scores),
+          shots: near.length,
+          firstMilliseconds: before + scores.firstMilliseconds,
+          milliseconds: before + scores.milliseconds,
+          forwarded: scores.forwarded,
+          reused: 0,
+        };
+      } finally {
+        cache.dispose();
+      }
+    },
+    close: () => {},
+  };
+}
+
+type Reusing = Extract<Arm, { kind: 'fixed' | 'adaptive' }>;
+
+async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise<Answerer> {
+  const { options, dev, random } = setting;
+  const { template, signal, threshold } = options;
+  const chained = arm.kind === 'fixed' ? arm.attention === 'chain' : arm.preset === 'chain';
+  const source = chained ? await pools.chain() : await pools.pool(modeOf(arm, options.repair));
+  if (chained && arm.kind === 'fixed' && arm.shots > (source as Chain).placed.length) {
+    throw new EspalierError(
+      'E_CONTEXT_LENGTH',
+      `A chain of ${arm.shots} shots does not fit the ${setting.model.config.maxPositions} positions of the model.`,
+      'Use fewer shots.',
+    );
+  }
+  const show = await AdapShot.create(source, showOptions(arm, setting));
+  try {
+    if (arm.kind === 'adaptive' && threshold === undefined && dev.length > 0 && arm.preset !== 'parity') {
+      const items = dev.map(({ input, output }) => ({ query: renderQuery(template, input), input, label: output }));
+      await show.calibrate(items, defined({ signal }));
+    }
+  } catch (error) {
+    show.close();
+    throw error;
+  }
+  return {
+    answer: async (input, compare) => {
+      const started = performance.now();
+      let fixed = {};
+      if (arm.kind === 'fixed' && !chained) {
+        const ranking = arm.ranking === 'random' ? random : setting.rank(input).map(({ id }) => id);
+        fixed = { ranking: placedOrder(arm.ranking, ranking.slice(0, arm.shots), options.order) };
+      }
+      const before = performance.now() - started;
+      const count = arm.kind === 'fixed' ? { shots: arm.shots } : {};
+      const answer = await show.ask(renderQuery(template, input), {
+        ...fixed,
+        ...count,
+        compare,
+        ...defined({ signal }),
+      });
+      return answered(answer, before, arm.kind === 'adaptive');
+    },
+    close: () => show.close(),
+  };
+}
+
+function answered({ label, receipt }: Answer, before: number, adaptive: boolean): Answered {
+  const { milliseconds, tokens, comparison } = receipt;
+  const total = before + milliseconds.total;
+  return {
+    label: label!,
+    shots: receipt.chosen,
+    // the pass that gives the first token gives the label's probabilities too
+    firstMilliseconds: total,
+    milliseconds: total,
+    forwarded: tokens.forwarded,
+    reused: tokens.reused,
+    ...(adaptive && { probes: receipt.probes.length, fallback: receipt.fallback }),
+    ...(comparison && { divergence: comparison.divergence, agrees: comparison.sameLabel ?? comparison.sameToken }),
+  };
+}
+
+function modeOf(arm: Reusing, repair = 8): PrefixMode {
+  if (arm.kind === 'adaptive' || arm.attention === 'bare') return 'bare';
+  return arm.attention === 'prefixed' ? 'prefixed' : { repair };
+}
+
+function showOptions(arm: Reusing, setting: Setting): AdapShotOptions {
+  const { options, labels } = setting;
+  const { scoring = 'sum', temperature, grid, threshold } = options;
+  if (arm.kind === 'adaptive' && arm.preset === 'parity') {
+    return { preset: 'parity', labels, prompt: options.template.output, ...defined({ grid }) };
+  }
+  // those of fixed arms are given in the order in which they stand
+  const order = arm.kind === 'fixed' ? 'best-first' : options.order;
+  return {
+    preset: 'label',
+    labels,
+    prompt: options.template.output,
+    scoring,
+    rank: options.rank ?? 'bm25',
+    ...defined({ temperature, order, ...(arm.kind === 'adaptive' && { grid, threshold }) }),
+  };
+}
+
+/** Ranked shots of fixed arms stand with the best nearest to the query unless told otherwise, random ones as they come. */
+function placedOrder(
+  ranking: FixedRanking,
+  ids: readonly string[],
+  order: ShotOrder = 'best-nearest',
+): readonly string[] {
+  return ranking === 'bm25' && order === 'best-nearest' ? ids.toReversed() : ids;
+}
+
+/** Begin of text and instruction, then the shots in this order. Each is tokenised by itself, as in a pool. */
+function promptIds({ model, shots, options }: Setting, ids: readonly string[]): number[] {
+  const texts = new Map(shots.map(({ id, text }) => [id, text]));
+  return [
+    ...model.encode(options.instruction ?? ''),
+    ...ids.flatMap((id) => model.tokenizer.encode(texts.get(id)!, { addSpecialTokens: false })),
+  ];
+}
+
+function queryIds({ model, options }: Setting, input: string): number[] {
+  return model.tokenizer.encode(renderQuery(options.template, input), { addSpecialTokens: false });
+}
+
+function labelOf({ labels, options }: Setting, scores: { sums: Float64Array; greedy: number }): string {
+  return labels[options.scoring === 'greedy' ? scores.greedy : indexOfLargest(scores.sums)]!;
+}
+
+/** Options that are there: an explicit `undefined` is none. */
+function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

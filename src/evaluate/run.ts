@@ -1,0 +1,104 @@
+import type { Example } from '../adapshot/data.ts';
+import type { TaskData } from '../adapshot/data-files.ts';
+import { splitExamples } from '../adapshot/splits.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import type { LocalModel } from '../model/model.ts';
+import { openArm, Pools } from './answerers.ts';
+import type { Arm } from './arms.ts';
+import { type EvaluateOptions, type Setting, settingOf } from './setting.ts';
+import type { EvaluationRecord, ItemResult, SkippedArm } from './types.ts';
+
+/**
+ * Answers test items in every arm and records what comes out. Arms follow each other, so that those of one kind share a pool; an arm
+ * that does not fit the model's context is skipped. What `done` holds is not done again, so an evaluation that was aborted goes on.
+ *
+ * @returns all records, those of `done` first
+ * @throws E_ARGUMENT for data without labels, or fewer examples than are asked for; E_ABORTED, E_OUT_OF_MEMORY; what `onRecord` throws
+ */
+export async function evaluate(
+  model: LocalModel,
+  task: TaskData,
+  options: EvaluateOptions,
+): Promise<readonly EvaluationRecord[]> {
+  if (task.kind !== 'labels') {
+    throw new EspalierError('E_ARGUMENT', 'The data have outputs and no labels.', 'Give data with labels.');
+  }
+  const { signal, seeds = 1, pool } = options;
+  const large = options.arms.find((arm) => 'shots' in arm && arm.shots > pool);
+  if (large) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${large.name} needs more shots than the ${pool} of the pool.`,
+      'Give a larger pool, or leave the arm out.',
+    );
+  }
+  const records: EvaluationRecord[] = [...(options.done ?? [])];
+  const key = (arm: string, seed: number, item: number | 'all') => `${arm} ${seed} ${item}`;
+  const known = new Set(records.map((r) => key(r.arm, r.seed, 'skipped' in r ? 'all' : r.item)));
+  const arms = options.arms.filter(({ kind }) => kind !== 'oracle');
+  const total = arms.length * seeds * options.test;
+  let done = 0;
+  const record = async (made: EvaluationRecord) => {
+    await options.onRecord?.(made);
+    records.push(made);
+  };
+  for (let seed = options.seed ?? 0; seed < (options.seed ?? 0) + seeds; seed++) {
+    const split = splitExamples(task, { ...options, seed });
+    const setting = settingOf(model, task, split.pool, split.dev, options, seed);
+    const pools = new Pools(setting);
+    try {
+      for (const arm of arms) {
+        const missing = split.test.map((_, item) => item).filter((item) => !known.has(key(arm.name, seed, item)));
+        const tell = (left: number) => {
+          options.onProgress?.({ arm: arm.name, done: done + split.test.length - left, total });
+        };
+        if (!known.has(key(arm.name, seed, 'all')) && missing.length > 0) {
+          tell(missing.length);
+          try {
+            await runArm(arm, setting, pools, split.test, missing, record, tell);
+          } catch (error) {
+            const skipped = doesNotFit(error, arm.name, seed);
+            if (skipped === null) throw error;
+            await record(skipped);
+          }
+        }
+        done += split.test.length;
+      }
+    } finally {
+      pools.close();
+    }
+  }
+  throwIfAborted(signal);
+  return records;
+}
+
+async function runArm(
+  arm: Arm,
+  setting: Setting,
+  pools: Pools,
+  items: readonly Example[],
+  missing: readonly number[],
+  record: (made: ItemResult) => Promise<void>,
+  tell: (left: number) => void,
+): Promise<void> {
+  const { signal } = setting.options;
+  const answerer = await openArm(arm, setting, pools);
+  try {
+    for (const [i, item] of missing.entries()) {
+      throwIfAborted(signal);
+      const { input, output } = items[item]!;
+      const compare = item < (setting.options.fidelity ?? 0);
+      const got = await answerer.answer(input, compare);
+      await record({ arm: arm.name, seed: setting.seed, item, truth: output, ...got });
+      tell(missing.length - i - 1);
+    }
+  } finally {
+    answerer.close();
+  }
+}
+
+/** Null for any other error. */
+function doesNotFit(error: unknown, arm: string, seed: number): SkippedArm | null {
+  if (!(error instanceof EspalierError) || error.code !== 'E_CONTEXT_LENGTH') return null;
+  return { arm, seed, skipped: `${error.code}: ${error.message}` };
+}

@@ -1,0 +1,110 @@
+import { Bm25 } from '../adapshot/bm25.ts';
+import type { Example } from '../adapshot/data.ts';
+import type { TaskData } from '../adapshot/data-files.ts';
+import { LabelTrie } from '../adapshot/labels.ts';
+import { type SplitOptions, shuffled } from '../adapshot/splits.ts';
+import { renderShot, type Template } from '../adapshot/templates.ts';
+import type { Grid, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import type { LocalModel } from '../model/model.ts';
+import type { Arm } from './arms.ts';
+import type { EvaluationRecord } from './types.ts';
+
+export interface EvaluateOptions extends SplitOptions {
+  readonly arms: readonly Arm[];
+  readonly template: Template;
+  /** Stands before all shots. Default: nothing. */
+  readonly instruction?: string;
+  /** Each seed draws pool, items and random shots anew: seed, seed + 1, … Default 1. */
+  readonly seeds?: number;
+  /** `sum` (S2, default), or `greedy` (S1); of all arms alike. */
+  readonly scoring?: 'sum' | 'greedy';
+  /** Of ranked shots. Default: best-nearest in fixed arms, and as the preset has it in adaptive ones. Random ones have one order. */
+  readonly order?: ShotOrder;
+  /** Of arms that reuse shots; default: as the preset has it. */
+  readonly temperature?: number;
+  /** Ranking of the arm `label`; default: by words. `parity` has the paper's. */
+  readonly rank?: RankMethod;
+  /** Counts that adaptive arms try; default: as the preset has it. */
+  readonly grid?: Grid;
+  /** Entropy that is sure enough for adaptive arms; default: as the preset has it, or fitted where `dev` is above 0. */
+  readonly threshold?: number;
+  /** Tokens that the arms `repair` compute again. Default 8. */
+  readonly repair?: number;
+  /** So many items of each arm that reuses shots are compared with full attention. Default 0. */
+  readonly fidelity?: number;
+  readonly storage?: StorageType;
+  /** Most bytes of stored keys and values. Default 1 GiB. */
+  readonly byteLimit?: number;
+  readonly store?: ShotStore | null;
+  /** What an earlier run has found out: it is not done again. */
+  readonly done?: Iterable<EvaluationRecord>;
+  /** Called with each record as soon as it is there, and waited for. */
+  readonly onRecord?: (record: EvaluationRecord) => Promise<void> | void;
+  readonly onProgress?: (progress: EvaluationProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface EvaluationProgress {
+  readonly arm: string;
+  /** Items of all arms and seeds. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** One seed's data, and what all arms share. */
+export interface Setting {
+  readonly model: LocalModel;
+  readonly options: EvaluateOptions;
+  readonly seed: number;
+  readonly labels: readonly string[];
+  readonly trie: LabelTrie;
+  readonly shots: readonly Shot[];
+  readonly dev: readonly Example[];
+  /** Ids of the shots, best first, with scores. */
+  rank(input: string): readonly { readonly id: string; readonly score: number }[];
+  /** The same shots for every item. */
+  readonly random: readonly string[];
+}
+
+/** Tells the order of random shots from other draws with the same seed. */
+const STREAM = 81;
+
+export function settingOf(
+  model: LocalModel,
+  task: TaskData,
+  pool: readonly Example[],
+  dev: readonly Example[],
+  options: EvaluateOptions,
+  seed: number,
+): Setting {
+  const { template } = options;
+  const shots = shotsOf(template, pool);
+  const words = new Bm25();
+  for (const { id, input } of shots) words.add(id, input!);
+  return {
+    model,
+    options,
+    seed,
+    labels: task.labels,
+    trie: LabelTrie.create(model.tokenizer, task.labels, { prompt: template.output }),
+    shots,
+    dev,
+    rank: (input) => words.rank(input),
+    random: shuffled(
+      shots.map(({ id }) => id),
+      seed,
+      STREAM,
+    ),
+  };
+}
+
+/** Examples as shots of a label task; ids are numbers of one length, so that their order is that of the pool. */
+export function shotsOf(template: Template, examples: readonly Example[]): readonly Shot[] {
+  const digits = String(examples.length - 1).length;
+  return examples.map((example, i) => ({
+    id: String(i).padStart(digits, '0'),
+    text: renderShot(template, example),
+    label: example.output,
+    input: example.input,
+  }));
+}

@@ -1,0 +1,36 @@
+/** What one arm made of one test item: a line of the file of results. */
+export interface ItemResult {
+  /** Name of the arm. */
+  readonly arm: string;
+  readonly seed: number;
+  /** Index in the test items of the seed. */
+  readonly item: number;
+  readonly truth: string;
+  readonly label: string;
+  /** Examples that were shown, or that voted. */
+  readonly shots: number;
+  /** To the first answer token, as it would take without what earlier items left behind (see docs/showing.md), and to the label. */
+  readonly firstMilliseconds: number;
+  readonly milliseconds: number;
+  /** Tokens that went through the layers, those of earlier items included where they left a cache behind. */
+  readonly forwarded: number;
+  /** Tokens whose keys and values came from a pool or a chain. */
+  readonly reused: number;
+  /** Counts of shots that were tried; of adaptive arms. */
+  readonly probes?: number;
+  /** Whether no count was sure enough; of adaptive arms. */
+  readonly fallback?: boolean;
+  /** KL(full ‖ reused) of the first answer token, in nats, and whether the labels are the same; where it was asked for. */
+  readonly divergence?: number;
+  readonly agrees?: boolean;
+}
+
+/** An arm that cannot run with this model and these data. */
+export interface SkippedArm {
+  readonly arm: string;
+  readonly seed: number;
+  /** Code and sentence. */
+  readonly skipped: string;
+}
+
+export type EvaluationRecord = ItemResult | SkippedArm;

@@ -1,0 +1,213 @@
+// hosts: node, deno — starts the command as a process
+/** `espalier icl` as a shell runs it: evaluations and their files, pools, answers, and what is refused. */
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { ArmReport } from '../../src/evaluate/report.ts';
+import { animalsAndNumbers } from '../evaluate/examples.ts';
+import { cli, type Ended, start } from './run.ts';
+
+const NANO = 'models/nano-base';
+const temporary = mkdtempSync(join(tmpdir(), 'espalier-icl-'));
+const file = (name: string) => join(temporary, name);
+const train = file('train.jsonl');
+writeFileSync(train, animalsAndNumbers());
+const data = ['--data', 'jsonl', '--path', train];
+const EVAL = ['icl', 'eval', NANO, ...data, '--pool', '20', '--items', '4', '--counts', '2,4'];
+
+async function json(...args: string[]) {
+  const { code, out, err } = await cli(...args, '--json');
+  assert.is(code, 0, out + err);
+  assert.is(err, '');
+  assert.is(out.trimEnd().split('\n').length, 1);
+  return JSON.parse(out);
+}
+
+async function fails(want: string, ...args: string[]): Promise<string> {
+  const [plain, asJson] = await Promise.all([cli(...args), cli(...args, '--json')]);
+  assert.is(plain.code, 1, `${args.join(' ')}: ${plain.out}${plain.err}`);
+  assert.match(plain.err, new RegExp(`^${want}: .+\\n$`), plain.err);
+  assert.is(asJson.code, 1);
+  assert.is(JSON.parse(asJson.out).error.code, want);
+  return plain.err;
+}
+
+const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
+/** What a run found, without times. */
+const found = (arms: readonly ArmReport[]) =>
+  arms.map(({ arm, items, result }) => [arm, items, result!.accuracy, result!.macroF1, result!.meanShots]);
+
+const ARMS = 'zero-shot,vote:2,full:bm25,bare:bm25:4,label,chain:2,oracle';
+
+test('eval prints a table, and with --json the same figures', async () => {
+  const out = file('results.jsonl');
+  const got = await json(...EVAL, '--arms', ARMS, '--fidelity', '2', '--against', 'full:bm25:4', '--out', out);
+  const arms: readonly ArmReport[] = got.arms;
+  assert.equal(
+    arms.map(({ arm, items }) => [arm, items]),
+    [
+      ...['zero-shot', 'vote:2', 'full:bm25:2', 'full:bm25:4', 'bare:bm25:4', 'label', 'chain:2'],
+      ...['oracle:full:bm25', 'oracle:bare:bm25', 'oracle:chain'],
+    ].map((arm) => [arm, 4]),
+  );
+  assert.is(got.pool, 20);
+  assert.is(got.test, 4);
+  for (const { arm, skipped, result } of arms) {
+    assert.is(skipped, null);
+    const { accuracy, divergence, difference } = result!;
+    assert.ok(accuracy.low <= accuracy.value && accuracy.value <= accuracy.high);
+    assert.is(divergence?.items, ['bare:bm25:4', 'label', 'chain:2'].includes(arm) ? 2 : undefined, arm);
+    assert.is(difference === null, arm === 'full:bm25:4');
+  }
+  assert.is(arms.find(({ arm }) => arm === 'chain:2')!.result!.agreement, 1);
+  assert.is(lines(out).length, 1 + 4 * 7);
+
+  // all of it is there: only the table is made
+  const before = readFileSync(out, 'utf8');
+  const table = await cli(...EVAL, '--arms', ARMS, '--fidelity', '2', '--against', 'full:bm25:4', '--out', out);
+  assert.is(table.code, 0, table.err);
+  assert.is(readFileSync(out, 'utf8'), before);
+  for (const { arm, result } of arms) {
+    const row = table.out.split('\n').find((line) => line.startsWith(`${arm} `))!;
+    assert.match(row, result!.accuracy.value.toFixed(3));
+    assert.match(row, result!.macroF1.toFixed(3));
+  }
+  assert.match(table.out, /^arm +items +accuracy +95 % +F1 +difference +shots +first token +answer +tokens +reused/);
+});
+
+test('an evaluation that was interrupted goes on, and one whose last line was cut', async () => {
+  const out = file('interrupted.jsonl');
+  const args = [...EVAL, '--items', '6', '--arms', 'vote:2,full:random:4,full:bm25:4'];
+  const whole = await json(...args);
+  const run = start([...args, '--out', out]);
+  const poll = setInterval(() => {
+    try {
+      if (lines(out).length < 9) return;
+      run.kill('SIGINT'); // a second one would end it at once
+      clearInterval(poll);
+    } catch {
+      // it is not there yet
+    }
+  }, 5);
+  const ended: Ended = await run.ended;
+  clearInterval(poll);
+  const kept = lines(out).length;
+  if (ended.code !== 0) {
+    assert.is(ended.code, 1, ended.err);
+    assert.match(ended.err, /^E_ABORTED: /m);
+    assert.ok(kept >= 9 && kept < 19, `${kept}`);
+  } else console.log('  the run ended before it was interrupted');
+  const size = readFileSync(out).length;
+  truncateSync(out, size - 7); // as if the machine had gone down in the middle of a line
+  const again = await json(...args, '--out', out);
+  assert.equal(found(again.arms), found(whole.arms));
+  assert.is(lines(out).length, 19);
+  for (const line of lines(out)) JSON.parse(line);
+});
+
+test('a file of results belongs to one evaluation', async () => {
+  const out = file('other.jsonl');
+  const args = [...EVAL, '--arms', 'vote:2', '--out', out];
+  await json(...args);
+  const before = readFileSync(out, 'utf8');
+  assert.match(await fails('E_ARGUMENT', ...args, '--seed', '1'), 'seed');
+  // other arms and more seeds are no other evaluation
+  const more = await json(...EVAL, '--arms', 'vote:2,vote:4', '--seeds', '2', '--out', out);
+  assert.equal(
+    more.arms.map(({ items }: ArmReport) => items),
+    [8, 8],
+  );
+  assert.ok(readFileSync(out, 'utf8').startsWith(before));
+  const other = file('notes.txt');
+  for (const content of ['my notes\n', 'no line end', '{"a":1}\n']) {
+    writeFileSync(other, content);
+    await fails('E_ARGUMENT', ...EVAL, '--arms', 'vote:2', '--out', other);
+    assert.is(readFileSync(other, 'utf8'), content);
+  }
+  appendFileSync(out, 'damaged\n');
+  await fails('E_ARGUMENT', ...args);
+  await fails('E_FILE_WRITE', ...EVAL, '--arms', 'vote:2', '--out', file('no/such/folder'));
+});
+
+test('build keeps what ask finds', async () => {
+  const store = file('store');
+  const pool = [...data, '--pool', '8', '--store', store];
+  const first = await json('icl', 'build', NANO, ...pool);
+  assert.is(first.shots, 8);
+  assert.is(first.loaded, 0);
+  assert.ok(first.tokens > 80 && first.bytes > 0);
+  const second = await json('icl', 'build', NANO, ...pool);
+  assert.is(second.loaded, 8);
+  assert.is(second.bytes, first.bytes);
+
+  const ask = ['icl', 'ask', NANO, 'I see a dog', ...pool];
+  const got = await json(...ask, '--compare');
+  assert.ok(['animal', 'colour', 'number'].includes(got.label));
+  const sum = Object.values(got.probabilities as Record<string, number>).reduce((a, b) => a + b);
+  assert.ok(Math.abs(sum - 1) < 1e-6);
+  assert.ok(got.receipt.probes.length > 0 && got.receipt.comparison.divergence >= 0);
+  const fixed = await json(...ask, '--shots', '3');
+  assert.is(fixed.receipt.chosen, 3);
+  assert.is(fixed.receipt.shots.length, 3);
+  const chain = await json(...ask, '--chain', '--shots', '3', '--compare');
+  assert.ok(chain.receipt.comparison.divergence < 1e-3); // int8 activations round differently in other company
+  const plain = await cli(...ask);
+  assert.is(plain.code, 0, plain.err);
+  assert.is(plain.out, `${got.text}\n`);
+  assert.match(plain.err, 'examples');
+});
+
+test('free answers', async () => {
+  const path = file('text.jsonl');
+  writeFileSync(
+    path,
+    ['one', 'two', 'three', 'four'].map((w) => JSON.stringify({ input: `say ${w}`, output: `${w} ${w}` })).join('\n'),
+  );
+  const args = ['icl', 'ask', NANO, 'say five', '--data', 'jsonl', '--path', path, '--max-tokens', '8', '--shots', '2'];
+  const got = await json(...args);
+  assert.is(got.label, undefined);
+  assert.not.match(got.text, '==');
+  assert.ok(got.receipt.tokens.generated > 0 && got.receipt.tokens.generated <= 8);
+  const { out, code, err } = await cli(...args);
+  assert.is(code, 0, err);
+  assert.is(out.trim(), got.text.trim());
+  await fails(
+    'E_ARGUMENT',
+    'icl',
+    'eval',
+    NANO,
+    '--data',
+    'jsonl',
+    '--path',
+    path,
+    '--pool',
+    '2',
+    '--items',
+    '1',
+    '--arms',
+    'vote:1',
+  );
+});
+
+test('what is refused, before a model is loaded', async () => {
+  const none = 'no/such/model';
+  const args = ['icl', 'eval', none, ...data];
+  await fails('E_ARGUMENT', 'icl', 'eval', none, '--data', 'nothing', '--path', train);
+  await fails('E_ARGUMENT', ...args, '--arms', 'best');
+  await fails('E_ARGUMENT', ...args, '--arms', 'vote:2', '--against', 'label');
+  await fails('E_ARGUMENT', ...args, '--items', '0');
+  await fails('E_ARGUMENT', ...args, '--counts', '4,x');
+  await fails('E_ARGUMENT', ...args, '--scoring', 'best');
+  await fails('E_ARGUMENT', ...args, '--storage', 'f8');
+  await fails('E_ARGUMENT', ...args, '--template', 'nothing');
+  await fails('E_ARGUMENT', ...args, '--nothing', '1');
+  await fails('E_ARGUMENT', 'icl', 'ask', none, 'query', ...data, '--prefix', 'blocks');
+  await fails('E_FILE_NOT_FOUND', 'icl', 'build', none, '--data', 'trec', '--path', file('nothing'));
+  assert.match(await fails('E_DATA_INVALID', 'icl', 'eval', none, '--data', 'trec', '--path', train), /line 1/);
+  await fails('E_FILE_NOT_FOUND', ...args, '--arms', 'vote:2');
+});
+
+test.after(() => rmSync(temporary, { recursive: true, force: true }));
+test.run();

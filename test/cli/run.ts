@@ -1,0 +1,64 @@
+/** The command as a shell runs it, in Node and Deno. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const project = fileURLToPath(new URL('../..', import.meta.url));
+const launch = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];
+
+/** The program and its first arguments; those of a command follow. It must be started in the project. */
+export const program: readonly string[] = [process.execPath, ...launch, 'src/cli/main.ts'];
+
+export interface Ended {
+  /** Null when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export interface Running {
+  readonly ended: Promise<Ended>;
+  /** True until it has ended. */
+  readonly runs: () => boolean;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Starts any program, without a terminal and without colours. */
+export function startProgram([path, ...args]: readonly string[]): Running {
+  const child = spawn(path!, args, {
+    cwd: project,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, NODE_NO_WARNINGS: '1' },
+  });
+  let out = '';
+  let err = '';
+  let runs = true;
+  child.stdout.setEncoding('utf8').on('data', (text) => void (out += text));
+  child.stderr.setEncoding('utf8').on('data', (text) => void (err += text));
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', () => void (runs = false));
+    child.on('close', (code, signal) => resolve({ code, signal, out, err }));
+  });
+  return {
+    ended,
+    runs: () => runs,
+    kill: (signal) => {
+      try {
+        // not child.kill: Deno then reports the signal as the end, whatever the process made of it
+        if (runs) process.kill(child.pid!, signal);
+      } catch (error) {
+        // it has ended, and its `exit` is on the way
+        if ((error as { code?: unknown }).code !== 'ESRCH') throw error;
+      }
+    },
+  };
+}
+
+export function start(args: readonly string[]): Running {
+  return startProgram([...program, ...args]);
+}
+
+export function cli(...args: readonly string[]): Promise<Ended> {
+  return start(args).ended;
+}

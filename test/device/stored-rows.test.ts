@@ -1,0 +1,245 @@
+/** Rows at rest and how they come back, masks of six numbers, and attention in two parts. Against plain f64 programs. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Device, RopeLayout, StoredRows, Tensor } from '../../src/device/device.ts';
+import type { EspalierError } from '../../src/errors.ts';
+import { devices, Worst } from './devices.ts';
+import { randomF32, worstError } from './reference.ts';
+
+const all = await devices();
+const worst = new Worst();
+
+function put(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('f32', shape);
+  device.write(t, Float32Array.from(data));
+  return t;
+}
+function putInts(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('i32', shape);
+  device.write(t, Int32Array.from(data));
+  return t;
+}
+
+const BOUNDS = { f32: 2e-7, f16: 5e-4, i8: 4e-3 } as const;
+const LAYERS = 3;
+const angle = (p: number, j: number, dims: number) => p * 50 ** ((-2 * j) / dims);
+
+/** Rotation in f64, row r by position first + r. */
+function rotated(x: Float32Array, rows: number, layout: RopeLayout, first: number, factor: number): Float64Array {
+  const { heads, headDim, rotaryDims } = layout;
+  const y = Float64Array.from(x, (v) => v * factor);
+  for (let r = 0; r < rows; r++) {
+    for (let h = 0; h < heads; h++) {
+      for (let j = 0; j < rotaryDims / 2; j++) {
+        const o = (r * heads + h) * headDim;
+        const [a, b] = layout.layout === 'half' ? [o + j, o + j + rotaryDims / 2] : [o + 2 * j, o + 2 * j + 1];
+        const [c, s] = [Math.cos(angle(first + r, j, rotaryDims)), Math.sin(angle(first + r, j, rotaryDims))];
+        y[a] = factor * (x[a]! * c - x[b]! * s);
+        y[b] = factor * (x[b]! * c + x[a]! * s);
+      }
+    }
+  }
+  return y;
+}
+
+for (const { name, device } of all) {
+  const on = (title: string, run: () => Promise<void>) =>
+    test(`${title} [${name}]`, async () => {
+      const before = device.stats().tensors;
+      await run();
+      assert.is(device.stats().tensors, before, 'tensors left');
+    });
+
+  on('stored rows come back, rotated or not, in both layouts', async () => {
+    for (const [rows, heads, headDim, rotaryDims] of [
+      [1, 1, 4, 4],
+      [5, 3, 12, 8],
+      [37, 3, 64, 64],
+      [130, 2, 20, 10],
+      [3, 2, 7, 6],
+    ] as const) {
+      const width = heads * headDim;
+      const first = 11;
+      const table = put(
+        device,
+        [rows, 2, rotaryDims / 2],
+        Array.from({ length: rows }, (_, r) => [
+          ...Array.from({ length: rotaryDims / 2 }, (_, j) => Math.cos(angle(first + r, j, rotaryDims))),
+          ...Array.from({ length: rotaryDims / 2 }, (_, j) => Math.sin(angle(first + r, j, rotaryDims))),
+        ]).flat(),
+      );
+      for (const type of ['f32', 'f16', 'i8'] as const) {
+        const stored: StoredRows = {
+          data: device.tensor(type, [LAYERS * rows, width]),
+          scales: type === 'i8' ? device.tensor('f32', [LAYERS * rows, heads]) : null,
+        };
+        const data = Array.from({ length: LAYERS }, (_, layer) => randomF32(rows * width, 20 + layer, 3));
+        for (const [layer, x] of data.entries()) {
+          // in two pieces: a shot may come in several
+          const cut = Math.floor(rows / 2);
+          const t = put(device, [rows, width], x);
+          if (cut > 0) device.storeRows(device.rows(t, 0, cut), stored, layer * rows, heads);
+          device.storeRows(device.rows(t, cut, rows - cut), stored, layer * rows + cut, heads);
+          t.dispose();
+        }
+        const to = data.map(() => put(device, [rows + 4, width], new Array((rows + 4) * width).fill(9)));
+        for (const layout of ['half', 'interleaved'] as const) {
+          const shape = { heads, headDim, rotaryDims, layout };
+          for (const turning of [true, false]) {
+            const args = { from: stored, to, toRow: 2, factor: 1.25, layout: shape };
+            device.placeRows({ ...args, table: turning ? table : null });
+            for (const [layer, x] of data.entries()) {
+              const got = (await device.read(to[layer]!)) as Float32Array;
+              const want = turning ? rotated(x, rows, shape, first, 1.25) : Float64Array.from(x, (v) => 1.25 * v);
+              const own = got.subarray(2 * width, (rows + 2) * width);
+              const error = worstError(own, want);
+              assert.ok(
+                worst.within(`placed ${type}, of the largest`, error, BOUNDS[type]),
+                `${type} ${layout}: ${error}`,
+              );
+              const around = [...got.subarray(0, 2 * width), ...got.subarray((rows + 2) * width)];
+              assert.ok(
+                around.every((v) => v === 9),
+                'rows around it were written',
+              );
+              if (turning && rotaryDims > 2) {
+                const other = { ...shape, layout: layout === 'half' ? ('interleaved' as const) : ('half' as const) };
+                assert.ok(worstError(own, rotated(x, rows, other, first, 1.25)) > 0.1, 'the wrong pairing passes');
+              }
+            }
+          }
+        }
+        for (const t of [stored.data, stored.scales, ...to]) t?.dispose();
+      }
+      table.dispose();
+    }
+  });
+
+  on('bytes of any type go out and in; extreme numbers are kept', async () => {
+    const x = [0, 1, -1, 65504, -65504, 6e-8, -6e-8, 6.1e-5, 1000.5, 1 / 3, 0, 2];
+    const from = put(device, [3, 4], x);
+    for (const type of ['f32', 'f16', 'i8'] as const) {
+      const make = (): StoredRows => ({
+        data: device.tensor(type, [3, 4]),
+        scales: type === 'i8' ? device.tensor('f32', [3, 1]) : null,
+      });
+      const [a, b] = [make(), make()];
+      device.storeRows(from, a, 0, 1);
+      device.writeBytes(b.data, await device.readBytes(a.data));
+      if (a.scales) device.writeBytes(b.scales!, await device.readBytes(a.scales));
+      const to = device.tensor('f32', [3, 4]);
+      const layout = { heads: 1, headDim: 4, rotaryDims: 4, layout: 'half' as const };
+      device.placeRows({ from: b, to: [to], toRow: 0, factor: 1, layout, table: null });
+      const got = (await device.read(to)) as Float32Array;
+      // one f16 step, also among denormals; half a step of 127 of the row's largest
+      const bound = (i: number) => {
+        if (type === 'i8') return Math.max(...x.slice(i - (i % 4), i - (i % 4) + 4).map(Math.abs)) / 253;
+        return type === 'f32' ? 0 : Math.max(3e-8, Math.abs(x[i]!) / 2048);
+      };
+      for (const [i, v] of x.entries())
+        assert.ok(Math.abs(got[i]! - Math.fround(v)) <= bound(i), `${type} ${v}: ${got[i]}`);
+      for (const t of [a.data, a.scales, b.data, b.scales, to]) t?.dispose();
+    }
+    from.dispose();
+  });
+
+  on('what does not fit is refused', async () => {
+    const code = (error: EspalierError) => error.code === 'E_SHAPE';
+    const from = device.tensor('f32', [2, 8]);
+    const stored = { data: device.tensor('f16', [4, 8]), scales: null };
+    const bare = { data: device.tensor('i8', [4, 8]), scales: null };
+    const to = device.tensor('f32', [3, 8]);
+    const layout = { heads: 2, headDim: 4, rotaryDims: 4, layout: 'half' as const };
+    const table = device.tensor('f32', [1, 2, 2]);
+    assert.throws(() => device.storeRows(from, stored, 3, 2), code);
+    assert.throws(() => device.storeRows(from, bare, 0, 2), code);
+    assert.throws(() => device.storeRows(from, { data: to, scales: to }, 0, 2), code);
+    const place = (more: object) => () =>
+      device.placeRows({ from: stored, to: [to], toRow: 0, factor: 1, layout, table: null, ...more });
+    assert.throws(place({}), code); // four rows into three
+    assert.throws(place({ to: [to, to], toRow: 2 }), code);
+    assert.throws(place({ to: [to, to, to] }), code);
+    assert.throws(place({ to: [to, to], table }), code);
+    assert.throws(place({ from: bare }), code);
+    place({ to: [to, to], toRow: 1 })();
+    let rejected: unknown = null;
+    await device.read(bare.data).catch((error) => {
+      rejected = error;
+    });
+    assert.is((rejected as EspalierError).code, 'E_SHAPE');
+    assert.throws(() => device.writeBytes(to, new Uint8Array(3)), code);
+    for (const t of [from, stored.data, bare.data, to, table]) t.dispose();
+  });
+
+  on('masks of six numbers, and attention in two parts', async () => {
+    for (const [rows, keys, heads, kvHeads, headDim] of [
+      [150, 400, 9, 3, 64],
+      [40, 90, 4, 2, 10],
+      [1, 130, 4, 4, 16],
+    ] as const) {
+      const q = randomF32(rows * heads * headDim, 7, 2);
+      const k = randomF32(keys * kvHeads * headDim, 8, 2);
+      const v = randomF32(keys * kvHeads * headDim, 9);
+      // rows stand anywhere; some see nothing of the first part
+      const own = Array.from({ length: rows }, (_, i) => (i * 37 + 5) % keys);
+      const mask = own.flatMap((at, i) => [i % 50, (i * 3) % 120, 125, 125 + (i % 60), Math.max(0, at - (i % 9)), at]);
+      const part = own.flatMap((at, i) => [0, i % 4 === 0 ? 0 : 20 + (i % 70), 5, 5, 0x7fffffff, at]);
+      const seen = (list: readonly number[], i: number, j: number) => {
+        const [a, b, c, d, e, f] = list.slice(6 * i, 6 * i + 6) as [number, number, number, number, number, number];
+        return (j >= a && j < b) || (j >= c && j < d) || (j >= e && j <= f);
+      };
+      /** Attention and log-sum-exp of one row and head. */
+      const attend = (list: readonly number[], i: number, h: number) => {
+        const kv = Math.floor(h / (heads / kvHeads));
+        const out = new Float64Array(headDim);
+        let sum = 0;
+        for (let j = 0; j < keys; j++) {
+          if (!seen(list, i, j)) continue;
+          let s = 0;
+          for (let c = 0; c < headDim; c++)
+            s += q[(i * heads + h) * headDim + c]! * k[(j * kvHeads + kv) * headDim + c]!;
+          const e = Math.exp(s / Math.sqrt(headDim));
+          sum += e;
+          for (let c = 0; c < headDim; c++) out[c]! += e * v[(j * kvHeads + kv) * headDim + c]!;
+        }
+        return { out: out.map((x) => (sum > 0 ? x / sum : 0)), sum };
+      };
+      const tensors = [
+        put(device, [rows, heads * headDim], q),
+        put(device, [keys, kvHeads * headDim], k),
+        put(device, [keys, kvHeads * headDim], v),
+        device.tensor('f32', [rows, heads * headDim]),
+        putInts(device, [rows, 6], mask),
+        putInts(device, [rows, 6], part),
+      ] as const;
+      for (const factor of [null, 1, 0.7]) {
+        device.attention({
+          ...{ q: tensors[0], keys: tensors[1], values: tensors[2], out: tensors[3], mask: tensors[4] },
+          ...{ base: keys - rows, nHeads: heads, nKvHeads: kvHeads, headDim, scale: 1 / Math.sqrt(headDim), window: 0 },
+          split: factor === null ? null : { mask: tensors[5], factor },
+        });
+        const want = new Float64Array(rows * heads * headDim);
+        for (let i = 0; i < rows; i++) {
+          for (let h = 0; h < heads; h++) {
+            const b = attend(mask, i, h);
+            const a = factor === null ? { out: b.out, sum: 0 } : attend(part, i, h);
+            const weight = a.sum > 0 ? a.sum ** factor! : 0;
+            for (let c = 0; c < headDim; c++) {
+              want[(i * heads + h) * headDim + c] = (weight * a.out[c]! + b.sum * b.out[c]!) / (weight + b.sum);
+            }
+          }
+        }
+        const title = factor === null ? 'attention, mask of six' : 'attention in two parts';
+        const error = worstError((await device.read(tensors[3])) as Float32Array, want);
+        assert.ok(worst.within(title, error, 4e-6), `${title} ${rows} ${factor}: ${error}`);
+      }
+      for (const t of tensors) t.dispose();
+    }
+  });
+}
+
+test.after(() => {
+  for (const { device } of all) device.close();
+  worst.print();
+});
+test.run();
