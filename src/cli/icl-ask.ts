@@ -3,9 +3,10 @@ import { AdapShot } from '../adapshot/adapshot.ts';
 import { Chain } from '../adapshot/chain.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
+import { poolOptionsOf } from '../adapshot/presets.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer } from '../adapshot/types.ts';
-import { shotsOf } from '../evaluate/setting.ts';
+import { fittingShots, shotsOf } from '../evaluate/setting.ts';
 import { command, numberOf } from './common.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './format.ts';
 import { poolOf } from './icl-build.ts';
@@ -26,6 +27,9 @@ import {
   storeOf,
   temperatureArgument,
 } from './icl-options.ts';
+
+/** Examples of a chain, unless told otherwise. */
+const MOST = 128;
 
 const text = (description: string) => ({ type: 'string', description }) as const;
 
@@ -77,9 +81,16 @@ export const iclAskCommand = defineCommand({
       const bar = new Progress({ label: 'encoding', total: null, silent: args.json });
       try {
         const source = args.chain
-          ? await Chain.create(model, shots.slice(0, count ?? 128), { ...common, signal })
+          ? await Chain.create(
+              model,
+              count === undefined
+                ? fittingShots(model, shots.slice(0, MOST), common.instruction)
+                : shots.slice(0, count),
+              { ...common, signal },
+            )
           : await ShotPool.build(model, shots, {
               ...common,
+              ...poolOptionsOf(preset),
               ...pooling,
               store,
               grow: { initial: 0 },

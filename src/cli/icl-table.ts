@@ -12,6 +12,7 @@ export function describeReports(reports: readonly ArmReport[]): string {
     ['shots', ({ meanShots }) => meanShots.toFixed(1)],
     ['first token', ({ firstMilliseconds }) => duration(firstMilliseconds)],
     ['answer', ({ milliseconds }) => duration(milliseconds)],
+    ['encoding', ({ encodeMilliseconds }) => (encodeMilliseconds ? duration(encodeMilliseconds) : '')],
     ['tokens', ({ forwarded }) => count(forwarded)],
     ['reused', ({ reused }) => (reused ? count(reused) : '')],
     ['fallback', ({ fallbacks }) => percent(fallbacks)],

@@ -4,12 +4,13 @@ import { Chain } from '../adapshot/chain.ts';
 import { indexOfLargest } from '../adapshot/labels.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
+import { needsVector } from '../adapshot/rank.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer, PrefixMode, ShotOrder } from '../adapshot/types.ts';
 import { EspalierError } from '../errors.ts';
 import type { Arm, FixedRanking } from './arms.ts';
 import { scoreLabels } from './plain.ts';
-import type { Setting } from './setting.ts';
+import { fittingShots, type Setting } from './setting.ts';
 import type { ItemResult } from './types.ts';
 
 export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
@@ -58,11 +59,7 @@ export class Pools {
     const adaptive = arms.some((arm) => arm.kind === 'adaptive' && arm.preset === 'chain');
     const byId = new Map(shots.map((shot) => [shot.id, shot]));
     const wanted = random.slice(0, Math.max(adaptive ? MOST : 0, ...counts)).map((id) => byId.get(id)!);
-    let room = model.config.maxPositions - model.encode(instruction ?? '').length - QUERY_ROOM;
-    const fitting = wanted.filter(({ text }) => {
-      room -= model.tokenizer.encode(text, { addSpecialTokens: false }).length;
-      return room >= 0;
-    });
+    const fitting = fittingShots(model, wanted, instruction);
     this.#chain = await Chain.create(model, fitting, defined({ instruction, signal }));
     return this.#chain;
   }
@@ -81,9 +78,6 @@ export class Pools {
 
 /** Shots of an adaptive chain, as the largest count of the protocol (spec 7.3). */
 const MOST = 128;
-/** Positions that stay free behind a chain. */
-const QUERY_ROOM = 256;
-
 /** @throws E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED */
 export async function openArm(arm: Arm, setting: Setting, pools: Pools): Promise<Answerer> {
   switch (arm.kind) {
@@ -195,6 +189,9 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
   }
   const show = await AdapShot.create(source, showOptions(arm, setting));
   try {
+    // all keys that ranking looks at, before anything is timed
+    if (source instanceof ShotPool && needsVector(show.settings.rank))
+      await source.prepare(undefined, defined({ signal }));
     if (arm.kind === 'adaptive' && threshold === undefined && dev.length > 0 && arm.preset !== 'parity') {
       const items = dev.map(({ input, output }) => ({ query: renderQuery(template, input), input, label: output }));
       await show.calibrate(items, defined({ signal }));
@@ -227,13 +224,15 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
 
 function answered({ label, receipt }: Answer, before: number, adaptive: boolean): Answered {
   const { milliseconds, tokens, comparison } = receipt;
-  const total = before + milliseconds.total;
+  // what is encoded for one item is there for all later ones
+  const total = before + milliseconds.total - milliseconds.encode;
   return {
     label: label!,
     shots: receipt.chosen,
     // the pass that gives the first token gives the label's probabilities too
     firstMilliseconds: total,
     milliseconds: total,
+    encodeMilliseconds: milliseconds.encode,
     forwarded: tokens.forwarded,
     reused: tokens.reused,
     ...(adaptive && { probes: receipt.probes.length, fallback: receipt.fallback }),

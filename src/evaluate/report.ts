@@ -31,6 +31,7 @@ export interface ArmFigures {
   /** Means over items; null for an oracle, which answers nothing itself. */
   readonly firstMilliseconds: number | null;
   readonly milliseconds: number | null;
+  readonly encodeMilliseconds: number | null;
   readonly forwarded: number | null;
   readonly reused: number | null;
   /** Of adaptive arms: counts tried, and the share of items where none was sure enough. */
@@ -112,6 +113,7 @@ function figures(
     meanShots: mean(list.map(({ shots }) => shots)),
     firstMilliseconds: average((r) => r.firstMilliseconds),
     milliseconds: average((r) => r.milliseconds),
+    encodeMilliseconds: average((r) => r.encodeMilliseconds),
     forwarded: average((r) => r.forwarded),
     reused: average((r) => r.reused),
     probes: average((r) => r.probes),

@@ -108,3 +108,16 @@ export function shotsOf(template: Template, examples: readonly Example[]): reado
     input: example.input,
   }));
 }
+
+/** Positions that stay free behind a chain. */
+const QUERY_ROOM = 256;
+
+/** As many of the first shots as fit the model's context, with some room for a query. */
+export function fittingShots(model: LocalModel, shots: readonly Shot[], instruction = ''): readonly Shot[] {
+  let room = model.config.maxPositions - model.encode(instruction).length - QUERY_ROOM;
+  const beyond = shots.findIndex(({ text }) => {
+    room -= model.tokenizer.encode(text, { addSpecialTokens: false }).length;
+    return room < 0;
+  });
+  return beyond < 0 ? shots : shots.slice(0, beyond);
+}

@@ -12,6 +12,8 @@ export interface ItemResult {
   /** To the first answer token, as it would take without what earlier items left behind (see docs/showing.md), and to the label. */
   readonly firstMilliseconds: number;
   readonly milliseconds: number;
+  /** Of examples that were encoded for this item, or loaded from a store: not part of the times above. Of arms that reuse them. */
+  readonly encodeMilliseconds?: number;
   /** Tokens that went through the layers, those of earlier items included where they left a cache behind. */
   readonly forwarded: number;
   /** Tokens whose keys and values came from a pool or a chain. */

@@ -89,6 +89,7 @@ test('figures of an arm', () => {
     meanShots: 3,
     firstMilliseconds: 10,
     milliseconds: 80 / 3,
+    encodeMilliseconds: null,
     forwarded: 100,
     reused: 20,
     probes: null,
