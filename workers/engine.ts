@@ -1,6 +1,19 @@
-/** The engine worker of every host: it computes what the classes of src/engine/ ask for. */
+/**
+ * The engine worker of every host: it computes what the classes of src/engine/ ask for. A first message of a crew makes it one of its hands
+ * instead. Both need the same device, and so the lanes' script stays small.
+ */
+import { type HandStart, runHand } from '../src/engine/hand.ts';
 import { serve } from '../src/engine/service.ts';
 import { parentEndpoint } from '../src/runtime/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
-void parentEndpoint().then(serve);
+void parentEndpoint().then((endpoint) => {
+  const start = (event: Event) => {
+    endpoint.removeEventListener('message', start);
+    const first = (event as MessageEvent<HandStart | object>).data;
+    if ('hand' in first) void runHand(first, endpoint);
+  };
+  endpoint.addEventListener('message', start);
+  // Comlink passes over what is no message of its own
+  serve(endpoint);
+});

@@ -12,8 +12,8 @@ export interface CrewOptions {
   readonly relaxed?: boolean;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
-  /** The script of the workers (`workers/lane.js`), where it is not beside the JavaScript. */
-  readonly laneLocation?: string | URL;
+  /** The script of the workers (`workers/engine.js`), where it is not beside the JavaScript. */
+  readonly workerLocation?: string | URL;
 }
 
 export interface MapOptions {
@@ -143,8 +143,8 @@ export class Crew {
   }
 
   async #hire(on: Host, options: CrewOptions): Promise<void> {
-    const { relaxed, wasmLocation, laneLocation } = options;
-    const handle = on.spawn('lane', laneLocation === undefined ? undefined : new URL(laneLocation));
+    const { relaxed, wasmLocation, workerLocation } = options;
+    const handle = on.spawn('engine', workerLocation === undefined ? undefined : new URL(workerLocation));
     const hand: Hand = { handle, job: null };
     this.#hands.push(hand);
     await new Promise<void>((resolve, reject) => {

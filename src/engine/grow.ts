@@ -60,10 +60,11 @@ export function upcycle(source: ModelTarget, options: UpcycleOptions = {}): Prom
 async function work<K extends Job>(
   name: K,
   source: ModelTarget,
-  { transfer: give = false, workerLocation, laneLocation, ...options }: PlanUpcycleOptions,
+  { transfer: give = false, workerLocation, laneLocation, wasmLocation, ...options }: PlanUpcycleOptions,
 ): Promise<CallResult<GrowCalls, K>> {
   checkOut(options.out);
   const { data, signal, callbacks } = partOptions(options, GROW.local);
+  const wasm = placeOf(wasmLocation, true);
   const places = { worker: placeOf(workerLocation), lane: placeOf(laneLocation) };
   // now, so that the caller may change his bytes afterwards
   const { target, transfer } = wireTarget(source, give);
@@ -73,7 +74,10 @@ async function work<K extends Job>(
   const link: GrowLink = new WorkerLink<GrowCalls>(on, GROW, places);
   try {
     await link.call('start', [factsOf(on)], { signal });
-    const args = [target, { ...data, lanes }] as unknown as CallArguments<GrowCalls, K>;
+    const args = [target, { ...data, lanes, ...(wasm && { wasmLocation: wasm.href }) }] as unknown as CallArguments<
+      GrowCalls,
+      K
+    >;
     const given: CallOptions<CallResult<GrowCalls, K>> = { signal, callbacks, transfer };
     return await link.call(name, args, given);
   } finally {

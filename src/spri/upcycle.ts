@@ -42,6 +42,8 @@ export interface PlanUpcycleOptions extends GrowOptions, FilesOptions {
   readonly maxShardBytes?: number;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
 }
 
 export interface UpcycleOptions extends PlanUpcycleOptions {
@@ -86,9 +88,12 @@ export async function planUpcycle(
   options: PlanUpcycleOptions & { readonly out?: string | URL | OutputFolder } = {},
 ): Promise<UpcyclePlan> {
   const job = await prepare(source, options);
+  let out: OutputFolder | null = null;
   try {
-    return await describe(job, options, options.out === undefined ? null : await outputOf(options.out));
+    out = options.out === undefined ? null : await outputOf(options.out);
+    return await describe(job, options, out);
   } finally {
+    await out?.release();
     await job.checkpoint.close();
   }
 }
@@ -113,7 +118,12 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
     out = await outputOf(options.out);
     const lanes = await lanesOf(options.lanes);
     // plain SIMD: the same bits in every runtime
-    device = await WasmDevice.create({ relaxed: false, lanes });
+    const { wasmLocation } = options;
+    device = await WasmDevice.create({
+      relaxed: false,
+      lanes,
+      ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
+    });
     const receipt = await write(job, options, out, device);
     await out.commit();
     return receipt;

@@ -187,6 +187,18 @@ test('a worker that dies in the middle: E_WORKER_LOST, and the next job runs', a
   assert.is(receipt.sizes.experts, 4);
 });
 
+test('kernels that are elsewhere', async () => {
+  const files = await tinyFiles();
+  const wasmLocation = new URL('../../build', import.meta.url); // a slash is added
+  assert.equal(
+    await digests((await upcycle(files, { ...TINY, wasmLocation })).files),
+    await digests((await upcycle(files, TINY)).files),
+  );
+  const nowhere = new URL('./nowhere/', import.meta.url);
+  await rejects('E_FILE_NOT_FOUND', () => upcycle(files, { ...TINY, wasmLocation: nowhere }));
+  assert.equal(living(), []);
+});
+
 if (!isFirefox()) {
   test('a script that is not there: E_WORKER_LOST, which says so', async () => {
     const nowhere = new URL('./nowhere/', import.meta.url);
@@ -248,6 +260,7 @@ if (hasFileSystem) {
       );
       const plan = await planUpcycle(await tinyFiles(), { ...TINY, out: join(folder, 'planned') });
       assert.ok(plan.freeBytes! > 0);
+      assert.is((await readdir(folder)).length, 3, 'a plan leaves nothing');
       assert.equal(living(), []);
     } finally {
       await rm(folder, { recursive: true });
