@@ -246,6 +246,47 @@ for (const name of MODELS) {
     pool.close();
   });
 
+  on('going on from so many shots equals a branch, in both orders, with a scale of attention too', async (model) => {
+    const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION });
+    const query = model.encode(QUERY, { addBos: false });
+    const { decoder } = model;
+    for (const order of ['best-first', 'best-nearest'] as const) {
+      const plain = await ShotContext.create(pool, { room: 20, order, temperature: 0.9 });
+      await plain.place(['0', '1', '2']);
+      const [unscaled] = await branchLogits(plain, [{ ids: query, shots: 2 }]);
+      for (const scale of [1 / 0.9, 1.0000001 / 0.9, 0.6]) {
+        const context = await ShotContext.create(pool, { room: 20, order, temperature: 0.9, scale });
+        await context.place(['0', '1', '2']);
+        const [want] = await branchLogits(context, [{ ids: query, shots: 2 }]);
+        // a factor that is hardly one goes the way of all factors, and must come out as none
+        if (scale > 1) close('scale of 1 in two parts against one: logits', want!, unscaled!);
+        else assert.ok(worstError(want!, unscaled!) > 1e-3, 'the scale changes something');
+        const behind = await context.continueAt(2);
+        const got: number[] = [];
+        let done = 0;
+        for (const some of [query.slice(0, 3), query.slice(3, 4), query.slice(4)]) {
+          await decoder.forward(some, behind.cache, {
+            ...behind.options(done, some.length),
+            onChunk: async (normed) => {
+              got.push(...(await floats(decoder.logits(normed))));
+            },
+          });
+          done += some.length;
+        }
+        behind.end();
+        close('going on against a branch: logits', got, want!, 2e-5);
+        // the context is as good as before, with the shots that were kept
+        assert.is(context.placed.length, 2);
+        await context.place(['2']);
+        const [again] = await branchLogits(context, [{ ids: query, shots: 2 }]);
+        close('a branch afterwards: logits', again!, want!);
+        context.close();
+      }
+      plain.close();
+    }
+    pool.close();
+  });
+
   on('T5: shots placed leftwards from a fixed query equal normal packing', async (model) => {
     for (const prefix of ['bare', 'prefixed'] as const) {
       const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION, prefix });
