@@ -11,7 +11,8 @@ export function roundsOf(grid: Grid, cap: number): readonly (readonly number[])[
     .map((round) => round.filter((count) => count <= cap))
     .filter((round) => round.length > 0);
   const most = Math.max(-1, ...rounds.flat());
-  return most <= 0 && cap > 0 ? [[...rounds.flat(), cap]] : rounds.length > 0 ? rounds : [[0]];
+  if (most <= 0 && cap > 0) return [[...rounds.flat(), cap]];
+  return rounds.length > 0 ? rounds : [[0]];
 }
 
 /** The largest count that a grid asks for. */
@@ -34,28 +35,25 @@ function plan(grid: Grid): readonly (readonly number[])[] {
     return [[...new Set(grid)].sort((a, b) => a - b)];
   }
   const most = whole(grid.most ?? 128, 'most', 1);
-  const zero = grid.zero ? [0] : [];
+  const list: number[] = grid.zero ? [0] : [];
+  let rounds = Number.POSITIVE_INFINITY;
   if (grid.kind === 'geometric') {
-    const list = [...zero];
     for (let count = whole(grid.first ?? 4, 'first', 1); count <= most; count *= 2) list.push(count);
-    return [list];
-  }
-  if (grid.kind !== 'arithmetic') {
+  } else if (grid.kind === 'arithmetic') {
+    const step = whole(grid.step ?? 4, 'step', 1);
+    for (let count = step; count <= most; count += step) list.push(count);
+    rounds = whole(grid.rounds ?? 64, 'rounds', 1);
+  } else {
     throw new EspalierError(
       'E_ARGUMENT',
       `The grid is ${JSON.stringify(grid)}.`,
       "Give 'arithmetic', 'geometric' or a list.",
     );
   }
-  const step = whole(grid.step ?? 4, 'step', 1);
-  const perRound = whole(grid.perRound ?? 4, 'perRound', 1);
-  const rounds: number[][] = [];
-  const last = whole(grid.rounds ?? 64, 'rounds', 1) * perRound;
-  for (let i = 1; i <= last && i * step <= most; i++) {
-    if ((i - 1) % perRound === 0) rounds.push(rounds.length === 0 ? [...zero] : []);
-    rounds.at(-1)!.push(i * step);
-  }
-  return rounds;
+  const perRound = whole(grid.perRound ?? (grid.kind === 'geometric' ? 1 : 4), 'perRound', 1);
+  const plan: number[][] = [];
+  for (let i = 0; i < list.length && plan.length < rounds; i += perRound) plan.push(list.slice(i, i + perRound));
+  return plan;
 }
 
 function isList(grid: Grid): grid is readonly number[] {

@@ -157,9 +157,20 @@ export type UseHidden<T> = (hidden: Tensor, branches: readonly BranchRows[], for
 /** What is probed. `label`: the distribution over labels (E4). The others ask a yes-or-no question (E1, E2, E3). */
 export type EntropyRule = 'label' | 'raw-nats' | 'two-way-nats' | 'two-way-bits';
 
-/** Counts of shots to try. `geometric`: first, 2 · first, … in one round. `arithmetic`: step, 2 · step, …, `perRound` a round. */
+/**
+ * Counts of shots to try, `perRound` in one forward pass, until a round has one that is sure enough. `geometric`: first (4), 2 · first, …,
+ * one a round: a query of some ten tokens runs as fast alone as beside others, so nothing is gained by trying more than is needed.
+ * `arithmetic`: step (4), 2 · step, …, four a round, at most 64 rounds. Both end at `most` (128). `zero`: no shots are tried too. A list:
+ * these, in one round.
+ */
 export type Grid =
-  | { readonly kind: 'geometric'; readonly first?: number; readonly most?: number; readonly zero?: boolean }
+  | {
+      readonly kind: 'geometric';
+      readonly first?: number;
+      readonly perRound?: number;
+      readonly most?: number;
+      readonly zero?: boolean;
+    }
   | {
       readonly kind: 'arithmetic';
       readonly step?: number;

@@ -15,7 +15,9 @@ import {
   countOf,
   dataOf,
   defined,
+  gridArgument,
   iclArguments,
+  listOf,
   openForShots,
   orderArgument,
   orderOf,
@@ -43,6 +45,7 @@ export const iclAskCommand = defineCommand({
     chain: { type: 'boolean', description: 'Examples in one fixed order, each seeing those before it', default: false },
     prefix: prefixArgument,
     rank: rankArgument,
+    grid: gridArgument,
     order: orderArgument,
     temperature: temperatureArgument,
     threshold: text('Entropy that is sure enough'),
@@ -60,6 +63,7 @@ export const iclAskCommand = defineCommand({
       const wanted = choiceOf(args, 'preset', ['label', 'generate', 'parity']);
       const settings = defined({
         rank,
+        grid: listOf(args, 'grid'),
         order: orderOf(args),
         temperature: numberOf('temperature', args.temperature),
         threshold: numberOf('threshold', args.threshold),

@@ -1,5 +1,4 @@
 import { defineCommand } from 'citty';
-import { EspalierError } from '../errors.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
 import { reportArms } from '../evaluate/report.ts';
 import { evaluate } from '../evaluate/run.ts';
@@ -14,7 +13,9 @@ import {
   countOf,
   dataOf,
   defined,
+  gridArgument,
   iclArguments,
+  listOf,
   openForShots,
   orderArgument,
   orderOf,
@@ -41,6 +42,7 @@ export const iclEvalCommand = defineCommand({
     dev: text('Development items, to fit the threshold of adaptive arms on (0: not fitted)'),
     seeds: text('Draws of pool and items (1)'),
     scoring: text('sum or greedy: how labels are scored (sum)'),
+    grid: gridArgument,
     order: orderArgument,
     temperature: temperatureArgument,
     rank: rankArgument,
@@ -116,11 +118,7 @@ type Wanted = Omit<EvaluateOptions, 'template'>;
 
 /** @throws E_ARGUMENT */
 function evaluationOf(args: Args): Wanted {
-  const counts = (args['counts'] as string | undefined)?.split(',').map((part) => {
-    const count = numberOf('counts', part)!;
-    if (Number.isSafeInteger(count) && count >= 1) return count;
-    throw new EspalierError('E_ARGUMENT', `--counts has ${part}.`, 'Give whole numbers above 0, with commas between.');
-  });
+  const counts = listOf(args, 'counts', 1);
   const threshold = numberOf('threshold', args['threshold'] as string | undefined);
   const temperature = numberOf('temperature', args['temperature'] as string | undefined);
   return {
@@ -134,6 +132,7 @@ function evaluationOf(args: Args): Wanted {
     ...defined({
       instruction: args['instruction'] as string | undefined,
       scoring: choiceOf(args, 'scoring', ['sum', 'greedy']),
+      grid: listOf(args, 'grid'),
       order: orderOf(args),
       rank: rankOf(args),
       storage: storageOf(args),

@@ -36,6 +36,7 @@ export const prefixArgument = text(
 );
 export const rankArgument = text('bm25, keys, keys-z, or random');
 export const temperatureArgument = text('Keys of examples are divided by this');
+export const gridArgument = text('Counts of examples to try, with commas between (4,8,16,32,64,128)');
 export const orderArgument = text('best-first or best-nearest');
 
 export type Args = Readonly<Record<string, unknown>>;
@@ -47,6 +48,13 @@ export function countOf(args: Args, name: string, least = 0): number | undefined
   const value = numberOf(name, given(args, name));
   if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return value;
   throw new EspalierError('E_ARGUMENT', `--${name} is ${value}.`, `Give a whole number from ${least} on.`);
+}
+
+/** Whole numbers with commas between. @throws E_ARGUMENT */
+export function listOf(args: Args, name: string, least = 0): readonly number[] | undefined {
+  return given(args, name)
+    ?.split(',')
+    .map((part) => countOf({ [name]: part }, name, least)!);
 }
 
 /** One of a list. @throws E_ARGUMENT */

@@ -148,6 +148,11 @@ test('build keeps what ask finds', async () => {
   const sum = Object.values(got.probabilities as Record<string, number>).reduce((a, b) => a + b);
   assert.ok(Math.abs(sum - 1) < 1e-6);
   assert.ok(got.receipt.probes.length > 0 && got.receipt.comparison.divergence >= 0);
+  const tried = await json(...ask, '--grid', '1,3');
+  assert.equal(
+    tried.receipt.probes.map(({ shots }: { shots: number }) => shots),
+    [1, 3],
+  );
   const fixed = await json(...ask, '--shots', '3');
   assert.is(fixed.receipt.chosen, 3);
   assert.is(fixed.receipt.shots.length, 3);
@@ -199,6 +204,7 @@ test('what is refused, before a model is loaded', async () => {
   await fails('E_ARGUMENT', ...args, '--arms', 'vote:2', '--against', 'label');
   await fails('E_ARGUMENT', ...args, '--items', '0');
   await fails('E_ARGUMENT', ...args, '--counts', '4,x');
+  await fails('E_ARGUMENT', ...args, '--grid', '1,-3');
   await fails('E_ARGUMENT', ...args, '--scoring', 'best');
   await fails('E_ARGUMENT', ...args, '--storage', 'f8');
   await fails('E_ARGUMENT', ...args, '--template', 'nothing');
