@@ -170,7 +170,9 @@ export class AdapShot {
     if (withVector && this.#pool.pooled < this.#pool.size)
       await this.#pool.prepare(undefined, { signal: options.signal });
     const { input, signal } = options;
-    const encoded = await this.#pool.encodeQuery(query, { withVector, signal, ...(input !== undefined && { input }) });
+    const withCentre = settings.rank === 'keys-centred';
+    const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
+    const encoded = await this.#pool.encodeQuery(query, given);
     const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
     for (const id of ids) this.#pool.shot(id);
     const run = new QueryRun(

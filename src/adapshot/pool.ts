@@ -20,10 +20,13 @@ import type {
   StorageType,
 } from './types.ts';
 import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
-import { queryVector } from './vector.ts';
+import { meanQuery } from './vector.ts';
 
 /** Files of the store that are read at once. */
 const READS = 8;
+
+/** Texts whose mean query is the centre: more give no better ranking. */
+const CENTRE = 16;
 
 /** What is placed as one: a stored shot, or a block of them, and the shots in it. */
 export interface PooledUnit {
@@ -51,6 +54,7 @@ export class ShotPool {
   /** Null: to be made again. */
   #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
   #prefixCache: KvCache | null = null;
+  #centre: Promise<Float32Array | null> | null = null;
   #closed = false;
 
   private constructor(model: LocalModel, options: PoolOptions) {
@@ -228,15 +232,15 @@ export class ShotPool {
     }
   }
 
-  /** A query's tokens and, for ranking by keys, its vector from one forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
+  /** A query's tokens and, for ranking by keys, its vector from a forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
   async encodeQuery(text: string, options: EncodeQueryOptions = {}): Promise<EncodedQuery> {
     this.#check();
     const ids = this.model.encode(text, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
     const words = options.input ?? text;
-    if (options.withVector === false) return { text: words, ids, vector: null };
-    const vector = await this.withPrefix((cache) => queryVector(this.model.decoder, cache, ids, options.signal));
-    return { text: words, ids, vector };
+    if (options.withVector === false) return { text: words, ids, vector: null, centre: null };
+    const vector = await this.#meanQuery([ids], options.signal);
+    return { text: words, ids, vector, centre: options.withCentre === false ? null : await this.#centreOf() };
   }
 
   /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod` */
@@ -372,6 +376,26 @@ export class ShotPool {
     });
   }
 
+  #meanQuery(texts: readonly (readonly number[])[], signal?: AbortSignal): Promise<Float32Array> {
+    return this.withPrefix((cache) => meanQuery(this.model.decoder, cache, texts, signal));
+  }
+
+  /** Mean query of some texts, from all over the pool; null where it is empty. */
+  #centreOf(): Promise<Float32Array | null> {
+    const texts = [...this.#entries.values()].map(({ ids }) => ids);
+    const step = Math.max(1, Math.floor(texts.length / CENTRE));
+    const some = texts.filter((_, i) => i % step === 0).slice(0, CENTRE);
+    if (some.length === 0) return Promise.resolve(null);
+    if (!this.#centre) {
+      const made = this.#meanQuery(some);
+      made.catch(() => {
+        if (this.#centre === made) this.#centre = null;
+      });
+      this.#centre = made;
+    }
+    return this.#centre;
+  }
+
   #unitsOf(entries: readonly Entry[]): PoolUnit[] {
     return unitsOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
   }
@@ -390,6 +414,7 @@ export class ShotPool {
   /** Shots have come or gone: what belongs to none is freed, in its turn. */
   #changed(): void {
     this.#units = null;
+    this.#centre = null;
     void this.#turns.run(async () => {
       const kept = new Set(this.#layout().list.map(({ key }) => key));
       this.#held.keepOnly(kept);

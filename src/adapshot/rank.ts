@@ -13,7 +13,7 @@ export interface Rankable {
 
 /** Whether a method needs the query's vector. */
 export function needsVector(method: RankMethod): boolean {
-  return method === 'keys' || method === 'keys-z';
+  return method === 'keys' || method === 'keys-z' || method === 'keys-centred';
 }
 
 /** What of a shot is compared by words. */
@@ -22,7 +22,7 @@ export function wordsFor(shot: Shot): string {
 }
 
 /**
- * Scores of all shots, the best first, equal ones by id. With `keys` and `keys-z`, shots that were never encoded come last, with -Infinity.
+ * Scores of all shots, the best first, equal ones by id. By keys, shots that were never encoded come last, with -Infinity.
  * @throws E_ARGUMENT for a query without a vector where one is needed, and scores that are not one number a shot
  */
 export function rankShots(
@@ -60,18 +60,23 @@ function scoresOf(
   if (typeof method === 'object') return shots.map((_, i) => uniform(method.random, i));
   // each row of the softmax over a shot's own tokens sums to 1, so that its mean is 1 / tokens
   if (method === 'printed') return shots.map(({ tokens }) => 1 / tokens);
-  const { vector } = query;
+  const vector = method === 'keys-centred' ? centred(query) : query.vector;
   if (!vector) {
     throw new EspalierError(
       'E_ARGUMENT',
-      'The query was encoded without its vector.',
-      'Encode it again with `withVector`, or rank by bm25.',
+      'The query was encoded without its vector, or without the centre that keys-centred needs.',
+      'Encode it again with both, or rank by bm25.',
     );
   }
   const width = vector.length / layers;
   const byLayer = shots.map(({ pooled }) => pooled && productsByLayer(vector, pooled, layers, width));
-  if (method === 'keys-z') standardise(byLayer, layers);
+  if (method !== 'keys') standardise(byLayer, layers);
   return byLayer.map((list) => (list ? list.reduce((sum, x) => sum + x, 0) / layers : Number.NEGATIVE_INFINITY));
+}
+
+/** Less what queries have in common; null where either is not known. */
+function centred({ vector, centre }: EncodedQuery): Float32Array | null {
+  return vector && centre && vector.map((x, i) => x - centre[i]!);
 }
 
 /**

@@ -23,6 +23,8 @@ export type PrefixMode = 'bare' | 'prefixed' | { readonly blocks: number } | { r
 export interface EncodeQueryOptions {
   /** False: tokens only, which is enough for bm25, random, printed and functions. Default true. */
   readonly withVector?: boolean;
+  /** With the vector: whether the centre is wanted too, for keys-centred; computed once a pool. Default true. */
+  readonly withCentre?: boolean;
   /** What is compared by words. Default: the query. */
   readonly input?: string;
   readonly signal?: AbortSignal | undefined;
@@ -89,16 +91,20 @@ export interface EncodedQuery {
    * where no forward pass was made.
    */
   readonly vector: Float32Array | null;
+  /** Mean such vector of some texts of the pool: what queries have in common. Null where it was not asked for. */
+  readonly centre: Float32Array | null;
 }
 
 /**
  * How shots are ranked. `keys`: mean product of the query's and a shot's vectors before RoPE, over layers and heads (R2). `keys-z`: the
- * same, each layer standardised over the pool first. `bm25`: by words. `random`: by a seed. `printed`: the formula as the paper
+ * same, each layer standardised over the pool first (R2z). `keys-centred`: the same, of the query's vector less the pool's centre: what all
+ * queries have in common points to the same shots whatever is asked, and outweighs the rest. `bm25`: by words. `random`: by a seed. `printed`: the formula as the paper
  * prints it, which is 1 / tokens whatever the query: a negative control. Or a function that gives a score for each shot.
  */
 export type RankMethod =
   | 'keys'
   | 'keys-z'
+  | 'keys-centred'
   | 'bm25'
   | 'printed'
   | { readonly random: number }

@@ -1,33 +1,51 @@
 import type { Decoder } from '../model/decoder.ts';
 import type { KvCache } from '../model/kv-cache.ts';
+import { MOST_ROWS } from './encode.ts';
 
 /**
- * Mean queries before RoPE (after QK-norm) over the tokens, summed over the heads that share a KV head:
- * [layers · nKvHeads · headDim]. The tokens run behind what the cache holds, which holds the same afterwards.
+ * Mean over texts of their mean query before RoPE (after QK-norm), summed over the heads that share a KV head: [layers · nKvHeads · headDim].
+ * Each text runs behind what the cache holds and sees no other; the cache holds the same afterwards.
  * @throws E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED
  */
-export async function queryVector(
+export async function meanQuery(
   decoder: Decoder,
   cache: KvCache,
-  ids: readonly number[],
+  texts: readonly (readonly number[])[],
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
   const { device, config } = decoder;
   const { nLayers, nHeads, nKvHeads, headDim } = config;
   const before = cache.length;
+  const rows: { readonly id: number; readonly at: number; readonly start: number; readonly weight: number }[] = [];
+  for (const ids of texts) {
+    const start = before + rows.length;
+    const weight = 1 / (ids.length * texts.length);
+    for (const [at, id] of ids.entries()) rows.push({ id, at, start, weight });
+  }
   const means = device.tensor('f32', [nLayers, nHeads * headDim]);
   try {
-    await decoder.forward(ids, cache, {
-      signal,
-      onQueries: (layer, queries) => {
-        const count = queries.shape[0]!;
-        const mark = device.mark();
-        const share = device.scratch('f32', [1, count]);
-        device.write(share, new Float32Array(count).fill(1 / ids.length));
-        device.matmul(share, queries, device.rows(means, layer, 1), { accumulate: true });
-        device.reset(mark);
-      },
-    });
+    for (let first = 0; first < rows.length; first += MOST_ROWS) {
+      const some = rows.slice(first, first + MOST_ROWS);
+      await decoder.forward(
+        some.map(({ id }) => id),
+        cache,
+        {
+          signal,
+          positions: some.map(({ at }) => before + at),
+          mask: Int32Array.from(some.flatMap(({ start }) => [0, before, start])),
+          onQueries: (layer, queries) => {
+            const mark = device.mark();
+            const share = device.scratch('f32', [1, some.length]);
+            device.write(
+              share,
+              Float32Array.from(some, ({ weight }) => weight),
+            );
+            device.matmul(share, queries, device.rows(means, layer, 1), { accumulate: true });
+            device.reset(mark);
+          },
+        },
+      );
+    }
     const all = (await device.read(means)) as Float32Array;
     const group = nHeads / nKvHeads;
     const vector = new Float32Array(nLayers * nKvHeads * headDim);

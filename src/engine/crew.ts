@@ -92,7 +92,9 @@ export class Crew {
     let done = 0;
     let settled = false;
     const jobs: Job[] = [];
-    const cancel = () => {
+    /** At once, and not when the promises have passed it on: another answer may come before that. */
+    const settle = () => {
+      settled = true;
       for (const job of jobs) {
         const at = this.#queue.indexOf(job);
         if (at >= 0) this.#queue.splice(at, 1);
@@ -111,24 +113,29 @@ export class Crew {
                   if (!settled) onProgress?.(++done, inputs.length);
                   resolve(value);
                 } catch (error) {
-                  reject(error); // what a callback throws comes out of the call
+                  job.reject(error); // what a callback throws comes out of the call
                 }
               },
-              reject,
+              reject: (error) => {
+                settle();
+                reject(error);
+              },
             };
             jobs.push(job);
             this.#queue.push(job);
           }),
       );
       const stop = new Promise<never>((_, reject) => {
-        onAbort = () => reject(aborted(signal!));
+        onAbort = () => {
+          settle();
+          reject(aborted(signal!));
+        };
         signal?.addEventListener('abort', onAbort);
       });
       this.#assign();
       return await Promise.race([Promise.all(results), stop]);
     } finally {
-      settled = true;
-      cancel();
+      settle();
       if (onAbort) signal?.removeEventListener('abort', onAbort);
     }
   }

@@ -1,7 +1,7 @@
 import type { TensorEntry } from '../checkpoint/types.ts';
 import type { OutputTensor } from '../checkpoint/write-checkpoint.ts';
 import { createHasher } from '../runtime/hash.ts';
-import { convertedBytes, isVerbatim, type ReadOptions, storedBytes } from './source-tensors.ts';
+import { checkStored, convertedBytes, isVerbatim, type ReadOptions, storedBytes } from './source-tensors.ts';
 import type { OutputType } from './types.ts';
 
 /** Tensors up to this many bytes are kept while a layer is written, since each expert gets its own copy. */
@@ -59,6 +59,7 @@ export class Copies {
       ? storedBytes(entry, this.#options.signal)
       : convertedBytes(entry, this.#type, scale, this.#options);
     for await (const piece of all) {
+      if (verbatim) checkStored(piece, this.#type, entry.name);
       hash?.update(piece);
       if (pieces && size(pieces) <= KEPT) pieces.push(piece);
       yield piece;

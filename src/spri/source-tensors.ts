@@ -121,14 +121,29 @@ export function castBytes(values: Float32Array, type: OutputType, name: string):
   return new Uint8Array(out.buffer);
 }
 
+/** Of tensors that are copied as they are. @throws E_TENSOR_VALUE for NaN and infinity: an exponent of ones */
+export function checkStored(bytes: Uint8Array, type: OutputType, name: string): void {
+  const { buffer, byteOffset, byteLength } = bytes;
+  if (type === 'f32') checkFinite(new Float32Array(buffer, byteOffset, byteLength / 4), name);
+  else {
+    const exponent = type === 'bf16' ? 0x7f80 : 0x7c00;
+    const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+    for (let i = 0; i < halves.length; i++) if ((halves[i]! & exponent) === exponent) throw notFinite(name);
+  }
+}
+
 function checkFinite(values: Float32Array, name: string): void {
   for (let i = 0; i < values.length; i++) {
     // NaN and infinity are the two that give NaN here
     if (values[i]! - values[i]! === 0) continue;
-    throw new EspalierError(
-      'E_TENSOR_VALUE',
-      `${name} has NaN or infinity in it.`,
-      'Get the checkpoint again, or one before it broke in training.',
-    );
+    throw notFinite(name);
   }
+}
+
+function notFinite(name: string): EspalierError {
+  return new EspalierError(
+    'E_TENSOR_VALUE',
+    `${name} has NaN or infinity in it.`,
+    'Get the checkpoint again, or one before it broke in training.',
+  );
 }

@@ -89,6 +89,24 @@ for (const name of ['llama-gqa', 'qwen3', 'gguf-llama-yarn']) {
       });
       error = worstError(scoresBy('keys-z'), standard);
       assert.ok(worst.within('R2z, of the largest', error, 1e-4), `${error}`);
+      // the centre is the mean over the texts of their mean queries; what it points to is taken away
+      const texts = await Promise.all(shots.map(({ text }) => pool.encodeQuery(text, { withCentre: false })));
+      const centre = query.vector!.map(
+        (_, i) => texts.reduce((sum, { vector }) => sum + vector![i]!, 0) / shots.length,
+      );
+      error = worstError(query.centre!, centre);
+      assert.ok(worst.within('centre, of the largest', error, 1e-5), `${error}`);
+      const moved = { ...query, vector: query.vector!.map((x, i) => x - centre[i]!) };
+      const want = new Map(pool.rank(moved, 'keys-z').map(({ id, score }) => [id, score]));
+      error = worstError(
+        scoresBy('keys-centred'),
+        shots.map(({ id }) => want.get(id)!),
+      );
+      assert.ok(worst.within('keys-centred, of the largest', error, 1e-4), `${error}`);
+      assert.throws(
+        () => pool.rank(texts[0]!, 'keys-centred'),
+        (thrown: EspalierError) => thrown.code === 'E_ARGUMENT',
+      );
       const order = pool.rank(query, 'keys').map(({ score }) => score);
       assert.equal(
         order,
