@@ -4,10 +4,10 @@ import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
 import { Bm25 } from './bm25.ts';
 import { encodeUnits, MOST_ROWS } from './encode.ts';
-import { shotIdentity } from './identity.ts';
+import { Keeper } from './keep.ts';
 import { rankShots, wordsFor } from './rank.ts';
 import { Residents } from './residents.ts';
-import { bytesOf, checkStorage, type StoredShot, shotOf } from './stored.ts';
+import { checkStorage, type StoredShot } from './stored.ts';
 import { Turns } from './turns.ts';
 import type {
   EncodedQuery,
@@ -19,7 +19,7 @@ import type {
   Shot,
   StorageType,
 } from './types.ts';
-import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
+import { batches, blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
 import { meanQuery } from './vector.ts';
 
 /** Files of the store that are read at once. */
@@ -50,6 +50,7 @@ export class ShotPool {
   readonly #held: Residents;
   /** By the unit's key: of each of its shots. */
   readonly #pooled = new Map<string, readonly Float32Array[]>();
+  readonly #keeper: Keeper | null;
   readonly #turns = new Turns();
   /** Null: to be made again. */
   #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
@@ -72,6 +73,7 @@ export class ShotPool {
         'Shorten it.',
       );
     }
+    this.#keeper = options.store ? new Keeper(model, options.store, this) : null;
     this.#held = new Residents(this.grow.most, limit(options.byteLimit, 'byteLimit', Number.POSITIVE_INFINITY, 1));
   }
 
@@ -296,13 +298,12 @@ export class ShotPool {
     const missing = [
       ...new Map(units.filter(({ key }) => this.#held.get(key) === null).map((unit) => [unit.key, unit])).values(),
     ];
-    const { store } = this.#options;
     const left: PoolUnit[] = [];
     let loaded = 0;
     for (let i = 0; i < missing.length; i += READS) {
       throwIfAborted(signal);
       const some = missing.slice(i, i + READS);
-      const found = await Promise.all(some.map((unit) => (store ? this.#load(unit) : false)));
+      const found = await Promise.all(some.map((unit) => this.#load(unit)));
       this.#check();
       for (const [k, unit] of some.entries()) {
         if (found[k]) loaded += unit.entries.length;
@@ -318,7 +319,7 @@ export class ShotPool {
   }
 
   async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined): Promise<void> {
-    const { decoder, device } = this.model;
+    const { decoder } = this.model;
     const seen = this.prefix === 'bare' ? 0 : this.prefixIds.length;
     const ids = batch.map(({ entries }) => entries.map((entry) => entry.ids));
     const encoded = await this.withPrefix((cache) => {
@@ -333,47 +334,20 @@ export class ShotPool {
       this.#held.put(unit.key, shot, unit.entries.length);
       this.#pooled.set(unit.key, pooled);
     }
-    const { store } = this.#options;
-    if (!store) return;
-    for (const [i, unit] of batch.entries()) {
-      const { shot, pooled } = encoded[i]!;
-      const all = new Float32Array(pooled.reduce((sum, list) => sum + list.length, 0));
-      for (const [k, list] of pooled.entries()) all.set(list, k * list.length);
-      await store.write(await this.#identity(unit), await bytesOf(device, shot, all));
-    }
+    for (const [i, unit] of batch.entries()) await this.#keeper?.save(unit, encoded[i]!);
   }
 
   /** From the store; false when it is not there. */
   async #load(unit: PoolUnit): Promise<boolean> {
-    const { store } = this.#options;
-    const bytes = await store!.read(await this.#identity(unit));
-    if (bytes === null || this.#closed) return false;
-    const { device, config } = this.model;
-    const each = config.nLayers * config.nKvHeads * config.headDim;
-    const wanted = { length: unit.length, storage: this.storage, pooled: each * unit.entries.length };
-    const found = shotOf(device, config, bytes, wanted);
+    const found = await this.#keeper?.load(unit);
     if (!found) return false;
+    if (this.#closed) {
+      found.shot.dispose();
+      return false;
+    }
     this.#held.put(unit.key, found.shot, unit.entries.length);
-    this.#pooled.set(
-      unit.key,
-      unit.entries.map((_, i) => found.pooled.slice(i * each, (i + 1) * each)),
-    );
+    this.#pooled.set(unit.key, found.pooled);
     return true;
-  }
-
-  async #identity(unit: PoolUnit): Promise<string> {
-    const { model, prefix, storage } = this;
-    const bare = prefix === 'bare';
-    return shotIdentity({
-      weights: model.identity,
-      tokenizer: await model.tokenizerIdentity(),
-      precision: model.decoder.precision,
-      rope: model.config.rope,
-      prefix: bare ? [] : this.prefixIds,
-      shots: unit.entries.map(({ ids }) => ids),
-      mode: bare ? 'bare' : unit.entries.length > 1 ? 'block' : 'prefixed',
-      storage,
-    });
   }
 
   #meanQuery(texts: readonly (readonly number[])[], signal?: AbortSignal): Promise<Float32Array> {
@@ -438,21 +412,6 @@ export class ShotPool {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The pool is closed.', 'Build it again.');
     this.model.checkOpen();
   }
-}
-
-/** Units in lists of at most 512 tokens; a longer one by itself. */
-function batches(units: readonly PoolUnit[]): PoolUnit[][] {
-  const list: PoolUnit[][] = [];
-  let room = 0;
-  for (const unit of units) {
-    if (unit.length > room || list.length === 0) {
-      list.push([]);
-      room = MOST_ROWS;
-    }
-    list.at(-1)!.push(unit);
-    room -= unit.length;
-  }
-  return list;
 }
 
 function limit(value: number | undefined, name: string, fallback: number, least: number): number {

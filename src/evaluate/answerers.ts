@@ -211,6 +211,7 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
       const before = performance.now() - started;
       const count = arm.kind === 'fixed' ? { shots: arm.shots } : {};
       const answer = await show.ask(renderQuery(template, input), {
+        input, // words of the template are in no example's input, or worse: in some
         ...fixed,
         ...count,
         compare,

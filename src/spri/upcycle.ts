@@ -93,7 +93,8 @@ export async function planUpcycle(
     out = options.out === undefined ? null : await outputOf(options.out);
     return await describe(job, options, out);
   } finally {
-    await out?.release();
+    // an output of the caller’s own stays his
+    if (out !== options.out) await out?.release();
     await job.checkpoint.close();
   }
 }

@@ -118,6 +118,20 @@ test('arms that reuse shots run, and say how far they are from full attention', 
   }
 });
 
+test('the words of the template do not rank', async () => {
+  const misleading = Array.from({ length: 12 }, (_, i) => ({ input: `question type ${i}`, output: labels[0]! }));
+  const train = [...misleading, ...list];
+  const { test: items } = splitExamples({ train: list }, options('label', { test: 10 }));
+  const more = { pool: 60, test: 10, order: 'best-first', grid: [2] } as const;
+  const records = await evaluate(model, { ...task, train, test: items }, options('bare:bm25:2,label', more));
+  const of = (arm: string) =>
+    (records as readonly ItemResult[])
+      .filter((r) => r.arm === arm)
+      .map(({ item, label, shots, reused }) => ({ item, label, shots, reused }));
+  assert.is(of('label').length, 10);
+  assert.equal(of('label'), of('bare:bm25:2')); // ranked by the evaluation itself, over inputs
+});
+
 test('neighbours vote without the model', async () => {
   const got = await results('vote:1', { pool: 50, test: 20 });
   // the words of these inputs tell their labels, and most of them occur in the pool
