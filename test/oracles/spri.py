@@ -1,9 +1,11 @@
 """SPRI's slices (arXiv 2606.16456, eq. 10 to 13) by LAPACK's singular value decomposition in f64, for layers of nano-base.
 
 usage: python test/oracles/spri.py > test/fixtures/spri.json
+       python test/oracles/spri.py SMOLLM2.gguf > test/fixtures/spri-smollm2.json
 """
 import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -12,10 +14,27 @@ from safetensors.torch import load_file
 ROOT = pathlib.Path(__file__).parents[2]
 RHO, DELTA, GROUPS = 1e-3, 1e-12, 4
 
-weights = load_file(ROOT / 'models/nano-base/model.safetensors')
+if len(sys.argv) > 1:
+    import gguf
+
+    tensors = {t.name: t for t in gguf.GGUFReader(sys.argv[1]).tensors}
+
+    def weight(layer, projection):
+        tensor = tensors[f'blk.{layer}.ffn_{projection}.weight']
+        return gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float64)
+
+    wanted = [(0, 'down'), (17, 'down'), (29, 'gate')]
+else:
+    weights = load_file(ROOT / 'models/nano-base/model.safetensors')
+
+    def weight(layer, projection):
+        return weights[f'model.layers.{layer}.mlp.{projection}_proj.weight'].to(torch.float64).numpy()
+
+    wanted = [(0, 'down'), (3, 'down'), (7, 'down'), (3, 'gate'), (5, 'up')]
+
 cases = []
-for layer, projection in [(0, 'down'), (3, 'down'), (7, 'down'), (3, 'gate'), (5, 'up')]:
-    w = weights[f'model.layers.{layer}.mlp.{projection}_proj.weight'].to(torch.float64).numpy()
+for layer, projection in wanted:
+    w = weight(layer, projection)
     u, s, vt = np.linalg.svd(w, full_matrices=False)
     norm = np.linalg.norm(w)
     slices = []
