@@ -74,7 +74,10 @@ test('eval prints a table, and with --json the same figures', async () => {
     assert.match(row, result!.accuracy.value.toFixed(3));
     assert.match(row, result!.macroF1.toFixed(3));
   }
-  assert.match(table.out, /^arm +items +accuracy +95 % +F1 +difference +shots +first token +answer +encoding +tokens +reused/);
+  assert.match(
+    table.out,
+    /^arm +items +accuracy +95 % +F1 +difference +shots +first token +answer +encoding +tokens +reused/,
+  );
 });
 
 test('an evaluation that was interrupted goes on, and one whose last line was cut', async () => {
