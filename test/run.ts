@@ -3,10 +3,10 @@
  * hosts/run-file.ts.
  *
  * usage: node --import tsx test/run.ts [--host HOST] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
- *                                      [--root FOLDER] [NAME …]
+ *                                      [--root FOLDER] [--without NAME,…] [NAME …]
  *   --host: node (default), deno, chromium, chromium-plain (not cross-origin isolated) or firefox
  *   --node: run them under another node; 24: the one of test/runtimes
- *   NAME: only files whose path contains it
+ *   NAME: only files whose path contains it; --without: only others
  */
 import { readdir } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
@@ -24,6 +24,7 @@ interface Options extends Limits {
   jobs: number;
   root: string;
   filters: string[];
+  without: string[];
 }
 
 function options(): Options {
@@ -36,6 +37,7 @@ function options(): Options {
       timeout: { type: 'string', default: '900' },
       leak: { type: 'string', default: '60' },
       jobs: { type: 'string', default: '2' },
+      without: { type: 'string', default: '' },
       root: { type: 'string', default: fileURLToPath(new URL('.', import.meta.url)) },
     },
   });
@@ -55,6 +57,7 @@ function options(): Options {
     jobs: number('jobs'),
     root: resolve(values.root),
     filters: positionals,
+    without: values.without.split(',').filter((name) => name !== ''),
   };
 }
 
@@ -67,12 +70,13 @@ async function hostOf({ host, node, browser }: Options): Promise<Host> {
 }
 
 /** Test files that run in the host, names relative to the root; prints how many do not, and why. A wrong declaration is a failure. */
-async function choose({ root, filters, host }: Options, failures: Result[]): Promise<string[]> {
+async function choose({ root, filters, without, host }: Options, failures: Result[]): Promise<string[]> {
   const names = (await readdir(root, { recursive: true }))
     .map((name) => name.split(sep).join('/'))
     // what breaks on purpose is run by hosts/rules.ts
     .filter((name) => name.endsWith('.test.ts') && !/(^|\/)(node_modules|broken)\//.test(name))
     .filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)))
+    .filter((name) => !without.some((filter) => name.includes(filter)))
     .sort();
   const here: string[] = [];
   const out: string[] = [];
