@@ -1,9 +1,10 @@
+import { divergence, indexOfLargest, logSoftmax } from '../model/divergence.ts';
 import type { LocalModel } from '../model/model.ts';
 import type { PlacedShots } from './context.ts';
 import { type LabelScores, probeLabels, type RunBranches } from './label-probe.ts';
 import { openPlainText } from './plain-text.ts';
 import type { QueryRun, Task } from './query-run.ts';
-import { divergenceOf, eachLogits, likeliest } from './rows.ts';
+import { eachLogits } from './rows.ts';
 import type { Comparison } from './types.ts';
 
 /** The reused answer's first logits, and for labels its scores, against those of the plain text of the same shots. */
@@ -21,8 +22,8 @@ export async function compareFull(
       ? (await probeLabels(decoder, text.run, trie, run.ids, [shots], settings.scoring)).scores[0]!
       : { logits: await logitsBehind(model, text.run, run.ids, shots), best: null };
     return {
-      divergence: divergenceOf(full.logits, reused.logits),
-      sameToken: likeliest(full.logits) === likeliest(reused.logits),
+      divergence: divergence(logSoftmax(full.logits), logSoftmax(reused.logits)),
+      sameToken: indexOfLargest(full.logits) === indexOfLargest(reused.logits),
       sameLabel: full.best === null ? null : full.best === reused.best,
       milliseconds: performance.now() - started,
     };

@@ -1,12 +1,6 @@
 import type { Decoder } from '../model/decoder.ts';
-import {
-  greedyLabel,
-  indexOfLargest,
-  type LabelNode,
-  type LabelTrie,
-  overLabels,
-  sumLogProbabilities,
-} from './labels.ts';
+import { indexOfLargest } from '../model/divergence.ts';
+import { greedyLabel, type LabelNode, type LabelTrie, overLabels, sumLogProbabilities } from './labels.ts';
 import { eachLogits } from './rows.ts';
 import type { Branch, UseHidden } from './types.ts';
 

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { indexOfLargest } from '../model/divergence.ts';
 
 export interface LabelTrieOptions {
   /** End of the prompt, such as `Type:`, behind which labels are tokenised. Default: none. */
@@ -190,13 +191,6 @@ export function overLabels(logProbabilities: ArrayLike<number>): { probabilities
     if (p > 0) entropy -= p * Math.log(p);
   }
   return { probabilities, entropy };
-}
-
-/** The first of the largest. */
-export function indexOfLargest(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
-  return best;
 }
 
 /** Which lists are the beginning of another one, or equal to it. */

@@ -28,28 +28,3 @@ export async function eachLogits(
     }
   }
 }
-
-/** KL(p ‖ q) in nats of two rows of logits, in f64. */
-export function divergenceOf(p: Float32Array, q: Float32Array): number {
-  const [a, b] = [logSum(p), logSum(q)];
-  let sum = 0;
-  for (let i = 0; i < p.length; i++) {
-    const log = p[i]! - a;
-    sum += Math.exp(log) * (log - (q[i]! - b));
-  }
-  return Math.max(0, sum);
-}
-
-/** The first of the largest. */
-export function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
-  return best;
-}
-
-function logSum(row: Float32Array): number {
-  const top = row[likeliest(row)]!;
-  let sum = 0;
-  for (const x of row) sum += Math.exp(x - top);
-  return top + Math.log(sum);
-}

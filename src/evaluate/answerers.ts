@@ -1,13 +1,13 @@
 import { AdapShot } from '../adapshot/adapshot.ts';
 import { vote } from '../adapshot/bm25.ts';
 import { Chain } from '../adapshot/chain.ts';
-import { indexOfLargest } from '../adapshot/labels.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { needsVector } from '../adapshot/rank.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer, PrefixMode, ShotOrder } from '../adapshot/types.ts';
 import { EspalierError } from '../errors.ts';
+import { indexOfLargest } from '../model/divergence.ts';
 import type { Arm, FixedRanking } from './arms.ts';
 import { scoreLabels } from './plain.ts';
 import { fittingShots, type Setting } from './setting.ts';

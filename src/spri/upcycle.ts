@@ -129,7 +129,8 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
     await out.commit();
     return receipt;
   } catch (error) {
-    await out?.release();
+    // what went wrong first is what is told
+    await out?.release().catch(() => {});
     throw error;
   } finally {
     device?.close();

@@ -1,5 +1,6 @@
 import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
+import { divergence, indexOfLargest, logSoftmax } from '../model/divergence.ts';
 
 /** How far the grown model's predictions lie from the dense one's, over the tokens of a real text. */
 export interface Deviation {
@@ -85,30 +86,17 @@ interface Sums {
 }
 
 function compareRow(p: Float32Array, q: Float32Array, sums: Sums): void {
-  let pBest = 0;
-  let qBest = 0;
-  for (let i = 1; i < p.length; i++) {
-    if (p[i]! > p[pBest]!) pBest = i;
-    if (q[i]! > q[qBest]!) qBest = i;
-  }
-  let pSum = 0;
-  let qSum = 0;
   for (let i = 0; i < p.length; i++) {
-    pSum += Math.exp(p[i]! - p[pBest]!);
-    qSum += Math.exp(q[i]! - q[qBest]!);
     sums.apart = Math.max(sums.apart, Math.abs(p[i]! - q[i]!));
     sums.largest = Math.max(sums.largest, Math.abs(p[i]!));
   }
-  const shift = q[qBest]! + Math.log(qSum) - p[pBest]! - Math.log(pSum);
-  let kl = 0;
-  for (let i = 0; i < p.length; i++) kl += (Math.exp(p[i]! - p[pBest]!) / pSum) * (p[i]! - q[i]! + shift);
+  const kl = divergence(logSoftmax(p), logSoftmax(q));
   if (!Number.isFinite(kl)) {
     throw new EspalierError('E_TENSOR_VALUE', 'A logit is not finite.', 'Look at the weights of the source.');
   }
-  kl = Math.max(0, kl);
   sums.kl += kl;
   sums.maxKl = Math.max(sums.maxKl, kl);
-  if (pBest === qBest) sums.same++;
+  if (indexOfLargest(p) === indexOfLargest(q)) sums.same++;
 }
 
 /** To four digits: runtimes differ in the last bits of exp and log, and receipts should not. */

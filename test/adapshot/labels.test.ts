@@ -1,17 +1,10 @@
 /** Labels as tries of tokens: in context, told apart, cut, scored. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  greedyLabel,
-  indexOfLargest,
-  type LabelNode,
-  LabelTrie,
-  overLabels,
-  sumLogProbabilities,
-} from '../../src/adapshot/labels.ts';
+import { greedyLabel, type LabelNode, LabelTrie, overLabels, sumLogProbabilities } from '../../src/adapshot/labels.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { EspalierError } from '../../src/errors.ts';
-import { logSoftmax } from '../../src/evaluate/divergence.ts';
+import { indexOfLargest, logSoftmax } from '../../src/model/divergence.ts';
 import { uniform } from '../../src/model/random.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
 import { Worst } from '../device/devices.ts';

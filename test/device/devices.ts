@@ -1,4 +1,4 @@
-import type { Device } from '../../src/device/device.ts';
+import type { Device, Tensor } from '../../src/device/device.ts';
 import { DOT, hasRelaxedSimd, MICRO } from '../../src/device/wasm/kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 
@@ -45,4 +45,17 @@ export class Worst {
       console.log(`  worst ${name}: ${error.toExponential(1)} (bound ${bound.toExponential(1)})`);
     }
   }
+}
+
+/** A tensor with these numbers. */
+export function put(device: Device, shape: readonly number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('f32', shape);
+  device.write(t, Float32Array.from(data));
+  return t;
+}
+
+export function putInts(device: Device, shape: readonly number[], data: ArrayLike<number>): Tensor {
+  const t = device.tensor('i32', shape);
+  device.write(t, Int32Array.from(data));
+  return t;
 }

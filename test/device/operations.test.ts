@@ -1,24 +1,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Device, STAT, type Tensor } from '../../src/device/device.ts';
+import { STAT } from '../../src/device/device.ts';
 import { fixture } from '../model/shared-files.ts';
-import { devices, Worst } from './devices.ts';
+import { devices, put, putInts, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
 const oracle = await fixture('ops.json');
 const all = await devices();
 const worst = new Worst();
-
-function put(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('f32', shape);
-  device.write(t, Float32Array.from(data));
-  return t;
-}
-function putInts(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('i32', shape);
-  device.write(t, Int32Array.from(data));
-  return t;
-}
 
 for (const { name, device } of all) {
   const on = (title: string, run: () => Promise<void>) => test(`${title} [${name}]`, run);

@@ -5,7 +5,7 @@ import { floatToHalf } from '../../src/checkpoint/half.ts';
 import type { Device, Precision, RouteRule, Tensor } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { fixture } from '../model/shared-files.ts';
-import { devices, Worst } from './devices.ts';
+import { devices, put, putInts, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
 interface Case {
@@ -24,16 +24,6 @@ const oracle = (await fixture('route.json')) as Case[];
 const all = await devices();
 const worst = new Worst();
 
-function put(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('f32', shape);
-  device.write(t, Float32Array.from(data));
-  return t;
-}
-function putInts(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('i32', shape);
-  device.write(t, Int32Array.from(data));
-  return t;
-}
 const floats = async (device: Device, t: Tensor) => (await device.read(t)) as Float32Array;
 const ints = async (device: Device, t: Tensor) => (await device.read(t)) as Int32Array;
 const dispose = (...tensors: Tensor[]) => {

@@ -1,24 +1,13 @@
 /** Rows at rest and how they come back, masks of six numbers, and attention in two parts. Against plain f64 programs. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Device, RopeLayout, StoredRows, Tensor } from '../../src/device/device.ts';
+import type { RopeLayout, StoredRows } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
-import { devices, Worst } from './devices.ts';
+import { devices, put, putInts, Worst } from './devices.ts';
 import { randomF32, worstError } from './reference.ts';
 
 const all = await devices();
 const worst = new Worst();
-
-function put(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('f32', shape);
-  device.write(t, Float32Array.from(data));
-  return t;
-}
-function putInts(device: Device, shape: number[], data: ArrayLike<number>): Tensor {
-  const t = device.tensor('i32', shape);
-  device.write(t, Int32Array.from(data));
-  return t;
-}
 
 /** i8: half a step of 127 in each of two dimensions that a rotation mixes. */
 const BOUNDS = { f32: 2e-7, f16: 7e-4, i8: 5.7e-3 } as const;

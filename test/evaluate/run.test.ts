@@ -2,13 +2,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Example, parseData } from '../../src/adapshot/data.ts';
-import { indexOfLargest } from '../../src/adapshot/labels.ts';
 import { splitExamples } from '../../src/adapshot/splits.ts';
 import { renderQuery, renderShot, TEMPLATES } from '../../src/adapshot/templates.ts';
 import { parseArms } from '../../src/evaluate/arms.ts';
 import { evaluate } from '../../src/evaluate/run.ts';
 import { type EvaluateOptions, settingOf } from '../../src/evaluate/setting.ts';
 import type { EvaluationRecord, ItemResult } from '../../src/evaluate/types.ts';
+import { indexOfLargest } from '../../src/model/divergence.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';

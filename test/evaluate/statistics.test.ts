@@ -1,7 +1,7 @@
 /** Figures of an evaluation, held against scikit-learn, SciPy and NumPy with the same random numbers. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { divergence, logSoftmax, summarise } from '../../src/evaluate/divergence.ts';
+import { summarise } from '../../src/evaluate/divergence.ts';
 import {
   agreement,
   bootstrap,
@@ -12,6 +12,7 @@ import {
   pairedDifference,
   quantile,
 } from '../../src/evaluate/statistics.ts';
+import { divergence, logSoftmax } from '../../src/model/divergence.ts';
 import { Worst } from '../device/devices.ts';
 import { code } from '../errors.ts';
 import { readJson } from '../files.ts';

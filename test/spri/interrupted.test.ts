@@ -185,7 +185,7 @@ test('killed at any moment, once or twice, the same command ends in the same byt
   );
   for (const [job, { took }] of wanted) console.log(`  ${job.name}: ${Math.round(took)} ms when nothing interrupts it`);
   console.log(`  killed after, and groups that were kept:\n    ${kept.join('\n    ')}`);
-  assert.ok(between > 0, `only ${between} were killed between the first and the last group`);
+  assert.ok(between >= KILLS / 4, `only ${between} were killed between the first and the last group`);
 });
 
 test('of two jobs on one folder the second is refused, and does not disturb the first', async () => {
