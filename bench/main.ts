@@ -9,6 +9,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   micro: () => import('./micro.ts'),
   model: () => import('./model.ts'),
   peak: () => import('./peak/suite.ts'),
+  show: () => import('./show.ts'),
   svd: () => import('./svd.ts'),
 };
 

@@ -13,7 +13,7 @@ import type { ShotPool } from './pool.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
 import { QueryRun, type Task } from './query-run.ts';
 import { yesNoTokens } from './question-probe.ts';
-import { needsVector } from './rank.ts';
+import { needsCentre, needsVector } from './rank.ts';
 import { receiptOf } from './receipt.ts';
 import { Turns } from './turns.ts';
 import type { Answer, AnswerStream, AskOptions, Calibration } from './types.ts';
@@ -161,7 +161,7 @@ export class AdapShot {
       const ids = model.encode(query, { addBos: false });
       if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
       const order = placed.placed.map(({ id }) => id);
-      return new QueryRun(this.#task, ids, order, options.signal);
+      return new QueryRun(this.#task, ids, order, options.signal, null);
     }
     (placed as ShotContext).clear();
     const ranked = options.ranking === undefined;
@@ -170,7 +170,7 @@ export class AdapShot {
     if (withVector && this.#pool.pooled < this.#pool.size)
       await this.#pool.prepare(undefined, { signal: options.signal });
     const { input, signal } = options;
-    const withCentre = settings.rank === 'keys-centred';
+    const withCentre = needsCentre(settings.rank);
     const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
     const encoded = await this.#pool.encodeQuery(query, given);
     const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
@@ -180,6 +180,7 @@ export class AdapShot {
       encoded.ids,
       [...new Set(ids)].filter((id) => !excluded.has(id)),
       signal,
+      (id) => this.#pool!.shot(id),
     );
     if (withVector) run.forwarded += encoded.ids.length;
     run.milliseconds.rank = performance.now() - started;

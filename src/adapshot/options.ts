@@ -1,4 +1,4 @@
-import type { ContextOptions, EntropyRule, Fallback, Grid, Preset, RankMethod } from './types.ts';
+import type { ContextOptions, EntropyRule, Fallback, Grid, NearestVote, Preset, RankMethod } from './types.ts';
 
 /** How queries are answered. Every field has a default by the preset; `showOptions` gives all of them. */
 export interface AdapShotOptions extends ContextOptions {
@@ -16,6 +16,16 @@ export interface AdapShotOptions extends ContextOptions {
   readonly prompt?: string;
   /** `sum`: by the sum of log-probabilities (S2). `greedy`: token by token, from what labels allow (S1). Default sum; parity: greedy. */
   readonly scoring?: 'sum' | 'greedy';
+  /**
+   * Whose distribution over labels counts behind a number of shots. `one`: its own. `all`: the geometric mean of it and of those behind
+   * all smaller numbers that were tried for the query, whose passes were made anyway (a logarithmic opinion pool).
+   */
+  readonly ensemble?: 'one' | 'all';
+  /**
+   * Labels of the query's nearest shots vote too: distributions over labels are multiplied by the vote's shares to the power of `weight`.
+   * Of a pool with labelled shots; null: no vote.
+   */
+  readonly vote?: NearestVote | null;
   readonly rank?: RankMethod;
   readonly grid?: Grid;
   readonly entropy?: EntropyRule;

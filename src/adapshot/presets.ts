@@ -7,6 +7,8 @@ type Settled =
   | 'order'
   | 'temperature'
   | 'scoring'
+  | 'ensemble'
+  | 'vote'
   | 'rank'
   | 'grid'
   | 'entropy'
@@ -24,6 +26,8 @@ type Settled =
 export type ShowSettings = Omit<AdapShotOptions, Settled> & Required<Pick<AdapShotOptions, Settled>>;
 
 const COMMON = {
+  ensemble: 'one',
+  vote: null,
   order: 'best-first',
   temperature: 1,
   leastMass: 0,
@@ -83,7 +87,7 @@ export function settingsOf(options: AdapShotOptions): ShowSettings {
   // an explicit undefined is none
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings = { ...preset, ...given } as ShowSettings;
-  const { entropy, threshold, leastMass, labels, fallback, scoring } = settings;
+  const { entropy, threshold, leastMass, labels, fallback, scoring, ensemble, vote } = settings;
   if (!['label', 'raw-nats', 'two-way-nats', 'two-way-bits'].includes(entropy)) {
     refuse(`entropy is ${String(entropy)}.`, "Give 'label', 'raw-nats', 'two-way-nats' or 'two-way-bits'.");
   }
@@ -93,6 +97,16 @@ export function settingsOf(options: AdapShotOptions): ShowSettings {
   if (!(threshold >= 0)) refuse(`threshold is ${String(threshold)}.`, 'Give a number from 0 on.');
   if (!(leastMass >= 0 && leastMass <= 1)) refuse(`leastMass is ${String(leastMass)}.`, 'Give a number from 0 to 1.');
   if (scoring !== 'sum' && scoring !== 'greedy') refuse(`scoring is ${String(scoring)}.`, "Give 'sum' or 'greedy'.");
+  if (ensemble !== 'one' && ensemble !== 'all') refuse(`ensemble is ${String(ensemble)}.`, "Give 'one' or 'all'.");
+  if (
+    vote &&
+    !(Number.isSafeInteger(vote.neighbours) && vote.neighbours > 0 && vote.weight >= 0 && vote.weight < 1e3)
+  ) {
+    refuse(
+      `vote is ${JSON.stringify(vote)}.`,
+      'Give { neighbours, weight }: a count from 1 on, and a weight from 0 on.',
+    );
+  }
   const fixed = typeof fallback === 'object' && Number.isSafeInteger(fallback.shots) && fallback.shots >= 0;
   if (fallback !== 'most' && fallback !== 'least-entropy' && !fixed) {
     refuse(`fallback is ${JSON.stringify(fallback)}.`, "Give 'most', 'least-entropy' or { shots }.");

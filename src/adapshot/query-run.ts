@@ -1,13 +1,14 @@
 import type { LocalModel } from '../model/model.ts';
 import { type Choice, fallBack, firstSure } from './choice.ts';
 import { type PlacedShots, ShotContext } from './context.ts';
+import { pooledScores, voteShares, type WeightedVote } from './ensemble.ts';
 import { roundsOf } from './grid.ts';
 import { type LabelScores, probeLabels } from './label-probe.ts';
 import type { LabelTrie } from './labels.ts';
 import { openPlainText } from './plain-text.ts';
 import type { ShowSettings } from './presets.ts';
 import { probeQuestion, type YesNo } from './question-probe.ts';
-import type { Probe, ShowReceipt } from './types.ts';
+import type { Probe, Shot, ShowReceipt } from './types.ts';
 
 /** What all queries have in common. */
 export interface Task {
@@ -42,11 +43,21 @@ export class QueryRun {
   bytesRead = 0;
   readonly #task: Task;
   readonly #questionIds: readonly number[];
-  /** By count. */
+  readonly #vote: WeightedVote | null;
+  /** By count: behind it alone, and with what else counts. */
+  readonly #alone = new Map<number, LabelScores>();
   readonly #scores = new Map<number, LabelScores>();
 
-  constructor(task: Task, ids: readonly number[], ranking: readonly string[], signal: AbortSignal | undefined) {
+  /** @param shots of the ranking, whose labels may vote */
+  constructor(
+    task: Task,
+    ids: readonly number[],
+    ranking: readonly string[],
+    signal: AbortSignal | undefined,
+    shots: ((id: string) => Shot) | null,
+  ) {
     this.#task = task;
+    this.#vote = shots && voteOf(task, ranking, shots);
     this.ids = ids;
     this.ranking = ranking;
     this.signal = signal;
@@ -169,8 +180,30 @@ export class QueryRun {
       counts,
       settings.scoring,
     );
-    for (const score of scores) this.#scores.set(score.shots, score);
     this.forwarded += forwarded;
-    return scores;
+    for (const score of scores) this.#alone.set(score.shots, score);
+    for (const { shots } of scores) {
+      const members = this.averaged(shots).map((count) => this.#alone.get(count)!);
+      this.#scores.set(shots, pooledScores(members, this.#vote));
+    }
+    return counts.map((shots) => this.#scores.get(shots)!);
   }
+
+  /** Counts whose distributions over labels the one behind so many shots averages. */
+  averaged(shots: number): readonly number[] {
+    if (this.#task.settings.ensemble === 'one') return this.#alone.has(shots) ? [shots] : [];
+    return [...this.#alone.keys()].filter((count) => count <= shots).sort((a, b) => a - b);
+  }
+}
+
+/** How the labels of the nearest shots vote; those of no known label have no vote. */
+function voteOf(
+  { settings: { vote }, trie }: Task,
+  ranking: readonly string[],
+  shots: (id: string) => Shot,
+): WeightedVote | null {
+  if (!vote || vote.weight === 0 || !trie) return null;
+  const labels = ranking.slice(0, vote.neighbours).map((id) => trie.labels.indexOf(shots(id).label ?? ''));
+  const voters = labels.filter((label) => label >= 0);
+  return voters.length > 0 ? { shares: voteShares(voters, trie.labels.length), weight: vote.weight } : null;
 }

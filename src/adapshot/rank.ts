@@ -13,7 +13,12 @@ export interface Rankable {
 
 /** Whether a method needs the query's vector. */
 export function needsVector(method: RankMethod): boolean {
-  return method === 'keys' || method === 'keys-z' || method === 'keys-centred';
+  return method === 'keys' || method === 'keys-z' || needsCentre(method);
+}
+
+/** Whether a method needs what queries have in common, too. */
+export function needsCentre(method: RankMethod): boolean {
+  return method === 'keys-centred' || method === 'hybrid';
 }
 
 /** What of a shot is compared by words. */
@@ -32,7 +37,10 @@ export function rankShots(
   { layers, words }: { readonly layers: number; readonly words: () => Bm25 },
 ): Ranked[] {
   if (method === 'bm25') return words().rank(query.text);
-  const scores = scoresOf(query, shots, method, layers);
+  const scores =
+    method === 'hybrid'
+      ? hybrid(query, shots, words().rank(query.text), layers)
+      : scoresOf(query, shots, method, layers);
   if (
     scores.length !== shots.length ||
     !Array.from(scores).every((score) => typeof score === 'number' && !Number.isNaN(score))
@@ -49,7 +57,7 @@ export function rankShots(
 function scoresOf(
   query: EncodedQuery,
   shots: readonly Rankable[],
-  method: Exclude<RankMethod, 'bm25'>,
+  method: Exclude<RankMethod, 'bm25' | 'hybrid'>,
   layers: number,
 ): ArrayLike<number> {
   if (typeof method === 'function')
@@ -60,23 +68,59 @@ function scoresOf(
   if (typeof method === 'object') return shots.map((_, i) => uniform(method.random, i));
   // each row of the softmax over a shot's own tokens sums to 1, so that its mean is 1 / tokens
   if (method === 'printed') return shots.map(({ tokens }) => 1 / tokens);
-  const vector = method === 'keys-centred' ? centred(query) : query.vector;
-  if (!vector) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      'The query was encoded without its vector, or without the centre that keys-centred needs.',
-      'Encode it again with both, or rank by bm25.',
-    );
-  }
+  if (method === 'keys-centred') return centredCosines(query, shots, layers);
+  const vector = vectorOf(query.vector);
   const width = vector.length / layers;
   const byLayer = shots.map(({ pooled }) => pooled && productsByLayer(vector, pooled, layers, width));
-  if (method !== 'keys') standardise(byLayer, layers);
-  return byLayer.map((list) => (list ? list.reduce((sum, x) => sum + x, 0) / layers : Number.NEGATIVE_INFINITY));
+  if (method === 'keys-z') standardise(byLayer, layers);
+  return byLayer.map(meanOf);
 }
 
-/** Less what queries have in common; null where either is not known. */
-function centred({ vector, centre }: EncodedQuery): Float32Array | null {
-  return vector && centre && vector.map((x, i) => x - centre[i]!);
+function vectorOf(vector: Float32Array | null): Float32Array {
+  if (vector) return vector;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    'The query was encoded without its vector, or without the centre that keys-centred and hybrid need.',
+    'Encode it again with both, or rank by bm25.',
+  );
+}
+
+/**
+ * Cosine of the query's vector less what queries have in common and the shot's pooled key less the pool's mean, in each layer, and its
+ * mean over layers. Uncentred, a few shots score highest whatever is asked.
+ */
+function centredCosines(query: EncodedQuery, shots: readonly Rankable[], layers: number): number[] {
+  const centre = vectorOf(query.centre);
+  const vector = vectorOf(query.vector).map((x, i) => x - centre[i]!);
+  const width = vector.length / layers;
+  const known = shots.flatMap(({ pooled }) => (pooled ? [pooled] : []));
+  const mean = new Float64Array(vector.length);
+  for (const pooled of known) for (let i = 0; i < mean.length; i++) mean[i]! += pooled[i]! / known.length;
+  const norms = productsByLayer(vector, vector, layers, width).map(Math.sqrt);
+  const cosines = shots.map(({ pooled }) => {
+    if (!pooled) return null;
+    const key = pooled.map((x, i) => x - mean[i]!);
+    const products = productsByLayer(vector, key, layers, width);
+    const lengths = productsByLayer(key, key, layers, width);
+    return products.map((product, layer) => product / (norms[layer]! * Math.sqrt(lengths[layer]!) || 1));
+  });
+  return cosines.map(meanOf);
+}
+
+/** BM25 and centred cosines, each standardised over the shots, in equal parts. */
+function hybrid(query: EncodedQuery, shots: readonly Rankable[], byWords: readonly Ranked[], layers: number): number[] {
+  const words = new Map(byWords.map(({ id, score }) => [id, score]));
+  const lists = [shots.map(({ shot }) => words.get(shot.id) ?? 0), centredCosines(query, shots, layers)].map((list) => {
+    const columns = list.map((score) => (Number.isFinite(score) ? Float64Array.of(score) : null));
+    standardise(columns, 1);
+    return columns.map(meanOf);
+  });
+  return shots.map((_, i) => lists[0]![i]! + lists[1]![i]!);
+}
+
+/** Over layers; of a shot that was never encoded -Infinity. */
+function meanOf(list: Float64Array | null): number {
+  return list ? list.reduce((sum, x) => sum + x, 0) / list.length : Number.NEGATIVE_INFINITY;
 }
 
 /**

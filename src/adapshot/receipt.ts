@@ -16,10 +16,12 @@ export function receiptOf(
 ): ShowReceipt {
   const context = placed instanceof ShotContext ? placed : null;
   const used = placed.tokens(chosen).length;
+  const averaged = run.averaged(chosen);
   return {
     shots: placed.placed.slice(0, chosen).map(({ id }) => id),
     probes: run.probes,
     chosen,
+    averaged: pool?.prefix === 'recompute' && averaged.length > 0 ? [chosen] : averaged,
     threshold,
     fallback,
     tokens: {

@@ -23,7 +23,7 @@ export type PrefixMode = 'bare' | 'prefixed' | { readonly blocks: number } | { r
 export interface EncodeQueryOptions {
   /** False: tokens only, which is enough for bm25, random, printed and functions. Default true. */
   readonly withVector?: boolean;
-  /** With the vector: whether the centre is wanted too, for keys-centred; computed once a pool. Default true. */
+  /** With the vector: whether the centre is wanted too, for keys-centred and hybrid; computed once a pool. Default true. */
   readonly withCentre?: boolean;
   /** What is compared by words. Default: the query. */
   readonly input?: string;
@@ -97,15 +97,17 @@ export interface EncodedQuery {
 
 /**
  * How shots are ranked. `keys`: mean product of the query's and a shot's vectors before RoPE, over layers and heads (R2). `keys-z`: the
- * same, each layer standardised over the pool first (R2z). `keys-centred`: the same, of the query's vector less the pool's centre: what all
- * queries have in common points to the same shots whatever is asked, and outweighs the rest. `bm25`: by words. `random`: by a seed. `printed`: the formula as the paper
- * prints it, which is 1 / tokens whatever the query: a negative control. Or a function that gives a score for each shot.
+ * same, each layer standardised over the pool first (R2z). `keys-centred`: mean over layers of the cosine of the query's vector less the
+ * pool's centre and the shot's less the pool's mean: what all have in common points to the same shots whatever is asked, and outweighs the
+ * rest. `bm25`: by words. `hybrid`: the last two, standardised over the pool, in equal parts. `random`: by a seed. `printed`: the formula
+ * as the paper prints it, which is 1 / tokens whatever the query: a negative control. Or a function that gives a score for each shot.
  */
 export type RankMethod =
   | 'keys'
   | 'keys-z'
   | 'keys-centred'
   | 'bm25'
+  | 'hybrid'
   | 'printed'
   | { readonly random: number }
   | ((query: EncodedQuery, shots: readonly Shot[]) => readonly number[]);
@@ -190,6 +192,14 @@ export type Grid =
 /** When no count is sure enough: the largest (F1), or the one with the least entropy, the smaller first of equals (F2). */
 export type Fallback = 'most' | 'least-entropy' | { readonly shots: number };
 
+/** How the nearest shots' labels count beside the model. */
+export interface NearestVote {
+  /** How many of the ranking vote, one vote each. */
+  readonly neighbours: number;
+  /** 0: nothing; 1: as much as the model. */
+  readonly weight: number;
+}
+
 /** One count that was tried. */
 export interface Probe {
   readonly shots: number;
@@ -209,6 +219,8 @@ export interface ShowReceipt {
   /** What was tried, in order. */
   readonly probes: readonly Probe[];
   readonly chosen: number;
+  /** Counts whose distributions over labels the answer averages, `chosen` among them. Of free text none. */
+  readonly averaged: readonly number[];
   readonly threshold: number;
   /** Whether no count was sure enough. */
   readonly fallback: boolean;
@@ -238,7 +250,7 @@ export interface ShowReceipt {
     readonly total: number;
   };
   /**
-   * Exact for block-diagonal attention (`blocks`), for ordinary causal attention over the same shots (`causal`), or neither
+   * What the attention behind `chosen` shots was, and behind all that were averaged. Exact for block-diagonal attention (`blocks`), for ordinary causal attention over the same shots (`causal`), or neither
    * (`approximate`: another temperature or scale, or repaired tokens).
    */
   readonly exactness: 'blocks' | 'causal' | 'approximate';

@@ -15,6 +15,7 @@ import {
   countOf,
   dataOf,
   defined,
+  ensembleArgument,
   gridArgument,
   iclArguments,
   listOf,
@@ -28,6 +29,8 @@ import {
   storageOf,
   storeOf,
   temperatureArgument,
+  voteArgument,
+  voteOf,
 } from './icl-options.ts';
 
 /** Examples of a chain, unless told otherwise. */
@@ -48,6 +51,8 @@ export const iclAskCommand = defineCommand({
     grid: gridArgument,
     order: orderArgument,
     temperature: temperatureArgument,
+    ensemble: ensembleArgument,
+    vote: voteArgument,
     threshold: text('Entropy that is sure enough'),
     'max-tokens': text('Most tokens of a free answer (256)'),
     compare: { type: 'boolean', description: 'Ask full attention over the same examples too', default: false },
@@ -65,6 +70,8 @@ export const iclAskCommand = defineCommand({
         rank,
         grid: listOf(args, 'grid'),
         order: orderOf(args),
+        ensemble: choiceOf(args, 'ensemble', ['one', 'all']),
+        vote: voteOf(args),
         temperature: numberOf('temperature', args.temperature),
         threshold: numberOf('threshold', args.threshold),
         maxTokens: countOf(args, 'max-tokens', 1),

@@ -13,6 +13,7 @@ import {
   countOf,
   dataOf,
   defined,
+  ensembleArgument,
   gridArgument,
   iclArguments,
   listOf,
@@ -24,6 +25,8 @@ import {
   storageOf,
   storeOf,
   temperatureArgument,
+  voteArgument,
+  voteOf,
 } from './icl-options.ts';
 import { RecordFile } from './icl-records.ts';
 import { describeReports } from './icl-table.ts';
@@ -45,6 +48,8 @@ export const iclEvalCommand = defineCommand({
     grid: gridArgument,
     order: orderArgument,
     temperature: temperatureArgument,
+    ensemble: ensembleArgument,
+    vote: voteArgument,
     rank: rankArgument,
     threshold: text('Entropy that is sure enough for the arm label'),
     repair: text('Tokens that the arms repair compute again (8)'),
@@ -134,6 +139,8 @@ function evaluationOf(args: Args): Wanted {
       scoring: choiceOf(args, 'scoring', ['sum', 'greedy']),
       grid: listOf(args, 'grid'),
       order: orderOf(args),
+      ensemble: choiceOf(args, 'ensemble', ['one', 'all']),
+      vote: voteOf(args),
       rank: rankOf(args),
       storage: storageOf(args),
       repair: countOf(args, 'repair', 1),

@@ -2,7 +2,7 @@ import { DATA_FORMATS, type DataFormat } from '../adapshot/data.ts';
 import { type DataFiles, readTask, type TaskData } from '../adapshot/data-files.ts';
 import { openShotStore } from '../adapshot/store.ts';
 import { namedTemplate, type Template, templateOf } from '../adapshot/templates.ts';
-import type { PrefixMode, RankMethod, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import type { NearestVote, PrefixMode, RankMethod, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
@@ -34,10 +34,13 @@ export const iclArguments = {
 export const prefixArgument = text(
   'What examples see while they are encoded: bare, prefixed, repair:N, blocks:N, recompute',
 );
-export const rankArgument = text('bm25, keys, keys-z, or random');
+export const rankArgument = text('bm25, hybrid, keys, keys-z, keys-centred or random');
 export const temperatureArgument = text('Keys of examples are divided by this');
 export const gridArgument = text('Counts of examples to try, with commas between (4,8,16,32,64,128)');
 export const orderArgument = text('best-first or best-nearest');
+
+export const ensembleArgument = text('one or all: whether smaller counts that were tried count too');
+export const voteArgument = text("N:W: the N nearest examples' labels vote with weight W; 0 for no vote");
 
 export type Args = Readonly<Record<string, unknown>>;
 
@@ -87,8 +90,18 @@ export function orderOf(args: Args): ShotOrder | undefined {
 
 /** @throws E_ARGUMENT */
 export function rankOf(args: Args): RankMethod | undefined {
-  const rank = choiceOf(args, 'rank', ['bm25', 'keys', 'keys-z', 'random']);
+  const rank = choiceOf(args, 'rank', ['bm25', 'hybrid', 'keys', 'keys-z', 'keys-centred', 'random']);
   return rank === 'random' ? { random: countOf(args, 'seed') ?? 0 } : rank;
+}
+
+/** @throws E_ARGUMENT */
+export function voteOf(args: Args): NearestVote | null | undefined {
+  const value = given(args, 'vote');
+  if (value === undefined) return undefined;
+  if (value === '0') return null;
+  const [, neighbours, weight] = /^(\d+):(\d+(?:\.\d+)?)$/.exec(value) ?? [];
+  if (neighbours !== undefined) return { neighbours: Number(neighbours), weight: Number(weight) };
+  throw new EspalierError('E_ARGUMENT', `--vote is "${value}".`, 'Give N:W, such as 16:1, or 0.');
 }
 
 /** @throws E_ARGUMENT */

@@ -248,19 +248,21 @@ function modeOf(arm: Reusing, repair = 8): PrefixMode {
 
 function showOptions(arm: Reusing, setting: Setting): AdapShotOptions {
   const { options, labels } = setting;
-  const { scoring = 'sum', temperature, grid, threshold } = options;
+  const { scoring = 'sum', temperature, grid, threshold, ensemble, vote } = options;
   if (arm.kind === 'adaptive' && arm.preset === 'parity') {
     return { preset: 'parity', labels, prompt: options.template.output, ...defined({ grid }) };
   }
-  // those of fixed arms are given in the order in which they stand
-  const order = arm.kind === 'fixed' ? 'best-first' : options.order;
+  const adaptive = arm.kind === 'adaptive';
+  // those of fixed arms are given in the order in which they stand, and are answered behind that alone
+  const order = adaptive ? options.order : 'best-first';
   return {
     preset: 'label',
     labels,
     prompt: options.template.output,
     scoring,
     rank: options.rank ?? 'bm25',
-    ...defined({ temperature, order, ...(arm.kind === 'adaptive' && { grid, threshold }) }),
+    ...(!adaptive && { ensemble: 'one' as const, vote: null }),
+    ...defined({ temperature, order, ...(adaptive && { grid, threshold, ensemble, vote }) }),
   };
 }
 

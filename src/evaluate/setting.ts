@@ -4,7 +4,7 @@ import type { TaskData } from '../adapshot/data-files.ts';
 import { LabelTrie } from '../adapshot/labels.ts';
 import { type SplitOptions, shuffled } from '../adapshot/splits.ts';
 import { renderShot, type Template } from '../adapshot/templates.ts';
-import type { Grid, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import type { Grid, NearestVote, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
 import type { LocalModel } from '../model/model.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
@@ -26,6 +26,9 @@ export interface EvaluateOptions extends SplitOptions {
   readonly rank?: RankMethod;
   /** Counts that adaptive arms try; default: as the preset has it. */
   readonly grid?: Grid;
+  /** Of adaptive arms but `parity`; default: as the preset has it. */
+  readonly ensemble?: 'one' | 'all';
+  readonly vote?: NearestVote | null;
   /** Entropy that is sure enough for adaptive arms; default: as the preset has it, or fitted where `dev` is above 0. */
   readonly threshold?: number;
   /** Tokens that the arms `repair` compute again. Default 8. */

@@ -58,6 +58,42 @@ function allProducts(model: LocalModel, queries: Float32Array[], keys: Float32Ar
   });
 }
 
+/** Mean of a shot's keys, its first token left out. */
+function meanRow(rows: Float32Array, width: number): Float64Array {
+  const count = rows.length / width;
+  const first = count === 1 ? 0 : 1;
+  const mean = new Float64Array(width);
+  for (let j = first; j < count; j++) {
+    for (let c = 0; c < width; c++) mean[c]! += rows[j * width + c]! / (count - first);
+  }
+  return mean;
+}
+
+/** Mean over layers of the cosine between the query less its centre and each shot's key less the mean of all. */
+function centredCosines(query: Float32Array, centre: Float32Array, keys: Float64Array[][], layers: number): number[] {
+  const width = query.length / layers;
+  return keys.map((list) => {
+    const byLayer = list.map((key, layer) => {
+      let [dot, q2, k2] = [0, 0, 0];
+      for (let c = 0; c < width; c++) {
+        const q = query[layer * width + c]! - centre[layer * width + c]!;
+        const k = key[c]! - keys.reduce((sum, other) => sum + other[layer]![c]!, 0) / keys.length;
+        dot += q * k;
+        q2 += q * q;
+        k2 += k * k;
+      }
+      return dot / Math.sqrt(q2 * k2);
+    });
+    return byLayer.reduce((a, b) => a + b) / layers;
+  });
+}
+
+function standardScores(list: readonly number[]): number[] {
+  const mean = list.reduce((a, b) => a + b) / list.length;
+  const deviation = Math.sqrt(list.reduce((sum, x) => sum + (x - mean) ** 2, 0) / list.length);
+  return list.map((x) => (x - mean) / deviation);
+}
+
 for (const name of ['llama-gqa', 'qwen3', 'gguf-llama-yarn']) {
   test(`pooled keys give the mean of all products [${name}]`, async () => {
     const model = await tinyModel(name, device, { bos: true });
@@ -66,9 +102,12 @@ for (const name of ['llama-gqa', 'qwen3', 'gguf-llama-yarn']) {
       const query = await pool.encodeQuery(QUERY);
       const queries = await vectors(model, pool.prefixIds, query.ids, 'onQueries');
       const byLayer: number[][] = [];
+      const keysOf: Float64Array[][] = [];
       for (const { id } of shots) {
         const seen = prefix === 'bare' ? [] : pool.prefixIds;
-        byLayer.push(allProducts(model, queries, await vectors(model, seen, pool.tokens(id), 'onKeys')));
+        const keys = await vectors(model, seen, pool.tokens(id), 'onKeys');
+        keysOf.push(keys.map((rows) => meanRow(rows, model.config.nKvHeads * model.config.headDim)));
+        byLayer.push(allProducts(model, queries, keys));
       }
       const layers = model.config.nLayers;
       const scoresBy = (method: RankMethod) => {
@@ -96,13 +135,16 @@ for (const name of ['llama-gqa', 'qwen3', 'gguf-llama-yarn']) {
       );
       error = worstError(query.centre!, centre);
       assert.ok(worst.within('centre, of the largest', error, 1e-5), `${error}`);
-      const moved = { ...query, vector: query.vector!.map((x, i) => x - centre[i]!) };
-      const want = new Map(pool.rank(moved, 'keys-z').map(({ id, score }) => [id, score]));
-      error = worstError(
-        scoresBy('keys-centred'),
-        shots.map(({ id }) => want.get(id)!),
-      );
+      const cosines = centredCosines(query.vector!, centre, keysOf, layers);
+      error = worstError(scoresBy('keys-centred'), cosines);
       assert.ok(worst.within('keys-centred, of the largest', error, 1e-4), `${error}`);
+      const words = new Map(pool.rank(query, 'bm25').map(({ id, score }) => [id, score]));
+      const [byWords, byKeys] = [shots.map(({ id }) => words.get(id)!), cosines].map(standardScores);
+      error = worstError(
+        scoresBy('hybrid'),
+        byWords!.map((score, i) => score + byKeys![i]!),
+      );
+      assert.ok(worst.within('hybrid, of the largest', error, 1e-4), `${error}`);
       assert.throws(
         () => pool.rank(texts[0]!, 'keys-centred'),
         (thrown: EspalierError) => thrown.code === 'E_ARGUMENT',
