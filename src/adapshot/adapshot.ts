@@ -1,10 +1,11 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type GeneratedToken, Generation } from '../model/generation.ts';
 import type { LocalModel } from '../model/model.ts';
-import { type CalibrationItem, type CalibrationRow, fitThreshold } from './calibration.ts';
+import type { CalibrationItem } from './calibration.ts';
 import { Chain } from './chain.ts';
 import { compareFull, firstLogits } from './compare.ts';
 import { ShotContext } from './context.ts';
+import { fitCalibration, type Observation } from './fit.ts';
 import { mostOf, roundsOf } from './grid.ts';
 import { LabelTrie } from './labels.ts';
 import type { AdapShotOptions } from './options.ts';
@@ -24,19 +25,26 @@ import type { Answer, AnswerStream, AskOptions, Calibration } from './types.ts';
  * prefix mode says so. Queries are answered one at a time.
  */
 export class AdapShot {
-  readonly settings: ShowSettings;
   /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
   threshold: number;
   readonly #pool: ShotPool | null;
-  readonly #task: Task;
+  /** As given, before anything was fitted. */
+  readonly #given: ShowSettings;
+  #task: Task;
   readonly #turns = new Turns();
   #closed = false;
 
   private constructor(pool: ShotPool | null, task: Task) {
     this.#pool = pool;
     this.#task = task;
-    this.settings = task.settings;
+    this.#given = task.settings;
     this.threshold = task.settings.threshold;
+    if (task.settings.calibration) this.#apply(task.settings.calibration);
+  }
+
+  /** All options, with what was fitted. */
+  get settings(): ShowSettings {
+    return this.#task.settings;
   }
 
   /**
@@ -45,16 +53,17 @@ export class AdapShot {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
    */
   static async create(source: ShotPool | Chain, options: AdapShotOptions): Promise<AdapShot> {
-    const settings = settingsOf(options);
+    const settings = settingsOf(options, source instanceof Chain);
     const { model } = source;
     const { labels, prompt, order, temperature, scale, room } = settings;
     const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
     const yesNo = settings.entropy === 'label' ? null : yesNoTokens(model.tokenizer);
     roundsOf(settings.grid, 1);
-    if (source instanceof Chain) return new AdapShot(null, { model, placed: source, settings, trie, yesNo });
+    if (source instanceof Chain)
+      return new AdapShot(null, { model, placed: source, settings, trie, yesNo, bias: null });
     const context = { order, temperature, ...(scale !== undefined && { scale }), ...(room !== undefined && { room }) };
     const placed = await ShotContext.create(source, context);
-    return new AdapShot(source, { model, placed, settings, trie, yesNo });
+    return new AdapShot(source, { model, placed, settings, trie, yesNo, bias: null });
   }
 
   get model(): LocalModel {
@@ -101,43 +110,69 @@ export class AdapShot {
   }
 
   /**
-   * Fits the threshold to a development set: of all entropies that occur, the one under which most answers are right; of equals, that
-   * with fewest shots. Sets `threshold`.
+   * Fits to a development set, and uses from then on, what gives most right answers; of equals, that with fewest shots. Of all entropies
+   * that occur the threshold; and unless `fit` is `threshold`: how much of what each label gets whatever is asked is taken off (batch
+   * calibration), the weight of the vote, and what is done when no count is sure. What was fitted before is forgotten.
    * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
    */
   async calibrate(
     dev: readonly CalibrationItem[],
-    options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
+    options: {
+      readonly fit?: 'threshold' | 'all';
+      readonly signal?: AbortSignal;
+      readonly onProgress?: (done: number, total: number) => void;
+    } = {},
   ): Promise<Calibration> {
-    const { trie, settings } = this.#task;
+    const { trie } = this.#task;
+    const { fit = 'all', signal, onProgress } = options;
     const stray = dev.find(({ label }) => !trie?.labels.includes(label));
-    if (!trie || dev.length === 0 || stray) {
+    if (!trie || dev.length === 0 || stray || (fit !== 'all' && fit !== 'threshold')) {
       throw new EspalierError(
         'E_ARGUMENT',
-        !trie ? 'There are no labels.' : stray ? `"${stray.label}" is no label.` : 'The development set is empty.',
-        'Give queries with labels of this task.',
+        !trie
+          ? 'There are no labels.'
+          : stray
+            ? `"${stray.label}" is no label.`
+            : dev.length === 0
+              ? 'The development set is empty.'
+              : `fit is ${String(fit)}.`,
+        "Give queries with labels of this task, and fit as 'all' or 'threshold'.",
       );
     }
-    const rows: CalibrationRow[] = [];
+    const settings = this.#given;
+    const observations: Observation[] = [];
     for (const [i, { query, input, label }] of dev.entries()) {
-      const row = await this.#turns.run(async () => {
-        const run = await this.#start(query, { ...(input !== undefined && { input }), ...options });
+      const observation = await this.#turns.run(async () => {
+        const task = { ...this.#task, settings, bias: null };
+        const run = await this.#start(
+          query,
+          { ...(input !== undefined && { input }), ...(signal && { signal }) },
+          task,
+        );
         const cap = run.cap(mostOf(settings.grid));
-        const rounds: { shots: number; right: boolean }[][] = [];
-        for (const round of roundsOf(settings.grid, cap)) {
+        const rounds = roundsOf(settings.grid, cap);
+        for (const round of rounds) {
           await run.probe(round);
-          const scores = [];
-          for (const shots of round) scores.push(await run.scoresAt(shots));
-          rounds.push(scores.map(({ shots, best }) => ({ shots, right: trie.labels[best] === label })));
+          for (const shots of round) await run.scoresAt(shots);
         }
-        return { probes: run.probes, rounds, cap };
+        const { probes, alone, vote } = run;
+        return { rounds, probes, alone, vote, truth: trie.labels.indexOf(label), cap };
       });
-      rows.push(row);
-      options.onProgress?.(i + 1, dev.length);
+      observations.push(observation);
+      onProgress?.(i + 1, dev.length);
     }
-    const fitted = fitThreshold(rows, settings);
-    this.threshold = fitted.threshold;
+    const fitted = fitCalibration(observations, settings, fit);
+    this.#apply(fitted);
     return fitted;
+  }
+
+  #apply({ threshold, fallback, vote, bias }: Pick<Calibration, 'threshold' | 'fallback' | 'vote' | 'bias'>): void {
+    this.threshold = threshold;
+    this.#task = {
+      ...this.#task,
+      settings: { ...this.#given, threshold, fallback, vote },
+      bias: bias && new Map(Object.entries(bias).map(([shots, list]) => [Number(shots), list])),
+    };
   }
 
   /** Frees the working cache; pool, chain and model stay. */
@@ -148,10 +183,10 @@ export class AdapShot {
   }
 
   /** Tokens and ranking of a query; the context is empty then. */
-  async #start(query: string, options: AskOptions): Promise<QueryRun> {
+  async #start(query: string, options: AskOptions, task: Task = this.#task): Promise<QueryRun> {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'This AdapShot is closed.', 'Create another one.');
     throwIfAborted(options.signal);
-    const { placed, settings, model } = this.#task;
+    const { placed, settings, model } = task;
     const started = performance.now();
     const excluded = new Set(options.exclude ?? []);
     if (!this.#pool) {
@@ -161,7 +196,7 @@ export class AdapShot {
       const ids = model.encode(query, { addBos: false });
       if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
       const order = placed.placed.map(({ id }) => id);
-      return new QueryRun(this.#task, ids, order, options.signal, null);
+      return new QueryRun(task, ids, order, options.signal, null);
     }
     (placed as ShotContext).clear();
     const ranked = options.ranking === undefined;
@@ -176,7 +211,7 @@ export class AdapShot {
     const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
     for (const id of ids) this.#pool.shot(id);
     const run = new QueryRun(
-      this.#task,
+      task,
       encoded.ids,
       [...new Set(ids)].filter((id) => !excluded.has(id)),
       signal,

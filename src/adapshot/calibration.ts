@@ -1,6 +1,6 @@
 import { fallBack, firstSure } from './choice.ts';
 import type { ShowSettings } from './presets.ts';
-import type { Calibration, CalibrationPoint, Probe } from './types.ts';
+import type { CalibrationPoint, Probe } from './types.ts';
 
 export interface CalibrationItem {
   readonly query: string;
@@ -17,10 +17,17 @@ export interface CalibrationRow {
 }
 
 /** Thresholds that are tried: quantiles of the entropies, where there are more. */
-const MOST = 256;
+const MOST = 128;
+
+/** The best threshold, and all that were tried. */
+export interface Fit extends CalibrationPoint {
+  readonly curve: readonly CalibrationPoint[];
+}
+
+type Rules = Pick<ShowSettings, 'leastMass' | 'onlyYes' | 'fallback'>;
 
 /** The threshold under which most answers are right; of equals the one with fewest shots, then the largest. */
-export function fitThreshold(rows: readonly CalibrationRow[], settings: ShowSettings): Calibration {
+export function fitThreshold(rows: readonly CalibrationRow[], settings: Rules): Fit {
   const all = [...new Set(rows.flatMap(({ probes }) => probes.map(({ entropy }) => entropy)))].sort((a, b) => a - b);
   const step = Math.max(1, (all.length - 1) / (MOST - 1));
   const candidates = new Set([0]);
@@ -31,18 +38,11 @@ export function fitThreshold(rows: readonly CalibrationRow[], settings: ShowSett
     if (a.accuracy !== b.accuracy) return a.accuracy > b.accuracy ? a : b;
     return a.meanShots < b.meanShots ? a : b;
   });
-  const counts = new Map<number, number[]>();
-  for (const { rounds } of rows) {
-    for (const { shots, right } of rounds.flat()) counts.set(shots, [...(counts.get(shots) ?? []), right ? 1 : 0]);
-  }
-  const fixed = [...counts]
-    .sort(([a], [b]) => a - b)
-    .map(([shots, list]) => ({ shots, accuracy: list.reduce((sum, x) => sum + x, 0) / list.length }));
-  return { ...best, curve, fixed };
+  return { ...best, curve };
 }
 
 /** What the rule would have answered with a threshold. */
-function pointAt(threshold: number, rows: readonly CalibrationRow[], settings: ShowSettings): CalibrationPoint {
+function pointAt(threshold: number, rows: readonly CalibrationRow[], settings: Rules): CalibrationPoint {
   let right = 0;
   let shots = 0;
   for (const { probes, rounds, cap } of rows) {

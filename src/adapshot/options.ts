@@ -1,4 +1,13 @@
-import type { ContextOptions, EntropyRule, Fallback, Grid, NearestVote, Preset, RankMethod } from './types.ts';
+import type {
+  Calibration,
+  ContextOptions,
+  EntropyRule,
+  Fallback,
+  Grid,
+  NearestVote,
+  Preset,
+  RankMethod,
+} from './types.ts';
 
 /** How queries are answered. Every field has a default by the preset; `showOptions` gives all of them. */
 export interface AdapShotOptions extends ContextOptions {
@@ -36,6 +45,8 @@ export interface AdapShotOptions extends ContextOptions {
   /** Yes-or-no questions: whether only a yes counts (D2b). */
   readonly onlyYes?: boolean;
   readonly fallback?: Fallback;
+  /** What `calibrate` fitted for the same task and model: its threshold, fallback, vote and bias go before those given. */
+  readonly calibration?: Pick<Calibration, 'threshold' | 'fallback' | 'vote' | 'bias'>;
   /** What is asked behind a query, for yes-or-no questions; it ends where the answer's first token begins. */
   readonly question?: string;
   /** Of free text. Default 256. */

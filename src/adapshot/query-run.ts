@@ -1,7 +1,7 @@
 import type { LocalModel } from '../model/model.ts';
 import { type Choice, fallBack, firstSure } from './choice.ts';
 import { type PlacedShots, ShotContext } from './context.ts';
-import { pooledScores, voteShares, type WeightedVote } from './ensemble.ts';
+import { type LabelBias, membersAt, pooledScores, voteShares, type WeightedVote } from './ensemble.ts';
 import { roundsOf } from './grid.ts';
 import { type LabelScores, probeLabels } from './label-probe.ts';
 import type { LabelTrie } from './labels.ts';
@@ -17,6 +17,8 @@ export interface Task {
   readonly settings: ShowSettings;
   readonly trie: LabelTrie | null;
   readonly yesNo: YesNo | null;
+  /** Fitted by `calibrate`. */
+  readonly bias: LabelBias | null;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -43,9 +45,10 @@ export class QueryRun {
   bytesRead = 0;
   readonly #task: Task;
   readonly #questionIds: readonly number[];
-  readonly #vote: WeightedVote | null;
-  /** By count: behind it alone, and with what else counts. */
-  readonly #alone = new Map<number, LabelScores>();
+  /** Of the nearest shots' labels; the next to it, by count, the distributions behind that count alone. */
+  readonly vote: WeightedVote | null;
+  readonly alone = new Map<number, LabelScores>();
+  /** By count, with all that counts. */
   readonly #scores = new Map<number, LabelScores>();
 
   /** @param shots of the ranking, whose labels may vote */
@@ -57,7 +60,7 @@ export class QueryRun {
     shots: ((id: string) => Shot) | null,
   ) {
     this.#task = task;
-    this.#vote = shots && voteOf(task, ranking, shots);
+    this.vote = shots && voteOf(task, ranking, shots);
     this.ids = ids;
     this.ranking = ranking;
     this.signal = signal;
@@ -97,6 +100,14 @@ export class QueryRun {
   async choose(cap: number, threshold: number): Promise<Choice> {
     const { settings } = this.#task;
     let last: readonly Probe[] = [];
+    const { fallback } = settings;
+    // nothing is sure at 0, and of a fixed fallback it is known what to look at
+    if (threshold === 0 && typeof fallback === 'object' && settings.entropy === 'label') {
+      const shots = Math.min(fallback.shots, cap);
+      const below = settings.ensemble === 'all' ? roundsOf(settings.grid, cap).flat() : [];
+      await this.probe([...below.filter((count) => count < shots), shots]);
+      return { shots, fallback: true };
+    }
     for (const round of roundsOf(settings.grid, cap)) {
       last = await this.probe(round);
       const sure = firstSure(last, threshold, settings);
@@ -181,29 +192,27 @@ export class QueryRun {
       settings.scoring,
     );
     this.forwarded += forwarded;
-    for (const score of scores) this.#alone.set(score.shots, score);
+    for (const score of scores) this.alone.set(score.shots, score);
     for (const { shots } of scores) {
-      const members = this.averaged(shots).map((count) => this.#alone.get(count)!);
-      this.#scores.set(shots, pooledScores(members, this.#vote));
+      const members = this.averaged(shots).map((count) => this.alone.get(count)!);
+      this.#scores.set(shots, pooledScores(members, { vote: this.vote, bias: this.#task.bias }));
     }
     return counts.map((shots) => this.#scores.get(shots)!);
   }
 
   /** Counts whose distributions over labels the one behind so many shots averages. */
   averaged(shots: number): readonly number[] {
-    if (this.#task.settings.ensemble === 'one') return this.#alone.has(shots) ? [shots] : [];
-    return [...this.#alone.keys()].filter((count) => count <= shots).sort((a, b) => a - b);
+    return membersAt(shots, this.alone.keys(), this.#task.settings.ensemble);
   }
 }
 
-/** How the labels of the nearest shots vote; those of no known label have no vote. */
+/** How the labels of the nearest shots vote. */
 function voteOf(
   { settings: { vote }, trie }: Task,
   ranking: readonly string[],
   shots: (id: string) => Shot,
 ): WeightedVote | null {
   if (!vote || vote.weight === 0 || !trie) return null;
-  const labels = ranking.slice(0, vote.neighbours).map((id) => trie.labels.indexOf(shots(id).label ?? ''));
-  const voters = labels.filter((label) => label >= 0);
-  return voters.length > 0 ? { shares: voteShares(voters, trie.labels.length), weight: vote.weight } : null;
+  const voters = ranking.slice(0, vote.neighbours).map((id) => trie.labels.indexOf(shots(id).label ?? ''));
+  return { shares: voteShares(voters, trie.labels.length), weight: vote.weight };
 }

@@ -36,6 +36,7 @@ export function rankShots(
   method: RankMethod,
   { layers, words }: { readonly layers: number; readonly words: () => Bm25 },
 ): Ranked[] {
+  if (shots.length === 0) return [];
   if (method === 'bm25') return words().rank(query.text);
   const scores =
     method === 'hybrid'

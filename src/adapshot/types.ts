@@ -194,7 +194,7 @@ export type Fallback = 'most' | 'least-entropy' | { readonly shots: number };
 
 /** How the nearest shots' labels count beside the model. */
 export interface NearestVote {
-  /** How many of the ranking vote, one vote each. */
+  /** How many of the ranking vote; the r-th counts 1 / r. */
   readonly neighbours: number;
   /** 0: nothing; 1: as much as the model. */
   readonly weight: number;
@@ -305,11 +305,14 @@ export interface CalibrationPoint {
   readonly meanShots: number;
 }
 
-export interface Calibration {
-  readonly threshold: number;
-  readonly accuracy: number;
-  readonly meanShots: number;
+/** What `calibrate` fits; plain data, to be given to `AdapShot.create` again. */
+export interface Calibration extends CalibrationPoint {
+  readonly fallback: Fallback;
+  readonly vote: NearestVote | null;
+  /** By count: what is taken off the logarithm of each label's probability, in the order of the labels. Null: nothing. */
+  readonly bias: Readonly<Record<number, readonly number[]>> | null;
+  /** With everything else as fitted. */
   readonly curve: readonly CalibrationPoint[];
-  /** Accuracy of each fixed count of the grid. */
+  /** Accuracy of each fixed count of the grid, by its own distribution. */
   readonly fixed: readonly { readonly shots: number; readonly accuracy: number }[];
 }

@@ -260,9 +260,8 @@ function showOptions(arm: Reusing, setting: Setting): AdapShotOptions {
     labels,
     prompt: options.template.output,
     scoring,
-    rank: options.rank ?? 'bm25',
-    ...(!adaptive && { ensemble: 'one' as const, vote: null }),
-    ...defined({ temperature, order, ...(adaptive && { grid, threshold, ensemble, vote }) }),
+    ...(!adaptive && { rank: 'bm25' as const, ensemble: 'one' as const, vote: null }),
+    ...defined({ temperature, order, ...(adaptive && { rank: options.rank, grid, threshold, ensemble, vote }) }),
   };
 }
 

@@ -22,7 +22,7 @@ export interface EvaluateOptions extends SplitOptions {
   readonly order?: ShotOrder;
   /** Of arms that reuse shots; default: as the preset has it. */
   readonly temperature?: number;
-  /** Ranking of the arm `label`; default: by words. `parity` has the paper's. */
+  /** Ranking of the arm `label`; default: as the preset has it. `parity` has the paper's. */
   readonly rank?: RankMethod;
   /** Counts that adaptive arms try; default: as the preset has it. */
   readonly grid?: Grid;

@@ -42,6 +42,11 @@ const labelled = {
   labels: LABELS,
   prompt: 'intent:',
   grid: { kind: 'geometric', perRound: 6 },
+  rank: 'bm25',
+  ensemble: 'one',
+  vote: null,
+  threshold: 0.65,
+  fallback: 'least-entropy',
 } as const;
 
 const on = (title: string, run: () => Promise<void>) =>

@@ -25,6 +25,7 @@ const query = 'utterance: I want rain in the morning\nintent:';
 const input = 'I want rain in the morning';
 const base = {
   preset: 'label',
+  rank: 'bm25',
   labels: LABELS,
   prompt: 'intent:',
   grid: { kind: 'geometric', first: 2, most: 8 },
@@ -54,14 +55,15 @@ function product(lists: readonly (readonly number[])[], shares: readonly number[
 
 test('a pool of opinions', () => {
   const members = [scores([0.5, 0.3, 0.2]), scores([0.1, 0.6, 0.3])];
-  const shares = voteShares([2, 2, 1], 3);
-  const want = [0.5 / 3, 1 + 0.5 / 3, 2 + 0.5 / 3].map((x) => x / 3.5);
+  const shares = voteShares([2, -1, 1, 2], 3);
+  const votes = [0, 1 / 3, 1 + 1 / 4];
+  const want = votes.map((x) => (2 / 3) * (x / (1 + 1 / 3 + 1 / 4)) + 1 / 9);
   assert.ok(worst.within('shares', Math.max(...want.map((x, i) => Math.abs(x - shares[i]!))), 1e-12));
   for (const [vote, weight] of [
     [null, 0],
     [{ shares, weight: 0.7 }, 0.7],
   ] as const) {
-    const got = pooledScores(members, vote);
+    const got = pooledScores(members, { vote, bias: null });
     const expected = product(
       members.map(({ probabilities }) => [...probabilities]),
       [...shares],
@@ -75,9 +77,11 @@ test('a pool of opinions', () => {
     assert.is(got.mass, 0.5);
   }
   // one member without a vote is left as it is; none can rule a label out alone
-  assert.is(pooledScores([members[0]!], null), members[0]);
-  const certain = pooledScores([scores([1, 0, 0]), scores([1e-3, 0.9, 0.099])], null);
+  assert.is(pooledScores([members[0]!], { vote: null, bias: null }), members[0]);
+  const certain = pooledScores([scores([1, 0, 0]), scores([1e-3, 0.9, 0.099])], { vote: null, bias: null });
   assert.ok(certain.probabilities.every((p) => p > 0));
+  // nobody votes: all alike
+  assert.equal([...voteShares([-1], 4)], [0.25, 0.25, 0.25, 0.25]);
 });
 
 async function single(source: ShotPool | Chain, counts: readonly number[]): Promise<number[][]> {

@@ -122,7 +122,15 @@ test('the words of the template do not rank', async () => {
   const misleading = Array.from({ length: 12 }, (_, i) => ({ input: `question type ${i}`, output: labels[0]! }));
   const train = [...misleading, ...list];
   const { test: items } = splitExamples({ train: list }, options('label', { test: 10 }));
-  const more = { pool: 60, test: 10, order: 'best-first', grid: [2] } as const;
+  const more = {
+    pool: 60,
+    test: 10,
+    order: 'best-first',
+    grid: [2],
+    rank: 'bm25',
+    ensemble: 'one',
+    vote: null,
+  } as const;
   const records = await evaluate(model, { ...task, train, test: items }, options('bare:bm25:2,label', more));
   const of = (arm: string) =>
     (records as readonly ItemResult[])
