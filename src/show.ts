@@ -6,6 +6,7 @@
 export { AdapShot } from './adapshot/adapshot.ts';
 export type { CalibrationItem } from './adapshot/calibration.ts';
 export { Chain, type ChainOptions } from './adapshot/chain.ts';
+export { Chains, type ChainsOptions } from './adapshot/chains.ts';
 export { type Continuation, type PlacedShots, type Placing, ShotContext } from './adapshot/context.ts';
 export { type ShotFields, shotIdentity } from './adapshot/identity.ts';
 export type { AdapShotOptions } from './adapshot/options.ts';

@@ -2,15 +2,16 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type GeneratedToken, Generation } from '../model/generation.ts';
 import type { LocalModel } from '../model/model.ts';
 import type { CalibrationItem } from './calibration.ts';
-import { Chain } from './chain.ts';
+import type { Chain } from './chain.ts';
+import { Chains } from './chains.ts';
 import { compareFull, firstLogits } from './compare.ts';
-import { ShotContext } from './context.ts';
+import { type PlacedShots, ShotContext } from './context.ts';
 import { fitCalibration, type Observation } from './fit.ts';
 import { mostOf, roundsOf } from './grid.ts';
 import { LabelTrie } from './labels.ts';
 import type { AdapShotOptions } from './options.ts';
 import { openPlainText } from './plain-text.ts';
-import type { ShotPool } from './pool.ts';
+import { ShotPool } from './pool.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
 import { QueryRun, type Task } from './query-run.ts';
 import { yesNoTokens } from './question-probe.ts';
@@ -28,14 +29,16 @@ export class AdapShot {
   /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
   threshold: number;
   readonly #pool: ShotPool | null;
+  readonly #chains: Chains | null;
   /** As given, before anything was fitted. */
   readonly #given: ShowSettings;
   #task: Task;
   readonly #turns = new Turns();
   #closed = false;
 
-  private constructor(pool: ShotPool | null, task: Task) {
-    this.#pool = pool;
+  private constructor(source: ShotPool | Chain | Chains, task: Task) {
+    this.#pool = source instanceof ShotPool ? source : null;
+    this.#chains = source instanceof Chains ? source : null;
     this.#task = task;
     this.#given = task.settings;
     this.threshold = task.settings.threshold;
@@ -48,21 +51,21 @@ export class AdapShot {
   }
 
   /**
-   * Over a pool, or over a chain, whose shots stand in their order whatever the query (ranking, order, temperature and scale do not count
-   * then). The source stays the caller's.
+   * Over a pool; over a chain, whose shots stand in their order whatever the query (ranking, order, temperature and scale do not count
+   * then); or over chains, of which the query's best ranked shots choose one. The source stays the caller's.
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
    */
-  static async create(source: ShotPool | Chain, options: AdapShotOptions): Promise<AdapShot> {
-    const settings = settingsOf(options, source instanceof Chain);
+  static async create(source: ShotPool | Chain | Chains, options: AdapShotOptions): Promise<AdapShot> {
+    const settings = settingsOf(options, !(source instanceof ShotPool));
     const { model } = source;
     const { labels, prompt, order, temperature, scale, room } = settings;
     const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
     const yesNo = settings.entropy === 'label' ? null : yesNoTokens(model.tokenizer);
     roundsOf(settings.grid, 1);
-    if (source instanceof Chain)
-      return new AdapShot(null, { model, placed: source, settings, trie, yesNo, bias: null });
     const context = { order, temperature, ...(scale !== undefined && { scale }), ...(room !== undefined && { room }) };
-    const placed = await ShotContext.create(source, context);
+    // of chains, each query's own takes its place
+    const chain = source instanceof Chains ? source.chains[0]! : source;
+    const placed = chain instanceof ShotPool ? await ShotContext.create(chain, context) : chain;
     return new AdapShot(source, { model, placed, settings, trie, yesNo, bias: null });
   }
 
@@ -186,19 +189,12 @@ export class AdapShot {
   async #start(query: string, options: AskOptions, task: Task = this.#task): Promise<QueryRun> {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'This AdapShot is closed.', 'Create another one.');
     throwIfAborted(options.signal);
-    const { placed, settings, model } = task;
+    const { settings } = task;
     const started = performance.now();
+    if (!this.#pool) return this.#startChained(query, options, task);
+    const placed = task.placed as ShotContext;
     const excluded = new Set(options.exclude ?? []);
-    if (!this.#pool) {
-      if (options.exclude || options.ranking) {
-        throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
-      }
-      const ids = model.encode(query, { addBos: false });
-      if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
-      const order = placed.placed.map(({ id }) => id);
-      return new QueryRun(task, ids, order, options.signal, null);
-    }
-    (placed as ShotContext).clear();
+    placed.clear();
     const ranked = options.ranking === undefined;
     const withVector = ranked && needsVector(settings.rank);
     // what was never encoded could not be ranked by its keys
@@ -210,14 +206,28 @@ export class AdapShot {
     const encoded = await this.#pool.encodeQuery(query, given);
     const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
     for (const id of ids) this.#pool.shot(id);
-    const run = new QueryRun(
-      task,
-      encoded.ids,
-      [...new Set(ids)].filter((id) => !excluded.has(id)),
-      signal,
-      (id) => this.#pool!.shot(id),
-    );
+    const ranking = [...new Set(ids)].filter((id) => !excluded.has(id));
+    const voters = ranking.slice(0, settings.vote?.neighbours ?? 0).map((id) => this.#pool!.shot(id));
+    const run = new QueryRun(task, encoded.ids, ranking, signal, voters);
     if (withVector) run.forwarded += encoded.ids.length;
+    run.milliseconds.rank = performance.now() - started;
+    return run;
+  }
+
+  /** Over the chain, or the one that the ranking chooses. */
+  #startChained(query: string, { exclude, ranking, input, signal }: AskOptions, task: Task): QueryRun {
+    const started = performance.now();
+    if (exclude || (ranking && !this.#chains)) {
+      throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
+    }
+    const ids = task.model.encode(query, { addBos: false });
+    if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
+    const order = ({ placed }: PlacedShots) => placed.map(({ id }) => id);
+    if (!this.#chains) return new QueryRun(task, ids, order(task.placed), signal, []);
+    const ranked = ranking ?? this.#chains.rank(input ?? query).map(({ id }) => id);
+    const placed = this.#chains.choose(ranked);
+    const voters = ranked.slice(0, task.settings.vote?.neighbours ?? 0).map((id) => this.#chains!.shot(id));
+    const run = new QueryRun({ ...task, placed }, ids, order(placed), signal, voters);
     run.milliseconds.rank = performance.now() - started;
     return run;
   }
@@ -248,13 +258,13 @@ export class AdapShot {
     const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
     if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
     run.milliseconds.total = performance.now() - started;
-    const compared = options.compare ? await compareFull(this.#task, run, choice.shots, scores) : null;
+    const compared = options.compare ? await compareFull(run.task, run, choice.shots, scores) : null;
     const label = trie.labels[scores.best]!;
     return {
       text: label,
       label,
       probabilities: Object.fromEntries(trie.labels.map((name, i) => [name, scores.probabilities[i]!])),
-      receipt: receiptOf(this.#task, this.#pool, run, choice, this.threshold, compared, 0),
+      receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, 0),
     };
   }
 
@@ -278,7 +288,7 @@ export class AdapShot {
       const started = performance.now();
       const run = await this.#start(query, options);
       const choice = await this.#choose(run, options);
-      const { model, placed, settings } = this.#task;
+      const { model, placed, settings } = run.task;
       await run.place(choice.shots);
       const answering = performance.now();
       const plain =
@@ -286,7 +296,7 @@ export class AdapShot {
           ? await openPlainText(model, run.textOf(choice.shots), options.signal)
           : null;
       const compared = options.compare
-        ? await compareFull(this.#task, run, choice.shots, {
+        ? await compareFull(run.task, run, choice.shots, {
             logits: await firstLogits(model, placed, run, choice.shots),
           })
         : null;
@@ -314,7 +324,7 @@ export class AdapShot {
       run.milliseconds.total = performance.now() - started - comparing;
       end({
         text: text.trim(),
-        receipt: receiptOf(this.#task, this.#pool, run, choice, this.threshold, compared, count),
+        receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, count),
       });
     } finally {
       release();

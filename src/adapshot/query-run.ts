@@ -25,6 +25,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** One query on its way: places shots, probes, and counts what it took. */
 export class QueryRun {
+  readonly task: Task;
   readonly ids: readonly number[];
   /** Best first. */
   readonly ranking: readonly string[];
@@ -43,7 +44,6 @@ export class QueryRun {
   /** Tokens whose keys were rotated, and stored bytes that were read for it. */
   rotated = 0;
   bytesRead = 0;
-  readonly #task: Task;
   readonly #questionIds: readonly number[];
   /** Of the nearest shots' labels; the next to it, by count, the distributions behind that count alone. */
   readonly vote: WeightedVote | null;
@@ -51,16 +51,16 @@ export class QueryRun {
   /** By count, with all that counts. */
   readonly #scores = new Map<number, LabelScores>();
 
-  /** @param shots of the ranking, whose labels may vote */
+  /** @param voters the nearest shots, whose labels vote where the settings say so */
   constructor(
     task: Task,
     ids: readonly number[],
     ranking: readonly string[],
     signal: AbortSignal | undefined,
-    shots: ((id: string) => Shot) | null,
+    voters: readonly Shot[],
   ) {
-    this.#task = task;
-    this.vote = shots && voteOf(task, ranking, shots);
+    this.task = task;
+    this.vote = voteOf(task, voters);
     this.ids = ids;
     this.ranking = ranking;
     this.signal = signal;
@@ -71,7 +71,7 @@ export class QueryRun {
 
   /** Most shots that can be used for this query. @throws E_CONTEXT_LENGTH for a query that is too long by itself */
   cap(most: number): number {
-    const { placed, trie } = this.#task;
+    const { placed, trie } = this.task;
     const labels = Math.max(1, ...(trie?.paths().map(({ ids }) => ids.length) ?? []));
     const need = Math.max(this.ids.length + labels, this.#questionIds.length + 1);
     const wanted = this.ranking.slice(0, most);
@@ -84,7 +84,7 @@ export class QueryRun {
 
   /** Places the first so many shots, as far as they are not there. */
   async place(count: number): Promise<void> {
-    const { placed } = this.#task;
+    const { placed } = this.task;
     if (!(placed instanceof ShotContext) || placed.placed.length >= count) return;
     const there = new Set(placed.placed.map(({ id }) => id));
     const wanted = this.ranking.slice(0, count).filter((id) => !there.has(id));
@@ -98,7 +98,7 @@ export class QueryRun {
 
   /** Tries counts round by round until one is sure enough. */
   async choose(cap: number, threshold: number): Promise<Choice> {
-    const { settings } = this.#task;
+    const { settings } = this.task;
     let last: readonly Probe[] = [];
     const { fallback } = settings;
     // nothing is sure at 0, and of a fixed fallback it is known what to look at
@@ -120,7 +120,7 @@ export class QueryRun {
   async probe(counts: readonly number[]): Promise<readonly Probe[]> {
     await this.place(Math.max(...counts));
     const started = performance.now();
-    const { model, placed, settings, yesNo, trie } = this.#task;
+    const { model, placed, settings, yesNo, trie } = this.task;
     let round: readonly Probe[];
     if (settings.entropy === 'label') {
       round = (await this.#label(counts)).map(({ shots, entropy, mass, best }) => {
@@ -156,7 +156,7 @@ export class QueryRun {
 
   /** Labels behind the plain text of so many shots, under ordinary attention. */
   async plainScores(shots: number): Promise<LabelScores> {
-    const { model, settings, trie } = this.#task;
+    const { model, settings, trie } = this.task;
     const ids = this.textOf(shots);
     const text = await openPlainText(model, ids, this.signal);
     try {
@@ -177,12 +177,12 @@ export class QueryRun {
 
   /** Prefix and the first so many shots as they stand in the context. */
   textOf(shots: number): readonly number[] {
-    const { placed } = this.#task;
+    const { placed } = this.task;
     return [...placed.prefix, ...placed.tokens(shots)];
   }
 
   async #label(counts: readonly number[]): Promise<readonly LabelScores[]> {
-    const { model, placed, settings, trie } = this.#task;
+    const { model, placed, settings, trie } = this.task;
     const { scores, forwarded } = await probeLabels(
       model.decoder,
       (list, use) => placed.branches(list, use, this.signal),
@@ -195,24 +195,20 @@ export class QueryRun {
     for (const score of scores) this.alone.set(score.shots, score);
     for (const { shots } of scores) {
       const members = this.averaged(shots).map((count) => this.alone.get(count)!);
-      this.#scores.set(shots, pooledScores(members, { vote: this.vote, bias: this.#task.bias }));
+      this.#scores.set(shots, pooledScores(members, { vote: this.vote, bias: this.task.bias }));
     }
     return counts.map((shots) => this.#scores.get(shots)!);
   }
 
   /** Counts whose distributions over labels the one behind so many shots averages. */
   averaged(shots: number): readonly number[] {
-    return membersAt(shots, this.alone.keys(), this.#task.settings.ensemble);
+    return membersAt(shots, this.alone.keys(), this.task.settings.ensemble);
   }
 }
 
 /** How the labels of the nearest shots vote. */
-function voteOf(
-  { settings: { vote }, trie }: Task,
-  ranking: readonly string[],
-  shots: (id: string) => Shot,
-): WeightedVote | null {
-  if (!vote || vote.weight === 0 || !trie) return null;
-  const voters = ranking.slice(0, vote.neighbours).map((id) => trie.labels.indexOf(shots(id).label ?? ''));
-  return { shares: voteShares(voters, trie.labels.length), weight: vote.weight };
+function voteOf({ settings: { vote }, trie }: Task, voters: readonly Shot[]): WeightedVote | null {
+  if (!vote || vote.weight === 0 || !trie || voters.length === 0) return null;
+  const labels = voters.map(({ label }) => trie.labels.indexOf(label ?? ''));
+  return { shares: voteShares(labels, trie.labels.length), weight: vote.weight };
 }

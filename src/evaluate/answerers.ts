@@ -1,6 +1,7 @@
 import { AdapShot } from '../adapshot/adapshot.ts';
 import { vote } from '../adapshot/bm25.ts';
 import { Chain } from '../adapshot/chain.ts';
+import { Chains } from '../adapshot/chains.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { needsVector } from '../adapshot/rank.ts';
@@ -28,6 +29,7 @@ export class Pools {
   #mode: string | null = null;
   #pool: ShotPool | null = null;
   #chain: Chain | null = null;
+  #chains: Chains | null = null;
 
   constructor(setting: Setting) {
     this.#setting = setting;
@@ -64,6 +66,16 @@ export class Pools {
     return this.#chain;
   }
 
+  /** One for each cluster, of all shots. */
+  async chains(): Promise<Chains> {
+    if (this.#chains) return this.#chains;
+    this.#close();
+    const { model, options, shots } = this.#setting;
+    const { instruction, signal, clusters } = options;
+    this.#chains = await Chains.create(model, shots, defined({ instruction, signal, clusters }));
+    return this.#chains;
+  }
+
   close(): void {
     this.#close();
   }
@@ -71,8 +83,10 @@ export class Pools {
   #close(): void {
     this.#pool?.close();
     this.#chain?.close();
+    this.#chains?.close();
     this.#pool = null;
     this.#chain = null;
+    this.#chains = null;
   }
 }
 
@@ -178,15 +192,14 @@ type Reusing = Extract<Arm, { kind: 'fixed' | 'adaptive' }>;
 async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise<Answerer> {
   const { options, dev, random } = setting;
   const { template, signal, threshold } = options;
-  const chained = arm.kind === 'fixed' ? arm.attention === 'chain' : arm.preset === 'chain';
-  const source = chained ? await pools.chain() : await pools.pool(modeOf(arm, options.repair));
-  if (chained && arm.kind === 'fixed' && arm.shots > (source as Chain).placed.length) {
-    throw new EspalierError(
-      'E_CONTEXT_LENGTH',
-      `A chain of ${arm.shots} shots does not fit the ${setting.model.config.maxPositions} positions of the model.`,
-      'Use fewer shots.',
-    );
-  }
+  const from = arm.kind === 'fixed' ? arm.attention : arm.preset;
+  const chained = from === 'chain' || from === 'chains';
+  const source = await (from === 'chain'
+    ? pools.chain()
+    : from === 'chains'
+      ? pools.chains()
+      : pools.pool(modeOf(arm, options.repair)));
+  if (arm.kind === 'fixed') checkLengths(source, arm.shots);
   const show = await AdapShot.create(source, showOptions(arm, setting));
   try {
     // all keys that ranking looks at, before anything is timed
@@ -221,6 +234,19 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
     },
     close: () => show.close(),
   };
+}
+
+/** @throws E_CONTEXT_LENGTH where a chain is shorter than an arm needs */
+function checkLengths(source: ShotPool | Chain | Chains, shots: number): void {
+  if (source instanceof ShotPool) return;
+  const chains = source instanceof Chains ? source.chains : [source];
+  const least = Math.min(...chains.map(({ placed }) => placed.length));
+  if (shots <= least) return;
+  throw new EspalierError(
+    'E_CONTEXT_LENGTH',
+    `A chain has ${least} shots, not ${shots}: as many as its cluster has, or as fit the model.`,
+    'Use fewer shots, or fewer clusters.',
+  );
 }
 
 function answered({ label, receipt }: Answer, before: number, adaptive: boolean): Answered {

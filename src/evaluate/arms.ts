@@ -1,7 +1,10 @@
 import { EspalierError } from '../errors.ts';
 
-/** Where shots come from, and what they see of each other. `full`: one plain forward pass. `chain`: cached once in a fixed order. */
-export type Attention = 'full' | 'bare' | 'prefixed' | 'repair' | 'chain';
+/**
+ * Where shots come from, and what they see of each other. `full`: one plain forward pass. `chain`: cached once in a fixed order. `chains`:
+ * one such chain for each cluster of the pool.
+ */
+export type Attention = 'full' | 'bare' | 'prefixed' | 'repair' | 'chain' | 'chains';
 export type FixedRanking = 'random' | 'bm25';
 
 /** One way to answer the items. */
@@ -17,7 +20,7 @@ export type Arm =
       readonly shots: number;
     }
   /** The number of shots is chosen for each item. */
-  | { readonly name: string; readonly kind: 'adaptive'; readonly preset: 'parity' | 'label' | 'chain' }
+  | { readonly name: string; readonly kind: 'adaptive'; readonly preset: 'parity' | 'label' | 'chain' | 'chains' }
   /** The fewest shots of a family of fixed arms that are right, item by item: what choosing the number could give at best. */
   | { readonly name: string; readonly kind: 'oracle'; readonly family: string };
 
@@ -29,14 +32,15 @@ const RANKINGS = ['random', 'bm25'] as const;
 const FAMILIES: readonly string[] = [
   ...['full', ...REUSED].flatMap((attention) => RANKINGS.map((ranking) => `${attention}:${ranking}`)),
   'chain',
+  'chains',
 ];
 
 /** Arms of the protocol, in the order in which they share pools. */
-export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repair,chain,oracle';
+export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repair,chain,chains,oracle';
 
 /**
  * Arms by name, with commas between: `zero-shot`; `vote:16`; `full:bm25:16`, with `bare`, `prefixed` or `repair` in place of `full`, and
- * `random` in place of `bm25`; `chain:16`; `label`, `parity` and `chain:label`; `oracle:full:bm25`. What is left out at the end stands
+ * `random` in place of `bm25`; `chain:16`, `chains:16`; `label`, `parity`, `chain:label` and `chains:label`; `oracle:full:bm25`. What is left out at the end stands
  * for all there are: `full:bm25` for its counts, `full` for both rankings, `oracle` for all families that are run.
  *
  * @param counts numbers of shots that names stand for; default `COUNTS`
@@ -68,7 +72,8 @@ export function parseArms(text: string, counts: readonly number[] = COUNTS): rea
 /** `full:bm25` and so on, of a fixed arm; null of the others. */
 export function familyOf(arm: Arm): string | null {
   if (arm.kind !== 'fixed') return null;
-  return arm.attention === 'chain' ? 'chain' : `${arm.attention}:${arm.ranking}`;
+  const { attention } = arm;
+  return attention === 'chain' || attention === 'chains' ? attention : `${attention}:${arm.ranking}`;
 }
 
 function expand(name: string, counts: readonly number[]): Arm[] {
@@ -91,15 +96,16 @@ function expand(name: string, counts: readonly number[]): Arm[] {
     case 'vote':
       if (third !== undefined) break;
       return numbers(second).map((shots) => ({ name: `vote:${shots}`, kind: 'vote', shots }));
-    case 'chain': {
+    case 'chain':
+    case 'chains': {
       if (third !== undefined) break;
       const fixed =
         second === 'label'
           ? []
           : numbers(second).map(
-              (shots): Arm => ({ name: `chain:${shots}`, kind: 'fixed', attention: 'chain', ranking: 'random', shots }),
+              (shots): Arm => ({ name: `${head}:${shots}`, kind: 'fixed', attention: head, ranking: 'random', shots }),
             );
-      const adaptive: Arm = { name: 'chain:label', kind: 'adaptive', preset: 'chain' };
+      const adaptive: Arm = { name: `${head}:label`, kind: 'adaptive', preset: head };
       return second === undefined || second === 'label' ? [...fixed, adaptive] : fixed;
     }
     case 'full':

@@ -33,6 +33,8 @@ export interface EvaluateOptions extends SplitOptions {
   readonly threshold?: number;
   /** Tokens that the arms `repair` compute again. Default 8. */
   readonly repair?: number;
+  /** Chains of the arms `chains`. Default 16. */
+  readonly clusters?: number;
   /** So many items of each arm that reuses shots are compared with full attention. Default 0. */
   readonly fidelity?: number;
   readonly storage?: StorageType;
