@@ -30,8 +30,8 @@ test('what is left out stands for all there are', () => {
   assert.equal(names('chain', [2]), ['chain:2', 'chain:label']);
   assert.equal(names('vote:2,vote', [2, 3]), ['vote:2', 'vote:3']); // none twice
   assert.equal(names('full:bm25,chain,oracle', [2]).slice(-2), ['oracle:full:bm25', 'oracle:chain']);
-  // each of the protocol's arms: 1, 6, 4 times 12, 2, 7, and an oracle for each of 9 families
-  assert.is(names(DEFAULT_ARMS).length, 1 + 6 + 48 + 2 + 7 + 9);
+  // each of the protocol's arms: 1, 6, 4 times 12, 2, twice 7, and an oracle for each of 10 families
+  assert.is(names(DEFAULT_ARMS).length, 1 + 6 + 48 + 2 + 14 + 10);
   for (const arm of parseArms(DEFAULT_ARMS)) {
     if (arm.kind !== 'oracle') assert.equal(parseArms(arm.name), [arm]);
   }
