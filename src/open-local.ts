@@ -1,3 +1,4 @@
+import { withContext } from './checkpoint/context-length.ts';
 import { checkpointIdentity } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { checkTensors } from './checkpoint/required.ts';
@@ -19,6 +20,11 @@ export interface OpenOptions extends FilesOptions {
    * f32. Weights in f32, f16 or bf16 are exact in either case.
    */
   readonly precision?: Precision;
+  /**
+   * Positions to have room for; default: the model's own. More than that only with dynamic NTK scaling, up to `factor` times as many:
+   * frequencies are then those of this length, for shorter texts too.
+   */
+  readonly contextLength?: number;
   /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
@@ -28,7 +34,7 @@ export interface OpenOptions extends FilesOptions {
  * the hub (`owner/name`), URL, Blob, bytes, or files by name. What is downloaded is kept in the cache.
  * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
  *   E_OUT_OF_MEMORY, E_ABORTED, and of models that are downloaded E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL,
- *   E_FILE_WRITE; nothing stays allocated then
+ *   E_FILE_WRITE; E_ARGUMENT for a context that cannot be; nothing stays allocated then
  */
 export async function openLocal(
   target: Parameters<typeof openCheckpoint>[0],
@@ -36,9 +42,10 @@ export async function openLocal(
 ): Promise<LocalModel> {
   throwIfAborted(options.signal);
   const { signal, onDownload, hub, cache } = options;
-  const checkpoint = await openCheckpoint(target, { signal, onDownload, hub, cache });
+  const opened = await openCheckpoint(target, { signal, onDownload, hub, cache });
   let device = options.device;
   try {
+    const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
     checkTensors(checkpoint);
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
@@ -52,6 +59,6 @@ export async function openLocal(
     if (options.device === undefined) device?.close();
     throw error;
   } finally {
-    await checkpoint.close();
+    await opened.close();
   }
 }

@@ -105,6 +105,9 @@ function checkScaling(config: ModelConfig, invalid: (what: string) => EspalierEr
       throw invalid('the RoPE scaling’s high_freq_factor is not above its low_freq_factor');
     }
   }
+  if (scaling.type === 'dynamic' && rotaryDims <= 2) {
+    throw invalid('dynamic RoPE scaling needs more than 2 rotated dimensions');
+  }
   if (scaling.type === 'yarn') {
     positive('original_max_position_embeddings', scaling.originalMaxPositions);
     positive('beta_fast', scaling.betaFast);

@@ -33,7 +33,7 @@ const OuterSchema = v.looseObject({
 type Scaling = v.InferOutput<typeof ScalingSchema>;
 
 /**
- * RoPE as config.json tells it. @throws E_CONFIG_INVALID, and E_ARCHITECTURE_UNSUPPORTED for dynamic, longrope and unknown kinds
+ * RoPE as config.json tells it. @throws E_CONFIG_INVALID, and E_ARCHITECTURE_UNSUPPORTED for longrope and unknown kinds
  */
 export function ropeFromConfig(
   raw: Readonly<Record<string, unknown>>,
@@ -82,6 +82,9 @@ function scalingOf(inner: Scaling, original: number, maxPositions: number, name:
         highFreqFactor: need('high_freq_factor'),
         originalMaxPositions: original,
       };
+    case 'dynamic':
+      // as there, the original context is the model's, until `withContext` asks for more
+      return { type: 'dynamic', factor: need('factor'), originalMaxPositions: maxPositions, length: maxPositions };
     case 'yarn': {
       const factor = inner.factor ?? maxPositions / original;
       return {

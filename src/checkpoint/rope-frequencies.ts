@@ -1,6 +1,7 @@
 import type { RopeConfig } from './types.ts';
 
 type Yarn = Extract<RopeConfig['scaling'], { type: 'yarn' }>;
+type Dynamic = Extract<RopeConfig['scaling'], { type: 'dynamic' }>;
 type Llama3 = Extract<RopeConfig['scaling'], { type: 'llama3' }>;
 
 const f32 = Math.fround;
@@ -9,19 +10,21 @@ const f32 = Math.fround;
  * Angles per position of each rotated pair, [rotaryDims/2], and the factor on cos and sin.
  *
  * After `transformers/modeling_rope_utils.py` of Hugging Face (`_compute_linear_scaling_rope_parameters`,
- * `_compute_llama3_parameters`, `_compute_yarn_parameters`), which works on f32 tensors: each step is rounded to f32 as it is
+ * `_compute_llama3_parameters`, `_compute_yarn_parameters`, `_compute_dynamic_ntk_parameters`), which works on f32 tensors: each step is rounded to f32 as it is
  * there, because models were trained and are compared with those very frequencies. llama.cpp's YaRN is the same formula
  * (`rope_yarn` in ggml); its `rope_freqs` tensor divides.
  */
 export function ropeFrequencies(rope: RopeConfig): { inverseFrequencies: Float64Array; attentionFactor: number } {
-  const { rotaryDims, theta, scaling } = rope;
+  const { rotaryDims, scaling } = rope;
   const half = rotaryDims / 2;
+  const theta = scaling.type === 'dynamic' ? dynamicBase(rope, scaling) : rope.theta;
   const frequencies = new Float64Array(half);
   for (let j = 0; j < half; j++) frequencies[j] = f32(1 / f32(theta ** f32((2 * j) / rotaryDims)));
 
   let attentionFactor = 1;
   switch (scaling.type) {
     case 'none':
+    case 'dynamic':
       break;
     case 'linear':
       for (let j = 0; j < half; j++) frequencies[j] = f32(frequencies[j]! / f32(scaling.factor));
@@ -37,6 +40,12 @@ export function ropeFrequencies(rope: RopeConfig): { inverseFrequencies: Float64
   const divisors = rope.frequencyDivisors;
   if (divisors) for (let j = 0; j < half; j++) frequencies[j] = f32(frequencies[j]! / divisors[j]!);
   return { inverseFrequencies: frequencies, attentionFactor };
+}
+
+/** theta · (factor · length / original − (factor − 1))^(r / (r − 2)) beyond the original context, theta within. */
+function dynamicBase({ theta, rotaryDims }: RopeConfig, { factor, originalMaxPositions, length }: Dynamic): number {
+  if (length <= originalMaxPositions) return theta;
+  return theta * ((factor * length) / originalMaxPositions - (factor - 1)) ** (rotaryDims / (rotaryDims - 2));
 }
 
 /** Long waves are stretched by the factor, short ones kept, those between blended. */

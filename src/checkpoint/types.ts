@@ -52,6 +52,14 @@ export type RopeScaling =
       readonly attentionFactor: number | undefined;
       /** Whether the correction range is rounded outwards (the default of Hugging Face and of the paper's code). */
       readonly truncate: boolean;
+    }
+  | {
+      /** NTK-aware scaling by length: the base grows with a text longer than the original context. */
+      readonly type: 'dynamic';
+      readonly factor: number;
+      readonly originalMaxPositions: number;
+      /** The length that frequencies are for, whatever the text's: rotations add up only while frequencies stay. */
+      readonly length: number;
     };
 
 export interface RopeConfig {

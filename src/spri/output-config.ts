@@ -68,6 +68,8 @@ function scalingOf(scaling: RopeScaling): Json | null {
       return null;
     case 'linear':
       return { rope_type: 'linear', factor: scaling.factor };
+    case 'dynamic':
+      return { rope_type: 'dynamic', factor: scaling.factor };
     case 'llama3':
       return {
         rope_type: 'llama3',

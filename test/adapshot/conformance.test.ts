@@ -24,6 +24,7 @@ const MODELS = [
   'qwen3',
   'llama-rope-linear',
   'llama-rope-llama3',
+  'llama-rope-dynamic',
   'llama-yarn',
   'llama-partial-rotary',
   'gguf-llama-rope-linear',

@@ -5,7 +5,7 @@ import { Decoder } from '../../src/model/decoder.ts';
 import { LocalModel } from '../../src/model/model.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
 import { loadWeights } from '../../src/model/weights.ts';
-import { tinyTarget } from '../model/tiny.ts';
+import { inContext, tinyTarget } from '../model/tiny.ts';
 
 /** One token for each letter, so that texts have as many tokens as characters. */
 const LETTERS = [...'Ġabcdefghijklmnopqrstuvwxyz.,:;'];
@@ -32,8 +32,9 @@ export async function tinyModel(
   };
   const opened = await openCheckpoint(await tinyTarget(name));
   try {
-    const maxPositions = options.maxPositions ?? opened.config.maxPositions;
-    const checkpoint: Checkpoint = { ...opened, config: { ...opened.config, maxPositions } };
+    const { config } = inContext(name, opened);
+    const maxPositions = options.maxPositions ?? config.maxPositions;
+    const checkpoint: Checkpoint = { ...opened, config: { ...config, maxPositions } };
     const decoder = new Decoder(
       device,
       checkpoint.config,

@@ -114,7 +114,7 @@ test('RoPE in all spellings', () => {
     attentionFactor: undefined,
     truncate: true,
   });
-  for (const type of ['dynamic', 'longrope', 'su', 'xdrope']) {
+  for (const type of ['longrope', 'su', 'xdrope']) {
     assert.is(
       codeOf(() => rope({ rope_scaling: { type, factor: 2 } })),
       'E_ARCHITECTURE_UNSUPPORTED',

@@ -1,18 +1,29 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { withContext } from '../../src/checkpoint/context-length.ts';
 import { ropeFromConfig } from '../../src/checkpoint/rope-config.ts';
 import { ropeFrequencies } from '../../src/checkpoint/rope-frequencies.ts';
+import type { ModelConfig, RopeConfig } from '../../src/checkpoint/types.ts';
+import type { EspalierError } from '../../src/errors.ts';
 import { fixture } from '../model/shared-files.ts';
 
 interface Case {
-  readonly config: Record<string, unknown> & { head_dim: number; max_position_embeddings: number };
+  readonly config: Record<string, unknown> & {
+    head_dim: number;
+    max_position_embeddings: number;
+    /** Of a text, where frequencies depend on it. */
+    contextLength?: number;
+  };
   readonly inverseFrequencies: readonly number[];
   readonly attentionFactor: number;
 }
 
 const cases: Case[] = await fixture('rope.json');
-const read = ({ config }: Case) =>
-  ropeFromConfig(config, config.head_dim, config.max_position_embeddings, 'config.json');
+const read = ({ config }: Case): RopeConfig => {
+  const maxPositions = config.max_position_embeddings;
+  const rope = ropeFromConfig(config, config.head_dim, maxPositions, 'config.json');
+  return withContext({ rope, maxPositions } as ModelConfig, config.contextLength).rope;
+};
 
 for (const [i, expected] of cases.entries()) {
   const rope = read(expected);
@@ -39,6 +50,29 @@ test('frequency divisors of a GGUF divide', () => {
   ropeFrequencies(plain).inverseFrequencies.forEach((value, j) => {
     assert.is(inverseFrequencies[j], Math.fround(value / (1 + j)));
   });
+});
+
+test('a context that cannot be', () => {
+  const [plain, dynamic] = [cases[0]!, cases.at(-2)!].map(({ config }) => {
+    const maxPositions = config.max_position_embeddings;
+    return { rope: ropeFromConfig(config, config.head_dim, maxPositions, 'config.json'), maxPositions } as ModelConfig;
+  });
+  assert.is(withContext(plain!, undefined), plain);
+  assert.is(withContext(plain!, 100).maxPositions, 100);
+  assert.equal(withContext(plain!, 100).rope, plain!.rope);
+  // twice as many positions, by its factor
+  assert.is(withContext(dynamic!, 8192).maxPositions, 8192);
+  for (const [config, length] of [
+    [plain!, plain!.maxPositions + 1],
+    [plain!, 0],
+    [plain!, 1.5],
+    [dynamic!, 8193],
+  ] as const) {
+    assert.throws(
+      () => withContext(config, length),
+      (error: EspalierError) => error.code === 'E_ARGUMENT',
+    );
+  }
 });
 
 test.run();

@@ -77,7 +77,7 @@ async function asF32(checkpoint: Checkpoint, repacked: boolean): Promise<Checkpo
   return { ...checkpoint, tensors, tokenizer: () => checkpoint.tokenizer(), close: () => checkpoint.close() };
 }
 
-test('all 33 models are there', () => assert.is(tinyNames.length, 33));
+test('all 34 models are there', () => assert.is(tinyNames.length, 34));
 
 for (const [where, device] of devices) {
   for (const name of tinyNames) {

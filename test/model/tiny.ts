@@ -1,3 +1,4 @@
+import { withContext } from '../../src/checkpoint/context-length.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import type { Device, Precision } from '../../src/device/device.ts';
@@ -15,6 +16,14 @@ const names = await list(folder);
 /** Dense ones, and mixtures of experts. */
 export const tinyNames: readonly string[] = names.filter((name) => !name.startsWith('moe-'));
 export const moeNames: readonly string[] = names.filter((name) => name.startsWith('moe-'));
+
+/** Lengths that references were computed at, where frequencies depend on it. */
+const LENGTHS: Readonly<Record<string, number>> = { 'llama-rope-dynamic': 64 };
+
+/** A checkpoint with the context that its reference has. */
+export function inContext(name: string, checkpoint: Checkpoint): Checkpoint {
+  return { ...checkpoint, config: withContext(checkpoint.config, LENGTHS[name]) };
+}
 
 export function tinyTarget(name: string): Promise<ModelTarget> {
   return modelTarget(`${folder}/${name}${name.startsWith('gguf-') ? '/model.gguf' : ''}`);
@@ -45,7 +54,7 @@ export async function tinyDecoder(
 ): Promise<Decoder> {
   const checkpoint = await openCheckpoint(await tinyTarget(name));
   try {
-    const changed = await change(checkpoint);
+    const changed = await change(inContext(name, checkpoint));
     return new Decoder(device, changed.config, await loadWeights(device, changed), precision);
   } finally {
     await checkpoint.close();

@@ -29,8 +29,17 @@ CASES = [
     (128, 10000.0, 16384, {"rope_type": "linear", "factor": 4.0, "partial_rotary_factor": 0.5}),
 ]
 
+# dynamic NTK: frequencies for a text of so many tokens
+DYNAMIC = {"rope_type": "dynamic", "factor": 4.0}
+LENGTHS = [
+    (64, 10000.0, 2048, DYNAMIC, 1000),
+    (64, 10000.0, 2048, DYNAMIC, 2049),
+    (128, 500000.0, 4096, {**DYNAMIC, "factor": 2.0}, 8192),
+    (128, 10000.0, 2048, {**DYNAMIC, "partial_rotary_factor": 0.5}, 6000),
+]
+
 cases = []
-for head_dim, theta, positions, scaling in CASES:
+for head_dim, theta, positions, scaling, *length in [*CASES, *LENGTHS]:
     parameters = {"rope_theta": theta, **(scaling or {"rope_type": "default"})}
     config = LlamaConfig(
         hidden_size=head_dim * 4,
@@ -43,13 +52,15 @@ for head_dim, theta, positions, scaling in CASES:
     if kind == "default":
         inverse, factor = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
     else:
-        inverse, factor = ROPE_INIT_FUNCTIONS[kind](config, device="cpu")
+        inverse, factor = ROPE_INIT_FUNCTIONS[kind](config, device="cpu", **({"seq_len": length[0]} if length else {}))
     raw = {"head_dim": head_dim, "max_position_embeddings": positions}
     if len(cases) % 2:  # the older spelling for every other case
         scaling = {k: v for k, v in parameters.items() if k not in ("rope_theta", "rope_type")}
         raw |= {"rope_theta": theta, "rope_scaling": {"type": kind, **scaling}}
     else:
         raw["rope_parameters"] = parameters
+    if length:
+        raw["contextLength"] = length[0]
     cases.append({"config": raw, "inverseFrequencies": inverse.tolist(), "attentionFactor": factor})
 
 out = pathlib.Path(__file__).parent.parent / "fixtures" / "rope.json"

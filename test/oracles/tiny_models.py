@@ -41,6 +41,7 @@ LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }  # fmt: skip
+DYNAMIC = {"rope_type": "dynamic", "factor": 4.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 
 # name: (config, T, shards)
@@ -68,6 +69,9 @@ HF = {
         QWEN2 | {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1, "torch_dtype": "bfloat16"},
         24, 1),
     "qwen3": (QWEN3 | {"head_dim": 16, "num_attention_heads": 4, "torch_dtype": "bfloat16"}, 16, 1),
+    # read at 64 positions, for which transformers stretches the base
+    "llama-rope-dynamic": (
+        LLAMA | {"rope_scaling": DYNAMIC, "max_position_embeddings": 16, "torch_dtype": "bfloat16"}, 64, 1),
 }  # fmt: skip
 
 
