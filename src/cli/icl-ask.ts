@@ -78,8 +78,11 @@ export const iclAskCommand = defineCommand({
       });
       const { task, template } = await dataOf(args);
       const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
+      // by keys, all examples would have to be encoded for one query
+      const byWords = preset === 'label' && args.store === undefined && rank === undefined;
       const options: AdapShotOptions = {
         ...settings,
+        ...(byWords && { rank: 'bm25' }),
         preset,
         prompt: template.output,
         // what closes a shot closes an answer
