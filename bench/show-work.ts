@@ -91,7 +91,9 @@ export async function open(options: WorkOptions): Promise<Work> {
   const cached = async (ids: readonly string[], query: readonly number[]) => {
     context.clear();
     await context.place(ids);
-    return context.branches([{ ids: query, shots: ids.length }], (hidden) => likeliest(hidden));
+    return context.branches([{ ids: query, shots: ids.length }], (hidden, [branch]) =>
+      likeliest(device.rows(hidden, branch!.first + branch!.count - 1, 1)),
+    );
   };
   const prefilled = async (ids: readonly string[], query: readonly number[]) => {
     plain.truncate(0);

@@ -3,6 +3,7 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
 import { Bm25 } from './bm25.ts';
+import { CentredKeys } from './centred.ts';
 import { encodeUnits, MOST_ROWS } from './encode.ts';
 import { Keeper } from './keep.ts';
 import { rankShots, wordsFor } from './rank.ts';
@@ -56,6 +57,7 @@ export class ShotPool {
   #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
   #prefixCache: KvCache | null = null;
   #centre: Promise<Float32Array | null> | null = null;
+  #centred: CentredKeys | null = null;
   #closed = false;
 
   private constructor(model: LocalModel, options: PoolOptions) {
@@ -251,7 +253,12 @@ export class ShotPool {
     const shots = [...this.#entries.values()].map(({ shot, ids }) => {
       return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };
     });
-    const context = { layers: this.model.config.nLayers, words: () => this.#words };
+    const layers = this.model.config.nLayers;
+    const centred = (keys: readonly (Float32Array | null)[]) => {
+      if (!this.#centred?.isOf(keys)) this.#centred = new CentredKeys(keys, layers);
+      return this.#centred;
+    };
+    const context = { layers, words: () => this.#words, centred };
     const seen = new Set<string>();
     return rankShots(query, shots, method, context).filter(({ id }) => {
       const { text } = this.#entries.get(id)!.shot;

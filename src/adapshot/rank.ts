@@ -1,6 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { uniform } from '../model/random.ts';
 import { type Bm25, byScore } from './bm25.ts';
+import type { CentredKeys } from './centred.ts';
 import type { EncodedQuery, Ranked, RankMethod, Shot } from './types.ts';
 
 /** What ranking knows of a shot. */
@@ -9,6 +10,14 @@ export interface Rankable {
   readonly tokens: number;
   /** Mean key by layer and KV head; null while the shot was never encoded. */
   readonly pooled: Float32Array | null;
+}
+
+/** What ranking by keys and words has of a pool. */
+export interface RankContext {
+  readonly layers: number;
+  readonly words: () => Bm25;
+  /** Of the shots' keys. */
+  readonly centred: (keys: readonly (Float32Array | null)[]) => CentredKeys;
 }
 
 /** Whether a method needs the query's vector. */
@@ -34,14 +43,11 @@ export function rankShots(
   query: EncodedQuery,
   shots: readonly Rankable[],
   method: RankMethod,
-  { layers, words }: { readonly layers: number; readonly words: () => Bm25 },
+  context: RankContext,
 ): Ranked[] {
   if (shots.length === 0) return [];
-  if (method === 'bm25') return words().rank(query.text);
-  const scores =
-    method === 'hybrid'
-      ? hybrid(query, shots, words().rank(query.text), layers)
-      : scoresOf(query, shots, method, layers);
+  if (method === 'bm25') return context.words().rank(query.text);
+  const scores = method === 'hybrid' ? hybrid(query, shots, context) : scoresOf(query, shots, method, context);
   if (
     scores.length !== shots.length ||
     !Array.from(scores).every((score) => typeof score === 'number' && !Number.isNaN(score))
@@ -59,7 +65,7 @@ function scoresOf(
   query: EncodedQuery,
   shots: readonly Rankable[],
   method: Exclude<RankMethod, 'bm25' | 'hybrid'>,
-  layers: number,
+  context: RankContext,
 ): ArrayLike<number> {
   if (typeof method === 'function')
     return method(
@@ -69,7 +75,8 @@ function scoresOf(
   if (typeof method === 'object') return shots.map((_, i) => uniform(method.random, i));
   // each row of the softmax over a shot's own tokens sums to 1, so that its mean is 1 / tokens
   if (method === 'printed') return shots.map(({ tokens }) => 1 / tokens);
-  if (method === 'keys-centred') return centredCosines(query, shots, layers);
+  if (method === 'keys-centred') return centredCosines(query, shots, context);
+  const { layers } = context;
   const vector = vectorOf(query.vector);
   const width = vector.length / layers;
   const byLayer = shots.map(({ pooled }) => pooled && productsByLayer(vector, pooled, layers, width));
@@ -86,36 +93,27 @@ function vectorOf(vector: Float32Array | null): Float32Array {
   );
 }
 
-/**
- * Cosine of the query's vector less what queries have in common and the shot's pooled key less the pool's mean, in each layer, and its
- * mean over layers. Uncentred, a few shots score highest whatever is asked.
- */
-function centredCosines(query: EncodedQuery, shots: readonly Rankable[], layers: number): number[] {
+function centredCosines(query: EncodedQuery, shots: readonly Rankable[], { centred }: RankContext): number[] {
   const centre = vectorOf(query.centre);
   const vector = vectorOf(query.vector).map((x, i) => x - centre[i]!);
-  const width = vector.length / layers;
-  const known = shots.flatMap(({ pooled }) => (pooled ? [pooled] : []));
-  const mean = new Float64Array(vector.length);
-  for (const pooled of known) for (let i = 0; i < mean.length; i++) mean[i]! += pooled[i]! / known.length;
-  const norms = productsByLayer(vector, vector, layers, width).map(Math.sqrt);
-  const cosines = shots.map(({ pooled }) => {
-    if (!pooled) return null;
-    const key = pooled.map((x, i) => x - mean[i]!);
-    const products = productsByLayer(vector, key, layers, width);
-    const lengths = productsByLayer(key, key, layers, width);
-    return products.map((product, layer) => product / (norms[layer]! * Math.sqrt(lengths[layer]!) || 1));
-  });
-  return cosines.map(meanOf);
+  return centred(shots.map(({ pooled }) => pooled)).cosines(vector);
 }
 
 /** BM25 and centred cosines, each standardised over the shots, in equal parts. */
-function hybrid(query: EncodedQuery, shots: readonly Rankable[], byWords: readonly Ranked[], layers: number): number[] {
-  const words = new Map(byWords.map(({ id, score }) => [id, score]));
-  const lists = [shots.map(({ shot }) => words.get(shot.id) ?? 0), centredCosines(query, shots, layers)].map((list) => {
-    const columns = list.map((score) => (Number.isFinite(score) ? Float64Array.of(score) : null));
-    standardise(columns, 1);
-    return columns.map(meanOf);
-  });
+function hybrid(query: EncodedQuery, shots: readonly Rankable[], context: RankContext): number[] {
+  const words = new Map(
+    context
+      .words()
+      .rank(query.text)
+      .map(({ id, score }) => [id, score]),
+  );
+  const lists = [shots.map(({ shot }) => words.get(shot.id) ?? 0), centredCosines(query, shots, context)].map(
+    (list) => {
+      const columns = list.map((score) => (Number.isFinite(score) ? Float64Array.of(score) : null));
+      standardise(columns, 1);
+      return columns.map(meanOf);
+    },
+  );
   return shots.map((_, i) => lists[0]![i]! + lists[1]![i]!);
 }
 
