@@ -58,8 +58,13 @@ async function buildDist() {
     'scripts/build.mjs',
   );
   if (
-    (await oldest(['dist/src/index.js', 'dist/src/cli/main.js', 'dist/workers/engine.js', 'dist/workers/grow.js'])) >
-    sources
+    (await oldest([
+      'dist/src/index.js',
+      'dist/src/cli/main.js',
+      'dist/workers/engine.js',
+      'dist/workers/grow.js',
+      'dist/workers/show.js',
+    ])) > sources
   )
     return;
   await rm(`${root}dist`, { recursive: true, force: true });

@@ -45,6 +45,7 @@ export {
   templateOf,
 } from './adapshot/templates.ts';
 export type * from './adapshot/types.ts';
+export { type EncodeShotsOptions, encodeShots } from './engine/show.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
 export { type ArmFigures, type ArmReport, type ReportOptions, reportArms } from './evaluate/report.ts';

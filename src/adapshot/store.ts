@@ -24,10 +24,20 @@ export async function openShotStore(folder?: string): Promise<ShotStore> {
   return memoryShotStore();
 }
 
+/** Stores in memory. */
+const passing = new WeakSet<ShotStore>();
+
 /** Lasts as long as the object. */
 export async function memoryShotStore(): Promise<ShotStore> {
   const { memoryHost } = await import('../runtime/cache-memory.ts');
-  return shotStore(memoryHost());
+  const store = shotStore(memoryHost());
+  passing.add(store);
+  return store;
+}
+
+/** Whether another worker, or a later run, finds what is written. */
+export function isLasting(store: ShotStore): boolean {
+  return !passing.has(store);
 }
 
 /** A store over a place for files. An entry is its content and the sha256 of that, so half-written and damaged ones are found out. */

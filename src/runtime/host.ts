@@ -1,7 +1,7 @@
 import type { Endpoint } from './comlink.ts';
 
 /** The worker entry points, each a file of workers/. */
-export type WorkerKind = 'engine' | 'grow' | 'lane';
+export type WorkerKind = 'engine' | 'grow' | 'lane' | 'show';
 
 /** A running worker, whatever the host calls it. */
 export interface WorkerHandle {

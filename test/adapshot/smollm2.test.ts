@@ -63,7 +63,7 @@ else {
       await run();
       assert.is(device.stats().tensors, before, 'tensors left');
     });
-  /** With the largest error of logits. In int8 a last bit may become a step of an activation's rounding, and that many steps. */
+  /** With the largest error of logits. In int8 a last bit can turn the rounding of an activation, and relaxed SIMD keeps 8 bits of it. */
   const inBoth = (title: string, run: (model: LocalModel, bound: number, name: string) => Promise<void>) => {
     on(`${title} [exact]`, () => run(exact, 2e-5, 'exact'));
     on(`${title} [int8]`, () => run(fast, 8e-2, 'int8'));

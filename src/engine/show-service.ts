@@ -1,0 +1,64 @@
+import { ShotPool } from '../adapshot/pool.ts';
+import { isLasting, openShotStore } from '../adapshot/store.ts';
+import type { PoolProgress } from '../adapshot/types.ts';
+import { WasmDevice } from '../device/wasm/wasm-device.ts';
+import { EspalierError } from '../errors.ts';
+import { openLocal } from '../open-local.ts';
+import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { Answers, type Methods } from './answers.ts';
+import type { CallerPort, Remote } from './port.ts';
+import type { ShowCalls } from './show-protocol.ts';
+
+/** Encodes with one lane over memory of its own: workers beside each other share nothing but the store. */
+const METHODS: Methods<ShowCalls> = {
+  encode: async ({ live }, target, { shots, store: folder, wasmLocation, ...order }) => {
+    const { signal } = live;
+    const store = await openShotStore(folder);
+    if (!isLasting(store)) {
+      throw new EspalierError(
+        'E_DEVICE_UNSUPPORTED',
+        'This host keeps no files, so workers cannot hand over what they encode.',
+        'Use ShotPool.build, which encodes in the calling thread.',
+      );
+    }
+    const { instruction, prefix, storage, ...opening } = order;
+    const device = await WasmDevice.create({
+      lanes: 1,
+      ...(wasmLocation !== undefined && { wasmLocation: new URL(wasmLocation) }),
+    });
+    try {
+      const model = await openLocal(target, { ...opening, device, signal });
+      try {
+        let loaded = 0;
+        const pooling = Object.entries({ instruction, prefix, storage }).filter(([, value]) => value !== undefined);
+        const tell = live['onProgress'] as ((progress: PoolProgress) => void) | undefined;
+        const pool = await ShotPool.build(model, shots, {
+          ...Object.fromEntries(pooling),
+          store,
+          grow: { initial: 0 },
+          signal,
+          onProgress: (progress) => {
+            loaded = progress.loaded;
+            tell?.(progress);
+          },
+        });
+        try {
+          await pool.prepare(undefined, { signal });
+        } finally {
+          pool.close();
+        }
+        return loaded;
+      } finally {
+        model.close();
+      }
+    } finally {
+      device.close();
+    }
+  },
+};
+
+/** Answers the caller at the other end of the line. */
+export function serve(endpoint: Endpoint): void {
+  const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
+  expose(new Answers<ShowCalls>(caller, METHODS), endpoint);
+}
