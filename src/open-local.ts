@@ -53,7 +53,8 @@ export async function openLocal(
     const on = device;
     const weights = await exclusive(on, () => loadWeights(on, checkpoint, options));
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
-    const identity = await checkpointIdentity(checkpoint);
+    const identity = await checkpointIdentity(opened); // of whatever context; RoPE is told apart
+
     return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined, identity);
   } catch (error) {
     if (options.device === undefined) device?.close();

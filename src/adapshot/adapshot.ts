@@ -18,7 +18,7 @@ import { yesNoTokens } from './question-probe.ts';
 import { needsCentre, needsVector } from './rank.ts';
 import { receiptOf } from './receipt.ts';
 import { Turns } from './turns.ts';
-import type { Answer, AnswerStream, AskOptions, Calibration } from './types.ts';
+import type { Answer, AnswerStream, AskOptions, Calibration, Fitted } from './types.ts';
 
 /**
  * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644): ranks the pool, tries several counts in one forward
@@ -40,9 +40,10 @@ export class AdapShot {
     this.#pool = source instanceof ShotPool ? source : null;
     this.#chains = source instanceof Chains ? source : null;
     this.#task = task;
-    this.#given = task.settings;
-    this.threshold = task.settings.threshold;
-    if (task.settings.calibration) this.#apply(task.settings.calibration);
+    const { calibration, ...given } = task.settings;
+    this.#given = given;
+    this.threshold = given.threshold;
+    if (calibration) this.#apply(calibration);
   }
 
   /** All options, with what was fitted. */
@@ -61,7 +62,6 @@ export class AdapShot {
     const { labels, prompt, order, temperature, scale, room } = settings;
     const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
     const yesNo = settings.entropy === 'label' ? null : yesNoTokens(model.tokenizer);
-    roundsOf(settings.grid, 1);
     const context = { order, temperature, ...(scale !== undefined && { scale }), ...(room !== undefined && { room }) };
     // of chains, each query's own takes its place
     const chain = source instanceof Chains ? source.chains[0]! : source;
@@ -115,7 +115,8 @@ export class AdapShot {
   /**
    * Fits to a development set, and uses from then on, what gives most right answers; of equals, that with fewest shots. Of all entropies
    * that occur the threshold; and unless `fit` is `threshold`: how much of what each label gets whatever is asked is taken off (batch
-   * calibration), the weight of the vote, and what is done when no count is sure. What was fitted before is forgotten.
+   * calibration), the weight of the vote, and what is done when no count is sure. What was fitted before is forgotten. In a pool that
+   * recomputes, the threshold alone, by what the probes would have answered.
    * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
    */
   async calibrate(
@@ -152,7 +153,7 @@ export class AdapShot {
           { ...(input !== undefined && { input }), ...(signal && { signal }) },
           task,
         );
-        const cap = run.cap(mostOf(settings.grid));
+        const cap = run.cap(mostUsed(settings));
         const rounds = roundsOf(settings.grid, cap);
         for (const round of rounds) {
           await run.probe(round);
@@ -164,16 +165,18 @@ export class AdapShot {
       observations.push(observation);
       onProgress?.(i + 1, dev.length);
     }
-    const fitted = fitCalibration(observations, settings, fit);
+    const fitted = fitCalibration(observations, settings, this.#pool?.prefix === 'recompute' ? 'threshold' : fit);
+    throwIfAborted(signal);
     this.#apply(fitted);
     return fitted;
   }
 
-  #apply({ threshold, fallback, vote, bias }: Pick<Calibration, 'threshold' | 'fallback' | 'vote' | 'bias'>): void {
+  #apply(fitted: Fitted): void {
+    const { threshold, fallback, vote, bias } = fitted;
     this.threshold = threshold;
     this.#task = {
       ...this.#task,
-      settings: { ...this.#given, threshold, fallback, vote },
+      settings: { ...this.#given, threshold, fallback, vote, calibration: fitted },
       bias: bias && new Map(Object.entries(bias).map(([shots, list]) => [Number(shots), list])),
     };
   }
@@ -198,8 +201,8 @@ export class AdapShot {
     const ranked = options.ranking === undefined;
     const withVector = ranked && needsVector(settings.rank);
     // what was never encoded could not be ranked by its keys
-    if (withVector && this.#pool.pooled < this.#pool.size)
-      await this.#pool.prepare(undefined, { signal: options.signal });
+    const unknown = withVector ? this.#pool.unpooled : [];
+    if (unknown.length > 0) await this.#pool.prepare(unknown, { signal: options.signal });
     const { input, signal } = options;
     const withCentre = needsCentre(settings.rank);
     const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
@@ -217,14 +220,14 @@ export class AdapShot {
   /** Over the chain, or the one that the ranking chooses. */
   #startChained(query: string, { exclude, ranking, input, signal }: AskOptions, task: Task): QueryRun {
     const started = performance.now();
-    if (exclude || (ranking && !this.#chains)) {
+    if (exclude?.length || (ranking && !this.#chains)) {
       throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
     }
     const ids = task.model.encode(query, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
     const order = ({ placed }: PlacedShots) => placed.map(({ id }) => id);
     if (!this.#chains) return new QueryRun(task, ids, order(task.placed), signal, []);
-    const ranked = ranking ?? this.#chains.rank(input ?? query).map(({ id }) => id);
+    const ranked = [...new Set(ranking ?? this.#chains.rank(input ?? query).map(({ id }) => id))];
     const placed = this.#chains.choose(ranked);
     const voters = ranked.slice(0, task.settings.vote?.neighbours ?? 0).map((id) => this.#chains!.shot(id));
     const run = new QueryRun({ ...task, placed }, ids, order(placed), signal, voters);
@@ -234,7 +237,7 @@ export class AdapShot {
 
   /** How many shots to use. */
   async #choose(run: QueryRun, { shots }: AskOptions) {
-    if (shots === undefined) return run.choose(run.cap(mostOf(this.settings.grid)), this.threshold);
+    if (shots === undefined) return run.choose(run.cap(mostUsed(this.settings)), this.threshold);
     const cap = Number.isSafeInteger(shots) && shots >= 0 ? run.cap(shots) : -1;
     if (cap !== shots) {
       throw new EspalierError(
@@ -258,7 +261,9 @@ export class AdapShot {
     const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
     if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
     run.milliseconds.total = performance.now() - started;
-    const compared = options.compare ? await compareFull(run.task, run, choice.shots, scores) : null;
+    const compared = options.compare
+      ? await compareFull(run.task, run, choice.shots, run.alone.get(choice.shots) ?? scores)
+      : null;
     const label = trie.labels[scores.best]!;
     return {
       text: label,
@@ -330,4 +335,9 @@ export class AdapShot {
       release();
     }
   }
+}
+
+/** The largest count that is used without being asked for. */
+function mostUsed({ grid, fallback }: ShowSettings): number {
+  return Math.max(mostOf(grid), typeof fallback === 'object' ? fallback.shots : 0);
 }

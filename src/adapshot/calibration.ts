@@ -33,7 +33,8 @@ export function fitThreshold(rows: readonly CalibrationRow[], settings: Rules): 
   const candidates = new Set([0]);
   for (let i = 0; i < all.length; i += step) candidates.add(all[Math.round(i)]!);
   candidates.add(all.at(-1)!);
-  const curve = [...candidates].map((threshold) => pointAt(threshold, rows, settings));
+  const prepared = rows.map(prepare);
+  const curve = [...candidates].map((threshold) => pointAt(threshold, prepared, settings));
   const best = curve.reduce((a, b) => {
     if (a.accuracy !== b.accuracy) return a.accuracy > b.accuracy ? a : b;
     return a.meanShots < b.meanShots ? a : b;
@@ -41,26 +42,39 @@ export function fitThreshold(rows: readonly CalibrationRow[], settings: Rules): 
   return { ...best, curve };
 }
 
+/** A row by rounds of probes, and whether each count is right, ascending. */
+interface Prepared {
+  readonly rounds: readonly (readonly Probe[])[];
+  readonly answers: readonly { readonly shots: number; readonly right: boolean }[];
+  readonly cap: number;
+}
+
+function prepare({ probes, rounds, cap }: CalibrationRow): Prepared {
+  const byShots = new Map(probes.map((probe) => [probe.shots, probe]));
+  return {
+    rounds: rounds.map((round) => round.map(({ shots }) => byShots.get(shots)!)),
+    answers: rounds.flat().sort((a, b) => a.shots - b.shots),
+    cap,
+  };
+}
+
 /** What the rule would have answered with a threshold. */
-function pointAt(threshold: number, rows: readonly CalibrationRow[], settings: Rules): CalibrationPoint {
+function pointAt(threshold: number, rows: readonly Prepared[], settings: Rules): CalibrationPoint {
   let right = 0;
   let shots = 0;
-  for (const { probes, rounds, cap } of rows) {
-    const byShots = new Map(probes.map((probe) => [probe.shots, probe]));
-    const answers = new Map(rounds.flat().map((answer) => [answer.shots, answer.right]));
+  for (const { rounds, answers, cap } of rows) {
     let chosen: number | null = null;
     const tried: Probe[] = [];
-    let last: Probe[] = [];
+    let last: readonly Probe[] = [];
     for (const round of rounds) {
-      last = round.map((answer) => byShots.get(answer.shots)!);
+      last = round;
       tried.push(...last);
       chosen = firstSure(last, threshold, settings)?.shots ?? null;
       if (chosen !== null) break;
     }
     chosen ??= fallBack(tried, last, threshold, settings, cap);
     // a fallback to a count that is not in the grid: the nearest below stands for it
-    const known = [...answers.keys()].filter((count) => count <= chosen!);
-    if (answers.get(known.length > 0 ? Math.max(...known) : Math.min(...answers.keys()))) right++;
+    if ((answers.findLast((answer) => answer.shots <= chosen!) ?? answers[0]!).right) right++;
     shots += chosen;
   }
   return { threshold, accuracy: right / rows.length, meanShots: shots / rows.length };

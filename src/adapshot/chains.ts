@@ -1,4 +1,4 @@
-import { EspalierError } from '../errors.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { Bm25 } from './bm25.ts';
 import { Chain, type ChainOptions } from './chain.ts';
@@ -9,11 +9,13 @@ import type { Ranked, Shot } from './types.ts';
 /** Of a ranking, so many of the best shots have a say in which chain is taken. */
 const DECIDING = 8;
 
-export interface ChainsOptions extends ChainOptions {
-  /** How many chains; fewer where there are fewer shots. Default 16. */
+export interface ChainsOptions extends Omit<ChainOptions, 'onProgress'> {
+  /** How many chains, at most 256; fewer where there are fewer shots. Default 16. */
   readonly clusters?: number;
   /** Most shots of a chain, the most typical of its cluster; the others are in none. Default: all of the cluster. */
   readonly most?: number;
+  /** Chains that are done, parts of one included, and all. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -50,6 +52,8 @@ export class Chains {
     if (!(Number.isSafeInteger(most) && most >= 1)) {
       throw new EspalierError('E_ARGUMENT', `most is ${String(most)}.`, 'Give an integer from 1 on.');
     }
+    throwIfAborted(options.signal);
+    model.checkOpen();
     if (shots.length === 0) throw new EspalierError('E_ARGUMENT', 'There are no shots.', 'Give one or more.');
     const ids = new Set(shots.map(({ id }) => id));
     if (ids.size < shots.length) {
@@ -60,7 +64,7 @@ export class Chains {
     try {
       for (const [i, group] of groups.entries()) {
         const members = group.map((index) => shots[index]!);
-        const share = (done: number, total: number) => onProgress?.(i * total + done, groups.length * total);
+        const share = (done: number, total: number) => onProgress?.(i + done / total, groups.length);
         chains.push(await Chain.create(model, members, { ...rest, ...(onProgress && { onProgress: share }) }));
       }
       return new Chains(model, chains);

@@ -2,7 +2,8 @@ import { EspalierError } from '../errors.ts';
 import { Bm25 } from './bm25.ts';
 
 /** A matrix of all pairs is held: more are refused. */
-const MOST = 8192;
+export const MOST_CLUSTERED = 8192;
+export const MOST_CLUSTERS = 256;
 const ROUNDS = 4;
 
 /**
@@ -14,11 +15,15 @@ const ROUNDS = 4;
  */
 export function clusterTexts(texts: readonly string[], clusters: number): readonly (readonly number[])[] {
   const n = texts.length;
-  if (!(Number.isSafeInteger(clusters) && clusters >= 1)) {
-    throw new EspalierError('E_ARGUMENT', `clusters is ${String(clusters)}.`, 'Give an integer from 1 on.');
+  if (!(Number.isSafeInteger(clusters) && clusters >= 1 && clusters <= MOST_CLUSTERS)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `clusters is ${String(clusters)}.`,
+      `Give an integer from 1 to ${MOST_CLUSTERS}.`,
+    );
   }
-  if (n > MOST) {
-    throw new EspalierError('E_ARGUMENT', `${n} shots are too many to cluster.`, `Take at most ${MOST}.`);
+  if (n > MOST_CLUSTERED) {
+    throw new EspalierError('E_ARGUMENT', `${n} shots are too many to cluster.`, `Take at most ${MOST_CLUSTERED}.`);
   }
   if (n === 0) return [];
   const near = nearness(texts);
@@ -48,15 +53,15 @@ function nearness(texts: readonly string[]): Float32Array {
     for (const { id, score } of words.rank(text)) scores[i * n + Number(id)] = score;
   }
   const own = Float32Array.from(texts, (_, i) => scores[i * n + i]! || 1);
-  const near = new Float32Array(n * n);
+  // in place: the matrix may be large
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
       const value = i === j ? 2 : scores[i * n + j]! / own[i]! + scores[j * n + i]! / own[j]!;
-      near[i * n + j] = value;
-      near[j * n + i] = value;
+      scores[i * n + j] = value;
+      scores[j * n + i] = value;
     }
   }
-  return near;
+  return scores;
 }
 
 /** Each the one that brings all texts nearest to what is chosen, of equals the first. */

@@ -26,7 +26,7 @@ export interface Combining {
  */
 export function pooledScores(members: readonly LabelScores[], { vote, bias }: Combining): LabelScores {
   const own = members.at(-1)!;
-  const biases = members.map(({ shots }) => bias?.get(shots) ?? null);
+  const biases = members.map(({ shots }) => biasAt(bias, shots));
   if (members.length === 1 && !vote && biases[0] === null) return own;
   const logs = own.probabilities.map((_, i) => {
     const opinions = members.map(({ probabilities }, m) => logOf(probabilities[i]!) - (biases[m]?.[i] ?? 0));
@@ -35,6 +35,12 @@ export function pooledScores(members: readonly LabelScores[], { vote, bias }: Co
   });
   const { probabilities, entropy } = overLabels(logs);
   return { ...own, probabilities, entropy, best: indexOfLargest(probabilities) };
+}
+
+/** That of the nearest count, the smaller one of two. */
+function biasAt(bias: LabelBias | null, shots: number): readonly number[] | null {
+  const counts = [...(bias?.keys() ?? [])].sort((a, b) => Math.abs(a - shots) - Math.abs(b - shots) || a - b);
+  return counts.length > 0 ? bias!.get(counts[0]!)! : null;
 }
 
 /** Counts, ascending, whose distributions the one behind so many shots averages. */

@@ -30,12 +30,15 @@ export function fitCalibration(
   fit: 'threshold' | 'all',
 ): Calibration {
   const all = fit === 'all';
-  const given = observations[0]!.vote?.weight ?? 0;
-  const weights = given > 0 && all ? WEIGHTS.map((share) => share * given) : [given];
+  const { vote } = settings;
+  const voted = vote !== null && observations.some((observation) => observation.vote !== null);
+  const weights = voted && all ? WEIGHTS.map((share) => share * vote.weight) : [vote?.weight ?? 0];
+  // token by token there is no distribution to take it off
+  const strengths = all && settings.scoring === 'sum' ? STRENGTHS : [0];
   const counts = [...new Set(observations.flatMap(({ rounds }) => rounds.flat()))].sort((a, b) => a - b);
   const fallbacks: Fallback[] = [settings.fallback, ...(all ? counts.map((shots) => ({ shots })) : [])];
-  let best: Omit<Calibration, 'fixed'> | null = null;
-  for (const strength of all ? STRENGTHS : [0]) {
+  let best: Omit<Calibration, 'fixed' | 'labels'> | null = null;
+  for (const strength of strengths) {
     const bias =
       strength > 0
         ? labelBias(
@@ -51,7 +54,7 @@ export function fitCalibration(
         best = {
           ...point,
           fallback,
-          vote: settings.vote && { ...settings.vote, weight },
+          vote: vote && { ...vote, weight },
           bias: bias && Object.fromEntries(bias),
         };
       }
@@ -62,7 +65,7 @@ export function fitCalibration(
     const right = known.filter(({ alone, truth }) => alone.get(shots)!.best === truth);
     return { shots, accuracy: right.length / known.length };
   });
-  return { ...best!, fixed };
+  return { ...best!, labels: settings.labels!, fixed };
 }
 
 interface Quality {

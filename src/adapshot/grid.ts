@@ -50,6 +50,9 @@ function plan(grid: Grid): readonly (readonly number[])[] {
       "Give 'arithmetic', 'geometric' or a list.",
     );
   }
+  if (list.length === 0) {
+    throw new EspalierError('E_ARGUMENT', `The grid begins beyond its end, ${most}.`, 'Begin lower, or end higher.');
+  }
   const perRound = whole(grid.perRound ?? (grid.kind === 'geometric' ? 1 : 4), 'perRound', 1);
   const plan: number[][] = [];
   for (let i = 0; i < list.length && plan.length < rounds; i += perRound) plan.push(list.slice(i, i + perRound));

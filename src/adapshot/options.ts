@@ -1,13 +1,4 @@
-import type {
-  Calibration,
-  ContextOptions,
-  EntropyRule,
-  Fallback,
-  Grid,
-  NearestVote,
-  Preset,
-  RankMethod,
-} from './types.ts';
+import type { ContextOptions, EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RankMethod } from './types.ts';
 
 /** How queries are answered. Every field has a default by the preset; `showOptions` gives all of them. */
 export interface AdapShotOptions extends ContextOptions {
@@ -27,12 +18,13 @@ export interface AdapShotOptions extends ContextOptions {
   readonly scoring?: 'sum' | 'greedy';
   /**
    * Whose distribution over labels counts behind a number of shots. `one`: its own. `all`: the geometric mean of it and of those behind
-   * all smaller numbers that were tried for the query, whose passes were made anyway (a logarithmic opinion pool).
+   * all smaller numbers that were tried for the query, whose passes were made anyway (a logarithmic opinion pool). Only with entropy
+   * `label` and scoring `sum`.
    */
   readonly ensemble?: 'one' | 'all';
   /**
    * Labels of the query's nearest shots vote too: distributions over labels are multiplied by the vote's shares to the power of `weight`.
-   * Of a pool with labelled shots; null: no vote.
+   * Of a pool, or chains, with labelled shots; null: no vote. Not with greedy scoring.
    */
   readonly vote?: NearestVote | null;
   readonly rank?: RankMethod;
@@ -46,7 +38,7 @@ export interface AdapShotOptions extends ContextOptions {
   readonly onlyYes?: boolean;
   readonly fallback?: Fallback;
   /** What `calibrate` fitted for the same task and model: its threshold, fallback, vote and bias go before those given. */
-  readonly calibration?: Pick<Calibration, 'threshold' | 'fallback' | 'vote' | 'bias'>;
+  readonly calibration?: Fitted;
   /** What is asked behind a query, for yes-or-no questions; it ends where the answer's first token begins. */
   readonly question?: string;
   /** Of free text. Default 256. */

@@ -116,7 +116,11 @@ export class ShotPool {
   }
   /** Shots with pooled keys: those that were encoded once, since they came. */
   get pooled(): number {
-    return [...this.#entries.keys()].filter((id) => this.#pooledOf(id) !== null).length;
+    return this.size - this.unpooled.length;
+  }
+  /** Shots that cannot be ranked by their keys yet. */
+  get unpooled(): readonly string[] {
+    return [...this.#entries.keys()].filter((id) => this.#pooledOf(id) === null);
   }
   get grow(): { readonly initial: number; readonly step: number; readonly most: number } {
     const { initial, step, most } = this.#options.grow ?? {};

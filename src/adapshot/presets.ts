@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { roundsOf } from './grid.ts';
 import type { AdapShotOptions } from './options.ts';
 import { QUESTION } from './question-probe.ts';
 import type { PoolOptions, Preset } from './types.ts';
@@ -88,18 +89,43 @@ export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
   return { prefix: preset === 'generate' ? { repair: 1 } : 'bare' };
 }
 
-/** All options of a preset, with those given. @throws E_ARGUMENT */
+/**
+ * All options of a preset, with those given. Averages and votes are of distributions over labels, so without those they are only what is
+ * asked for in words: token by token (`greedy`) there is no distribution, and a yes-or-no question is asked beside it.
+ * @param chained over a chain
+ * @throws E_ARGUMENT
+ */
 export function settingsOf(options: AdapShotOptions, chained = false): ShowSettings {
-  const refuse = (what: string, hint: string): never => {
-    throw new EspalierError('E_ARGUMENT', what, hint);
-  };
   const preset: Pick<Required<AdapShotOptions>, Settled> | undefined = PRESETS[options.preset];
   if (!preset) refuse(`preset is ${String(options.preset)}.`, "Give 'parity', 'label' or 'generate'.");
   // an explicit undefined is none
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const given: Partial<AdapShotOptions> = Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  );
   const usual = chained && options.preset === 'label' ? { ...preset, ...CHAINED } : preset;
-  const settings = { ...usual, ...given } as ShowSettings;
-  const { entropy, threshold, leastMass, labels, fallback, scoring, ensemble, vote } = settings;
+  const wanted = { ...usual, ...given } as ShowSettings;
+  const plain: { ensemble?: 'one'; vote?: null } = {
+    ...(given.ensemble === undefined &&
+      (wanted.scoring === 'greedy' || wanted.entropy !== 'label') && { ensemble: 'one' }),
+    ...(given.vote === undefined && wanted.scoring === 'greedy' && { vote: null }),
+  };
+  const settings = { ...wanted, ...plain };
+  check(settings);
+  const { calibration, labels, scoring } = settings;
+  if (!calibration) return settings;
+  const { threshold, fallback, vote, bias } = calibration;
+  check({ ...settings, threshold, fallback, vote });
+  const known = JSON.stringify(calibration.labels) === JSON.stringify(labels);
+  const lists: (readonly number[])[] = Object.values(bias ?? {});
+  if (!known || !lists.every((list) => list.length === labels?.length && list.every(Number.isFinite))) {
+    refuse('The calibration is of other labels, or of another order of them.', 'Calibrate for these labels.');
+  }
+  if (bias && scoring === 'greedy') refuse('A bias cannot be taken off token by token.', "Score by 'sum'.");
+  return settings;
+}
+
+function check(settings: ShowSettings): void {
+  const { entropy, threshold, leastMass, labels, fallback, scoring, ensemble, vote, temperature } = settings;
   if (!['label', 'raw-nats', 'two-way-nats', 'two-way-bits'].includes(entropy)) {
     refuse(`entropy is ${String(entropy)}.`, "Give 'label', 'raw-nats', 'two-way-nats' or 'two-way-bits'.");
   }
@@ -108,8 +134,19 @@ export function settingsOf(options: AdapShotOptions, chained = false): ShowSetti
   }
   if (!(threshold >= 0)) refuse(`threshold is ${String(threshold)}.`, 'Give a number from 0 on.');
   if (!(leastMass >= 0 && leastMass <= 1)) refuse(`leastMass is ${String(leastMass)}.`, 'Give a number from 0 to 1.');
+  if (!(temperature >= 0.01 && temperature <= 100)) {
+    refuse(`temperature is ${String(temperature)}.`, 'Give a number from 0.01 to 100.');
+  }
   if (scoring !== 'sum' && scoring !== 'greedy') refuse(`scoring is ${String(scoring)}.`, "Give 'sum' or 'greedy'.");
   if (ensemble !== 'one' && ensemble !== 'all') refuse(`ensemble is ${String(ensemble)}.`, "Give 'one' or 'all'.");
+  if (ensemble === 'all' && (entropy !== 'label' || scoring === 'greedy')) {
+    refuse(
+      'Only distributions over labels are averaged.',
+      "Give ensemble 'one', or entropy 'label' and scoring 'sum'.",
+    );
+  }
+  if (vote && scoring === 'greedy')
+    refuse('A vote has no part in greedy scoring.', "Score by 'sum', or give vote null.");
   if (
     vote &&
     !(Number.isSafeInteger(vote.neighbours) && vote.neighbours > 0 && vote.weight >= 0 && vote.weight < 1e3)
@@ -119,13 +156,13 @@ export function settingsOf(options: AdapShotOptions, chained = false): ShowSetti
       'Give { neighbours, weight }: a count from 1 on, and a weight from 0 on.',
     );
   }
-  const fixed = typeof fallback === 'object' && Number.isSafeInteger(fallback.shots) && fallback.shots >= 0;
+  const fixed = typeof fallback === 'object' && Number.isSafeInteger(fallback?.shots) && fallback.shots >= 0;
   if (fallback !== 'most' && fallback !== 'least-entropy' && !fixed) {
     refuse(`fallback is ${JSON.stringify(fallback)}.`, "Give 'most', 'least-entropy' or { shots }.");
   }
-  const { bias } = settings.calibration ?? { bias: null };
-  if (bias && Object.values(bias).some((list) => list.length !== labels?.length)) {
-    refuse('The calibration has a bias for other labels.', 'Calibrate again for these labels.');
-  }
-  return settings;
+  roundsOf(settings.grid, 1);
+}
+
+function refuse(what: string, hint: string): never {
+  throw new EspalierError('E_ARGUMENT', what, hint);
 }

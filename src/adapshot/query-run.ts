@@ -169,7 +169,8 @@ export class QueryRun {
         settings.scoring,
       );
       this.forwarded += ids.length + forwarded;
-      return scores[0]!;
+      // nothing else was tried with full attention, and a bias is of what was reused
+      return pooledScores(scores, { vote: this.vote, bias: null });
     } finally {
       text.close();
     }

@@ -6,7 +6,7 @@ import type { Comparison, ShowReceipt } from './types.ts';
 
 /** What was done for an answer. */
 export function receiptOf(
-  { placed }: Task,
+  { placed, settings, bias }: Task,
   pool: ShotPool | null,
   run: QueryRun,
   { shots: chosen, fallback }: Choice,
@@ -16,24 +16,26 @@ export function receiptOf(
 ): ShowReceipt {
   const context = placed instanceof ShotContext ? placed : null;
   const used = placed.tokens(chosen).length;
+  const recomputed = pool?.prefix === 'recompute';
   const averaged = run.averaged(chosen);
   return {
     shots: placed.placed.slice(0, chosen).map(({ id }) => id),
     probes: run.probes,
     chosen,
-    averaged: pool?.prefix === 'recompute' && averaged.length > 0 ? [chosen] : averaged,
+    averaged: recomputed && averaged.length > 0 ? [chosen] : averaged,
+    vote: run.vote && settings.vote,
+    unbiased: bias !== null && !recomputed,
     threshold,
     fallback,
     tokens: {
-      reused: pool?.prefix === 'recompute' ? 0 : placed.prefix.length + used,
+      reused: recomputed ? 0 : placed.prefix.length + used,
       rotated: run.rotated,
       forwarded: run.forwarded,
       generated,
     },
     bytes: { read: run.bytesRead, cache: placed.byteLength, pool: pool?.bytes ?? 0 },
     milliseconds: run.milliseconds,
-    exactness:
-      pool?.prefix === 'recompute' || placed.isCausal(chosen) ? 'causal' : context?.isPlain ? 'blocks' : 'approximate',
+    exactness: recomputed || placed.isCausal(chosen) ? 'causal' : context?.isPlain ? 'blocks' : 'approximate',
     comparison,
   };
 }

@@ -221,6 +221,10 @@ export interface ShowReceipt {
   readonly chosen: number;
   /** Counts whose distributions over labels the answer averages, `chosen` among them. Of free text none. */
   readonly averaged: readonly number[];
+  /** How the nearest shots' labels voted; null: they did not. */
+  readonly vote: NearestVote | null;
+  /** Whether a fitted bias was taken off. */
+  readonly unbiased: boolean;
   readonly threshold: number;
   /** Whether no count was sure enough. */
   readonly fallback: boolean;
@@ -282,9 +286,9 @@ export type Preset = 'parity' | 'label' | 'generate';
 export interface AskOptions {
   /** What is asked, without the words of the template: ranking by words compares this. Default: the query. */
   readonly input?: string;
-  /** Shots that must not be used, by id. */
+  /** Shots that must not be used, by id; ids of none do no harm. */
   readonly exclude?: readonly string[];
-  /** Uses exactly so many shots and probes nothing; for comparisons. */
+  /** Uses exactly so many shots and probes nothing; for comparisons. A vote counts all the same, of 0 shots too. */
   readonly shots?: number;
   /** The ranking to use instead of the configured one: ids, best first. */
   readonly ranking?: readonly string[];
@@ -306,11 +310,21 @@ export interface CalibrationPoint {
 }
 
 /** What `calibrate` fits; plain data, to be given to `AdapShot.create` again. */
-export interface Calibration extends CalibrationPoint {
+export interface Fitted {
+  /** In their order. */
+  readonly labels: readonly string[];
+  readonly threshold: number;
   readonly fallback: Fallback;
   readonly vote: NearestVote | null;
-  /** By count: what is taken off the logarithm of each label's probability, in the order of the labels. Null: nothing. */
+  /**
+   * By count: what is taken off the logarithm of each label's probability, in the order of the labels. Behind another count, that of the
+   * nearest. Null: nothing.
+   */
   readonly bias: Readonly<Record<number, readonly number[]>> | null;
+}
+
+/** What came out, and what else was tried. */
+export interface Calibration extends Fitted, CalibrationPoint {
   /** With everything else as fitted. */
   readonly curve: readonly CalibrationPoint[];
   /** Accuracy of each fixed count of the grid, by its own distribution. */

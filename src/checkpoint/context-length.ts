@@ -11,9 +11,9 @@ import type { ModelConfig } from './types.ts';
 export function withContext(config: ModelConfig, length: number | undefined): ModelConfig {
   if (length === undefined) return config;
   const { scaling } = config.rope;
-  const most =
-    scaling.type === 'dynamic' ? Math.floor(scaling.originalMaxPositions * scaling.factor) : config.maxPositions;
-  if (!(Number.isSafeInteger(length) && length >= 1 && length <= Math.max(most, config.maxPositions))) {
+  const stretched = scaling.type === 'dynamic' ? Math.floor(scaling.originalMaxPositions * scaling.factor) : 0;
+  const most = Math.max(stretched, config.maxPositions);
+  if (!(Number.isSafeInteger(length) && length >= 1 && length <= most)) {
     throw new EspalierError(
       'E_ARGUMENT',
       `A context of ${String(length)} positions is wanted, and the model can have ${most}.`,

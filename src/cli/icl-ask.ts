@@ -1,9 +1,10 @@
 import { defineCommand } from 'citty';
 import { AdapShot } from '../adapshot/adapshot.ts';
 import { Chain } from '../adapshot/chain.ts';
+import { defined } from '../adapshot/defined.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
-import { poolOptionsOf } from '../adapshot/presets.ts';
+import { poolOptionsOf, settingsOf } from '../adapshot/presets.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer } from '../adapshot/types.ts';
 import { fittingShots, shotsOf } from '../evaluate/setting.ts';
@@ -14,7 +15,6 @@ import {
   choiceOf,
   countOf,
   dataOf,
-  defined,
   ensembleArgument,
   gridArgument,
   iclArguments,
@@ -89,6 +89,7 @@ export const iclAskCommand = defineCommand({
         stop: [`\n${template.separator}`],
         ...(task.kind === 'labels' && preset !== 'generate' && { labels: task.labels }),
       };
+      settingsOf(options, args.chain); // what is wrong is said before a model is opened
       const shots = shotsOf(template, poolOf(args, task));
       const store = await storeOf(args);
       const { model, close } = await openForShots(args, signal);
@@ -111,8 +112,9 @@ export const iclAskCommand = defineCommand({
               signal,
               onProgress: ({ done }) => bar.update(done),
             });
+        let show: AdapShot | null = null;
         try {
-          const show = await AdapShot.create(source, options);
+          show = await AdapShot.create(source, options);
           const query = renderQuery(template, args.query);
           const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
           let answer: Answer;
@@ -129,10 +131,10 @@ export const iclAskCommand = defineCommand({
             answer = await stream.answer();
             process.stdout.write('\n');
           }
-          show.close();
           if (args.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
           else process.stderr.write(`${describe(answer)}\n`);
         } finally {
+          show?.close();
           source.close();
         }
       } finally {

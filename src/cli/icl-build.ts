@@ -1,6 +1,7 @@
 import { defineCommand } from 'citty';
 import type { Example } from '../adapshot/data.ts';
 import type { TaskData } from '../adapshot/data-files.ts';
+import { defined } from '../adapshot/defined.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { distinctInputs, splitExamples } from '../adapshot/splits.ts';
 import { openShotStore } from '../adapshot/store.ts';
@@ -11,7 +12,6 @@ import {
   type Args,
   countOf,
   dataOf,
-  defined,
   iclArguments,
   openForShots,
   prefixArgument,

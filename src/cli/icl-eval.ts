@@ -1,4 +1,6 @@
 import { defineCommand } from 'citty';
+import { defined } from '../adapshot/defined.ts';
+import { checkArm } from '../evaluate/answerers.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
 import { reportArms } from '../evaluate/report.ts';
 import { evaluate } from '../evaluate/run.ts';
@@ -12,7 +14,6 @@ import {
   choiceOf,
   countOf,
   dataOf,
-  defined,
   ensembleArgument,
   gridArgument,
   iclArguments,
@@ -69,6 +70,7 @@ export const iclEvalCommand = defineCommand({
       const store = await storeOf(args);
       // what is wrong with options is said before a model is loaded, and before the file is touched
       reportArms(wanted.arms, [], defined({ against: args.against }));
+      for (const arm of wanted.arms) checkArm(arm, { options: { ...wanted, template }, labels: task.labels });
       const { model, close } = await openForShots(args, signal);
       const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
       let file: RecordFile | undefined;
@@ -76,7 +78,7 @@ export const iclEvalCommand = defineCommand({
       try {
         const { arms: _, seeds: __, ...settings } = wanted;
         const identity = {
-          format: 1,
+          format: 2,
           model: model.name,
           data: format,
           dataHash: await sha256(JSON.stringify(task)),

@@ -49,6 +49,7 @@ export async function encodeShots(
   }
   if (signal?.aborted) throw aborted(signal);
   const on = await host();
+  if (signal?.aborted) throw aborted(signal);
   const most = Math.max(1, Math.ceil(shots.length / (wanted === 'auto' ? Math.max(LOT, block) : block)));
   const count = Math.min(wanted === 'auto' ? on.cores : wanted, most);
   const lots = lotsOf(shots, count, block);
@@ -58,8 +59,9 @@ export async function encodeShots(
   const stop = new AbortController();
   const onAbort = () => stop.abort(signal!.reason);
   signal?.addEventListener('abort', onAbort);
-  const links = lots.map(() => new WorkerLink<ShowCalls>(on, SHOW, { worker: placeOf(workerLocation) }));
+  const links: WorkerLink<ShowCalls>[] = [];
   try {
+    for (const _ of lots) links.push(new WorkerLink<ShowCalls>(on, SHOW, { worker: placeOf(workerLocation) }));
     const loaded = await Promise.all(
       links.map(async (link, i) => {
         try {

@@ -2,8 +2,11 @@ import { AdapShot } from '../adapshot/adapshot.ts';
 import { vote } from '../adapshot/bm25.ts';
 import { Chain } from '../adapshot/chain.ts';
 import { Chains } from '../adapshot/chains.ts';
+import { MOST_CLUSTERED, MOST_CLUSTERS } from '../adapshot/clusters.ts';
+import { defined } from '../adapshot/defined.ts';
 import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
+import { settingsOf } from '../adapshot/presets.ts';
 import { needsVector } from '../adapshot/rank.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer, PrefixMode, ShotOrder } from '../adapshot/types.ts';
@@ -272,7 +275,21 @@ function modeOf(arm: Reusing, repair = 8): PrefixMode {
   return arm.attention === 'prefixed' ? 'prefixed' : { repair };
 }
 
-function showOptions(arm: Reusing, setting: Setting): AdapShotOptions {
+/** What is wrong with the options of an arm, before anything is opened. @throws E_ARGUMENT */
+export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>): void {
+  if (arm.kind !== 'fixed' && arm.kind !== 'adaptive') return;
+  const from = arm.kind === 'fixed' ? arm.attention : arm.preset;
+  settingsOf(showOptions(arm, setting), from === 'chain' || from === 'chains');
+  const { clusters = 1, pool } = setting.options;
+  if (from !== 'chains' || (clusters <= MOST_CLUSTERS && pool <= MOST_CLUSTERED)) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `A pool of ${pool} in ${clusters} clusters is too much for ${arm.name}.`,
+    `Give at most ${MOST_CLUSTERED} and ${MOST_CLUSTERS}, or leave the arms chains out.`,
+  );
+}
+
+function showOptions(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'>): AdapShotOptions {
   const { options, labels } = setting;
   const { scoring = 'sum', temperature, grid, threshold, ensemble, vote } = options;
   if (arm.kind === 'adaptive' && arm.preset === 'parity') {
@@ -315,9 +332,4 @@ function queryIds({ model, options }: Setting, input: string): number[] {
 
 function labelOf({ labels, options }: Setting, scores: { sums: Float64Array; greedy: number }): string {
   return labels[options.scoring === 'greedy' ? scores.greedy : indexOfLargest(scores.sums)]!;
-}
-
-/** Options that are there: an explicit `undefined` is none. */
-function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }

@@ -3,7 +3,7 @@ import type { TaskData } from '../adapshot/data-files.ts';
 import { splitExamples } from '../adapshot/splits.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
-import { openArm, Pools } from './answerers.ts';
+import { checkArm, openArm, Pools } from './answerers.ts';
 import type { Arm } from './arms.ts';
 import { type EvaluateOptions, type Setting, settingOf } from './setting.ts';
 import type { EvaluationRecord, ItemResult, SkippedArm } from './types.ts';
@@ -32,6 +32,7 @@ export async function evaluate(
       'Give a larger pool, or leave the arm out.',
     );
   }
+  for (const arm of options.arms) checkArm(arm, { options, labels: task.labels });
   const records: EvaluationRecord[] = [...(options.done ?? [])];
   const key = (arm: string, seed: number, item: number | 'all') => `${arm} ${seed} ${item}`;
   const known = new Set(records.map((r) => key(r.arm, r.seed, 'skipped' in r ? 'all' : r.item)));

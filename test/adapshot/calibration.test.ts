@@ -117,6 +117,7 @@ test('what is fitted is what asking gives, also when it is given to another one'
       }
       const again = await AdapShot.create(source, { ...base, calibration: JSON.parse(JSON.stringify(fitted)) });
       assert.is(again.threshold, fitted.threshold);
+      assert.equal(again.settings, { ...show.settings, calibration: again.settings.calibration });
       let right = 0;
       let used = 0;
       for (const { query, input, label } of dev) {
@@ -125,6 +126,9 @@ test('what is fitted is what asking gives, also when it is given to another one'
         assert.equal(same.probabilities, answer.probabilities);
         if (answer.label === label) right++;
         used += answer.receipt.chosen;
+        assert.is(answer.receipt.unbiased, fitted.bias !== null);
+        const votes = source === pool && (fitted.vote?.weight ?? 0) > 0;
+        assert.equal(answer.receipt.vote, votes ? fitted.vote : null);
         // of a fixed fallback nothing beyond it is looked at, when nothing can be sure
         if (fitted.threshold === 0 && typeof fitted.fallback === 'object') {
           assert.ok(answer.receipt.probes.every((probe) => probe.shots <= answer.receipt.chosen));
@@ -142,13 +146,46 @@ test('what is fitted is what asking gives, also when it is given to another one'
   pool.close();
 });
 
-test('a calibration for other labels is refused', async () => {
+test('a calibration that cannot be is refused', async () => {
   const pool = await ShotPool.build(model, shots, { grow: { initial: 0 } });
-  const calibration = { threshold: 0.1, fallback: 'most', vote: null, bias: { 2: [0.1, 0.2] } } as const;
-  await AdapShot.create(pool, { ...base, calibration }).then(
-    () => assert.unreachable(),
-    (error: EspalierError) => assert.is(error.code, 'E_ARGUMENT'),
-  );
+  const whole = {
+    labels: LABELS,
+    threshold: 0.1,
+    fallback: 'most',
+    vote: null,
+    bias: { 2: [0.1, 0.2, 0.3, 0.4] },
+  } as const;
+  for (const calibration of [
+    { ...whole, bias: { 2: [0.1, 0.2] } },
+    { ...whole, bias: { 2: [0.1, 0.2, 0.3, Number.NaN] } },
+    { ...whole, labels: LABELS.toReversed() },
+    { ...whole, threshold: Number.NaN },
+    { ...whole, fallback: 'none' },
+    { ...whole, vote: { neighbours: 0, weight: 1 } },
+  ]) {
+    await AdapShot.create(pool, { ...base, calibration } as AdapShotOptions).then(
+      () => assert.unreachable(JSON.stringify(calibration)),
+      (error: EspalierError) => assert.is(error.code, 'E_ARGUMENT'),
+    );
+  }
+  pool.close();
+});
+
+test('an empty pool leaves the vote as it was; an abort after the last item fits nothing', async () => {
+  const pool = await ShotPool.build(model, []);
+  const show = await AdapShot.create(pool, base);
+  const { vote } = await show.calibrate(dev);
+  assert.equal(vote, { neighbours: 32, weight: 1 });
+  const abort = new AbortController();
+  const settings = show.settings;
+  await show
+    .calibrate(dev, { signal: abort.signal, onProgress: (done, total) => void (done === total && abort.abort()) })
+    .then(
+      () => assert.unreachable(),
+      (error: EspalierError) => assert.is(error.code, 'E_ABORTED'),
+    );
+  assert.is(show.settings, settings);
+  show.close();
   pool.close();
 });
 

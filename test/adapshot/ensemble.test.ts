@@ -136,13 +136,40 @@ test('options that are none', async () => {
     { vote: { neighbours: 0, weight: 1 } },
     { vote: { neighbours: 4, weight: -1 } },
     { vote: { neighbours: 4 } },
+    { scoring: 'greedy', ensemble: 'all' },
+    { scoring: 'greedy', vote: { neighbours: 4, weight: 1 } },
+    { entropy: 'raw-nats', ensemble: 'all' },
+    { temperature: 0 },
+    { grid: { kind: 'geometric', first: 200 } },
   ]) {
     await AdapShot.create(pool, { ...base, ...options } as unknown as AdapShotOptions).then(
       () => assert.unreachable(JSON.stringify(options)),
       (error: EspalierError) => assert.is(error.code, 'E_ARGUMENT'),
     );
   }
+  // left open, they are what can be
+  const greedy = await AdapShot.create(pool, { ...base, scoring: 'greedy' });
+  assert.equal([greedy.settings.ensemble, greedy.settings.vote], ['one', null]);
+  greedy.close();
+  const asked = await AdapShot.create(pool, { ...base, entropy: 'raw-nats' });
+  assert.equal([asked.settings.ensemble, asked.settings.vote?.weight], ['one', 1]);
+  asked.close();
   pool.close();
+});
+
+test('a fallback beyond the grid is used; only the count itself is compared with full attention', async () => {
+  const chain = await Chain.create(model, shots);
+  const bias = Object.fromEntries([2, 4, 8].map((count) => [count, [0, 0, 0, -50]]));
+  const calibration = { labels: LABELS, threshold: 0, fallback: { shots: 12 }, vote: null, bias };
+  const show = await AdapShot.create(chain, { ...base, calibration });
+  const answer = await show.ask(query, { compare: true });
+  assert.is(answer.receipt.chosen, 12);
+  // the bias of the nearest count, 8, has turned the answer; attention has not
+  assert.is(answer.label, 'weather');
+  assert.ok(answer.probabilities!['weather']! > 0.999);
+  assert.ok(answer.receipt.comparison!.sameLabel && answer.receipt.comparison!.divergence < 1e-6);
+  show.close();
+  chain.close();
 });
 
 test.after(() => {
