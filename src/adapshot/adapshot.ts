@@ -261,9 +261,9 @@ export class AdapShot {
     const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
     if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
     run.milliseconds.total = performance.now() - started;
-    const compared = options.compare
-      ? await compareFull(run.task, run, choice.shots, run.alone.get(choice.shots) ?? scores)
-      : null;
+    // what attention gives, without averages and votes
+    const own = run.recomputed ?? run.alone.get(choice.shots)!;
+    const compared = options.compare ? await compareFull(run.task, run, choice.shots, own) : null;
     const label = trie.labels[scores.best]!;
     return {
       text: label,

@@ -39,6 +39,8 @@ export class QueryRun {
     answer: 0,
     total: 0,
   };
+  /** Behind the plain text of the shots, alone; null where that was not asked for. */
+  recomputed: LabelScores | null = null;
   /** Tokens that went through the layers. */
   forwarded = 0;
   /** Tokens whose keys were rotated, and stored bytes that were read for it. */
@@ -169,6 +171,7 @@ export class QueryRun {
         settings.scoring,
       );
       this.forwarded += ids.length + forwarded;
+      this.recomputed = scores[0]!;
       // nothing else was tried with full attention, and a bias is of what was reused
       return pooledScores(scores, { vote: this.vote, bias: null });
     } finally {
