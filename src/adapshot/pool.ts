@@ -2,11 +2,9 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
-import { Bm25 } from './bm25.ts';
-import { CentredKeys } from './centred.ts';
 import { encodeUnits, MOST_ROWS } from './encode.ts';
 import { Keeper } from './keep.ts';
-import { rankShots, wordsFor } from './rank.ts';
+import { PoolRanking } from './pool-ranking.ts';
 import { Residents } from './residents.ts';
 import { checkStorage, type StoredShot } from './stored.ts';
 import { Turns } from './turns.ts';
@@ -21,13 +19,9 @@ import type {
   StorageType,
 } from './types.ts';
 import { batches, blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
-import { meanQuery } from './vector.ts';
 
 /** Files of the store that are read at once. */
 const READS = 8;
-
-/** Texts whose mean query is the centre: more give no better ranking. */
-const CENTRE = 16;
 
 /** What is placed as one: a stored shot, or a block of them, and the shots in it. */
 export interface PooledUnit {
@@ -47,7 +41,7 @@ export class ShotPool {
   readonly prefixIds: readonly number[];
   readonly #options: PoolOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #words = new Bm25();
+  readonly #ranking: PoolRanking;
   readonly #held: Residents;
   /** By the unit's key: of each of its shots. */
   readonly #pooled = new Map<string, readonly Float32Array[]>();
@@ -56,8 +50,6 @@ export class ShotPool {
   /** Null: to be made again. */
   #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
   #prefixCache: KvCache | null = null;
-  #centre: Promise<Float32Array | null> | null = null;
-  #centred: CentredKeys | null = null;
   #closed = false;
 
   private constructor(model: LocalModel, options: PoolOptions) {
@@ -75,6 +67,7 @@ export class ShotPool {
         'Shorten it.',
       );
     }
+    this.#ranking = new PoolRanking(model, (work) => this.withPrefix(work));
     this.#keeper = options.store ? new Keeper(model, options.store, this) : null;
     this.#held = new Residents(this.grow.most, limit(options.byteLimit, 'byteLimit', Number.POSITIVE_INFINITY, 1));
   }
@@ -171,7 +164,7 @@ export class ShotPool {
     this.#unitsOf([...this.#entries.values(), ...made.values()]);
     for (const [id, entry] of made) {
       this.#entries.set(id, entry);
-      this.#words.add(id, wordsFor(entry.shot));
+      this.#ranking.put(entry.shot);
     }
     this.#changed();
   }
@@ -182,7 +175,7 @@ export class ShotPool {
     for (const id of ids) this.#entry(id);
     for (const id of ids) {
       this.#entries.delete(id);
-      this.#words.remove(id);
+      this.#ranking.remove(id);
     }
     this.#changed();
   }
@@ -194,7 +187,7 @@ export class ShotPool {
     const entry = entryOf(this.model, shot, this.prefixIds.length);
     this.#unitsOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
     this.#entries.set(shot.id, entry);
-    this.#words.add(shot.id, wordsFor(shot));
+    this.#ranking.put(shot);
     this.#changed();
   }
 
@@ -247,8 +240,14 @@ export class ShotPool {
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
     const words = options.input ?? text;
     if (options.withVector === false) return { text: words, ids, vector: null, centre: null };
-    const vector = await this.#meanQuery([ids], options.signal);
-    return { text: words, ids, vector, centre: options.withCentre === false ? null : await this.#centreOf() };
+    const vector = await this.#ranking.meanQuery([ids], options.signal);
+    const texts = () => [...this.#entries.values()].map((entry) => entry.ids);
+    return {
+      text: words,
+      ids,
+      vector,
+      centre: options.withCentre === false ? null : await this.#ranking.centre(texts()),
+    };
   }
 
   /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod` */
@@ -257,17 +256,7 @@ export class ShotPool {
     const shots = [...this.#entries.values()].map(({ shot, ids }) => {
       return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };
     });
-    const layers = this.model.config.nLayers;
-    const centred = (keys: readonly (Float32Array | null)[]) => {
-      if (!this.#centred?.isOf(keys)) this.#centred = new CentredKeys(keys, layers);
-      return this.#centred;
-    };
-    const context = { layers, words: () => this.#words, centred };
-    const seen = new Set<string>();
-    return rankShots(query, shots, method, context).filter(({ id }) => {
-      const { text } = this.#entries.get(id)!.shot;
-      return !seen.has(text) && seen.add(text);
-    });
+    return this.#ranking.rank(query, method, shots);
   }
 
   /** Internal: runs `work`, alone on the device, over a cache that holds the prefix and must hold no more afterwards. */
@@ -361,26 +350,6 @@ export class ShotPool {
     return true;
   }
 
-  #meanQuery(texts: readonly (readonly number[])[], signal?: AbortSignal): Promise<Float32Array> {
-    return this.withPrefix((cache) => meanQuery(this.model.decoder, cache, texts, signal));
-  }
-
-  /** Mean query of some texts, from all over the pool; null where it is empty. */
-  #centreOf(): Promise<Float32Array | null> {
-    const texts = [...this.#entries.values()].map(({ ids }) => ids);
-    const step = Math.max(1, Math.floor(texts.length / CENTRE));
-    const some = texts.filter((_, i) => i % step === 0).slice(0, CENTRE);
-    if (some.length === 0) return Promise.resolve(null);
-    if (!this.#centre) {
-      const made = this.#meanQuery(some);
-      made.catch(() => {
-        if (this.#centre === made) this.#centre = null;
-      });
-      this.#centre = made;
-    }
-    return this.#centre;
-  }
-
   #unitsOf(entries: readonly Entry[]): PoolUnit[] {
     return unitsOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
   }
@@ -399,7 +368,6 @@ export class ShotPool {
   /** Shots have come or gone: what belongs to none is freed, in its turn. */
   #changed(): void {
     this.#units = null;
-    this.#centre = null;
     void this.#turns.run(async () => {
       const kept = new Set(this.#layout().list.map(({ key }) => key));
       this.#held.keepOnly(kept);
