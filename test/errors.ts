@@ -6,7 +6,7 @@ import type { EspalierError } from '../src/errors.ts';
 export const code = (want: string) => (error: EspalierError) => error.code === want;
 
 /** The error, so that a test can look at its message. */
-export async function rejects(want: string, run: () => Promise<unknown>): Promise<EspalierError> {
+export async function rejects(want: string, run: () => unknown): Promise<EspalierError> {
   try {
     await run();
   } catch (error) {

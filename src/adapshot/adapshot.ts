@@ -201,8 +201,7 @@ export class AdapShot {
     const ranked = options.ranking === undefined;
     const withVector = ranked && needsVector(settings.rank);
     // what was never encoded could not be ranked by its keys
-    const unknown = withVector ? this.#pool.unpooled : [];
-    if (unknown.length > 0) await this.#pool.prepare(unknown, { signal: options.signal });
+    if (withVector) await this.#pool.preparePooled({ signal: options.signal });
     const { input, signal } = options;
     const withCentre = needsCentre(settings.rank);
     const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };

@@ -35,11 +35,16 @@ export function fitThreshold(rows: readonly CalibrationRow[], settings: Rules): 
   candidates.add(all.at(-1)!);
   const prepared = rows.map(prepare);
   const curve = [...candidates].map((threshold) => pointAt(threshold, prepared, settings));
-  const best = curve.reduce((a, b) => {
-    if (a.accuracy !== b.accuracy) return a.accuracy > b.accuracy ? a : b;
-    return a.meanShots < b.meanShots ? a : b;
-  });
+  const best = curve.reduce((a, b) => (isBetter(a, b) ? a : b));
   return { ...best, curve };
+}
+
+/** More right answers; of equals, fewer shots. */
+export function isBetter(
+  a: Pick<CalibrationPoint, 'accuracy' | 'meanShots'>,
+  b: Pick<CalibrationPoint, 'accuracy' | 'meanShots'>,
+): boolean {
+  return a.accuracy > b.accuracy || (a.accuracy === b.accuracy && a.meanShots < b.meanShots);
 }
 
 /** A row by rounds of probes, and whether each count is right, ascending. */

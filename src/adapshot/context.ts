@@ -351,12 +351,8 @@ function checkContext(pool: ShotPool, options: ContextOptions): Required<Context
   if (order !== 'best-first' && order !== 'best-nearest') {
     refuse(`order is ${String(order)}.`, "Give 'best-first' or 'best-nearest'.");
   }
-  for (const [name, value] of [
-    ['temperature', temperature],
-    ['scale', scale],
-  ] as const) {
-    if (!(value >= 0.01 && value <= 100)) refuse(`${name} is ${String(value)}.`, 'Give a number from 0.01 to 100.');
-  }
+  checkFactor('temperature', temperature);
+  checkFactor('scale', scale);
   if (!Number.isSafeInteger(room) || room < 1 || room > context - pool.prefixIds.length) {
     refuse(`room is ${String(room)}.`, `Give an integer from 1 to ${context - pool.prefixIds.length}.`);
   }
@@ -372,4 +368,10 @@ function checkContext(pool: ShotPool, options: ContextOptions): Required<Context
     );
   }
   return { order, temperature, scale, room };
+}
+
+/** @throws E_ARGUMENT for a temperature or scale out of range */
+export function checkFactor(name: string, value: number): void {
+  if (value >= 0.01 && value <= 100) return;
+  throw new EspalierError('E_ARGUMENT', `${name} is ${String(value)}.`, 'Give a number from 0.01 to 100.');
 }

@@ -1,4 +1,4 @@
-import { type CalibrationRow, fitThreshold } from './calibration.ts';
+import { type CalibrationRow, fitThreshold, isBetter } from './calibration.ts';
 import { type LabelBias, labelBias, membersAt, pooledScores, type WeightedVote } from './ensemble.ts';
 import type { LabelScores } from './label-probe.ts';
 import type { ShowSettings } from './presets.ts';
@@ -66,15 +66,6 @@ export function fitCalibration(
     return { shots, accuracy: right.length / known.length };
   });
   return { ...best!, labels: settings.labels!, fixed };
-}
-
-interface Quality {
-  readonly accuracy: number;
-  readonly meanShots: number;
-}
-
-function isBetter(a: Quality, b: Quality): boolean {
-  return a.accuracy > b.accuracy || (a.accuracy === b.accuracy && a.meanShots < b.meanShots);
 }
 
 /** What probing would have seen, and whether its answers would have been right. */

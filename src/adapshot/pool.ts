@@ -233,6 +233,12 @@ export class ShotPool {
     }
   }
 
+  /** Encodes the shots that cannot be ranked by their keys yet, and no others. @throws as encode */
+  async preparePooled(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const unknown = this.unpooled;
+    if (unknown.length > 0) await this.prepare(unknown, options);
+  }
+
   /** A query's tokens and, for ranking by keys, its vector from a forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
   async encodeQuery(text: string, options: EncodeQueryOptions = {}): Promise<EncodedQuery> {
     this.#check();

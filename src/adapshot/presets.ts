@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { checkFactor } from './context.ts';
+import { defined } from './defined.ts';
 import { roundsOf } from './grid.ts';
 import type { AdapShotOptions } from './options.ts';
 import { QUESTION } from './question-probe.ts';
@@ -99,9 +101,7 @@ export function settingsOf(options: AdapShotOptions, chained = false): ShowSetti
   const preset: Pick<Required<AdapShotOptions>, Settled> | undefined = PRESETS[options.preset];
   if (!preset) refuse(`preset is ${String(options.preset)}.`, "Give 'parity', 'label' or 'generate'.");
   // an explicit undefined is none
-  const given: Partial<AdapShotOptions> = Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  );
+  const given: Partial<AdapShotOptions> = defined(options);
   const usual = chained && options.preset === 'label' ? { ...preset, ...CHAINED } : preset;
   const wanted = { ...usual, ...given } as ShowSettings;
   const plain: { ensemble?: 'one'; vote?: null } = {
@@ -134,9 +134,7 @@ function check(settings: ShowSettings): void {
   }
   if (!(threshold >= 0)) refuse(`threshold is ${String(threshold)}.`, 'Give a number from 0 on.');
   if (!(leastMass >= 0 && leastMass <= 1)) refuse(`leastMass is ${String(leastMass)}.`, 'Give a number from 0 to 1.');
-  if (!(temperature >= 0.01 && temperature <= 100)) {
-    refuse(`temperature is ${String(temperature)}.`, 'Give a number from 0.01 to 100.');
-  }
+  checkFactor('temperature', temperature);
   if (scoring !== 'sum' && scoring !== 'greedy') refuse(`scoring is ${String(scoring)}.`, "Give 'sum' or 'greedy'.");
   if (ensemble !== 'one' && ensemble !== 'all') refuse(`ensemble is ${String(ensemble)}.`, "Give 'one' or 'all'.");
   if (ensemble === 'all' && (entropy !== 'label' || scoring === 'greedy')) {

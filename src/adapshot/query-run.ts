@@ -47,8 +47,9 @@ export class QueryRun {
   rotated = 0;
   bytesRead = 0;
   readonly #questionIds: readonly number[];
-  /** Of the nearest shots' labels; the next to it, by count, the distributions behind that count alone. */
+  /** Of the nearest shots' labels. */
   readonly vote: WeightedVote | null;
+  /** By count: distributions over labels behind so many shots, without averages, votes and bias. */
   readonly alone = new Map<number, LabelScores>();
   /** By count, with all that counts. */
   readonly #scores = new Map<number, LabelScores>();

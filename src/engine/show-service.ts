@@ -1,3 +1,4 @@
+import { defined } from '../adapshot/defined.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { isLasting, openShotStore } from '../adapshot/store.ts';
 import type { PoolProgress } from '../adapshot/types.ts';
@@ -30,10 +31,9 @@ const METHODS: Methods<ShowCalls> = {
       const model = await openLocal(target, { ...opening, device, signal });
       try {
         let loaded = 0;
-        const pooling = Object.entries({ instruction, prefix, storage }).filter(([, value]) => value !== undefined);
         const tell = live['onProgress'] as ((progress: PoolProgress) => void) | undefined;
         const pool = await ShotPool.build(model, shots, {
-          ...Object.fromEntries(pooling),
+          ...defined({ instruction, prefix, storage }),
           store,
           grow: { initial: 0 },
           signal,

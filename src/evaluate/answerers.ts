@@ -206,8 +206,7 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
   const show = await AdapShot.create(source, showOptions(arm, setting));
   try {
     // all keys that ranking looks at, before anything is timed
-    if (source instanceof ShotPool && needsVector(show.settings.rank))
-      await source.prepare(undefined, defined({ signal }));
+    if (source instanceof ShotPool && needsVector(show.settings.rank)) await source.preparePooled({ signal });
     if (arm.kind === 'adaptive' && threshold === undefined && dev.length > 0 && arm.preset !== 'parity') {
       const items = dev.map(({ input, output }) => ({ query: renderQuery(template, input), input, label: output }));
       await show.calibrate(items, defined({ signal }));

@@ -40,8 +40,8 @@ export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repa
 
 /**
  * Arms by name, with commas between: `zero-shot`; `vote:16`; `full:bm25:16`, with `bare`, `prefixed` or `repair` in place of `full`, and
- * `random` in place of `bm25`; `chain:16`, `chains:16`; `label`, `parity`, `chain:label` and `chains:label`; `oracle:full:bm25`. What is left out at the end stands
- * for all there are: `full:bm25` for its counts, `full` for both rankings, `oracle` for all families that are run.
+ * `random` in place of `bm25`; `chain:16`, `chains:16`; `label`, `parity`, `chain:label` and `chains:label`; `oracle:full:bm25`. What is left
+ * out at the end stands for all there are: `full:bm25` for its counts, `full` for both rankings, `oracle` for all families that are run.
  *
  * @param counts numbers of shots that names stand for; default `COUNTS`
  * @throws E_ARGUMENT for a name that is none, or a family without a fixed arm

@@ -16,6 +16,7 @@ import { openLocal } from '../../src/open-local.ts';
 import { AdapShot, type Answer, Chain, type Probe, ShotPool } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 
 const worst = new Worst();
@@ -54,15 +55,6 @@ const on = (title: string, run: () => Promise<void>) =>
     await run();
     assert.is(device.stats().tensors, tensors, 'tensors left');
   });
-async function rejects(code: string, run: () => unknown): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, code, `${error}`);
-    return;
-  }
-  assert.unreachable(`expected ${code}`);
-}
 const asList = ({ probabilities }: Answer) => LABELS.map((label) => probabilities![label]!);
 
 test('grids', () => {

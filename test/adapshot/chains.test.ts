@@ -7,6 +7,7 @@ import type { EspalierError } from '../../src/errors.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { AdapShot, Chain, Chains } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
+import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 
 const worst = new Worst();
@@ -26,16 +27,6 @@ const shots = Array.from({ length: 18 }, (_, i) => ({
 const query = 'utterance: snow tomorrow\nintent:';
 const input = 'snow tomorrow';
 const options = { preset: 'label', labels: LABELS, prompt: 'intent:', grid: [1, 2, 4], threshold: 0.2 } as const;
-
-async function rejects(code: string, run: () => unknown): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, code, `${error}`);
-    return;
-  }
-  assert.unreachable(`expected ${code}`);
-}
 
 test('texts that share words come together, in clusters of one size', () => {
   const texts = shots.map((shot) => shot.input);

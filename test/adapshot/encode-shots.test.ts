@@ -2,11 +2,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { EspalierError } from '../../src/errors.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { encodeShots, openShotStore, type PoolProgress, ShotPool } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { temporaryStore } from './stores.ts';
 
@@ -16,16 +16,6 @@ const shots = Array.from({ length: 12 }, (_, i) => ({
   id: `${i}`,
   text: `utterance: number ${i} of them\nintent: count\n==\n`,
 }));
-
-async function rejects(code: string, run: () => unknown): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, code, `${error}`);
-    return;
-  }
-  assert.unreachable(`expected ${code}`);
-}
 
 /** What a pool over the store found there, and the keys and values that it holds. */
 async function poolOver(store: string, prefix: 'bare' | { readonly blocks: number }) {

@@ -5,27 +5,17 @@ import { type ShotFields, shotIdentity } from '../../src/adapshot/identity.ts';
 import { shotStore } from '../../src/adapshot/store.ts';
 import type { Device } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { EspalierError } from '../../src/errors.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { memoryHost } from '../../src/runtime/cache-memory.ts';
 import { hasNode } from '../../src/runtime/host.ts';
 import { memoryShotStore, openShotStore, ShotContext, ShotPool, type ShotStore } from '../../src/show.ts';
+import { rejects } from '../errors.ts';
 import { tinyModel } from './models.ts';
 
 const device: Device = await WasmDevice.create();
 const TEXTS = ['abc. de', 'fgh, ij', 'klmno pq.', 'rstuv', 'wxyz a', 'bcd ef'];
 const shots = TEXTS.map((text, i) => ({ id: `s${i}`, text }));
 const ids = (...list: number[]) => list.map((i) => `s${i}`);
-
-async function rejects(code: string, run: () => unknown): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    assert.is((error as EspalierError).code, code, `${error}`);
-    return;
-  }
-  assert.unreachable(`expected ${code}`);
-}
 
 const on = (title: string, run: (model: LocalModel) => Promise<void>) =>
   test(title, async () => {
