@@ -32,6 +32,8 @@ interface Browser {
 
 /** Milliseconds that a browser may take to start. */
 const STARTING = 120_000;
+/** How often a page is asked for: Firefox now and then loses a new one while it closes another, before any test has run in it. */
+const PAGE_TRIES = 3;
 
 export function chromiumDriver(binary?: string): Driver {
   return driver(async () => {
@@ -79,6 +81,19 @@ export function firefoxDriver(binary?: string): Driver {
   });
 }
 
+/** A page in a context of its own. */
+async function openPage(browser: Browser): Promise<{ context: Context; page: ToolPage }> {
+  for (let left = PAGE_TRIES; ; left--) {
+    const context = await browser.context();
+    try {
+      return { context, page: await context.newPage() };
+    } catch (error) {
+      await context.close().catch(() => {});
+      if (left === 1) throw error;
+    }
+  }
+}
+
 /** Starts the browser when it is first needed, and anew when it is gone. */
 function driver(launch: () => Promise<Browser>): Driver {
   let browser: Promise<Browser> | null = null;
@@ -102,9 +117,8 @@ function driver(launch: () => Promise<Browser>): Driver {
   return {
     version: async () => (await started()).title,
     open: async (url, events) => {
-      const context = await (await started()).context();
+      const { context, page } = await openPage(await started());
       open.add(events);
-      const page = await context.newPage();
       page.on('console', (message) => events.output(message.text()));
       page.on('pageerror', (error) => {
         events.output(error.stack ?? error.message);
