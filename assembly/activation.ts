@@ -1,23 +1,47 @@
 /** Elementwise operations. Ranges are in elements; n need not be a multiple of four. */
-import { exp4, max4, sigmoid4, sum4 } from './math';
+import { EXP2, exp4, madd, max4, sum4 } from './math';
 
-// @ts-ignore: decorator
-@inline
-function silu4(x: v128): v128 {
-  return f32x4.mul(x, sigmoid4(x));
-}
-
-/** y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. */
+/**
+ * y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. e^-x is exp2x4 of
+ * -x log2 e, held between -100 and 126, with its constants in registers.
+ */
 export function siluMultiply(
   first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize, yStride: usize,
 ): void {
+  const least = v128.load32_splat(EXP2), most = v128.load32_splat(EXP2, 36), power = v128.load32_splat(EXP2, 40);
+  const magic = v128.load32_splat(EXP2, 4), one = v128.load32_splat(EXP2, 32);
+  const c0 = v128.load32_splat(EXP2, 8), c1 = v128.load32_splat(EXP2, 12), c2 = v128.load32_splat(EXP2, 16);
+  const c3 = v128.load32_splat(EXP2, 20), c4 = v128.load32_splat(EXP2, 24), c5 = v128.load32_splat(EXP2, 28);
   for (let r = <usize>first; r < <usize>last; r++) {
-    let g = gate + r * gateStride, u = up + r * upStride, to = y + r * yStride, i = n;
-    for (; i >= 4; i -= 4, g += 16, u += 16, to += 16) v128.store(to, f32x4.mul(silu4(v128.load(g)), v128.load(u)));
-    for (; i > 0; i--, g += 4, u += 4, to += 4) {
-      store<f32>(to, f32x4.extract_lane(f32x4.mul(silu4(v128.load32_zero(g)), v128.load32_zero(u)), 0));
+    let g = gate + r * gateStride, u = up + r * upStride, to = y + r * yStride;
+    for (let i = n; i > 0; i -= 4, g += 16, u += 16, to += 16) {
+      const v = i >= 4 ? v128.load(g) : loadSome(g, i), w = i >= 4 ? v128.load(u) : loadSome(u, i);
+      const x = f32x4.pmax(least, f32x4.pmin(most, f32x4.mul(v, power)));
+      const t = f32x4.add(x, magic), f = f32x4.sub(x, f32x4.sub(t, magic));
+      let e = madd(c0, f, c1);
+      e = madd(e, f, c2);
+      e = madd(e, f, c3);
+      e = madd(e, f, c4);
+      e = madd(e, f, c5);
+      e = i32x4.add(madd(e, f, one), i32x4.shl(t, 23));
+      const z = f32x4.mul(f32x4.div(v, f32x4.add(one, e)), w);
+      if (i >= 4) v128.store(to, z);
+      else storeSome(to, z, i);
     }
   }
+}
+
+/** The first n < 4 of four numbers; the others are zero. */
+function loadSome(from: usize, n: i32): v128 {
+  let v = v128.load32_zero(from);
+  if (n > 1) v = v128.load32_lane(from + 4, v, 1);
+  return n > 2 ? v128.load32_lane(from + 8, v, 2) : v;
+}
+
+function storeSome(to: usize, v: v128, n: i32): void {
+  v128.store32_lane(to, v, 0);
+  if (n > 1) v128.store32_lane(to + 4, v, 1);
+  if (n > 2) v128.store32_lane(to + 8, v, 2);
 }
 
 /** y += x over n elements. */

@@ -6,14 +6,15 @@
  * from = self = 0 and limit = own + 1.
  */
 import { scale } from './activation';
-import { LOG2_E, exp2x4, madd, max4, sum4 } from './math';
-import { gemmBlock, microRows, packA } from './gemm';
+import { EXP2, LOG2_E, exp2x4, madd, maxLanes, sum4 } from './math';
+import { gemmBlock, microRows } from './gemm';
+import { packA, packB } from './pack';
 
 /** Keys in a tile. */
 const TILE: i32 = 64;
 /** Rows (queries times heads of a group) in a block: a multiple of 4, 5 and 6. */
 const ROWS: i32 = 60;
-const NOTHING: f32 = -1e30;
+export const NOTHING: f32 = -1e30;
 
 // @ts-ignore: decorator
 @inline
@@ -25,19 +26,6 @@ function pad8(n: i32): i32 {
 export function attentionPrefillScratch(keys: i32, headDim: i32): usize {
   const all = pad8(keys) + TILE, d = pad8(headDim), m = ROWS + 6;
   return <usize>(2 * all * d + m * (2 * d + 2 * TILE + 4)) << 2;
-}
-
-/** Rows `keys` of one KV head to panels [keys/8][headDim][8] (transposed); missing ones zero. */
-function packKeys(k: usize, stride: usize, keys: i32, headDim: i32, to: usize): void {
-  for (let j = 0; j < keys; j += 8) {
-    for (let c = 0; c < 8; c++) {
-      let out = to + (<usize>c << 2);
-      let from = k + <usize>(j + c) * stride;
-      if (j + c < keys) for (let i = 0; i < headDim; i++, out += 32, from += 4) store<f32>(out, load<f32>(from));
-      else for (let i = 0; i < headDim; i++, out += 32) store<f32>(out, 0);
-    }
-    to += <usize>headDim << 5;
-  }
 }
 
 /** Rows `keys` of one KV head to panels [headDim/8][all][8], `all` rows long; the rest zero. */
@@ -78,7 +66,7 @@ export function attentionPrefill(
   const queries = max(1, ROWS / group);
   for (let kv = firstKv; kv < lastKv; kv++) {
     const kvAt = <usize>(kv * headDim) << 2;
-    packKeys(keysAt + kvAt, cacheStride, keys, headDim, kPanels);
+    packB(keysAt + kvAt, 4, cacheStride, headDim, keys, kPanels);
     memory.fill(kPanels + (<usize>(pad8(keys) * headDim) << 2), 0, <usize>(TILE * headDim) << 2);
     packValues(valuesAt + kvAt, cacheStride, keys, all, headDim, vPanels);
     for (let head = kv * group; head < (kv + 1) * group; head += group > ROWS ? ROWS : group) {
@@ -137,7 +125,7 @@ function attendBlock(
       kernel, m, width, headDim, packed, <usize>(mr * headDim) << 2, kPanels + (<usize>(j0 * headDim) << 2),
       <usize>headDim << 5, s, <usize>TILE << 2, 0, probabilities,
     );
-    let r = 0, lane = 0, sliver = probabilities;
+    let r = 0;
     for (let i = i0; i < i0 + n; i++) {
       const own = base + i;
       let from = window > 0 ? max(0, own + 1 - window) : 0, limit = own + 1, self = own + 1;
@@ -152,13 +140,10 @@ function attendBlock(
         const row = s + (<usize>(r * TILE) << 2);
         if (hidden && wide) hideWide(row, j0, width, at);
         else if (hidden) hide(row, j0, width, from, limit, self, own);
-        softmaxTile(row, width, sliver + (<usize>lane << 2), <usize>mr << 2, stats + (<usize>r << 4), acc + (<usize>(r * d) << 2), d);
-        if (++lane == mr) {
-          lane = 0;
-          sliver += <usize>(mr * width) << 2;
-        }
+        softmaxTile(row, width, stats + (<usize>r << 4), acc + (<usize>(r * d) << 2), d);
       }
     }
+    packA(s, <usize>TILE << 2, 4, m, width, mr, 1, probabilities);
     // acc += P · V; tiles at the edge go through whichever of s and probabilities is free, and rows beyond m do not count
     gemmBlock(
       kernel, m, headDim, width, probabilities, <usize>(mr * width) << 2, vPanels + (<usize>j0 << 5), <usize>all << 5, acc,
@@ -232,166 +217,38 @@ function blank(row: usize, j0: i32, first: i32, last: i32): void {
 }
 
 /**
- * Scores of a row to 2^(score - running maximum), written packed for the next product (`step` bytes from one to the next);
- * earlier sums and outputs are rescaled when the maximum grows.
+ * Scores of a row to 2^(score - running maximum), in place; earlier sums and outputs are rescaled when the maximum grows. The loop is
+ * exp2x4 with its constants in registers.
  */
-// @ts-ignore: decorator
-@inline
-function softmaxTile(row: usize, width: i32, to: usize, step: usize, stats: usize, acc: usize, d: i32): void {
-  const end = row + (<usize>width << 2);
-  let m = v128.load(row);
-  for (let p = row + 16; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
-  const before = load<f32>(stats), most = max(before, max4(m));
+function softmaxTile(row: usize, width: i32, stats: usize, acc: usize, d: i32): void {
+  const end = row + (<usize>width << 2), before = v128.load32_splat(stats);
+  let m = before;
+  for (let p = row; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
+  const most = maxLanes(m);
   // a row that has seen nothing yet keeps NOTHING: its scores must vanish, not become 1
-  const base = f32x4.splat(most <= NOTHING ? 0 : most);
+  const base = v128.and(most, f32x4.gt(most, f32x4.splat(NOTHING)));
+  const least = v128.load32_splat(EXP2), magic = v128.load32_splat(EXP2, 4), one = v128.load32_splat(EXP2, 32);
+  const c0 = v128.load32_splat(EXP2, 8), c1 = v128.load32_splat(EXP2, 12), c2 = v128.load32_splat(EXP2, 16);
+  const c3 = v128.load32_splat(EXP2, 20), c4 = v128.load32_splat(EXP2, 24), c5 = v128.load32_splat(EXP2, 28);
   let sum = f32x4.splat(0);
   for (let p = row; p < end; p += 16) {
-    const e = exp2x4(f32x4.sub(v128.load(p), base));
-    v128.store32_lane(to, e, 0);
-    v128.store32_lane(to + step, e, 1);
-    v128.store32_lane(to + 2 * step, e, 2);
-    v128.store32_lane(to + 3 * step, e, 3);
-    to += 4 * step;
+    const x = f32x4.pmax(least, f32x4.sub(v128.load(p), base));
+    const t = f32x4.add(x, magic), r = f32x4.sub(x, f32x4.sub(t, magic));
+    let e = madd(c0, r, c1);
+    e = madd(e, r, c2);
+    e = madd(e, r, c3);
+    e = madd(e, r, c4);
+    e = madd(e, r, c5);
+    e = i32x4.add(madd(e, r, one), i32x4.shl(t, 23));
+    v128.store(p, e);
     sum = f32x4.add(sum, e);
   }
-  if (most > before) {
-    const factor = exp2x4(f32x4.splat(before - most));
-    store<f32>(stats, load<f32>(stats, 4) * f32x4.extract_lane(factor, 0), 4);
+  let earlier = load<f32>(stats, 4);
+  if (f32x4.extract_lane(most, 0) > f32x4.extract_lane(before, 0)) {
+    const factor = exp2x4(f32x4.sub(before, most));
     for (let p = acc, last = acc + (<usize>d << 2); p < last; p += 16) v128.store(p, f32x4.mul(v128.load(p), factor));
-    store<f32>(stats, most);
+    earlier *= f32x4.extract_lane(factor, 0);
+    store<f32>(stats, f32x4.extract_lane(most, 0));
   }
-  store<f32>(stats, load<f32>(stats, 4) + sum4(sum), 4);
-}
-
-/** Bytes of scratch for attentionDecode. */
-export function attentionDecodeScratch(keys: i32, nHeads: i32): usize {
-  return <usize>(nHeads * (pad8(keys) + 8)) << 2;
-}
-
-/**
- * One query row over cache positions start..keys-1, heads first..last-1: out[nHeads][headDim]. headDim a multiple of 4. Keys and values are walked
- * once, four and sixteen positions at a time, with all heads at each step: memory sees two sequential streams.
- */
-export function attentionDecode(
-  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, first: i32, last: i32, factor: f32, q: usize,
-  keysAt: usize, valuesAt: usize, out: usize, scratch: usize,
-): void {
-  const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
-  const n = keys - start, row = <usize>(pad8(n) + 8) << 2;
-  let at = keysAt + <usize>start * stride, touched = i32x4.splat(0);
-  for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
-    const m = min(BLOCK, n - j);
-    touched = v128.or(touched, touch(at, at + <usize>m * stride));
-    for (let h = first; h < last; h++) {
-      const query = q + <usize>h * width, to = scratch + <usize>h * row + (<usize>j << 2);
-      let k = at + <usize>(h / group) * width;
-      for (let i = 0; i < m; i += 4, k += 4 * stride) {
-        // beyond the end: the last row again, hidden below
-        const s1: usize = i + 1 < m ? stride : 0, s2: usize = i + 2 < m ? stride << 1 : 0, s3: usize = i + 3 < m ? stride * 3 : 0;
-        v128.store(to + (<usize>i << 2), scores4(query, k, k + s1, k + s2, k + s3, width, factor * LOG2_E));
-      }
-    }
-  }
-  for (let h = first; h < last; h++) {
-    const scores = scratch + <usize>h * row;
-    for (let p = n; p & 3; p++) store<f32>(scores + (<usize>p << 2), NOTHING);
-    const inverse = softmaxRow(scores, n);
-    store<f32>(scores + row - 16, inverse);
-    memory.fill(out + <usize>h * width, 0, width);
-  }
-  at = valuesAt + <usize>start * stride;
-  for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
-    const m = min(BLOCK, n - j);
-    touched = v128.or(touched, touch(at, at + <usize>m * stride));
-    for (let h = first; h < last; h++) {
-      const p = scratch + <usize>h * row + (<usize>j << 2);
-      let v = at + <usize>(h / group) * width, to = out + <usize>h * width, left = headDim;
-      for (; left >= 32; left -= 32, v += 128, to += 128) weigh32(p, m, v, stride, to);
-      for (; left > 0; left -= 4, v += 16, to += 16) weigh4(p, m, v, stride, to);
-    }
-  }
-  for (let h = first; h < last; h++) {
-    const inverse = v128.load32_splat(scratch + <usize>h * row + row - 16), to = out + <usize>h * width;
-    for (let i: usize = 0; i < width; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), inverse));
-  }
-  v128.store(scratch + <usize>first * row, touched); // so that the touching is not optimised away
-}
-
-/** Cache positions that stay in level 1 or 2 while all heads pass. */
-const BLOCK: i32 = 32;
-
-/** Reads one word of each line in order: memory streams, where the heads' own walk with strides would wait. */
-// @ts-ignore: decorator
-@inline
-function touch(from: usize, to: usize): v128 {
-  let sum = i32x4.splat(0);
-  for (let p = from; p < to; p += 64) sum = v128.or(sum, v128.load(p));
-  return sum;
-}
-
-/** Scaled products of one query with four keys. */
-// @ts-ignore: decorator
-@inline
-function scores4(q: usize, k0: usize, k1: usize, k2: usize, k3: usize, width: usize, factor: f32): v128 {
-  let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-  for (let i: usize = 0; i < width; i += 16) {
-    const x = v128.load(q + i);
-    a0 = madd(x, v128.load(k0 + i), a0);
-    a1 = madd(x, v128.load(k1 + i), a1);
-    a2 = madd(x, v128.load(k2 + i), a2);
-    a3 = madd(x, v128.load(k3 + i), a3);
-  }
-  // four horizontal sums at once
-  const b0 = f32x4.add(v128.shuffle<f32>(a0, a1, 0, 4, 1, 5), v128.shuffle<f32>(a0, a1, 2, 6, 3, 7));
-  const b1 = f32x4.add(v128.shuffle<f32>(a2, a3, 0, 4, 1, 5), v128.shuffle<f32>(a2, a3, 2, 6, 3, 7));
-  const sums = f32x4.add(v128.shuffle<f32>(b0, b1, 0, 1, 4, 5), v128.shuffle<f32>(b0, b1, 2, 3, 6, 7));
-  return f32x4.mul(sums, f32x4.splat(factor));
-}
-
-/** n scores (padded to a multiple of four) to 2^(score - maximum); returns 1 / sum. */
-// @ts-ignore: decorator
-@inline
-function softmaxRow(scores: usize, n: i32): f32 {
-  const end = scores + (<usize>((n + 3) & ~3) << 2);
-  let m = v128.load(scores);
-  for (let p = scores; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
-  const base = f32x4.splat(max4(m));
-  let total = f32x4.splat(0);
-  for (let p = scores; p < end; p += 16) {
-    const e = exp2x4(f32x4.sub(v128.load(p), base));
-    v128.store(p, e);
-    total = f32x4.add(total, e);
-  }
-  return <f32>1 / sum4(total);
-}
-
-/** to[32] += weighted sum of n rows of values: eight chains. Its own function, so that its registers are. */
-export function weigh32(scores: usize, n: i32, v: usize, stride: usize, to: usize): void {
-  let a0 = v128.load(to), a1 = v128.load(to, 16), a2 = v128.load(to, 32), a3 = v128.load(to, 48);
-  let a4 = v128.load(to, 64), a5 = v128.load(to, 80), a6 = v128.load(to, 96), a7 = v128.load(to, 112);
-  for (let j = 0; j < n; j++, v += stride, scores += 4) {
-    const p = v128.load32_splat(scores);
-    a0 = madd(p, v128.load(v), a0);
-    a1 = madd(p, v128.load(v, 16), a1);
-    a2 = madd(p, v128.load(v, 32), a2);
-    a3 = madd(p, v128.load(v, 48), a3);
-    a4 = madd(p, v128.load(v, 64), a4);
-    a5 = madd(p, v128.load(v, 80), a5);
-    a6 = madd(p, v128.load(v, 96), a6);
-    a7 = madd(p, v128.load(v, 112), a7);
-  }
-  v128.store(to, a0);
-  v128.store(to, a1, 16);
-  v128.store(to, a2, 32);
-  v128.store(to, a3, 48);
-  v128.store(to, a4, 64);
-  v128.store(to, a5, 80);
-  v128.store(to, a6, 96);
-  v128.store(to, a7, 112);
-}
-
-function weigh4(scores: usize, n: i32, v: usize, stride: usize, to: usize): void {
-  let a = v128.load(to);
-  for (let j = 0; j < n; j++, v += stride, scores += 4) a = madd(v128.load32_splat(scores), v128.load(v), a);
-  v128.store(to, a);
+  store<f32>(stats, earlier + sum4(sum), 4);
 }

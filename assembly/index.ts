@@ -1,4 +1,5 @@
 /** The CPU kernels of Espalier: pure functions over linear memory. JavaScript allocates; nothing here keeps state. */
+export * from './pack';
 export * from './gemm';
 export * from './panel';
 export * from './quantise';
@@ -6,6 +7,7 @@ export * from './int8';
 export * from './gemv';
 export * from './linear';
 export * from './attention';
+export * from './attention-decode';
 export * from './rope';
 export * from './store';
 export * from './norm';

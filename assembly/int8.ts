@@ -4,7 +4,8 @@
  * Activations are quantised per row and per block of 32 along K: x ~ scale · code, with codes of 8 bits for the relaxed dots and
  * of 16 for the wide one. A weight of a block is
  * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
- * All integer sums are exact, so the two relaxed variants give the same bits but for the order of the f32 sums over blocks.
+ * All integer sums are exact. Relaxed16 takes d as integers of 16 bits in units of the column's largest / 32767, which is less than
+ * a hundredth of what the activations' 8 bits lose.
  */
 
 /** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */
@@ -16,8 +17,6 @@ export const enum Dot {
   /** i32x4.relaxed_dot_add: one instruction where AVX-VNNI or SDOT exists. */
   Relaxed32 = 2,
 }
-
-const ONES: usize = memory.data<i16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
 
 /** d and code of a block: C[r][0..7] += (scale[r] · d) · sum. acc: four rows of two i32x4 sums. */
 // @ts-ignore: decorator
@@ -33,18 +32,11 @@ function addRow(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): 
   }
 }
 
-/** Sums of pairs: as extadd_pairwise, for which V8 loads the ones anew each time. */
+/** c + scale · sum. */
 // @ts-ignore: decorator
 @inline
-function pairs(v: v128, ones: v128): v128 {
-  return i32x4.dot_i16x8_s(v, ones);
-}
-
-/** c + (scale · d) · sum. */
-// @ts-ignore: decorator
-@inline
-function add(scale: v128, d: v128, sum: v128, c: v128): v128 {
-  return f32x4.relaxed_madd(f32x4.mul(d, scale), f32x4.convert_i32x4_s(sum), c);
+function add(scale: v128, sum: v128, c: v128): v128 {
+  return f32x4.relaxed_madd(scale, f32x4.convert_i32x4_s(sum), c);
 }
 
 /** Rows of a tile: what fits the registers beside two vectors of weights, one of activations and one product. */
@@ -62,12 +54,12 @@ function dot16(sum: v128, s: v128, w: v128): v128 {
 
 /**
  * C[5][8] += one 5 x 8 tile over all blocks. a: codes [K/4][5 rows][4]; w: codes 0..15 [K/4][8 columns][4]; scale: [K/32][5];
- * d: [K/32][8]; c: [5][8] f32, contiguous.
+ * d: integers [K/32][8][2] i16, each twice; c: [5][8] f32, contiguous. With integer scales the instruction that adds the halves of
+ * a sum multiplies by d as well. No i32 overflows: a block's sum is at most 32 · 15 · 127 = 60,960, and |d| at most 32,767.
  */
 export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
   else {
-    const ones = v128.load(ONES);
     for (; blocks > 0; blocks--) {
       let w0 = v128.load(w), w1 = v128.load(w, 16);
       let s = v128.load32_splat(a);
@@ -105,21 +97,21 @@ export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: 
       w += 32;
       const d0 = v128.load(d), d1 = v128.load(d, 16);
       let x = d0;
-      x = v128.load32_splat(scale, 0);
-      v128.store(c, add(x, d0, pairs(c00, ones), v128.load(c, 0)), 0);
-      v128.store(c, add(x, d1, pairs(c01, ones), v128.load(c, 16)), 16);
+      x = v128.load32_splat(scale);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c00, d0), v128.load(c)));
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c01, d1), v128.load(c, 16)), 16);
       x = v128.load32_splat(scale, 4);
-      v128.store(c, add(x, d0, pairs(c10, ones), v128.load(c, 32)), 32);
-      v128.store(c, add(x, d1, pairs(c11, ones), v128.load(c, 48)), 48);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c10, d0), v128.load(c, 32)), 32);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c11, d1), v128.load(c, 48)), 48);
       x = v128.load32_splat(scale, 8);
-      v128.store(c, add(x, d0, pairs(c20, ones), v128.load(c, 64)), 64);
-      v128.store(c, add(x, d1, pairs(c21, ones), v128.load(c, 80)), 80);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c20, d0), v128.load(c, 64)), 64);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c21, d1), v128.load(c, 80)), 80);
       x = v128.load32_splat(scale, 12);
-      v128.store(c, add(x, d0, pairs(c30, ones), v128.load(c, 96)), 96);
-      v128.store(c, add(x, d1, pairs(c31, ones), v128.load(c, 112)), 112);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c30, d0), v128.load(c, 96)), 96);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c31, d1), v128.load(c, 112)), 112);
       x = v128.load32_splat(scale, 16);
-      v128.store(c, add(x, d0, pairs(c40, ones), v128.load(c, 128)), 128);
-      v128.store(c, add(x, d1, pairs(c41, ones), v128.load(c, 144)), 144);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c40, d0), v128.load(c, 128)), 128);
+      v128.store(c, add(x, i32x4.dot_i16x8_s(c41, d1), v128.load(c, 144)), 144);
       d += 32;
       scale += 20;
     }

@@ -2,10 +2,11 @@
  * y[M, N] = x[M, K] · W[N, K]^T with W in panels: prefill and small batches. Each function computes the panels first..last-1
  * (columns 8·first ..) for all M rows, from scratch of its own, so lanes can share a product by columns.
  */
-import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows, packA } from './gemm';
+import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows } from './gemm';
 import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
-import { MASKS } from './math';
+import { EXP, MASKS } from './math';
 import { GROUP, apartBlocks } from './quantise';
+import { packA } from './pack';
 import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
@@ -120,9 +121,41 @@ function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize):
   }
 }
 
-/** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima and channels apart, one tile. */
+/**
+ * Scales for tileRelaxed16: d [K/32][8] f32 become integers [K/32][8][2] i16, each twice, in units of units [8], which the
+ * `rows` x 8 numbers of m are then given in as well.
+ */
+function integerScales(blocks: i32, d: usize, rows: i32, m: usize, units: usize): void {
+  const positive = v128.load(MASKS, 80), most = f32x4.splat(32767), one = f32x4.splat(1);
+  let large0 = f32x4.splat(0), large1 = large0;
+  const end = d + (<usize>blocks << 5);
+  for (let p = d; p < end; p += 32) {
+    large0 = f32x4.pmax(large0, v128.and(v128.load(p), positive));
+    large1 = f32x4.pmax(large1, v128.and(v128.load(p, 16), positive));
+  }
+  // a column whose scales are all 0 keeps its minima as they are
+  const none0 = f32x4.eq(large0, f32x4.splat(0)), none1 = f32x4.eq(large1, f32x4.splat(0));
+  const unit0 = v128.bitselect(one, f32x4.div(large0, most), none0), unit1 = v128.bitselect(one, f32x4.div(large1, most), none1);
+  const inverse0 = f32x4.div(one, unit0), inverse1 = f32x4.div(one, unit1);
+  v128.store(units, unit0);
+  v128.store(units, unit1, 16);
+  const magic = v128.load32_splat(EXP, 12); // rounds, as in exp4
+  for (let p = d; p < end; p += 32) {
+    const i0 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(p), inverse0), magic), magic);
+    const i1 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(p, 16), inverse1), magic), magic);
+    const both = i16x8.narrow_i32x4_s(i0, i1);
+    v128.store(p, v128.shuffle<i16>(both, both, 0, 0, 1, 1, 2, 2, 3, 3));
+    v128.store(p, v128.shuffle<i16>(both, both, 4, 4, 5, 5, 6, 6, 7, 7), 16);
+  }
+  for (; rows > 0; rows--, m += 32) {
+    v128.store(m, f32x4.mul(v128.load(m), inverse0));
+    v128.store(m, f32x4.mul(v128.load(m, 16), inverse1), 16);
+  }
+}
+
+/** Bytes of scratch for linearInt8: codes (16 bits at most), scales, minima and channels apart, one tile, units of its columns. */
 export function linearInt8Scratch(k: i32): usize {
-  return (<usize>k << 4) + <usize>k * 3 + 160 + 64;
+  return (<usize>k << 4) + <usize>k * 3 + 160 + 32 + 64;
 }
 
 /**
@@ -138,7 +171,9 @@ export function linearInt8(
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
   const kc = wide ? blocks : blocks + apartBlocks(k), sumBytes = <usize>(kc * mr) << 2;
   // d [K/32][8], then minima and, behind them, the weights of the channels apart: both meet `sums` in one product
-  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + 2 * <usize>k;
+  const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + 2 * <usize>k, units = tile + 160;
+  v128.store(units, f32x4.splat(1));
+  v128.store(units, f32x4.splat(1), 16);
   for (let ic = 0; ic < m; ic += GROUP) {
     const mc = min(GROUP, m - ic);
     for (let p = first; p < last; p++) {
@@ -147,6 +182,7 @@ export function linearInt8(
       else unpackNibbles(type, panel, k, w);
       unpackScales(type, panel, k, shift, d, minima);
       if (!wide) gatherApart(blocks, places + (<usize>((ic / GROUP) * blocks) << 2), w, d, minima + <usize>k);
+      if (dot == Dot.Relaxed16) integerScales(blocks, d, kc, minima, units);
       for (let i = 0; i < mc; i += mr) {
         const at = <usize>((ic + i) / mr);
         const a = codes + at * tileBytes, s = scales + at * scaleBytes, sum = sums + at * sumBytes;
@@ -157,19 +193,21 @@ export function linearInt8(
         if (wide) tileWide(blocks, a, w, s, d, tile);
         else if (dot == Dot.Relaxed16) tileRelaxed16(blocks, a, w, s, d, tile);
         else tileRelaxed32(blocks, a, w, s, d, tile);
-        storeTile(tile, min(mr, mc - i), cols, y + <usize>(ic + i) * yStride + (<usize>p << 5), yStride);
+        storeTile(tile, units, min(mr, mc - i), cols, y + <usize>(ic + i) * yStride + (<usize>p << 5), yStride);
       }
     }
   }
 }
 
+/** y [rows][cols] = tile [rows][8] · units [8]. */
 // @ts-ignore: decorator
 @inline
-function storeTile(tile: usize, rows: i32, cols: i32, y: usize, yStride: usize): void {
+function storeTile(tile: usize, units: usize, rows: i32, cols: i32, y: usize, yStride: usize): void {
+  const unit0 = v128.load(units), unit1 = v128.load(units, 16);
   for (let r = 0; r < rows; r++, tile += 32, y += yStride) {
     if (cols == 8) {
-      v128.store(y, v128.load(tile));
-      v128.store(y, v128.load(tile, 16), 16);
-    } else for (let c: usize = 0; c < <usize>cols; c++) store<f32>(y + (c << 2), load<f32>(tile + (c << 2)));
+      v128.store(y, f32x4.mul(v128.load(tile), unit0));
+      v128.store(y, f32x4.mul(v128.load(tile, 16), unit1), 16);
+    } else for (let c: usize = 0; c < <usize>cols; c++) store<f32>(y + (c << 2), load<f32>(tile + (c << 2)) * load<f32>(units + (c << 2)));
   }
 }

@@ -22,6 +22,14 @@ export function max4(v: v128): f32 {
   return max(f32x4.extract_lane(w, 0), f32x4.extract_lane(w, 1));
 }
 
+/** The largest lane, in every lane. */
+// @ts-ignore: decorator
+@inline
+export function maxLanes(v: v128): v128 {
+  const w = f32x4.pmax(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+  return f32x4.pmax(w, v128.shuffle<f32>(w, w, 1, 0, 3, 2));
+}
+
 /**
  * Constants of exp4, in memory because V8 spends several instructions on each vector constant at each use: the limits, log2 e,
  * 1.5 · 2^23, ln 2 in two parts, the polynomial, 1, and the bits of 127.
@@ -54,8 +62,8 @@ export function exp4(x: v128): v128 {
   return v128.andnot(f32x4.mul(p, i32x4.shl(i32x4.add(t, v128.load32_splat(EXP, 52)), 23)), under);
 }
 
-/** Constants of exp2 and sigmoid4: the least power, 1.5 · 2^23, the polynomial of Cephes' exp2f (S. Moshier), 1, the greatest power, -log2 e. */
-const EXP2: usize = memory.data<f32>([
+/** Constants of exp2x4 and sigmoid4: the least power, 1.5 · 2^23, the polynomial of Cephes' exp2f (S. Moshier), 1, the greatest power, -log2 e. */
+export const EXP2: usize = memory.data<f32>([
   -100, 12582912, 1.535336188319500e-4, 1.339887440266574e-3, 9.618437357674640e-3, 5.550332471162809e-2,
   2.402264791363012e-1, 6.931472028550421e-1, 1, 126, -1.44269504088896341,
 ]);
@@ -78,7 +86,6 @@ export function exp2x4(x: v128): v128 {
   p = madd(p, r, v128.load32_splat(EXP2, 32));
   return i32x4.add(p, i32x4.shl(t, 23));
 }
-
 
 /** 1 / (1 + e^-x): by 2^(-x log2 e), whose argument is held between -100 and 126. */
 // @ts-ignore: decorator
@@ -104,9 +111,12 @@ export const WINDOW: usize = memory.data<u32>([
   0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff,
 ]);
 
-/** Sixteen bytes of 15, four words of 0x8fffffff (panel.ts), eight halves of 15, four words of 15,
- * four words of 255; in memory for the same reason as EXP. */
+/**
+ * Sixteen bytes of 15, four words of 0x8fffffff (panel.ts), eight halves of 15, four words of 15, four words of 255, four of
+ * 0x7fffffff, eight halves of 1; in memory for the same reason as EXP.
+ */
 export const MASKS: usize = memory.data<u32>([
   0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x8fffffff, 0x8fffffff, 0x8fffffff, 0x8fffffff,
   0x000f000f, 0x000f000f, 0x000f000f, 0x000f000f, 15, 15, 15, 15, 255, 255, 255, 255,
+  0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff, 0x00010001, 0x00010001, 0x00010001, 0x00010001,
 ]);

@@ -8,35 +8,29 @@
  * the quarter of the blocks that gain most have one. That lowers SmolLM2's mean divergence from the exact model several times.
  */
 
-import { EXP, WINDOW, madd } from './math';
+import { EXP, MASKS, WINDOW, madd, maxLanes } from './math';
 
 /** The rows that share a channel apart: what linearInt8 keeps in level 2. */
 export const GROUP: i32 = 260; // a multiple of 4 and 5
 
+/**
+ * Eight codes as i16: adding `magic`, 1.5 · 2^23, rounds to even and leaves the integer in the low bits (as in exp4).
+ */
 // @ts-ignore: decorator
 @inline
-function maxLane(v: v128): f32 {
-  const w = f32x4.pmax(v, v128.shuffle<f32>(v, v, 2, 3, 0, 1));
-  return max(f32x4.extract_lane(w, 0), f32x4.extract_lane(w, 1));
-}
-
-/** Eight codes as i16: adding 1.5 · 2^23 rounds to even and leaves the integer in the low bits (as in exp4). */
-// @ts-ignore: decorator
-@inline
-function eight(a: v128, b: v128, inverse: v128): v128 {
-  const magic = v128.load32_splat(EXP, 12);
+function eight(a: v128, b: v128, inverse: v128, magic: v128): v128 {
   return i16x8.narrow_i32x4_s(i32x4.sub(madd(a, inverse, magic), magic), i32x4.sub(madd(b, inverse, magic), magic));
 }
 
-/** Sum of 32 codes. */
+/** Sum of 32 codes, as f32 in the first lane. ones: eight halves of 1. */
 // @ts-ignore: decorator
 @inline
-function sumCodes(q0: v128, q1: v128, q2: v128, q3: v128): f32 {
-  const a = i32x4.add(i32x4.extadd_pairwise_i16x8_s(q0), i32x4.extadd_pairwise_i16x8_s(q1));
-  const b = i32x4.add(i32x4.extadd_pairwise_i16x8_s(q2), i32x4.extadd_pairwise_i16x8_s(q3));
+function sumCodes(q0: v128, q1: v128, q2: v128, q3: v128, ones: v128): v128 {
+  const a = i32x4.add(i32x4.dot_i16x8_s(q0, ones), i32x4.dot_i16x8_s(q1, ones));
+  const b = i32x4.add(i32x4.dot_i16x8_s(q2, ones), i32x4.dot_i16x8_s(q3, ones));
   let w = i32x4.add(a, b);
   w = i32x4.add(w, v128.shuffle<i32>(w, w, 2, 3, 0, 1));
-  return <f32>(i32x4.extract_lane(w, 0) + i32x4.extract_lane(w, 1));
+  return f32x4.convert_i32x4_s(i32x4.add(w, v128.shuffle<i32>(w, w, 1, 0, 3, 2)));
 }
 
 /** Pairs (k0, k2), (k1, k3) of every four: the order in which `wide` kernels meet the halves of a byte. */
@@ -48,16 +42,17 @@ function evenOdd(v: v128): v128 {
 
 /** Largest magnitudes of the 32 channels of a block over `rows` rows, to temp [32]. */
 function channelMaxima(x: usize, stride: usize, rows: i32, temp: usize): void {
+  const positive = v128.load(MASKS, 80); // f32x4.abs makes its mask anew each time
   let m0 = f32x4.splat(0), m1 = m0, m2 = m0, m3 = m0, m4 = m0, m5 = m0, m6 = m0, m7 = m0;
   for (let r = 0; r < rows; r++, x += stride) {
-    m0 = f32x4.pmax(m0, f32x4.abs(v128.load(x)));
-    m1 = f32x4.pmax(m1, f32x4.abs(v128.load(x, 16)));
-    m2 = f32x4.pmax(m2, f32x4.abs(v128.load(x, 32)));
-    m3 = f32x4.pmax(m3, f32x4.abs(v128.load(x, 48)));
-    m4 = f32x4.pmax(m4, f32x4.abs(v128.load(x, 64)));
-    m5 = f32x4.pmax(m5, f32x4.abs(v128.load(x, 80)));
-    m6 = f32x4.pmax(m6, f32x4.abs(v128.load(x, 96)));
-    m7 = f32x4.pmax(m7, f32x4.abs(v128.load(x, 112)));
+    m0 = f32x4.pmax(m0, v128.and(v128.load(x), positive));
+    m1 = f32x4.pmax(m1, v128.and(v128.load(x, 16), positive));
+    m2 = f32x4.pmax(m2, v128.and(v128.load(x, 32), positive));
+    m3 = f32x4.pmax(m3, v128.and(v128.load(x, 48), positive));
+    m4 = f32x4.pmax(m4, v128.and(v128.load(x, 64), positive));
+    m5 = f32x4.pmax(m5, v128.and(v128.load(x, 80), positive));
+    m6 = f32x4.pmax(m6, v128.and(v128.load(x, 96), positive));
+    m7 = f32x4.pmax(m7, v128.and(v128.load(x, 112), positive));
   }
   v128.store(temp, m0);
   v128.store(temp, m1, 16);
@@ -70,23 +65,34 @@ function channelMaxima(x: usize, stride: usize, rows: i32, temp: usize): void {
 }
 
 /**
- * Codes of a block as i16 [32], to `to`, with what `window` hides (math.ts) as 0. Returns the scale.
+ * Codes of a block as i16 [32], to `to`, with what `window` hides (math.ts) as 0; window 0 hides nothing. Returns the largest
+ * magnitude.
  */
 // @ts-ignore: decorator
 @inline
 function quantiseBlock(x: usize, window: usize, most: f32, to: usize): f32 {
-  const v0 = v128.and(v128.load(x), v128.load(window)), v1 = v128.and(v128.load(x, 16), v128.load(window, 16));
-  const v2 = v128.and(v128.load(x, 32), v128.load(window, 32)), v3 = v128.and(v128.load(x, 48), v128.load(window, 48));
-  const v4 = v128.and(v128.load(x, 64), v128.load(window, 64)), v5 = v128.and(v128.load(x, 80), v128.load(window, 80));
-  const v6 = v128.and(v128.load(x, 96), v128.load(window, 96)), v7 = v128.and(v128.load(x, 112), v128.load(window, 112));
-  const a = f32x4.pmax(f32x4.pmax(f32x4.abs(v0), f32x4.abs(v1)), f32x4.pmax(f32x4.abs(v2), f32x4.abs(v3)));
-  const b = f32x4.pmax(f32x4.pmax(f32x4.abs(v4), f32x4.abs(v5)), f32x4.pmax(f32x4.abs(v6), f32x4.abs(v7)));
-  const largest = maxLane(f32x4.pmax(a, b)), inverse = f32x4.splat(largest > 0 ? most / largest : 0);
-  v128.store(to, eight(v0, v1, inverse));
-  v128.store(to, eight(v2, v3, inverse), 16);
-  v128.store(to, eight(v4, v5, inverse), 32);
-  v128.store(to, eight(v6, v7, inverse), 48);
-  return largest / most;
+  let v0 = v128.load(x), v1 = v128.load(x, 16), v2 = v128.load(x, 32), v3 = v128.load(x, 48);
+  let v4 = v128.load(x, 64), v5 = v128.load(x, 80), v6 = v128.load(x, 96), v7 = v128.load(x, 112);
+  if (window) {
+    v0 = v128.and(v0, v128.load(window));
+    v1 = v128.and(v1, v128.load(window, 16));
+    v2 = v128.and(v2, v128.load(window, 32));
+    v3 = v128.and(v3, v128.load(window, 48));
+    v4 = v128.and(v4, v128.load(window, 64));
+    v5 = v128.and(v5, v128.load(window, 80));
+    v6 = v128.and(v6, v128.load(window, 96));
+    v7 = v128.and(v7, v128.load(window, 112));
+  }
+  const positive = v128.load(MASKS, 80), magic = v128.load32_splat(EXP, 12), zero = f32x4.splat(0);
+  const a = f32x4.pmax(f32x4.pmax(v128.and(v0, positive), v128.and(v1, positive)), f32x4.pmax(v128.and(v2, positive), v128.and(v3, positive)));
+  const b = f32x4.pmax(f32x4.pmax(v128.and(v4, positive), v128.and(v5, positive)), f32x4.pmax(v128.and(v6, positive), v128.and(v7, positive)));
+  const largest = maxLanes(f32x4.pmax(a, b));
+  const inverse = v128.and(f32x4.div(f32x4.splat(most), largest), f32x4.gt(largest, zero));
+  v128.store(to, eight(v0, v1, inverse, magic));
+  v128.store(to, eight(v2, v3, inverse, magic), 16);
+  v128.store(to, eight(v4, v5, inverse, magic), 32);
+  v128.store(to, eight(v6, v7, inverse, magic), 48);
+  return f32x4.extract_lane(largest, 0);
 }
 
 /** Blocks of a row that have a channel apart in the tile kernels. */
@@ -98,7 +104,7 @@ export function apartBlocks(k: i32): i32 {
 function takeLargest(temp: usize): usize {
   let most = v128.load(temp);
   for (let i: usize = 16; i < 128; i += 16) most = f32x4.pmax(most, v128.load(temp + i));
-  const value = maxLane(most);
+  const value = f32x4.extract_lane(maxLanes(most), 0);
   let i: usize = 0;
   while (i < 124 && load<f32>(temp + i) != value) i += 4;
   store<f32>(temp + i, -1);
@@ -113,14 +119,14 @@ function takeLargest(temp: usize): usize {
 export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: usize, temp: usize): void {
   const up = reinterpret<f32>((56 + 127) << 23), most: f32 = wide ? 32767 : 127;
   for (let b = k >> 5; b > 0; b--, x += 128, blocks += 16) {
-    let apart: f32 = 0, window = WINDOW, channel: usize = 0;
+    let apart: f32 = 0, window: usize = 0, channel: usize = 0;
     if (!wide) {
       channelMaxima(x, 0, 1, temp);
       channel = takeLargest(temp);
       apart = load<f32>(x + (channel << 2));
-      window += 256 - (channel << 2);
+      window = WINDOW + 256 - (channel << 2);
     }
-    const scale = quantiseBlock(x, window, most, temp);
+    const scale = quantiseBlock(x, window, most, temp) / most;
     const q0 = v128.load(temp), q1 = v128.load(temp, 16), q2 = v128.load(temp, 32), q3 = v128.load(temp, 48);
     if (wide) {
       v128.store(codes, evenOdd(q0));
@@ -134,7 +140,7 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
       codes += 32;
     }
     store<f32>(blocks, scale * up);
-    store<f32>(blocks, (scale * sumCodes(q0, q1, q2, q3) + apart) * up, 4);
+    store<f32>(blocks, (scale * f32x4.extract_lane(sumCodes(q0, q1, q2, q3, v128.load(MASKS, 96)), 0) + apart) * up, 4);
     store<f32>(blocks, apart * up, 8);
     store<i32>(blocks, <i32>(((channel >> 2) << 4) + (channel & 3)), 12);
   }
@@ -204,7 +210,7 @@ function choosePlaces(x: usize, stride: usize, rows: i32, k: i32, places: usize,
 function blockMax(x: usize): f32 {
   let m = v128.load(x);
   for (let i: usize = 16; i < 128; i += 16) m = f32x4.pmax(m, v128.load(x + i));
-  return maxLane(m);
+  return f32x4.extract_lane(maxLanes(m), 0);
 }
 
 function quantiseTile(
@@ -212,17 +218,17 @@ function quantiseTile(
   temp: usize,
 ): void {
   const step = <usize>mr << 2;
-  const most: f32 = wide ? 32767 : 127;
+  const most: f32 = wide ? 32767 : 127, ones = v128.load(MASKS, 96);
   let apartAt = sums + (<usize>((k >> 5) * mr) << 2);
   for (let b = 0; b < k >> 5; b++, x += 128) {
     const place = wide ? -1 : load<i32>(places + (<usize>b << 2));
-    const channel = <usize>(((place >> 5) << 2) + (place & 3)) << 2, window = place < 0 ? WINDOW : WINDOW + 256 - channel;
+    const channel = <usize>(((place >> 5) << 2) + (place & 3)) << 2, window: usize = place < 0 ? 0 : WINDOW + 256 - channel;
     for (let r = 0; r < mr; r++) {
       const at = <usize>(b * mr + r) << 2, from = x + <usize>r * stride;
       let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0, scale: f32 = 0, apart: f32 = 0;
       if (r < n) {
         if (place >= 0) apart = load<f32>(from + channel);
-        scale = quantiseBlock(from, window, most, temp);
+        scale = quantiseBlock(from, window, most, temp) / most;
         q0 = v128.load(temp);
         q1 = v128.load(temp, 16);
         q2 = v128.load(temp, 32);
@@ -233,7 +239,7 @@ function quantiseTile(
         apartAt += 4;
       }
       store<f32>(scales + at, scale);
-      store<f32>(sums + at, scale * sumCodes(q0, q1, q2, q3) + apart);
+      store<f32>(sums + at, scale * f32x4.extract_lane(sumCodes(q0, q1, q2, q3, ones), 0) + apart);
       if (wide) {
         let out = codes + (<usize>b << 4) * step + (<usize>r << 2);
         out = scatter(out, step, evenOdd(q0));

@@ -118,7 +118,10 @@ function dotIsRight(kernels: Kernels, memory: WasmMemory, at: number, dot: numbe
     activations[i] = i % 5 === 0 ? -127 : i % 7 === 0 ? 127 : ((i * 37) % 255) - 127;
   for (let i = 0; i < codes.length; i++) codes[i] = i % 3 === 0 ? 15 : (i * 11) % 16;
   const scales = new Float32Array(bytes.buffer, at + 32768, mr).fill(1);
-  const d = new Float32Array(bytes.buffer, at + 36864, 8).fill(1);
+  const d =
+    dot === DOT.relaxed16
+      ? new Int16Array(bytes.buffer, at + 36864, 16).fill(1)
+      : new Float32Array(bytes.buffer, at + 36864, 8).fill(1);
   const c = new Float32Array(bytes.buffer, at + 40960, 8 * mr).fill(0);
   const tile = dot === DOT.relaxed16 ? kernels.tileRelaxed16 : kernels.tileRelaxed32;
   tile(1, at, at + 8192, at + 32768, at + 36864, at + 40960);
