@@ -128,6 +128,30 @@ test('a matrix whose scales are all zero, and codes of -128', async () => {
   }
 });
 
+test('q4_1 rows without scales: their minima alone, beside rows that have both', async () => {
+  for (const { name, device } of all) {
+    const [m, n, k] = [7, 12, 96];
+    const bytes = rows('q4_1', n, k, 0.5, 11);
+    const view = new DataView(bytes.buffer);
+    for (let r = 0; r < n; r += 2) {
+      for (let b = 0; b < k / 32; b++) {
+        const at = (r * (k / 32) + b) * BYTES.q4_1;
+        view.setUint16(at, 0, true);
+        view.setUint16(at + 2, floatToHalf(r - 4.5), true);
+      }
+    }
+    const weight = await load(device, 'q4_1', n, k, bytes);
+    const x = randomF32(m * k, 12);
+    const [input, out] = [device.tensor('f32', [m, k]), device.tensor('f32', [m, n])];
+    device.write(input, x);
+    device.linear(input, [weight], [out], 'int8');
+    const want = product(m, n, k, x, dequantise('q4_1', bytes, n * k), { transposeB: true });
+    const error = worstError((await device.read(out)) as Float32Array, want);
+    assert.ok(worst.within('int8, rows without scales', error, 0.01), `${name}: ${error}`);
+    for (const t of [weight, input, out]) t.dispose();
+  }
+});
+
 test('nothing is left on any device', () => {
   for (const { name, device } of all) {
     assert.is(device.stats().tensors, 0, name);
