@@ -1,34 +1,54 @@
 /** One query over a cache of keys and values (attention.ts): decoding. */
-import { LOG2_E, exp2x4, madd, max4, sum4 } from './math';
+import { LOG2_E, exp2x4, madd, maxLanes, sum4 } from './math';
+import { scale } from './activation';
 import { NOTHING } from './attention';
 
-// @ts-ignore: decorator
-@inline
-function pad8(n: i32): i32 {
-  return (n + 7) & ~7;
+/** Cache positions of a chunk. Chunks are the same whatever the lanes, so results are too, to the bit. */
+const CHUNK: i32 = 64;
+/** Bytes of a head's scores: a chunk, then (maximum, sum). */
+const ROW: usize = <usize>(CHUNK + 4) << 2;
+
+/** Chunks of `positions` cache positions. */
+export function decodeChunks(positions: i32): i32 {
+  return (positions + CHUNK - 1) / CHUNK;
 }
 
-/** Bytes of scratch for attentionDecode. */
-export function attentionDecodeScratch(keys: i32, nHeads: i32): usize {
-  return <usize>(nHeads * (pad8(keys) + 8)) << 2;
+/** Bytes of scratch for attentionDecode, of each lane's own. */
+export function attentionDecodeScratch(nHeads: i32): usize {
+  return <usize>nHeads * ROW;
 }
 
 /**
- * One query row over cache positions start..keys-1, heads first..last-1: out[nHeads][headDim]. headDim a multiple of 4. Keys and values are walked
- * once, four and sixteen positions at a time, with all heads at each step: memory sees two sequential streams.
+ * One query row over the chunks first..last-1 of the cache positions start..keys-1, for mergeDecode: outs [chunk][nHeads][headDim] become
+ * the sums of values times 2^(score - maximum), stats [chunk][nHeads] of (maximum, sum). headDim a multiple of 4. Lanes share the
+ * positions, not the heads, so that each reads its own part of the cache; all heads walk 32 positions at a time, so that memory sees
+ * sequential streams.
  */
 export function attentionDecode(
-  start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, first: i32, last: i32, factor: f32, q: usize,
-  keysAt: usize, valuesAt: usize, out: usize, scratch: usize,
+  first: i32, last: i32, start: i32, keys: i32, nHeads: i32, nKvHeads: i32, headDim: i32, factor: f32, q: usize,
+  keysAt: usize, valuesAt: usize, outs: usize, stats: usize, scratch: usize,
 ): void {
-  const group = nHeads / nKvHeads, stride = <usize>(nKvHeads * headDim) << 2, width = <usize>headDim << 2;
-  const n = keys - start, row = <usize>(pad8(n) + 8) << 2;
-  let at = keysAt + <usize>start * stride, touched = i32x4.splat(0);
+  const stride = <usize>(nKvHeads * headDim) << 2, width = <usize>(nHeads * headDim) << 2;
+  for (let c = first; c < last; c++) {
+    const from = start + c * CHUNK, n = min(CHUNK, keys - from), at = <usize>from * stride;
+    decodeChunk(
+      n, nHeads, nHeads / nKvHeads, headDim, stride, factor, q, keysAt + at, valuesAt + at, outs + <usize>c * width,
+      stats + (<usize>(c * nHeads) << 3), scratch,
+    );
+  }
+}
+
+function decodeChunk(
+  n: i32, nHeads: i32, group: i32, headDim: i32, stride: usize, factor: f32, q: usize, keysAt: usize, valuesAt: usize,
+  out: usize, stats: usize, scratch: usize,
+): void {
+  const width = <usize>headDim << 2;
+  let at = keysAt, touched = i32x4.splat(0);
   for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
     const m = min(BLOCK, n - j);
     touched = v128.or(touched, touch(at, at + <usize>m * stride));
-    for (let h = first; h < last; h++) {
-      const query = q + <usize>h * width, to = scratch + <usize>h * row + (<usize>j << 2);
+    for (let h = 0; h < nHeads; h++) {
+      const query = q + <usize>h * width, to = scratch + <usize>h * ROW + (<usize>j << 2);
       let k = at + <usize>(h / group) * width;
       for (let i = 0; i < m; i += 4, k += 4 * stride) {
         // beyond the end: the last row again, hidden below
@@ -37,29 +57,45 @@ export function attentionDecode(
       }
     }
   }
-  for (let h = first; h < last; h++) {
-    const scores = scratch + <usize>h * row;
+  for (let h = 0; h < nHeads; h++) {
+    const scores = scratch + <usize>h * ROW;
     for (let p = n; p & 3; p++) store<f32>(scores + (<usize>p << 2), NOTHING);
-    const inverse = softmaxRow(scores, n);
-    store<f32>(scores + row - 16, inverse);
-    memory.fill(out + <usize>h * width, 0, width);
+    softmaxRow(scores, n, stats + (<usize>h << 3));
   }
-  at = valuesAt + <usize>start * stride;
+  memory.fill(out, 0, <usize>nHeads * width);
+  at = valuesAt;
   for (let j = 0; j < n; j += BLOCK, at += <usize>BLOCK * stride) {
     const m = min(BLOCK, n - j);
     touched = v128.or(touched, touch(at, at + <usize>m * stride));
-    for (let h = first; h < last; h++) {
-      const p = scratch + <usize>h * row + (<usize>j << 2);
+    for (let h = 0; h < nHeads; h++) {
+      const p = scratch + <usize>h * ROW + (<usize>j << 2);
       let v = at + <usize>(h / group) * width, to = out + <usize>h * width, left = headDim;
       for (; left >= 32; left -= 32, v += 128, to += 128) weigh32(p, m, v, stride, to);
       for (; left > 0; left -= 4, v += 16, to += 16) weigh4(p, m, v, stride, to);
     }
   }
-  for (let h = first; h < last; h++) {
-    const inverse = v128.load32_splat(scratch + <usize>h * row + row - 16), to = out + <usize>h * width;
-    for (let i: usize = 0; i < width; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), inverse));
+  v128.store(scratch, touched); // so that the touching is not optimised away
+}
+
+/**
+ * The chunks of attentionDecode together: outs [chunks][nHeads][headDim] and stats [chunks][nHeads] of (maximum, sum) to
+ * out [nHeads][headDim], as in online softmax.
+ */
+export function mergeDecode(chunks: i32, nHeads: i32, headDim: i32, outs: usize, stats: usize, out: usize): void {
+  const width = <usize>headDim << 2;
+  for (let h = 0; h < nHeads; h++) {
+    let most = NOTHING, sum: f32 = 0;
+    for (let p = 0; p < chunks; p++) most = max(most, load<f32>(stats + (<usize>(p * nHeads + h) << 3)));
+    const to = out + <usize>h * width;
+    memory.fill(to, 0, width);
+    for (let p = 0; p < chunks; p++) {
+      const at = stats + (<usize>(p * nHeads + h) << 3), from = outs + <usize>(p * nHeads + h) * width;
+      const factor = exp2x4(f32x4.splat(load<f32>(at) - most));
+      sum += load<f32>(at, 4) * f32x4.extract_lane(factor, 0);
+      for (let i: usize = 0; i < width; i += 16) v128.store(to + i, madd(factor, v128.load(from + i), v128.load(to + i)));
+    }
+    scale(headDim, <f32>1 / sum, to);
   }
-  v128.store(scratch + <usize>first * row, touched); // so that the touching is not optimised away
 }
 
 /** Cache positions that stay in level 1 or 2 while all heads pass. */
@@ -93,21 +129,22 @@ function scores4(q: usize, k0: usize, k1: usize, k2: usize, k3: usize, width: us
   return f32x4.mul(sums, f32x4.splat(factor));
 }
 
-/** n scores (padded to a multiple of four) to 2^(score - maximum); returns 1 / sum. */
+/** n scores (padded to a multiple of four) to 2^(score - maximum); their maximum and sum to stats. */
 // @ts-ignore: decorator
 @inline
-function softmaxRow(scores: usize, n: i32): f32 {
+function softmaxRow(scores: usize, n: i32, stats: usize): void {
   const end = scores + (<usize>((n + 3) & ~3) << 2);
   let m = v128.load(scores);
   for (let p = scores; p < end; p += 16) m = f32x4.pmax(m, v128.load(p));
-  const base = f32x4.splat(max4(m));
+  const base = maxLanes(m);
   let total = f32x4.splat(0);
   for (let p = scores; p < end; p += 16) {
     const e = exp2x4(f32x4.sub(v128.load(p), base));
     v128.store(p, e);
     total = f32x4.add(total, e);
   }
-  return <f32>1 / sum4(total);
+  store<f32>(stats, f32x4.extract_lane(base, 0));
+  store<f32>(stats, sum4(total), 4);
 }
 
 /** to[32] += weighted sum of n rows of values: eight chains. Its own function, so that its registers are. */

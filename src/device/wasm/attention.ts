@@ -66,15 +66,19 @@ export class Attention {
     });
   }
 
-  /** One query: heads are shared out. */
+  /** One query: chunks of the cache's positions are shared out, so that each lane reads its own, and put together. */
   #decode(args: AttentionArguments, keys: number, parts: number): void {
     const { nHeads, nKvHeads, headDim, scale, window } = args;
     const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
     const start = window > 0 ? Math.max(0, keys - window) : 0;
-    const scores = this.#arena.allocate(this.#kernels.attentionDecodeScratch(keys - start, nHeads));
-    this.#lanes.run('attentionDecode', evenly(nHeads, parts), (first, last) => {
-      return [start, keys, nHeads, nKvHeads, headDim, first, last, scale, q!, k!, v!, out!, scores];
+    const chunks = this.#kernels.decodeChunks(keys - start);
+    const outs = this.#arena.allocate(4 * chunks * nHeads * headDim);
+    const stats = this.#arena.allocate(8 * chunks * nHeads);
+    this.#lanes.run('attentionDecode', evenly(chunks, Math.min(parts, chunks)), (first, last) => {
+      const scratch = this.#arena.allocate(this.#kernels.attentionDecodeScratch(nHeads));
+      return [first, last, start, keys, nHeads, nKvHeads, headDim, scale, q!, k!, v!, outs, stats, scratch];
     });
+    this.#kernels.mergeDecode(chunks, nHeads, headDim, outs, stats, out!);
   }
 
   /** Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads. */

@@ -155,22 +155,25 @@ export interface Kernels extends LinearKernels {
     sumsB: number,
     out: number,
   ): void;
-  attentionDecodeScratch(keys: number, nHeads: number): number;
+  decodeChunks(positions: number): number;
+  attentionDecodeScratch(nHeads: number): number;
   attentionDecode(
+    first: number,
+    last: number,
     start: number,
     keys: number,
     nHeads: number,
     nKvHeads: number,
     headDim: number,
-    first: number,
-    last: number,
     scale: number,
     q: number,
     keysAt: number,
     valuesAt: number,
-    out: number,
-    scores: number,
+    outs: number,
+    stats: number,
+    scratch: number,
   ): void;
+  mergeDecode(chunks: number, nHeads: number, headDim: number, outs: number, stats: number, out: number): void;
   rope(
     first: number,
     last: number,

@@ -91,7 +91,9 @@ export function markLaneLost(seat: Pick<LaneSeat, 'memory' | 'control'>): void {
 /** Parts 0, …, count in ranges as equal as multiples of `align` allow: range i is bounds[i] .. bounds[i + 1]. */
 export function evenly(count: number, parts: number, align = 1): number[] {
   const units = Math.ceil(count / align);
-  return Array.from({ length: parts + 1 }, (_, i) => Math.min(count, Math.round((units * i) / parts) * align));
+  const bounds: number[] = []; // a loop: Array.from takes a microsecond, five times a layer
+  for (let i = 0; i <= parts; i++) bounds.push(Math.min(count, Math.round((units * i) / parts) * align));
+  return bounds;
 }
 
 /** A kernel and its arguments. */
