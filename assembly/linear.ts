@@ -106,26 +106,31 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
 
 /**
  * Weights of the channels apart, without their minima: to [apartBlocks][8] = d · code. places: [K/32] i32, where the codes of a
- * block's channel begin, or -1 (quantise.ts); w: unpackNibbles; d: [K/32][8].
+ * block's channel begin, or -1 (quantise.ts); w: unpackNibbles; d: [K/32][8], or from integerScales.
  */
-function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize): void {
+function gatherApart(blocks: i32, places: usize, w: usize, d: usize, integers: bool, to: usize): void {
   const mask = v128.load(MASKS, 64);
   for (; blocks > 0; blocks--, places += 4, w += 256, d += 32) {
     const place = load<i32>(places);
     if (place < 0) continue;
     // the lowest byte of each word is the code, the others are its neighbours
     const at = w + <usize>place;
-    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at), mask)), v128.load(d)));
-    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at, 16), mask)), v128.load(d, 16)), 16);
+    let d0 = v128.load(d), d1 = v128.load(d, 16);
+    if (integers) {
+      d0 = f32x4.convert_i32x4_s(i32x4.shr_s(d0, 16));
+      d1 = f32x4.convert_i32x4_s(i32x4.shr_s(d1, 16));
+    }
+    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at), mask)), d0));
+    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at, 16), mask)), d1), 16);
     to += 32;
   }
 }
 
 /**
  * Scales for tileRelaxed16: d [K/32][8] f32 become integers [K/32][8][2] i16, each twice, in units of units [8], which the
- * `rows` x 8 numbers of m are then given in as well.
+ * minima m [K/32][8] are then given in as well.
  */
-function integerScales(blocks: i32, d: usize, rows: i32, m: usize, units: usize): void {
+function integerScales(blocks: i32, d: usize, m: usize, units: usize): void {
   const positive = v128.load(MASKS, 80), most = f32x4.splat(32767), one = f32x4.splat(1);
   let large0 = f32x4.splat(0), large1 = large0;
   const end = d + (<usize>blocks << 5);
@@ -140,14 +145,12 @@ function integerScales(blocks: i32, d: usize, rows: i32, m: usize, units: usize)
   v128.store(units, unit0);
   v128.store(units, unit1, 16);
   const magic = v128.load32_splat(EXP, 12); // rounds, as in exp4
-  for (let p = d; p < end; p += 32) {
+  for (let p = d; p < end; p += 32, m += 32) {
     const i0 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(p), inverse0), magic), magic);
     const i1 = i32x4.sub(f32x4.add(f32x4.mul(v128.load(p, 16), inverse1), magic), magic);
     const both = i16x8.narrow_i32x4_s(i0, i1);
     v128.store(p, v128.shuffle<i16>(both, both, 0, 0, 1, 1, 2, 2, 3, 3));
     v128.store(p, v128.shuffle<i16>(both, both, 4, 4, 5, 5, 6, 6, 7, 7), 16);
-  }
-  for (; rows > 0; rows--, m += 32) {
     v128.store(m, f32x4.mul(v128.load(m), inverse0));
     v128.store(m, f32x4.mul(v128.load(m, 16), inverse1), 16);
   }
@@ -174,18 +177,17 @@ export function linearInt8(
   const w = scratch, d = w + (<usize>k << 4), minima = d + <usize>k, tile = minima + 2 * <usize>k, units = tile + 160;
   v128.store(units, f32x4.splat(1));
   v128.store(units, f32x4.splat(1), 16);
-  for (let ic = 0; ic < m; ic += GROUP) {
-    const mc = min(GROUP, m - ic);
-    for (let p = first; p < last; p++) {
-      const panel = panels + bytes * <usize>p, cols = min(8, n - (p << 3));
-      if (wide) unpackWide(type, panel, k, w);
-      else unpackNibbles(type, panel, k, w);
-      unpackScales(type, panel, k, shift, d, minima);
-      if (!wide) gatherApart(blocks, places + (<usize>((ic / GROUP) * blocks) << 2), w, d, minima + <usize>k);
-      if (dot == Dot.Relaxed16) integerScales(blocks, d, kc, minima, units);
+  for (let p = first; p < last; p++) {
+    const panel = panels + bytes * <usize>p, cols = min(8, n - (p << 3));
+    if (wide) unpackWide(type, panel, k, w);
+    else unpackNibbles(type, panel, k, w);
+    unpackScales(type, panel, k, shift, d, minima);
+    if (dot == Dot.Relaxed16) integerScales(blocks, d, minima, units);
+    for (let ic = 0; ic < m; ic += GROUP) {
+      const mc = min(GROUP, m - ic), at = places + (<usize>((ic / GROUP) * blocks) << 2);
+      if (!wide) gatherApart(blocks, at, w, d, dot == Dot.Relaxed16, minima + <usize>k);
       for (let i = 0; i < mc; i += mr) {
-        const at = <usize>((ic + i) / mr);
-        const a = codes + at * tileBytes, s = scales + at * scaleBytes, sum = sums + at * sumBytes;
+        const t = <usize>((ic + i) / mr), a = codes + t * tileBytes, s = scales + t * scaleBytes, sum = sums + t * sumBytes;
         if (!hasMinima) memory.fill(tile, 0, 128);
         else if (!ASC_FEATURE_RELAXED_SIMD) micro4x8Unfused(kc, sum, minima, tile, 32, 0);
         else if (mr == 5) micro5x8Fused(kc, sum, minima, tile, 32, 0);
