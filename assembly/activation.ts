@@ -24,7 +24,7 @@ export function siluMultiply(
       e = madd(e, f, c4);
       e = madd(e, f, c5);
       e = i32x4.add(madd(e, f, one), i32x4.shl(t, 23));
-      const z = f32x4.mul(f32x4.div(v, f32x4.add(one, e)), w);
+      const z = f32x4.mul(f32x4.mul(v, f32x4.div(one, f32x4.add(one, e))), w);
       if (i >= 4) v128.store(to, z);
       else storeSome(to, z, i);
     }
