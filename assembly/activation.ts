@@ -1,9 +1,9 @@
 /** Elementwise operations. Ranges are in elements; n need not be a multiple of four. */
-import { EXP2, exp4, madd, max4, sum4 } from './math';
+import { EXP2, exp2With, exp4, max4, sum4 } from './math';
 
 /**
- * y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. e^-x is exp2x4 of
- * -x log2 e, held between -100 and 126, with its constants in registers.
+ * y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. As
+ * sigmoid4, with its constants in registers.
  */
 export function siluMultiply(
   first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize, yStride: usize,
@@ -17,13 +17,7 @@ export function siluMultiply(
     for (let i = n; i > 0; i -= 4, g += 16, u += 16, to += 16) {
       const v = i >= 4 ? v128.load(g) : loadSome(g, i), w = i >= 4 ? v128.load(u) : loadSome(u, i);
       const x = f32x4.pmax(least, f32x4.pmin(most, f32x4.mul(v, power)));
-      const t = f32x4.add(x, magic), f = f32x4.sub(x, f32x4.sub(t, magic));
-      let e = madd(c0, f, c1);
-      e = madd(e, f, c2);
-      e = madd(e, f, c3);
-      e = madd(e, f, c4);
-      e = madd(e, f, c5);
-      e = i32x4.add(madd(e, f, one), i32x4.shl(t, 23));
+      const e = exp2With(x, magic, one, c0, c1, c2, c3, c4, c5);
       const z = f32x4.mul(f32x4.mul(v, f32x4.div(one, f32x4.add(one, e))), w);
       if (i >= 4) v128.store(to, z);
       else storeSome(to, z, i);

@@ -5,8 +5,8 @@ import { NOTHING } from './attention';
 
 /** Cache positions of a chunk. Chunks are the same whatever the lanes, so results are too, to the bit. */
 const CHUNK: i32 = 64;
-/** Bytes of a head's scores: a chunk, then (maximum, sum). */
-const ROW: usize = <usize>(CHUNK + 4) << 2;
+/** Bytes of a head's scores. */
+const ROW: usize = <usize>CHUNK << 2;
 
 /** Chunks of `positions` cache positions. */
 export function decodeChunks(positions: i32): i32 {

@@ -6,7 +6,7 @@
  * from = self = 0 and limit = own + 1.
  */
 import { scale } from './activation';
-import { EXP2, LOG2_E, exp2x4, madd, maxLanes, sum4 } from './math';
+import { EXP2, LOG2_E, exp2With, exp2x4, maxLanes, sum4 } from './math';
 import { gemmBlock, microRows } from './gemm';
 import { packA, packB } from './pack';
 
@@ -232,14 +232,7 @@ function softmaxTile(row: usize, width: i32, stats: usize, acc: usize, d: i32): 
   const c3 = v128.load32_splat(EXP2, 20), c4 = v128.load32_splat(EXP2, 24), c5 = v128.load32_splat(EXP2, 28);
   let sum = f32x4.splat(0);
   for (let p = row; p < end; p += 16) {
-    const x = f32x4.pmax(least, f32x4.sub(v128.load(p), base));
-    const t = f32x4.add(x, magic), r = f32x4.sub(x, f32x4.sub(t, magic));
-    let e = madd(c0, r, c1);
-    e = madd(e, r, c2);
-    e = madd(e, r, c3);
-    e = madd(e, r, c4);
-    e = madd(e, r, c5);
-    e = i32x4.add(madd(e, r, one), i32x4.shl(t, 23));
+    const e = exp2With(f32x4.pmax(least, f32x4.sub(v128.load(p), base)), magic, one, c0, c1, c2, c3, c4, c5);
     v128.store(p, e);
     sum = f32x4.add(sum, e);
   }

@@ -4,8 +4,7 @@
  * Activations are quantised per row and per block of 32 along K: x ~ scale · code, with codes of 8 bits for the relaxed dots and
  * of 16 for the wide one. A weight of a block is
  * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
- * All integer sums are exact. Relaxed16 takes d as integers of 16 bits in units of the column's largest / 32767, which is less than
- * a hundredth of what the activations' 8 bits lose.
+ * All integer sums are exact. Relaxed16 takes d as integers of 16 bits in units of the column's largest / 32767 (linear.ts).
  */
 
 /** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */

@@ -69,22 +69,33 @@ export const EXP2: usize = memory.data<f32>([
 ]);
 
 /**
+ * 2^x for -100 <= x <= 126, relative error below 2e-7, with its constants given, for loops that keep them in registers: magic, 1, and
+ * the polynomial's from EXP2.
+ */
+// @ts-ignore: decorator
+@inline
+export function exp2With(x: v128, magic: v128, one: v128, c0: v128, c1: v128, c2: v128, c3: v128, c4: v128, c5: v128): v128 {
+  const t = f32x4.add(x, magic), r = f32x4.sub(x, f32x4.sub(t, magic));
+  let p = madd(c0, r, c1);
+  p = madd(p, r, c2);
+  p = madd(p, r, c3);
+  p = madd(p, r, c4);
+  p = madd(p, r, c5);
+  return i32x4.add(madd(p, r, one), i32x4.shl(t, 23));
+}
+
+/**
  * 2^x for x <= 126, relative error below 2e-7; 2^-100 below -100 (not 0: a product with it is still a normal number, and denormal
  * ones are slow). Half the instructions of exp4: the power goes straight into the exponent.
  */
 // @ts-ignore: decorator
 @inline
 export function exp2x4(x: v128): v128 {
-  x = f32x4.pmax(v128.load32_splat(EXP2), x);
-  const magic = v128.load32_splat(EXP2, 4), t = f32x4.add(x, magic), r = f32x4.sub(x, f32x4.sub(t, magic));
-  let p = v128.load32_splat(EXP2, 8);
-  p = madd(p, r, v128.load32_splat(EXP2, 12));
-  p = madd(p, r, v128.load32_splat(EXP2, 16));
-  p = madd(p, r, v128.load32_splat(EXP2, 20));
-  p = madd(p, r, v128.load32_splat(EXP2, 24));
-  p = madd(p, r, v128.load32_splat(EXP2, 28));
-  p = madd(p, r, v128.load32_splat(EXP2, 32));
-  return i32x4.add(p, i32x4.shl(t, 23));
+  return exp2With(
+    f32x4.pmax(v128.load32_splat(EXP2), x), v128.load32_splat(EXP2, 4), v128.load32_splat(EXP2, 32), v128.load32_splat(EXP2, 8),
+    v128.load32_splat(EXP2, 12), v128.load32_splat(EXP2, 16), v128.load32_splat(EXP2, 20), v128.load32_splat(EXP2, 24),
+    v128.load32_splat(EXP2, 28),
+  );
 }
 
 /** 1 / (1 + e^-x): by 2^(-x log2 e), whose argument is held between -100 and 126. */

@@ -53,7 +53,7 @@ function packSix(a: usize, stride: usize, kc: i32, alpha: f32, to: usize): void 
 }
 
 /** Four contiguous rows to columns of four, `step` bytes apart, by transposing 4 x 4 blocks in registers. */
-export function packFour(a: usize, stride: usize, kc: i32, alpha: f32, to: usize, step: usize): void {
+function packFour(a: usize, stride: usize, kc: i32, alpha: f32, to: usize, step: usize): void {
   const factor = f32x4.splat(alpha);
   let k = kc;
   for (; k >= 4; k -= 4, a += 16) {

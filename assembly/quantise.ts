@@ -22,15 +22,15 @@ function eight(a: v128, b: v128, inverse: v128, magic: v128): v128 {
   return i16x8.narrow_i32x4_s(i32x4.sub(madd(a, inverse, magic), magic), i32x4.sub(madd(b, inverse, magic), magic));
 }
 
-/** Sum of 32 codes, as f32 in the first lane. ones: eight halves of 1. */
+/** Sum of 32 codes. ones: eight halves of 1. */
 // @ts-ignore: decorator
 @inline
-function sumCodes(q0: v128, q1: v128, q2: v128, q3: v128, ones: v128): v128 {
+function sumCodes(q0: v128, q1: v128, q2: v128, q3: v128, ones: v128): f32 {
   const a = i32x4.add(i32x4.dot_i16x8_s(q0, ones), i32x4.dot_i16x8_s(q1, ones));
   const b = i32x4.add(i32x4.dot_i16x8_s(q2, ones), i32x4.dot_i16x8_s(q3, ones));
   let w = i32x4.add(a, b);
   w = i32x4.add(w, v128.shuffle<i32>(w, w, 2, 3, 0, 1));
-  return f32x4.convert_i32x4_s(i32x4.add(w, v128.shuffle<i32>(w, w, 1, 0, 3, 2)));
+  return f32x4.extract_lane(f32x4.convert_i32x4_s(i32x4.add(w, v128.shuffle<i32>(w, w, 1, 0, 3, 2))), 0);
 }
 
 /** Pairs (k0, k2), (k1, k3) of every four: the order in which `wide` kernels meet the halves of a byte. */
@@ -65,8 +65,7 @@ function channelMaxima(x: usize, stride: usize, rows: i32, temp: usize): void {
 }
 
 /**
- * Codes of a block as i16 [32], to `to`, with what `window` hides (math.ts) as 0; window 0 hides nothing. Returns the largest
- * magnitude.
+ * Codes of a block as i16 [32], to `to`, with what `window` hides (math.ts) as 0; window 0 hides nothing. Returns the scale.
  */
 // @ts-ignore: decorator
 @inline
@@ -92,7 +91,7 @@ function quantiseBlock(x: usize, window: usize, most: f32, to: usize): f32 {
   v128.store(to, eight(v2, v3, inverse, magic), 16);
   v128.store(to, eight(v4, v5, inverse, magic), 32);
   v128.store(to, eight(v6, v7, inverse, magic), 48);
-  return f32x4.extract_lane(largest, 0);
+  return f32x4.extract_lane(largest, 0) / most;
 }
 
 /** Blocks of a row that have a channel apart in the tile kernels. */
@@ -126,7 +125,7 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
       apart = load<f32>(x + (channel << 2));
       window = WINDOW + 256 - (channel << 2);
     }
-    const scale = quantiseBlock(x, window, most, temp) / most;
+    const scale = quantiseBlock(x, window, most, temp);
     const q0 = v128.load(temp), q1 = v128.load(temp, 16), q2 = v128.load(temp, 32), q3 = v128.load(temp, 48);
     if (wide) {
       v128.store(codes, evenOdd(q0));
@@ -140,7 +139,7 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
       codes += 32;
     }
     store<f32>(blocks, scale * up);
-    store<f32>(blocks, (scale * f32x4.extract_lane(sumCodes(q0, q1, q2, q3, v128.load(MASKS, 96)), 0) + apart) * up, 4);
+    store<f32>(blocks, (scale * sumCodes(q0, q1, q2, q3, v128.load(MASKS, 96)) + apart) * up, 4);
     store<f32>(blocks, apart * up, 8);
     store<i32>(blocks, <i32>(((channel >> 2) << 4) + (channel & 3)), 12);
   }
@@ -228,7 +227,7 @@ function quantiseTile(
       let q0 = i16x8.splat(0), q1 = q0, q2 = q0, q3 = q0, scale: f32 = 0, apart: f32 = 0;
       if (r < n) {
         if (place >= 0) apart = load<f32>(from + channel);
-        scale = quantiseBlock(from, window, most, temp) / most;
+        scale = quantiseBlock(from, window, most, temp);
         q0 = v128.load(temp);
         q1 = v128.load(temp, 16);
         q2 = v128.load(temp, 32);
@@ -239,7 +238,7 @@ function quantiseTile(
         apartAt += 4;
       }
       store<f32>(scales + at, scale);
-      store<f32>(sums + at, scale * f32x4.extract_lane(sumCodes(q0, q1, q2, q3, ones), 0) + apart);
+      store<f32>(sums + at, scale * sumCodes(q0, q1, q2, q3, ones) + apart);
       if (wide) {
         let out = codes + (<usize>b << 4) * step + (<usize>r << 2);
         out = scatter(out, step, evenOdd(q0));
