@@ -3,16 +3,17 @@
  * hosts/run-file.ts.
  *
  * usage: node --import tsx test/run.ts [--host HOST] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
- *                                      [--root FOLDER] [--without NAME,…] [NAME …]
+ *                                      [--all | --long] [--root FOLDER] [--without NAME,…] [NAME …]
  *   --host: node (default), deno, chromium, chromium-plain (not cross-origin isolated) or firefox
  *   --node: run them under another node; 24: the one of test/runtimes
+ *   --all: also what takes long or starts many processes; --long: nothing else
  *   NAME: only files whose path contains it; --without: only others
  */
 import { readdir } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { leftOut } from './hosts/declaration.ts';
+import { type Length, leftOut } from './hosts/declaration.ts';
 import { HOSTS, type Host, type HostName } from './hosts/host.ts';
 import { denoHost, nodeHost } from './hosts/process.ts';
 import { failure, type Limits, type Result, report, runFile, running } from './hosts/run-file.ts';
@@ -22,6 +23,7 @@ interface Options extends Limits {
   node: string;
   browser: string | undefined;
   jobs: number;
+  length: Length;
   root: string;
   filters: string[];
   without: string[];
@@ -37,6 +39,8 @@ function options(): Options {
       timeout: { type: 'string', default: '900' },
       leak: { type: 'string', default: '60' },
       jobs: { type: 'string', default: '2' },
+      all: { type: 'boolean', default: false },
+      long: { type: 'boolean', default: false },
       without: { type: 'string', default: '' },
       root: { type: 'string', default: fileURLToPath(new URL('.', import.meta.url)) },
     },
@@ -55,6 +59,8 @@ function options(): Options {
     timeout: number('timeout'),
     leak: number('leak'),
     jobs: number('jobs'),
+    // whoever names files wants them
+    length: values.long ? 'long' : values.all || positionals.length > 0 ? 'all' : 'short',
     root: resolve(values.root),
     filters: positionals,
     without: values.without.split(',').filter((name) => name !== ''),
@@ -70,7 +76,7 @@ async function hostOf({ host, node, browser }: Options): Promise<Host> {
 }
 
 /** Test files that run in the host, names relative to the root; prints how many do not, and why. A wrong declaration is a failure. */
-async function choose({ root, filters, without, host }: Options, failures: Result[]): Promise<string[]> {
+async function choose({ root, filters, without, host, length }: Options, failures: Result[]): Promise<string[]> {
   const names = (await readdir(root, { recursive: true }))
     .map((name) => name.split(sep).join('/'))
     // what breaks on purpose is run by hosts/rules.ts
@@ -82,9 +88,9 @@ async function choose({ root, filters, without, host }: Options, failures: Resul
   const out: string[] = [];
   for (const name of names) {
     try {
-      const reason = await leftOut(resolve(root, name), host);
+      const reason = await leftOut(resolve(root, name), host, length);
       if (reason === null) here.push(name);
-      else out.push(`${name} (${reason})`);
+      else if (reason !== undefined) out.push(`${name} (${reason})`);
     } catch (error) {
       failures.push(failure(name, (error as Error).message));
     }

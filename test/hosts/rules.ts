@@ -37,10 +37,12 @@ const EXPECTED: Record<string, (host: HostName) => string | null> = {
   leak: () => LEAK,
   'leaked-worker': (host) => (host === 'node' ? OUT : LEAK),
   missing: lost,
+  prolonged: () => OUT,
   rejection: lost,
   throws: lost,
   undeclared: () =>
     'Write "// hosts: node, deno, chromium, chromium-plain, firefox — why", not "// hosts: node, netscape".',
+  unreasoned: () => 'Write "// long — why", not "// long".',
   zero: () => NO_TEST,
 };
 

@@ -1,0 +1,6 @@
+// long
+import { test } from 'uvu';
+
+test('it passes', () => console.log('  worst of all: 1'));
+test.skip('it is skipped', () => {});
+test.run();
