@@ -13,6 +13,8 @@ import type { Tokenizer } from './tokenizer.ts';
 export interface EncodePromptOptions {
   /** Whether a begin-of-text token stands first. Default: as the tokenizer says (see `Model.encode`). */
   readonly addBos?: boolean;
+  /** Whether special tokens written in the text become their ids. Default true. False for text that comes from a user. */
+  readonly specialTokens?: boolean;
 }
 
 export interface ScoredToken extends ScoredPosition {
@@ -71,7 +73,8 @@ export class LocalModel {
    */
   encode(text: string, options: EncodePromptOptions = {}): number[] {
     const { bosId } = this.tokenizer;
-    const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false });
+    const { specialTokens = true } = options;
+    const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false, specialTokens });
     if (options.addBos === false) return ids;
     const config = this.#spec.tokenizerConfig as { add_bos_token?: unknown; tokenizer_class?: unknown };
     const says = config.add_bos_token;

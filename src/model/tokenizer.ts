@@ -9,6 +9,18 @@ export type { TokenStream } from './detokenizer.ts';
 export interface EncodeOptions {
   /** Whether what the model's post-processor adds (usually a begin-of-text token) is added. Default true. */
   readonly addSpecialTokens?: boolean;
+  /**
+   * Whether special tokens written in the text become their ids. Default true, as in Hugging Face. False for text that comes
+   * from a user: `<|im_end|>` in it is then read as the letters it is made of. Added tokens that are not special always match.
+   */
+  readonly specialTokens?: boolean;
+}
+
+/** A part of a text. Special tokens are found only where they lie wholly in parts that are not plain. */
+export interface TextSegment {
+  readonly text: string;
+  /** Whether what looks like a special token here is text. */
+  readonly plain: boolean;
 }
 
 export interface DecodeOptions {
@@ -32,6 +44,7 @@ const NONE: ReadonlySet<number> = new Set();
 export class Tokenizer {
   readonly #checked: CheckedTokenizer;
   readonly #library: TextLibrary;
+  #plain: TextLibrary | null = null;
   readonly #detokenizer: Detokenizer;
   readonly #special: ReadonlySet<number>;
   /** One more than the highest id. A model's own vocabulary may be padded beyond it. */
@@ -76,7 +89,34 @@ export class Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const ids = text === '' ? [] : this.#library.encode(text, { add_special_tokens: false }).ids;
+    const library = options.specialTokens === false ? this.#withoutSpecial() : this.#library;
+    const ids = text === '' ? [] : library.encode(text, { add_special_tokens: false }).ids;
+    return this.#framed(ids, options);
+  }
+
+  /**
+   * The ids of all segments' texts joined together, as `encode` gives them, except that special tokens are found only in
+   * segments that are not plain.
+   */
+  encodeSegments(segments: readonly TextSegment[], options: Pick<EncodeOptions, 'addSpecialTokens'> = {}): number[] {
+    const special = [...this.#checked.added.values()].filter((token) => token.special);
+    const harmless = segments.every(
+      ({ text, plain }) => !plain || !special.some((token) => text.includes(token.content)),
+    );
+    if (harmless) return this.encode(segments.map(({ text }) => text).join(''), options);
+    const ids = segments.flatMap(({ text, plain }) =>
+      this.encode(text, { addSpecialTokens: false, specialTokens: !plain }),
+    );
+    return this.#framed(ids, options);
+  }
+
+  #withoutSpecial(): TextLibrary {
+    const added = (this.#checked.json['added_tokens'] as { special?: unknown }[]).filter((t) => t.special !== true);
+    this.#plain ??= new TextLibrary({ ...this.#checked.json, added_tokens: added }, {});
+    return this.#plain;
+  }
+
+  #framed(ids: number[], options: EncodeOptions): number[] {
     if (options.addSpecialTokens === false) return ids;
     const { before, after } = this.#checked;
     return before.length + after.length === 0 ? ids : [...before, ...ids, ...after];

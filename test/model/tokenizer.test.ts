@@ -172,6 +172,24 @@ test('the post-processor adds its tokens on request only', () => {
   assert.equal(tokenizer.encode(''), [8, 8, 2]);
 });
 
+test('special tokens in plain text are letters', () => {
+  const tokenizer = Tokenizer.create(
+    tiny((json) => {
+      const model = json['model'] as { vocab: Record<string, number> };
+      for (const letter of '<>end') model.vocab[letter] ??= Object.keys(model.vocab).length + 1;
+      (json['added_tokens'] as object[]).push({ id: 8, content: '<end>', special: true }, { id: 20, content: 'bc' });
+    }),
+  );
+  const plain = tokenizer.encode('ab<end>', { specialTokens: false });
+  assert.is(plain.includes(8), false);
+  assert.is(tokenizer.decode(plain), 'ab<end>');
+  assert.equal(tokenizer.encode('a<end>bc', { specialTokens: true }), [0, 8, 20]);
+  assert.equal(tokenizer.encode('abc', { specialTokens: false }), [0, 20]); // not special: always found
+  const part = (text: string, isPlain: boolean) => ({ text, plain: isPlain });
+  assert.equal(tokenizer.encodeSegments([part('a<e', false), part('nd>b', false)]), [0, 8, 1]);
+  assert.equal(tokenizer.encodeSegments([part('<end>', false), part('ab<end>', true)]), [8, ...plain]);
+});
+
 test('malformed and unsupported specifications are refused', () => {
   const model = (change: object) => (json: Record<string, unknown>) => {
     json['model'] = { ...(json['model'] as object), ...change };
