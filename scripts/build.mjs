@@ -69,6 +69,7 @@ async function buildDist() {
     return;
   await rm(`${root}dist`, { recursive: true, force: true });
   await node('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
+  await cp(`${root}models`, `${root}dist/models`, { recursive: true });
   await mkdir(`${root}dist/build`, { recursive: true });
   for (const name of await readdir(`${root}build`)) {
     if (/^kernels\..*\.wasm$/.test(name)) await cp(`${root}build/${name}`, `${root}dist/build/${name}`);
@@ -105,6 +106,10 @@ async function buildWorkers() {
       onLoad({ filter: /wasm[\\/]location\.ts$/ }, async ({ path }) => {
         const text = await readFile(path, 'utf8');
         return { contents: text.replaceAll('../../../build/', '../build/'), loader: 'ts' };
+      });
+      onLoad({ filter: /runtime[\\/]bundled-model\.ts$/ }, async ({ path }) => {
+        const text = await readFile(path, 'utf8');
+        return { contents: text.replaceAll('../../models/', '../models/'), loader: 'ts' };
       });
       // workers start no workers: a bundler would follow one that names itself for ever
       onLoad({ filter: /runtime[\\/]host-(?:browser|node)\.ts$/ }, () => ({

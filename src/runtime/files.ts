@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { addressOf, hubName } from './address.ts';
+import { bundledModel, isBundled } from './bundled-model.ts';
 import { blobSource, bytesSource, notFound } from './bytes.ts';
 import { hasNode } from './host.ts';
 import { openHub } from './hub.ts';
@@ -11,7 +12,8 @@ export { blobSource, bytesSource, checkRange, notFound, readFailed, readWhole, t
 
 /**
  * What a caller may hand over as a model: a path or file URL (Node, Deno and Bun), a model of the hub (`owner/name`,
- * `owner/name@revision`, `hf://owner/name@revision/file.gguf`), an http or https address, one GGUF file's bytes, or a folder by name.
+ * `owner/name@revision`, `hf://owner/name@revision/file.gguf`), the model in the package (`espalier:tiny`), an http or https address, one
+ * GGUF file's bytes, or a folder by name.
  */
 export type ModelTarget = string | URL | Uint8Array | Blob | Readonly<Record<string, Uint8Array | Blob>>;
 
@@ -37,6 +39,10 @@ export async function openModelFiles(target: ModelTarget, options: FilesOptions 
 
 async function openNamed(target: string | URL, options: FilesOptions): Promise<ModelFiles> {
   const text = target instanceof URL ? target.href : target;
+  if (isBundled(text)) {
+    const files = await openNamed(bundledModel(text, hasNode()), options);
+    return { name: text, names: files.names, preferred: files.preferred, open: (name) => files.open(name) };
+  }
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text) && !/^file:/i.test(text)) {
     const address = addressOf(text, endpointOf(options.hub));
     const session = await openSession(options);
