@@ -1,11 +1,10 @@
 import type { Decoder } from '../model/decoder.ts';
 import { indexOfLargest } from '../model/divergence.ts';
+import { inBatches } from './batches.ts';
+import { childrenOf, eachChildren, type NodeRow } from './label-rows.ts';
 import { greedyLabel, type LabelNode, type LabelTrie, overLabels, sumLogProbabilities } from './labels.ts';
 import { eachLogits } from './rows.ts';
 import type { Branch, UseHidden } from './types.ts';
-
-/** Beginnings of labels less likely than this, against the likeliest one, are not looked into. */
-const FAINT = 1e-3;
 
 /** Labels behind one count of shots. */
 export interface LabelScores {
@@ -26,9 +25,9 @@ export interface LabelScores {
 export type RunBranches = <T>(list: readonly Branch[], use: UseHidden<T>) => Promise<T>;
 
 /**
- * Every label behind a query with each of several counts of shots: one forward pass for the queries, and where labels have several
- * tokens another for the beginnings that several labels share or go on from, of all counts. Labels whose beginning has less than a
- * thousandth of the likeliest one's probability are not told apart: they share it equally.
+ * Every label behind a query with each of several counts of shots: one forward pass for the queries, and where labels have several tokens
+ * more of them, 512 tokens each, for all beginnings of labels behind all counts. Nothing is left out: what is likely at a label's first
+ * token says little of its sum, and probabilities, entropy and mass need the sums of all.
  * @returns by count, and the tokens that went through the layers
  */
 export async function probeLabels(
@@ -48,46 +47,38 @@ export async function probeLabels(
       first.push(logits);
       known[i]!.set(trie.root, childrenOf(trie.root, logits, logSumExp));
     });
-    const forks = counts.flatMap((_, branch) => {
-      const likely = likelyRoots(trie, known[branch]!.get(trie.root)!);
-      return trie
-        .branches()
-        .filter(({ nodes }) => likely.has(nodes[0]!))
-        .map(({ ids: tokens, nodes }) => ({ branch, ids: tokens, nodes }));
-    });
-    if (forks.length > 0) {
-      await fork(forks, async (more, places) => {
-        const wanted = forks.flatMap(({ branch, nodes }, i) =>
+    const beginnings = trie.branches();
+    const forks = counts.flatMap((_, branch) => beginnings.map((beginning) => ({ branch, ...beginning })));
+    // all at once would take memory with the number of labels
+    for (const some of inBatches(forks, (one) => one.ids.length)) {
+      await fork(some, async (more, places) => {
+        const wanted = some.flatMap(({ branch, nodes }, i) =>
           nodes.map((node, k) => ({ branch, node, row: places[i]!.first + k })),
         );
-        const rows = wanted.map(({ row }) => row);
-        await eachLogits(decoder, more, rows, (i, logits, logSumExp) => {
-          const { branch, node } = wanted[i]!;
-          known[branch]!.set(node, childrenOf(node, logits, logSumExp));
+        await eachChildren(decoder, more, unseen(wanted, known), ({ branch, node }, logs) => {
+          known[branch]!.set(node, logs);
         });
       });
     }
     const scores = counts.map((shots, i): LabelScores => {
-      // what was not looked into is shared equally
-      const at = (node: LabelNode) =>
-        known[i]!.get(node) ?? new Float64Array(node.children.size).fill(-Math.log(node.children.size));
+      const at = (node: LabelNode) => known[i]!.get(node)!;
       const sums = sumLogProbabilities(trie, at);
-      const { probabilities, entropy } = overLabels(sums);
       const mass = sums.reduce((sum, log) => sum + Math.exp(log), 0);
-      const best = scoring === 'greedy' ? greedyLabel(trie, at) : indexOfLargest(probabilities);
-      return { shots, probabilities, entropy, mass, best, logits: first[i]! };
+      const best = scoring === 'greedy' ? greedyLabel(trie, at) : indexOfLargest(sums);
+      return { shots, ...overLabels(sums), mass, best, logits: first[i]! };
     });
     const forwarded = ids.length * counts.length + forks.reduce((sum, { ids: tokens }) => sum + tokens.length, 0);
     return { scores, forwarded };
   });
 }
 
-/** Log-probabilities of the tokens that may follow, out of the whole vocabulary. */
-function childrenOf(node: LabelNode, logits: Float32Array, logSumExp: number): Float64Array {
-  return Float64Array.from(node.children.keys(), (token) => logits[token]! - logSumExp);
-}
+type Wanted = NodeRow & { readonly branch: number };
 
-function likelyRoots(trie: LabelTrie, logs: Float64Array): ReadonlySet<LabelNode> {
-  const least = Math.max(...logs) + Math.log(FAINT);
-  return new Set([...trie.root.children.values()].filter((_, i) => logs[i]! >= least));
+/** Where beginnings share a node, all have the same behind it: of a batch the first, and none that an earlier batch had. */
+function unseen(wanted: readonly Wanted[], known: readonly ReadonlyMap<LabelNode, unknown>[]): Wanted[] {
+  const seen = known.map(() => new Set<LabelNode>());
+  return wanted.filter(({ branch, node }) => {
+    if (known[branch]!.has(node) || seen[branch]!.has(node)) return false;
+    return seen[branch]!.add(node);
+  });
 }

@@ -2,6 +2,7 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
+import { inBatches } from './batches.ts';
 import { encodeUnits, MOST_ROWS } from './encode.ts';
 import { Keeper } from './keep.ts';
 import { PoolRanking } from './pool-ranking.ts';
@@ -18,7 +19,7 @@ import type {
   Shot,
   StorageType,
 } from './types.ts';
-import { batches, blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
+import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
 
 /** Files of the store that are read at once. */
 const READS = 8;
@@ -316,7 +317,7 @@ export class ShotPool {
         else left.push(unit);
       }
     }
-    for (const batch of batches(left)) {
+    for (const batch of inBatches(left, ({ length }) => length)) {
       await this.#compute(batch, signal);
       this.#held.trim(kept);
     }

@@ -1,6 +1,5 @@
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
-import { MOST_ROWS } from './encode.ts';
 import type { PrefixMode, Shot } from './types.ts';
 
 /** A shot with its tokens. */
@@ -78,19 +77,4 @@ export function unitsOf(entries: readonly Entry[], size: number, room: number): 
     units.push({ key: some.map(({ ids }) => ids.join(',')).join('|'), entries: some, length });
   }
   return units;
-}
-
-/** Units in lists of at most 512 tokens; a longer one by itself. */
-export function batches(units: readonly PoolUnit[]): PoolUnit[][] {
-  const list: PoolUnit[][] = [];
-  let room = 0;
-  for (const unit of units) {
-    if (unit.length > room || list.length === 0) {
-      list.push([]);
-      room = MOST_ROWS;
-    }
-    list.at(-1)!.push(unit);
-    room -= unit.length;
-  }
-  return list;
 }

@@ -11,7 +11,9 @@ import { needsVector } from '../adapshot/rank.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer, PrefixMode, ShotOrder } from '../adapshot/types.ts';
 import { EspalierError } from '../errors.ts';
+import type { Decoder } from '../model/decoder.ts';
 import { indexOfLargest } from '../model/divergence.ts';
+import type { KvCache } from '../model/kv-cache.ts';
 import type { Arm, FixedRanking } from './arms.ts';
 import { scoreLabels } from './plain.ts';
 import { fittingShots, type Setting } from './setting.ts';
@@ -130,10 +132,15 @@ function voting(count: number, { rank, shots }: Setting): Answerer {
   };
 }
 
+/** Labels beside each other take more rows than there are positions. */
+function roomy(decoder: Decoder): KvCache {
+  return decoder.cache(0, Number.MAX_SAFE_INTEGER);
+}
+
 /** Full attention over the same shots for every item: they are read once, and every item's time includes that. */
 async function openFull(ids: readonly string[], setting: Setting): Promise<Answerer> {
   const { decoder } = setting.model;
-  const cache = decoder.cache();
+  const cache = roomy(decoder);
   const started = performance.now();
   const prefix = promptIds(setting, ids);
   try {
@@ -170,7 +177,7 @@ function openRanked(count: number, setting: Setting): Answerer {
       const best = near.map(({ id }) => id);
       const ids = promptIds(setting, placedOrder('bm25', best, setting.options.order));
       const before = performance.now() - started;
-      const cache = decoder.cache();
+      const cache = roomy(decoder);
       try {
         const all = [...ids, ...queryIds(setting, input)];
         const scores = await scoreLabels(decoder, cache, all, setting.trie, setting.options.signal);

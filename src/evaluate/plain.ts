@@ -1,3 +1,6 @@
+import { inBatches } from '../adapshot/batches.ts';
+import { runBranches } from '../adapshot/branches.ts';
+import { eachChildren } from '../adapshot/label-rows.ts';
 import {
   type ChildLogProbs,
   greedyLabel,
@@ -6,7 +9,8 @@ import {
   overLabels,
   sumLogProbabilities,
 } from '../adapshot/labels.ts';
-import { STAT, type Tensor } from '../device/device.ts';
+import type { BranchRows } from '../adapshot/types.ts';
+import type { Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import type { Decoder } from '../model/decoder.ts';
 import type { KvCache } from '../model/kv-cache.ts';
@@ -27,10 +31,6 @@ export interface LabelScores {
   readonly forwarded: number;
 }
 
-/** Rows of one forward pass with a mask, and rows of logits that exist at once. */
-const MASKED = 512;
-const ROWS = 16;
-
 /**
  * Runs tokens behind what a cache holds, and scores every label behind them. The cache is left as it was.
  * @param ids one token or more
@@ -46,20 +46,27 @@ export function scoreLabels(
   return exclusive(decoder.device, async () => {
     const started = performance.now();
     const before = cache.length;
-    const children = new Map<LabelNode, readonly number[]>();
+    const children = new Map<LabelNode, Float64Array>();
+    const take = ({ node }: { readonly node: LabelNode }, logs: Float64Array) => void children.set(node, logs);
     let forwarded = ids.length;
     try {
       await decoder.forward(ids, cache, {
         output: 'last',
         signal,
-        onChunk: async (hidden) => {
-          children.set(trie.root, (await readChildren(decoder, hidden, [trie.root]))[0]!);
-        },
+        onChunk: (hidden) => eachChildren(decoder, hidden, [{ node: trie.root, row: 0 }], take),
       });
       const firstMilliseconds = performance.now() - started;
-      for (const { branches, rows } of batches(trie)) {
-        await runBranches(decoder, cache, branches, rows, children, signal);
-        forwarded += rows;
+      const position = (cache.positions.at(-1) ?? -1) + 1;
+      const behind = { position, shots: { first: 0, end: cache.length }, others: [] };
+      for (const some of inBatches(trie.branches(), (branch) => branch.ids.length)) {
+        const plans = some.map(({ ids: tokens }) => ({ ids: tokens, ...behind }));
+        const use = (hidden: Tensor, rows: readonly BranchRows[]) => {
+          const wanted = some.flatMap(({ nodes }, i) => nodes.map((node, k) => ({ node, row: rows[i]!.first + k })));
+          // where branches share a node, all have the same
+          return eachChildren(decoder, hidden, wanted, take);
+        };
+        await runBranches(decoder, cache, plans, use, { factor: 1, signal });
+        forwarded += some.reduce((sum, branch) => sum + branch.ids.length, 0);
       }
       const at: ChildLogProbs = (node) => children.get(node)!;
       const sums = sumLogProbabilities(trie, at);
@@ -75,78 +82,4 @@ export function scoreLabels(
       cache.truncate(before);
     }
   });
-}
-
-type Branches = ReturnType<LabelTrie['branches']>;
-
-/** Branches that fit one forward pass. A branch that fits none is the decoder's to refuse. */
-function batches(trie: LabelTrie): { branches: Branches; rows: number }[] {
-  const list: { branches: Branches[number][]; rows: number }[] = [];
-  for (const branch of trie.branches()) {
-    const last = list.at(-1);
-    if (last && last.rows + branch.ids.length <= MASKED) {
-      last.branches.push(branch);
-      last.rows += branch.ids.length;
-    } else list.push({ branches: [branch], rows: branch.ids.length });
-  }
-  return list;
-}
-
-/** Every branch sees what is in the cache and itself, as if it stood alone. The cache is left as it was. */
-async function runBranches(
-  decoder: Decoder,
-  cache: KvCache,
-  branches: Branches,
-  rows: number,
-  children: Map<LabelNode, readonly number[]>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const base = cache.length;
-  const position = (cache.positions.at(-1) ?? -1) + 1;
-  const mask = new Int32Array(3 * rows);
-  const positions: number[] = [];
-  const nodes: LabelNode[] = [];
-  for (const branch of branches) {
-    const self = base + nodes.length;
-    for (const [i, node] of branch.nodes.entries()) {
-      mask.set([0, base, self], 3 * nodes.length);
-      positions.push(position + i);
-      nodes.push(node);
-    }
-  }
-  const ids = branches.flatMap((branch) => branch.ids);
-  await decoder.forward(ids, cache, {
-    mask,
-    positions,
-    signal,
-    onChunk: async (hidden) => {
-      for (let start = 0; start < rows; start += ROWS) {
-        const some = nodes.slice(start, start + ROWS);
-        const got = await readChildren(decoder, decoder.device.rows(hidden, start, some.length), some);
-        // where branches share a node, all have the same
-        for (const [i, node] of some.entries()) children.set(node, got[i]!);
-      }
-    },
-  });
-  cache.truncate(base);
-}
-
-/** For rows of hidden states the log-probabilities of their nodes' children, out of the whole vocabulary. */
-async function readChildren(decoder: Decoder, hidden: Tensor, nodes: readonly LabelNode[]): Promise<number[][]> {
-  const { device, config } = decoder;
-  const mark = device.mark();
-  try {
-    const logits = decoder.logits(hidden);
-    const stats = device.scratch('f32', [nodes.length, 8]);
-    device.logitStats(logits, null, 1, stats);
-    const sums = (await device.read(stats)) as Float32Array;
-    const values = (await device.read(logits)) as Float32Array;
-    return nodes.map((node, row) =>
-      Array.from(node.children.keys(), (token) => {
-        return values[row * config.vocabSize + token]! - sums[8 * row + STAT.logSumExp]!;
-      }),
-    );
-  } finally {
-    device.reset(mark);
-  }
 }
