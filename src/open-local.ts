@@ -10,14 +10,17 @@ import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
 import { Tokenizer } from './model/tokenizer.ts';
 import { loadWeights } from './model/weights.ts';
+import { checked } from './options/check.ts';
+import { localOpenOptions } from './options/open.ts';
+import { checkedTarget } from './options/target.ts';
 import type { FilesOptions } from './runtime/session.ts';
 
 export interface OpenOptions extends FilesOptions {
   /** Where to compute; default: a wasm device of its own, closed with the model. */
   readonly device?: Device;
   /**
-   * `int8` (default): quantised weights meet activations quantised per block of 32, as in llama.cpp. `exact`: activations stay
-   * f32. Weights in f32, f16 or bf16 are exact in either case.
+   * `int8` (default): quantised weights meet activations quantised per block of 32, as in llama.cpp. `int16`: to 16 bits, closer
+   * and slower. `exact`: activations stay f32. Weights in f32, f16 or bf16 are exact in each case.
    */
   readonly precision?: Precision;
   /**
@@ -38,8 +41,10 @@ export interface OpenOptions extends FilesOptions {
  */
 export async function openLocal(
   target: Parameters<typeof openCheckpoint>[0],
-  options: OpenOptions = {},
+  given: OpenOptions = {},
 ): Promise<LocalModel> {
+  const options = checked<OpenOptions>(localOpenOptions, given, 'openLocal');
+  checkedTarget(target);
   throwIfAborted(options.signal);
   const { signal, onDownload, hub, cache } = options;
   const opened = await openCheckpoint(target, { signal, onDownload, hub, cache });

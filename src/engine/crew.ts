@@ -1,7 +1,12 @@
 import { EspalierError } from '../errors.ts';
+import { checked, filled, readable } from '../options/check.ts';
+import { crewOptions, mapOptions } from '../options/crew.ts';
+import { shown } from '../options/shown.ts';
+import { nearest } from '../options/suggest.ts';
 import { type Host, host, type WorkerHandle } from '../runtime/host.ts';
 import type { HandAnswer, HandStart, HandTask } from './hand.ts';
 import { aborted } from './link.ts';
+import { placeOf } from './options.ts';
 import type { TaskInput, TaskName, TaskResult } from './tasks.ts';
 import { unpackError } from './wire-error.ts';
 
@@ -23,6 +28,9 @@ export interface MapOptions {
   /** Tasks done and in all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
+
+/** By name only: what they do is in the worker. */
+const TASKS = ['matmul'] as const satisfies readonly TaskName[];
 
 /** A worker and what it does. */
 interface Hand {
@@ -48,17 +56,10 @@ export class Crew {
   #ended: EspalierError | null = null;
 
   /** @throws E_ARGUMENT, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
-  static async create(options: CrewOptions = {}): Promise<Crew> {
+  static async create(given: CrewOptions = {}): Promise<Crew> {
+    const options = filled(crewOptions, checked<CrewOptions>(crewOptions, given, 'Crew.create'));
     const on = await host();
-    const wanted = options.workers ?? 'auto';
-    const count = wanted === 'auto' ? Math.max(1, on.cores) : wanted;
-    if (!(Number.isInteger(count) && count >= 1 && count <= 256)) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `workers is ${String(wanted)}.`,
-        'Give an integer from 1 to 256, or "auto".',
-      );
-    }
+    const count = options.workers === 'auto' ? Math.max(1, on.cores) : options.workers;
     const crew = new Crew(count);
     try {
       await Promise.all(Array.from({ length: count }, () => crew.#hire(on, options)));
@@ -87,7 +88,8 @@ export class Crew {
     inputs: readonly TaskInput<K>[],
     options: MapOptions = {},
   ): Promise<TaskResult<K>[]> {
-    const { signal, transfer = false, onProgress } = options;
+    const { signal, transfer = false, onProgress } = checked<MapOptions>(mapOptions, options, 'Crew.map');
+    checkTasks(name, inputs);
     if (signal?.aborted) throw aborted(signal);
     let done = 0;
     let settled = false;
@@ -151,7 +153,7 @@ export class Crew {
 
   async #hire(on: Host, options: CrewOptions): Promise<void> {
     const { relaxed, wasmLocation, workerLocation } = options;
-    const handle = on.spawn('engine', workerLocation === undefined ? undefined : new URL(workerLocation));
+    const handle = on.spawn('engine', placeOf(workerLocation));
     const hand: Hand = { handle, job: null };
     this.#hands.push(hand);
     await new Promise<void>((resolve, reject) => {
@@ -216,6 +218,32 @@ export class Crew {
     this.#assign();
     await Promise.all(this.#hands.map(({ handle }) => handle.terminate()));
   }
+}
+
+/** @throws E_ARGUMENT */
+function checkTasks(name: unknown, inputs: unknown): void {
+  readable('The inputs', () => {
+    if (typeof name !== 'string' || !TASKS.includes(name as TaskName)) {
+      const near = typeof name === 'string' ? nearest(name, TASKS) : null;
+      const meant = near === null ? '.' : `; did you mean ${near}?`;
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `There is no task ${shown(name)}${meant}`,
+        `There are: ${TASKS.join(', ')}.`,
+      );
+    }
+    if (!Array.isArray(inputs)) {
+      throw new EspalierError('E_ARGUMENT', `The inputs are ${shown(inputs)}.`, 'Give a list of inputs of the task.');
+    }
+    for (let i = 0; i < inputs.length; i++) {
+      if (typeof inputs[i] === 'object' && inputs[i] !== null) continue;
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `Input ${i} is ${shown(inputs[i])}.`,
+        'Give an object of sizes and arrays.',
+      );
+    }
+  });
 }
 
 /** Whole buffers among the values of an input. */

@@ -1,5 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
+import { checked, filled } from '../options/check.ts';
+import { engineOpenOptions, engineOptions } from '../options/open.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
@@ -57,14 +59,13 @@ export class Engine {
 
   /** @throws E_ARGUMENT, E_NO_ISOLATION, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
   static async create(options: EngineOptions = {}): Promise<Engine> {
+    const given = filled(engineOptions, checked<EngineOptions>(engineOptions, options, 'Engine.create'));
+    const { relaxed, memoryLimit } = given;
+    const wasm = placeOf(given.wasmLocation, true);
+    const places = { worker: placeOf(given.workerLocation), lane: placeOf(given.laneLocation) };
     const on = await host();
-    const lanes = laneCount(options.lanes ?? 'auto', on);
-    const { relaxed, memoryLimit } = options;
-    const wasm = placeOf(options.wasmLocation, true);
-    const link = new WorkerLink<EngineCalls>(on, KIND, {
-      worker: placeOf(options.workerLocation),
-      lane: placeOf(options.laneLocation),
-    });
+    const lanes = laneCount(given.lanes, on);
+    const link = new WorkerLink<EngineCalls>(on, KIND, places);
     try {
       const facts = await link.call('create', [
         {
@@ -90,7 +91,8 @@ export class Engine {
    *   E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, E_WORKER_LOST; nothing stays allocated then
    */
   async open(target: ModelTarget, options: EngineOpenOptions = {}): Promise<Model> {
-    const { transfer: give = false, ...rest } = options;
+    const given = checked<EngineOpenOptions>(engineOpenOptions, options, 'open');
+    const { transfer: give = false, ...rest } = given;
     const { data, signal, callbacks } = partOptions(rest);
     const wire = wireTarget(target, give);
     const facts = await this.#link.call('open', [wire.target, data], {

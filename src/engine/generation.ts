@@ -13,7 +13,7 @@ const forgotten = new FinalizationRegistry<() => void>((stop) => stop());
  */
 export class Generation implements AsyncIterable<GeneratedToken> {
   readonly #link: EngineLink;
-  readonly #start: StreamStart;
+  readonly #begin: () => StreamStart;
   readonly #signal: AbortSignal | undefined;
   readonly #check: () => void;
   readonly #tokens: GeneratedToken[] = [];
@@ -22,10 +22,10 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   #iterated = false;
   #result: Promise<GenerationResult> | null = null;
 
-  /** Made by `model.generate`. */
-  constructor(link: EngineLink, start: StreamStart, signal: AbortSignal | undefined, check: () => void) {
+  /** Made by `model.generate`. @param begin gives what starts it, or throws what is wrong with it */
+  constructor(link: EngineLink, begin: () => StreamStart, signal: AbortSignal | undefined, check: () => void) {
     this.#link = link;
-    this.#start = start;
+    this.#begin = begin;
     this.#signal = signal;
     this.#check = check;
   }
@@ -52,12 +52,13 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   async *#iterate(stream: number, abort: () => void, unlisten: () => void): AsyncGenerator<GeneratedToken, void> {
     const link = this.#link;
     const signal = this.#signal;
-    let over = false;
+    let over = true;
     signal?.addEventListener('abort', abort);
     try {
-      for (let start: StreamStart | null = this.#start; ; start = null) {
+      for (let start: StreamStart | null = this.#begin(); ; start = null) {
         this.#check();
         if (signal?.aborted) throw aborted(signal);
+        over = false;
         const { tokens, finish, error } = await link.call('next', [stream, start]);
         over = finish !== undefined || error !== undefined;
         for (const token of tokens) {

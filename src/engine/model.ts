@@ -6,11 +6,23 @@ import type { GenerateOptions } from '../model/generation.ts';
 import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
+import { checked } from '../options/check.ts';
+import { embedOptions, generateOptions, scoreOptions } from '../options/model.ts';
+import {
+  checkedAnyIds,
+  checkedMessages,
+  checkedPrompt,
+  checkedText,
+  checkedTextOrIds,
+  checkedTexts,
+  type TokenIds,
+} from '../options/prompt.ts';
+import { chatOptions, decodeOptions, encodePromptOptions } from '../options/text.ts';
 import { Generation } from './generation.ts';
 import type { CallOptions } from './link.ts';
 import { partOptions } from './options.ts';
 import type { CallArguments, CallName, CallResult } from './port.ts';
-import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt } from './protocol.ts';
+import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
 
 /** What a model knows of its engine. */
 interface Owner {
@@ -67,18 +79,21 @@ export class Model {
    * plain `PreTrainedTokenizerFast` names one that agrees with the model's and says nothing about adding it, it is added too: such
    * a model was trained with it. `addBos` overrides both.
    */
-  encode(text: string, options: EncodePromptOptions = {}): Promise<number[]> {
-    return this.#call('encode', [this.#model, text, options]);
+  async encode(text: string, options: EncodePromptOptions = {}): Promise<number[]> {
+    const given = checked<EncodePromptOptions>(encodePromptOptions, options, 'encode');
+    return this.#call('encode', [this.#model, checkedText(text, 'The text'), given]);
   }
 
   /** The text of ids; ids that the vocabulary does not have are passed over. */
-  decode(ids: readonly number[], options: DecodeOptions = {}): Promise<string> {
-    return this.#call('decode', [this.#model, ids, options]);
+  async decode(ids: TokenIds, options: DecodeOptions = {}): Promise<string> {
+    const given = checked<DecodeOptions>(decodeOptions, options, 'decode');
+    return this.#call('decode', [this.#model, checkedAnyIds(ids, 'ids'), given]);
   }
 
   /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
-  encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<number[]> {
-    return this.#call('encodeChat', [this.#model, messages, options]);
+  async encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<number[]> {
+    const given = checked<ChatOptions>(chatOptions, options, 'encodeChat');
+    return this.#call('encodeChat', [this.#model, checkedMessages(messages, 'messages'), given]);
   }
 
   /**
@@ -86,20 +101,30 @@ export class Model {
    * there its errors come out: E_ARGUMENT, E_CONTEXT_LENGTH, E_TEMPLATE_INVALID, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE.
    */
   generate(prompt: Prompt, options: GenerateOptions & EncodePromptOptions = {}): Generation {
-    const { data, signal } = partOptions(options);
-    return new Generation(this.#link, { model: this.#model, prompt, options: data }, signal, () => this.#open());
+    let begin: () => StreamStart;
+    let signal: AbortSignal | undefined;
+    try {
+      const parted = partOptions(checked<GenerateOptions & EncodePromptOptions>(generateOptions, options, 'generate'));
+      const wanted = checkedPrompt(prompt, 'The prompt', this.config.vocabSize);
+      signal = parted.signal;
+      begin = () => ({ model: this.#model, prompt: wanted, options: parted.data });
+    } catch (error) {
+      begin = () => {
+        throw error;
+      };
+    }
+    return new Generation(this.#link, begin, signal, () => this.#open());
   }
 
   /**
    * Log-probability and entropy at every position of a text or list of ids.
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
    */
-  async score(
-    text: string | readonly number[],
-    options: ScoreOptions & EncodePromptOptions = {},
-  ): Promise<ScoredToken[]> {
-    const { data, signal, callbacks } = partOptions(options);
-    return this.#call('score', [this.#model, text, data], { signal, callbacks });
+  async score(text: string | TokenIds, options: ScoreOptions & EncodePromptOptions = {}): Promise<ScoredToken[]> {
+    const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
+    const wanted = checkedTextOrIds(text, 'The text', this.config.vocabSize);
+    const { data, signal, callbacks } = partOptions(given);
+    return this.#call('score', [this.#model, wanted, data], { signal, callbacks });
   }
 
   /**
@@ -108,8 +133,10 @@ export class Model {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
    */
   async embed(input: EmbedInput, options: EmbedOptions & EncodePromptOptions = {}): Promise<Float32Array[]> {
-    const { data, signal, callbacks } = partOptions(options);
-    return this.#call('embed', [this.#model, input, data], { signal, callbacks });
+    const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
+    const texts = checkedTexts(input, 'The input', this.config.vocabSize);
+    const { data, signal, callbacks } = partOptions(given);
+    return this.#call('embed', [this.#model, texts, data], { signal, callbacks });
   }
 
   /**

@@ -1,4 +1,7 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { openOptions } from '../options/open.ts';
+import { checkedTarget } from '../options/target.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { Engine, type EngineOpenOptions, type EngineOptions } from './engine.ts';
 import { Model } from './model.ts';
@@ -13,7 +16,9 @@ export interface OpenOptions extends EngineOpenOptions, EngineOptions {
  * @throws as `Engine.create` and `Engine.open`; nothing stays allocated then
  */
 export async function open(target: ModelTarget, options: OpenOptions = {}): Promise<Model> {
-  const { engine, lanes, relaxed, memoryLimit, wasmLocation, workerLocation, laneLocation, ...rest } = options;
+  const { engine, ...all } = checked<OpenOptions>(openOptions, options, 'open');
+  const { lanes, relaxed, memoryLimit, wasmLocation, workerLocation, laneLocation, ...rest } = all;
+  checkedTarget(target);
   const own = { lanes, relaxed, memoryLimit, wasmLocation, workerLocation, laneLocation };
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as EngineOptions;
   if (engine) {

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { checkedTarget } from '../options/target.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import type { Data, WireTarget } from './port.ts';
 
@@ -43,8 +44,10 @@ export function notCloneable(what: string, local: string, cause?: unknown): Espa
  * Bytes are copied, once, unless they are given away: cloning a view would copy all of the buffer that it looks at.
  *
  * @param give whether the caller gives his bytes away
+ * @throws E_ARGUMENT for what is no target
  */
-export function wireTarget(target: ModelTarget, give: boolean): { target: WireTarget; transfer: Transferable[] } {
+export function wireTarget(given: ModelTarget, give: boolean): { target: WireTarget; transfer: Transferable[] } {
+  const target = checkedTarget(given);
   const transfer = new Set<ArrayBuffer>();
   const cross = <T extends Uint8Array | Blob>(content: T): T | Uint8Array => {
     if (!(content instanceof Uint8Array)) return content;
@@ -58,9 +61,7 @@ export function wireTarget(target: ModelTarget, give: boolean): { target: WireTa
   if (typeof target === 'string') wire = absolute(target);
   else if (target instanceof URL) wire = target.href;
   else if (target instanceof Uint8Array || target instanceof Blob) wire = cross(target);
-  else if (typeof target === 'object' && target !== null) {
-    wire = Object.fromEntries(Object.entries(target).map(([name, content]) => [name, cross(content)]));
-  } else wire = target; // the worker refuses it
+  else wire = Object.fromEntries(Object.entries(target).map(([name, content]) => [name, cross(content)]));
   return { target: wire, transfer: [...transfer] };
 }
 

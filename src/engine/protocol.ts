@@ -8,6 +8,7 @@ import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import type { OpenOptions } from '../open-local.ts';
+import type { TokenIds } from '../options/prompt.ts';
 import type { WorkerLink } from './link.ts';
 import type { Data, WireTarget } from './port.ts';
 import type { WireError } from './wire-error.ts';
@@ -35,9 +36,9 @@ export interface ModelFacts {
   readonly vocabSize: number;
 }
 
-export type Prompt = string | readonly number[] | readonly ChatMessage[];
+export type Prompt = string | TokenIds | readonly ChatMessage[];
 /** Texts, or ids of one text, or of several. */
-export type EmbedInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
 
 export interface StreamStart {
   readonly model: number;

@@ -32,10 +32,7 @@ export async function embedTokens(
 ): Promise<Float32Array[]> {
   const { pool = 'mean', layer = null } = options;
   const { nLayers } = decoder.config;
-  if (pool !== 'mean' && pool !== 'last' && pool !== 'none') {
-    throw new EspalierError('E_ARGUMENT', `pool is "${String(pool)}".`, 'Give mean, last or none.');
-  }
-  if (layer !== null && !(Number.isInteger(layer) && layer >= 0 && layer <= nLayers)) {
+  if (layer !== null && layer > nLayers) {
     throw new EspalierError('E_ARGUMENT', `layer is ${layer}.`, `Give an integer from 0 to ${nLayers}.`);
   }
   if (texts.some((ids) => ids.length === 0)) {

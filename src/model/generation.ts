@@ -1,6 +1,8 @@
 import { type Device, STAT, type Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { checked, filled } from '../options/check.ts';
+import { generationOptions } from '../options/model.ts';
 import { Pace } from '../runtime/pace.ts';
 import type { Decoder, ForwardOptions } from './decoder.ts';
 import type { KvCache } from './kv-cache.ts';
@@ -11,8 +13,8 @@ import type { Tokenizer } from './tokenizer.ts';
 export interface GenerateOptions extends SamplingOptions {
   /** Most tokens to generate; the context of the model may end it earlier. Default 256. */
   readonly maxTokens?: number;
-  /** Strings that end the text and are not part of it. */
-  readonly stop?: readonly string[];
+  /** One or several strings that end the text and are not part of it. */
+  readonly stop?: string | readonly string[];
   /** Whether the model's end-of-text tokens end it. Default true. */
   readonly stopAtEos?: boolean;
   /** Whether special tokens show in the text. Default false. */
@@ -79,12 +81,10 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   #iterated = false;
 
   /** @throws E_ARGUMENT for an option outside its range, E_CONTEXT_LENGTH when the prompt leaves no room */
-  constructor(context: GenerationContext, prompt: readonly number[], options: GenerateOptions) {
+  constructor(context: GenerationContext, prompt: readonly number[], given: GenerateOptions) {
+    const options = filled(generationOptions, checked<GenerateOptions>(generationOptions, given, 'generate'));
+    const { stop = [], maxTokens } = options;
     const { maxPositions } = context.decoder.config;
-    const maxTokens = options.maxTokens ?? 256;
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
-      throw new EspalierError('E_ARGUMENT', `maxTokens is ${String(maxTokens)}.`, 'Give an integer of at least 1.');
-    }
     if (prompt.length === 0) {
       throw new EspalierError(
         'E_ARGUMENT',
@@ -100,9 +100,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         'Shorten the prompt.',
       );
     }
-    // made here, so that a bad option fails at the call
     const sampler = new Sampler(options);
-    const stops = new StopStrings(options.stop ?? []);
+    const stops = new StopStrings(typeof stop === 'string' ? [stop] : stop);
     const most = Math.min(maxTokens, room - prompt.length);
     this.#run = run(context, prompt, most, sampler, stops, options);
   }

@@ -1,6 +1,17 @@
 import type { Checkpoint, ModelConfig, TokenizerSpec } from '../checkpoint/types.ts';
 import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { embedOptions, expertLoadOptions, generateOptions, scoreOptions } from '../options/model.ts';
+import {
+  checkedMessages,
+  checkedPrompt,
+  checkedText,
+  checkedTextOrIds,
+  checkedTexts,
+  type TokenIds,
+} from '../options/prompt.ts';
+import { chatOptions, encodePromptOptions } from '../options/text.ts';
 import { sha256 } from '../runtime/hash.ts';
 import { type ChatMessage, type ChatOptions, renderChat } from './chat.ts';
 import type { Decoder } from './decoder.ts';
@@ -72,6 +83,11 @@ export class LocalModel {
    * added too: such a model was trained with it.
    */
   encode(text: string, options: EncodePromptOptions = {}): number[] {
+    const given = checked<EncodePromptOptions>(encodePromptOptions, options, 'encode');
+    return this.#encode(checkedText(text, 'The text'), given);
+  }
+
+  #encode(text: string, options: EncodePromptOptions): number[] {
     const { bosId } = this.tokenizer;
     const { specialTokens = true } = options;
     const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false, specialTokens });
@@ -86,6 +102,11 @@ export class LocalModel {
 
   /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
   encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
+    const given = checked<ChatOptions>(chatOptions, options, 'encodeChat');
+    return this.#encodeChat(checkedMessages(messages, 'messages'), given);
+  }
+
+  #encodeChat(messages: readonly ChatMessage[], options: ChatOptions): number[] {
     return this.tokenizer.encode(renderChat(this.#spec, messages, options), { addSpecialTokens: false });
   }
 
@@ -94,26 +115,28 @@ export class LocalModel {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_TEMPLATE_INVALID at once; E_ABORTED, E_OUT_OF_MEMORY while iterating
    */
   generate(
-    prompt: string | readonly number[] | readonly ChatMessage[],
+    prompt: string | TokenIds | readonly ChatMessage[],
     options: GenerateOptions & EncodePromptOptions = {},
   ): Generation {
     this.#check();
+    const { addBos, specialTokens, ...given } = checked<GenerateOptions & EncodePromptOptions>(
+      generateOptions,
+      options,
+      'generate',
+    );
+    const wanted = checkedPrompt(prompt, 'The prompt', this.config.vocabSize);
     let ids: readonly number[];
-    if (typeof prompt === 'string') ids = this.encode(prompt, options);
-    else if (prompt.length > 0 && typeof prompt[0] === 'object')
-      ids = this.encodeChat(prompt as readonly ChatMessage[]);
-    else ids = prompt as readonly number[];
-    return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, options);
+    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens });
+    else if (isIds(wanted)) ids = wanted;
+    else ids = this.#encodeChat(wanted, {});
+    return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, given);
   }
 
   /** Log-probability and entropy at every position of a text or list of ids. */
-  async score(
-    text: string | readonly number[],
-    options: ScoreOptions & EncodePromptOptions = {},
-  ): Promise<ScoredToken[]> {
+  async score(text: string | TokenIds, options: ScoreOptions & EncodePromptOptions = {}): Promise<ScoredToken[]> {
     this.#check();
-    const ids = typeof text === 'string' ? this.encode(text, options) : text;
-    const scored = await scoreTokens(this.decoder, ids, options);
+    const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
+    const scored = await scoreTokens(this.decoder, this.#ids(text, given), given);
     return scored.map((position) => ({ ...position, text: this.tokenizer.tokenText(position.id) }));
   }
 
@@ -123,16 +146,14 @@ export class LocalModel {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
    */
   async embed(
-    input: string | readonly string[] | readonly number[] | readonly (readonly number[])[],
+    input: string | TokenIds | readonly (string | TokenIds)[],
     options: EmbedOptions & EncodePromptOptions = {},
   ): Promise<Float32Array[]> {
     this.#check();
-    const list = (typeof input === 'string' || typeof input[0] === 'number' ? [input] : input) as readonly (
-      | string
-      | readonly number[]
-    )[];
-    const texts = list.map((text) => (typeof text === 'string' ? this.encode(text, options) : text));
-    return embedTokens(this.decoder, texts, options);
+    const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
+    const texts = checkedTexts(input, 'The input', this.config.vocabSize);
+    const ids = texts.map((text) => (typeof text === 'string' ? this.#encode(text, given) : text));
+    return embedTokens(this.decoder, ids, given);
   }
 
   /**
@@ -140,11 +161,21 @@ export class LocalModel {
    * @throws E_ARGUMENT where the model has no experts, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
    */
   async expertLoad(
-    text: string | readonly number[],
+    text: string | TokenIds,
     options: ExpertLoadOptions & EncodePromptOptions = {},
   ): Promise<ExpertLoad> {
     this.#check();
-    return expertLoad(this.decoder, typeof text === 'string' ? this.encode(text, options) : text, options);
+    const given = checked<ExpertLoadOptions & EncodePromptOptions>(expertLoadOptions, options, 'expertLoad');
+    const { signal, onProgress } = given;
+    return expertLoad(this.decoder, this.#ids(text, given), {
+      ...(signal && { signal }),
+      ...(onProgress && { onProgress }),
+    });
+  }
+
+  #ids(text: unknown, options: EncodePromptOptions): readonly number[] {
+    const given = checkedTextOrIds(text, 'The text', this.config.vocabSize);
+    return typeof given === 'string' ? this.#encode(given, options) : given;
   }
 
   /** @throws E_DISPOSED */
@@ -167,4 +198,9 @@ export class LocalModel {
   #check(): void {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The model is closed.', 'Open it again.');
   }
+}
+
+/** Checked prompts of both kinds hold at least one, or are a conversation. */
+function isIds(prompt: readonly number[] | readonly ChatMessage[]): prompt is readonly number[] {
+  return typeof prompt[0] === 'number';
 }

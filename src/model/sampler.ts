@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { checked, filled } from '../options/check.ts';
+import { samplingOptions } from '../options/model.ts';
 import { uniform } from './random.ts';
 
 /**
@@ -48,19 +50,10 @@ export class Sampler {
 
   /** @throws E_ARGUMENT naming the option that is out of range */
   constructor(options: SamplingOptions = {}) {
-    const number = (name: keyof SamplingOptions, fallback: number, range: string, ok: (value: number) => boolean) => {
-      const value = options[name] ?? fallback;
-      if (typeof value === 'number' && ok(value)) return value;
-      throw new EspalierError('E_ARGUMENT', `${name} is ${String(value)}.`, `Give ${name} ${range}.`);
-    };
-    this.options = Object.freeze({
-      temperature: number('temperature', 0, 'a number from 0 (greedy) to 100', (x) => x >= 0 && x <= 100),
-      topK: number('topK', 0, 'an integer of at least 1, or 0 for no limit', (x) => Number.isSafeInteger(x) && x >= 0),
-      topP: number('topP', 1, 'a number above 0 and up to 1', (x) => x > 0 && x <= 1),
-      minP: number('minP', 0, 'a number from 0 to 1', (x) => x >= 0 && x <= 1),
-      repetitionPenalty: number('repetitionPenalty', 1, 'a number above 0 and up to 100', (x) => x > 0 && x <= 100),
-      seed: number('seed', 0, 'an integer from 0 to 2^53 - 1', (x) => Number.isSafeInteger(x) && x >= 0),
-    });
+    // of a generation's options only these
+    const own = Object.keys(samplingOptions).map((name) => [name, options[name as keyof SamplingOptions]]);
+    const given = checked<SamplingOptions>(samplingOptions, Object.fromEntries(own), 'sampling');
+    this.options = Object.freeze(filled(samplingOptions, given));
   }
 
   /** Whether no random number is drawn. */

@@ -1,6 +1,9 @@
 import { Tokenizer as TextLibrary } from '@huggingface/tokenizers';
 import type { TokenizerSpec } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { checkedAnyIds, checkedText } from '../options/prompt.ts';
+import { decodeOptions, encodeOptions } from '../options/text.ts';
 import { Detokenizer, type TokenStream } from './detokenizer.ts';
 import { asObject, type CheckedTokenizer, checkTokenizerJson, contentOf, invalidTokenizer } from './tokenizer-json.ts';
 
@@ -88,7 +91,9 @@ export class Tokenizer {
     return this.#special;
   }
 
-  encode(text: string, options: EncodeOptions = {}): number[] {
+  encode(text: string, given: EncodeOptions = {}): number[] {
+    checkedText(text, 'The text');
+    const options = checked<EncodeOptions>(encodeOptions, given, 'encode');
     const library = options.specialTokens === false ? this.#withoutSpecial() : this.#library;
     const ids = text === '' ? [] : library.encode(text, { add_special_tokens: false }).ids;
     return this.#framed(ids, options);
@@ -124,9 +129,9 @@ export class Tokenizer {
 
   /** The text of all ids. Ids that the vocabulary does not have are passed over. */
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
-    const stream = this.stream(options);
+    const stream = this.stream(checked<DecodeOptions>(decodeOptions, options, 'decode'));
     let text = '';
-    for (const id of ids) text += stream.push(id);
+    for (const id of checkedAnyIds(ids, 'ids')) text += stream.push(id);
     return text + stream.end();
   }
 

@@ -1,4 +1,6 @@
 import { EspalierError } from '../../errors.ts';
+import { checked } from '../../options/check.ts';
+import { wasmDeviceOptions } from '../../options/open.ts';
 import type {
   ArenaMark,
   AttentionArguments,
@@ -72,7 +74,8 @@ export class WasmDevice implements Device {
   #closed = false;
 
   /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND; E_WORKER_LOST when a lane does not start */
-  static async create(options: WasmDeviceOptions = {}): Promise<WasmDevice> {
+  static async create(given: WasmDeviceOptions = {}): Promise<WasmDevice> {
+    const options = checked<WasmDeviceOptions>(wasmDeviceOptions, given, 'WasmDevice.create');
     const relaxed = options.relaxed ?? hasRelaxedSimd();
     const count = options.lanes ?? 1;
     checkLanes(count, options.shared);

@@ -1,0 +1,67 @@
+/** Options of what an open model does. */
+import type { EmbedOptions } from '../model/embed.ts';
+import type { ExpertLoadOptions } from '../model/expert-load.ts';
+import type { GenerateOptions } from '../model/generation.ts';
+import type { EncodePromptOptions } from '../model/model.ts';
+import type { SamplingOptions } from '../model/sampler.ts';
+import type { ScoreOptions } from '../model/score.ts';
+import {
+  callback,
+  defaulting,
+  either,
+  listOf,
+  oneOf,
+  real,
+  type Schema,
+  signal,
+  truth,
+  whole,
+  words,
+} from './rules.ts';
+import { encodePromptOptions } from './text.ts';
+
+export const samplingOptions = {
+  temperature: defaulting(real(0, 100, { takes: 'a number from 0 (greedy) to 100' }), 0),
+  topK: defaulting(whole(0, Number.MAX_SAFE_INTEGER, 'an integer of at least 1, or 0 for no limit'), 0),
+  topP: defaulting(real(0, 1, { above: true }), 1),
+  minP: defaulting(real(0, 1), 0),
+  repetitionPenalty: defaulting(real(0, 100, { above: true }), 1),
+  seed: defaulting(whole(0), 0),
+} as const satisfies Schema<SamplingOptions>;
+
+/** Those of one generation; `generateOptions` are of a call, whose prompt may be a text. */
+export const generationOptions = {
+  ...samplingOptions,
+  maxTokens: defaulting(whole(1), 256),
+  stop: either(words, listOf(words)),
+  stopAtEos: defaulting(truth, true),
+  showSpecialTokens: defaulting(truth, false),
+  signal,
+} as const satisfies Schema<GenerateOptions>;
+
+export const generateOptions = {
+  ...generationOptions,
+  ...encodePromptOptions,
+} as const satisfies Schema<GenerateOptions & EncodePromptOptions>;
+
+export const scoreOptions = {
+  tsallisOrder: real(0, 100, { above: true }),
+  ...encodePromptOptions,
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<ScoreOptions & EncodePromptOptions>;
+
+export const embedOptions = {
+  pool: defaulting(oneOf('mean', 'last', 'none'), 'mean'),
+  normalise: defaulting(truth, false),
+  layer: whole(0, Number.MAX_SAFE_INTEGER, 'an integer from 0 to the number of layers'),
+  ...encodePromptOptions,
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<EmbedOptions & EncodePromptOptions>;
+
+export const expertLoadOptions = {
+  ...encodePromptOptions,
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<ExpertLoadOptions & EncodePromptOptions>;

@@ -1,0 +1,30 @@
+/** Options of text and its tokens. */
+import type { ChatOptions } from '../model/chat.ts';
+import type { EncodePromptOptions } from '../model/model.ts';
+import type { DecodeOptions, EncodeOptions } from '../model/tokenizer.ts';
+import { defaulting, isOptions, like, type Schema, text, truth } from './rules.ts';
+
+/** Of `Tokenizer.encode`. */
+export const encodeOptions = {
+  addSpecialTokens: defaulting(truth, true),
+  specialTokens: defaulting(truth, true),
+} as const satisfies Schema<EncodeOptions>;
+
+export const decodeOptions = {
+  skipSpecialTokens: defaulting(truth, true),
+  continues: defaulting(truth, false),
+} as const satisfies Schema<DecodeOptions>;
+
+/** Of `model.encode`, and among those of every call that takes a text. */
+export const encodePromptOptions = {
+  addBos: truth,
+  specialTokens: defaulting(truth, true),
+} as const satisfies Schema<EncodePromptOptions>;
+
+export const chatOptions = {
+  addGenerationPrompt: defaulting(truth, true),
+  bosToken: text(),
+  eosToken: text(),
+  variables: like<Readonly<Record<string, unknown>>>('an object of variables by name', isOptions),
+  now: like<Date>('a valid Date', (value) => value instanceof Date && !Number.isNaN(value.getTime())),
+} as const satisfies Schema<ChatOptions>;

@@ -1,0 +1,202 @@
+/** Every public call refuses wrong options, prompts and targets with E_ARGUMENT, before it does any work. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { Crew, Engine, type Model, open } from '../../src/index.ts';
+import type { LocalModel } from '../../src/model/model.ts';
+import { openLocal } from '../../src/open-local.ts';
+import { tinyFiles } from '../engine/tiny-model.ts';
+import { rejects } from '../errors.ts';
+
+/** An options object is wrong, whatever function takes it. */
+const WRONG: readonly unknown[] = [null, 5, 'x', [], { nothing_like_it_here: 1 }, { signal: new AbortController() }];
+
+async function refuses(call: (options: never) => unknown, wrong: readonly unknown[] = WRONG): Promise<void> {
+  for (const options of wrong) await rejects('E_ARGUMENT', () => call(options as never));
+}
+
+let engine: Engine;
+let model: Model;
+let local: LocalModel;
+let device: WasmDevice;
+const both = (): readonly [Model, LocalModel] => [model, local];
+
+test.before(async () => {
+  engine = await Engine.create({ lanes: 1 });
+  device = await WasmDevice.create();
+  model = await engine.open(await tinyFiles());
+  local = await openLocal(await tinyFiles(), { device });
+});
+
+test('opening: options are looked at before the model', async () => {
+  // a target that does not exist would be another error
+  const nowhere = { 'config.json': new Uint8Array() };
+  const wrong: [object, RegExp][] = [
+    [{ precison: 'int8' }, /no option precison; did you mean precision\?/],
+    [{ precision: 'int4' }, /precision is "int4"/],
+    [{ precision: 42 }, /precision is 42/],
+    [{ contextLength: '2048' }, /contextLength is "2048"/],
+    [{ nCtx: 2048 }, /did you mean contextLength\?/],
+    [{ hub: { retries: -1 } }, /hub\.retries is -1/],
+    [{ hub: 'token' }, /hub is "token"/],
+    [{ cache: 5 }, /cache is 5/],
+    [{ onProgress: true }, /onProgress is true/],
+  ];
+  for (const [options, says] of wrong) {
+    for (const call of [open, openLocal, engine.open.bind(engine)]) {
+      assert.match((await rejects('E_ARGUMENT', () => call(nowhere, options as never))).message, says);
+    }
+  }
+  await refuses((options) => open(nowhere, options));
+  await refuses((options) => openLocal(nowhere, options));
+  await refuses((options) => engine.open(nowhere, options));
+  await refuses((options) => open(nowhere, options), [{ memoryLimit: Number.NaN }, { lanes: 'two' }, { engine: {} }]);
+  for (const target of [undefined, null, 5, '', [], true, new Map(), { 'config.json': 'text' }])
+    for (const call of [open, openLocal, engine.open.bind(engine)])
+      await rejects('E_ARGUMENT', () => call(target as never));
+});
+
+test('engines, devices and crews', async () => {
+  const numbers = [Number.NaN, 'x', 2 ** 33, 0, -1].map((memoryLimit) => ({ memoryLimit }));
+  const lanes = [0, 1.5, 'two', 1e9].map((count) => ({ lanes: count }));
+  await refuses((options) => Engine.create(options), [...WRONG, ...numbers, ...lanes, { relaxed: 1 }]);
+  await refuses((options) => WasmDevice.create(options), [...WRONG, ...numbers, ...lanes, { wasmLocation: 'here' }]);
+  const workers = [0, 1.5, 'two', 1e9, Number.NaN].map((count) => ({ workers: count }));
+  await refuses((options) => Crew.create(options), [...WRONG, ...workers]);
+});
+
+test('the tasks of a crew', async () => {
+  const crew = await Crew.create({ workers: 1 });
+  const input = { m: 1, n: 1, k: 1, a: new Float32Array(1), b: new Float32Array(1) };
+  await refuses((options) => crew.map('matmul', [input], options));
+  await refuses((options) => crew.run('matmul', input, options));
+  assert.match((await rejects('E_ARGUMENT', () => crew.run('matmull' as never, input as never))).message, 'matmul?');
+  await refuses((inputs) => crew.map('matmul', inputs), [undefined, null, 5, {}, [5], [null]]);
+  await crew.close();
+});
+
+test('generate: options', async () => {
+  for (const on of both()) {
+    const run = (options: unknown) => on.generate('abc', options as never).result();
+    await refuses(run, [
+      ...WRONG,
+      { max_new_tokens: 2 },
+      { maxTokens: 0 },
+      { stop: [5] },
+      { stop: '' },
+      { onProgress: () => {} },
+      { addBos: 'yes' },
+    ]);
+    assert.match((await rejects('E_ARGUMENT', () => run({ max_new_tokens: 2 }))).message, 'maxTokens?');
+  }
+});
+
+test('generate throws nothing at the call on an engine: what is wrong comes out where the text would', async () => {
+  const generation = model.generate('abc', { topK: -1 });
+  const iterated = model.generate(5 as never);
+  await rejects('E_ARGUMENT', () => generation.text());
+  await rejects('E_ARGUMENT', async () => {
+    for await (const _ of iterated) assert.unreachable();
+  });
+  await rejects('E_ARGUMENT', () => iterated.result());
+});
+
+test('a text to stop at, alone or in a list', async () => {
+  for (const on of both()) {
+    const plain = await on.generate('abc', { maxTokens: 12, stopAtEos: false }).result();
+    const at = plain.text.slice(4, 6);
+    const want = plain.text.slice(0, plain.text.indexOf(at));
+    for (const stop of [at, [at], [at, 'nowhere']]) {
+      const { text, finishReason } = await on.generate('abc', { maxTokens: 12, stopAtEos: false, stop }).result();
+      assert.is(text, want);
+      assert.is(finishReason, 'stop');
+    }
+  }
+});
+
+test('prompts', async () => {
+  const { vocabSize } = model.config;
+  const ids: unknown[] = [
+    [],
+    [1.5],
+    [-1],
+    [vocabSize],
+    ['1'],
+    [1, null],
+    [1, undefined],
+    [[1]],
+    [Number.NaN],
+    [1, 'a'],
+    [1n],
+  ];
+  ids.push(
+    Object.assign([1], { 2: 2 }), // a hole
+    new Array(3),
+    new Float32Array([1]),
+    new BigInt64Array([1n]),
+    new Int32Array(0),
+    Int32Array.of(-1),
+  );
+  const nothing: unknown[] = [undefined, null, 5, true, {}, () => 'abc', new Date(), new Set([1]), Object('abc'), 5n];
+  for (const on of both()) {
+    const run = (prompt: unknown) => on.generate(prompt as never, { maxTokens: 2 }).result();
+    await refuses(run, [...nothing, ...ids, '', ['abc'], ['a', 'b']]);
+    await refuses(run, [
+      { role: 'user', content: 'x' },
+      [{ content: 'x' }],
+      [{ role: 5, content: 'x' }],
+      [{ role: '' }],
+    ]);
+    await refuses(run, [
+      [{ role: 'user', content: 'x' }, null],
+      [{ role: 'user', content: 'x' }, 'y'],
+      [{ role: 'user' }],
+    ]);
+    await refuses((text) => on.score(text), [...nothing, ...ids, '']);
+    await refuses(
+      (text) => on.embed(text),
+      [...nothing.filter((x) => !(x instanceof Date)), [''], [5, 'a'], [null], [[]]],
+    );
+    await refuses((text) => on.encodeChat(text), [...nothing, 'abc', [5], [null], [{ content: 'x' }]]);
+    await refuses((text) => on.encode(text), [...nothing, ['abc'], [1]]);
+    assert.match((await rejects('E_ARGUMENT', () => run({ role: 'user', content: 'x' }))).hint, 'into a list');
+    assert.match((await rejects('E_ARGUMENT', () => run([1, vocabSize]))).hint, `to ${vocabSize - 1}`);
+  }
+  await refuses((text) => local.expertLoad(text), [...nothing, ...ids]);
+  await refuses((given) => model.decode(given), [undefined, null, 5, 'abc', ['1'], [1.5], [Number.NaN], [null], {}]);
+  await refuses((given) => local.tokenizer.decode(given), [undefined, null, 5, 'abc', ['1'], [1.5], {}]);
+  assert.is(await model.decode([2, 3, 1e6]), 'ab'); // ids that nobody has are passed over, as before
+});
+
+test('ids in typed arrays are ids', async () => {
+  for (const on of both()) {
+    const want = (await on.generate([2, 3, 4], { maxTokens: 4 }).result()).text;
+    for (const ids of [Int32Array.of(2, 3, 4), Uint32Array.of(2, 3, 4), Uint16Array.of(2, 3, 4)]) {
+      assert.is((await on.generate(ids, { maxTokens: 4 }).result()).text, want);
+      assert.is((await on.score(ids)).length, 3);
+      assert.equal((await on.embed([ids, [2, 3, 4]])).length, 2);
+    }
+  }
+  assert.is(await model.decode(Int32Array.of(2, 3)), 'ab');
+});
+
+test('the other calls of a model: options', async () => {
+  const messages = [{ role: 'user', content: 'ab' }];
+  for (const on of both()) {
+    await refuses((options) => on.score('abc', options), [...WRONG, { tsallisOrder: 0 }, { tsallis_order: 1 }]);
+    await refuses((options) => on.embed('abc', options), [...WRONG, { pool: 'max' }, { layer: -1 }, { layer: 99 }]);
+    await refuses((options) => on.encode('abc', options), [...WRONG, { addBos: 1 }, { add_bos: true }]);
+    await refuses((options) => on.encodeChat(messages, options), [...WRONG, { variables: [] }, { now: new Date('x') }]);
+  }
+  await refuses((options) => model.decode([2], options), [...WRONG, { skip_special_tokens: true }]);
+  await refuses((options) => local.tokenizer.encode('a', options));
+  await refuses((options) => local.tokenizer.decode([2], options));
+  await refuses((options) => local.expertLoad('abc', options));
+});
+
+test.after(async () => {
+  await engine.close();
+  local.close();
+  device.close();
+});
+test.run();
