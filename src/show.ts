@@ -50,5 +50,5 @@ export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
 export { type ArmFigures, type ArmReport, type ReportOptions, reportArms } from './evaluate/report.ts';
 export { evaluate } from './evaluate/run.ts';
-export { type EvaluateOptions, type EvaluationProgress, shotsOf } from './evaluate/setting.ts';
+export { type EvaluateOptions, type EvaluationProgress, type Shard, shotsOf } from './evaluate/setting.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';

@@ -1,10 +1,11 @@
 import { defineCommand } from 'citty';
 import { defined } from '../adapshot/defined.ts';
+import { EspalierError } from '../errors.ts';
 import { checkArm } from '../evaluate/answerers.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
 import { reportArms } from '../evaluate/report.ts';
 import { evaluate } from '../evaluate/run.ts';
-import type { EvaluateOptions } from '../evaluate/setting.ts';
+import type { EvaluateOptions, Shard } from '../evaluate/setting.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { sha256 } from '../runtime/hash.ts';
 import { command, numberOf } from './common.ts';
@@ -58,11 +59,18 @@ export const iclEvalCommand = defineCommand({
     fidelity: text('Items of arms that reuse examples to compare with full attention (0)'),
     against: text('The arm that the others are held against'),
     out: text('A file for the results of every item; a run that was interrupted goes on with it'),
+    shard: text('K/N: answer only every N-th item, from the K-th on; several runs share the items'),
+    join: text('Files of other runs of the same evaluation, with commas between: what they found goes into --out'),
     json: iclArguments.json,
   },
   run: ({ args, cmd }) =>
     command({ args, cmd }, async (signal) => {
       const wanted = evaluationOf(args);
+      const shard = shardOf(args);
+      const joined = args.join?.split(',') ?? [];
+      if (joined.length > 0 && args.out === undefined) {
+        throw new EspalierError('E_ARGUMENT', 'What --join names goes into --out, which is missing.', 'Give --out.');
+      }
       const { format, task, template } = await dataOf(args, {
         test: args['test-path'],
         dev: args['dev-path'],
@@ -87,11 +95,13 @@ export const iclEvalCommand = defineCommand({
           ...settings,
         };
         if (args.out !== undefined) file = await RecordFile.open(args.out, identity);
+        for (const path of joined) await file!.join(path, identity);
         const records = await evaluate(model, task, {
           ...wanted,
           template,
           store,
           done: file?.done ?? [],
+          ...defined({ shard }),
           onRecord: (record: EvaluationRecord) => file?.add(record),
           onProgress: ({ arm, done, total }) => bar.update(done / total, arm),
           signal,
@@ -120,6 +130,15 @@ export const iclEvalCommand = defineCommand({
 /** Records of the arms and seeds of this run: a file may hold more. */
 function chosen(records: readonly EvaluationRecord[], { seed = 0, seeds = 1 }: Wanted): EvaluationRecord[] {
   return records.filter((record) => record.seed >= seed && record.seed < seed + seeds);
+}
+
+/** @throws E_ARGUMENT */
+function shardOf(args: Args): Shard | undefined {
+  const value = args['shard'] as string | undefined;
+  if (value === undefined) return undefined;
+  const [, part = 0, of = 0] = (/^(\d+)\/(\d+)$/.exec(value) ?? []).map(Number);
+  if (1 <= part && part <= of) return { part, of };
+  throw new EspalierError('E_ARGUMENT', `--shard is "${value}".`, 'Give K/N, such as 1/4: K from 1 to N.');
 }
 
 type Wanted = Omit<EvaluateOptions, 'template'>;

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { EspalierError } from '../errors.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
+import { openFile } from '../runtime/node.ts';
 import { outputFailed } from '../runtime/output.ts';
 
 /** What results belong to: other options give other results. */
@@ -13,13 +14,15 @@ export type Identity = Readonly<Record<string, unknown>>;
 export class RecordFile {
   readonly #path: string;
   readonly #file: FileHandle;
-  /** What was there. */
-  readonly done: readonly EvaluationRecord[];
+  /** What was there, and what was joined. */
+  readonly done: EvaluationRecord[];
+  readonly #known: Set<string>;
 
-  private constructor(path: string, file: FileHandle, done: readonly EvaluationRecord[]) {
+  private constructor(path: string, file: FileHandle, done: EvaluationRecord[]) {
     this.#path = path;
     this.#file = file;
     this.done = done;
+    this.#known = new Set(done.map(keyOf));
   }
 
   /**
@@ -34,41 +37,33 @@ export class RecordFile {
     });
     try {
       const text = (await file.readFile()).toString('utf8');
-      const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-      const [head, ...lines] = whole.split('\n').slice(0, -1);
-      if (head === undefined) {
-        if (text !== '' && !text.startsWith('{"evaluation":')) throw notOurs(path);
-        await file.truncate(0);
-        const made = new RecordFile(path, file, []);
-        await made.#write(`${JSON.stringify({ evaluation: identity })}\n`);
-        return made;
-      }
-      const { evaluation } = parse(path, head) as { evaluation?: unknown };
-      if (evaluation === undefined) throw notOurs(path);
-      // as JSON writes it, so that what JSON does not hold makes no difference
-      if (JSON.stringify(evaluation) !== JSON.stringify(identity)) {
-        const changed = difference(evaluation as Identity, identity);
-        throw new EspalierError(
-          'E_ARGUMENT',
-          `${path} holds results of another evaluation: ${changed} differs.`,
-          'Give the same options, or another file.',
-        );
-      }
+      const { whole, done } = readRecords(path, text, identity);
       await file.truncate(Buffer.byteLength(whole));
-      return new RecordFile(
-        path,
-        file,
-        lines.map((line) => parse(path, line) as EvaluationRecord),
-      );
+      const opened = new RecordFile(path, file, done);
+      if (whole === '') await opened.#write(`${JSON.stringify({ evaluation: identity })}\n`);
+      return opened;
     } catch (error) {
       await file.close();
       throw error instanceof EspalierError ? error : outputFailed(path, error);
     }
   }
 
+  /**
+   * Takes over what another run of the same evaluation found out, and writes it down; what is known already stays.
+   * @throws E_ARGUMENT where the file holds results of another evaluation, or something else; E_FILE_…
+   */
+  async join(path: string, identity: Identity): Promise<void> {
+    for (const record of await recordsIn(path, identity)) {
+      if (this.#known.has(keyOf(record))) continue;
+      await this.add(record);
+      this.done.push(record);
+    }
+  }
+
   /** @throws E_FILE_WRITE, E_STORAGE_FULL */
   async add(record: EvaluationRecord): Promise<void> {
     await this.#write(`${JSON.stringify(record)}\n`);
+    this.#known.add(keyOf(record));
   }
 
   async #write(line: string): Promise<void> {
@@ -80,6 +75,47 @@ export class RecordFile {
   close(): Promise<void> {
     return this.#file.close();
   }
+}
+
+/** One record of an arm, a seed and an item is enough. */
+function keyOf(record: EvaluationRecord): string {
+  return JSON.stringify([record.arm, record.seed, 'skipped' in record ? null : record.item]);
+}
+
+/** @throws E_ARGUMENT, E_FILE_NOT_FOUND, E_FILE_READ */
+async function recordsIn(path: string, identity: Identity): Promise<readonly EvaluationRecord[]> {
+  const source = await openFile(path);
+  try {
+    const bytes = new Uint8Array(source.size);
+    await source.readInto(0, bytes);
+    const { whole, done } = readRecords(path, new TextDecoder().decode(bytes), identity);
+    if (whole === '') throw notOurs(path);
+    return done;
+  } finally {
+    await source.close();
+  }
+}
+
+/** All but a last line that was cut. Nothing at all is no evaluation yet. @throws E_ARGUMENT */
+function readRecords(path: string, text: string, identity: Identity): { whole: string; done: EvaluationRecord[] } {
+  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+  const [head, ...lines] = whole.split('\n').slice(0, -1);
+  if (head === undefined) {
+    if (text !== '' && !text.startsWith('{"evaluation":')) throw notOurs(path);
+    return { whole, done: [] };
+  }
+  const { evaluation } = parse(path, head) as { evaluation?: unknown };
+  if (evaluation === undefined) throw notOurs(path);
+  // as JSON writes it, so that what JSON does not hold makes no difference
+  if (JSON.stringify(evaluation) !== JSON.stringify(identity)) {
+    const changed = difference(evaluation as Identity, identity);
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${path} holds results of another evaluation: ${changed} differs.`,
+      'Give the same options, or another file.',
+    );
+  }
+  return { whole, done: lines.map((line) => parse(path, line) as EvaluationRecord) };
 }
 
 function parse(path: string, line: string): object {

@@ -37,7 +37,8 @@ export async function evaluate(
   const key = (arm: string, seed: number, item: number | 'all') => `${arm} ${seed} ${item}`;
   const known = new Set(records.map((r) => key(r.arm, r.seed, 'skipped' in r ? 'all' : r.item)));
   const arms = options.arms.filter(({ kind }) => kind !== 'oracle');
-  const total = arms.length * seeds * options.test;
+  const own = itemsOf(options);
+  const total = arms.length * seeds * own.length;
   let done = 0;
   const record = async (made: EvaluationRecord) => {
     await options.onRecord?.(made);
@@ -49,9 +50,9 @@ export async function evaluate(
     const pools = new Pools(setting);
     try {
       for (const arm of arms) {
-        const missing = split.test.map((_, item) => item).filter((item) => !known.has(key(arm.name, seed, item)));
+        const missing = own.filter((item) => !known.has(key(arm.name, seed, item)));
         const tell = (left: number) => {
-          options.onProgress?.({ arm: arm.name, done: done + split.test.length - left, total });
+          options.onProgress?.({ arm: arm.name, done: done + own.length - left, total });
         };
         if (!known.has(key(arm.name, seed, 'all')) && missing.length > 0) {
           tell(missing.length);
@@ -63,7 +64,7 @@ export async function evaluate(
             await record(skipped);
           }
         }
-        done += split.test.length;
+        done += own.length;
       }
     } finally {
       pools.close();
@@ -71,6 +72,19 @@ export async function evaluate(
   }
   throwIfAborted(signal);
   return records;
+}
+
+/** Indices of the items that are answered. @throws E_ARGUMENT */
+function itemsOf({ test, shard = { part: 1, of: 1 } }: EvaluateOptions): readonly number[] {
+  const { part, of } = shard;
+  if (!(Number.isSafeInteger(of) && Number.isSafeInteger(part) && 1 <= part && part <= of)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `The shard is part ${String(part)} of ${String(of)}.`,
+      'Give integers, a part from 1 to the number of parts.',
+    );
+  }
+  return Array.from({ length: test }, (_, item) => item).filter((item) => item % of === part - 1);
 }
 
 async function runArm(

@@ -41,6 +41,11 @@ export interface EvaluateOptions extends SplitOptions {
   /** Most bytes of stored keys and values. Default 1 GiB. */
   readonly byteLimit?: number;
   readonly store?: ShotStore | null;
+  /**
+   * Part `part` of `of` parts, from 1 on: of the test items only every `of`-th. What all parts found out together is what one run would have.
+   * Default: all items.
+   */
+  readonly shard?: Shard;
   /** What an earlier run has found out: it is not done again. */
   readonly done?: Iterable<EvaluationRecord>;
   /** Called with each record as soon as it is there, and waited for. */
@@ -49,9 +54,15 @@ export interface EvaluateOptions extends SplitOptions {
   readonly signal?: AbortSignal;
 }
 
+/** One of several runs that share the items. */
+export interface Shard {
+  readonly part: number;
+  readonly of: number;
+}
+
 export interface EvaluationProgress {
   readonly arm: string;
-  /** Items of all arms and seeds. */
+  /** Items of all arms and seeds; of a part, its own. */
   readonly done: number;
   readonly total: number;
 }

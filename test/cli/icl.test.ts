@@ -134,6 +134,33 @@ test('a file of results belongs to one evaluation', async () => {
   await fails('E_FILE_WRITE', ...EVAL, '--arms', 'vote:2', '--out', file('no/such/folder'));
 });
 
+test('several runs share the items, and their files joined are those of one', async () => {
+  const args = [...EVAL, '--items', '5', '--arms', 'vote:2,full:bm25:2', '--fidelity', '1'];
+  const whole = await json(...args);
+  const parts = [file('part-1.jsonl'), file('part-2.jsonl')];
+  const [one, two] = await Promise.all(parts.map((out, i) => json(...args, '--shard', `${i + 1}/2`, '--out', out)));
+  assert.equal(
+    [one, two].map(({ arms }) => arms.map(({ items }: ArmReport) => items)),
+    [
+      [3, 3],
+      [2, 2],
+    ],
+  );
+  const out = file('joined.jsonl');
+  // what is there twice counts once; a part that is missing is computed
+  const joined = await json(...args, '--out', out, '--join', [...parts, parts[0]].join(','));
+  assert.equal(found(joined.arms), found(whole.arms));
+  assert.is(lines(out).length, 1 + 2 * 5);
+  const half = file('half.jsonl');
+  assert.equal(found((await json(...args, '--out', half, '--join', parts[1]!)).arms), found(whole.arms));
+  await fails('E_ARGUMENT', ...args, '--join', parts[0]!);
+  await fails('E_ARGUMENT', ...args, '--seed', '1', '--out', file('elsewhere.jsonl'), '--join', parts[0]!);
+  await fails('E_FILE_NOT_FOUND', ...args, '--out', half, '--join', file('nothing.jsonl'));
+  for (const shard of ['0/2', '3/2', '1', '1/2/3', 'x/2']) {
+    await fails('E_ARGUMENT', 'icl', 'eval', file('nothing'), ...data, '--shard', shard);
+  }
+});
+
 test('build keeps what ask finds', async () => {
   const store = file('store');
   const pool = [...data, '--pool', '8', '--store', store];
