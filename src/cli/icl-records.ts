@@ -3,6 +3,7 @@ import { EspalierError } from '../errors.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { openFile } from '../runtime/node.ts';
 import { outputFailed } from '../runtime/output.ts';
+import { openRegular } from '../runtime/regular-file.ts';
 
 /** What results belong to: other options give other results. */
 export type Identity = Readonly<Record<string, unknown>>;
@@ -30,9 +31,8 @@ export class RecordFile {
    * @throws E_ARGUMENT where it holds results of another evaluation, or something else; E_FILE_WRITE, E_STORAGE_FULL
    */
   static async open(path: string, identity: Identity): Promise<RecordFile> {
-    const { open } = await import('node:fs/promises');
     // read and append, whether it is there or not
-    const file = await open(path, 'a+').catch((cause) => {
+    const file = await openRegular(path, { flags: 'a+', follow: true }).catch((cause) => {
       throw outputFailed(path, cause);
     });
     try {

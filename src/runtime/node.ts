@@ -1,9 +1,16 @@
 import { EspalierError } from '../errors.ts';
 import { checkRange, notFound, readFailed, truncated } from './bytes.ts';
-import type { ByteSource, ModelFiles } from './source.ts';
+import { checkRegular, openRegular } from './regular-file.ts';
+import { OPTIONAL_FILES, REQUIRED_FILES } from './remote-files.ts';
+import type { ByteSource, FileStamp, ModelFiles } from './source.ts';
 
 /** One read system call moves at most this many bytes; Linux stops at 2 GiB. */
 const MAX_READ = 1 << 30;
+/** Milliseconds that must have passed since a file's last change, so that another change would have another time. */
+const GRAIN = 2000;
+/** Files that a model consists of. Where a folder has such a name, that is what is wrong, and not that the file is missing. */
+const EXPECTED = new Set([...REQUIRED_FILES, ...OPTIONAL_FILES]);
+const WEIGHTS = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 
 /**
  * Opens a folder, a `.gguf` file, or the folder of a `.safetensors` file, in Node, Deno or Bun.
@@ -19,8 +26,10 @@ export async function openPath(target: string | URL): Promise<ModelFiles> {
     const entries = await readdir(folder, { withFileTypes: true }).catch((cause) => {
       throw readFailed(folder, cause);
     });
-    // symbolic links too: the Hugging Face cache consists of them
-    const names = entries.filter((entry) => entry.isFile() || entry.isSymbolicLink()).map((entry) => entry.name);
+    // whatever is no file is found when it is opened; symbolic links may be: the Hugging Face cache consists of them
+    const names = entries
+      .filter((entry) => !entry.isDirectory() || EXPECTED.has(entry.name) || WEIGHTS.test(entry.name))
+      .map((entry) => entry.name);
     return { name: folder, names, preferred, open: (name) => openMember(folder, join(folder, name), names, name) };
   };
 
@@ -30,6 +39,7 @@ export async function openPath(target: string | URL): Promise<ModelFiles> {
       : readFailed(path, cause);
   });
   if (info.isDirectory()) return asFolder(path, undefined);
+  checkRegular(path, info);
   const name = basename(path);
   if (/\.safetensors$/i.test(name)) return asFolder(dirname(path), name);
   // whatever its name: the magic decides later whether it is GGUF
@@ -42,21 +52,16 @@ async function openMember(folder: string, path: string, names: readonly string[]
   return openFile(path);
 }
 
-/** One file of the file system. @throws E_FILE_NOT_FOUND, E_FILE_READ */
-export async function openFile(path: string): Promise<ByteSource> {
-  const { open } = await import('node:fs/promises');
-  const file = await open(path, 'r').catch((cause) => {
+/** One regular file of the file system. @throws E_FILE_NOT_FOUND; E_FILE_READ, also for pipes, devices and folders */
+export async function openFile(path: string, { follow = true } = {}): Promise<ByteSource> {
+  const file = await openRegular(path, { flags: 'r', follow }).catch((cause) => {
+    if (cause instanceof EspalierError) throw cause;
     throw cause?.code === 'ENOENT' ? notFound(path, 'the file system', cause) : readFailed(path, cause);
   });
-  let size: number;
-  try {
-    const info = await file.stat();
-    if (!info.isFile()) throw new Error('not a regular file');
-    size = info.size;
-  } catch (cause) {
+  const { size } = await file.stat().catch(async (cause) => {
     await file.close();
     throw readFailed(path, cause);
-  }
+  });
   let closed = false;
   return {
     name: path,
@@ -72,6 +77,17 @@ export async function openFile(path: string): Promise<ByteSource> {
         if (bytesRead === 0) throw truncated(path, offset + done, offset + target.byteLength);
         done += bytesRead;
       }
+    },
+    stamp: async (): Promise<FileStamp> => {
+      const info = await file.stat({ bigint: true }).catch((cause) => {
+        throw readFailed(path, cause);
+      });
+      const content = `${info.size}:${info.mtimeNs}`;
+      const changed = Math.max(Number(info.mtimeMs), Number(info.ctimeMs));
+      // some file systems have no numbers of files
+      const isSettled = info.ino !== 0n && Date.now() - changed > GRAIN;
+      const key = `${info.dev}:${info.ino}:${content}:${info.ctimeNs}`;
+      return { key, content, size: Number(info.size), isSettled };
     },
     close: async () => {
       if (closed) return;

@@ -5,6 +5,7 @@ import { hasNode } from './host.ts';
 import { openPath } from './node.ts';
 import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';
 import { type Lock, lock } from './output-lock.ts';
+import { checkRegular, kindOf, openRegular } from './regular-file.ts';
 import type { ModelFiles } from './source.ts';
 
 /** One write system call moves at most this many bytes; Linux stops at 2 GiB. */
@@ -14,6 +15,14 @@ const TEMPORARY = /^\..*\.espalier-tmp$/;
 
 type Fs = typeof import('node:fs/promises');
 type FileHandle = Awaited<ReturnType<Fs['open']>>;
+
+/** By what a file is known again. */
+interface State {
+  /** Of anything but a regular file -1. */
+  readonly ino: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+}
 
 /**
  * A new folder at `target`, in Node, Deno or Bun. It is written as its sibling `TARGET.partial`, or goes on with what an earlier
@@ -38,8 +47,12 @@ export async function folderOutput(target: string | URL): Promise<OutputFolder> 
     // who held the lock until now may have finished
     await vacant(fs, path);
     await movable(fs, path);
-    await fs.mkdir(`${path}.partial`).catch((cause) => {
+    await fs.mkdir(`${path}.partial`).catch(async (cause) => {
       if (cause?.code !== 'EEXIST') throw cause;
+      const info = await fs.lstat(`${path}.partial`);
+      if (info.isDirectory()) return;
+      const what = `${path}.partial is ${kindOf(info)}, and no folder.`;
+      throw new EspalierError('E_FILE_WRITE', what, 'Remove it, or choose another folder.');
     });
     for (const name of await fs.readdir(`${path}.partial`)) {
       if (TEMPORARY.test(name)) await fs.rm(`${path}.partial/${name}`);
@@ -90,7 +103,9 @@ class Folder implements OutputFolder {
   readonly #fs: Fs;
   readonly #partial: string;
   readonly #lock: Lock;
-  readonly #open = new Set<FileHandle>();
+  readonly #open = new Map<FileHandle, { readonly name: string; readonly size: () => number }>();
+  /** What this process has written or kept, to be looked at before the folder gets its name; null: it was another already. */
+  readonly #written = new Map<string, State | null>();
   #ended = false;
 
   constructor(fs: Fs, path: string, boot: string, held: Lock) {
@@ -117,16 +132,19 @@ class Folder implements OutputFolder {
   async file(name: string, keep: number): Promise<OutputFile> {
     const path = this.#at(name);
     try {
-      const handle = await this.#fs.open(path, keep > 0 ? 'r+' : 'w');
-      this.#open.add(handle);
+      const handle = await openRegular(path, { flags: keep > 0 ? 'r+' : 'w' });
+      let size = () => keep;
+      this.#open.set(handle, { name, size: () => size() });
       try {
         if (keep > 0 && (await handle.stat()).size < keep) throw new Error(`it is shorter than ${keep} bytes`);
         if (keep > 0) await handle.truncate(keep);
+        const writer = this.#writer(path, handle, keep);
+        size = () => writer.size;
+        return writer;
       } catch (cause) {
         await this.#close(handle);
         throw cause;
       }
-      return this.#writer(path, handle, keep);
     } catch (cause) {
       throw outputFailed(path, cause);
     }
@@ -167,27 +185,38 @@ class Folder implements OutputFolder {
 
   async size(name: string): Promise<number | null> {
     const path = this.#at(name);
-    const info = await this.#fs.stat(path).catch((cause) => {
+    const info = await this.#fs.lstat(path).catch((cause) => {
       if (cause?.code === 'ENOENT') return null;
       throw readFailed(path, cause);
     });
+    if (info) checkRegular(path, info, true);
     return info?.size ?? null;
   }
 
   async readBytes(name: string): Promise<Uint8Array | null> {
     const path = this.#at(name);
-    return this.#fs.readFile(path).catch((cause) => {
-      if (cause?.code === 'ENOENT') return null;
-      throw readFailed(path, cause);
-    });
+    try {
+      const file = await openRegular(path, { flags: 'r' });
+      try {
+        return await file.readFile();
+      } finally {
+        await file.close();
+      }
+    } catch (cause) {
+      if ((cause as { code?: unknown }).code === 'ENOENT') return null;
+      throw cause instanceof EspalierError ? cause : readFailed(path, cause);
+    }
   }
 
   async writeBytes(name: string, bytes: Uint8Array): Promise<void> {
     const path = this.#at(name);
     const temporary = this.#at(`.${name}.espalier-tmp`);
     try {
-      await this.#fs.writeFile(temporary, bytes);
+      await this.#fs.rm(temporary, { force: true });
+      await this.#fs.writeFile(temporary, bytes, { flag: 'wx' });
+      const { ino } = await this.#fs.lstat(temporary, { bigint: true });
       await this.#fs.rename(temporary, path);
+      this.#written.set(name, await this.#stateOf(name, ino, bytes.byteLength));
     } catch (cause) {
       await this.#fs.rm(temporary, { force: true }).catch(() => {});
       throw outputFailed(path, cause);
@@ -196,25 +225,27 @@ class Folder implements OutputFolder {
 
   async remove(name: string): Promise<void> {
     const path = this.#at(name);
+    this.#written.delete(name);
     await this.#fs.rm(path, { force: true }).catch((cause) => {
       throw outputFailed(path, cause);
     });
   }
 
   async files(): Promise<ModelFiles> {
-    this.#check();
+    this.#checkOpen();
     const files = await openPath(this.#partial);
     return { ...files, names: files.names.filter((name) => name !== JOURNAL) };
   }
 
   async commit(): Promise<void> {
-    this.#check();
+    this.#checkOpen();
     const fs = this.#fs;
     try {
       await this.#closeAll();
       const { dirname } = await import('node:path');
       const entries = await fs.readdir(this.#partial, { withFileTypes: true });
       for (const entry of entries) if (entry.isFile()) await syncFile(fs, `${this.#partial}/${entry.name}`);
+      await this.check();
       // Windows replaces no folder; and if somebody has put something there, the journal must still be here
       await fs.rmdir(this.name).catch((cause) => {
         if (cause?.code !== 'ENOENT') throw cause;
@@ -252,23 +283,59 @@ class Folder implements OutputFolder {
     }
   }
 
+  async check(): Promise<void> {
+    this.#checkOpen();
+    for (const [name, state] of this.#written) {
+      if (name === JOURNAL) continue;
+      const path = `${this.#partial}/${name}`;
+      const info = await this.#look(path);
+      if (info && state && info.ino === state.ino && info.size === state.size && info.mtimeNs === state.mtimeNs)
+        continue;
+      throw new EspalierError(
+        'E_FILE_WRITE',
+        `${path} was ${info ? 'changed' : 'removed'} by somebody else while it was written.`,
+        'Start again: what is whole is kept.',
+      );
+    }
+  }
+
+  /** What there is to be found again, if the file of that name is the one that was written. */
+  async #stateOf(name: string, ino: bigint, size: number): Promise<State | null> {
+    const info = await this.#look(`${this.#partial}/${name}`);
+    return info?.ino === ino && info.size === BigInt(size) ? info : null;
+  }
+
+  async #look(path: string): Promise<State | null> {
+    const info = await this.#fs.lstat(path, { bigint: true }).catch((cause) => {
+      if (cause?.code === 'ENOENT') return null;
+      throw cause;
+    });
+    return info && { ino: info.isFile() ? info.ino : -1n, size: info.size, mtimeNs: info.mtimeNs };
+  }
+
   #at(name: string): string {
-    this.#check();
+    this.#checkOpen();
     checkPlainName(name);
     return `${this.#partial}/${name}`;
   }
 
-  #check(): void {
+  #checkOpen(): void {
     if (!this.#ended) return;
     throw new EspalierError('E_DISPOSED', `${this.name} is no longer being written.`, 'Open it again to go on.');
   }
 
   async #close(handle: FileHandle): Promise<void> {
-    if (this.#open.delete(handle)) await handle.close();
+    const own = this.#open.get(handle);
+    if (!own) return;
+    this.#open.delete(handle);
+    const info = await handle.stat({ bigint: true }).catch(() => null);
+    await handle.close();
+    // times are final when a file is closed, on file systems of other machines too
+    this.#written.set(own.name, info && (await this.#stateOf(own.name, info.ino, own.size())));
   }
 
   async #closeAll(): Promise<void> {
-    for (const handle of [...this.#open]) await this.#close(handle);
+    for (const handle of [...this.#open.keys()]) await this.#close(handle);
   }
 
   async #end(): Promise<void> {

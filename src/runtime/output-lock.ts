@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { bootOf, isSameBoot } from './boot.ts';
+import { openRegular } from './regular-file.ts';
 
 /** Of a lock that cannot be read, in milliseconds: younger ones may still be being written. */
 const STALE = 30_000;
@@ -46,14 +47,14 @@ async function acquire(fs: Fs, path: string, own: Owner, what: string): Promise<
   // again only when the file disappears between two looks at it, because its owner has finished
   for (let round = 0; round < 10; round++) {
     if (await create(fs, path, own)) return { release: () => release(fs, path, own) };
-    const found = await read(fs, path);
+    const found = await read(path);
     if (found === null) continue;
     if (found.live || (found.owner && (await isLive(fs, found.owner, own)))) throw busy(path, what, found.owner);
     // Of several that find the same dead lock, one gets the lock of its nonce, which may have to be taken over likewise. Only that
     // one may replace the file, and it looks again, since another may have done it in between.
     const over = await acquire(fs, `${path}.${found.nonce}`, own, what);
     try {
-      if ((await read(fs, path))?.nonce !== found.nonce) continue;
+      if ((await read(path))?.nonce !== found.nonce) continue;
       const fresh = `${path}.${own.nonce}`;
       await fs.writeFile(fresh, JSON.stringify(own));
       await fs.rename(fresh, path);
@@ -85,7 +86,7 @@ async function create(fs: Fs, path: string, own: Owner): Promise<boolean> {
 
 async function release(fs: Fs, path: string, own: Owner): Promise<void> {
   // somebody may have removed it by hand, and another taken it
-  if ((await read(fs, path))?.nonce === own.nonce) await fs.rm(path, { force: true });
+  if ((await read(path))?.nonce === own.nonce) await fs.rm(path, { force: true });
 }
 
 interface Found {
@@ -97,12 +98,17 @@ interface Found {
 }
 
 /** Null when there is none. */
-async function read(fs: Fs, path: string): Promise<Found | null> {
+async function read(path: string): Promise<Found | null> {
   let text: string;
   let modified: number;
   try {
-    text = await fs.readFile(path, 'utf8');
-    modified = (await fs.stat(path)).mtimeMs;
+    const file = await openRegular(path, { flags: 'r' });
+    try {
+      text = await file.readFile('utf8');
+      modified = (await file.stat()).mtimeMs;
+    } finally {
+      await file.close();
+    }
   } catch (cause) {
     if ((cause as { code?: unknown }).code === 'ENOENT') return null;
     throw cause;

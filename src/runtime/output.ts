@@ -32,8 +32,10 @@ export interface OutputFolder {
   remove(name: string): Promise<void>;
   /** What is written so far, the journal left out, to be opened as a model. */
   files(): Promise<ModelFiles>;
+  /** Whether all that was written and closed is there as it was left. @throws E_FILE_WRITE when somebody else has removed or changed it */
+  check(): Promise<void>;
   /**
-   * Syncs everything, removes the journal and gives the folder its final name. When it fails the folder stays as it is, to be
+   * Checks and syncs everything, removes the journal and gives the folder its final name. When it fails the folder stays as it is, to be
    * committed again or released. @throws E_STORAGE_FULL, E_FILE_WRITE
    */
   commit(): Promise<void>;

@@ -9,7 +9,21 @@ export interface ByteSource {
    * @throws E_CHECKPOINT_TRUNCATED when the file ends before that; E_FILE_READ when the host fails.
    */
   readInto(offset: number, target: Uint8Array): Promise<void>;
+  /** The state of the file as it is now, where the host tells. @throws E_FILE_READ */
+  stamp?(): Promise<FileStamp>;
   close(): Promise<void>;
+}
+
+/** What a host knows of a file without reading it. */
+export interface FileStamp {
+  /** Which file it is, its size, and the times of its last changes. */
+  readonly key: string;
+  /** Size and time of the content alone, which renaming or removing the file does not change. */
+  readonly content: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Whether a later change would show: times have a grain, and a file that was changed just now may be changed again within it. */
+  readonly isSettled: boolean;
 }
 
 /** A model as the host gives it: one GGUF file, or a folder of files by name (`config.json`, `model.safetensors`, …). */

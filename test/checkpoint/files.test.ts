@@ -1,9 +1,13 @@
 // hosts: node, deno — reads and writes files by their path
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readTask } from '../../src/adapshot/data-files.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { openFile } from '../../src/runtime/node.ts';
 import { rejects } from '../errors.ts';
@@ -21,6 +25,62 @@ test('a path to nothing, and to what is no model', async () => {
   }
   await rejects('E_FILE_NOT_FOUND', () => openFile(`${root}nothing`));
   await rejects('E_FILE_READ', () => openFile(`${root}src`));
+});
+
+test('what is no file is looked at and not opened: a pipe would never let go', async () => {
+  if (process.platform === 'win32') return;
+  const folder = await mkdtemp(join(tmpdir(), 'espalier-odd-'));
+  const server = createServer();
+  try {
+    const odd = join(folder, 'odd');
+    await mkdir(odd);
+    const pipe = join(odd, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    await new Promise<void>((resolve) => server.listen(join(odd, 'socket'), resolve));
+    const kinds: [RegExp, string][] = [
+      [/a named pipe/, pipe],
+      [/a socket/, join(odd, 'socket')],
+      [/a device/, '/dev/zero'],
+      [/a device/, '/dev/tty'],
+      [/a folder/, odd],
+    ];
+    for (const [message, target] of kinds) {
+      const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'chat_template.jinja'];
+      for (const name of names) {
+        const model = join(folder, 'model');
+        await cp(`${root}test/fixtures/tiny/llama-f16`, model, { recursive: true });
+        await writeFile(join(model, 'tokenizer.json'), '{}');
+        await rm(join(model, name), { force: true });
+        await symlink(target, join(model, name));
+        const opened = openCheckpoint(model).then((checkpoint) => checkpoint.tokenizer().finally(checkpoint.close));
+        assert.match((await rejects('E_FILE_READ', () => opened)).message, message);
+        // under its own name, not by a link
+        await rm(join(model, name));
+        if (target === pipe || target === odd) {
+          if (target === pipe) execFileSync('mkfifo', [join(model, name)]);
+          else await mkdir(join(model, name));
+          const direct = openCheckpoint(model).then((checkpoint) => checkpoint.tokenizer().finally(checkpoint.close));
+          assert.match((await rejects('E_FILE_READ', () => direct)).message, message);
+        }
+        await rm(model, { recursive: true });
+      }
+      for (const name of ['x.gguf', 'x.safetensors']) {
+        await symlink(target, join(folder, name));
+        // a link to a folder is that folder
+        const code = target === odd ? 'E_FILE_NOT_FOUND' : 'E_FILE_READ';
+        await rejects(code, () => openCheckpoint(join(folder, name)));
+        await rm(join(folder, name));
+      }
+      if (target === odd) continue;
+      const data = () => readTask('jsonl', { path: target });
+      assert.match((await rejects('E_FILE_READ', data)).message, message);
+    }
+    // files of no size that never end
+    await rejects('E_CHECKPOINT_TRUNCATED', () => openCheckpoint('/proc/self/status'));
+  } finally {
+    server.close();
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('a file says where it ends', async () => {

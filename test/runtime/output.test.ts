@@ -1,7 +1,10 @@
 // hosts: node, deno — folders of the file system
 /** Folders that are written: under their final name only as a whole, by one writer alone. */
+import { execFileSync } from 'node:child_process';
 import {
+  appendFile,
   chmod,
+  link,
   mkdir,
   mkdtemp,
   readdir,
@@ -10,6 +13,7 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -221,6 +225,81 @@ test('what somebody puts there meanwhile is not touched either, and no work is l
   await rm(path, { recursive: true });
   await out.commit();
   assert.equal(await readdir(path), []);
+});
+
+test('what was written and is gone, cut, or another is no result', async () => {
+  const harms: [RegExp, (path: string) => Promise<void>][] = [
+    [/removed/, (path) => rm(path)],
+    [/changed/, (path) => truncate(path, 2)],
+    [/changed/, (path) => appendFile(path, 'x')],
+    [/changed/, (path) => rm(path).then(() => writeFile(path, 'abc'))],
+    [/changed/, (path) => rm(path).then(() => symlink('/dev/null', path))],
+    [/changed/, (path) => rm(path).then(() => mkdir(path))],
+  ];
+  for (const victim of ['a.bin', 'kept.bin', 'config.json']) {
+    for (const [message, harm] of harms) {
+      const path = await place();
+      const earlier = await folderOutput(path);
+      await (await earlier.file('kept.bin', 0)).write(bytes('abc'));
+      await earlier.writeBytes(JOURNAL, bytes('x'));
+      await earlier.release();
+      const out = await folderOutput(path);
+      await (await out.file('kept.bin', 3)).close();
+      const file = await out.file('a.bin', 0);
+      await file.write(bytes('abc'));
+      await file.close();
+      await out.writeBytes('config.json', bytes('abc'));
+      await harm(join(`${path}.partial`, victim));
+      const error = await rejects('E_FILE_WRITE', () => out.commit());
+      assert.match(error.message, message);
+      await out.release();
+      assert.equal(await beside(path), ['model.partial'], 'nothing has the final name');
+      assert.ok((await readdir(`${path}.partial`)).includes(JOURNAL), 'it can be gone on with');
+      await rm(`${path}.partial`, { recursive: true });
+    }
+  }
+});
+
+test('nothing but files is opened: pipes would wait for ever, links lead elsewhere', async () => {
+  if (process.platform === 'win32') return;
+  const mkfifo = (path: string) => void execFileSync('mkfifo', [path]);
+  const path = await place();
+  const secret = join(dirname(path), 'secret');
+  await writeFile(secret, 'mine');
+  const puts: [RegExp, (path: string) => unknown][] = [
+    [/a named pipe/, mkfifo],
+    [/a link/, (at) => symlink(secret, at)],
+    [/other names/, (at) => link(secret, at)],
+    [/a folder/, (at) => mkdir(at)],
+  ];
+  const out = await folderOutput(path);
+  for (const [message, put] of puts) {
+    const at = join(`${path}.partial`, 'a.bin');
+    await put(at);
+    for (const keep of [0, 2]) {
+      assert.match((await rejects('E_FILE_WRITE', () => out.file('a.bin', keep))).message, message);
+    }
+    if (!/names/.test(message.source)) {
+      assert.match((await rejects('E_FILE_WRITE', () => out.size('a.bin'))).message, message);
+      assert.match((await rejects('E_FILE_READ', () => out.readBytes('a.bin'))).message, message);
+    }
+    await rm(at, { recursive: true });
+  }
+  await symlink(secret, join(`${path}.partial`, '.a.bin.espalier-tmp'));
+  await out.writeBytes('a.bin', bytes('x'));
+  await out.discard();
+  for (const put of [mkfifo, (at: string) => symlink(dirname(path), at)]) {
+    await put(`${path}.partial`);
+    await rejects('E_FILE_WRITE', () => folderOutput(path));
+    await rm(`${path}.partial`);
+    await put(`${path}.partial.lock`);
+    await rejects('E_FILE_READ', () => folderOutput(path));
+    await rm(`${path}.partial.lock`);
+    await put(path);
+    if (put === mkfifo) await rejects('E_ARGUMENT', () => folderOutput(path));
+    await rm(path);
+  }
+  assert.is(await readFile(secret, 'utf8'), 'mine');
 });
 
 test('one writer at a time', async () => {
