@@ -1,5 +1,5 @@
 import { withContext } from './checkpoint/context-length.ts';
-import { checkpointIdentity } from './checkpoint/identity.ts';
+import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { checkTensors } from './checkpoint/required.ts';
 import type { Device, Precision } from './device/device.ts';
@@ -56,10 +56,11 @@ export async function openLocal(
     const tokenizer = Tokenizer.create(spec);
     device ??= await WasmDevice.create();
     const on = device;
-    const weights = await exclusive(on, () => loadWeights(on, checkpoint, options));
+    // hashed while it is read
+    const digests = new TensorDigests(checkpoint);
+    const weights = await exclusive(on, () => loadWeights(on, digests.checkpoint, options));
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
-    const identity = await checkpointIdentity(opened); // of whatever context; RoPE is told apart
-
+    const identity = await digests.identity(opened.config); // of whatever context; RoPE is told apart
     return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined, identity);
   } catch (error) {
     if (options.device === undefined) device?.close();

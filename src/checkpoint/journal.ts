@@ -8,16 +8,21 @@ import type { OutputFile } from '../runtime/output.ts';
  * only those count that a later line says to be synced.
  */
 
+/** Raised when lines mean something else. */
+export const FORMAT = 2;
+
 /** A group that is written as a whole. */
 export interface JournalGroup {
   readonly name: string;
   /** Bytes of all files up to its end. */
   readonly position: number;
   readonly record: unknown;
+  /** Digest of the bytes of its tensors, one behind the other (`ByteDigest`). */
+  readonly sum: string;
 }
 
 export type JournalLine =
-  | { readonly format: 1; readonly identity: string }
+  | { readonly format: typeof FORMAT; readonly identity: string }
   /** A run begins, behind so many groups; those after them do not count any more. */
   | { readonly boot: string; readonly from: number }
   | { readonly done: JournalGroup }
@@ -62,7 +67,24 @@ export function readJournal(bytes: Uint8Array, survived: (boot: string) => boole
 function parseLine(bytes: Uint8Array): JournalLine | null {
   const text = new TextDecoder().decode(bytes);
   const parts = /^\["([0-9a-f]{8})",(\{.*\})\]$/s.exec(text);
-  return parts && parts[1] === checksum(parts[2]!) ? JSON.parse(parts[2]!) : null;
+  if (!parts || parts[1] !== checksum(parts[2]!)) return null;
+  try {
+    const line: unknown = JSON.parse(parts[2]!);
+    return isLine(line) ? line : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a line says something: a checksum is easily made by whoever edits it. */
+function isLine(line: unknown): line is JournalLine {
+  const { format, identity, boot, from, done, synced } = line as Record<string, unknown>;
+  const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (format !== undefined) return format === FORMAT && typeof identity === 'string';
+  if (boot !== undefined) return typeof boot === 'string' && isCount(from);
+  if (done === undefined) return isCount(synced);
+  const { name, position, sum, record } = (done ?? {}) as Record<string, unknown>;
+  return typeof name === 'string' && isCount(position) && typeof sum === 'string' && record !== undefined;
 }
 
 export function encodeLine(line: JournalLine): Uint8Array {

@@ -1,5 +1,7 @@
+import { ByteDigest } from '../runtime/byte-digest.ts';
 import type { OutputFile, OutputFolder } from '../runtime/output.ts';
 import type { Journal, JournalGroup } from './journal.ts';
+import type { Place } from './layout.ts';
 import type { Shard } from './safetensors-writer.ts';
 
 /** Most bytes of a write; there are two such buffers. */
@@ -9,12 +11,6 @@ interface Slot {
   bytes: Uint8Array | null;
   /** Resolves when it may be filled again. */
   free: Promise<void>;
-}
-
-/** Where a run begins to write: the shards before are whole, of this one the first bytes are there. */
-export interface Place {
-  readonly shard: number;
-  readonly keep: number;
 }
 
 export interface StreamOptions {
@@ -52,6 +48,8 @@ export class ShardStream {
   #syncing: Promise<void> | null = null;
   #syncFault: { readonly cause: unknown } | null = null;
   #lastSync = performance.now();
+  /** Of the group that is being written. */
+  #digest = new ByteDigest();
 
   constructor(out: OutputFolder, shards: readonly Shard[], start: Place, journal: Journal, options: StreamOptions) {
     this.#out = out;
@@ -77,11 +75,19 @@ export class ShardStream {
       await this.#leave();
       this.#open = { shard, file: await this.#out.file(shard.name, keep) };
     });
-    if (keep === 0) await this.write(shard.header);
+    if (keep === 0) await this.#append(shard.header);
   }
 
-  /** Appends; the array may be reused when the promise has resolved. @throws E_STORAGE_FULL, E_FILE_WRITE, also of earlier writes */
+  /**
+   * Appends to the group's tensors; the array may be reused when the promise has resolved.
+   * @throws E_STORAGE_FULL, E_FILE_WRITE, also of earlier writes
+   */
   async write(bytes: Uint8Array): Promise<void> {
+    await this.#digest.update(bytes);
+    await this.#append(bytes);
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
     for (let done = 0; done < bytes.byteLength; ) {
       const slot = this.#slots[0];
       await slot.free;
@@ -96,10 +102,12 @@ export class ShardStream {
   }
 
   /** The group is whole with what has been written until now: when that has gone to the host, the journal says so. */
-  done(group: JournalGroup, count: number): void {
+  done(group: Omit<JournalGroup, 'sum'>, count: number): void {
     this.#flush();
+    const digest = this.#digest;
+    this.#digest = new ByteDigest();
     this.#enqueue(async () => {
-      await this.#journal.append({ done: group });
+      await this.#journal.append({ done: { ...group, sum: await digest.hex() } });
       this.#sync(count);
     });
   }

@@ -1,10 +1,12 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { sha256 } from '../runtime/hash.ts';
 import { JOURNAL, type OutputFolder } from '../runtime/output.ts';
-import { Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
+import { intactGroups } from './intact-groups.ts';
+import { FORMAT, Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
+import { type Layout, layOut } from './layout.ts';
 import { INDEX_FILE } from './safetensors.ts';
 import { indexOf, planShards, type Shard, type TensorSpec, tensorBytes } from './safetensors-writer.ts';
-import { type Place, ShardStream } from './shard-stream.ts';
+import { ShardStream } from './shard-stream.ts';
 
 export { planShards, type Shard, type TensorSpec } from './safetensors-writer.ts';
 
@@ -39,6 +41,11 @@ export interface WriteOptions {
   readonly identity: string;
   /** `__metadata__` of each file; default `{ format: 'pt' }`, which transformers asks for. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Called with the records of the groups that an earlier run has written and that are intact, before anything is changed: what it
+   * throws, when they cannot be gone on with, comes out.
+   */
+  readonly onResume?: ((records: readonly unknown[]) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Bytes of the shards that are written, and in all. */
   readonly onProgress?: ((written: number, total: number) => void) | undefined;
@@ -74,7 +81,7 @@ export async function writeCheckpoint(
   throwIfAborted(options.signal);
   const plan = layOut(groups, planShards(groups, options.maxShardBytes, options.metadata));
   const identity = await identityOf(options.identity, groups, plan.shards);
-  const earlier = await earlierWork(out, plan, identity, options.restart ?? false);
+  const earlier = await earlierWork(out, plan, identity, options);
   await checkSpace(out, plan, earlier);
   for (const name of earlier.remove) await out.remove(name);
 
@@ -82,8 +89,12 @@ export async function writeCheckpoint(
   const records = earlier.groups.map((group) => group.record);
   const journal = new Journal(await out.file(JOURNAL, earlier.journalBytes));
   try {
-    if (earlier.journalBytes === 0) await journal.append({ format: 1, identity });
+    if (earlier.journalBytes === 0) await journal.append({ format: FORMAT, identity });
     await journal.append({ boot: out.boot, from: resumed });
+    // what is kept is looked at in the end like what is written
+    for (const { name, bytes } of plan.shards.slice(0, plan.place(resumed).shard)) {
+      await (await out.file(name, bytes)).close();
+    }
     let written = plan.end(resumed);
     options.onProgress?.(written, plan.total);
     const stream = new ShardStream(out, plan.shards, plan.place(resumed), journal, {
@@ -146,50 +157,6 @@ async function writeGroup(
   }
 }
 
-/** Where everything lies. Positions count the bytes of all shards, one behind the other. */
-interface Layout {
-  readonly shards: readonly Shard[];
-  readonly total: number;
-  /** By group and tensor: the number of its shard. */
-  readonly shardsOf: readonly (readonly number[])[];
-  /** Behind so many groups. */
-  end(groups: number): number;
-  /** Where writing begins when so many groups are there. */
-  place(groups: number): Place;
-}
-
-function layOut(groups: readonly OutputGroup[], shards: readonly Shard[]): Layout {
-  const starts: number[] = [];
-  let total = 0;
-  for (const shard of shards) {
-    starts.push(total);
-    total += shard.bytes;
-  }
-  const order = shards.flatMap((shard, index) => shard.tensors.map(() => index));
-  const firsts: number[] = [0]; // of each group, the number of its first tensor
-  const ends: number[] = [0];
-  let last = -1;
-  let position = 0;
-  const shardsOf = groups.map((group) => {
-    const own = group.tensors.map((tensor, i) => {
-      const shard = order[firsts.at(-1)! + i]!;
-      if (shard !== last) position = starts[shard]! + shards[shard]!.header.byteLength;
-      last = shard;
-      position += tensorBytes(tensor);
-      return shard;
-    });
-    firsts.push(firsts.at(-1)! + own.length);
-    ends.push(position);
-    return own;
-  });
-  const place = (count: number): Place => {
-    const shard = order[firsts[count]!] ?? (order.length === 0 ? 0 : shards.length);
-    // the next tensor may be the first of its shard
-    return { shard, keep: Math.max(0, ends[count]! - (starts[shard] ?? total)) };
-  };
-  return { shards, total, shardsOf, end: (count) => ends[count]!, place };
-}
-
 /** Names, types and shapes decide too, and how they are divided. */
 async function identityOf(identity: string, groups: readonly OutputGroup[], shards: readonly Shard[]): Promise<string> {
   const decoder = new TextDecoder();
@@ -208,7 +175,12 @@ interface Earlier {
   readonly remove: readonly string[];
 }
 
-async function earlierWork(out: OutputFolder, plan: Layout, identity: string, restart: boolean): Promise<Earlier> {
+async function earlierWork(
+  out: OutputFolder,
+  plan: Layout,
+  identity: string,
+  { restart = false, signal, onResume }: WriteOptions,
+): Promise<Earlier> {
   const { names } = await out.files();
   const sizes = new Map<string, number>();
   for (const name of names) sizes.set(name, (await out.size(name)) ?? 0);
@@ -217,7 +189,9 @@ async function earlierWork(out: OutputFolder, plan: Layout, identity: string, re
   if (!bytes) return { groups: [], journalBytes: 0, sizes, remove: names.filter((name) => OWN.test(name)) };
   const content = readJournal(bytes, (boot) => out.survived(boot));
   if (!restart && content?.identity === identity) {
-    return { groups: usable(content, plan, sizes), journalBytes: content.length, sizes, remove: [] };
+    const groups = await intactGroups(out, plan, usable(content, plan, sizes), signal);
+    if (groups.length > 0) await onResume?.(groups.map(({ record }) => record));
+    return { groups, journalBytes: content.length, sizes, remove: [] };
   }
   if (!restart && content && content.groups.length > 0) {
     throw new EspalierError(

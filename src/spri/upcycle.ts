@@ -1,3 +1,4 @@
+import { TensorDigests } from '../checkpoint/identity.ts';
 import { openCheckpointFiles } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { planShards, writeCheckpoint } from '../checkpoint/write-checkpoint.ts';
@@ -12,7 +13,7 @@ import type { ModelFiles } from '../runtime/source.ts';
 import { LinearAlgebra } from '../svd/linear-algebra.ts';
 import { Copies } from './copies.ts';
 import { type Estimate, estimate } from './estimate.ts';
-import { sourceIdentity } from './identity.ts';
+import { checkSource, jobIdentity, withSource } from './identity.ts';
 import { growLayer } from './layer.ts';
 import { type GroupRecord, outputGroups } from './layout.ts';
 import { chosenLayers, expertSizes, type GrowOptions, resolveOptions } from './options.ts';
@@ -146,8 +147,9 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
     const algebra = LinearAlgebra.over(on);
     const { hiddenSize: hidden, intermediateSize: intermediate, headDim } = checkpoint.config;
     const copies = new Copies(fit.type, { headDim, signal });
+    const digests = new TensorDigests(checkpoint);
     const groups = outputGroups({
-      checkpoint,
+      checkpoint: digests.checkpoint,
       fit,
       sizes,
       copies,
@@ -160,15 +162,16 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
           hidden,
           intermediate,
           read: (projection) => {
-            const entry = checkpoint.tensors.get(`model.layers.${layer}.mlp.${projection}_proj.weight`)!;
+            const entry = digests.checkpoint.tensors.get(`model.layers.${layer}.mlp.${projection}_proj.weight`)!;
             return decodedTensor(entry, { headDim, signal });
           },
           ...(signal && { signal }),
         }),
     });
     const pace = new Timer('growing', onProgress);
-    const written = await writeCheckpoint(to, groups, {
-      identity: await sourceIdentity(checkpoint, { plan, fit, maxShardBytes: maxShardBytes ?? null }),
+    const written = await writeCheckpoint(to, withSource(groups, digests), {
+      onResume: (records) => checkSource(records, digests, checkpoint.name, signal),
+      identity: await jobIdentity(checkpoint, { plan, fit, maxShardBytes: maxShardBytes ?? null }),
       ...(signal && { signal }),
       ...(restart === undefined ? {} : { restart }),
       ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
@@ -184,6 +187,10 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
             text: verify === true ? null : verify,
             signal,
             onProgress: (fraction) => timer.update(fraction, 1),
+          }).catch(async (error) => {
+            // what was written may have been changed by somebody else, and then that is what is wrong
+            await to.check();
+            throw error;
           });
     const receipt = receiptOf({
       checkpoint,

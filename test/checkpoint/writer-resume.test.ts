@@ -129,6 +129,107 @@ test('files that are shorter than the journal says are written again', async () 
   }
 });
 
+test('a bit that has turned in what is kept, and parts that were exchanged', async () => {
+  const first = await halfWritten();
+  const lines = readJournal((await first.readBytes(JOURNAL))!, () => true)!;
+  const whole = await first.files();
+  const next = numbers(44);
+  const kept = new Set<number>();
+  /** How many groups of these files are gone on with. */
+  const goesOn = async (name: string, harm: (content: Uint8Array) => void): Promise<number> => {
+    const out = await halfWritten();
+    const content = (await out.readBytes(name))!.slice();
+    harm(content);
+    await out.writeBytes(name, content);
+    return finishes(out);
+  };
+  for (const name of whole.names) {
+    const size = (await first.size(name))!;
+    if (size === 0) continue;
+    const used = name === whole.names.at(-1) ? 0 : size;
+    // in the header too
+    for (const at of [0, 9, 8 + (next() % (size - 8)), next() % size, size - 1]) {
+      const count = await goesOn(name, (content) => void (content[at]! ^= 1 << (next() & 7)));
+      assert.ok(count <= lines.groups.length);
+      if (at < used) assert.ok(count < lines.groups.length, `${name}, byte ${at}: ${count}`);
+      kept.add(count);
+    }
+  }
+  assert.ok(kept.size > 3, `kept ${[...kept]}`);
+  // two files, one for the other
+  const out = await halfWritten();
+  const [a, b] = whole.names as [string, string];
+  const [left, right] = [(await out.readBytes(a))!, (await out.readBytes(b))!];
+  const length = Math.max(left.byteLength, right.byteLength);
+  for (const [name, content] of [
+    [a, right],
+    [b, left],
+  ] as const) {
+    const padded = new Uint8Array(length);
+    padded.set(content);
+    await out.writeBytes(name, padded);
+  }
+  assert.is(await finishes(out), 0);
+});
+
+test('what is kept is read once, and the records of it are shown before anything is changed', async () => {
+  const out = await halfWritten();
+  let read = 0;
+  const watched: OutputFolder = {
+    ...out,
+    files: async () => {
+      const files = await out.files();
+      const open = async (name: string) => {
+        const source = await files.open(name);
+        const readInto = (offset: number, target: Uint8Array) => {
+          read += target.byteLength;
+          return source.readInto(offset, target);
+        };
+        return { ...source, readInto };
+      };
+      return { ...files, open };
+    },
+  };
+  const before = await sums(out);
+  const fault = new Error('another source');
+  let shown: readonly unknown[] = [];
+  const onResume = async (records: readonly unknown[]): Promise<void> => {
+    shown = records;
+    throw fault;
+  };
+  const run = () => writeCheckpoint(watched, job(SEED, GROUPS).groups, { ...options, onResume });
+  assert.is(await run().catch((error) => error), fault);
+  assert.equal(await sums(out), before);
+  assert.equal(shown, uninterrupted.records.slice(0, GROUPS - 1));
+  let size = 0;
+  for (const name of (await out.files()).names) size += (await out.size(name))!;
+  assert.ok(read <= size, `${read} of ${size} bytes`);
+});
+
+test('lines that somebody has edited, with their checksums', async () => {
+  const sum = '0'.repeat(64);
+  const done = { name: 'layer', position: 5, record: null, sum };
+  for (const line of [
+    { done: null },
+    { done: { ...done, sum: 7 } },
+    { done: { ...done, position: -1 } },
+    { done: { name: 'layer', position: 5, sum } },
+    { boot: 1, from: 0 },
+    { boot: 'x', from: -1 },
+    { synced: 'all' },
+    { format: 2, identity: 'other' },
+    {},
+    { done }, // as it should be, and the bytes are not these
+  ]) {
+    const out = await halfWritten();
+    const journal = (await out.readBytes(JOURNAL))!;
+    const ends = [...journal.keys()].filter((i) => journal[i] === 0x0a);
+    const head = journal.slice(0, ends[2]! + 1); // one group
+    await out.writeBytes(JOURNAL, Uint8Array.from([...head, ...encodeLine(line as never)]));
+    assert.is(await finishes(out), 1, JSON.stringify(line));
+  }
+});
+
 test('unfinished work of another job is not thrown away silently', async () => {
   const others: [string, readonly OutputGroup[], WriteOptions][] = [
     ['identity', job(SEED, GROUPS).groups, { ...options, identity: 'six' }],
@@ -268,8 +369,8 @@ test('an error of a group comes out as it is, and the group is disposed of', asy
 });
 
 test('lines of the journal', () => {
-  const line = { done: { name: 'ä\u2028"', position: 7, record: [null, 1e-7, { '2': 1, a: 'x' }] } };
-  const journal = [{ format: 1, identity: 'i' } as const, { boot: 'b', from: 0 }, line, { synced: 1 }].map(encodeLine);
+  const line = { done: { name: 'ä\u2028"', position: 7, sum: '', record: [null, 1e-7, { '2': 1, a: 'x' }] } };
+  const journal = [{ format: 2, identity: 'i' } as const, { boot: 'b', from: 0 }, line, { synced: 1 }].map(encodeLine);
   const bytes = Uint8Array.from(journal.flatMap((part) => [...part]));
   const read = readJournal(bytes, (boot) => boot === 'b')!;
   assert.is(read.identity, 'i');

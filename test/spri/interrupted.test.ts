@@ -1,5 +1,6 @@
 // hosts: node — starts processes as Node starts them
 /** Jobs of growing as the command runs them: killed at random moments, out of space, with sources that cannot be read. */
+import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   cpSync,
@@ -318,7 +319,8 @@ test('a shard of the source that is cut, missing, a folder, or a link to nowhere
     ['E_CHECKPOINT_TRUNCATED', () => truncateSync(shard, size >> 1)],
     ['E_CHECKPOINT_TRUNCATED', () => truncateSync(shard, 5)],
     ['E_FILE_NOT_FOUND', () => unlinkSync(shard)],
-    ['E_FILE_NOT_FOUND', instead(() => mkdirSync(shard))],
+    ['E_FILE_READ', instead(() => mkdirSync(shard))],
+    ['E_FILE_READ', instead(() => execFileSync('mkfifo', [shard]))],
     // as in a cache of the hub whose blobs were cleared: the folder names it, and opening fails
     ['E_FILE_NOT_FOUND', instead(() => symlinkSync(join(root, 'nowhere'), shard))],
     ['E_FILE_READ', instead(() => symlinkSync(root, shard))],
