@@ -1,5 +1,5 @@
 /** y = W · x for one row of activations: decoding. All functions take a range of panels, so lanes can share a matrix. */
-import { Type, anyHalves, bfloats, halves, panelBytes } from './panel';
+import { Type, anyHalves, bfloats, halves, hasMinima, isQ8, panelBytes } from './panel';
 import { Dot } from './int8';
 import { MASKS, madd } from './math';
 
@@ -208,8 +208,13 @@ export function rowQ4Wide(minima: i32, wide: usize, blocks: usize, panel: usize,
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
 
-/** One panel of 8-bit codes, on every engine: they do not fit the relaxed dots' 7 bits, and this is no slower. */
-export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+/**
+ * One panel of 8-bit codes, on every engine: they do not fit the relaxed dots' 7 bits, and this is no slower. M is bool where there are
+ * minima.
+ */
+// @ts-ignore: decorator
+@inline
+function rowQ8<M>(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
   let y0 = f32x4.splat(0), y1 = y0;
   for (let b = k >> 5; b > 0; b--) {
     let c0 = i32x4.splat(0), c1 = c0;
@@ -225,24 +230,38 @@ export function rowQ8(wide: usize, blocks: usize, panel: usize, k: i32, shift: i
     const scale = v128.load32_splat(blocks);
     y0 = madd(f32x4.mul(halves(panel + 256), scale), f32x4.convert_i32x4_s(c0), y0);
     y1 = madd(f32x4.mul(halves(panel + 264), scale), f32x4.convert_i32x4_s(c1), y1);
-    panel += 272;
+    if (isInteger<M>()) {
+      const sum = v128.load32_splat(blocks, 4);
+      y0 = madd(halves(panel + 272), sum, y0);
+      y1 = madd(halves(panel + 280), sum, y1);
+    }
+    panel += isInteger<M>() ? 288 : 272;
     blocks += 16;
   }
   storeEight(y, n, f32x4.mul(y0, finish(shift)), f32x4.mul(y1, finish(shift)));
 }
 
+export function rowQ80(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+  rowQ8<f32>(wide, blocks, panel, k, shift, y, n);
+}
+export function rowQ81(wide: usize, blocks: usize, panel: usize, k: i32, shift: i32, y: usize, n: i32): void {
+  rowQ8<i32>(wide, blocks, panel, k, shift, y, n);
+}
+
 /**
  * y[8·first ..] for panels first..last-1 of a quantised matrix. codes, blocks: from quantiseRow, wide if dot is Dot.Wide, as it
- * must be for q8_0.
+ * must be for codes of 8 bits.
  */
 export function matvecQuantised(
   type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, codes: usize, blocks: usize, y: usize,
 ): void {
-  const bytes = panelBytes(type, k), minima = i32(type == Type.Q4_1);
+  const bytes = panelBytes(type, k), minima = i32(hasMinima(type));
   for (let p = first; p < last; p++) {
     const panel = panels + bytes * <usize>p, out = y + (<usize>p << 5), m = n - (p << 3);
-    if (type == Type.Q8_0) rowQ8(codes, blocks, panel, k, shift, out, m);
-    else if (dot == Dot.Relaxed16) {
+    if (isQ8(type)) {
+      if (minima) rowQ81(codes, blocks, panel, k, shift, out, m);
+      else rowQ80(codes, blocks, panel, k, shift, out, m);
+    } else if (dot == Dot.Relaxed16) {
       if (minima) rowQ41By16(codes, blocks, panel, k, shift, out, m);
       else rowQ40By16(codes, blocks, panel, k, shift, out, m);
     } else if (dot == Dot.Relaxed32) rowQ4By32(minima, codes, blocks, panel, k, shift, out, m);

@@ -7,7 +7,7 @@ import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
 import { EXP, MASKS } from './math';
 import { GROUP, apartBlocks } from './quantise';
 import { packA } from './pack';
-import { Type, blockBytes, codeBytes, halves, panelBytes, unpackPanel, unshift } from './panel';
+import { Type, blockBytes, codeBytes, halves, hasMinima, isQ8, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
 const MC: i32 = 240; // a multiple of 4, 5 and 6
@@ -63,7 +63,7 @@ function unpackNibbles(type: i32, panel: usize, k: i32, to: usize): void {
 function unpackWide(type: i32, panel: usize, k: i32, to: usize): void {
   const offset = i16x8.splat(type == Type.Q4_0 ? 8 : 0);
   for (let b = k >> 5; b > 0; b--, panel += blockBytes(type)) {
-    if (type == Type.Q8_0) {
+    if (isQ8(type)) {
       for (let s: usize = 0; s < 256; s += 32, to += 64) {
         const w0 = v128.load(panel + s), w1 = v128.load(panel + s, 16);
         v128.store(to, i16x8.shr_s(i16x8.shl(w0, 8), 8));
@@ -94,7 +94,7 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
     const d0 = f32x4.mul(halves(from), factor), d1 = f32x4.mul(halves(from + 8), factor);
     v128.store(d, d0);
     v128.store(d, d1, 16);
-    if (type == Type.Q4_1) {
+    if (hasMinima(type)) {
       v128.store(m, f32x4.mul(halves(from + 16), factor));
       v128.store(m, f32x4.mul(halves(from + 24), factor), 16);
     } else {
@@ -162,14 +162,14 @@ export function linearInt8Scratch(k: i32): usize {
 }
 
 /**
- * With quantised activations (codes, scales, sums, places from quantiseTiles, wide if dot is Dot.Wide, as it must be for q8_0).
+ * With quantised activations (codes, scales, sums, places from quantiseTiles, wide if dot is Dot.Wide, as it must be for codes of 8 bits).
  * y: rows yStride bytes apart.
  */
 export function linearInt8(
   dot: i32, m: i32, k: i32, n: i32, codes: usize, scales: usize, sums: usize, places: usize, type: i32, panels: usize,
   shift: i32, first: i32, last: i32, y: usize, yStride: usize, scratch: usize,
 ): void {
-  const wide = dot == Dot.Wide, hasMinima = type == Type.Q4_1 || !wide;
+  const wide = dot == Dot.Wide, shifted = hasMinima(type) || !wide;
   const bytes = panelBytes(type, k), blocks = k >> 5, mr = tileRows(dot);
   const tileBytes = <usize>(k * mr) << (wide ? 1 : 0), scaleBytes = <usize>(blocks * mr) << 2;
   const kc = wide ? blocks : blocks + apartBlocks(k), sumBytes = <usize>(kc * mr) << 2;
@@ -188,7 +188,7 @@ export function linearInt8(
       if (!wide) gatherApart(blocks, at, w, d, dot == Dot.Relaxed16, minima + <usize>k);
       for (let i = 0; i < mc; i += mr) {
         const t = <usize>((ic + i) / mr), a = codes + t * tileBytes, s = scales + t * scaleBytes, sum = sums + t * sumBytes;
-        if (!hasMinima) memory.fill(tile, 0, 128);
+        if (!shifted) memory.fill(tile, 0, 128);
         else if (!ASC_FEATURE_RELAXED_SIMD) micro4x8Unfused(kc, sum, minima, tile, 32, 0);
         else if (mr == 5) micro5x8Fused(kc, sum, minima, tile, 32, 0);
         else micro4x8Fused(kc, sum, minima, tile, 32, 0);

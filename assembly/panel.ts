@@ -7,6 +7,7 @@
  *   q4_0        [K/32] blocks of: codes [8 steps][16 bytes], scales [8] f16
  *   q4_1        [K/32] blocks of: codes [8 steps][16 bytes], scales [8] f16, minima [8] f16
  *   q8_0        [K/32] blocks of: codes [8 steps][8 columns][4] i8, scales [8] f16
+ *   q8_1        [K/32] blocks of: codes [8 steps][8 columns][4] i8, scales [8] f16, minima [8] f16
  * A 16-byte step of 4-bit codes holds 4 k of 8 columns: byte c·4 + j is column c of k = 4·step + j in its low half and
  * column c + 4 in its high half. A panel has exactly the bytes of its rows in the file. Codes and scales alternate because
  * decoding then reads one sequential stream: with the scales of a panel behind its codes, memory gave half as much.
@@ -25,6 +26,21 @@ export const enum Type {
   Q4_0 = 3,
   Q4_1 = 4,
   Q8_0 = 5,
+  /** No file has it: what 5-bit codes with minima become (src/checkpoint/repack.ts). */
+  Q8_1 = 6,
+}
+
+/** Whether blocks have minima beside their scales. */
+// @ts-ignore: decorator
+@inline
+export function hasMinima(type: i32): bool {
+  return type == Type.Q4_1 || type == Type.Q8_1;
+}
+/** Whether codes take a byte each. */
+// @ts-ignore: decorator
+@inline
+export function isQ8(type: i32): bool {
+  return type >= Type.Q8_0;
 }
 
 /** Bytes of one panel of 8 rows with K elements each. */
@@ -34,6 +50,7 @@ export function panelBytes(type: i32, k: i32): usize {
   if (type == Type.F16 || type == Type.BF16) return n << 4;
   if (type == Type.Q4_0) return (n << 2) + (n >> 1);
   if (type == Type.Q4_1) return (n << 2) + n;
+  if (type == Type.Q8_1) return (n << 3) + n;
   return (n << 3) + (n >> 1);
 }
 
@@ -79,7 +96,7 @@ export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i3
     } else if (type == Type.F16 || type == Type.BF16) {
       let out = to + (<usize>r << 1);
       for (let i: usize = 0; i < <usize>k; i++, out += 16) store<u16>(out, load<u16>(row + (i << 1)));
-    } else if (type == Type.Q8_0) packQ8(row, r, k, to);
+    } else if (isQ8(type)) packQ8(row, r, k, to, i32(type == Type.Q8_1));
     else packQ4(row, r, k, to, i32(type == Type.Q4_1));
   }
 }
@@ -88,22 +105,23 @@ export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i3
 // @ts-ignore: decorator
 @inline
 export function codeBytes(type: i32): usize {
-  return type == Type.Q8_0 ? 256 : 128;
+  return isQ8(type) ? 256 : 128;
 }
 // @ts-ignore: decorator
 @inline
 export function blockBytes(type: i32): usize {
-  return type == Type.Q8_0 ? 272 : type == Type.Q4_1 ? 160 : 144;
+  return codeBytes(type) + (hasMinima(type) ? 32 : 16);
 }
 
-/** A file's Q8_0 block: f16 scale, 32 codes. */
-function packQ8(row: usize, r: i32, k: i32, to: usize): void {
+/** A block of 8-bit codes: f16 scale, f16 minimum if q8_1, 32 codes. */
+function packQ8(row: usize, r: i32, k: i32, to: usize, minima: i32): void {
   for (let b = k >> 5; b > 0; b--) {
     store<u16>(to + (<usize>r << 1), load<u16>(row), 256);
-    const codes = to + (<usize>r << 2);
-    for (let s: usize = 0; s < 8; s++) store<u32>(codes + (s << 5), load<u32>(row + (s << 2), 2));
-    to += 272;
-    row += 34;
+    if (minima) store<u16>(to + (<usize>r << 1), load<u16>(row, 2), 272);
+    const codes = to + (<usize>r << 2), q = row + 2 + (<usize>minima << 1);
+    for (let s: usize = 0; s < 8; s++) store<u32>(codes + (s << 5), load<u32>(q + (s << 2)));
+    to += minima ? 288 : 272;
+    row += minima ? 36 : 34;
   }
 }
 
@@ -158,7 +176,7 @@ export function shiftScales(type: i32, panels: usize, count: i32, k: i32, shift:
   const factor = reinterpret<f32>((shift + 127) << 23), end = panels + panelBytes(type, k) * <usize>count;
   for (let p = panels; p < end; ) {
     p += codeBytes(type);
-    for (let n = type == Type.Q4_1 ? 16 : 8; n > 0; n--, p += 2) {
+    for (let n = hasMinima(type) ? 16 : 8; n > 0; n--, p += 2) {
       store<u16>(p, floatToHalf(halfToFloat(load<u16>(p)) * factor));
     }
   }
@@ -216,19 +234,19 @@ export function unpackPanel(type: i32, panel: usize, k: i32, k0: i32, kc: i32, s
   for (let b = kc >> 5; b > 0; b--, codes += blockBytes(type)) {
     const scales = codes + codeBytes(type);
     const d0 = f32x4.mul(halves(scales), factor), d1 = f32x4.mul(halves(scales + 8), factor);
-    if (type == Type.Q8_0) {
-      for (let s: usize = 0; s < 256; s += 32, to += 128) {
-        storeStep(to, transposeBytes(v128.load(codes + s)), d0, zero);
-        storeStep(to + 16, transposeBytes(v128.load(codes + s, 16)), d1, zero);
-      }
-      continue;
-    }
     let m0 = zero, m1 = zero;
-    const bias = i8x16.splat(type == Type.Q4_0 ? 8 : 0);
-    if (type == Type.Q4_1) {
+    if (hasMinima(type)) {
       m0 = f32x4.mul(halves(scales + 16), factor);
       m1 = f32x4.mul(halves(scales + 24), factor);
     }
+    if (isQ8(type)) {
+      for (let s: usize = 0; s < 256; s += 32, to += 128) {
+        storeStep(to, transposeBytes(v128.load(codes + s)), d0, m0);
+        storeStep(to + 16, transposeBytes(v128.load(codes + s, 16)), d1, m1);
+      }
+      continue;
+    }
+    const bias = i8x16.splat(type == Type.Q4_0 ? 8 : 0);
     for (let s: usize = 0; s < 128; s += 16, to += 128) {
       const v = transposeBytes(v128.load(codes + s));
       storeStep(to, i8x16.sub(v128.and(v, i8x16.splat(15)), bias), d0, m0);
@@ -270,12 +288,12 @@ export function gatherRow(type: i32, panels: usize, k: i32, row: i32, shift: i32
   for (let i: usize = 0; i < <usize>k; i++) {
     const codes = panel + (i >> 5) * blockBytes(type), scales = codes + codeBytes(type), step = (i & 31) >> 2, j = i & 3;
     const d = halfToFloat(load<u16>(scales + (c << 1))) * factor;
-    if (type == Type.Q8_0) {
-      store<f32>(to + (i << 2), d * <f32>load<i8>(codes + (step << 5) + (c << 2) + j));
+    const m: f32 = hasMinima(type) ? halfToFloat(load<u16>(scales + (c << 1), 16)) * factor : 0;
+    if (isQ8(type)) {
+      store<f32>(to + (i << 2), d * <f32>load<i8>(codes + (step << 5) + (c << 2) + j) + m);
       continue;
     }
     const byte = <i32>load<u8>(codes + (step << 4) + ((c & 3) << 2) + j), q = c < 4 ? byte & 15 : byte >> 4;
-    if (type == Type.Q4_0) store<f32>(to + (i << 2), d * <f32>(q - 8));
-    else store<f32>(to + (i << 2), d * <f32>q + halfToFloat(load<u16>(scales + (c << 1), 16)) * factor);
+    store<f32>(to + (i << 2), type == Type.Q4_0 ? d * <f32>(q - 8) : d * <f32>q + m);
   }
 }

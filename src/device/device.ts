@@ -8,7 +8,7 @@
  */
 
 /** Element types a device computes with. The quantised three are ggml's: blocks of 32 along a row with f16 scales. */
-export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'i8' | 'q8_0' | 'q4_0' | 'q4_1';
+export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'i8' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1';
 
 /**
  * A tensor on a device. `rows`: row-major, last dimension contiguous. `panels`: a weight matrix in the layout that the device's
@@ -30,7 +30,7 @@ export interface WeightSource {
   /** For messages. */
   readonly name: string;
   /** Type of the bytes that `read` gives: one that the device computes with. */
-  readonly type: 'f32' | 'bf16' | 'f16' | 'q8_0' | 'q4_0' | 'q4_1';
+  readonly type: 'f32' | 'bf16' | 'f16' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1';
   /** Matrix [rows, columns]; a vector has one row. */
   readonly rows: number;
   readonly columns: number;

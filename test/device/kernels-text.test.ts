@@ -81,8 +81,16 @@ test('numbers that JavaScript mirrors are those of the kernels', async () => {
     DOT.relaxed32,
   ]);
   assert.equal(
-    ['F32', 'F16', 'BF16', 'Q4_0', 'Q4_1', 'Q8_0'].map((key) => Number(Type![key])),
-    [PANEL_TYPE.f32, PANEL_TYPE.f16, PANEL_TYPE.bf16, PANEL_TYPE.q4_0, PANEL_TYPE.q4_1, PANEL_TYPE.q8_0],
+    ['F32', 'F16', 'BF16', 'Q4_0', 'Q4_1', 'Q8_0', 'Q8_1'].map((key) => Number(Type![key])),
+    [
+      PANEL_TYPE.f32,
+      PANEL_TYPE.f16,
+      PANEL_TYPE.bf16,
+      PANEL_TYPE.q4_0,
+      PANEL_TYPE.q4_1,
+      PANEL_TYPE.q8_0,
+      PANEL_TYPE.q8_1,
+    ],
   );
   assert.is(Number(group), GROUP);
 });

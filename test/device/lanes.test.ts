@@ -83,19 +83,19 @@ when('matmul: shapes, transposes, accumulation', async () => {
 });
 
 /** Bytes of random weights of a type, rows of k. */
-function weights(type: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1', n: number, k: number): Uint8Array {
+function weights(type: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1', n: number, k: number): Uint8Array {
   const values = randomF32(n * k, 9);
   if (type === 'f32') return new Uint8Array(values.buffer);
   if (type === 'f16') return new Uint8Array(Uint16Array.from(values, floatToHalf).buffer);
   if (type === 'bf16') return new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (v) => v >>> 16).buffer);
-  const size = { q8_0: 34, q4_0: 18, q4_1: 20 }[type];
+  const size = { q8_0: 34, q8_1: 36, q4_0: 18, q4_1: 20 }[type];
   const bytes = new Uint8Array(((n * k) / 32) * size);
   const next = noise(11);
   const view = new DataView(bytes.buffer);
   for (let at = 0; at < bytes.length; at += size) {
     for (let i = 2; i < size; i++) bytes[at + i] = (next() + 1) * 128;
     view.setUint16(at, floatToHalf(0.01 * (1.5 + next())), true);
-    if (type === 'q4_1') view.setUint16(at + 2, floatToHalf(-0.07 * (1.5 + next())), true);
+    if (type.endsWith('_1')) view.setUint16(at + 2, floatToHalf(-0.07 * (1.5 + next())), true);
   }
   return bytes;
 }
@@ -119,7 +119,7 @@ async function load(
   });
 }
 
-for (const type of ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'] as const) {
+for (const type of ['f32', 'f16', 'bf16', 'q8_0', 'q8_1', 'q4_0', 'q4_1'] as const) {
   when(`linear, ${type}: one row and many, several weights`, async () => {
     const quantised = type.startsWith('q');
     const bytes = [weights(type, 332, 576), weights(type, 72, 576)] as const;

@@ -54,7 +54,7 @@ test('a tensor is zeroed, counted, and freed once', async () => {
 
 test('what has no shape, or blocks without panels, is refused', () => {
   for (const shape of [[-1], [1.5], [2, Number.NaN]]) assert.throws(() => f(...shape), code('E_SHAPE'));
-  for (const type of ['q8_0', 'q4_0', 'q4_1'] as const) assert.throws(() => tensor(type, 32), code('E_SHAPE'));
+  for (const type of ['q8_0', 'q8_1', 'q4_0', 'q4_1'] as const) assert.throws(() => tensor(type, 32), code('E_SHAPE'));
   const empty = f(0, 5);
   assert.is(empty.byteLength, 0);
   empty.dispose();

@@ -1,15 +1,15 @@
 /** Products with ggml's block formats, against the reference dequantisation (itself equal to the gguf package bit for bit). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { dequantise } from '../../src/checkpoint/dequantise.ts';
 import { floatToHalf } from '../../src/checkpoint/half.ts';
 import type { Device } from '../../src/device/device.ts';
+import { dequantiseComputed as dequantise } from '../checkpoint/computed.ts';
 import { devices, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
 const all = await devices();
 const worst = new Worst();
-const BYTES = { q8_0: 34, q4_0: 18, q4_1: 20 } as const;
+const BYTES = { q8_0: 34, q8_1: 36, q4_0: 18, q4_1: 20 } as const;
 type Block = keyof typeof BYTES;
 
 /** Random rows [n, k] in a block format; scales between 2^-24 (denormal) and `largest`. */
@@ -22,7 +22,7 @@ function rows(type: Block, n: number, k: number, largest: number, seed: number):
     const kind = next();
     const scale = kind < -0.9 ? 2 ** -24 * (1 + Math.floor((next() + 1) * 500)) : largest * (1.5 + next()) * 0.4;
     view.setUint16(at, floatToHalf(Math.fround(type === 'q4_0' && next() < 0 ? -scale : scale)), true);
-    if (type === 'q4_1') view.setUint16(at + 2, floatToHalf(Math.fround(-7 * scale * (1 + 0.3 * next()))), true);
+    if (type.endsWith('1')) view.setUint16(at + 2, floatToHalf(Math.fround(-7 * scale * (1 + 0.3 * next()))), true);
   }
   return bytes;
 }
@@ -35,7 +35,7 @@ function load(device: Device, type: Block, n: number, k: number, bytes: Uint8Arr
 }
 
 for (const { name, device } of all) {
-  for (const type of ['q8_0', 'q4_0', 'q4_1'] as const) {
+  for (const type of ['q8_0', 'q8_1', 'q4_0', 'q4_1'] as const) {
     for (const largest of [0.01, 3000]) {
       test(`${type}, scales up to ${largest} [${name}]`, async () => {
         for (const [m, n, k] of [

@@ -77,7 +77,7 @@ function reference(z: readonly number[], bias: readonly number[] | null, rule: R
   return { places, weights: chosen.map((w) => (w / whole) * rule.scale) };
 }
 
-type Stored = 'f32' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1';
+type Stored = 'f32' | 'bf16' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1';
 
 /** A random matrix [n, k] in panels. */
 function matrix(device: Device, type: Stored, n: number, k: number, seed: number): Promise<Tensor> {
@@ -85,14 +85,14 @@ function matrix(device: Device, type: Stored, n: number, k: number, seed: number
   let bytes = new Uint8Array(values.buffer);
   if (type === 'bf16') bytes = new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (v) => v >>> 16).buffer);
   else if (type !== 'f32') {
-    const size = { q8_0: 34, q4_0: 18, q4_1: 20 }[type];
+    const size = { q8_0: 34, q8_1: 36, q4_0: 18, q4_1: 20 }[type];
     bytes = new Uint8Array(((n * k) / 32) * size);
     const next = noise(seed);
     const view = new DataView(bytes.buffer);
     for (let at = 0; at < bytes.length; at += size) {
       for (let i = 2; i < size; i++) bytes[at + i] = (next() + 1) * 128;
       view.setUint16(at, floatToHalf(0.01 * (1.5 + next())), true);
-      if (type === 'q4_1') view.setUint16(at + 2, floatToHalf(-0.07 * (1.5 + next())), true);
+      if (type.endsWith('_1')) view.setUint16(at + 2, floatToHalf(-0.07 * (1.5 + next())), true);
     }
   }
   const row = bytes.length / n;
@@ -239,6 +239,7 @@ for (const { name, device } of all) {
     ['f32', ['exact']],
     ['bf16', ['int8']],
     ['q8_0', ['int8']],
+    ['q8_1', ['int8']],
     ['q4_0', ['exact', 'int16', 'int8']],
     ['q4_1', ['int8']],
   ] as const) {

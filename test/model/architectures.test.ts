@@ -8,6 +8,7 @@ import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
 import { DOT, hasRelaxedSimd } from '../../src/device/wasm/kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
+import { dequantiseComputed } from '../checkpoint/computed.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { distance, runAll } from './run.ts';
@@ -69,7 +70,7 @@ async function asF32(checkpoint: Checkpoint, repacked: boolean): Promise<Checkpo
     const stored = new Uint8Array(entry.byteLength);
     await entry.source.readInto(entry.offset, stored);
     const values = repacked
-      ? dequantise(plan.to, repackRows(entry.type, stored, n), n)
+      ? dequantiseComputed(plan.to, repackRows(entry.type, stored, n), n)
       : dequantise(entry.type, stored, n);
     const source = bytesSource(name, new Uint8Array(values.buffer));
     tensors.set(name, { ...entry, type: 'f32', source, offset: 0, byteLength: 4 * n });

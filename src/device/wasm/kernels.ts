@@ -328,7 +328,7 @@ export interface Kernels extends LinearKernels {
 export type KernelName = keyof Kernels;
 
 /** Type numbers of assembly/panel.ts. */
-export const PANEL_TYPE = { f32: 0, f16: 1, bf16: 2, q4_0: 3, q4_1: 4, q8_0: 5 } as const;
+export const PANEL_TYPE = { f32: 0, f16: 1, bf16: 2, q4_0: 3, q4_1: 4, q8_0: 5, q8_1: 6 } as const;
 /** Micro-kernel numbers of assembly/gemm.ts. */
 export const MICRO = { splat6Fused: 0, lane4Fused: 1, splat6: 2, lane4: 3, splat5: 4 } as const;
 /** Dot numbers of assembly/int8.ts. */

@@ -158,7 +158,7 @@ export class Products {
     if (!isQuantised(w) || precision === 'exact') {
       return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
     }
-    const dot = w.type === 'q8_0' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
+    const dot = w.type === 'q8_0' || w.type === 'q8_1' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
     const q = quantised.get(dot) ?? this.#quantise(x, rows, k, dot);
     quantised.set(dot, q);
     return (first, last, part) => this.#quantisedCall(layer, dot, rows, k, q, first, last, scratch, part);
@@ -334,5 +334,5 @@ function grid(tiles: number, m: number, n: number): [number, number] {
 }
 
 function isQuantised({ type }: WasmTensor): boolean {
-  return type === 'q8_0' || type === 'q4_0' || type === 'q4_1';
+  return type === 'q8_0' || type === 'q8_1' || type === 'q4_0' || type === 'q4_1';
 }

@@ -8,7 +8,7 @@ const STAGING = 1 << 20;
 
 /** Bytes of `rows` stored rows. */
 export function storedBytes(type: WeightSource['type'], rows: number, columns: number): number {
-  const bits = { f32: 32, bf16: 16, f16: 16, q8_0: 8.5, q4_1: 5, q4_0: 4.5 }[type];
+  const bits = { f32: 32, bf16: 16, f16: 16, q8_0: 8.5, q8_1: 9, q4_1: 5, q4_0: 4.5 }[type];
   return (rows * columns * bits) / 8;
 }
 
