@@ -11,6 +11,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   peak: () => import('./peak/suite.ts'),
   show: () => import('./show.ts'),
   svd: () => import('./svd.ts'),
+  types: () => import('./types.ts'),
 };
 
 function parse(args: readonly string[]): { names: string[]; flags: Record<string, string | true> } {
