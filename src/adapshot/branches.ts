@@ -99,15 +99,21 @@ async function runTwigs<T>(
   { factor, signal }: BranchOptions,
 ): Promise<T> {
   const { device, config } = decoder;
+  const { slidingWindow } = config;
+  const beyond = twigs.some(({ position, ids }) => slidingWindow !== null && position + ids.length > slidingWindow);
   const tokens = twigs.flatMap(({ ids, position, shots, others }, i) => {
     const self = firstRows[i]!;
     return ids.map((id, k) => {
       const own = self + k;
+      const seen = factor === 1 ? [shots, ...others] : others;
+      const least = position + k + 1 - (slidingWindow ?? Number.POSITIVE_INFINITY);
+      const inWindow = (range: Range) => ({ first: firstFrom(cache, range, least), end: range.end });
       return {
         id,
         position: position + k,
         row: own,
-        mask: maskOf(factor === 1 ? [shots, ...others] : others, self, own),
+        mask: maskOf(seen, self, own),
+        windowMask: beyond ? maskOf(seen.map(inWindow), firstFrom(cache, { first: self, end: own }, least), own) : [],
         split: maskOf([shots], NEVER, own),
       };
     });
@@ -125,6 +131,7 @@ async function runTwigs<T>(
           positions: some.map(({ position }) => position),
           rows: some.map(({ row }) => row),
           mask: Int32Array.from(some.flatMap(({ mask }) => mask)),
+          windowMask: beyond ? Int32Array.from(some.flatMap(({ windowMask }) => windowMask)) : undefined,
           split: factor === 1 ? undefined : split,
           onChunk: (normed) => device.copyRows(normed, hidden, first),
         },
@@ -144,6 +151,13 @@ async function runTwigs<T>(
   } finally {
     hidden.dispose();
   }
+}
+
+/** The first row of a range, in which positions rise, that stands at `least` or beyond. */
+function firstFrom(cache: KvCache, { first, end }: Range, least: number): number {
+  let row = first;
+  while (row < end && cache.positions[row]! < least) row++;
+  return row;
 }
 
 /** Six numbers of a row that sees ranges, and rows self .. own. */

@@ -5,7 +5,7 @@ import type { LocalModel } from '../model/model.ts';
 import { runBranches } from './branches.ts';
 import type { Continuation, PlacedShots } from './context.ts';
 import type { Branch, Shot, UseHidden } from './types.ts';
-import { contextOf, type Entry, entryOf, prefixIds } from './units.ts';
+import { type Entry, entryOf, prefixIds } from './units.ts';
 
 export interface ChainOptions {
   /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
@@ -44,9 +44,9 @@ export class Chain implements PlacedShots {
     throwIfAborted(options.signal);
     model.checkOpen();
     const prefix = prefixIds(model, options.instruction);
-    const entries = shots.map((shot) => entryOf(model, shot, prefix.length));
+    const context = model.config.maxPositions;
+    const entries = shots.map((shot) => entryOf(model, shot, prefix.length, context));
     const ids = [...prefix, ...entries.flatMap((entry) => entry.ids)];
-    const context = contextOf(model);
     if (ids.length >= context) {
       throw new EspalierError(
         'E_CONTEXT_LENGTH',

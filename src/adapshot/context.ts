@@ -248,6 +248,7 @@ export class ShotContext implements PlacedShots {
       return {
         cache,
         position,
+        limit: contextOf(this.model),
         options: (done, count) => {
           const positions = Array.from({ length: count }, (_, i) => position + done + i);
           if (this.#factor === 1) return { positions };

@@ -160,7 +160,7 @@ export class ShotPool {
           'Give each its own, or use replace().',
         );
       }
-      made.set(shot.id, entryOf(this.model, shot, this.prefixIds.length));
+      made.set(shot.id, entryOf(this.model, shot, this.prefixIds.length, contextOf(this.model)));
     }
     this.#unitsOf([...this.#entries.values(), ...made.values()]);
     for (const [id, entry] of made) {
@@ -185,7 +185,7 @@ export class ShotPool {
   replace(shot: Shot): void {
     this.#check();
     this.#entry(shot.id);
-    const entry = entryOf(this.model, shot, this.prefixIds.length);
+    const entry = entryOf(this.model, shot, this.prefixIds.length, contextOf(this.model));
     this.#unitsOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
     this.#entries.set(shot.id, entry);
     this.#ranking.put(shot);
@@ -246,6 +246,14 @@ export class ShotPool {
     const ids = this.model.encode(text, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
     const words = options.input ?? text;
+    const room = contextOf(this.model) - this.prefixIds.length;
+    if (ids.length > room) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `The query has ${ids.length} tokens, and there is room for ${room}.`,
+        'Shorten it.',
+      );
+    }
     if (options.withVector === false) return { text: words, ids, vector: null, centre: null };
     const vector = await this.#ranking.meanQuery([ids], options.signal);
     const texts = () => [...this.#entries.values()].map((entry) => entry.ids);

@@ -17,7 +17,10 @@ export interface PoolUnit {
   readonly length: number;
 }
 
-/** Positions that a text may take: a mask knows no sliding window, so nothing may be longer than one. */
+/**
+ * Positions that placed shots, a query and its answer may take together. Shots that were cached alone have no place in a sliding window, so all of it must
+ * fit one; a chain, which a model could have read as it stands, obeys the window and has all positions of the model.
+ */
 export function contextOf(model: LocalModel): number {
   const { maxPositions, slidingWindow } = model.config;
   return Math.min(maxPositions, slidingWindow ?? maxPositions);
@@ -28,15 +31,15 @@ export function prefixIds(model: LocalModel, instruction: string | undefined): r
   return model.encode(instruction ?? '');
 }
 
-/** @throws E_ARGUMENT for a shot without an id or a token, E_CONTEXT_LENGTH for one that does not fit the context behind the prefix */
-export function entryOf(model: LocalModel, shot: Shot, prefixLength: number): Entry {
+/** @throws E_ARGUMENT for a shot without an id or a token, E_CONTEXT_LENGTH for one that does not fit `context` behind the prefix */
+export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, context: number): Entry {
   const name = `The shot "${String(shot.id).slice(0, 60)}"`;
   if (typeof shot.id !== 'string' || shot.id === '' || typeof shot.text !== 'string') {
     throw new EspalierError('E_ARGUMENT', `${name} has no id or no text.`, 'Give both as strings.');
   }
   const ids = model.encode(shot.text, { addBos: false });
   if (ids.length === 0) throw new EspalierError('E_ARGUMENT', `${name} has no tokens.`, 'Give it a text.');
-  const room = contextOf(model) - prefixLength - 1;
+  const room = context - prefixLength - 1;
   if (ids.length > room) {
     throw new EspalierError(
       'E_CONTEXT_LENGTH',

@@ -16,6 +16,11 @@ export interface ForwardOptions {
   readonly positions?: readonly number[];
   /** Prefix-limit mask, [T, 3] or [T, 6] as in `Device.attention`, T at most 512; default: causal. */
   readonly mask?: Int32Array;
+  /**
+   * The mask of layers with a sliding window, as long as `mask`, which says nothing of windows. Needed where a position lies beyond the
+   * window: until then it would be the same.
+   */
+  readonly windowMask?: Int32Array | undefined;
   /** A part of the cache with a softmax of its own, as in `Device.attention`; its mask is as long as `mask`. */
   readonly split?: { readonly mask: Int32Array; readonly factor: number } | undefined;
   /**
@@ -83,7 +88,8 @@ export class Decoder {
   /**
    * Runs tokens through the layers behind what the cache holds and appends their keys and values to it. Results come by
    * `onChunk` and `onHidden`. When it throws, the cache holds what it held before.
-   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED; E_ARCHITECTURE_UNSUPPORTED for a mask alone where a position lies
+   *   beyond the sliding window
    */
   async forward(ids: readonly number[] | Int32Array, cache: KvCache, options: ForwardOptions = {}): Promise<void> {
     const { vocabSize } = this.config;
@@ -101,6 +107,7 @@ export class Decoder {
     const next = (cache.positions.at(-1) ?? -1) + 1;
     const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);
     this.#checkPositions(positions, ids.length);
+    this.#checkWindow(positions, options);
     if (!options.rows) cache.reserve(before + ids.length);
     const mark = this.device.mark();
     const pace = new Pace();
@@ -140,6 +147,19 @@ export class Decoder {
     }
   }
 
+  /** A mask that knows no window must not be taken for one that does. */
+  #checkWindow(positions: readonly number[], { mask, windowMask, split }: ForwardOptions): void {
+    const { slidingWindow } = this.config;
+    if (!mask || slidingWindow === null || (windowMask && !split)) return;
+    const beyond = positions.find((position) => position >= slidingWindow);
+    if (beyond === undefined) return;
+    throw new EspalierError(
+      'E_ARCHITECTURE_UNSUPPORTED',
+      `Position ${beyond} lies beyond the model's sliding window of ${slidingWindow}, and the tokens have a mask without one.`,
+      'Shorten the text, or use a chain of examples, which obeys the window.',
+    );
+  }
+
   async #chunk(
     ids: Int32Array,
     positions: readonly number[],
@@ -161,6 +181,7 @@ export class Decoder {
     const buffers: Buffers = {
       positions: upload(Int32Array.from(positions), [t, 1]),
       mask: options.mask ? upload(options.mask, [t, options.mask.length / t]) : null,
+      windowMask: options.windowMask ? upload(options.windowMask, [t, options.windowMask.length / t]) : null,
       split: options.split ? upload(options.split.mask, [t, options.split.mask.length / t]) : null,
       table: this.rope.forward(Math.max(...positions) + 1),
       hidden: scratch(config.hiddenSize),
@@ -240,6 +261,7 @@ export class Decoder {
     if (layer.qNorm) device.rmsNorm(o.q, layer.qNorm, o.q, rmsNormEps);
     options.onQueries?.(index, o.q, firstRow);
     device.rope(o.q, o.table, o.positions, { heads: nHeads, ...rotary });
+    const windowed = config.slidingWindow !== null && index >= config.slidingWindowFrom;
     device.attention({
       q: o.q,
       keys: cache.keys(index),
@@ -250,8 +272,8 @@ export class Decoder {
       nKvHeads,
       headDim,
       scale: config.attentionScale ?? 1 / Math.sqrt(headDim),
-      window: config.slidingWindow !== null && index >= config.slidingWindowFrom ? config.slidingWindow : 0,
-      mask: o.mask,
+      window: windowed ? config.slidingWindow! : 0,
+      mask: windowed ? (o.windowMask ?? o.mask) : o.mask,
       split: o.split && { mask: o.split, factor: options.split!.factor },
     });
     device.linear(o.attended, [layer.o], [o.delta], precision);
@@ -314,7 +336,7 @@ function runs(rows: readonly number[] | undefined, count: number, base: number) 
 function checkMasks(
   count: number,
   held: number,
-  { mask, split, rows, output, onHidden, onQueries }: ForwardOptions,
+  { mask, windowMask, split, rows, output, onHidden, onQueries }: ForwardOptions,
 ): void {
   const refuse = (what: string, hint: string): never => {
     throw new EspalierError('E_ARGUMENT', what, hint);
@@ -324,6 +346,9 @@ function checkMasks(
       `A mask of ${mask.length} numbers does not fit ${count} tokens.`,
       `Give three or six numbers a token, and at most ${CHUNK} tokens with a mask.`,
     );
+  }
+  if (windowMask && windowMask.length !== mask?.length) {
+    refuse('The mask of windows differs in length from the mask.', 'Give both, as long as each other.');
   }
   if (split && split.mask.length !== mask?.length) {
     refuse('The mask of a split differs in length from the mask.', 'Give both, as long as each other.');
@@ -347,6 +372,7 @@ function checkMasks(
 interface Buffers {
   readonly positions: Tensor; // [t, 1] i32
   readonly mask: Tensor | null; // [t, 3] or [t, 6] i32
+  readonly windowMask: Tensor | null; // as mask
   readonly split: Tensor | null; // as mask
   readonly table: Tensor; // [positions, 2, rotaryDims/2]
   readonly hidden: Tensor; // [t, hidden]: the residual stream
@@ -366,6 +392,7 @@ function lastRows(device: Device, config: ModelConfig, b: Buffers, count: number
   return {
     positions: rows(b.positions),
     mask: b.mask && rows(b.mask),
+    windowMask: b.windowMask && rows(b.windowMask),
     split: b.split && rows(b.split),
     table: b.table,
     hidden: rows(b.hidden),

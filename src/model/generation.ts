@@ -66,6 +66,8 @@ export interface TextBehind {
   readonly cache: KvCache;
   /** Position of the first token of the prompt. */
   readonly position: number;
+  /** Positions that there are; default: those of the model. */
+  readonly limit?: number;
   /** Positions and masks of so many tokens, of which the first is the `done`-th behind the text. */
   options(done: number, count: number): Pick<ForwardOptions, 'positions' | 'mask' | 'split'>;
 }
@@ -92,7 +94,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         'Give a text, or let a begin-of-text token be added.',
       );
     }
-    const room = maxPositions - (context.behind?.position ?? 0);
+    const room = (context.behind?.limit ?? maxPositions) - (context.behind?.position ?? 0);
     if (prompt.length >= room) {
       throw new EspalierError(
         'E_CONTEXT_LENGTH',

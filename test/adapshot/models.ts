@@ -14,7 +14,12 @@ const LETTERS = [...'Ġabcdefghijklmnopqrstuvwxyz.,:;'];
 export async function tinyModel(
   name: string,
   device: Device,
-  options: { readonly bos?: boolean; readonly precision?: Precision; readonly maxPositions?: number } = {},
+  options: {
+    readonly bos?: boolean;
+    readonly precision?: Precision;
+    readonly maxPositions?: number;
+    readonly slidingWindow?: number;
+  } = {},
 ): Promise<LocalModel> {
   const spec = {
     tokenizerJson: {
@@ -34,7 +39,8 @@ export async function tinyModel(
   try {
     const { config } = inContext(name, opened);
     const maxPositions = options.maxPositions ?? config.maxPositions;
-    const checkpoint: Checkpoint = { ...opened, config: { ...config, maxPositions } };
+    const slidingWindow = options.slidingWindow ?? config.slidingWindow;
+    const checkpoint: Checkpoint = { ...opened, config: { ...config, maxPositions, slidingWindow } };
     const decoder = new Decoder(
       device,
       checkpoint.config,
