@@ -1,15 +1,17 @@
 /** One more thread, in every host: its first message is a seat among the lanes of a device, with which it shares memory. */
 import { runLane } from '../src/device/wasm/lane.ts';
-import type { LaneSeat } from '../src/device/wasm/lanes.ts';
+import type { LaneFirst, LaneSeat } from '../src/device/wasm/lanes.ts';
 import { parentEndpoint } from '../src/runtime/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
 void parentEndpoint().then((endpoint) => {
   const start = (event: Event) => {
     endpoint.removeEventListener('message', start);
-    const seat = (event as MessageEvent<LaneSeat>).data;
-    void runLane(seat, () => endpoint.postMessage('ready')).finally(leave);
+    const first = (event as MessageEvent<LaneFirst>).data;
+    if (!('port' in first)) return sit(first);
+    first.port.onmessage = ({ data }: MessageEvent<LaneSeat>) => sit(data);
   };
+  const sit = (seat: LaneSeat) => void runLane(seat, () => endpoint.postMessage('ready')).finally(leave);
   endpoint.addEventListener('message', start);
 });
 

@@ -7,7 +7,9 @@ import { type Host, host, type WorkerHandle } from '../runtime/host.ts';
 import type { HandAnswer, HandStart, HandTask } from './hand.ts';
 import { aborted } from './link.ts';
 import { placeOf } from './options.ts';
+import type { Heartbeat } from './port.ts';
 import type { TaskInput, TaskName, TaskResult } from './tasks.ts';
+import { isHeartbeat } from './watchdog.ts';
 import { unpackError } from './wire-error.ts';
 
 export interface CrewOptions {
@@ -165,10 +167,12 @@ export class Crew {
         void this.#end(error);
       });
       handle.ref();
-      handle.endpoint.addEventListener('message', (event) => {
+      handle.endpoint.addEventListener('message', (message) => {
+        const event = message as MessageEvent<HandAnswer | Heartbeat>;
+        if (isHeartbeat(event.data)) return;
         // an answer to a crew that is being closed must not let the process go before the worker has
         if (this.#ended) return;
-        const answer = (event as MessageEvent<HandAnswer>).data;
+        const answer = event.data;
         const { job } = hand;
         hand.job = null;
         handle.unref();

@@ -5,7 +5,7 @@ import { engineOpenOptions, engineOptions } from '../options/open.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
-import { type LinkKind, WorkerLink } from './link.ts';
+import { aborted, type LinkKind, WorkerLink } from './link.ts';
 import { Model } from './model.ts';
 import { LOCAL, partOptions, placeOf, wireTarget } from './options.ts';
 import type { EngineCalls, EngineLink, EngineStats } from './protocol.ts';
@@ -31,6 +31,8 @@ export interface EngineOptions {
   /** The script of the engine worker, and that of a lane, where they are not beside the JavaScript. */
   readonly workerLocation?: string | URL;
   readonly laneLocation?: string | URL;
+  /** Ends the start. */
+  readonly signal?: AbortSignal;
 }
 
 export interface EngineOpenOptions extends Omit<LocalOpenOptions, 'device' | 'cache'> {
@@ -57,24 +59,24 @@ export class Engine {
     this.lanes = lanes;
   }
 
-  /** @throws E_ARGUMENT, E_NO_ISOLATION, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
+  /** @throws E_ARGUMENT, E_NO_ISOLATION, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_ABORTED, E_WORKER_LOST */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const given = filled(engineOptions, checked<EngineOptions>(engineOptions, options, 'Engine.create'));
-    const { relaxed, memoryLimit } = given;
+    const { relaxed, memoryLimit, signal } = given;
     const wasm = placeOf(given.wasmLocation, true);
     const places = { worker: placeOf(given.workerLocation), lane: placeOf(given.laneLocation) };
     const on = await host();
+    if (signal?.aborted) throw aborted(signal);
     const lanes = laneCount(given.lanes, on);
     const link = new WorkerLink<EngineCalls>(on, KIND, places);
     try {
-      const facts = await link.call('create', [
-        {
-          lanes,
-          ...(relaxed === undefined ? {} : { relaxed }),
-          ...(memoryLimit === undefined ? {} : { memoryLimit }),
-          ...(wasm ? { wasmLocation: wasm.href } : {}),
-        },
-      ]);
+      const device = {
+        lanes,
+        ...(relaxed === undefined ? {} : { relaxed }),
+        ...(memoryLimit === undefined ? {} : { memoryLimit }),
+        ...(wasm ? { wasmLocation: wasm.href } : {}),
+      };
+      const facts = await link.call('create', [device], { signal });
       const engine = new Engine(link, facts.description, facts.lanes);
       links.set(engine, link);
       return engine;
@@ -105,7 +107,8 @@ export class Engine {
   }
 
   /** Memory and what is open, once all calls before are answered as far as they go. @throws E_DISPOSED, E_WORKER_LOST */
-  stats(): Promise<EngineStats> {
+  async stats(): Promise<EngineStats> {
+    await this.#link.settled();
     return this.#link.call('stats', []);
   }
 

@@ -2,6 +2,7 @@ import { EspalierError } from '../errors.ts';
 import type { GeneratedToken, GenerationResult } from '../model/generation.ts';
 import { aborted } from './link.ts';
 import type { EngineLink, Finish, StreamStart } from './protocol.ts';
+import { briefly } from './watchdog.ts';
 import { unpackError } from './wire-error.ts';
 
 /** Ends a stream whose reader was collected without a word, so that its cache does not stay. */
@@ -16,6 +17,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   readonly #begin: () => StreamStart;
   readonly #signal: AbortSignal | undefined;
   readonly #check: () => void;
+  /** The worker's number of the model. */
+  readonly #owner: number;
   readonly #tokens: GeneratedToken[] = [];
   #finish: Finish | null = null;
   #failure: { readonly error: unknown } | null = null;
@@ -23,8 +26,15 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   #result: Promise<GenerationResult> | null = null;
 
   /** Made by `model.generate`. @param begin gives what starts it, or throws what is wrong with it */
-  constructor(link: EngineLink, begin: () => StreamStart, signal: AbortSignal | undefined, check: () => void) {
+  constructor(
+    link: EngineLink,
+    owner: number,
+    begin: () => StreamStart,
+    signal: AbortSignal | undefined,
+    check: () => void,
+  ) {
     this.#link = link;
+    this.#owner = owner;
     this.#begin = begin;
     this.#signal = signal;
     this.#check = check;
@@ -42,9 +52,10 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     const abort = () => link.abort(stream);
     const unlisten = () => signal?.removeEventListener('abort', abort);
     const iterator = this.#iterate(stream, abort, unlisten);
+    const owner = this.#owner;
     forgotten.register(iterator, () => {
       unlisten();
-      link.call('stop', [stream]).catch(() => {});
+      link.call('stop', [stream], { owner, ends: true }).catch(() => {});
     });
     return iterator;
   }
@@ -52,6 +63,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   async *#iterate(stream: number, abort: () => void, unlisten: () => void): AsyncGenerator<GeneratedToken, void> {
     const link = this.#link;
     const signal = this.#signal;
+    const owner = this.#owner;
     let over = true;
     signal?.addEventListener('abort', abort);
     try {
@@ -59,7 +71,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         this.#check();
         if (signal?.aborted) throw aborted(signal);
         over = false;
-        const { tokens, finish, error } = await link.call('next', [stream, start]);
+        const { tokens, finish, error } = await link.call('next', [stream, start], { signal, stream, owner });
         over = finish !== undefined || error !== undefined;
         for (const token of tokens) {
           // it may have fired while the caller was busy with the token before
@@ -67,7 +79,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
           this.#tokens.push(token);
           yield token;
         }
-        if (error) throw signal?.aborted ? aborted(signal) : unpackError(error);
+        if (error) throw unpackError(error);
         if (finish) {
           this.#finish = finish;
           return;
@@ -78,7 +90,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       throw error;
     } finally {
       unlisten();
-      if (!over && !link.ended) await link.call('stop', [stream]).catch(() => {});
+      // when the worker is too busy to hear of it, the memory is freed later
+      if (!over && !link.ended) await briefly(link.call('stop', [stream], { owner, ends: true }));
     }
   }
 

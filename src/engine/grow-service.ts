@@ -1,11 +1,14 @@
+import type { LaneSeat } from '../device/wasm/lanes.ts';
 import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { type Host, setHost, type WorkerHandle } from '../runtime/host.ts';
 import { Loss } from '../runtime/loss.ts';
 import { memoryOutput } from '../runtime/output-memory.ts';
 import { planUpcycle, upcycle } from '../spri/upcycle.ts';
 import { Answers, type Methods } from './answers.ts';
 import type { GrowCalls, HostFacts } from './grow-protocol.ts';
-import type { CallerPort, Remote } from './port.ts';
+import { lentLanes } from './lent-lanes.ts';
+import type { CallerPort, Heartbeat, Remote } from './port.ts';
 
 /** The functions of a grow worker: those of `espalier/grow`, over the caller's host. */
 function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
@@ -39,10 +42,11 @@ function hostOf(facts: HostFacts, caller: Remote<CallerPort>): Host {
 /** A lane on the caller's side, as far as a device uses one: it is sent its seat, and answers when it runs. It ends with the line. */
 function lentLane(caller: Remote<CallerPort>): WorkerHandle {
   const answers = new EventTarget();
+  const start = lentLanes(caller);
   const { lose, onLost } = new Loss();
   return {
     endpoint: {
-      postMessage: (seat) => void caller.spawnLane(seat).then(() => answers.dispatchEvent(new Event('message')), lose),
+      postMessage: (seat) => void start(seat as LaneSeat).then(() => answers.dispatchEvent(new Event('message')), lose),
       addEventListener: (type, listener) => answers.addEventListener(type, listener),
       removeEventListener: (type, listener) => answers.removeEventListener(type, listener),
     },
@@ -56,5 +60,6 @@ function lentLane(caller: Remote<CallerPort>): WorkerHandle {
 /** Answers the caller at the other end of the line, and calls him back over the same line. */
 export function serve(endpoint: Endpoint): void {
   const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
+  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
   expose(new Answers<GrowCalls>(caller, methodsFor(caller)), endpoint);
 }

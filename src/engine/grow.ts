@@ -78,7 +78,7 @@ async function work<K extends Job>(
       GrowCalls,
       K
     >;
-    const given: CallOptions<CallResult<GrowCalls, K>> = { signal, callbacks, transfer };
+    const given: CallOptions<CallResult<GrowCalls, K>> = { signal, callbacks, transfer, keepLate: true };
     return await link.call(name, args, given);
   } finally {
     await link.end(new EspalierError('E_DISPOSED', 'The job is over.', 'Start another one.'));

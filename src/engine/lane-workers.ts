@@ -1,5 +1,6 @@
-import { controlWords, type LaneSeat, markLaneLost, STATE, STOPPED } from '../device/wasm/lanes.ts';
+import { controlWords, type LaneFirst, markLaneLost, STATE, STOPPED } from '../device/wasm/lanes.ts';
 import type { Host, WorkerHandle } from '../runtime/host.ts';
+import type { LentLane } from './port.ts';
 
 /**
  * The lanes of one worker. They are started on the caller's side, which hears of their death: the worker cannot, while it waits for
@@ -18,12 +19,13 @@ export class LaneWorkers {
     this.#onLost = onLost;
   }
 
-  /** Starts lane `seat.lane`; resolves with its first message, which says that it runs. */
-  async spawn(seat: LaneSeat): Promise<void> {
+  /** Starts a lane; resolves with its first message, which says that it runs. */
+  async spawn({ control, port }: LentLane): Promise<void> {
     let handle: WorkerHandle;
     try {
       handle = this.#host.spawn('lane', this.#location);
     } catch (cause) {
+      port.close();
       this.#onLost(cause);
       throw cause;
     }
@@ -32,9 +34,9 @@ export class LaneWorkers {
       handle.onLost((cause) => {
         reject(cause);
         // a device that is closed lets its lanes go
-        if (this.#ended || Atomics.load(controlWords(seat.memory, seat.control), STATE) === STOPPED) return;
+        if (this.#ended || Atomics.load(controlWords(control), STATE) === STOPPED) return;
         // the worker may be waiting for this lane, deaf to anything else
-        markLaneLost(seat);
+        markLaneLost(control);
         this.#onLost(cause);
       });
       const ready = () => {
@@ -42,7 +44,7 @@ export class LaneWorkers {
         resolve();
       };
       handle.endpoint.addEventListener('message', ready);
-      handle.endpoint.postMessage(seat);
+      handle.endpoint.postMessage({ port } satisfies LaneFirst, [port]);
     });
   }
 

@@ -1,19 +1,37 @@
-import type { LaneSeat } from '../device/wasm/lanes.ts';
 import { EspalierError } from '../errors.ts';
 import { expose, transfer, wrap } from '../runtime/comlink.ts';
 import type { Host, WorkerHandle, WorkerKind } from '../runtime/host.ts';
 import { LaneWorkers } from './lane-workers.ts';
 import { type Callback, notCloneable } from './options.ts';
-import type { CallArguments, CallerPort, CallName, CallResult, Calls, Envelope, Remote, WorkerPort } from './port.ts';
+import type {
+  CallArguments,
+  CallerPort,
+  CallName,
+  CallResult,
+  Calls,
+  Envelope,
+  LentLane,
+  Remote,
+  WorkerPort,
+} from './port.ts';
+import { briefly, GRACE, isHeartbeat, unref, Watchdog } from './watchdog.ts';
 import { unpackError } from './wire-error.ts';
 
 export interface CallOptions<T> {
   readonly signal?: AbortSignal | undefined;
+  /** What is aborted in the call's place: the stream that it is a part of. */
+  readonly stream?: number;
+  /** What the call works on, for `retire`. */
+  readonly owner?: number;
+  /** Whether it ends what others compute, see `settled`. */
+  readonly ends?: boolean;
+  /** Gives out a result although the signal fired before it came: it cannot be taken back. */
+  readonly keepLate?: boolean;
   readonly callbacks?: Readonly<Record<string, Callback>>;
   /** Buffers among the arguments that are moved. */
   readonly transfer?: readonly Transferable[];
   /** What to do with a result that comes although the call has failed here. */
-  readonly discard?: (value: T) => void;
+  readonly discard?: ((value: T) => void) | undefined;
 }
 
 /** What a line leads to. */
@@ -26,14 +44,18 @@ export interface LinkKind {
 }
 
 interface Pending {
+  readonly owner: number | undefined;
   readonly callbacks: Readonly<Record<string, Callback>>;
   readonly reject: (error: unknown) => void;
+  /** Tells the worker to end it, and rejects with `why` when that takes too long. */
+  readonly stop: (why: () => unknown) => void;
   /** What a callback threw. */
   thrown: { readonly error: unknown } | null;
 }
 
 /**
- * The line to a worker. Comlink never settles a call whose worker is gone, so the calls that wait are listed here. While one
+ * The line to a worker. A call whose signal has fired is settled by the worker, which ends its work in order, or after `GRACE`; the worker
+ * is then watched until it has answered, and ended when it is stuck. Comlink never settles a call whose worker is gone, so the calls that wait are listed here. While one
  * waits, the worker keeps the process alive; otherwise a script that forgets to close ends by itself.
  */
 export class WorkerLink<C extends Calls<C>> implements CallerPort {
@@ -42,6 +64,11 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
   readonly #lanes: LaneWorkers;
   readonly #port: Remote<WorkerPort<C>>;
   readonly #pending = new Map<number, Pending>();
+  readonly #watchdog: Watchdog;
+  /** Work that nobody waits for and that the worker has not ended yet: calls that were aborted, and those that end others. */
+  readonly #ending = new Map<number, { readonly over: Promise<void>; readonly end: () => void }>();
+  /** Who waits in `settled`. */
+  #waiting = 0;
   #numbers = 0;
   /** Whether a call has been answered. */
   #started = false;
@@ -62,8 +89,16 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     }
     this.#worker.onLost((cause) => this.#lose(name, cause));
     this.#lanes = new LaneWorkers(host, locations.lane, (cause) => this.#lose('lane', cause));
-    this.#port = wrap(this.#worker.endpoint) as unknown as Remote<WorkerPort<C>>;
-    expose(this, this.#worker.endpoint);
+    const { endpoint } = this.#worker;
+    this.#port = wrap(endpoint) as unknown as Remote<WorkerPort<C>>;
+    this.#watchdog = new Watchdog(
+      () => this.#port.abort(0) as Promise<void>, // of no call: any message will do
+      () => this.#stuck(),
+    );
+    endpoint.addEventListener('message', (event) => {
+      if (isHeartbeat((event as MessageEvent<unknown>).data)) this.#watchdog.beat();
+    });
+    expose(this, endpoint);
   }
 
   /** A number for a stream, of the same kind as those of calls. */
@@ -81,18 +116,34 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     args: CallArguments<C, K>,
     options: CallOptions<CallResult<C, K>> = {},
   ): Promise<CallResult<C, K>> {
-    const { signal, callbacks = {} } = options;
+    const { signal, stream, owner, callbacks = {}, discard } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       if (signal?.aborted) return reject(aborted(signal));
       const id = this.number();
-      const pending: Pending = { callbacks, reject: (error) => settle(() => reject(error)), thrown: null };
-      const onAbort = () => this.abort(id);
-      const settle = (how: () => void) => {
-        if (!this.#pending.delete(id)) return;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const pending: Pending = {
+        owner,
+        callbacks,
+        reject: (error) => settle(() => reject(error)),
+        stop: (why) => {
+          this.abort(stream ?? id);
+          this.#watchdog.watch(id);
+          this.#ends(id);
+          timer ??= setTimeout(() => pending.reject(why()), GRACE);
+          unref(timer);
+        },
+        thrown: null,
+      };
+      const onAbort = () => pending.stop(() => aborted(signal!));
+      if (options.ends) this.#ends(id);
+      const settle = (how: () => void): boolean => {
+        if (!this.#pending.delete(id)) return false;
+        clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
-        if (this.#pending.size === 0) this.#worker.unref();
+        this.#letGo();
         how();
+        return true;
       };
       this.#pending.set(id, pending);
       this.#worker.ref();
@@ -101,18 +152,76 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
       (this.#port.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<C, K>>>).then(
         (answer) => {
           this.#started = true;
+          this.#over(id);
           const { thrown } = pending;
-          if (thrown) {
-            if ('value' in answer) options.discard?.(answer.value);
-            pending.reject(thrown.error);
-          } else if ('value' in answer) settle(() => resolve(answer.value));
-          else pending.reject(withReason(unpackError(answer.error), signal));
+          const isLate = signal?.aborted === true && options.keepLate !== true;
+          if (thrown) pending.reject(thrown.error);
+          else if (isLate) pending.reject(aborted(signal));
+          else if ('value' in answer) {
+            if (settle(() => resolve(answer.value))) return;
+          } else pending.reject(withReason(unpackError(answer.error), signal));
+          if ('value' in answer) discard?.(answer.value);
         },
         // no answer: the arguments could not be sent
-        (error) =>
-          pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, this.#kind.local, error) : error),
+        (error) => {
+          this.#over(id);
+          pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, this.#kind.local, error) : error);
+        },
       );
     });
+  }
+
+  /**
+   * A call that ends what others compute, by their owner: resolves within about `GRACE`, also where the worker is too busy to hear of it
+   * before. The owner's calls reject with `error` then at the latest, and a worker that is stuck in one of them is ended.
+   */
+  async retire<K extends CallName<C>>(
+    owner: number,
+    error: EspalierError,
+    name: K,
+    args: CallArguments<C, K>,
+  ): Promise<void> {
+    const mine = () => [...this.#pending].filter(([, pending]) => pending.owner === owner);
+    const isBusy = mine().length > 0;
+    const call = this.call(name, args, { ends: true });
+    const watched = isBusy ? this.number() : 0;
+    if (isBusy) this.#watchdog.watch(watched);
+    const over = call.then(
+      () => this.#watchdog.release(watched),
+      () => this.#watchdog.release(watched),
+    );
+    await briefly(over);
+    for (const [, { reject }] of mine()) reject(error);
+  }
+
+  /** Resolves when what was aborted or closed has ended in the worker, or with the line. */
+  async settled(): Promise<void> {
+    if (this.#ending.size === 0) return;
+    this.#waiting++;
+    this.#worker.ref();
+    while (this.#ending.size > 0) await Promise.all([...this.#ending.values()].map(({ over }) => over));
+    this.#waiting--;
+    this.#letGo();
+  }
+
+  /** The worker keeps the process no longer when nobody waits for it. */
+  #letGo(): void {
+    if (this.#pending.size === 0 && this.#waiting === 0) this.#worker.unref();
+  }
+
+  #ends(id: number): void {
+    if (this.#ending.has(id)) return;
+    let end = (): void => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#ending.set(id, { over, end });
+  }
+
+  #over(id: number): void {
+    this.#watchdog.release(id);
+    this.#ending.get(id)?.end();
+    this.#ending.delete(id);
   }
 
   /** Aborts a call or a stream. */
@@ -128,19 +237,31 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     } catch (error) {
       // as in one thread, where it would come out of the call
       pending.thrown = { error };
-      this.abort(id);
+      pending.stop(() => error);
     }
   }
 
-  spawnLane(seat: LaneSeat): Promise<void> {
-    return this.#lanes.spawn(seat);
+  spawnLane(lane: LentLane): Promise<void> {
+    return this.#lanes.spawn(lane);
   }
 
   /** Ends the workers; calls that wait, and later ones, reject with `error`. */
   async end(error: EspalierError): Promise<void> {
     this.#ended ??= error;
+    this.#watchdog.end();
     for (const { reject } of [...this.#pending.values()]) reject(this.#ended);
-    await Promise.all([this.#worker.terminate(), this.#lanes.terminate()]);
+    for (const id of [...this.#ending.keys()]) this.#over(id);
+    // the system may hold a thread back, in a file that never opens
+    await briefly(Promise.all([this.#worker.terminate(), this.#lanes.terminate()]));
+  }
+
+  #stuck(): void {
+    const error = new EspalierError(
+      'E_WORKER_LOST',
+      `The ${this.#kind.worker} worker was ended: it was busy with one long operation and did not answer when a call was aborted or a model closed.`,
+      this.#kind.again,
+    );
+    if (!this.#ended) void this.end(error);
   }
 
   #lose(what: string, cause: unknown): void {

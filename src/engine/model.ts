@@ -17,12 +17,21 @@ import {
   checkedTexts,
   type TokenIds,
 } from '../options/prompt.ts';
-import { chatOptions, decodeOptions, encodePromptOptions } from '../options/text.ts';
+import { chatCallOptions, decodeCallOptions, encodeCallOptions } from '../options/text.ts';
 import { Generation } from './generation.ts';
 import type { CallOptions } from './link.ts';
 import { partOptions } from './options.ts';
 import type { CallArguments, CallName, CallResult } from './port.ts';
 import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
+
+/** Of calls that have no other options of their own than those of the function behind them. */
+export interface SignalOption {
+  /**
+   * Rejects the call with E_ABORTED, within a second. An engine whose worker is so busy that it does not answer is ended: other calls and
+   * models on it get E_WORKER_LOST then.
+   */
+  readonly signal?: AbortSignal;
+}
 
 /** What a model knows of its engine. */
 interface Owner {
@@ -79,21 +88,21 @@ export class Model {
    * plain `PreTrainedTokenizerFast` names one that agrees with the model's and says nothing about adding it, it is added too: such
    * a model was trained with it. `addBos` overrides both.
    */
-  async encode(text: string, options: EncodePromptOptions = {}): Promise<number[]> {
-    const given = checked<EncodePromptOptions>(encodePromptOptions, options, 'encode');
-    return this.#call('encode', [this.#model, checkedText(text, 'The text'), given]);
+  async encode(text: string, options: EncodePromptOptions & SignalOption = {}): Promise<number[]> {
+    const { signal, ...given } = checked<EncodePromptOptions & SignalOption>(encodeCallOptions, options, 'encode');
+    return this.#call('encode', [this.#model, checkedText(text, 'The text'), given], { signal });
   }
 
   /** The text of ids; ids that the vocabulary does not have are passed over. */
-  async decode(ids: TokenIds, options: DecodeOptions = {}): Promise<string> {
-    const given = checked<DecodeOptions>(decodeOptions, options, 'decode');
-    return this.#call('decode', [this.#model, checkedAnyIds(ids, 'ids'), given]);
+  async decode(ids: TokenIds, options: DecodeOptions & SignalOption = {}): Promise<string> {
+    const { signal, ...given } = checked<DecodeOptions & SignalOption>(decodeCallOptions, options, 'decode');
+    return this.#call('decode', [this.#model, checkedAnyIds(ids, 'ids'), given], { signal });
   }
 
   /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
-  async encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<number[]> {
-    const given = checked<ChatOptions>(chatOptions, options, 'encodeChat');
-    return this.#call('encodeChat', [this.#model, checkedMessages(messages, 'messages'), given]);
+  async encodeChat(messages: readonly ChatMessage[], options: ChatOptions & SignalOption = {}): Promise<number[]> {
+    const { signal, ...given } = checked<ChatOptions & SignalOption>(chatCallOptions, options, 'encodeChat');
+    return this.#call('encodeChat', [this.#model, checkedMessages(messages, 'messages'), given], { signal });
   }
 
   /**
@@ -113,7 +122,7 @@ export class Model {
         throw error;
       };
     }
-    return new Generation(this.#link, begin, signal, () => this.#open());
+    return new Generation(this.#link, this.#model, begin, signal, () => this.#open());
   }
 
   /**
@@ -141,7 +150,8 @@ export class Model {
 
   /**
    * Frees the weights, and ends the engine if `open` made it. What the model still computes ends with E_DISPOSED. Calling it twice
-   * is allowed.
+   * is allowed. It takes no longer than a second: an engine whose worker is too busy with another model frees the weights afterwards; one
+   * that is stuck in a call of this model is ended.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -155,7 +165,8 @@ export class Model {
   async #close(): Promise<void> {
     if (this.#engine) return this.#engine.close();
     // with the engine gone, so is the memory
-    if (!this.#link.ended) await this.#link.call('close', [this.#model]);
+    if (this.#link.ended) return;
+    await this.#link.retire(this.#model, closed(), 'close', [this.#model]);
   }
 
   async #call<K extends CallName<EngineCalls>>(
@@ -164,10 +175,14 @@ export class Model {
     options?: CallOptions<CallResult<EngineCalls, K>>,
   ): Promise<CallResult<EngineCalls, K>> {
     this.#open();
-    return this.#link.call(name, args, options);
+    return this.#link.call(name, args, { ...options, owner: this.#model });
   }
 
   #open(): void {
-    if (this.#closing) throw new EspalierError('E_DISPOSED', 'The model is closed.', 'Open it again.');
+    if (this.#closing) throw closed();
   }
+}
+
+function closed(): EspalierError {
+  return new EspalierError('E_DISPOSED', 'The model is closed.', 'Open it again.');
 }

@@ -30,7 +30,8 @@ export async function open(target: ModelTarget, options: OpenOptions = {}): Prom
       'Give it to Engine.create instead.',
     );
   }
-  const made = await Engine.create(given);
+  const { signal } = rest;
+  const made = await Engine.create({ ...given, ...(signal && { signal }) });
   try {
     return Model.owning(made, await made.open(target, rest));
   } catch (error) {

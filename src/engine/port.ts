@@ -1,5 +1,5 @@
 /** What crosses between the caller's thread and a worker of any kind, as types. `C` maps the names of calls to functions. */
-import type { LaneSeat } from '../device/wasm/lanes.ts';
+import type { LaneControl } from '../device/wasm/lanes.ts';
 import type { WireError } from './wire-error.ts';
 
 /** Calls that a worker answers, as functions that it might have. */
@@ -29,12 +29,24 @@ export interface WorkerPort<C extends Calls<C>> {
   abort(id: number): void;
 }
 
+/** A message apart from calls: the worker computes, and cannot hear what it is sent. See `runtime/heartbeat.ts`. */
+export interface Heartbeat {
+  readonly heartbeat: true;
+}
+
+/** A lane to be started by the caller. */
+export interface LentLane {
+  readonly control: LaneControl;
+  /** Brings it its seat. */
+  readonly port: MessagePort;
+}
+
 /** The caller's side of the line. */
 export interface CallerPort {
   /** A callback of a call that is not settled. */
   event(id: number, name: string, args: readonly unknown[]): void;
   /** Starts a lane; resolves when it runs. */
-  spawnLane(seat: LaneSeat): Promise<void>;
+  spawnLane(lane: LentLane): Promise<void>;
 }
 
 /** A port on the other side of a line. */

@@ -3,8 +3,19 @@ import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { openLocal } from '../open-local.ts';
 import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { Answers, type Methods, type Running } from './answers.ts';
-import type { CallArguments, CallerPort, CallName, CallResult, Envelope, Remote, WorkerPort } from './port.ts';
+import { lentLanes } from './lent-lanes.ts';
+import type {
+  CallArguments,
+  CallerPort,
+  CallName,
+  CallResult,
+  Envelope,
+  Heartbeat,
+  Remote,
+  WorkerPort,
+} from './port.ts';
 import type { EngineCalls } from './protocol.ts';
 import { RunAhead } from './run-ahead.ts';
 
@@ -46,7 +57,7 @@ export class EngineService implements WorkerPort<EngineCalls> {
       const device = await WasmDevice.create({
         ...options,
         ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
-        ...(lanes > 1 ? { lanes, spawnLane: (seat) => this.#caller.spawnLane(seat) } : {}),
+        ...(lanes > 1 ? { lanes, spawnLane: lentLanes(this.#caller) } : {}),
       });
       this.#device = device;
       this.#lanes = lanes;
@@ -121,6 +132,7 @@ export class EngineService implements WorkerPort<EngineCalls> {
 
 /** Answers the caller at the other end of the line, and calls him back over the same line. */
 export function serve(endpoint: Endpoint): void {
+  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
   expose(new EngineService(wrap(endpoint) as unknown as Remote<CallerPort>), endpoint);
 }
 

@@ -6,8 +6,9 @@ import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import { openLocal } from '../open-local.ts';
 import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { Answers, type Methods } from './answers.ts';
-import type { CallerPort, Remote } from './port.ts';
+import type { CallerPort, Heartbeat, Remote } from './port.ts';
 import type { ShowCalls } from './show-protocol.ts';
 
 /** Encodes with one lane over memory of its own: workers beside each other share nothing but the store. */
@@ -60,5 +61,6 @@ const METHODS: Methods<ShowCalls> = {
 /** Answers the caller at the other end of the line. */
 export function serve(endpoint: Endpoint): void {
   const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
+  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
   expose(new Answers<ShowCalls>(caller, METHODS), endpoint);
 }

@@ -99,6 +99,7 @@ export const engineOptions = {
   wasmLocation: place,
   workerLocation: place,
   laneLocation: place,
+  signal,
 } as const satisfies Schema<EngineOptions>;
 
 export const openOptions = {

@@ -1,8 +1,9 @@
 /** Options of text and its tokens. */
+import type { SignalOption } from '../engine/model.ts';
 import type { ChatOptions } from '../model/chat.ts';
 import type { EncodePromptOptions } from '../model/model.ts';
 import type { DecodeOptions, EncodeOptions } from '../model/tokenizer.ts';
-import { defaulting, isOptions, like, type Schema, text, truth } from './rules.ts';
+import { defaulting, isOptions, like, type Schema, signal, text, truth } from './rules.ts';
 
 /** Of `Tokenizer.encode`. */
 export const encodeOptions = {
@@ -28,3 +29,10 @@ export const chatOptions = {
   variables: like<Readonly<Record<string, unknown>>>('an object of variables by name', isOptions),
   now: like<Date>('a valid Date', (value) => value instanceof Date && !Number.isNaN(value.getTime())),
 } as const satisfies Schema<ChatOptions>;
+
+// the same of a model behind a worker, where a signal can fire meanwhile
+export const encodeCallOptions = { ...encodePromptOptions, signal } as const satisfies Schema<
+  EncodePromptOptions & SignalOption
+>;
+export const decodeCallOptions = { ...decodeOptions, signal } as const satisfies Schema<DecodeOptions & SignalOption>;
+export const chatCallOptions = { ...chatOptions, signal } as const satisfies Schema<ChatOptions & SignalOption>;

@@ -269,7 +269,7 @@ when('a lane that is lost fails the operation and every later one, and another d
   const c = device.tensor('f32', [n, n]);
   device.matmul(a, b, c);
   assert.is(seats.length, 1);
-  markLaneLost(seats[0]!);
+  markLaneLost(seats[0]!.control);
   for (let i = 0; i < 2; i++) {
     try {
       device.matmul(a, b, c);

@@ -25,8 +25,8 @@ export async function runLane(seat: LaneSeat, ready: () => void): Promise<void> 
   };
   const instance = await WebAssembly.instantiate(seat.module, { env: { memory: seat.memory, abort } });
   const kernels = WebAssembly.Module.exports(seat.module).map(({ name }) => instance.exports[name]);
-  const words = controlWords(seat.memory, seat.control);
-  const numbers = new Float64Array(seat.memory.buffer, seat.control);
+  const words = controlWords(seat.control);
+  const numbers = new Float64Array(seat.control);
   const values: number[] = [];
   const work = (part: number) => {
     const slot = slotOf(part);

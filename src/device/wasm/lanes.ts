@@ -1,4 +1,5 @@
 import { EspalierError } from '../../errors.ts';
+import { heartbeat } from '../../runtime/heartbeat.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
 
@@ -14,13 +15,21 @@ export interface LaneSeat {
   readonly module: WebAssembly.Module;
   /** Shared. */
   readonly memory: WebAssembly.Memory;
-  /** Address of the control block. */
-  readonly control: number;
+  readonly control: LaneControl;
   /** From 1; lane 0 is the device's own thread. */
   readonly lane: number;
 }
 
-// The control block: words of 4 bytes, each on a cache line of its own, then a slot for each part.
+/** The first message to the worker of a lane: its seat, or who sends it. */
+export type LaneFirst = LaneSeat | { readonly port: MessagePort };
+
+/**
+ * The control block. It has memory of its own: whoever starts lanes and hears of their death needs it, and must not hold the device's memory,
+ * which the garbage collector of a thread that computes nothing might leave standing for long.
+ */
+export type LaneControl = SharedArrayBuffer;
+
+// Its words of 4 bytes, each on a cache line of its own, then a slot for each part.
 /** Number of the command (16 bits), its parts (8), parts taken (8), in one word, so that taking a part is one exchange. */
 export const TICKET = 0;
 export const PARKED = 16; // lanes that sleep
@@ -61,9 +70,8 @@ export function finish(words: Int32Array, ticket: number): void {
   if (Atomics.add(words, DONE, 1) + 1 === ((ticket >>> 8) & 255)) Atomics.notify(words, DONE);
 }
 
-/** Words of a block as they are seen through a shared memory, which stay valid when it grows. */
-export function controlWords(memory: WebAssembly.Memory, control: number): Int32Array {
-  return new Int32Array(memory.buffer, control);
+export function controlWords(control: LaneControl): Int32Array {
+  return new Int32Array(control);
 }
 
 const pause: () => void = (Atomics as { pause?: () => void }).pause ?? (() => {});
@@ -81,8 +89,8 @@ export function spin(words: Int32Array, word: number, value: number): boolean {
 }
 
 /** For whoever sees a lane die: its engine, which may be waiting for it, then fails with E_WORKER_LOST. */
-export function markLaneLost(seat: Pick<LaneSeat, 'memory' | 'control'>): void {
-  const words = controlWords(seat.memory, seat.control);
+export function markLaneLost(control: LaneControl): void {
+  const words = controlWords(control);
   Atomics.compareExchange(words, STATE, RUNNING, LOST);
   Atomics.notify(words, DONE);
   Atomics.notify(words, TICKET);
@@ -106,7 +114,7 @@ export class Lanes {
   readonly #words: Int32Array | null = null;
   readonly #numbers: Float64Array | null = null;
   readonly #memory: WasmMemory;
-  readonly #control: number = 0;
+  readonly #control: LaneControl | null = null;
   readonly #module: WebAssembly.Module;
   /** Export number by name, the same in all instances of the module. */
   readonly #index = new Map<string, number>();
@@ -120,10 +128,9 @@ export class Lanes {
     this.#module = module;
     this.#memory = memory;
     if (count === 1) return;
-    this.#control = memory.allocate(CONTROL_BYTES);
-    this.#words = controlWords(memory.memory, this.#control);
-    this.#numbers = new Float64Array(memory.memory.buffer, this.#control);
-    this.#words.fill(0, 0, CONTROL_BYTES / 4);
+    this.#control = new SharedArrayBuffer(CONTROL_BYTES);
+    this.#words = controlWords(this.#control);
+    this.#numbers = new Float64Array(this.#control);
     WebAssembly.Module.exports(module).forEach(({ name }, i) => {
       this.#index.set(name, i);
     });
@@ -149,7 +156,7 @@ export class Lanes {
     return Array.from({ length: this.count - 1 }, (_, i) => ({
       module: this.#module,
       memory: this.#memory.memory,
-      control: this.#control,
+      control: this.#control!,
       lane: i + 1,
     }));
   }
@@ -185,6 +192,7 @@ export class Lanes {
 
   /** One command: its parts, each a list of calls. @throws as `run` */
   dispatch(parts: readonly (readonly Call[])[]): void {
+    heartbeat();
     const words = this.#words;
     if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw lost();
     if (words === null || parts.length < 2) {

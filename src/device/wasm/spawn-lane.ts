@@ -3,10 +3,11 @@ import { type LaneSeat, markLaneLost } from './lanes.ts';
 
 /** Starts a lane as a worker of this host. It ends with its device. Rejects when it does not start. */
 export async function spawnLane(seat: LaneSeat): Promise<void> {
+  const { control } = seat;
   const worker = (await host()).spawn('lane');
   await new Promise<void>((resolve, reject) => {
     worker.onLost((cause) => {
-      markLaneLost(seat);
+      markLaneLost(control);
       reject(cause);
     });
     worker.ref();

@@ -1,0 +1,84 @@
+// hosts: node — reads the memory of the process
+/** What an engine leaves of memory when it is closed, without waiting for the garbage collector of the caller's thread. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Crew, Engine, open, planUpcycle, upcycle } from '../../src/index.ts';
+import { type Host, host, setHost } from '../../src/runtime/host.ts';
+import { rejects } from '../errors.ts';
+import { modelTarget } from '../files.ts';
+import { tinyFiles } from './tiny-model.ts';
+
+const MB = 1e6;
+const nano = await modelTarget('models/nano-base');
+const files = await tinyFiles();
+const resident = () => process.memoryUsage().rss / MB;
+
+/** Megabytes more after four rounds than after one. */
+async function growth(name: string, round: () => Promise<unknown>): Promise<number> {
+  await round();
+  const before = resident();
+  for (let i = 0; i < 3; i++) await round();
+  const more = resident() - before;
+  console.log(`  worst growth of memory in three rounds, ${name}: ${more.toFixed(0)} MB`);
+  return more;
+}
+
+test('two lanes: the memory of closed engines is gone', async () => {
+  // more than nano-base: three of them would be 200 MB
+  const more = await growth('two lanes', async () => {
+    const model = await open(nano, { lanes: 2 });
+    await model.score('word '.repeat(40));
+    await model.close();
+  });
+  assert.ok(more < 60, `${more} MB`);
+});
+
+test('so is that of engines that did not start, of aborted and failed opens, of crews and of jobs', async () => {
+  const more = await growth('failures', async () => {
+    const controller = new AbortController();
+    const opening = open(nano, { lanes: 2, signal: controller.signal, onProgress: () => controller.abort() });
+    await rejects('E_ABORTED', () => opening);
+    await rejects('E_OUT_OF_MEMORY', () => open(nano, { lanes: 2, memoryLimit: 4 << 20 }));
+    await (await Crew.create({ workers: 1 })).close();
+    await planUpcycle(files, { experts: 4, lanes: 2 });
+  });
+  assert.ok(more < 60, `${more} MB`);
+});
+
+test('no message to the caller’s thread carries the memory', async () => {
+  const real = await host();
+  let messages = 0;
+  const found: string[] = [];
+  const look = (value: unknown, path: string, depth = 0): void => {
+    if (value instanceof WebAssembly.Memory) found.push(path);
+    else if (value instanceof SharedArrayBuffer && value.byteLength > MB) found.push(path);
+    else if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && depth < 8) {
+      for (const [name, member] of Object.entries(value)) look(member, `${path}.${name}`, depth + 1);
+    }
+  };
+  const spied: Host = {
+    ...real,
+    spawn: (kind, location) => {
+      const handle = real.spawn(kind, location);
+      handle.endpoint.addEventListener('message', (event) => {
+        messages++;
+        look((event as MessageEvent).data, kind);
+      });
+      return handle;
+    },
+  };
+  setHost(spied);
+  try {
+    const engine = await Engine.create({ lanes: 2 });
+    const model = await engine.open(files);
+    await model.score('abc');
+    await engine.close();
+    await upcycle(files, { experts: 4, lanes: 2, verify: false });
+  } finally {
+    setHost(real);
+  }
+  assert.ok(messages > 8);
+  assert.equal(found, []);
+});
+
+test.run();
