@@ -1,12 +1,9 @@
 import { EspalierError } from '../errors.ts';
+import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
 import type { ModelFiles } from '../runtime/source.ts';
 import { jsonObject, parseJson } from './json.ts';
 import type { TokenizerSpec } from './types.ts';
-
-/** Real ones have up to some 35 MB. */
-const MAX_TOKENIZER = 256 << 20;
-const MAX_TEMPLATE = 4 << 20;
 
 /**
  * A folder's tokenizer.json, tokenizer_config.json where there is one, and chat template: `chat_template.jinja`, else
@@ -25,7 +22,7 @@ export async function folderTokenizer(files: ModelFiles): Promise<TokenizerSpec>
     }
   };
   const json = async (name: string) => {
-    const content = await bytes(name, MAX_TOKENIZER);
+    const content = await bytes(name, FILE_LIMITS.tokenizer);
     const limits = { name, code: 'E_TOKENIZER_INVALID', maxDepth: 64, uniqueKeys: false } as const;
     return content && jsonObject(parseJson(content, limits), limits);
   };
@@ -33,7 +30,7 @@ export async function folderTokenizer(files: ModelFiles): Promise<TokenizerSpec>
   if (!tokenizerJson) throw notFound('tokenizer.json', files.name);
   const tokenizerConfig = (await json('tokenizer_config.json')) ?? {};
 
-  const jinja = await bytes('chat_template.jinja', MAX_TEMPLATE);
+  const jinja = await bytes('chat_template.jinja', FILE_LIMITS.template);
   const chatTemplate = jinja
     ? decode(jinja)
     : (templateOf((await json('chat_template.json'))?.['chat_template']) ??

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { tooLarge } from './file-limits.ts';
 import type { ByteSource } from './source.ts';
 
 /** A file of bytes in memory. */
@@ -37,11 +38,7 @@ export function blobSource(name: string, blob: Blob): ByteSource {
 /** The whole of a small file. @throws E_CHECKPOINT_HEADER when it has more than `maxBytes` */
 export async function readWhole(source: ByteSource, maxBytes: number): Promise<Uint8Array> {
   if (source.size > maxBytes) {
-    throw new EspalierError(
-      'E_CHECKPOINT_HEADER',
-      `${source.name} has ${source.size} bytes; at most ${maxBytes} are read.`,
-      'Check that this is the right file.',
-    );
+    throw tooLarge(source.name, source.size, maxBytes);
   }
   const bytes = new Uint8Array(source.size);
   await source.readInto(0, bytes);

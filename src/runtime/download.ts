@@ -1,5 +1,6 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { BlobWriter } from './cache.ts';
+import { tooLarge } from './file-limits.ts';
 import { createHasher, type Hasher } from './hash.ts';
 import { hasNode } from './host.ts';
 import { type Attempt, chunks, delay, drop, refusal, request, Transient, withRetries } from './http.ts';
@@ -25,6 +26,8 @@ export interface Remote {
   readonly size: number | null;
   /** What the server calls this version, where nothing else tells it from another. Null: a cut download starts again from zero. */
   readonly version: Version | null;
+  /** Most bytes that are read of it, decoded ones where it comes compressed; null: no limit. */
+  readonly limit: number | null;
 }
 
 export interface Version {
@@ -42,7 +45,7 @@ export class Changed extends Error {}
  * process, has ended, and are checked before they count as there. When somebody else downloads the same, that is waited for.
  *
  * @throws E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED (what was loaded is kept);
- *   Changed where only the version tells what the content is
+ *   E_CHECKPOINT_HEADER for a small file above its limit, of which nothing is kept; Changed where only the version tells what the content is
  */
 export async function download(remote: Remote, session: Session): Promise<ByteSource> {
   const { cache, meter, signal } = session;
@@ -54,6 +57,7 @@ export async function download(remote: Remote, session: Session): Promise<ByteSo
       return { ...there, name: remote.label };
     }
     if (session.offline) throw notCached(remote.label, session);
+    checkLimit(remote, remote.size);
     const { writer, loaded } = await cache.claim(remote.blob);
     if (!writer) {
       meter.report(remote.file, loaded, remote.size);
@@ -99,16 +103,22 @@ async function fill(remote: Remote, writer: BlobWriter, session: Session): Promi
     session.meter.report(remote.file, writer.size, writer.size);
   } catch (cause) {
     const error = cause instanceof Transient ? explained(cause, remote, writer.size, session) : cause;
-    const useless = error instanceof Changed || (error as { code?: unknown }).code === 'E_DOWNLOAD_CORRUPT';
+    const { code } = error as { code?: unknown };
+    const useless = error instanceof Changed || code === 'E_DOWNLOAD_CORRUPT' || code === 'E_CHECKPOINT_HEADER';
     await (useless ? writer.discard() : writer.release()).catch(() => {});
     throw error;
   }
   await writer.commit();
 }
 
+/** @throws E_CHECKPOINT_HEADER for more bytes than are read of such a file */
+function checkLimit({ label, limit }: Remote, bytes: number | null, isWhole = true): void {
+  if (limit !== null && bytes !== null && bytes > limit) throw tooLarge(label, isWhole ? bytes : null, limit);
+}
+
 /** A failure that did not pass. */
 function explained(failure: Transient, { label }: Remote, loaded: number, session: Session): EspalierError {
-  if (failure.kind === 'unreachable') return notCached(label, session, failure);
+  if (failure.kind === 'unreachable' && session.reached.size === 0) return notCached(label, session, failure);
   if (failure.kind === 'short') return corrupt(label, failure.message);
   return new EspalierError(
     'E_DOWNLOAD',
@@ -201,6 +211,12 @@ class Filling {
       drop(response);
       throw wrongSize(label, promised, size);
     }
+    try {
+      checkLimit(this.#remote, promised);
+    } catch (error) {
+      drop(response);
+      throw error;
+    }
     await this.#take(response, attempt, size ?? promised);
   }
 
@@ -221,6 +237,7 @@ class Filling {
       if (total !== null && writer.size + bytes.byteLength > total) {
         throw corrupt(label, `the server sends more than its ${total} bytes`);
       }
+      checkLimit(this.#remote, writer.size + bytes.byteLength, false);
       this.#hasher?.update(bytes);
       await writer.write(bytes);
       if (writer.size >= this.#best + PROGRESS) {

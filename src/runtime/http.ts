@@ -7,9 +7,24 @@ const MAX_DELAY = 10_000;
 /** A server that asks for more patience, in milliseconds, is not waited for so long. */
 const MAX_RETRY_AFTER = 60_000;
 
+/** Bytes that must come within the timeout, where more are to come: one now and then would never end. */
+const PACE = 1024;
+/** What a host says when a connection was there and broke. */
+const BROKEN: ReadonlySet<unknown> = new Set([
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'UND_ERR_SOCKET',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+]);
+
 /** A failure that may pass: no connection, one that broke, a server that is overloaded. */
 export class Transient extends Error {
-  /** `short`: the file ended early, and the connection did not fail. */
+  /**
+   * `unreachable`: nobody has answered. `broken`: somebody has, or was about to. `short`: the file ended early, and the connection
+   * did not fail.
+   */
   readonly kind: 'unreachable' | 'broken' | 'short' | 'status';
   /** Milliseconds that the server asks to wait. */
   readonly after: number;
@@ -27,6 +42,10 @@ export class Attempt {
   readonly #caller: AbortSignal | undefined;
   readonly #timeout: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Bytes since the timer was set. */
+  #came = 0;
+  /** Set when it was given up because too little came. */
+  #isSilent = false;
   /** Set when so much was achieved that earlier failures no longer count. */
   progressed = false;
 
@@ -43,11 +62,21 @@ export class Attempt {
 
   readonly #abort = (): void => this.#controller.abort(this.#caller?.reason);
 
-  /** Something arrived. */
-  alive(): void {
+  /** What is said of it when it has failed. */
+  why(broken: string): string {
+    return this.#isSilent ? `next to nothing arrived for ${this.#timeout / 1000} s` : broken;
+  }
+
+  /** Something arrived: an answer, or so many bytes of one. */
+  alive(bytes = PACE): void {
+    this.#came += bytes;
+    if (this.#came < PACE) return;
+    this.#came = 0;
     clearTimeout(this.#timer);
-    const why = `Nothing arrived for ${this.#timeout / 1000} s.`;
-    this.#timer = setTimeout(() => this.#controller.abort(new Error(why)), this.#timeout);
+    this.#timer = setTimeout(() => {
+      this.#isSilent = true;
+      this.#controller.abort(new Error(`${this.why('')}.`));
+    }, this.#timeout);
   }
 
   end(): void {
@@ -121,8 +150,9 @@ export async function request(
         cache: 'no-store', // the browser need not keep gigabytes a second time
       });
     } catch (cause) {
-      throw new Transient('unreachable', `${url.host} could not be reached`, { cause });
+      throw failedRequest(url, session, attempt, cause);
     }
+    session.reached.add(url.origin);
     attempt.alive();
     const location =
       byHand && response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
@@ -131,6 +161,15 @@ export async function request(
     url = redirected(location, url);
   }
   throw redirectFault(url, 'redirects in a circle');
+}
+
+function failedRequest(url: URL, { reached }: Session, attempt: Attempt, cause: unknown): Transient {
+  const { code } = ((cause as { cause?: unknown }).cause ?? {}) as { code?: unknown };
+  // browsers do not tell; a server that has answered before is there
+  if (reached.has(url.origin) || BROKEN.has(code)) {
+    return new Transient('broken', attempt.why(`the connection to ${url.host} broke off`), { cause });
+  }
+  return new Transient('unreachable', `${url.host} could not be reached`, { cause });
 }
 
 function redirected(location: string, from: URL): URL {
@@ -165,9 +204,7 @@ export function refusal(response: Response, what: string, session: Session): Tra
   drop(response);
   const { status, headers, url } = response;
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
-    const seconds = Number(headers.get('retry-after') ?? 0); // NaN when it is a date
-    const after = Number.isFinite(seconds) ? seconds * 1000 : 0;
-    return new Transient('status', `${hostOf(url)} answered HTTP ${status}`, { after });
+    return new Transient('status', `${hostOf(url)} answered HTTP ${status}`, { after: patienceOf(headers) });
   }
   const fail = (message: string, hint: string) => new EspalierError('E_DOWNLOAD', message, hint);
   const reason = headers.get('x-error-code');
@@ -182,6 +219,13 @@ export function refusal(response: Response, what: string, session: Session): Tra
     return fail(`There is no ${missing} at ${hostOf(url)} (HTTP ${status}).`, 'Check the address.');
   }
   return fail(`${hostOf(url)} answered HTTP ${status} for ${what}.`, 'Check the address.');
+}
+
+/** Milliseconds that a server asks to wait: it gives seconds, or a date. */
+function patienceOf(headers: Headers): number {
+  const text = headers.get('retry-after') ?? '';
+  const after = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(after) ? Math.max(after, 0) : 0;
 }
 
 function hostOf(url: string): string {
@@ -213,10 +257,10 @@ export async function* chunks(response: Response, attempt: Attempt): AsyncGenera
       try {
         piece = await reader.read();
       } catch (cause) {
-        throw new Transient('broken', 'the connection broke off', { cause });
+        throw new Transient('broken', attempt.why('the connection broke off'), { cause });
       }
       if (piece.done) return;
-      attempt.alive();
+      attempt.alive(piece.value.byteLength);
       yield piece.value;
     }
   } finally {

@@ -3,6 +3,7 @@ import { type HubAddress, isSafeName } from './address.ts';
 import { readWhole } from './bytes.ts';
 import type { CacheFile, CacheRef } from './cache.ts';
 import { download, notCached, type Remote } from './download.ts';
+import { FILE_LIMITS, limitOf } from './file-limits.ts';
 import { patience, readBody, refusal, request, Transient, withRetries } from './http.ts';
 import {
   type Fetch,
@@ -19,7 +20,6 @@ import type { Session } from './session.ts';
 import type { ModelFiles } from './source.ts';
 
 const MAX_LISTING = 32 << 20;
-const MAX_INDEX = 100_000_000;
 /** How many files a message names. */
 const NAMED = 10;
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
@@ -73,7 +73,7 @@ export async function openHub(address: HubAddress, session: Session): Promise<Mo
   const planned = await plan(repository, file, async (index) => {
     const source = await fetchOf(index)();
     try {
-      return shardsOf(await readWhole(source, MAX_INDEX));
+      return shardsOf(await readWhole(source, FILE_LIMITS.index));
     } finally {
       await source.close();
     }
@@ -103,7 +103,7 @@ export async function openHub(address: HubAddress, session: Session): Promise<Mo
 }
 
 function unlisted(label: string, session: Session, failure: Transient | null): EspalierError {
-  if (failure?.kind !== 'status') return notCached(label, session, failure ?? undefined);
+  if (failure === null || failure.kind === 'unreachable') return notCached(label, session, failure ?? undefined);
   return new EspalierError('E_DOWNLOAD', `${label} could not be looked up: ${failure.message}.`, 'Try again later.', {
     cause: failure,
   });
@@ -191,6 +191,7 @@ function remoteOf(file: CacheFile, { label, repo, commit }: Repository, endpoint
     blob: file.blob,
     size: file.size,
     version: null,
+    limit: limitOf(file.name),
   };
 }
 

@@ -49,6 +49,8 @@ export interface Session {
   readonly signal: AbortSignal | undefined;
   readonly cache: Cache;
   readonly meter: Meter;
+  /** Origins that have answered in this call. */
+  readonly reached: Set<string>;
 }
 
 /** @throws E_ARGUMENT for options out of their range */
@@ -68,6 +70,7 @@ export async function openSession(options: FilesOptions): Promise<Session> {
     signal,
     cache: await cacheOf(options.cache),
     meter: new Meter(onDownload),
+    reached: new Set(),
   };
 }
 

@@ -3,6 +3,7 @@ import type { WebAddress } from './address.ts';
 import { readWhole } from './bytes.ts';
 import type { CacheFile, CacheRef } from './cache.ts';
 import { Changed, download, lengthOf, notCached, type Remote, versionOf } from './download.ts';
+import { FILE_LIMITS, limitOf } from './file-limits.ts';
 import { sha256 } from './hash.ts';
 import { drop, patience, refusal, request, Transient, withRetries } from './http.ts';
 import {
@@ -19,7 +20,6 @@ import {
 import type { Session } from './session.ts';
 import type { ByteSource, ModelFiles } from './source.ts';
 
-const MAX_INDEX = 100_000_000;
 /** How often a file may change while it is downloaded. */
 const MAX_CHANGES = 3;
 
@@ -118,7 +118,7 @@ async function folder(url: URL, wanted: string, site: Site, save: Save): Promise
 async function shards(index: Fetch): Promise<string[]> {
   const source = await index();
   try {
-    return shardsOf(await readWhole(source, MAX_INDEX));
+    return shardsOf(await readWhole(source, FILE_LIMITS.index));
   } finally {
     await source.close();
   }
@@ -152,13 +152,20 @@ async function probe(url: URL, name: string, site: Site, isRequired = false, met
   );
   const isPage = /^text\/html\b/i.test(response.headers.get('content-type') ?? '');
   if (!response.ok || (isPage && !isRequired)) return null;
+  if (isPage) {
+    throw new EspalierError(
+      'E_DOWNLOAD',
+      `${shown} answers with a web page.`,
+      'Check the address; a network that asks for a login first answers like this too.',
+    );
+  }
   const version = versionOf(response);
   const size = lengthOf(response);
   session.meter.expect(name, size);
   const blob = `url-${await sha256(`${url.href}\n${version?.name ?? ''}`)}`;
   // nothing tells whether what is there is still the same
   if (!version) await session.cache.remove(`blobs/${blob}`);
-  return { file: name, label: shown, url: url.href, blob, size, version };
+  return { file: name, label: shown, url: url.href, blob, size, version, limit: limitOf(name) };
 }
 
 /** Downloads a file; one that changes meanwhile, anew. */
@@ -183,7 +190,8 @@ async function fetched(remote: Remote, url: URL, site: Site): Promise<ByteSource
 /** What the cache has of a model, without the network. */
 function cached(shown: string, { files }: CacheRef, session: Session): ModelFiles {
   const fetches = files.map(({ name, blob, size }): [string, Fetch] => {
-    const remote = { file: name, label: `${shown} (${name})`, url: shown, blob, size, version: null };
+    const label = `${shown} (${name})`;
+    const remote = { file: name, label, url: shown, blob, size, version: null, limit: limitOf(name) };
     return [name, () => download(remote, session)];
   });
   return remoteFiles(shown, new Map(fetches), {});
