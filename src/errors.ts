@@ -12,7 +12,7 @@ export type ErrorCode =
   | 'E_TENSOR_MISSING' // the architecture needs a tensor that the file does not hold
   | 'E_TENSOR_SHAPE' // a tensor is there with a shape that the configuration forbids
   | 'E_TENSOR_TYPE' // a tensor is stored in a type that we do not read there
-  | 'E_TENSOR_VALUE' // NaN or infinity among the weights
+  | 'E_TENSOR_VALUE' // NaN or infinity among weights or logits, or weights that compute nothing
   | 'E_CONFIG_INVALID' // config.json or GGUF metadata with missing, absurd or contradictory values
   | 'E_ARCHITECTURE_UNSUPPORTED' // a model family, activation or RoPE variant that we do not compute
   | 'E_TOKENIZER_INVALID' // tokenizer.json or GGUF vocabulary that cannot be used

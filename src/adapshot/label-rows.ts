@@ -1,5 +1,6 @@
 import { STAT, type Tensor } from '../device/device.ts';
 import type { Decoder } from '../model/decoder.ts';
+import { checkLogitStats } from '../model/finite.ts';
 import type { LabelNode } from './labels.ts';
 
 /** Rows of logits that exist at once. */
@@ -36,6 +37,7 @@ export async function eachChildren<T extends NodeRow>(
       const stats = device.scratch('f32', [some.length, 8]);
       device.logitStats(logits, targets, 1, stats);
       const numbers = (await device.read(stats)) as Float32Array;
+      checkLogitStats(numbers);
       for (const [i, of] of some.entries()) {
         const stat = (index: number) => numbers[8 * i + index]!;
         if (of.node.children.size === 1) take(of, Float64Array.of(stat(STAT.targetLogProbability)));

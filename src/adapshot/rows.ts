@@ -1,5 +1,6 @@
 import { STAT, type Tensor } from '../device/device.ts';
 import type { Decoder } from '../model/decoder.ts';
+import { checkLogitStats } from '../model/finite.ts';
 
 /** Rows of logits that exist at once. */
 const ROWS = 16;
@@ -23,6 +24,7 @@ export async function eachLogits(
     device.logitStats(logits, null, 1, stats);
     const [values, numbers] = (await Promise.all([device.read(logits), device.read(stats)])) as Float32Array[];
     device.reset(mark);
+    checkLogitStats(numbers!);
     for (const i of some.keys()) {
       take(first + i, values!.slice(i * vocabSize, (i + 1) * vocabSize), numbers![8 * i + STAT.logSumExp]!);
     }

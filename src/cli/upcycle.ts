@@ -147,8 +147,8 @@ function describePlan({ fit, sizes, plan, ...rest }: UpcyclePlan): string {
 }
 
 function describeReceipt(receipt: Receipt, out: string, seconds: number): string {
-  const { grown, deviation, notes, sizes, target, type, layers } = receipt;
-  const rows = grown.map(({ layer, projections, diversity, outputDiversity }) => {
+  const { grown, start, deviation, notes, sizes, target, type, layers } = receipt;
+  const rows = grown.map(({ layer, projections, diversity, outputDiversity, branchSize }) => {
     const first = projections[0];
     return [
       layer,
@@ -157,14 +157,16 @@ function describeReceipt(receipt: Receipt, out: string, seconds: number): string
       first ? first.blockEnergies.map((energy) => `${Math.round(100 * energy)} %`).join(' ') : '–',
       diversity.toFixed(4),
       outputDiversity.toFixed(4),
+      branchSize.toPrecision(3),
     ];
   });
-  const head = ['layer', 'largest', 'smallest', 'energies', 'diversity', 'of outputs'];
+  const head = ['layer', 'largest', 'smallest', 'energies', 'diversity', 'of outputs', 'branch'];
   return [
     formatTable(head, rows),
     '',
     `${out}: ${target}, ${layers.length} layers with ${sizes.experts} experts, ${type}, in ${formatDuration(seconds)}`,
     ...notes,
+    start.statement,
     ...(deviation ? [deviation.statement] : []),
   ].join('\n');
 }

@@ -1,3 +1,5 @@
+import { EspalierError } from '../errors.ts';
+import { allFinite } from '../model/finite.ts';
 import { mean, quantile } from './statistics.ts';
 
 /** Divergences of several items. */
@@ -9,14 +11,21 @@ export interface DivergenceSummary {
   readonly largest: number;
 }
 
-/** Null where there is none. */
+/** Null where there is none. @throws E_TENSOR_VALUE where one is no number */
 export function summarise(divergences: readonly number[]): DivergenceSummary | null {
   if (divergences.length === 0) return null;
+  if (!allFinite(divergences)) {
+    throw new EspalierError(
+      'E_TENSOR_VALUE',
+      'A divergence is not finite.',
+      'One of the two predictions that are compared overflows: look at the model.',
+    );
+  }
   return {
     items: divergences.length,
     mean: mean(divergences),
     median: quantile(divergences, 0.5),
     p95: quantile(divergences, 0.95),
-    largest: Math.max(...divergences),
+    largest: divergences.reduce((most, one) => Math.max(most, one)),
   };
 }

@@ -70,7 +70,7 @@ export function quantile(values: ArrayLike<number>, q: number): number {
  *
  * @param count items
  * @param statistic of the items with these indices
- * @throws E_ARGUMENT where there is no item, and for options outside their range
+ * @throws E_ARGUMENT where there is no item, where the statistic is no number, and for options outside their range
  */
 export function bootstrap(
   count: number,
@@ -88,6 +88,9 @@ export function bootstrap(
   }
   const indices = Int32Array.from({ length: count }, (_, i) => i);
   const value = statistic(indices);
+  if (!Number.isFinite(value)) {
+    throw new EspalierError('E_ARGUMENT', `The statistic is ${value}.`, 'Leave out items whose value is no number.');
+  }
   const found = Float64Array.from({ length: resamples }, (_, r) => {
     for (let i = 0; i < count; i++) indices[i] = Math.floor(count * uniform(seed, r * count + i, STREAM));
     return statistic(indices);

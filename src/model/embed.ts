@@ -2,6 +2,7 @@ import type { Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
+import { checkComputed } from './finite.ts';
 
 export interface EmbedOptions {
   /**
@@ -23,7 +24,7 @@ export interface EmbedOptions {
 
 /**
  * One vector for each list of ids (or all its vectors, see `pool`), f32, from one forward pass each.
- * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+ * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE for states that are not finite
  */
 export async function embedTokens(
   decoder: Decoder,
@@ -88,8 +89,9 @@ function embedOne(
     } finally {
       cache.dispose();
     }
-    if (pool === 'mean') return Float32Array.from(sums, (sum) => sum / ids.length);
-    return all ?? last;
+    const vector = pool === 'mean' ? Float32Array.from(sums, (sum) => sum / ids.length) : (all ?? last);
+    checkComputed(vector, 'hidden states');
+    return vector;
   });
 }
 

@@ -2,6 +2,7 @@ import type { ModelConfig } from '../checkpoint/types.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
+import { checkComputed } from './finite.ts';
 
 /** How the tokens of one layer were shared out among its experts. */
 export interface LayerLoad {
@@ -73,7 +74,7 @@ export class ExpertLoad {
   }
 }
 
-/** @throws E_ARGUMENT where the model has no experts, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY */
+/** @throws E_ARGUMENT where the model has no experts, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE as `scoreTokens` */
 export async function expertLoad(
   decoder: Decoder,
   ids: readonly number[],
@@ -83,7 +84,14 @@ export async function expertLoad(
   await exclusive(decoder.device, async () => {
     const cache = decoder.cache();
     try {
-      await decoder.forward(ids, cache, { ...options, onExperts: load.add });
+      await decoder.forward(ids, cache, {
+        ...options,
+        onExperts: async (layer, counts, { logits }) => {
+          // NaN would choose experts too
+          checkComputed((await decoder.device.read(logits)) as Float32Array, `router logits in layer ${layer}`);
+          load.add(layer, counts);
+        },
+      });
     } finally {
       cache.dispose();
     }

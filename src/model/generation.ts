@@ -5,6 +5,7 @@ import { checked, filled } from '../options/check.ts';
 import { generationOptions } from '../options/model.ts';
 import { Pace } from '../runtime/pace.ts';
 import type { Decoder, ForwardOptions } from './decoder.ts';
+import { checkLogitStats } from './finite.ts';
 import type { KvCache } from './kv-cache.ts';
 import { Sampler, type SamplingOptions } from './sampler.ts';
 import { StopStrings } from './stop-strings.ts';
@@ -268,13 +269,7 @@ async function draw(device: Device, logits: Tensor, sampler: Sampler, count: num
   const [row, values, places] = (await Promise.all(reads)) as [Float32Array, Float32Array, Int32Array];
   const logSumExp = row[STAT.logSumExp]!;
   const entropy = row[STAT.shannon]!;
-  if (!Number.isFinite(logSumExp)) {
-    throw new EspalierError(
-      'E_TENSOR_VALUE',
-      'The model gave logits that are not finite.',
-      'Its weights overflow f32 on this text; try the exact precision, or another checkpoint.',
-    );
-  }
+  checkLogitStats(row);
   if (plainGreedy) {
     const id = new Int32Array(row.buffer)[STAT.argmax]!;
     return { id, logprob: row[STAT.max]! - logSumExp, entropy };

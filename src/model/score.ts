@@ -2,6 +2,7 @@ import { STAT } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
+import { checkLogitStats } from './finite.ts';
 
 export interface ScoreOptions {
   /** Order q of the Tsallis entropy to report as well, above 0 and up to 100; default: none. */
@@ -27,7 +28,7 @@ const ROWS = 32;
 
 /**
  * Log-probability and entropy at every position of a text, from one forward pass; logits are never read back.
- * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+ * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE for logits that are not finite
  */
 export function scoreTokens(
   decoder: Decoder,
@@ -62,6 +63,7 @@ export function scoreTokens(
             device.reset(mark);
           }
           const values = (await device.read(stats)) as Float32Array;
+          checkLogitStats(values);
           const places = new Int32Array(values.buffer);
           for (let i = 0; i < rows; i++) {
             const at = 8 * i;

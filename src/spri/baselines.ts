@@ -1,7 +1,8 @@
 import type { Tensor } from '../device/device.ts';
+import { expertSizes } from './layer-choice.ts';
 import type { LayerSource, Maker } from './maker.ts';
 import { normals, ofProjection, PURPOSE, permutation, streamOf } from './noise.ts';
-import { expertSizes } from './options.ts';
+import { cubeRoot } from './roots.ts';
 import type { GrowPlan, Projection, ProjectionRecord } from './types.ts';
 
 /** What one expert gets of one projection. */
@@ -30,9 +31,9 @@ interface Part {
  *   is not exact with silu; to preserve the function, all of it on down.
  * - split (LLaMA-MoE, Zhu et al. 2024): E disjoint random sets of neurons; as published E / k on down.
  *
- * `preserve: function-preserving` halves both branches where the anchor is shared. Exact then: naive, and virtual-group; without a shared
- * expert also naive as published. noise and drop change the function by what they change; split leaves out the neurons of experts that are
- * not chosen, and is scaled by E, so that its mean over all choices with equal weights is the dense output.
+ * `preserve: function-preserving` halves both branches where the anchor is shared, which is exact for naive and virtual-group (and where
+ * noise and drop change nothing); without a shared expert naive is exact as published. What noise and drop change, and the neurons that split
+ * leaves out, no scale brings back: `checkPreserved` refuses them.
  */
 export class Baseline implements Maker {
   readonly sharedScale: number;
@@ -131,8 +132,7 @@ export class Baseline implements Maker {
     if (method === 'split') {
       const all = permutation(m, seed, streamOf(layer, 0, PURPOSE.split));
       const from = all.slice(expert * size, (expert + 1) * size).sort();
-      const whole = plan.preserve === 'function-preserving' ? experts : experts / plan.topK;
-      return { ...plain, from, scale: projection === 'down' ? half * whole : 1 };
+      return { ...plain, from, scale: projection === 'down' ? experts / plan.topK : 1 };
     }
     if (method === 'naive') return plain;
     const from = plan.permute ? permutation(m, seed, streamOf(layer, expert, PURPOSE.permutation)) : null;
@@ -177,12 +177,4 @@ function statistics(
 function groupScale({ preserve, granularity }: GrowPlan, projection: Projection): number {
   if (preserve === 'function-preserving') return projection === 'down' ? granularity : 1;
   return cubeRoot(granularity);
-}
-
-/** By Newton's method: engines differ in the last bit of Math.cbrt. @param x at least 1 */
-function cubeRoot(x: number): number {
-  let root = x;
-  for (let next = (2 * root + x / (root * root)) / 3; next < root; next = (2 * root + x / (root * root)) / 3)
-    root = next;
-  return root;
 }

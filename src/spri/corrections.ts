@@ -1,7 +1,8 @@
 import type { Tensor } from '../device/device.ts';
+import { groupsOf } from './layer-choice.ts';
 import { type LayerSource, type Maker, shapeOf } from './maker.ts';
 import { PURPOSE, streamOf } from './noise.ts';
-import { groupsOf } from './options.ts';
+import { rhoOf } from './plan-rules.ts';
 import { Slices } from './slices.ts';
 import type { GrowPlan, Projection, ProjectionRecord } from './types.ts';
 
@@ -18,9 +19,9 @@ interface Corrected {
  * spri: alpha_g R_g + eps_i in the chosen projections (SPRI, eq. 12), the others copies. scaled-copy: rho W + eps_i, one group of all
  * experts. zero-delta: eps_i alone, which is nothing unless noise is asked for. Where the anchor is folded, W is added.
  *
- * At first the layer computes the dense output and a correction of relative size rho: with a shared anchor by the dense expert beside the
- * routed ones; folded, the same to rounding where down alone is placed, because the weights of the chosen sum to 1 (for gate and
- * up, which are not linear in W, to the order of rho). zero-delta without noise is exact in both.
+ * At first the layer computes the dense output and a correction of relative size rho, whatever is placed (`rhoOf`): with a shared anchor by
+ * the dense expert beside the routed ones; folded, the same to rounding where down alone is placed, because the weights of the chosen sum
+ * to 1 (for gate and up, which are not linear in W, to the order of rho). zero-delta without noise is exact in both.
  */
 export class Corrections implements Maker {
   readonly sharedScale = 1;
@@ -36,7 +37,10 @@ export class Corrections implements Maker {
     const spectral = plan.method === 'spri';
     // the controls have no blocks: all experts stand in one group
     const bounds = groupsOf(plan.experts, spectral ? plan.groupSize : plan.experts);
-    const own: GrowPlan = spectral ? plan : { ...plan, partition: 'none', normalise: 'global', shuffle: false };
+    const rho = rhoOf(plan);
+    const own: GrowPlan = spectral
+      ? { ...plan, rho }
+      : { ...plan, rho, partition: 'none', normalise: 'global', shuffle: false };
     const corrected = new Map<Projection, Corrected>();
     try {
       for (const [i, projection] of plan.placement.entries()) {

@@ -3,9 +3,11 @@ import { Pace } from '../runtime/pace.ts';
 import { Baseline } from './baselines.ts';
 import { Corrections } from './corrections.ts';
 import { Measure } from './diversity.ts';
+import { expertSizes } from './layer-choice.ts';
 import { type LayerSource, type Maker, shapeOf } from './maker.ts';
-import { expertSizes, isCorrection } from './options.ts';
+import { isCorrection } from './plan-rules.ts';
 import { asBytes, routerRows } from './router-init.ts';
+import { holdsNumbers } from './source-tensors.ts';
 import { type LayerRecord, type OutputType, PROJECTIONS, type Projection } from './types.ts';
 
 /** Bytes of a piece of rows. */
@@ -13,6 +15,8 @@ const PIECE = 1 << 20;
 const BYTES: Readonly<Record<OutputType, number>> = { f32: 4, f16: 2, bf16: 2 };
 
 export interface GrowLayerOptions extends LayerSource {
+  /** Whether the layout divides the weights of a token's experts by their sum; for the measured size of the branch. Default true. */
+  readonly renormalise?: boolean;
   /** Called with the share of the decomposition that is done, 0 to 1. */
   readonly onProgress?: (fraction: number) => void;
 }
@@ -71,9 +75,12 @@ export class GrownLayer {
         throwIfAborted(signal);
         const to = device.rows(piece, 0, Math.min(step, rows - first));
         await this.#maker.make(expert, projection, first, to);
-        await this.#measure.take([expert], projection, first, to);
-        const bytes = await bytesOf(device.read(to), type, projection);
-        if (first + step >= rows) this.#seen.add(`${expert} ${projection}`);
+        await this.#measure.take(expert, projection, first, to);
+        const bytes = checked(await device.readBytes(to), type, `An expert's ${projection} projection`);
+        if (first + step >= rows) {
+          this.#seen.add(`${expert} ${projection}`);
+          await this.#measure.combine(expert);
+        }
         yield bytes;
         await pace.breathe();
         this.#open();
@@ -86,7 +93,7 @@ export class GrownLayer {
   /** Rows of the router [experts, hidden], little-endian. */
   async router(type: OutputType): Promise<Uint8Array> {
     this.#open();
-    return asBytes(this.#options.device, this.#router, type);
+    return checked(await asBytes(this.#options.device, this.#router, type), type, 'The router');
   }
 
   /**
@@ -101,12 +108,11 @@ export class GrownLayer {
         if (copies.includes(e) || this.#seen.has(`${e} ${projection}`)) continue;
         for await (const _ of this.rows(e, projection, type));
       }
-      if (copies.length > 0) {
-        await this.#measure.takeCopy(copies, projection, await this.#options.read(projection));
-      }
+      await this.#measure.takeDense(copies, projection, await this.#options.read(projection));
     }
     const { layer } = this.#options;
-    return { layer, projections: this.#maker.records, ...(await this.#measure.finish()) };
+    const measured = await this.#measure.finish(this.shared('down')?.scale ?? 0);
+    return { layer, projections: this.#maker.records, ...measured };
   }
 
   dispose(): void {
@@ -135,7 +141,18 @@ export async function growLayer(options: GrowLayerOptions): Promise<GrownLayer> 
   throwIfAborted(options.signal);
   const { experts, expertSize } = expertSizes(plan, intermediate);
   const router = await routerRows(device, plan, layer, experts, hidden);
-  const measure = await Measure.create({ device, algebra, seed: plan.seed, layer, experts, hidden, size: expertSize });
+  const measure = await Measure.create({
+    device,
+    algebra,
+    plan,
+    layer,
+    experts,
+    hidden,
+    intermediate,
+    size: expertSize,
+    router,
+    renormalise: options.renormalise ?? true,
+  });
   try {
     const maker = isCorrection(plan.method) ? await Corrections.create(options, onProgress) : new Baseline(options);
     return new GrownLayer(options, maker, measure, router);
@@ -145,18 +162,12 @@ export async function growLayer(options: GrowLayerOptions): Promise<GrownLayer> 
   }
 }
 
-async function bytesOf(
-  read: Promise<Float32Array | Uint16Array | Int32Array | Uint32Array>,
-  type: OutputType,
-  projection: Projection,
-): Promise<Uint8Array> {
-  const values = await read;
-  if (type === 'f16' && (values as Uint16Array).some((x) => (x & 0x7c00) === 0x7c00)) {
-    throw new EspalierError(
-      'E_TENSOR_VALUE',
-      `An expert's ${projection} projection has numbers beyond the range of f16.`,
-      'Use bf16 or f32.',
-    );
-  }
-  return new Uint8Array(values.buffer as ArrayBuffer);
+/** @throws E_TENSOR_VALUE for NaN and infinity: what is written must be read again */
+function checked(bytes: Uint8Array, type: OutputType, what: string): Uint8Array {
+  if (holdsNumbers(bytes, type)) return bytes;
+  throw new EspalierError(
+    'E_TENSOR_VALUE',
+    `${what} has numbers beyond the range of ${type}.`,
+    type === 'f16' ? 'Use bf16 or f32, or a smaller rho, noise or router.' : 'Use a smaller rho, noise or router.',
+  );
 }

@@ -1,6 +1,5 @@
 import * as v from 'valibot';
-import { EspalierError } from '../errors.ts';
-import type { ExpertSizes } from './output-config.ts';
+import { checkPlan, idle, isCorrection, refused } from './plan-rules.ts';
 import {
   type GrowPlan,
   type LayerChoice,
@@ -17,17 +16,15 @@ import {
 
 /** What a dense model is grown into. Every field has a default; figures and letters refer to the SPRI paper (arXiv 2606.16456). */
 export interface GrowOptions {
-  /**
-   * `paper`: all of the paper's values. `gguf-safe`: what llama.cpp computes alike after a conversion. `controls` names a list of plans:
-   * see `controlPlans`.
-   */
-  readonly preset?: 'paper' | 'gguf-safe' | 'controls';
+  /** `paper`: all of the paper's values. `gguf-safe`: what llama.cpp computes alike after a conversion. */
+  readonly preset?: 'paper' | 'gguf-safe';
   /** Default spri; the others are its baselines and controls. */
   readonly method?: Method;
   /**
    * How baselines are scaled. `as-published`, the default: copies of full size beside a shared expert of full size give twice the dense
-   * output. `function-preserving`: each branch gets the share that makes their sum the dense output (see `baselines.ts` for where that
-   * is exact). No difference for spri, scaled-copy and zero-delta.
+   * output. `function-preserving`: the grown model starts as the dense one, to rounding, because each branch gets its share: naive and
+   * virtual-group, and noise and drop where they change nothing; it is refused for what no scale can preserve. spri, scaled-copy and
+   * zero-delta start as the dense model to a part of rho with the anchors shared and folded, whatever this says.
    */
   readonly preserve?: GrowPlan['preserve'];
   /** Routed experts E, 2 to 1024. Default 8. */
@@ -42,11 +39,14 @@ export interface GrowOptions {
   /** How singular components, largest first, go to groups. Default contiguous: blocks of equal count. */
   readonly partition?: Partition;
   readonly shuffle?: boolean;
-  /** Projections that get corrections. Default down; gate is the paper's best single one. */
+  /**
+   * Projections that get corrections. Default down; gate is the paper's best single one, and it tried no several. Of n together each gets the
+   * n-th root of rho, because they multiply (folded: rho / sqrt n, because they add).
+   */
   readonly placement?: readonly Projection[];
   /** Where the dense feed-forward stays. Default shared: an expert for every token; folded where the target has none. */
   readonly anchor?: GrowPlan['anchor'];
-  /** Size of a correction: ||alpha R|| / ||W||. Default 1e-3; 1e-2 where `gguf-safe` folds. */
+  /** Size of the corrections: ||alpha R|| / ||W|| of the one that is placed. Default 1e-3; 1e-2 where `gguf-safe` folds. */
   readonly rho?: number;
   /** Added to ||R|| in the divisor of alpha. Default 1e-12. */
   readonly delta?: number;
@@ -54,7 +54,7 @@ export interface GrowOptions {
   readonly normalise?: GrowPlan['normalise'];
   /**
    * Tells apart the experts of a group. Default relative 0.44: ||noise|| / ||alpha R||, the size that the paper's diversity implies.
-   * zero-delta: default none; relative to rho ||W||.
+   * zero-delta: default none; relative to rho ||W|| (of several placed projections to its root, see `placement`).
    */
   readonly noise?: Noise;
   /** Noise for groups of one expert too. Default false; `paper`: true. */
@@ -95,7 +95,7 @@ const TARGETS = ['auto', 'granitemoeshared', 'mixtral', 'qwen2_moe', 'qwen3_moe'
 
 /** Each field with what it takes, for messages. */
 const FIELDS = {
-  preset: [oneOf('paper', 'gguf-safe', 'controls'), "'paper', 'gguf-safe' or 'controls'"],
+  preset: [oneOf('paper', 'gguf-safe'), "'paper' or 'gguf-safe'"],
   method: [oneOf(...METHODS), METHODS.join(', ')],
   preserve: [oneOf('as-published', 'function-preserving'), "'as-published' or 'function-preserving'"],
   experts: [whole(2, 1024), 'whole numbers from 2 to 1024'],
@@ -182,14 +182,10 @@ const FIELDS = {
 
 /** Targets without a shared expert. */
 const FOLDED_TARGETS: readonly (TargetName | 'auto')[] = ['mixtral', 'qwen3_moe'];
-/** Methods whose routed experts are corrections of the dense weights. */
-const CORRECTIONS: readonly Method[] = ['spri', 'scaled-copy', 'zero-delta'];
-
-export const isCorrection = (method: Method): boolean => CORRECTIONS.includes(method);
 
 /**
  * Options with preset and defaults filled in, checked as far as that needs no model. Fields of other names are left alone.
- * @throws E_ARGUMENT naming the field and what it takes, or why fields contradict each other
+ * @throws E_ARGUMENT naming the field and what it takes, or why fields contradict each other, or why one would do nothing
  */
 export function resolveOptions(options: GrowOptions = {}): GrowPlan {
   for (const [name, [schema, takes]] of Object.entries(FIELDS)) {
@@ -197,9 +193,18 @@ export function resolveOptions(options: GrowOptions = {}): GrowPlan {
     if (value === undefined || v.safeParse(schema, value).success) continue;
     throw refused(`${name} is ${shown(value)}.`, `It takes ${takes}.`);
   }
-  if (options.preset === 'controls') {
-    throw refused("preset 'controls' is a list of plans, not one.", 'Use each of `controlPlans()`.');
+  const plan = filled(options);
+  checkPlan(plan);
+  for (const name of Object.keys(plan) as (keyof GrowPlan)[]) {
+    const why = options[name] === undefined ? null : idle(name, plan);
+    const { [name]: _, ...rest } = options;
+    if (why !== null && !same(plan[name], filled(rest)[name])) throw refused(`${name} ${why}.`, 'Leave it out.');
   }
+  return plan;
+}
+
+/** Preset and defaults in the gaps. */
+function filled(options: GrowOptions): GrowPlan {
   const paper = options.preset === 'paper';
   const ggufSafe = options.preset === 'gguf-safe';
   const method = options.method ?? 'spri';
@@ -208,7 +213,7 @@ export function resolveOptions(options: GrowOptions = {}): GrowPlan {
   const target = options.target ?? (paper ? 'espalier' : ggufSafe ? 'granitemoeshared' : 'auto');
   const without = FOLDED_TARGETS.includes(target);
   const anchor = options.anchor ?? (without ? (isCorrection(method) ? 'folded' : 'none') : 'shared');
-  const plan: GrowPlan = {
+  return {
     method,
     preserve: options.preserve ?? 'as-published',
     experts,
@@ -224,7 +229,7 @@ export function resolveOptions(options: GrowOptions = {}): GrowPlan {
     delta: options.delta ?? 1e-12,
     normalise: options.normalise ?? 'group',
     noise: options.noise ?? (method === 'zero-delta' ? { kind: 'none' } : { kind: 'relative', ratio: 0.44 }),
-    noiseAll: options.noiseAll ?? paper,
+    noiseAll: options.noiseAll ?? (paper && method === 'spri'),
     router: options.router ?? { kind: 'normal', std: 0.02 },
     seed: options.seed ?? 0,
     dtype: options.dtype ?? 'auto',
@@ -242,56 +247,10 @@ export function resolveOptions(options: GrowOptions = {}): GrowPlan {
     permute: options.permute ?? true,
     granularity: options.granularity ?? (experts % topK === 0 ? topK : 1),
   };
-  checkPlan(plan);
-  return plan;
 }
 
-/** @throws E_ARGUMENT for fields that contradict each other */
-function checkPlan(plan: GrowPlan): void {
-  const { method, experts, topK, groupSize, anchor, granularity } = plan;
-  const chosen = experts + (anchor === 'routed' ? 1 : 0);
-  if (topK > chosen) throw refused(`topK is ${topK} of ${chosen} experts.`, 'It takes at most the number of experts.');
-  if (groupSize > experts) {
-    throw refused(`groupSize is ${groupSize} of ${experts} experts.`, 'It takes at most the number of experts.');
-  }
-  if (topK === 1 && !plan.allowConstantGate) {
-    throw refused(
-      'topK is 1, and the weights of the chosen experts sum to 1: the one weight is then constant, and the router gets no gradient from the loss.',
-      'Use topK of at least 2, or say `allowConstantGate: true`.',
-    );
-  }
-  if (method === 'spri' && plan.partition === 'random-orthogonal' && plan.normalise === 'spectral') {
-    throw refused(
-      "normalise is 'spectral', and a random orthogonal partition has no singular values.",
-      "Use 'group', 'global' or 'none'.",
-    );
-  }
-  if (anchor === 'folded' && !isCorrection(method)) {
-    throw refused(
-      `anchor is 'folded', which adds corrections to the dense weights, and ${method} makes none.`,
-      "Use 'none', or 'shared'.",
-    );
-  }
-  if (anchor === 'routed' && (method === 'virtual-group' || method === 'split')) {
-    throw refused(
-      `anchor is 'routed', and the experts of ${method} are smaller than the dense one.`,
-      "Use 'none', or 'shared'.",
-    );
-  }
-  if (method === 'virtual-group') {
-    if (experts % granularity !== 0) {
-      throw refused(
-        `granularity is ${granularity} for ${experts} experts.`,
-        'It takes divisors of the number of experts.',
-      );
-    }
-    if (plan.preserve === 'function-preserving' && topK % granularity !== 0) {
-      throw refused(
-        `granularity is ${granularity} and topK ${topK}: a token would use a part of a copy.`,
-        'To preserve the function, topK must be a multiple of the granularity.',
-      );
-    }
-  }
+function same(x: unknown, y: unknown): boolean {
+  return JSON.stringify(x) === JSON.stringify(y);
 }
 
 /**
@@ -311,59 +270,13 @@ export function controlPlans(options: GrowOptions = {}): { readonly name: string
     ['shuffled', { method: 'spri', shuffle: true }],
   ];
   return controls.map(([name, own]) => {
-    const plan = { ...common, ...own };
+    const fixed = resolveOptions(own);
+    // what says nothing of a control is of the others
+    const fitting = Object.entries(common).filter(([field]) => idle(field as keyof GrowPlan, fixed) === null);
+    const plan: GrowOptions = { ...Object.fromEntries(fitting), ...own };
     resolveOptions(plan);
     return { name, options: plan };
   });
-}
-
-/** Consecutive experts that share a block: group g has those from bounds[g] to bounds[g + 1] - 1; the last may have fewer. */
-export function groupsOf(experts: number, groupSize: number): number[] {
-  const groups = Math.ceil(experts / groupSize);
-  return Array.from({ length: groups + 1 }, (_, g) => Math.min(experts, g * groupSize));
-}
-
-/**
- * Zero-based layers, ascending.
- * @throws E_ARGUMENT for layers that the model has not, and for a rule that takes none
- */
-export function chosenLayers(choice: LayerChoice | 'auto', nLayers: number): number[] {
-  const all = Array.from({ length: nLayers }, (_, layer) => layer);
-  if (choice === 'auto') return all;
-  if ('interval' in choice) {
-    const layers = all.filter((layer) => (layer + 1) % choice.interval === 0);
-    if (layers.length > 0) return layers;
-    throw refused(`An interval of ${choice.interval} takes none of ${nLayers} layers.`, `It takes 1 to ${nLayers}.`);
-  }
-  const count = 'first' in choice ? choice.first : 'last' in choice ? choice.last : null;
-  if (count !== null) {
-    if (count > nLayers) throw refused(`${count} layers are chosen of ${nLayers}.`, `It takes 1 to ${nLayers}.`);
-    return 'first' in choice ? all.slice(0, count) : all.slice(nLayers - count);
-  }
-  const list = [...(choice as readonly number[])].sort((a, b) => a - b);
-  if (list.at(-1)! >= nLayers) throw refused(`Layer ${list.at(-1)} is chosen of ${nLayers}.`, 'The first layer is 0.');
-  return list;
-}
-
-/** @throws E_ARGUMENT where the feed-forward does not divide into the method's shards */
-export function expertSizes(plan: GrowPlan, intermediate: number): ExpertSizes {
-  const { method, anchor } = plan;
-  const shards = method === 'virtual-group' ? plan.granularity : method === 'split' ? plan.experts : 1;
-  if (intermediate % shards !== 0) {
-    throw refused(
-      `${method} cuts ${intermediate} neurons into ${shards} shards, which does not divide.`,
-      `Use ${method === 'split' ? 'a number of experts' : 'a granularity'} that divides ${intermediate}.`,
-    );
-  }
-  return {
-    experts: plan.experts + (anchor === 'routed' ? 1 : 0),
-    expertSize: intermediate / shards,
-    sharedSize: anchor === 'shared' ? intermediate : 0,
-  };
-}
-
-function refused(message: string, hint: string): EspalierError {
-  return new EspalierError('E_ARGUMENT', message, hint);
 }
 
 function shown(value: unknown): string {

@@ -1,15 +1,20 @@
 import type { Checkpoint } from '../checkpoint/types.ts';
+import { EspalierError } from '../errors.ts';
 import type { CopiedRange } from './copies.ts';
+import { PROBES } from './diversity.ts';
 import type { GroupRecord } from './layout.ts';
 import type { ExpertSizes } from './output-config.ts';
 import type { Fit } from './targets.ts';
 import type { GrowPlan, LayerRecord } from './types.ts';
 import type { Deviation } from './verify.ts';
 
+/** Part of a job's identity: a job that was begun with other records is not resumed. */
+export const RECEIPT_VERSION = 2;
+
 /** What a sceptic can check of a grown model. It holds no times, so that the same job gives the same receipt. */
 export interface Receipt {
   readonly receipt: 'espalier-grow';
-  readonly version: 1;
+  readonly version: typeof RECEIPT_VERSION;
   readonly source: {
     readonly name: string;
     readonly format: 'safetensors' | 'gguf';
@@ -26,12 +31,20 @@ export interface Receipt {
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
   /** One a grown layer. */
   readonly grown: readonly LayerRecord[];
+  /** How much the routed experts give before any training, over the grown layers, and how that and the diversities were measured. */
+  readonly start: {
+    /** Smallest and largest `branchSize` of a layer, and `change`. */
+    readonly branchSize: readonly [smallest: number, largest: number];
+    readonly change: readonly [smallest: number, largest: number];
+    readonly statement: string;
+  };
   /** Source tensors that were copied byte for byte, each as often as the layout has it. */
   readonly copied: readonly CopiedRange[];
   /** Measured on the files as written, opened again; null when that was left out. */
   readonly deviation: (Deviation & { readonly statement: string }) | null;
 }
 
+/** @throws E_TENSOR_VALUE where a figure is no number: a receipt of one would certify nothing */
 export function receiptOf(facts: {
   readonly checkpoint: Checkpoint;
   readonly plan: GrowPlan;
@@ -43,9 +56,12 @@ export function receiptOf(facts: {
 }): Receipt {
   const { checkpoint, plan, fit, sizes, files, records, deviation } = facts;
   const { name, format, config, byteLength: bytes } = checkpoint;
-  return {
+  const grown = records.flatMap(({ layer }) =>
+    layer === null ? [] : [{ ...layer, outputDiversity: digits(layer.outputDiversity) }],
+  );
+  const receipt: Receipt = {
     receipt: 'espalier-grow',
-    version: 1,
+    version: RECEIPT_VERSION,
     source: { name: lastPart(name), format, architecture: config.architecture, bytes },
     plan,
     target: fit.target,
@@ -54,12 +70,41 @@ export function receiptOf(facts: {
     sizes,
     notes: fit.notes,
     files,
-    grown: records.flatMap(({ layer }) =>
-      layer === null ? [] : [{ ...layer, outputDiversity: digits(layer.outputDiversity) }],
-    ),
+    grown,
+    start: startOf(grown, plan),
     copied: records.flatMap(({ copied }) => copied),
     deviation: deviation && { ...deviation, statement: statementOf(deviation) },
   };
+  checkFigures(receipt, 'receipt');
+  return receipt;
+}
+
+function startOf(grown: readonly LayerRecord[], { anchor }: GrowPlan): Receipt['start'] {
+  const ends = (values: readonly number[]): [number, number] => [
+    values.reduce((x, y) => Math.min(x, y)),
+    values.reduce((x, y) => Math.max(x, y)),
+  ];
+  const branchSize = ends(grown.map((layer) => layer.branchSize));
+  const change = ends(grown.map((layer) => layer.change));
+  const from = ([least, most]: readonly [number, number]) => (least === most ? `${most}` : `${least} to ${most}`);
+  const corrections = grown[0]!.diversityOf === 'corrections';
+  const statement =
+    `On ${PROBES} normal random inputs a layer, with the weights as written, ${anchor === 'folded' ? 'the corrections of the chosen experts' : 'the routed branch'} gives ` +
+    `${from(branchSize)} of the RMS of the dense feed-forward's output, and the whole layer differs from that by ${from(change)} of it. ` +
+    `Diversity is that of ${corrections ? `the corrections${anchor === 'folded' ? ', without the dense weights that they are folded into' : ''}` : 'the experts’ down projections'}.`;
+  return { branchSize, change, statement };
+}
+
+function checkFigures(value: unknown, name: string): void {
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw new EspalierError(
+      'E_TENSOR_VALUE',
+      `${name} would be ${value}.`,
+      'Look at the weights of the source: what was computed from them is no number.',
+    );
+  }
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, inner] of Object.entries(value)) checkFigures(inner, `${name}.${key}`);
 }
 
 /** Runtimes differ in the last digits of what goes through an exponential. */

@@ -30,11 +30,12 @@ export class Slices {
 
   /**
    * @param options `blocks` is the number of groups
-   * @throws as `decompose`; E_ARGUMENT where a group's block is empty
+   * @throws as `decompose`; E_ARGUMENT where a group's block is empty; E_TENSOR_VALUE for a matrix of zeros
    */
   static async make(options: SpectrumOptions): Promise<Slices> {
     const { plan, blocks, layer, w } = options;
     const norm = frobenius(w);
+    if (norm === 0) throw nothing(options);
     const basis = plan.partition === 'none' ? null : await decompose(options, norm);
     // which block each group gets
     const stream = streamOf(layer, 0, PURPOSE.shuffle);
@@ -43,6 +44,7 @@ export class Slices {
       : Int32Array.from({ length: blocks }, (_, g) => g);
     const norms = Array.from(order, (b) => basis?.norms[b] ?? norm);
     if (plan.normalise === 'group') checkBlocks(norms, norm, options);
+    if (plan.normalise === 'spectral' && basis) checkBlocks(basis.largest, basis.s![0]!, options);
     const alphas = Array.from(order, (b, g) => alphaOf(plan, norm, norms[g]!, basis, b));
     return new Slices(options, basis, order, { norm, norms, alphas });
   }
@@ -85,7 +87,7 @@ export class Slices {
       smallest: basis?.s?.at(-1) ?? null,
       decomposition: basis?.decomposition ?? null,
       norm,
-      blockEnergies: norms.map((e) => (norm === 0 ? 0 : (e / norm) * (e / norm))),
+      blockEnergies: norms.map((e) => (e / norm) * (e / norm)),
       alphas,
       boundaryGaps: basis?.gaps ?? [],
     };
@@ -146,18 +148,27 @@ function alphaOf({ normalise, rho, delta }: GrowPlan, norm: number, e: number, b
       return rho;
     case 'spectral':
       // all of W where there is no basis
-      return basis === null || basis.largest[b] === 0 ? rho : (rho * basis.s![0]!) / basis.largest[b]!;
+      return basis === null ? rho : (rho * basis.s![0]!) / basis.largest[b]!;
     case 'none':
       return 1;
   }
 }
 
+function nothing({ layer, projection }: SpectrumOptions): EspalierError {
+  return new EspalierError(
+    'E_TENSOR_VALUE',
+    `Layer ${layer}, ${projection}: the matrix is all zeros, so it has no singular directions and no size that rho could be a part of.`,
+    'Leave this layer out (`layers`).',
+  );
+}
+
+/** @param norms of the blocks, or their largest singular values, and that of the whole */
 function checkBlocks(norms: readonly number[], norm: number, { layer, projection }: SpectrumOptions): void {
-  const g = norms.findIndex((e) => norm > 0 && e <= EMPTY_BLOCK * norm);
+  const g = norms.findIndex((e) => e <= EMPTY_BLOCK * norm);
   if (g < 0) return;
   throw new EspalierError(
     'E_ARGUMENT',
     `Layer ${layer}, ${projection}: the singular components of group ${g + 1} are nothing beside the rest, so they cannot be scaled to rho.`,
-    "The matrix has a low rank. Use the partition 'equal-energy', a larger groupSize, or normalise 'global'.",
+    "The matrix has a low rank. Use the `partition` 'equal-energy', a larger `groupSize`, or `normalise` 'global'.",
   );
 }

@@ -3,6 +3,7 @@ import { byteLengthOf } from '../checkpoint/element-types.ts';
 import { floatToHalf } from '../checkpoint/half.ts';
 import type { TensorEntry } from '../checkpoint/types.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { allFinite } from '../model/finite.ts';
 import type { OutputType } from './types.ts';
 
 /** Bytes that are read at a time. */
@@ -85,7 +86,11 @@ export async function* convertedBytes(
     return;
   }
   for await (const values of decodedRows(entry, options)) {
-    if (scale !== 1) for (let i = 0; i < values.length; i++) values[i]! *= scale;
+    if (scale !== 1) {
+      checkFinite(values, entry.name);
+      for (let i = 0; i < values.length; i++) values[i]! *= scale;
+      if (!allFinite(values)) throw beyondType(`${entry.name}, times ${scale},`, type);
+    }
     yield castBytes(values, type, entry.name);
   }
 }
@@ -116,28 +121,32 @@ export function castBytes(values: Float32Array, type: OutputType, name: string):
   }
   if (beyond) {
     checkFinite(values, name);
-    throw new EspalierError('E_TENSOR_VALUE', `${name} has a value beyond ${type}.`, 'Write bf16 or f32.');
+    throw beyondType(name, type);
   }
   return new Uint8Array(out.buffer);
 }
 
 /** Of tensors that are copied as they are. @throws E_TENSOR_VALUE for NaN and infinity: an exponent of ones */
 export function checkStored(bytes: Uint8Array, type: OutputType, name: string): void {
-  const { buffer, byteOffset, byteLength } = bytes;
-  if (type === 'f32') checkFinite(new Float32Array(buffer, byteOffset, byteLength / 4), name);
-  else {
-    const exponent = type === 'bf16' ? 0x7f80 : 0x7c00;
-    const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
-    for (let i = 0; i < halves.length; i++) if ((halves[i]! & exponent) === exponent) throw notFinite(name);
-  }
+  if (!holdsNumbers(bytes, type)) throw notFinite(name);
+}
+
+/** Whether numbers of a type, little-endian and aligned, are free of NaN and infinity. */
+export function holdsNumbers({ buffer, byteOffset, byteLength }: Uint8Array, type: OutputType): boolean {
+  if (type === 'f32') return allFinite(new Float32Array(buffer, byteOffset, byteLength / 4));
+  const exponent = type === 'bf16' ? 0x7f80 : 0x7c00;
+  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  for (let i = 0; i < halves.length; i++) if ((halves[i]! & exponent) === exponent) return false;
+  return true;
 }
 
 function checkFinite(values: Float32Array, name: string): void {
-  for (let i = 0; i < values.length; i++) {
-    // NaN and infinity are the two that give NaN here
-    if (values[i]! - values[i]! === 0) continue;
-    throw notFinite(name);
-  }
+  if (!allFinite(values)) throw notFinite(name);
+}
+
+function beyondType(name: string, type: OutputType): EspalierError {
+  const hint = type === 'f16' ? 'Write bf16 or f32.' : 'Look at the weights of the source.';
+  return new EspalierError('E_TENSOR_VALUE', `${name} has a value beyond ${type}.`, hint);
 }
 
 function notFinite(name: string): EspalierError {

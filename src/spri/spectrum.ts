@@ -64,8 +64,8 @@ export async function decompose(options: SpectrumOptions, norm: number): Promise
   throwIfAborted(signal);
   const s = values.map((x) => Math.sqrt(Math.max(0, x)));
   const basis = cut(options, s, vectors, null, 'gram');
-  if (norm === 0 || basis.boundary >= Math.sqrt(GRAM_NOISE) * s[0]!) {
-    if (basis.norms.every((e) => e >= SMALL_BLOCK * norm || norm === 0)) return basis;
+  if (basis.boundary >= Math.sqrt(GRAM_NOISE) * s[0]!) {
+    if (basis.norms.every((e) => e >= SMALL_BLOCK * norm)) return basis;
   }
   const exact = await triplets(options, 'norm');
   return exact.boundary >= SVD_NOISE * exact.s![0]! ? exact : triplets(options, 'relative');
@@ -107,7 +107,7 @@ function cut(
   const { members, boundaries } = partitionSpectrum(s, plan.partition, blocks, plan.seed, stream);
   const order = members.flat();
   const largest = s[0]!;
-  const gaps = boundaries.map((j) => (largest === 0 ? 0 : (s[j]! - s[j + 1]!) / largest));
+  const gaps = boundaries.map((j) => (s[j]! - s[j + 1]!) / largest);
   return {
     own: gather(own, order, Math.min(rows, columns)),
     other: other && gather(other, order, Math.max(rows, columns)),

@@ -1,5 +1,7 @@
 import type { ModelConfig, StoredType } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
+import { rounded } from './digits.ts';
+import { isCorrection, rhoOf } from './plan-rules.ts';
 import type { GrowPlan, OutputType, TargetName } from './types.ts';
 
 /** A plan that a layout of checkpoints can carry: everything that was left open is decided. */
@@ -61,13 +63,36 @@ export function fitTarget(
     notes.push('The output matrix is stored apart from the embedding, because llama.cpp wants one for qwen2moe.');
   const renormalise = !(options.gguf === true && target === 'qwen2_moe');
   if (!renormalise) {
+    need(
+      plan.preserve === 'as-published' || isCorrection(plan.method),
+      'llama.cpp does not divide the weights of qwen2moe by their sum, so copies do not add up to the dense output',
+      'Use "as-published", or another target.',
+    );
     notes.push('norm_topk_prob is false, because llama.cpp never divides by the sum for qwen2moe: train it like that.');
   }
   const tiny = options.gguf === true && target === 'qwen2_moe';
   if (tiny) {
     notes.push(`The shared expert's gate is ${TINY_GATE} instead of 0, where llama.cpp would compute 0 / 0.`);
   }
+  if (isCorrection(plan.method)) notes.push(...remarks(plan));
   return { target, layers, type, untie, sharedGate: tiny ? TINY_GATE : 0, renormalise, notes };
+}
+
+/** What of corrections may surprise. */
+function remarks(plan: GrowPlan): string[] {
+  const { anchor, placement, normalise } = plan;
+  const list: string[] = [];
+  if (placement.length > 1 && normalise !== 'none') {
+    const how = anchor === 'folded' ? 'they add up' : 'they multiply';
+    list.push(
+      `Each of ${placement.length} corrections has the size ${rounded(rhoOf(plan))}, because ${how}: together about rho.`,
+    );
+  }
+  if (anchor === 'none')
+    list.push('The dense feed-forward is nowhere in the result: it starts with the corrections alone.');
+  if (anchor === 'routed')
+    list.push('The dense feed-forward is one of the routed experts: tokens that miss it start with corrections alone.');
+  return list;
 }
 
 const REASONS: Readonly<Record<TargetName, string>> = {
@@ -145,15 +170,17 @@ function checkGguf(target: TargetName, all: boolean, notes: string[]): void {
 
 function typeOf(stored: StoredType, plan: GrowPlan, notes: string[]): OutputType {
   const corrected = plan.method === 'spri' || plan.method === 'scaled-copy';
-  const folded = plan.anchor === 'folded' && corrected && plan.rho > 0 && plan.normalise !== 'none';
+  const rho = rhoOf(plan);
+  const folded = plan.anchor === 'folded' && corrected && rho > 0 && plan.normalise !== 'none';
   const own: OutputType = stored === 'f32' || stored === 'f16' || stored === 'bf16' ? stored : 'bf16';
   const wanted = plan.dtype === 'auto' ? own : plan.dtype;
   if (stored !== own)
     notes.push(`The source is quantised (${stored}); its weights are written dequantised, as ${wanted}.`);
-  if (!folded || plan.rho >= LEAST_RHO[wanted]) return wanted;
-  const why = `a correction of rho = ${plan.rho} folded into the weights is lost in the rounding of ${wanted}`;
+  if (!folded || rho >= LEAST_RHO[wanted]) return wanted;
+  const why = `a correction of size ${rounded(rho)} folded into the weights is lost in the rounding of ${wanted}`;
   if (plan.dtype !== 'auto') {
-    need(false, why, `Use rho of at least ${LEAST_RHO[wanted]}, f32, or the anchor "shared".`);
+    const least = rounded((LEAST_RHO[wanted] * plan.rho) / rho);
+    need(false, why, `Use a \`rho\` of at least ${least}, the \`dtype\` f32, or the \`anchor\` "shared".`);
   }
   notes.push(`Written as f32: ${why}.`);
   return 'f32';

@@ -86,10 +86,21 @@ export interface GrowPlan {
 export interface LayerRecord {
   readonly layer: number;
   readonly projections: readonly ProjectionRecord[];
-  /** 1 - mean cosine of pairs of routed down projections as written (the paper's, appendix A.1), over rows spread over the matrix. */
+  /**
+   * 1 - mean cosine of pairs of routed experts as written, over rows spread over the matrices. Of the paper (appendix A.1), which looks at down;
+   * the mean over the projections where several have corrections. 0: no two differ.
+   */
   readonly diversity: number;
   /** The same of what the experts compute for 64 normal inputs: not changed by another order of their neurons. */
   readonly outputDiversity: number;
+  /**
+   * What both are of: the `corrections`, without the dense weights that they are folded into (in the projections that have them, and in the
+   * outputs), or `down`, whole experts.
+   */
+  readonly diversityOf: 'corrections' | 'down';
+  /** See `Branch`: measured on the layer as written, with 64 normal inputs. */
+  readonly branchSize: number;
+  readonly change: number;
 }
 
 /** Of one projection that was changed by a correction. Empty lists and nulls where the method has no spectrum. */

@@ -15,10 +15,11 @@ import { Copies } from './copies.ts';
 import { type Estimate, estimate } from './estimate.ts';
 import { checkSource, jobIdentity, withSource } from './identity.ts';
 import { growLayer } from './layer.ts';
+import { chosenLayers, expertSizes } from './layer-choice.ts';
 import { type GroupRecord, outputGroups } from './layout.ts';
-import { chosenLayers, expertSizes, type GrowOptions, resolveOptions } from './options.ts';
+import { type GrowOptions, resolveOptions } from './options.ts';
 import { configText, type ExpertSizes, outputConfig } from './output-config.ts';
-import { type Receipt, receiptOf } from './receipt.ts';
+import { RECEIPT_VERSION, type Receipt, receiptOf } from './receipt.ts';
 import { writeJson, writeSmallFiles, writeText } from './small-files.ts';
 import { decodedTensor } from './source-tensors.ts';
 import { measureDeviation } from './streamed.ts';
@@ -161,6 +162,7 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
           layer,
           hidden,
           intermediate,
+          renormalise: fit.renormalise,
           read: (projection) => {
             const entry = digests.checkpoint.tensors.get(`model.layers.${layer}.mlp.${projection}_proj.weight`)!;
             return decodedTensor(entry, { headDim, signal });
@@ -171,7 +173,12 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
     const pace = new Timer('growing', onProgress);
     const written = await writeCheckpoint(to, withSource(groups, digests), {
       onResume: (records) => checkSource(records, digests, checkpoint.name, signal),
-      identity: await jobIdentity(checkpoint, { plan, fit, maxShardBytes: maxShardBytes ?? null }),
+      identity: await jobIdentity(checkpoint, {
+        plan,
+        fit,
+        maxShardBytes: maxShardBytes ?? null,
+        receipt: RECEIPT_VERSION,
+      }),
       ...(signal && { signal }),
       ...(restart === undefined ? {} : { restart }),
       ...(maxShardBytes === undefined ? {} : { maxShardBytes }),

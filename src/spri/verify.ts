@@ -1,6 +1,8 @@
 import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { divergence, indexOfLargest, logSoftmax } from '../model/divergence.ts';
+import { allFinite } from '../model/finite.ts';
+import { rounded } from './digits.ts';
 
 /** How far the grown model's predictions lie from the dense one's, over the tokens of a real text. */
 export interface Deviation {
@@ -27,10 +29,13 @@ export interface Predictor {
 
 /** Rows of logits that exist at once, of either model. */
 const ROWS = 16;
+/** Part of the largest logit below which two are the same, but for the order of sums. */
+const ROUNDING = 1e-5;
 
 /**
  * Compares two models' predictions after every token of a text.
- * @throws E_TENSOR_VALUE when a logit is not finite; E_OUT_OF_MEMORY, E_ABORTED
+ * @throws E_TENSOR_VALUE when a logit is not finite, and when the dense model predicts the same whatever it reads, so that equal
+ *   predictions would mean nothing; E_OUT_OF_MEMORY, E_ABORTED
  */
 export async function compare(
   device: Device,
@@ -49,7 +54,8 @@ export async function compare(
     onProgress(0.3);
     const after = keep(await grown.hidden(ids));
     onProgress(0.8);
-    const sums = { largest: 0, apart: 0, kl: 0, maxKl: 0, same: 0 };
+    const sums: Sums = { largest: 0, apart: 0, kl: 0, maxKl: 0, same: 0 };
+    const prediction = new Prediction(ids);
     for (let first = 0; first < ids.length; first += ROWS) {
       const count = Math.min(ROWS, ids.length - first);
       const mark = device.mark();
@@ -58,12 +64,17 @@ export async function compare(
         device.read(grown.logits(device.rows(after, first, count))) as Promise<Float32Array>,
       ]);
       device.reset(mark);
+      checkLogits(p, 'dense');
+      checkLogits(q, 'grown');
       const vocab = p.length / count;
       for (let row = 0; row < count; row++) {
-        compareRow(p.subarray(row * vocab, (row + 1) * vocab), q.subarray(row * vocab, (row + 1) * vocab), sums);
+        const own = p.subarray(row * vocab, (row + 1) * vocab);
+        prediction.take(own);
+        compareRow(own, q.subarray(row * vocab, (row + 1) * vocab), sums);
       }
       onProgress(0.8 + (0.2 * (first + count)) / ids.length);
     }
+    prediction.check();
     return {
       tokens: ids.length,
       maxAbsolute: rounded(sums.apart),
@@ -85,23 +96,59 @@ interface Sums {
   same: number;
 }
 
+function checkLogits(logits: Float32Array, of: 'dense' | 'grown'): void {
+  if (allFinite(logits)) return;
+  throw new EspalierError(
+    'E_TENSOR_VALUE',
+    `The ${of} model's logits are not finite: it overflows f32 on the text that both are compared on.`,
+    of === 'dense' ? 'Look at the weights of the source.' : 'Use a smaller rho, sigma or noise.',
+  );
+}
+
+/** Whether a model's predictions say anything that another model's could be held against. */
+class Prediction {
+  readonly #texts: number;
+  #first: Float32Array | null = null;
+  /** Whether one token is likelier than another at any position, and whether any two positions differ. */
+  #prefers = false;
+  #listens = false;
+
+  constructor(ids: readonly number[]) {
+    this.#texts = new Set(ids).size;
+  }
+
+  take(logits: Float32Array): void {
+    const first = (this.#first ??= logits.slice());
+    const least = ROUNDING * logits.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    this.#prefers ||= logits.some((x) => Math.abs(x - logits[0]!) > least);
+    this.#listens ||= logits.some((x, i) => Math.abs(x - first[i]!) > least);
+  }
+
+  /** @throws E_TENSOR_VALUE */
+  check(): void {
+    const what = !this.#prefers
+      ? 'gives every token the same logit'
+      : !this.#listens && this.#texts > 1
+        ? 'predicts the same at every position, whatever it reads'
+        : null;
+    if (what === null) return;
+    throw new EspalierError(
+      'E_TENSOR_VALUE',
+      `The dense model ${what}: that the grown one does too would say nothing.`,
+      'Look at the weights of the source: some are zeros or all alike. Without the comparison it is grown all the same.',
+    );
+  }
+}
+
 function compareRow(p: Float32Array, q: Float32Array, sums: Sums): void {
   for (let i = 0; i < p.length; i++) {
     sums.apart = Math.max(sums.apart, Math.abs(p[i]! - q[i]!));
     sums.largest = Math.max(sums.largest, Math.abs(p[i]!));
   }
   const kl = divergence(logSoftmax(p), logSoftmax(q));
-  if (!Number.isFinite(kl)) {
-    throw new EspalierError('E_TENSOR_VALUE', 'A logit is not finite.', 'Look at the weights of the source.');
-  }
   sums.kl += kl;
   sums.maxKl = Math.max(sums.maxKl, kl);
   if (indexOfLargest(p) === indexOfLargest(q)) sums.same++;
-}
-
-/** To four digits: runtimes differ in the last bits of exp and log, and receipts should not. */
-export function rounded(value: number): number {
-  return Number(value.toPrecision(4));
 }
 
 /** The text that models are compared on when the caller gives none: the beginning of Alice's Adventures in Wonderland (1865). */

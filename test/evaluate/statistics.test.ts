@@ -91,5 +91,15 @@ test('divergences in sum', () => {
   assert.is(mean([1, 2, 6]), 3);
 });
 
+test('figures of what is no number are none', () => {
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    assert.throws(() => summarise([0.1, bad]), code('E_TENSOR_VALUE'));
+    assert.throws(() => meanInterval([0.1, bad]), code('E_ARGUMENT'));
+    assert.throws(() => pairedDifference([0.1, bad], [0, 0]), code('E_ARGUMENT'));
+  }
+  const many = Array.from({ length: 200_000 }, (_, i) => i / 200_000);
+  assert.is(summarise(many)!.largest, many.at(-1));
+});
+
 test.after(() => worst.print());
 test.run();

@@ -84,7 +84,7 @@ test('noise, permuted as released: another order in each expert, the same in its
   assert.not.equal(orders[0], orders[1]);
   const turned = { method: 'noise', sigma: 0, preserve: 'function-preserving' } as const;
   assert.ok(worst.within('permuted neurons', await deviation(turned), 1e-12));
-  assert.ok((await deviation({ ...turned, sigma: 0.02 })) > 0.01);
+  assert.ok((await deviation({ method: 'noise' })) > 0.01);
 });
 
 test('drop: half of the neurons are drawn anew, with mean and deviation of what they replace', async () => {
@@ -144,7 +144,7 @@ test('virtual groups: shards in order, tied rows of the router; exact with all o
   assert.ok((await deviation(options)) > 0.01);
 });
 
-test('split: disjoint sets that cover all neurons, scaled by E / k as published and by E to preserve', async () => {
+test('split: disjoint sets that cover all neurons, scaled by E / k', async () => {
   const mix = await mixture(on, dense, { method: 'split', anchor: 'none' });
   const sets = mix.experts.map((_, e) => origins(mix, e, 'gate'));
   assert.is(mix.size, m / 8);
@@ -157,15 +157,11 @@ test('split: disjoint sets that cover all neurons, scaled by E / k as published 
       set,
       [...set].sort((a, b) => a - b),
     );
-  const scale = (options: GrowOptions) => mixture(on, dense, { method: 'split', ...options });
   const ratio = (from: Mixture) => from.experts[0]!.down[0]! / dense.down[sets[0]![0]!]!;
   assert.is(ratio(mix), 4);
-  assert.is(ratio(await scale({ anchor: 'none', preserve: 'function-preserving' })), 8);
-  assert.is(ratio(await scale({ preserve: 'function-preserving' })), 4);
-  // the mean over all experts with equal weights is then the dense output
-  const whole = await scale({ anchor: 'none', preserve: 'function-preserving' });
+  // chosen with equal weights, each as often as the others, the mean is k times the part that a token uses
   const mean = new Float64Array(d);
-  for (const expert of whole.experts) for (const [i, v] of feedForward(x, expert).entries()) mean[i]! += v / 8;
+  for (const expert of mix.experts) for (const [i, v] of feedForward(x, expert).entries()) mean[i]! += (2 * v) / 8;
   assert.ok(worst.within('mean of split experts', relative(mean, exact), 1e-12));
 });
 

@@ -7,6 +7,7 @@ import { type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
 import type { LayerRecord, OutputType, Projection } from '../../src/spri/types.ts';
 import { LinearAlgebra } from '../../src/svd/linear-algebra.ts';
 import { modelTarget } from '../files.ts';
+import { normal } from '../svd/algebras.ts';
 import { opened, tensorValues } from './growth.ts';
 
 export interface Ground {
@@ -36,6 +37,13 @@ export async function nanoLayer(layer: number): Promise<Dense> {
     const { hiddenSize: hidden, intermediateSize: intermediate } = checkpoint.config;
     return { hidden, intermediate, gate, up, down };
   });
+}
+
+/** Of the scale that a trained one has: outputs of size 1 for inputs of size 1. */
+export function randomLayer(hidden: number, intermediate: number): Dense {
+  const draw = (seed: number, inner: number) =>
+    Float32Array.from(normal(hidden * intermediate, seed), (x) => x / Math.sqrt(inner));
+  return { hidden, intermediate, gate: draw(901, hidden), up: draw(902, hidden), down: draw(903, intermediate) };
 }
 
 export async function grow(

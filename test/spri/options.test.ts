@@ -2,14 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import {
-  chosenLayers,
-  controlPlans,
-  expertSizes,
-  type GrowOptions,
-  groupsOf,
-  resolveOptions,
-} from '../../src/spri/options.ts';
+import { chosenLayers, expertSizes, groupsOf } from '../../src/spri/layer-choice.ts';
+import { controlPlans, type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
 
 /** The message and hint with which options are refused. */
 function refusal(options: unknown): string {
@@ -61,11 +55,10 @@ test('presets', () => {
   assert.is(resolveOptions({ target: 'mixtral', method: 'naive' }).anchor, 'none');
   assert.is(resolveOptions({ topK: 4 }).groupSize, 4);
   assert.equal(resolveOptions({ placement: ['down', 'gate'] }).placement, ['gate', 'down']);
-  assert.match(refusal({ preset: 'controls' }), /controlPlans/);
 });
 
 test('controls are plans that differ in one thing', () => {
-  const plans = controlPlans({ preset: 'controls', seed: 5 });
+  const plans = controlPlans({ preset: 'paper', seed: 5, groupSize: 4 });
   assert.equal(
     plans.map(({ name }) => name),
     ['spri', 'scaled-copy', 'gaussian', 'zero-delta', 'random-orthogonal', 'shuffled'],

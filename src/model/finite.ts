@@ -1,0 +1,31 @@
+import { STAT } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
+
+/**
+ * Rows of `logitStats` [rows, 8]. One NaN among the logits leaves their maximum and log-sum-exp finite, and shows in the entropy.
+ * @throws E_TENSOR_VALUE where a row has NaN or positive infinity, or nothing finite
+ */
+export function checkLogitStats(stats: Float32Array): void {
+  for (let at = 0; at < stats.length; at += 8) {
+    if (Number.isFinite(stats[at + STAT.logSumExp]!) && Number.isFinite(stats[at + STAT.shannon]!)) continue;
+    throw notFinite('The model gave logits that are not finite.');
+  }
+}
+
+/** @param what they are, for the message: 'hidden states' @throws E_TENSOR_VALUE for NaN and infinity */
+export function checkComputed(values: ArrayLike<number>, what: string): void {
+  if (!allFinite(values)) throw notFinite(`The model gave ${what} that are not finite.`);
+}
+
+export function allFinite(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i++) {
+    // NaN and infinity are the two that give NaN here
+    if (values[i]! - values[i]! !== 0) return false;
+  }
+  return true;
+}
+
+function notFinite(message: string): EspalierError {
+  const hint = 'Its weights overflow f32 on this text; try the exact precision, or another checkpoint.';
+  return new EspalierError('E_TENSOR_VALUE', message, hint);
+}
