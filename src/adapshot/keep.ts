@@ -1,12 +1,20 @@
+import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import type { Encoded } from './encode.ts';
 import { shotIdentity } from './identity.ts';
-import { bytesOf, shotOf } from './stored.ts';
+import { bytesOf, entryBytes, shotOf } from './stored.ts';
 import type { PrefixMode, ShotStore, StorageType } from './types.ts';
 import type { PoolUnit } from './units.ts';
 
-/** Encoded units of one pool between runs: into a store and out of it, by their identity. */
+/** Entries in a row that could not be written, after which no more are tried. */
+const PATIENCE = 3;
+
+/** Encoded units of one pool between runs: into a store and out of it, by their identity. A store that fails is as good as none. */
 export class Keeper {
+  /** The first failure of the store; null: it does what it should. */
+  warning: EspalierError | null = null;
+  #unwritten = 0;
+  readonly #warn: ((warning: EspalierError) => void) | undefined;
   readonly #model: LocalModel;
   readonly #store: ShotStore;
   readonly #prefix: PrefixMode;
@@ -17,7 +25,9 @@ export class Keeper {
     model: LocalModel,
     store: ShotStore,
     pool: { readonly prefix: PrefixMode; readonly prefixIds: readonly number[]; readonly storage: StorageType },
+    warn: ((warning: EspalierError) => void) | undefined,
   ) {
+    this.#warn = warn;
     this.#model = model;
     this.#store = store;
     this.#prefix = pool.prefix;
@@ -28,12 +38,17 @@ export class Keeper {
   /** Null when it is not there, or not what it should be. @throws E_OUT_OF_MEMORY */
   async load(unit: PoolUnit): Promise<Encoded | null> {
     const { device, config } = this.#model;
-    const bytes = await this.#store.read(await this.#identity(unit));
+    const each = config.nLayers * config.nKvHeads * config.headDim;
+    const wanted = { length: unit.length, storage: this.#storage, pooled: each * unit.entries.length };
+    const size = entryBytes(config, wanted.length, wanted.storage, wanted.pooled);
+    const key = await this.#identity(unit);
+    const bytes = await this.#store.read(key, size).catch((cause: unknown) => {
+      this.#failed('E_FILE_READ', 'read', cause);
+      return null;
+    });
     // the model may have been closed meanwhile
     this.#model.checkOpen();
     if (bytes === null) return null;
-    const each = config.nLayers * config.nKvHeads * config.headDim;
-    const wanted = { length: unit.length, storage: this.#storage, pooled: each * unit.entries.length };
     const found = shotOf(device, config, bytes, wanted);
     return (
       found && {
@@ -43,11 +58,31 @@ export class Keeper {
     );
   }
 
-  /** @throws E_STORAGE_FULL, E_FILE_WRITE */
   async save(unit: PoolUnit, { shot, pooled }: Encoded): Promise<void> {
+    if (this.#unwritten >= PATIENCE) return;
     const all = new Float32Array(pooled.reduce((sum, list) => sum + list.length, 0));
     for (const [k, list] of pooled.entries()) all.set(list, k * list.length);
-    await this.#store.write(await this.#identity(unit), await bytesOf(this.#model.device, shot, all));
+    const [key, bytes] = [await this.#identity(unit), await bytesOf(this.#model.device, shot, all)];
+    try {
+      await this.#store.write(key, bytes);
+      this.#unwritten = 0;
+    } catch (cause) {
+      this.#unwritten++;
+      this.#failed('E_FILE_WRITE', 'written', cause);
+    }
+  }
+
+  /** Once is enough. */
+  #failed(code: 'E_FILE_READ' | 'E_FILE_WRITE', done: string, cause: unknown): void {
+    if (this.warning) return;
+    const known = cause instanceof EspalierError ? cause : null;
+    this.warning = new EspalierError(
+      known?.code ?? code,
+      `The store ${this.#store.name} cannot be ${done}: ${known?.message ?? String(cause)}`,
+      `Examples are encoded again in the next run. ${known?.hint ?? ''}`.trim(),
+      { cause },
+    );
+    this.#warn?.(this.warning);
   }
 
   async #identity(unit: PoolUnit): Promise<string> {

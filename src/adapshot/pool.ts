@@ -69,13 +69,13 @@ export class ShotPool {
       );
     }
     this.#ranking = new PoolRanking(model, (work) => this.withPrefix(work));
-    this.#keeper = options.store ? new Keeper(model, options.store, this) : null;
+    this.#keeper = options.store ? new Keeper(model, options.store, this, options.onWarning) : null;
     this.#held = new Residents(this.grow.most, limit(options.byteLimit, 'byteLimit', Number.POSITIVE_INFINITY, 1));
   }
 
   /**
    * Takes the shots in and encodes the first of them (`grow.initial`).
-   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, and of the store E_STORAGE_FULL, E_FILE_WRITE
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
    */
   static async build(model: LocalModel, shots: readonly Shot[], options: PoolOptions = {}): Promise<ShotPool> {
     throwIfAborted(options.signal);
@@ -92,6 +92,10 @@ export class ShotPool {
     }
   }
 
+  /** What went wrong and cost time alone: the store's first failure. */
+  get warnings(): readonly EspalierError[] {
+    return this.#keeper?.warning ? [this.#keeper.warning] : [];
+  }
   /** Shots, encoded or not. */
   get size(): number {
     return this.#entries.size;
@@ -195,7 +199,7 @@ export class ShotPool {
   /**
    * Encodes shots, or loads them from the store; of a block all of it. What is returned, once for each block and in the order of the
    * ids, stays on the device until the next call at least, however small the limits are.
-   * @throws E_ARGUMENT for an unknown id, E_OUT_OF_MEMORY, E_ABORTED, E_STORAGE_FULL, E_FILE_WRITE
+   * @throws E_ARGUMENT for an unknown id, E_OUT_OF_MEMORY, E_ABORTED
    */
   encode(
     ids: readonly string[],

@@ -37,5 +37,6 @@ export function receiptOf(
     milliseconds: run.milliseconds,
     exactness: recomputed || placed.isCausal(chosen) ? 'causal' : context?.isPlain ? 'blocks' : 'approximate',
     comparison,
+    warnings: (pool?.warnings ?? []).map(String),
   };
 }

@@ -40,7 +40,10 @@ export function isLasting(store: ShotStore): boolean {
   return !passing.has(store);
 }
 
-/** A store over a place for files. An entry is its content and the sha256 of that, so half-written and damaged ones are found out. */
+/**
+ * A store over a place for files. An entry is its content and the sha256 of its key and that, so that half-written and damaged ones are found
+ * out, and those of another key.
+ */
 export function shotStore(host: CacheHost): ShotStore {
   const nameOf = (key: string): string => {
     if (KEY.test(key)) return `sha256-${key}`;
@@ -52,15 +55,15 @@ export function shotStore(host: CacheHost): ShotStore {
   };
   return {
     name: host.name,
-    read: async (key) => {
+    read: async (key, size) => {
       const source = await host.open('blobs', nameOf(key)).catch(() => null);
       if (source === null) return null;
       try {
-        if (source.size < CHECKSUM) return null;
+        if (source.size < CHECKSUM || (size !== undefined && source.size !== size + CHECKSUM)) return null;
         const bytes = new Uint8Array(source.size);
         await source.readInto(0, bytes);
         const content = bytes.subarray(0, source.size - CHECKSUM);
-        const sum = await checksum(content);
+        const sum = await checksum(key, content);
         return sum.every((byte, i) => byte === bytes[content.byteLength + i]) ? content : null;
       } catch {
         // whatever is wrong with it, it can be made anew
@@ -73,7 +76,7 @@ export function shotStore(host: CacheHost): ShotStore {
       const name = nameOf(key);
       const bytes = new Uint8Array(entry.byteLength + CHECKSUM);
       bytes.set(entry);
-      bytes.set(await checksum(entry), entry.byteLength);
+      bytes.set(await checksum(key, entry), entry.byteLength);
       await host.replace('blobs', name, bytes);
     },
     remove: (key) => host.remove('blobs', nameOf(key)),
@@ -84,8 +87,17 @@ export function shotStore(host: CacheHost): ShotStore {
   };
 }
 
-/** sha256: the host's own where there is one for whole inputs, which is several times faster in browsers. */
-async function checksum(bytes: Uint8Array): Promise<Uint8Array> {
+/** sha256 of the key and the sha256 of the content. */
+async function checksum(key: string, bytes: Uint8Array): Promise<Uint8Array> {
+  const ofContent = await sha256Of(bytes);
+  const both = new Uint8Array(key.length + ofContent.byteLength);
+  both.set(new TextEncoder().encode(key));
+  both.set(ofContent, key.length);
+  return sha256Of(both);
+}
+
+/** The host's own where there is one for whole inputs, which is several times faster in browsers. */
+async function sha256Of(bytes: Uint8Array): Promise<Uint8Array> {
   const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
   if (subtle) return new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
   const hasher = await createHasher('sha256');

@@ -3,6 +3,7 @@ import type { Device, ElementType, StoredRows, Tensor } from '../device/device.t
 import { EspalierError } from '../errors.ts';
 import type { StorageType } from './types.ts';
 
+const ELEMENT_BYTES = { f16: 2, int8: 1, f32: 4 } as const satisfies Record<StorageType, number>;
 const ELEMENT = { f16: 'f16', int8: 'i8', f32: 'f32' } as const satisfies Record<StorageType, ElementType>;
 
 /**
@@ -54,6 +55,13 @@ export class StoredShot {
 const MAGIC = 0x31485345; // ESH1
 /** magic, tokens, bytes of tensors, numbers of pooled keys */
 const HEADER = 16;
+
+/** Bytes that `bytesOf` makes of a shot of so many tokens, with so many numbers of pooled keys. */
+export function entryBytes(config: ModelConfig, length: number, storage: StorageType, pooled: number): number {
+  const { nLayers, nKvHeads, headDim } = config;
+  const row = nKvHeads * (headDim * ELEMENT_BYTES[storage] + (storage === 'int8' ? 4 : 0));
+  return HEADER + 2 * nLayers * length * row + 4 * pooled;
+}
 
 /** A stored shot and its pooled keys as bytes, for `entryOf` of the same model and storage. */
 export async function bytesOf(

@@ -1,4 +1,5 @@
 import type { Tensor } from '../device/device.ts';
+import type { EspalierError } from '../errors.ts';
 import type { GeneratedToken } from '../model/generation.ts';
 
 /** One example of a pool. */
@@ -46,9 +47,12 @@ export interface GrowRule {
 export interface ShotStore {
   /** For messages. */
   readonly name: string;
-  /** The entry with this key, checked by its checksum; null when there is none or it is damaged. */
-  read(key: string): Promise<Uint8Array<ArrayBuffer> | null>;
-  /** @throws E_STORAGE_FULL, E_FILE_WRITE */
+  /**
+   * The entry that was written under this key, checked by its checksum; null when there is none, or it is damaged or another one's.
+   * @param size bytes that it must have: another is a miss, and is not read
+   */
+  read(key: string, size?: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** @throws E_STORAGE_FULL, E_FILE_WRITE; a pool goes on without keeping then, and warns */
   write(key: string, entry: Uint8Array): Promise<void>;
   remove(key: string): Promise<boolean>;
   /** Bytes of all entries. */
@@ -74,8 +78,10 @@ export interface PoolOptions {
   readonly grow?: GrowRule;
   /** Most bytes of stored keys and values on the device; default: no limit but `grow.most`. */
   readonly byteLimit?: number;
-  /** Keeps encoded shots between runs. Default null: nowhere. */
+  /** Keeps encoded shots between runs. One that cannot be read or written costs time, and no answer. Default null: nowhere. */
   readonly store?: ShotStore | null;
+  /** Called when the store fails for the first time: E_STORAGE_FULL, E_FILE_WRITE, E_FILE_READ. `ShotPool.warnings` has it too. */
+  readonly onWarning?: (warning: EspalierError) => void;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PoolProgress) => void;
 }
@@ -260,6 +266,8 @@ export interface ShowReceipt {
   readonly exactness: 'blocks' | 'causal' | 'approximate';
   /** Against full attention over the same text; null unless it was asked for. */
   readonly comparison: Comparison | null;
+  /** What went wrong beside the answer, such as a store that cannot be written. */
+  readonly warnings: readonly string[];
 }
 
 /** How far an answer is from ordinary causal attention over the same shots in the same order. */

@@ -167,5 +167,6 @@ function describe({ receipt, probabilities }: Answer): string {
       `${same ? 'the same' : 'another'} answer, KL ${comparison.divergence.toPrecision(3)}`,
     ]);
   }
+  for (const warning of receipt.warnings) rows.push(['warning', warning]);
   return formatTable(null, rows);
 }

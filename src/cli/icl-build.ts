@@ -61,6 +61,8 @@ export const iclBuildCommand = defineCommand({
         try {
           await pool.prepare(undefined, { signal });
           bar.end();
+          // here the store is all that is wanted
+          for (const warning of pool.warnings) throw warning;
           const seconds = (performance.now() - started) / 1000;
           const tokens = shots.reduce((sum, { id }) => sum + pool.tokens(id).length, 0);
           const built = { store: store.name, shots: shots.length, loaded, tokens, bytes: await store.bytes(), seconds };

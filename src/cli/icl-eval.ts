@@ -82,6 +82,7 @@ export const iclEvalCommand = defineCommand({
       const { model, close } = await openForShots(args, signal);
       const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
       let file: RecordFile | undefined;
+      let warned = false;
       const started = performance.now();
       try {
         const { arms: _, seeds: __, ...settings } = wanted;
@@ -102,6 +103,11 @@ export const iclEvalCommand = defineCommand({
           store,
           done: file?.done ?? [],
           ...defined({ shard }),
+          onWarning: (warning) => {
+            bar.end();
+            if (!warned) process.stderr.write(`${warning}\n`);
+            warned = true;
+          },
           onRecord: (record: EvaluationRecord) => file?.add(record),
           onProgress: ({ arm, done, total }) => bar.update(done / total, arm),
           signal,

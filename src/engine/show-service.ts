@@ -45,6 +45,8 @@ const METHODS: Methods<ShowCalls> = {
         });
         try {
           await pool.prepare(undefined, { signal });
+          // here the store is all that is wanted
+          for (const warning of pool.warnings) throw warning;
         } finally {
           pool.close();
         }

@@ -45,13 +45,13 @@ export class Pools {
     if (this.#pool && this.#mode === mode) return this.#pool;
     this.#close();
     const { model, shots, options } = this.#setting;
-    const { instruction, storage, store, signal, byteLimit = 2 ** 30 } = options;
+    const { instruction, storage, store, signal, onWarning, byteLimit = 2 ** 30 } = options;
     this.#mode = mode;
     this.#pool = await ShotPool.build(model, shots, {
       prefix,
       byteLimit,
       grow: { initial: 0, most: Math.max(1, shots.length) },
-      ...defined({ instruction, storage, store, signal }),
+      ...defined({ instruction, storage, store, signal, onWarning }),
     });
     return this.#pool;
   }

@@ -5,6 +5,7 @@ import { LabelTrie } from '../adapshot/labels.ts';
 import { type SplitOptions, shuffled } from '../adapshot/splits.ts';
 import { renderShot, type Template } from '../adapshot/templates.ts';
 import type { Grid, NearestVote, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import type { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
@@ -41,6 +42,8 @@ export interface EvaluateOptions extends SplitOptions {
   /** Most bytes of stored keys and values. Default 1 GiB. */
   readonly byteLimit?: number;
   readonly store?: ShotStore | null;
+  /** As in `PoolOptions`. */
+  readonly onWarning?: (warning: EspalierError) => void;
   /**
    * Part `part` of `of` parts, from 1 on: of the test items only every `of`-th. What all parts found out together is what one run would have.
    * Default: all items.

@@ -5,10 +5,11 @@ import { type ShotFields, shotIdentity } from '../../src/adapshot/identity.ts';
 import { shotStore } from '../../src/adapshot/store.ts';
 import type { Device } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { EspalierError } from '../../src/errors.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { memoryHost } from '../../src/runtime/cache-memory.ts';
 import { hasNode } from '../../src/runtime/host.ts';
-import { memoryShotStore, openShotStore, ShotContext, ShotPool, type ShotStore } from '../../src/show.ts';
+import { AdapShot, memoryShotStore, openShotStore, ShotContext, ShotPool, type ShotStore } from '../../src/show.ts';
 import { rejects } from '../errors.ts';
 import { tinyModel } from './models.ts';
 
@@ -292,15 +293,74 @@ on('a damaged entry is a miss and is written again', async (model) => {
   await rejects('E_ARGUMENT', () => store.read('../x'));
 });
 
-on('a store that cannot be written says so, and nothing stays', async (model) => {
+on('a store that cannot be written or read costs no answer, and says so once', async (model) => {
   const inner = await memoryShotStore();
-  const store: ShotStore = {
-    ...inner,
-    write: async () => {
-      throw Object.assign(new Error('full'), { code: 'E_STORAGE_FULL' });
-    },
+  const full = new EspalierError('E_STORAGE_FULL', 'No space is left.', 'Free some.');
+  const alone = await ShotPool.build(model, shots);
+  const want = await logitsBehind(alone, ids(0, 1, 2));
+  alone.close();
+  const thrown = new Error('no network');
+  for (const [store, code, writes] of [
+    [{ write: () => Promise.reject(full) }, 'E_STORAGE_FULL', 3],
+    [{ write: () => Promise.reject(thrown) }, 'E_FILE_WRITE', 3],
+    [{ read: () => Promise.reject(thrown) }, 'E_FILE_READ', 6],
+  ] as const) {
+    const warnings: EspalierError[] = [];
+    let written = 0;
+    const pool = await ShotPool.build(model, shots, {
+      store: {
+        ...inner,
+        ...store,
+        write: (key, entry) => {
+          written++;
+          return ('write' in store ? store : inner).write(key, entry);
+        },
+      },
+      onWarning: (warning) => void warnings.push(warning),
+    });
+    assert.equal(await logitsBehind(pool, ids(0, 1, 2)), want);
+    assert.equal(
+      warnings.map((warning) => warning.code),
+      [code],
+    );
+    assert.equal(pool.warnings, warnings);
+    assert.is(written, writes, 'it is not tried for ever');
+    const show = await AdapShot.create(pool, { preset: 'label', labels: ['ab', 'cd'], rank: 'bm25', vote: null });
+    const { receipt } = await show.ask('what:', { shots: 1 });
+    assert.equal(receipt.warnings, [String(warnings[0])]);
+    show.close();
+    pool.close();
+  }
+});
+
+on('entries that were swapped are misses', async (model) => {
+  const host = memoryHost();
+  // of one length, so that nothing but their keys tells them apart
+  const list = ['abcd', 'efgh', 'ijkl'].map((text, i) => ({ id: `${i}`, text }));
+  const build = async () => {
+    let loaded = 0;
+    const pool = await ShotPool.build(model, list, {
+      store: shotStore(host),
+      onProgress: (p) => void (loaded = p.loaded),
+    });
+    const logits = await logitsBehind(pool, ['0']);
+    pool.close();
+    return { logits, loaded };
   };
-  await rejects('E_STORAGE_FULL', () => ShotPool.build(model, shots, { store }));
+  const { logits } = await build();
+  const files = await host.files('blobs');
+  const read = async (name: string) => {
+    const source = (await host.open('blobs', name))!;
+    const bytes = new Uint8Array(source.size);
+    await source.readInto(0, bytes);
+    return bytes;
+  };
+  const contents = await Promise.all(files.map(({ name }) => read(name)));
+  for (const [i, { name }] of files.entries()) await host.replace('blobs', name, contents[(i + 1) % 3]!);
+  const again = await build();
+  assert.is(again.loaded, 0);
+  assert.equal(again.logits, logits);
+  assert.is((await build()).loaded, 3);
 });
 
 test('T11: a change of any field is another key', async () => {
