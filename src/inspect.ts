@@ -1,7 +1,7 @@
-import { openCheckpoint } from './checkpoint/open.ts';
+import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
 import { repackPlan } from './checkpoint/repack.ts';
-import { checkTensors, requiredTensors } from './checkpoint/required.ts';
-import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
+import { requiredTensors } from './checkpoint/required.ts';
+import type { ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
 import { storedBytes } from './device/wasm/weights.ts';
 import { type ErrorCode, EspalierError } from './errors.ts';
 import { Tokenizer } from './model/tokenizer.ts';
@@ -22,8 +22,20 @@ export interface ModelReport {
     readonly cacheBytesPerToken: number;
     readonly cacheBytesFullContext: number;
   } | null;
-  /** What keeps the model from running here; empty when it runs. */
-  readonly unsupported: readonly { readonly code: ErrorCode; readonly message: string; readonly hint: string }[];
+  /** Keys of config.json that its architecture makes no use of. */
+  readonly ignoredKeys: readonly string[];
+  /** Tensors that are there and not used. */
+  readonly unusedTensors: readonly string[];
+  /** What was left out or taken otherwise than it stands in the file, a sentence each. */
+  readonly notes: readonly string[];
+  /** What keeps the model from running here, up to 20 of a kind and then how many more; empty when it runs. */
+  readonly unsupported: readonly Problem[];
+}
+
+interface Problem {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
 }
 
 /** The mixture of experts of a model, as in its configuration, and what a token meets of it. */
@@ -43,22 +55,28 @@ const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'E_ABORTED',
 ]);
 
+/** Most problems of a kind that are listed one by one. */
+const MOST_LISTED = 20;
+
 /**
- * Says what a model is and what it will need, from its header alone. What cannot be run is reported, not thrown.
+ * Says what a model is and what it will need, from its headers alone (of a tied model that stores an output matrix too, both are compared).
+ * What cannot be run is reported, not thrown, with as much of the model as can be read nevertheless.
  * @throws E_FILE_NOT_FOUND, E_FILE_READ, E_ABORTED, and what downloading throws (E_OFFLINE, E_DOWNLOAD, …)
  */
 export async function inspectModel(
-  target: Parameters<typeof openCheckpoint>[0],
-  options: Parameters<typeof openCheckpoint>[1] = {},
+  target: Parameters<typeof surveyCheckpoint>[0],
+  options: Parameters<typeof surveyCheckpoint>[1] = {},
 ): Promise<ModelReport> {
-  const unsupported: { code: ErrorCode; message: string; hint: string }[] = [];
+  const problems = new Map<ErrorCode, Problem[]>();
   const note = (error: unknown) => {
     if (!(error instanceof EspalierError) || PASSING.has(error.code)) throw error;
-    unsupported.push({ code: error.code, message: error.message, hint: error.hint });
+    const { code, message, hint } = error;
+    problems.set(code, [...(problems.get(code) ?? []), { code, message, hint }]);
   };
-  let checkpoint: Checkpoint;
+  const unsupported = () => [...problems.values()].flatMap(shortened);
+  let survey: OpenSurvey;
   try {
-    checkpoint = await openCheckpoint(target, options);
+    survey = await surveyCheckpoint(target, options, note);
   } catch (error) {
     if (error instanceof EspalierError && error.code === 'E_FILE_NOT_FOUND') throw error;
     note(error);
@@ -71,47 +89,63 @@ export async function inspectModel(
       experts: null,
       config: null,
       memory: null,
-      unsupported,
+      ignoredKeys: [],
+      unusedTensors: [],
+      notes: [],
+      unsupported: unsupported(),
     };
   }
   try {
-    try {
-      checkTensors(checkpoint);
-    } catch (error) {
-      note(error);
-    }
-    await checkpoint.tokenizer().then(Tokenizer.create).catch(note);
-    return { ...describe(checkpoint), unsupported };
+    await survey.tokenizer().then(Tokenizer.create).catch(note);
+    return { ...describe(survey), unsupported: unsupported() };
   } finally {
-    await checkpoint.close();
+    await survey.close();
   }
 }
 
-function describe(checkpoint: Checkpoint): Omit<ModelReport, 'unsupported'> {
-  const { config } = checkpoint;
+/** The first of many problems of one kind, and how many more there are. */
+function shortened(problems: readonly Problem[]): readonly Problem[] {
+  if (problems.length <= MOST_LISTED) return problems;
+  const { code, hint } = problems[0]!;
+  return [
+    ...problems.slice(0, MOST_LISTED),
+    { code, message: `And ${problems.length - MOST_LISTED} more of this kind.`, hint },
+  ];
+}
+
+function describe(survey: OpenSurvey): Omit<ModelReport, 'unsupported'> {
+  const { config } = survey;
   const types: Record<string, number> = {};
   let parameters = 0;
-  let weightBytes = 0;
-  for (const entry of checkpoint.tensors.values()) {
+  for (const entry of survey.tensors.values()) {
     types[entry.type] = (types[entry.type] ?? 0) + 1;
     parameters += entry.shape.reduce((product, n) => product * n, 1);
   }
+  for (const type of survey.unsupported.values()) types[type] = (types[type] ?? 0) + 1;
+  return {
+    name: survey.name,
+    format: survey.format,
+    fileBytes: survey.byteLength,
+    parameters,
+    types,
+    experts: config?.moe ? describeExperts(config.moe, config.hiddenSize, parameters) : null,
+    config,
+    memory: config && memoryOf(config, survey),
+    ignoredKeys: survey.ignoredKeys,
+    unusedTensors: survey.unusedTensors,
+    notes: survey.notes,
+  };
+}
+
+function memoryOf(config: ModelConfig, { tensors }: OpenSurvey): NonNullable<ModelReport['memory']> {
+  let weightBytes = 0;
   // only what is read: a tied model may store its embedding twice
   for (const { name, optional } of requiredTensors(config)) {
-    const entry = optional ? undefined : checkpoint.tensors.get(name);
+    const entry = optional ? undefined : tensors.get(name);
     if (entry) weightBytes += deviceBytes(entry);
   }
   const cacheBytesPerToken = 8 * config.nLayers * config.nKvHeads * config.headDim;
-  return {
-    name: checkpoint.name,
-    format: checkpoint.format,
-    fileBytes: checkpoint.byteLength,
-    parameters,
-    types,
-    experts: config.moe && describeExperts(config.moe, config.hiddenSize, parameters),
-    config,
-    memory: { weightBytes, cacheBytesPerToken, cacheBytesFullContext: cacheBytesPerToken * config.maxPositions },
-  };
+  return { weightBytes, cacheBytesPerToken, cacheBytesFullContext: cacheBytesPerToken * config.maxPositions };
 }
 
 function describeExperts(moe: MoeConfig, hidden: number, parameters: number): ExpertReport {

@@ -1,7 +1,6 @@
 import { withContext } from './checkpoint/context-length.ts';
 import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
-import { checkTensors } from './checkpoint/required.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
 import { WasmDevice } from './device/wasm/wasm-device.ts';
@@ -51,7 +50,6 @@ export async function openLocal(
   let device = options.device;
   try {
     const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
-    checkTensors(checkpoint);
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
     device ??= await WasmDevice.create();

@@ -1,5 +1,6 @@
 import type { GgufValue } from './gguf.ts';
-import { checkConfig, configInvalid, unsupported } from './limits.ts';
+import { GGUF_TYPE } from './gguf-reader.ts';
+import { checkConfig, configInvalid, MAX_LAYERS, unsupported } from './limits.ts';
 import type { TensorTable } from './safetensors.ts';
 import type { Architecture, ModelConfig, RopeScaling } from './types.ts';
 
@@ -16,47 +17,61 @@ export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name:
 /**
  * The model's configuration from GGUF metadata and from which tensors there are (biases, an output matrix of its own).
  *
+ * @param types ggml's numbers of the metadata's types
  * @param table tensors by canonical name
  * @param frequencyDivisors content of `rope_freqs.weight`, or null
+ * @param notes gets what was left out
  * @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
  */
 export function configFromGguf(
   metadata: ReadonlyMap<string, GgufValue>,
+  types: ReadonlyMap<string, number>,
   table: TensorTable,
   frequencyDivisors: Float32Array | null,
   name: string,
+  notes: string[] = [],
 ): ModelConfig {
   const architecture = ggufArchitecture(metadata, name);
-  const read = new Reader(metadata, architecture, name);
+  const read = new Reader(metadata, types, architecture, name);
   const has = (tensor: string) => table.tensors.has(tensor) || table.unsupported.has(tensor);
   const attention = 'model.layers.0.self_attn';
-  if ((read.number('expert_count') ?? 0) > 0) throw unsupported(name, 'it is a mixture of experts');
+  if ((read.whole('expert_count') ?? 0) > 0) throw unsupported(name, 'it is a mixture of experts');
 
   const hiddenSize = read.need('embedding_length');
-  const nHeads = read.need('attention.head_count');
-  const headDim = read.number('attention.key_length') ?? hiddenSize / nHeads;
+  const nLayers = read.need('block_count');
+  const nHeads = read.eachLayer('attention.head_count', nLayers) ?? read.missing('attention.head_count');
+  const headDim = read.whole('attention.key_length') ?? hiddenSize / nHeads;
   if (!Number.isInteger(headDim)) {
     throw configInvalid(name, `a hidden size of ${hiddenSize} does not divide into ${nHeads} heads`);
   }
-  const valueDim = read.number('attention.value_length') ?? headDim;
+  const valueDim = read.whole('attention.value_length') ?? headDim;
   if (valueDim !== headDim) throw unsupported(name, 'its keys and values differ in length');
-  const rotaryDims = read.number('rope.dimension_count') ?? headDim;
+  const rotaryDims = read.whole('rope.dimension_count') ?? headDim;
   // llama.cpp pairs neighbours there, and the converter's order of rows matches only when all dimensions rotate
   if (architecture === 'llama' && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
   const maxPositions = read.need('context_length');
-  const window = read.number('attention.sliding_window') ?? 0;
+  const window = read.whole('attention.sliding_window') ?? 0;
+
+  const vocabSize = vocabularySize(metadata, read, table, name);
+  const special = (key: string): number | null => {
+    const id = read.token(key);
+    if (id === null || (id >= 0 && id < vocabSize)) return id;
+    // as llama.cpp does
+    notes.push(`${name}: tokenizer.ggml.${key} is ${id}, outside the vocabulary of ${vocabSize}; it is ignored.`);
+    return null;
+  };
 
   return checkConfig(
     {
       architecture,
-      vocabSize: vocabularySize(metadata, read, table, name),
+      vocabSize,
       hiddenSize,
-      intermediateSize: read.need('feed_forward_length'),
-      nLayers: read.need('block_count'),
+      intermediateSize: read.eachLayer('feed_forward_length', nLayers) ?? read.missing('feed_forward_length'),
+      nLayers,
       nHeads,
-      nKvHeads: read.number('attention.head_count_kv') ?? nHeads,
+      nKvHeads: read.eachLayer('attention.head_count_kv', nLayers) ?? nHeads,
       headDim,
-      rmsNormEps: read.need('attention.layer_norm_rms_epsilon'),
+      rmsNormEps: read.number('attention.layer_norm_rms_epsilon') ?? read.missing('attention.layer_norm_rms_epsilon'),
       maxPositions,
       rope: {
         theta: read.number('rope.freq_base') ?? 10_000,
@@ -66,22 +81,23 @@ export function configFromGguf(
         frequencyDivisors,
       },
       tiedEmbeddings: !has('lm_head.weight'),
+      headless: false,
       qkvBias: has(`${attention}.q_proj.bias`),
       outputBias: has(`${attention}.o_proj.bias`),
       mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
       qkNorm: architecture === 'qwen3',
       slidingWindow: window === 0 ? null : window,
-      slidingWindowFrom: 0,
+      windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
       moe: null,
       embeddingScale: 1,
       residualScale: 1,
       logitScale: 1,
       attentionScale: null,
-      bosId: read.token('bos_token_id'),
+      bosId: special('bos_token_id'),
       eosIds: ['eos_token_id', 'eot_token_id', 'eom_token_id']
-        .map((key) => read.token(key))
+        .map(special)
         .filter((id, i, ids): id is number => id !== null && ids.indexOf(id) === i),
-      padId: read.token('padding_token_id'),
+      padId: special('padding_token_id'),
     },
     name,
   );
@@ -95,7 +111,7 @@ function vocabularySize(
 ): number {
   const tokens = metadata.get('tokenizer.ggml.tokens');
   if (Array.isArray(tokens)) return tokens.length;
-  const size = read.number('vocab_size') ?? table.tensors.get('model.embed_tokens.weight')?.shape[0];
+  const size = read.whole('vocab_size') ?? table.tensors.get('model.embed_tokens.weight')?.shape[0];
   if (size === undefined) throw configInvalid(name, 'nothing tells the size of the vocabulary');
   return size;
 }
@@ -119,7 +135,7 @@ function scalingOf(read: Reader, maxPositions: number, name: string): RopeScalin
       return {
         type: 'yarn',
         factor,
-        originalMaxPositions: read.number('rope.scaling.original_context_length') ?? maxPositions,
+        originalMaxPositions: read.whole('rope.scaling.original_context_length') ?? maxPositions,
         betaFast: read.number('rope.scaling.yarn_beta_fast') ?? 32,
         betaSlow: read.number('rope.scaling.yarn_beta_slow') ?? 1,
         // ggml multiplies its own 1 + 0.1·ln(factor) by this
@@ -132,41 +148,62 @@ function scalingOf(read: Reader, maxPositions: number, name: string): RopeScalin
   }
 }
 
+const FLOATS: ReadonlySet<number | undefined> = new Set([GGUF_TYPE.f32, GGUF_TYPE.f64]);
+
 class Reader {
   readonly #metadata: ReadonlyMap<string, GgufValue>;
+  readonly #types: ReadonlyMap<string, number>;
   readonly #architecture: string;
   readonly #name: string;
 
-  constructor(metadata: ReadonlyMap<string, GgufValue>, architecture: string, name: string) {
+  constructor(
+    metadata: ReadonlyMap<string, GgufValue>,
+    types: ReadonlyMap<string, number>,
+    architecture: string,
+    name: string,
+  ) {
     this.#metadata = metadata;
+    this.#types = types;
     this.#architecture = architecture;
     this.#name = name;
   }
 
-  /** A number of this architecture. One value a layer is read as one number when all are the same. */
+  /** A number of this architecture. */
   number(key: string): number | undefined {
+    return this.#number(`${this.#architecture}.${key}`);
+  }
+
+  /** A number of an integer type: 2.0 is none, as in llama.cpp. */
+  whole(key: string): number | undefined {
     const full = `${this.#architecture}.${key}`;
-    let value = this.#metadata.get(full);
-    if (value === undefined) return undefined;
-    if (ArrayBuffer.isView(value)) {
-      const list = value as ArrayLike<number | bigint>;
-      for (let i = 1; i < list.length; i++) {
-        if (list[i] !== list[0]) throw unsupported(this.#name, `${full} differs from layer to layer`);
-      }
-      value = list[0];
+    const value = this.#number(full);
+    if (value !== undefined && FLOATS.has(this.#types.get(full))) {
+      throw configInvalid(this.#name, `${full} is stored as a floating point number, ${value}, not as a whole one`);
     }
-    if (typeof value !== 'number' && typeof value !== 'bigint') {
-      throw configInvalid(this.#name, `${full} is not a number`);
+    return value;
+  }
+
+  /** A whole number, or one for each layer, which must be the same here. */
+  eachLayer(key: string, nLayers: number): number | undefined {
+    const full = `${this.#architecture}.${key}`;
+    const value = this.#metadata.get(full);
+    if (!ArrayBuffer.isView(value)) return this.whole(key);
+    const list = value as ArrayLike<number | bigint>;
+    if (list.length < nLayers || list.length === 0) {
+      throw configInvalid(this.#name, `${full} has ${list.length} entries for ${nLayers} layers`);
     }
-    const number = Number(value);
-    if (!Number.isFinite(number)) throw configInvalid(this.#name, `${full} is ${number}`);
-    return number;
+    for (let i = 1; i < list.length; i++) {
+      if (list[i] !== list[0]) throw unsupported(this.#name, `${full} differs from layer to layer`);
+    }
+    return Number(list[0]);
   }
 
   need(key: string): number {
-    const value = this.number(key);
-    if (value === undefined) throw configInvalid(this.#name, `${this.#architecture}.${key} is missing`);
-    return value;
+    return this.whole(key) ?? this.missing(key);
+  }
+
+  missing(key: string): never {
+    throw configInvalid(this.#name, `${this.#architecture}.${key} is missing`);
   }
 
   text(key: string): string | undefined {
@@ -177,11 +214,21 @@ class Reader {
   }
 
   token(key: string): number | null {
-    const value = this.#metadata.get(`tokenizer.ggml.${key}`);
+    const full = `tokenizer.ggml.${key}`;
+    const value = this.#number(full);
     if (value === undefined) return null;
+    if (FLOATS.has(this.#types.get(full))) throw configInvalid(this.#name, `${full} is ${value}, not a whole number`);
+    return value;
+  }
+
+  #number(full: string): number | undefined {
+    const value = this.#metadata.get(full);
+    if (value === undefined) return undefined;
     if (typeof value !== 'number' && typeof value !== 'bigint') {
-      throw configInvalid(this.#name, `tokenizer.ggml.${key} is not a number`);
+      throw configInvalid(this.#name, `${full} is not a number`);
     }
-    return Number(value);
+    const number = Number(value);
+    if (!Number.isFinite(number)) throw configInvalid(this.#name, `${full} is ${number}`);
+    return number;
   }
 }

@@ -18,7 +18,8 @@ export type GgufNumbers =
 /** A metadata value: 64-bit integers are bigint; arrays of strings or of arrays are plain, arrays of numbers typed. */
 export type GgufValue = number | bigint | boolean | string | GgufNumbers | GgufValue[];
 
-const TYPE = { string: 8, array: 9, bool: 7 } as const;
+/** ggml's numbers of metadata types that code asks for by name. */
+export const GGUF_TYPE = { u32: 4, f32: 6, bool: 7, string: 8, array: 9, f64: 12 } as const;
 
 interface Scalar {
   readonly bytes: number;
@@ -108,18 +109,17 @@ export class GgufReader {
     }
   }
 
-  /** One metadata value with its type before it. */
-  async value(key: string): Promise<GgufValue> {
-    const type = await this.u32();
-    if (type === TYPE.array) return this.#array(key, 1);
-    if (type === TYPE.string) return this.#string(key);
+  /** One metadata value of a type, which was read before it. */
+  async value(key: string, type: number): Promise<GgufValue> {
+    if (type === GGUF_TYPE.array) return this.#array(key, 1);
+    if (type === GGUF_TYPE.string) return this.#string(key);
     const scalar = SCALARS.get(type);
     if (!scalar) throw this.fault(`${key} has the unknown type ${type}`);
     const wait = this.#ensure(scalar.bytes);
     if (wait) await wait;
     const value = scalar.read(this.#view, this.#at);
     this.#at += scalar.bytes;
-    if (type !== TYPE.bool) return value;
+    if (type !== GGUF_TYPE.bool) return value;
     if (value !== 0 && value !== 1) throw this.fault(`${key} is a boolean with the value ${value}`);
     return value === 1;
   }
@@ -142,10 +142,11 @@ export class GgufReader {
       if (wait) await wait;
       // copied: the window is not aligned for the elements and goes away
       const bytes = this.#take(length * scalar.bytes).slice();
-      if (type === TYPE.bool && bytes.some((byte) => byte > 1)) throw this.fault(`${key} has a boolean that is none`);
+      if (type === GGUF_TYPE.bool && bytes.some((byte) => byte > 1))
+        throw this.fault(`${key} has a boolean that is none`);
       return new scalar.array(bytes.buffer as ArrayBuffer);
     }
-    if (type === TYPE.string) {
+    if (type === GGUF_TYPE.string) {
       const length = await this.count(8, `the array ${key}`);
       const texts: string[] = [];
       for (let i = 0; i < length; i++) {
@@ -159,7 +160,7 @@ export class GgufReader {
       }
       return texts;
     }
-    if (type !== TYPE.array) throw this.fault(`${key} is an array of the unknown type ${type}`);
+    if (type !== GGUF_TYPE.array) throw this.fault(`${key} is an array of the unknown type ${type}`);
     const length = await this.count(12, `the array ${key}`);
     const nested: GgufValue[] = [];
     for (let i = 0; i < length; i++) nested.push(await this.#array(key, depth + 1));

@@ -235,8 +235,9 @@ class VocabularyReader {
   token(key: string, tokens: readonly string[]): string | null {
     const value = this.#get(key) ?? null;
     if (value === null) return null;
-    const token = typeof value === 'number' || typeof value === 'bigint' ? tokens[Number(value)] : undefined;
-    if (token === undefined) throw this.#wrong(key, 'the id of a token in the vocabulary');
-    return token;
+    if (!Number.isInteger(typeof value === 'bigint' ? Number(value) : value))
+      throw this.#wrong(key, 'the id of a token');
+    // an id outside the vocabulary is ignored, as by llama.cpp; the configuration's notes name it
+    return tokens[Number(value)] ?? null;
   }
 }

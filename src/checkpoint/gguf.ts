@@ -2,7 +2,7 @@ import { EspalierError } from '../errors.ts';
 import { truncated } from '../runtime/files.ts';
 import type { ByteSource } from '../runtime/source.ts';
 import { elementCount } from './element-types.ts';
-import { GgufReader, type GgufValue } from './gguf-reader.ts';
+import { GGUF_TYPE, GgufReader, type GgufValue } from './gguf-reader.ts';
 import type { StoredType } from './types.ts';
 
 export type { GgufNumbers, GgufValue } from './gguf-reader.ts';
@@ -24,6 +24,8 @@ export interface GgufTensor {
 export interface GgufHeader {
   readonly version: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** ggml's numbers of the metadata's types, which values alone do not tell: 2.0 and 2 are one number here. */
+  readonly types: ReadonlyMap<string, number>;
   readonly tensors: readonly GgufTensor[];
 }
 
@@ -82,6 +84,7 @@ const MAX_KEY = 65535;
 const MAX_TENSOR_NAME = 1024;
 /** ggml's own. */
 const MAX_DIMENSIONS = 4;
+const DEFAULT_ALIGNMENT = 32;
 const MAX_ALIGNMENT = 1 << 20;
 
 /** Whether a file begins as GGUF does. */
@@ -114,16 +117,19 @@ export async function readGguf(source: ByteSource): Promise<GgufHeader> {
   const nKeys = await reader.count(13, 'the metadata');
 
   const metadata = new Map<string, GgufValue>();
+  const types = new Map<string, number>();
   for (let i = 0; i < nKeys; i++) {
     const key = await reader.name(MAX_KEY, 'a metadata key');
     if (metadata.has(key)) throw reader.fault(`the key ${key.slice(0, 100)} stands twice`);
-    metadata.set(key, await reader.value(key.slice(0, 100)));
+    const type = await reader.u32();
+    types.set(key, type);
+    metadata.set(key, await reader.value(key.slice(0, 100), type));
   }
   const parts = metadata.get('split.count');
   if (parts !== undefined && Number(parts) > 1) {
     throw formatFault(source, `is one of ${parts} parts`, 'Merge them with llama-gguf-split --merge first.');
   }
-  const alignment = alignmentOf(reader, metadata);
+  const alignment = alignmentOf(reader, metadata, types);
 
   const infos: TensorInfo[] = [];
   const names = new Set<string>();
@@ -136,7 +142,7 @@ export async function readGguf(source: ByteSource): Promise<GgufHeader> {
   const dataStart = roundUp(reader.position, alignment);
   checkLayout(source, infos, dataStart, alignment);
   const tensors = infos.map(({ begin, ...info }) => ({ ...info, offset: dataStart + begin }));
-  return { version, metadata, tensors };
+  return { version, metadata, types, tensors };
 }
 
 interface TensorInfo extends Omit<GgufTensor, 'offset'> {
@@ -146,10 +152,18 @@ interface TensorInfo extends Omit<GgufTensor, 'offset'> {
   readonly measured: boolean;
 }
 
-function alignmentOf(reader: GgufReader, metadata: ReadonlyMap<string, GgufValue>): number {
-  const value = metadata.get('general.alignment') ?? 32;
-  if (typeof value !== 'number' || value < 1 || value > MAX_ALIGNMENT || (value & (value - 1)) !== 0) {
-    throw reader.fault('general.alignment is not a power of two');
+function alignmentOf(
+  reader: GgufReader,
+  metadata: ReadonlyMap<string, GgufValue>,
+  types: ReadonlyMap<string, number>,
+): number {
+  const value = metadata.get('general.alignment');
+  if (value === undefined) return DEFAULT_ALIGNMENT;
+  if (types.get('general.alignment') !== GGUF_TYPE.u32 || typeof value !== 'number') {
+    throw reader.fault('general.alignment is not a 32-bit unsigned number');
+  }
+  if (value < 1 || value > MAX_ALIGNMENT || (value & (value - 1)) !== 0) {
+    throw reader.fault(`general.alignment is ${value}, not a power of two up to ${MAX_ALIGNMENT}`);
   }
   return value;
 }

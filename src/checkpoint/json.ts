@@ -1,4 +1,5 @@
 import { type ErrorCode, EspalierError } from '../errors.ts';
+import { strangerOf } from './strangers.ts';
 
 export interface JsonLimits {
   /** For messages: the file's name. */
@@ -9,12 +10,18 @@ export interface JsonLimits {
   readonly maxDepth: number;
   /** Whether a name that stands twice in one object is an error; `JSON.parse` would take the last one silently. */
   readonly uniqueKeys: boolean;
+  /** Whether NaN, Infinity and -Infinity are numbers, which Python's json writes and JSON has not. Default false. */
+  readonly python?: boolean;
 }
 
 /** Parses UTF-8 JSON from an untrusted file. The scan before it is linear in the text and holds only the keys. */
 export function parseJson(bytes: Uint8Array, limits: JsonLimits): unknown {
-  const malformed = (what: string, cause?: unknown) =>
-    new EspalierError(limits.code, `${limits.name}: ${what}.`, 'Download or export the file again.', { cause });
+  const malformed = (what: string, cause?: unknown) => {
+    const other = strangerOf(bytes);
+    if (other) return new EspalierError(limits.code, `${limits.name} is ${other.what}.`, other.hint, { cause });
+    return new EspalierError(limits.code, `${limits.name}: ${what}.`, 'Download or export the file again.', { cause });
+  };
+  if (bytes.length === 0) throw malformed('the file is empty');
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -24,10 +31,31 @@ export function parseJson(bytes: Uint8Array, limits: JsonLimits): unknown {
   const fault = scan(text, limits);
   if (fault !== null) throw malformed(fault);
   try {
-    return JSON.parse(text);
+    return limits.python && /NaN|Infinity/.test(text) ? JSON.parse(tagged(text), untag) : JSON.parse(text);
   } catch (cause) {
-    throw malformed('the JSON does not parse', cause);
+    const why = /\b(?:NaN|Infinity)\b/.test(text) ? ' (it holds NaN or Infinity, which JSON has not)' : '';
+    throw malformed(`the JSON does not parse${why}`, cause);
   }
+}
+
+const TAG = '__float__';
+const TAGGED: ReadonlyMap<unknown, number> = new Map([
+  ['NaN', NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+]);
+
+/** Python's words outside of texts, as transformers 5 writes them for other programs: `{"__float__": "NaN"}`. */
+function tagged(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (found) =>
+    found[0] === '"' ? found : `{"${TAG}":"${found}"}`,
+  );
+}
+
+function untag(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, TAG)) return value;
+  const number = TAGGED.get((value as Record<string, unknown>)[TAG]);
+  return number !== undefined && Object.keys(value).length === 1 ? number : value;
 }
 
 /** `value` as a plain object by name, or an error. */

@@ -41,18 +41,7 @@ export function checkConfig(config: ModelConfig, name: string): ModelConfig {
   if (slidingWindow !== null && (!Number.isInteger(slidingWindow) || slidingWindow < 1 || slidingWindow > MAX_SIZE)) {
     throw invalid(`the sliding window is ${slidingWindow}`);
   }
-  if (!Number.isInteger(config.slidingWindowFrom) || config.slidingWindowFrom < 0) {
-    throw invalid(`the first layer with a sliding window is ${config.slidingWindowFrom}`);
-  }
-  for (const [what, id] of [
-    ['beginning', config.bosId],
-    ...config.eosIds.map((id) => ['end', id] as const),
-    ['padding', config.padId],
-  ] as const) {
-    if (id !== null && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
-      throw invalid(`the token for the ${what} of a text is ${id}, outside the vocabulary of ${config.vocabSize}`);
-    }
-  }
+  if ((slidingWindow === null) !== (config.windowLayers.length === 0)) throw invalid('a window without layers');
   for (const key of ['embeddingScale', 'residualScale', 'logitScale', 'attentionScale'] as const) {
     const value = config[key];
     if (value !== null && !(value > 0 && Number.isFinite(value))) throw invalid(`${key} is ${value}`);
@@ -112,7 +101,6 @@ function checkScaling(config: ModelConfig, invalid: (what: string) => EspalierEr
     positive('original_max_position_embeddings', scaling.originalMaxPositions);
     positive('beta_fast', scaling.betaFast);
     positive('beta_slow', scaling.betaSlow);
-    if (scaling.betaFast < scaling.betaSlow) throw invalid('the RoPE scaling’s beta_fast is below its beta_slow');
     if (scaling.attentionFactor !== undefined) positive('attention_factor', scaling.attentionFactor);
   }
   if (frequencyDivisors === null) return;

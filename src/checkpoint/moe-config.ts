@@ -1,31 +1,5 @@
-import * as v from 'valibot';
-import { configInvalid, MAX_LAYERS } from './limits.ts';
+import type { ConfigKeys } from './config-keys.ts';
 import type { Architecture, MoeConfig, RouterRule } from './types.ts';
-
-const count = v.pipe(v.number(), v.integer());
-const maybe = v.nullish(count);
-
-/** The fields of config.json that tell of experts, of all architectures together. */
-const MoeSchema = v.looseObject({
-  num_experts: maybe,
-  num_local_experts: maybe,
-  num_experts_per_tok: maybe,
-  moe_intermediate_size: maybe,
-  shared_expert_intermediate_size: maybe,
-  shared_intermediate_size: maybe,
-  decoder_sparse_step: v.optional(count, 1),
-  mlp_only_layers: v.nullish(v.array(count)),
-  norm_topk_prob: v.optional(v.boolean(), false),
-  // our own
-  moe_layers: v.optional(v.array(count)),
-  scoring_func: v.optional(v.picklist(['softmax', 'selected-softmax', 'sigmoid']), 'softmax'),
-  routed_scaling_factor: v.optional(v.number(), 1),
-  n_group: v.optional(count, 1),
-  topk_group: v.optional(count),
-  group_score: v.optional(v.picklist(['max', 'top2']), 'max'),
-  selection_bias: v.optional(v.boolean(), false),
-  shared_expert_gate: v.optional(v.boolean(), false),
-});
 
 /** Softmax over all experts, then the largest: what most architectures do. */
 const SOFTMAX: RouterRule = {
@@ -46,102 +20,107 @@ const SOFTMAX: RouterRule = {
  * @throws E_CONFIG_INVALID
  */
 export function moeFromConfig(
-  raw: Readonly<Record<string, unknown>>,
+  keys: ConfigKeys,
   architecture: Architecture,
   nLayers: number,
   intermediateSize: number,
-  name: string,
 ): MoeConfig | null {
-  if (['llama', 'mistral', 'qwen2', 'qwen3'].includes(architecture)) return null;
-  const result = v.safeParse(MoeSchema, raw, { abortEarly: true });
-  if (!result.success) {
-    const issue = result.issues[0];
-    throw configInvalid(name, `${v.getDotPath(issue) ?? 'it'}: ${issue.message.slice(0, 200)}`);
-  }
-  if (!(nLayers >= 1 && nLayers <= MAX_LAYERS)) throw configInvalid(name, `it has ${nLayers} layers`);
-  const parsed = result.output;
   const every = Array.from({ length: nLayers }, (_, i) => i);
   const common = { layers: every, sharedSize: 0, sharedGate: false, router: SOFTMAX };
   switch (architecture) {
+    case 'llama':
+    case 'mistral':
+    case 'qwen2':
+    case 'qwen3':
+      return null;
     case 'granitemoeshared':
       return {
         ...common,
-        experts: parsed.num_local_experts ?? 8,
-        topK: parsed.num_experts_per_tok ?? 2,
+        experts: keys.whole('num_local_experts', 8),
+        topK: keys.whole('num_experts_per_tok', 2),
         expertSize: intermediateSize,
-        sharedSize: parsed.shared_intermediate_size ?? 0,
+        sharedSize: keys.whole('shared_intermediate_size', 0),
         router: { ...SOFTMAX, score: 'selected-softmax' },
       };
     case 'mixtral':
       return {
         ...common,
-        experts: parsed.num_local_experts ?? parsed.num_experts ?? 8,
-        topK: parsed.num_experts_per_tok ?? 2,
+        experts: count(keys, 'num_local_experts', 'num_experts', 8),
+        topK: keys.whole('num_experts_per_tok', 2),
         expertSize: intermediateSize,
         router: { ...SOFTMAX, renormalise: true },
       };
     case 'qwen2_moe': {
-      const sharedSize = parsed.shared_expert_intermediate_size ?? 5632;
+      const sharedSize = keys.whole('shared_expert_intermediate_size', 5632);
+      const experts = keys.whole('num_experts', 60);
       return someLayers({
         ...common,
-        layers: sparseLayers(parsed, every, name),
-        experts: parsed.num_experts ?? 60,
-        topK: parsed.num_experts_per_tok ?? 4,
-        expertSize: parsed.moe_intermediate_size ?? 1408,
+        layers: sparseLayers(keys, experts, every),
+        experts,
+        topK: keys.whole('num_experts_per_tok', 4),
+        expertSize: keys.whole('moe_intermediate_size', 1408),
         sharedSize,
         sharedGate: sharedSize > 0,
-        router: { ...SOFTMAX, renormalise: parsed.norm_topk_prob },
+        router: { ...SOFTMAX, renormalise: keys.flag('norm_topk_prob', false) },
       });
     }
-    case 'qwen3_moe':
+    case 'qwen3_moe': {
+      const experts = count(keys, 'num_experts', 'num_local_experts', 128);
       return someLayers({
         ...common,
-        layers: sparseLayers(parsed, every, name),
-        experts: parsed.num_experts ?? parsed.num_local_experts ?? 128,
-        topK: parsed.num_experts_per_tok ?? 8,
-        expertSize: parsed.moe_intermediate_size ?? 768,
-        router: { ...SOFTMAX, renormalise: parsed.norm_topk_prob },
+        layers: sparseLayers(keys, experts, every),
+        experts,
+        topK: keys.whole('num_experts_per_tok', 8),
+        expertSize: keys.whole('moe_intermediate_size', 768),
+        router: { ...SOFTMAX, renormalise: keys.flag('norm_topk_prob', false) },
       });
+    }
+    case 'espalier_moe':
+      return ownMixture(keys);
     default:
-      return ownMixture(parsed, name);
+      return architecture satisfies never;
   }
 }
 
-type Parsed = v.InferOutput<typeof MoeSchema>;
+/** The number of experts under two names: the class's own, and an alias that goes before it, since it is set after it. */
+function count(keys: ConfigKeys, own: string, alias: string, fallback: number): number {
+  return keys.has(alias) ? keys.whole(alias, fallback) : keys.whole(own, fallback);
+}
 
 /** `espalier_moe`: nothing about the experts is left to a default that another program may not share. */
-function ownMixture(parsed: Parsed, name: string): MoeConfig {
-  const need = (key: 'num_experts' | 'num_experts_per_tok' | 'moe_intermediate_size'): number => {
-    const value = parsed[key];
-    if (value === undefined || value === null) throw configInvalid(name, `${key} is missing`);
-    return value;
+function ownMixture(keys: ConfigKeys): MoeConfig {
+  const need = (key: string): number => {
+    if (!keys.has(key)) throw keys.fault(key, 'is missing');
+    return keys.whole(key, 0);
   };
-  if (!parsed.moe_layers?.length) throw configInvalid(name, 'moe_layers names no layer');
+  const layers = keys.wholes('moe_layers');
+  if (!layers?.length) throw keys.fault('moe_layers', 'names no layer');
+  const groups = keys.whole('n_group', 1);
   return {
-    layers: parsed.moe_layers,
+    layers,
     experts: need('num_experts'),
     topK: need('num_experts_per_tok'),
     expertSize: need('moe_intermediate_size'),
-    sharedSize: parsed.shared_expert_intermediate_size ?? 0,
-    sharedGate: parsed.shared_expert_gate,
+    sharedSize: keys.whole('shared_expert_intermediate_size', 0),
+    sharedGate: keys.flag('shared_expert_gate', false),
     router: {
-      score: parsed.scoring_func,
-      renormalise: parsed.norm_topk_prob,
-      scale: parsed.routed_scaling_factor,
-      groups: parsed.n_group,
-      topGroups: parsed.topk_group ?? parsed.n_group,
-      groupScore: parsed.group_score,
-      selectionBias: parsed.selection_bias,
+      score: keys.choice('scoring_func', ['softmax', 'selected-softmax', 'sigmoid'], 'softmax'),
+      renormalise: keys.flag('norm_topk_prob', false),
+      scale: keys.number('routed_scaling_factor', 1),
+      groups,
+      topGroups: keys.whole('topk_group', groups),
+      groupScore: keys.choice('group_score', ['max', 'top2'], 'max'),
+      selectionBias: keys.flag('selection_bias', false),
     },
   };
 }
 
 /** The layers that Qwen's classes give experts. */
-function sparseLayers(parsed: Parsed, every: readonly number[], name: string): readonly number[] {
-  const { decoder_sparse_step: step, num_experts: experts } = parsed;
-  if (step < 1) throw configInvalid(name, `decoder_sparse_step is ${step}`);
-  if (experts === 0) return [];
-  const dense = new Set(parsed.mlp_only_layers ?? []);
+function sparseLayers(keys: ConfigKeys, experts: number, every: readonly number[]): readonly number[] {
+  const step = keys.whole('decoder_sparse_step', 1);
+  if (step < 1) throw keys.fault('decoder_sparse_step', `is ${step}`);
+  const dense = new Set(keys.wholes('mlp_only_layers') ?? []);
+  if (experts <= 0) return [];
   return every.filter((layer) => !dense.has(layer) && (layer + 1) % step === 0);
 }
 

@@ -1,27 +1,20 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import { type ModelTarget, notFound, openModelFiles, readWhole } from '../runtime/files.ts';
+import { type ModelTarget, notFound, openModelFiles } from '../runtime/files.ts';
 import type { FilesOptions } from '../runtime/session.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
-import { configFromJson } from './config.ts';
-import { dequantise } from './dequantise.ts';
-import { canonicalExperts } from './expert-names.ts';
-import { type GgufTensor, isGguf, readGguf } from './gguf.ts';
-import { configFromGguf, ggufArchitecture } from './gguf-config.ts';
-import { canonicalTensors } from './gguf-names.ts';
-import { tokenizerFromGguf } from './gguf-tokenizer.ts';
-import { folderTokenizer } from './hf-tokenizer.ts';
-import { configInvalid } from './limits.ts';
-import { checkTensors } from './required.ts';
-import { readSafetensorsFolder, type TensorTable } from './safetensors.ts';
-import type { Checkpoint, ModelConfig, TokenizerSpec } from './types.ts';
+import { isGguf } from './gguf.ts';
+import { adapterFault, isAdapter, surveyFolder } from './open-folder.ts';
+import { surveyGguf } from './open-gguf.ts';
+import { type Report, raise } from './report.ts';
+import { STRANGER_BYTES, strangeFolder, strangerOf } from './strangers.ts';
+import type { Survey } from './survey.ts';
+import type { Checkpoint } from './types.ts';
 
 /** Where models come from, and what is told meanwhile. */
 export interface OpenOptions extends FilesOptions {
   /** Called after each file whose header was read, with files so far and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
-
-const MAX_CONFIG = 16 << 20;
 
 /**
  * Opens a model: a Hugging Face folder (`config.json` and safetensors) or a GGUF file, by path, address or content. Headers and configuration are read and
@@ -37,108 +30,97 @@ export async function openCheckpoint(target: ModelTarget, options: OpenOptions =
 
 /** The same for files that the host has opened already. */
 export async function openCheckpointFiles(files: ModelFiles, options: OpenOptions = {}): Promise<Checkpoint> {
+  const { config, ...survey } = await surveyFiles(files, options, raise);
+  return { ...survey, config: config! }; // without one the survey has thrown
+}
+
+/** What could be read of a model, and its files, to be closed in the end. */
+export type OpenSurvey = Survey & Pick<Checkpoint, 'byteLength' | 'close'>;
+
+/**
+ * The same, for who wants to see all of a model that cannot be used: what is wrong is reported, and as much as can be is read all the same.
+ * @throws what `report` throws, and what leaves nothing to be seen; no file stays open then
+ */
+export async function surveyCheckpoint(target: ModelTarget, options: OpenOptions, report: Report): Promise<OpenSurvey> {
+  throwIfAborted(options.signal);
+  return surveyFiles(await openModelFiles(target, options), options, report);
+}
+
+async function surveyFiles(files: ModelFiles, options: OpenOptions, report: Report): Promise<OpenSurvey> {
   const opened: ByteSource[] = [];
   try {
-    const checkpoint = await openAny(files, opened, options);
-    checkTensors(checkpoint);
+    const survey = await surveyAny(files, opened, options, report);
     throwIfAborted(options.signal);
-    return checkpoint;
+    return {
+      ...survey,
+      byteLength: opened.reduce((sum, source) => sum + source.size, 0),
+      close: () => closeAll(opened),
+    };
   } catch (error) {
     await closeAll(opened);
     throw error;
   }
 }
 
-async function openAny(files: ModelFiles, opened: ByteSource[], options: OpenOptions): Promise<Checkpoint> {
+async function surveyAny(
+  files: ModelFiles,
+  opened: ByteSource[],
+  options: OpenOptions,
+  report: Report,
+): Promise<Survey> {
+  if (isAdapter(files)) throw await adapterFault(files);
   const hasWeights = files.names.some((name) => /\.safetensors(\.index\.json)?$/.test(name));
   const gguf = files.names.filter((name) => /\.gguf$/i.test(name));
   if (files.names.includes('config.json') && (hasWeights || gguf.length === 0))
-    return openFolder(files, opened, options);
+    return surveyFolder(files, opened, options, report);
   // one file of any name is looked at: its first bytes decide
   const only = files.names.length === 1 ? files.names[0]! : gguf.length === 1 ? gguf[0]! : undefined;
-  if (only === undefined) {
-    throw gguf.length > 1
-      ? new EspalierError('E_FILE_NOT_FOUND', `${files.name} has several GGUF files.`, 'Name one of them.')
-      : notFound('config.json', files.name);
-  }
+  if (only === undefined) throw noModel(files, gguf);
   const source = await files.open(only);
   opened.push(source);
   if (!(await isGguf(source))) {
     if (source.size === 0) {
       throw new EspalierError('E_CHECKPOINT_TRUNCATED', `${source.name} is empty.`, 'Download or copy the file again.');
     }
-    throw new EspalierError(
-      'E_CHECKPOINT_FORMAT',
-      `${source.name} is not a GGUF file.`,
-      'Pass a GGUF file, or a folder with config.json and safetensors.',
+    throw (
+      (await strangerFault(source)) ??
+      new EspalierError(
+        'E_CHECKPOINT_FORMAT',
+        `${source.name} is not a GGUF file.`,
+        'Pass a GGUF file, or a folder with config.json and safetensors.',
+      )
     );
   }
-  const checkpoint = await openGguf(source, opened);
+  const survey = await surveyGguf(source, report);
   options.onProgress?.(1, 1);
-  return checkpoint;
+  return survey;
 }
 
-async function openFolder(files: ModelFiles, opened: ByteSource[], options: OpenOptions): Promise<Checkpoint> {
-  const small = async (name: string): Promise<Uint8Array | null> => {
-    if (!files.names.includes(name)) return null;
-    const source = await files.open(name);
-    try {
-      return await readWhole(source, MAX_CONFIG);
-    } finally {
-      await source.close();
-    }
-  };
-  const json = await small('config.json');
-  if (!json) throw notFound('config.json', files.name);
-  const config = configFromJson(json, await small('generation_config.json'));
-  const table = canonicalExperts(await readSafetensorsFolder(files, opened, options), config, files.name);
-  return assemble(files.name, 'safetensors', config, table, opened, () => folderTokenizer(files));
-}
-
-async function openGguf(source: ByteSource, opened: ByteSource[]): Promise<Checkpoint> {
-  const { metadata, tensors } = await readGguf(source);
-  const table = canonicalTensors(tensors, source, ggufArchitecture(metadata, source.name));
-  const divisors = await frequencyDivisors(tensors, source);
-  const config = configFromGguf(metadata, table, divisors, source.name);
-  return assemble(source.name, 'gguf', config, table, opened, async () => tokenizerFromGguf(metadata));
-}
-
-/** `rope_freqs.weight`, which is small and shapes the configuration. */
-async function frequencyDivisors(tensors: readonly GgufTensor[], source: ByteSource): Promise<Float32Array | null> {
-  const tensor = tensors.find(({ name }) => name === 'rope_freqs.weight');
-  if (!tensor) return null;
-  const elements = tensor.shape[0] ?? 0;
-  if (tensor.shape.length !== 1 || elements > 4096) throw configInvalid(source.name, 'rope_freqs.weight is no vector');
-  if (tensor.type !== 'f32' && tensor.type !== 'f16' && tensor.type !== 'bf16') {
-    throw new EspalierError(
-      'E_TENSOR_TYPE',
-      `rope_freqs.weight in ${source.name} is stored as ${tensor.typeName}.`,
-      'Convert the model again.',
-    );
+/** The error for a folder in which nothing can be opened. */
+function noModel(files: ModelFiles, gguf: readonly string[]): EspalierError {
+  if (gguf.length > 1) {
+    return gguf.every((name) => /-\d{5}-of-\d{5}\.gguf$/i.test(name))
+      ? new EspalierError(
+          'E_CHECKPOINT_FORMAT',
+          `${files.name} holds a GGUF file in ${gguf.length} parts.`,
+          'Merge them with llama-gguf-split --merge first.',
+        )
+      : new EspalierError('E_FILE_NOT_FOUND', `${files.name} has several GGUF files.`, 'Name one of them.');
   }
-  const bytes = new Uint8Array(tensor.byteLength);
-  await source.readInto(tensor.offset, bytes);
-  return dequantise(tensor.type, bytes, elements);
+  if (files.names.length === 0) {
+    return new EspalierError('E_FILE_NOT_FOUND', `${files.name} is empty.`, 'Check the path and the name.');
+  }
+  const strange = strangeFolder(files.names);
+  if (strange) return new EspalierError('E_CHECKPOINT_FORMAT', `${files.name} ${strange.what}.`, strange.hint);
+  return notFound('config.json', files.name);
 }
 
-function assemble(
-  name: string,
-  format: Checkpoint['format'],
-  config: ModelConfig,
-  table: TensorTable,
-  opened: readonly ByteSource[],
-  tokenizer: () => Promise<TokenizerSpec>,
-): Checkpoint {
-  return {
-    name,
-    format,
-    config,
-    tensors: table.tensors,
-    unsupported: table.unsupported,
-    byteLength: opened.reduce((sum, source) => sum + source.size, 0),
-    tokenizer,
-    close: () => closeAll(opened),
-  };
+/** The error for a file that is something else than it should be; null where nothing is known of it. */
+async function strangerFault(source: ByteSource): Promise<EspalierError | null> {
+  const start = new Uint8Array(Math.min(source.size, STRANGER_BYTES));
+  await source.readInto(0, start);
+  const stranger = strangerOf(start);
+  return stranger && new EspalierError('E_CHECKPOINT_FORMAT', `${source.name} is ${stranger.what}.`, stranger.hint);
 }
 
 /** Closes every one, even when one fails; reading is over, so a failure to close tells nothing. */

@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { configInvalid } from './limits.ts';
+import { type Report, raise } from './report.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, StoredType } from './types.ts';
 
 /** A tensor that a configuration calls for. */
@@ -40,8 +41,10 @@ export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor>
     else yield* feedForward(`${layer}.mlp`, hidden, config.intermediateSize, config.mlpBias);
   }
   yield need('model.norm.weight', hidden);
-  // tied models may store the matrix once more; the embedding is used
-  yield { ...need('lm_head.weight', config.vocabSize, hidden), optional: config.tiedEmbeddings };
+  // tied models may store the same matrix once more
+  if (!config.headless) {
+    yield { ...need('lm_head.weight', config.vocabSize, hidden), optional: config.tiedEmbeddings };
+  }
 }
 
 function* feedForward(at: string, hidden: number, inner: number, bias: boolean): Generator<RequiredTensor> {
@@ -75,43 +78,90 @@ const VECTOR_TYPES: ReadonlySet<StoredType> = new Set<StoredType>(['f32', 'f16',
 const OPTIONAL_PART =
   /\.(self_attn\.[qkvo]_proj\.bias|self_attn\.[qk]_norm\.weight|mlp\.(gate|up|down)_proj\.bias|mlp\.gate\.e_score_correction_bias|mlp\.(experts|shared_experts?)\..+|mlp\.shared_expert_gate\.weight)$/;
 
+/** Layers of either format, whatever else their tensors are called. */
+const LAYER = /^(?:model\.layers|blk)\.(\d+)\./;
+/** Of GGUF: what is known and read elsewhere, or needed by other programs alone. */
+const GGUF_BESIDE = /^(?:rope_freqs|token_types)\.weight$|\.attn_rot_embd\.weight$/;
+
 /**
  * Holds a checkpoint's tensors against its configuration.
  *
- * @throws E_TENSOR_MISSING, E_TENSOR_SHAPE, E_TENSOR_TYPE, naming the tensor; E_CONFIG_INVALID when there are biases, norms
- *   or experts that the configuration denies
+ * @param report is called for each problem; default: the first is thrown
+ * @throws E_TENSOR_MISSING, E_TENSOR_SHAPE, E_TENSOR_TYPE, naming the tensor; E_CONFIG_INVALID when there are biases, norms,
+ *   experts or layers that the configuration denies, or in GGUF any tensor that it has no use for
+ * @returns names of tensors that are there and not used
  */
-export function checkTensors(checkpoint: Pick<Checkpoint, 'name' | 'config' | 'tensors' | 'unsupported'>): void {
-  const { name: file, config, tensors, unsupported } = checkpoint;
+export function checkTensors(
+  checkpoint: Pick<Checkpoint, 'name' | 'format' | 'config' | 'tensors' | 'unsupported'>,
+  report: Report = raise,
+): string[] {
+  const { name: file, format, config, tensors, unsupported } = checkpoint;
   const wanted = new Set<string>();
   for (const { name, shape, optional } of requiredTensors(config)) {
     wanted.add(name);
     const entry = tensors.get(name);
     if (!entry) {
-      if (optional) continue;
       const type = unsupported.get(name);
-      if (type !== undefined) throw wrongType(file, name, type.slice(0, 50));
-      throw new EspalierError('E_TENSOR_MISSING', `${file} has no tensor ${name}.`, 'Get the whole model.');
-    }
-    if (entry.shape.length !== shape.length || entry.shape.some((length, i) => length !== shape[i])) {
-      throw new EspalierError(
-        'E_TENSOR_SHAPE',
-        `${name} in ${file} is [${entry.shape.slice(0, 8).join(', ')}]; the configuration needs [${shape.join(', ')}].`,
-        'Use the configuration that belongs to these weights.',
+      if (optional && type === undefined) continue;
+      report(type === undefined ? missing(file, name) : wrongType(file, name, type.slice(0, 50)));
+    } else if (entry.shape.length !== shape.length || entry.shape.some((length, i) => length !== shape[i])) {
+      report(
+        new EspalierError(
+          'E_TENSOR_SHAPE',
+          `${name} in ${file} is [${entry.shape.slice(0, 8).join(', ')}]; the configuration needs [${shape.join(', ')}].`,
+          'Use the configuration that belongs to these weights.',
+        ),
       );
-    }
-    if (shape.length === 1 && !VECTOR_TYPES.has(entry.type)) throw wrongType(file, name, entry.type);
+    } else if (shape.length === 1 && !VECTOR_TYPES.has(entry.type)) report(wrongType(file, name, entry.type));
   }
-  for (const names of [tensors.keys(), unsupported.keys()]) {
-    for (const name of names) {
-      // a shared expert of size 0 is stored as matrices of nothing, and a gate of nothing
-      if (tensors.get(name)?.byteLength === 0) continue;
-      if (config.moe?.sharedSize === 0 && name.endsWith('.mlp.shared_expert_gate.weight')) continue;
-      if (!wanted.has(name) && name.startsWith('model.layers.') && OPTIONAL_PART.test(name)) {
-        throw configInvalid(file, `there is ${name.slice(0, 200)}, which the configuration denies`);
-      }
+  return checkUnused(
+    [...tensors.keys(), ...unsupported.keys()].filter((name) => !wanted.has(name)),
+    report,
+    {
+      format,
+      file,
+      config,
+      empty: (name) => tensors.get(name)?.byteLength === 0,
+    },
+  );
+}
+
+/** Whether what is left over may be left out: not where it would change the result. */
+function checkUnused(
+  names: readonly string[],
+  report: Report,
+  of: Pick<Checkpoint, 'format' | 'config'> & { readonly file: string; readonly empty: (name: string) => boolean },
+): string[] {
+  const { format, file, config, empty } = of;
+  const beyond = names.map((name) => Number(LAYER.exec(name)?.[1] ?? -1)).reduce((a, b) => Math.max(a, b), -1);
+  if (beyond >= config.nLayers) {
+    report(
+      configInvalid(
+        file,
+        `it holds layers 0 to ${beyond}, and the configuration says that there are ${config.nLayers}`,
+      ),
+    );
+  }
+  for (const name of names) {
+    // a shared expert of size 0 is stored as matrices of nothing, and a gate of nothing
+    if (empty(name)) continue;
+    if (config.moe?.sharedSize === 0 && name.endsWith('.mlp.shared_expert_gate.weight')) continue;
+    if (Number(LAYER.exec(name)?.[1] ?? -1) >= config.nLayers) continue;
+    if (name.startsWith('model.layers.') && OPTIONAL_PART.test(name)) {
+      report(configInvalid(file, `there is ${name.slice(0, 200)}, which the configuration denies`));
+    } else if (format === 'gguf' && !GGUF_BESIDE.test(name)) {
+      report(configInvalid(file, `there is ${name.slice(0, 200)}, which its architecture has no use for`));
     }
   }
+  return [...names];
+}
+
+function missing(file: string, name: string): EspalierError {
+  const hint =
+    name === 'lm_head.weight'
+      ? 'Get the whole model. If its embedding is its output matrix too, config.json must say so: "tie_word_embeddings": true.'
+      : 'Get the whole model.';
+  return new EspalierError('E_TENSOR_MISSING', `${file} has no tensor ${name}.`, hint);
 }
 
 function wrongType(file: string, name: string, type: string): EspalierError {

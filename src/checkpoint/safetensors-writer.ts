@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { byteLengthOf, elementCount } from './element-types.ts';
-import { SINGLE_FILE } from './safetensors.ts';
+import { SINGLE_FILE } from './safetensors-folder.ts';
 
 /** The size of shards that Hugging Face's libraries write unless told otherwise, in bytes of tensors. */
 export const MAX_SHARD_BYTES = 5e9;

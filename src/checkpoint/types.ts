@@ -121,17 +121,20 @@ export interface ModelConfig {
   readonly rmsNormEps: number;
   readonly maxPositions: number;
   readonly rope: RopeConfig;
+  /** Whether logits come from the embedding matrix. What the file holds decides: an output matrix of its own that differs is used. */
   readonly tiedEmbeddings: boolean;
+  /** There is no output matrix at all (the export of a base model that is not tied): it embeds texts, and predicts nothing. */
+  readonly headless: boolean;
   /** Biases of q, k and v; of o; of gate, up and down. */
   readonly qkvBias: boolean;
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
   /** RMSNorm over each head of q and k before RoPE (Qwen3). */
   readonly qkNorm: boolean;
-  /** A query sees at most this many positions, its own included; null: all. */
+  /** A query sees at most this many positions, its own included, in the layers of `windowLayers`; null: all, in every layer. */
   readonly slidingWindow: number | null;
-  /** Layers from this index on use the sliding window (Qwen2's max_window_layers); 0: every layer. */
-  readonly slidingWindowFrom: number;
+  /** The layers with the sliding window, ascending; empty exactly where `slidingWindow` is null. */
+  readonly windowLayers: readonly number[];
   /** Null: every layer has a dense feed-forward. */
   readonly moe: MoeConfig | null;
   /** Granite's factors, 1 elsewhere: of the embeddings, of what a block adds, and what logits are divided by. */
@@ -164,6 +167,12 @@ export interface Checkpoint {
   readonly unsupported: ReadonlyMap<string, string>;
   /** Bytes of all files together. */
   readonly byteLength: number;
+  /** Keys of config.json that the architecture makes no use of. */
+  readonly ignoredKeys: readonly string[];
+  /** Tensors of the file that the model is not computed from, by the file's names in Hugging Face's spelling. */
+  readonly unusedTensors: readonly string[];
+  /** What was found and left out or taken otherwise than it stands there, a sentence each. */
+  readonly notes: readonly string[];
   /** @throws E_TOKENIZER_INVALID, E_FILE_NOT_FOUND */
   tokenizer(): Promise<TokenizerSpec>;
   close(): Promise<void>;

@@ -4,7 +4,7 @@ import { JOURNAL, type OutputFolder } from '../runtime/output.ts';
 import { intactGroups } from './intact-groups.ts';
 import { FORMAT, Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
 import { type Layout, layOut } from './layout.ts';
-import { INDEX_FILE } from './safetensors.ts';
+import { INDEX_FILE } from './safetensors-folder.ts';
 import { indexOf, planShards, type Shard, type TensorSpec, tensorBytes } from './safetensors-writer.ts';
 import { ShardStream } from './shard-stream.ts';
 

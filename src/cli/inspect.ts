@@ -1,4 +1,5 @@
 import { defineCommand } from 'citty';
+import type { ModelConfig } from '../checkpoint/types.ts';
 import { type ExpertReport, inspectModel } from '../inspect.ts';
 import { command, jsonArgument, modelArgument } from './common.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
@@ -16,7 +17,7 @@ export const inspectCommand = defineCommand({
       const { config, experts, memory } = report;
       const rows: [string, string | number][] = [
         ['name', report.name],
-        ['format', `${report.format}, ${formatBytes(report.fileBytes)}`],
+        ['format', `${report.format ?? 'not known'}, ${formatBytes(report.fileBytes)}`],
         ['parameters', formatCount(report.parameters)],
         [
           'types',
@@ -33,6 +34,8 @@ export const inspectCommand = defineCommand({
           ['heads', `${config.nHeads} of ${config.headDim}, ${config.nKvHeads} for keys and values`],
           ['vocabulary', config.vocabSize],
           ['context', config.maxPositions],
+          ['sliding window', windowText(config)],
+          ['output matrix', config.headless ? 'none' : config.tiedEmbeddings ? 'the embedding' : 'of its own'],
           [
             'RoPE',
             `base ${config.rope.theta}, ${config.rope.rotaryDims} dimensions, scaling ${config.rope.scaling.type}`,
@@ -49,12 +52,31 @@ export const inspectCommand = defineCommand({
           ],
         );
       }
+      if (report.ignoredKeys.length > 0) rows.push(['ignored keys', some(report.ignoredKeys)]);
+      if (report.unusedTensors.length > 0) rows.push(['unused tensors', some(report.unusedTensors)]);
       process.stdout.write(`${formatTable(null, rows)}\n`);
+      for (const note of report.notes) process.stdout.write(`note: ${note}\n`);
       for (const { code, message, hint } of report.unsupported)
         process.stdout.write(`unsupported: ${code}: ${message} ${hint}\n`);
       if (report.unsupported.length === 0) process.stdout.write('supported\n');
     }),
 });
+
+/** Of a long list the first, and how many more. */
+function some(list: readonly string[]): string {
+  const most = 8;
+  const more = list.length > most ? `, and ${list.length - most} more` : '';
+  return `${list
+    .slice(0, most)
+    .map((name) => name.slice(0, 100))
+    .join(', ')}${more}`;
+}
+
+function windowText({ slidingWindow, windowLayers, nLayers }: ModelConfig): string {
+  if (slidingWindow === null) return 'none';
+  const where = windowLayers.length === nLayers ? 'every layer' : `layers ${windowLayers.join(', ')}`;
+  return `${slidingWindow} positions in ${where}`;
+}
 
 function expertRows(experts: ExpertReport, nLayers: number): [string, string | number][] {
   const { router, layers, sharedSize } = experts;

@@ -2,8 +2,9 @@ import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/pace.ts';
-import { type MixtureBuffers, mixture, mixtureBuffers, type RoutingTensors } from './experts.ts';
-import { type FeedForwardBuffers, feedForward, feedForwardBuffers } from './feed-forward.ts';
+import { type Buffers, lastRows } from './decoder-buffers.ts';
+import { mixture, mixtureBuffers, type RoutingTensors } from './experts.ts';
+import { feedForward, feedForwardBuffers } from './feed-forward.ts';
 import { KvCache } from './kv-cache.ts';
 import { RopeTable } from './rope-table.ts';
 import type { DecoderWeights, LayerWeights } from './weights.ts';
@@ -71,6 +72,8 @@ export class Decoder {
   readonly precision: Precision;
   /** Whether any layer has a dense feed-forward. */
   readonly #hasDense: boolean;
+  /** Layers whose queries see a sliding window alone. */
+  readonly #windowed: ReadonlySet<number>;
 
   constructor(device: Device, config: ModelConfig, weights: DecoderWeights, precision: Precision) {
     this.device = device;
@@ -78,6 +81,7 @@ export class Decoder {
     this.weights = weights;
     this.rope = new RopeTable(device, config.rope, config.maxPositions);
     this.precision = precision;
+    this.#windowed = new Set(config.slidingWindow === null ? [] : config.windowLayers);
     this.#hasDense = config.moe === null || config.moe.layers.length < config.nLayers;
   }
 
@@ -261,7 +265,7 @@ export class Decoder {
     if (layer.qNorm) device.rmsNorm(o.q, layer.qNorm, o.q, rmsNormEps);
     options.onQueries?.(index, o.q, firstRow);
     device.rope(o.q, o.table, o.positions, { heads: nHeads, ...rotary });
-    const windowed = config.slidingWindow !== null && index >= config.slidingWindowFrom;
+    const windowed = this.#windowed.has(index);
     device.attention({
       q: o.q,
       keys: cache.keys(index),
@@ -297,10 +301,21 @@ export class Decoder {
     );
   }
 
-  /** Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory. */
+  /** Whether there is an output matrix, so that logits can be computed. @throws E_TENSOR_MISSING where there is none */
+  checkHead(): void {
+    if (this.weights.head !== null) return;
+    throw new EspalierError(
+      'E_TENSOR_MISSING',
+      'The model has no lm_head.weight: it is the export of a base model, which embeds texts and predicts nothing.',
+      'Use embed(), or get the model with its output matrix.',
+    );
+  }
+
+  /** Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory. @throws E_TENSOR_MISSING as `checkHead` */
   logits(normed: Tensor, precision: Precision = this.precision): Tensor {
+    this.checkHead();
     const out = this.device.scratch('f32', [normed.shape[0]!, this.config.vocabSize]);
-    this.device.linear(normed, [this.weights.head], [out], precision);
+    this.device.linear(normed, [this.weights.head!], [out], precision);
     if (this.config.logitScale !== 1) this.device.scale(out, 1 / this.config.logitScale);
     return out;
   }
@@ -366,43 +381,4 @@ function checkMasks(
       'Leave output at "all" with onHidden and onQueries.',
     );
   }
-}
-
-/** Scratch of one chunk of t tokens. */
-interface Buffers {
-  readonly positions: Tensor; // [t, 1] i32
-  readonly mask: Tensor | null; // [t, 3] or [t, 6] i32
-  readonly windowMask: Tensor | null; // as mask
-  readonly split: Tensor | null; // as mask
-  readonly table: Tensor; // [positions, 2, rotaryDims/2]
-  readonly hidden: Tensor; // [t, hidden]: the residual stream
-  readonly normed: Tensor; // [t, hidden]
-  readonly q: Tensor; // [t, nHeads · headDim]
-  readonly k: Tensor; // [t, nKvHeads · headDim]
-  readonly v: Tensor; // [t, nKvHeads · headDim]
-  readonly attended: Tensor; // [t, nHeads · headDim]
-  readonly delta: Tensor; // [t, hidden]
-  readonly dense: FeedForwardBuffers | null; // of the intermediate size; null where every layer has experts
-  readonly mixture: MixtureBuffers | null;
-}
-
-/** The last `count` rows of every buffer but the table, and buffers of so many rows for the feed-forward, which keeps none. */
-function lastRows(device: Device, config: ModelConfig, b: Buffers, count: number): Buffers {
-  const rows = (t: Tensor) => device.rows(t, t.shape[0]! - count, count);
-  return {
-    positions: rows(b.positions),
-    mask: b.mask && rows(b.mask),
-    windowMask: b.windowMask && rows(b.windowMask),
-    split: b.split && rows(b.split),
-    table: b.table,
-    hidden: rows(b.hidden),
-    normed: rows(b.normed),
-    q: rows(b.q),
-    k: rows(b.k),
-    v: rows(b.v),
-    attended: rows(b.attended),
-    delta: rows(b.delta),
-    dense: b.dense && { gate: rows(b.dense.gate), up: rows(b.dense.up) },
-    mixture: config.moe && mixtureBuffers(device, count, config.hiddenSize, config.moe),
-  };
 }

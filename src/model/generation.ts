@@ -95,6 +95,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         'Give a text, or let a begin-of-text token be added.',
       );
     }
+    context.decoder.checkHead();
     const room = (context.behind?.limit ?? maxPositions) - (context.behind?.position ?? 0);
     if (prompt.length >= room) {
       throw new EspalierError(

@@ -37,6 +37,7 @@ export function scoreTokens(
 ): Promise<ScoredPosition[]> {
   const order = options.tsallisOrder ?? 1;
   if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'There is no token to score.', 'Give a text.');
+  decoder.checkHead();
   const { device } = decoder;
   return exclusive(device, async () => {
     const cache = decoder.cache();

@@ -55,8 +55,8 @@ export interface DecoderWeights {
   readonly embedding: Tensor; // [vocab, hidden]
   readonly layers: LayerStore;
   readonly norm: Tensor; // [hidden]
-  /** [vocab, hidden]; the embedding itself when tied. */
-  readonly head: Tensor;
+  /** [vocab, hidden]; the embedding itself when tied; null where the model has none. */
+  readonly head: Tensor | null;
   dispose(): void;
 }
 
@@ -196,9 +196,10 @@ class Loader {
   }
 
   /** What follows the layers. */
-  async end(embedding: Tensor): Promise<{ norm: Tensor; head: Tensor }> {
+  async end(embedding: Tensor): Promise<{ norm: Tensor; head: Tensor | null }> {
     const norm = await this.load('model.norm.weight');
-    return { norm, head: this.#checkpoint.config.tiedEmbeddings ? embedding : await this.load('lm_head.weight') };
+    const { tiedEmbeddings, headless } = this.#checkpoint.config;
+    return { norm, head: tiedEmbeddings ? embedding : headless ? null : await this.load('lm_head.weight') };
   }
 
   dispose(): void {

@@ -91,6 +91,11 @@ function scalingOf(scaling: RopeScaling): Json | null {
   }
 }
 
+function layerTypes({ nLayers, windowLayers }: ModelConfig): string[] {
+  const windowed = new Set(windowLayers);
+  return Array.from({ length: nLayers }, (_, i) => (windowed.has(i) ? 'sliding_attention' : 'full_attention'));
+}
+
 type Own = (config: ModelConfig, fit: Fit, plan: GrowPlan, sizes: ExpertSizes) => Json;
 
 const OWN: Readonly<Record<TargetName, Own>> = {
@@ -144,7 +149,7 @@ const OWN: Readonly<Record<TargetName, Own>> = {
     attention_bias: config.qkvBias,
     use_sliding_window: config.slidingWindow !== null,
     sliding_window: config.slidingWindow,
-    max_window_layers: config.slidingWindowFrom,
+    ...(config.slidingWindow === null ? {} : { layer_types: layerTypes(config) }),
     partial_rotary_factor: config.rope.rotaryDims / config.headDim,
     moe_layers: fit.layers,
     num_experts: experts,

@@ -188,12 +188,12 @@ function typeOf(stored: StoredType, plan: GrowPlan, notes: string[]): OutputType
 
 /** Whether any query sees less than all before it. */
 function windowed(config: ModelConfig): boolean {
-  const { slidingWindow: window, slidingWindowFrom: from, nLayers, maxPositions } = config;
-  return window !== null && window < maxPositions && from < nLayers;
+  const { slidingWindow: window, maxPositions } = config;
+  return window !== null && window < maxPositions;
 }
 
 function evenWindow(config: ModelConfig): boolean {
-  return !windowed(config) || config.slidingWindowFrom === 0;
+  return !windowed(config) || config.windowLayers.length === config.nLayers;
 }
 
 function fullRotary(config: ModelConfig): boolean {

@@ -29,7 +29,7 @@ const MODELS = [
   'llama-rope-llama3',
   'llama-rope-dynamic',
   'llama-yarn',
-  'llama-partial-rotary',
+  'gguf-qwen2-partial-rotary',
   'gguf-llama-rope-linear',
   'gguf-llama-rope-llama3',
   'gguf-llama-yarn',

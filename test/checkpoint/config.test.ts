@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { configFromJson } from '../../src/checkpoint/config.ts';
+import { type ConfigRemarks, configFromJson } from '../../src/checkpoint/config.ts';
 import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { type Json, json, tinyConfig } from './build.ts';
@@ -33,12 +33,13 @@ test('a plain llama', () => {
     maxPositions: 64,
     rope: { theta: 10000, rotaryDims: 16, layout: 'half', scaling: { type: 'none' }, frequencyDivisors: null },
     tiedEmbeddings: true,
+    headless: false,
     qkvBias: false,
     outputBias: false,
     mlpBias: false,
     qkNorm: false,
     slidingWindow: null,
-    slidingWindowFrom: 0,
+    windowLayers: [],
     moe: null,
     embeddingScale: 1,
     residualScale: 1,
@@ -63,21 +64,22 @@ test('biases and norms by architecture', () => {
 
 test('sliding windows', () => {
   const window = (changes: Json) => {
-    const { slidingWindow, slidingWindowFrom } = read(changes);
-    return [slidingWindow, slidingWindowFrom];
+    const { slidingWindow, windowLayers } = read(changes);
+    return [slidingWindow, windowLayers];
   };
-  assert.equal(window({ sliding_window: 8 }), [null, 0]);
-  assert.equal(window({ model_type: 'mistral', sliding_window: 8 }), [8, 0]);
-  assert.equal(window({ model_type: 'mistral', sliding_window: null }), [null, 0]);
-  assert.equal(window({ model_type: 'mistral' }), [4096, 0]);
-  assert.equal(window({ model_type: 'qwen2', sliding_window: 8 }), [null, 0]);
+  assert.equal(window({ sliding_window: 8 }), [null, []]);
+  assert.equal(window({ model_type: 'mistral', sliding_window: 8 }), [8, [0]]);
+  assert.equal(window({ model_type: 'mistral', sliding_window: null }), [null, []]);
+  assert.equal(window({ model_type: 'mistral' }), [4096, [0]]);
+  assert.equal(window({ model_type: 'qwen2', sliding_window: 8 }), [null, []]);
   const qwen = { model_type: 'qwen2', sliding_window: 8, use_sliding_window: true, num_hidden_layers: 4 };
-  assert.equal(window({ ...qwen, max_window_layers: 3 }), [8, 3]);
+  assert.equal(window({ ...qwen, max_window_layers: 3 }), [8, [3]]);
   const [full, sliding] = ['full_attention', 'sliding_attention'];
-  assert.equal(window({ ...qwen, layer_types: [full, full, sliding, sliding] }), [8, 2]);
-  assert.equal(window({ ...qwen, layer_types: [full, full, full, full] }), [null, 0]);
+  assert.equal(window({ ...qwen, layer_types: [full, full, sliding, sliding] }), [8, [2, 3]]);
+  assert.equal(window({ ...qwen, layer_types: [full, full, full, full] }), [null, []]);
+  assert.equal(window({ ...qwen, layer_types: [sliding, full, sliding, full] }), [8, [0, 2]]);
   assert.is(
-    codeOf(() => window({ ...qwen, layer_types: [sliding, full, sliding, full] })),
+    codeOf(() => window({ ...qwen, layer_types: ['conv', full, sliding, full] })),
     'E_ARCHITECTURE_UNSUPPORTED',
   );
 });
@@ -90,6 +92,15 @@ test('special tokens', () => {
   assert.is(read({ pad_token_id: 8 }).padId, null);
   assert.is(read({ bos_token_id: null }).bosId, null);
   assert.is(read({ bos_token_id: undefined }).bosId, 1);
+  const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
+  const beyond = { bos_token_id: 99, eos_token_id: [1, 8], pad_token_id: -1 };
+  const config = configFromJson(json({ ...tinyConfig, ...beyond }), json({ eos_token_id: 77 }), remarks);
+  assert.equal([config.bosId, config.eosIds, config.padId], [null, [1], null]);
+  assert.equal(remarks.notes, [
+    'config.json: bos_token_id is 99, outside the vocabulary of 8; it is ignored.',
+    'config.json: eos_token_id is 8, outside the vocabulary of 8; it is ignored.',
+    'generation_config.json: eos_token_id is 77, outside the vocabulary of 8; it is ignored.',
+  ]);
 });
 
 test('RoPE in all spellings', () => {
@@ -102,9 +113,13 @@ test('RoPE in all spellings', () => {
     rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 5e5 },
   });
   assert.equal([parameters.scaling, parameters.theta], [linear, 5e5]);
-  assert.is(rope({ partial_rotary_factor: 0.5 }).rotaryDims, 8);
+  // no stock class turns a part of a head
+  assert.is(rope({ partial_rotary_factor: 0.5 }).rotaryDims, 16);
+  const own = { model_type: 'espalier_moe', base_model_type: 'llama', moe_layers: [0], num_experts: 2 };
+  const some = { ...own, num_experts_per_tok: 1, moe_intermediate_size: 4, partial_rotary_factor: 0.5 };
+  assert.is(rope(some).rotaryDims, 8);
   assert.equal(rope({ rope_scaling: { rope_type: 'default' } }).scaling, { type: 'none' });
-  const yarn = rope({ rope_scaling: { type: 'yarn', original_max_position_embeddings: 16 } }).scaling;
+  const yarn = rope({ rope_scaling: { type: 'yarn', factor: null, original_max_position_embeddings: 16 } }).scaling;
   assert.equal(yarn, {
     type: 'yarn',
     factor: 4,
@@ -131,8 +146,6 @@ const ABSURD: [string, Json][] = [
   ['heads that do not divide', { num_attention_heads: 3, num_key_value_heads: 1 }],
   ['no head size', { head_dim: 0 }],
   ['odd rotary size', { head_dim: 15 }],
-  ['rotary share above one', { partial_rotary_factor: 2 }],
-  ['rotary share of nothing', { partial_rotary_factor: 0.01 }],
   ['huge hidden', { hidden_size: 2 ** 31 }],
   ['huge vocabulary', { vocab_size: 2 ** 40 }],
   ['beyond all addresses', { vocab_size: 2 ** 31 - 1, hidden_size: 2 ** 31 - 2, head_dim: 16 }],
@@ -140,7 +153,6 @@ const ABSURD: [string, Json][] = [
   ['too many layers', { num_hidden_layers: 10_001 }],
   ['no layers', { num_hidden_layers: 0 }],
   ['a text for a number', { hidden_size: '32' }],
-  ['no hidden size', { hidden_size: undefined }],
   ['no context', { max_position_embeddings: 0 }],
   ['no epsilon', { rms_norm_eps: 0 }],
   ['negative epsilon', { rms_norm_eps: -1e-5 }],
@@ -152,19 +164,15 @@ const ABSURD: [string, Json][] = [
   ['scaling that is a list', { rope_scaling: [1] }],
   ['llama3 with one bound', { rope_scaling: { type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 1 } }],
   ['yarn of no context', { rope_scaling: { type: 'yarn', factor: 2, original_max_position_embeddings: 0 } }],
-  ['yarn turned round', { rope_scaling: { type: 'yarn', factor: 2, beta_fast: 1, beta_slow: 32 } }],
+  ['yarn without a factor', { rope_scaling: { type: 'yarn' } }],
   ['window of zero', { model_type: 'mistral', sliding_window: 0 }],
-  [
-    'window from before the first layer',
-    { model_type: 'qwen2', use_sliding_window: true, sliding_window: 8, max_window_layers: -1 },
-  ],
   [
     'layer types of another number',
     { model_type: 'qwen2', use_sliding_window: true, layer_types: ['full_attention', 'x'] },
   ],
-  ['end outside the vocabulary', { eos_token_id: 8 }],
+  ['an end as text', { eos_token_id: '1' }],
+  ['a beginning in a list', { bos_token_id: [0] }],
   ['fractional end', { eos_token_id: 0.5 }],
-  ['beginning outside the vocabulary', { bos_token_id: 99 }],
   ['neither type nor class', { model_type: undefined }],
 ];
 
@@ -193,6 +201,35 @@ test('absurd values', () => {
   console.log(`  ${ABSURD.length + 1 + broken.length} absurd configurations refused`);
 });
 
+test('keys that the class ignores are named, whatever stands there', () => {
+  const ignored = (changes: Json | string) => {
+    const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
+    const text = typeof changes === 'string' ? changes : JSON.stringify({ ...tinyConfig, ...changes });
+    configFromJson(new TextEncoder().encode(text), null, remarks);
+    return remarks;
+  };
+  assert.equal(ignored({ torch_dtype: 'bfloat16', use_cache: true, attention_dropout: 0.1 }).ignoredKeys, []);
+  assert.equal(ignored({ some_scale: 3, sliding_window: 'x' }).ignoredKeys, ['some_scale', 'sliding_window']);
+  assert.equal(ignored({ model_type: 'mistral', attention_bias: 'yes' }).ignoredKeys, ['attention_bias']);
+  assert.equal(ignored({ partial_rotary_factor: 0.5 }).ignoredKeys, ['partial_rotary_factor']);
+  const linear = { type: 'linear', factor: 2, finetuned: true };
+  const both = { rope_scaling: linear, rope_parameters: { rope_type: 'default', rope_theta: 5 } };
+  assert.equal(ignored(both).ignoredKeys, ['rope_parameters', 'rope_scaling.finetuned']);
+  const inside = { rope_parameters: { rope_type: 'default', rope_theta: 5e5 } };
+  assert.equal(ignored(inside).ignoredKeys, ['rope_theta']);
+  // as Python writes them, and as transformers 5 does
+  const text = JSON.stringify(tinyConfig).replace('{', '{"a": Infinity, "NaN": [-Infinity, NaN], "b": "NaN", ');
+  const { ignoredKeys, notes } = ignored(text);
+  assert.equal(ignoredKeys, ['a', 'NaN', 'b']);
+  assert.match(notes[0]!, 'NaN or Infinity');
+  for (const value of ['NaN', 'Infinity', '-Infinity', '{"__float__": "NaN"}']) {
+    const code = codeOf(() =>
+      ignored(JSON.stringify(tinyConfig).replace('"rope_theta":10000', `"rope_theta": ${value}`)),
+    );
+    assert.is(code, 'E_CONFIG_INVALID');
+  }
+});
+
 test('what is not computed', () => {
   for (const changes of [
     { model_type: 'gemma' },
@@ -201,6 +238,10 @@ test('what is not computed', () => {
     { hidden_act: 'gelu' },
     { rope_parameters: { full_attention: { rope_type: 'default' } } },
     { quantization_config: { quant_method: 'gptq' } },
+    { quantization: { group_size: 64, bits: 4 } },
+    { is_causal: false },
+    { per_layer_config: { 0: { rms_norm_eps: 1e-3 } } },
+    { partial_rotary_factor: 0.5, rope_scaling: { type: 'linear', factor: 2 } },
   ]) {
     assert.is(
       codeOf(() => read(changes)),

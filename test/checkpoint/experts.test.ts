@@ -55,10 +55,11 @@ test('mixtral', () => {
     router: { ...softmax, renormalise: true },
   });
   assert.equal([config.rope.theta, config.rmsNormEps, config.slidingWindow], [1e6, 1e-5, null]);
-  const { slidingWindow, slidingWindowFrom, moe, nKvHeads, qkvBias } = read({
+  const { slidingWindow, windowLayers, moe, nKvHeads, qkvBias } = read({
     ...{ model_type: 'mixtral', sliding_window: 9, num_local_experts: 4, num_experts_per_tok: 1, attention_bias: true },
   });
-  assert.equal([slidingWindow, slidingWindowFrom, moe!.experts, moe!.topK, nKvHeads, qkvBias], [9, 0, 4, 1, 1, false]);
+  assert.equal([slidingWindow, moe!.experts, moe!.topK, nKvHeads, qkvBias], [9, 4, 1, 1, false]);
+  assert.equal(windowLayers, [0]);
 });
 
 test('qwen2_moe', () => {
@@ -83,15 +84,12 @@ test('qwen2_moe', () => {
   assert.is(read({ ...qwen, norm_topk_prob: true }).moe!.router.renormalise, true);
   const none = read({ ...qwen, shared_expert_intermediate_size: 0 }).moe!;
   assert.equal([none.sharedSize, none.sharedGate], [0, false]);
-  // transformers gives every second layer a window, which is not computed here; layer_types may say otherwise
+  // transformers gives every second layer a window; layer_types may say otherwise
   const sliding = { ...qwen, use_sliding_window: true, sliding_window: 8 };
-  assert.is(
-    codeOf(() => read(sliding)),
-    'E_ARCHITECTURE_UNSUPPORTED',
-  );
+  assert.equal(read(sliding).windowLayers, [0, 2]);
   const types = ['full_attention', 'full_attention', 'sliding_attention', 'sliding_attention'];
-  const { slidingWindow, slidingWindowFrom } = read({ ...sliding, layer_types: types });
-  assert.equal([slidingWindow, slidingWindowFrom], [8, 2]);
+  const { slidingWindow, windowLayers } = read({ ...sliding, layer_types: types });
+  assert.equal([slidingWindow, windowLayers], [8, [2, 3]]);
 });
 
 test('qwen3_moe', () => {
@@ -107,10 +105,7 @@ test('qwen3_moe', () => {
   });
   assert.equal([config.qkNorm, config.headDim, config.outputBias], [true, 16, false]);
   const biased = read({ model_type: 'qwen3_moe', attention_bias: true, use_sliding_window: true });
-  assert.equal(
-    [biased.qkvBias, biased.outputBias, biased.slidingWindow, biased.slidingWindowFrom],
-    [...[true, true], ...[4096, 0]],
-  );
+  assert.equal([biased.qkvBias, biased.outputBias, biased.slidingWindow, biased.windowLayers], [true, true, 4096, [0]]);
 });
 
 test('granitemoeshared', () => {

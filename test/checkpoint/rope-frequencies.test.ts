@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ConfigKeys } from '../../src/checkpoint/config-keys.ts';
 import { withContext } from '../../src/checkpoint/context-length.ts';
 import { ropeFromConfig } from '../../src/checkpoint/rope-config.ts';
 import { ropeFrequencies } from '../../src/checkpoint/rope-frequencies.ts';
@@ -19,9 +20,19 @@ interface Case {
 }
 
 const cases: Case[] = await fixture('rope.json');
+// some rotate a part of each head, which our own configuration may
+const ropeOf = ({ config }: Case): RopeConfig => {
+  const context = {
+    headDim: config.head_dim,
+    maxPositions: config.max_position_embeddings,
+    theta: 10_000,
+    partial: true,
+  };
+  return ropeFromConfig(new ConfigKeys(config, 'config.json'), context, 'config.json');
+};
 const read = ({ config }: Case): RopeConfig => {
   const maxPositions = config.max_position_embeddings;
-  const rope = ropeFromConfig(config, config.head_dim, maxPositions, 'config.json');
+  const rope = ropeOf({ config } as Case);
   return withContext({ rope, maxPositions } as ModelConfig, config.contextLength).rope;
 };
 
@@ -53,9 +64,8 @@ test('frequency divisors of a GGUF divide', () => {
 });
 
 test('a context that cannot be', () => {
-  const [plain, dynamic] = [cases[0]!, cases.at(-2)!].map(({ config }) => {
-    const maxPositions = config.max_position_embeddings;
-    return { rope: ropeFromConfig(config, config.head_dim, maxPositions, 'config.json'), maxPositions } as ModelConfig;
+  const [plain, dynamic] = [cases[0]!, cases.at(-2)!].map((some) => {
+    return { rope: ropeOf(some), maxPositions: some.config.max_position_embeddings } as ModelConfig;
   });
   assert.is(withContext(plain!, undefined), plain);
   assert.is(withContext(plain!, 100).maxPositions, 100);

@@ -1,7 +1,7 @@
 /** Checkpoints that are written: what is in the files. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readSafetensorsFolder } from '../../src/checkpoint/safetensors.ts';
+import { readSafetensorsFolder } from '../../src/checkpoint/safetensors-folder.ts';
 import { indexOf, tensorBytes } from '../../src/checkpoint/safetensors-writer.ts';
 import {
   type OutputGroup,

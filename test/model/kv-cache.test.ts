@@ -34,7 +34,7 @@ async function piecesAgree(title: string, a: KvPiece, b: KvPiece, bound = KEYS):
   assert.ok(worst.within(`${title}: values, of the largest`, values, bound), `${values}`);
 }
 
-const MODELS = ['llama-gqa', 'qwen3', 'llama-yarn', 'llama-partial-rotary', 'gguf-llama-rope-llama3'];
+const MODELS = ['llama-gqa', 'qwen3', 'llama-yarn', 'gguf-qwen2-partial-rotary', 'gguf-llama-rope-llama3'];
 
 for (const name of MODELS) {
   const { ids: all } = await tinyReference(name);

@@ -61,7 +61,8 @@ HF = {
     "llama-rope-parameters": (
         {k: v for k, v in LLAMA.items() if k not in ("rope_theta", "torch_dtype")}
         | {"rope_parameters": YARN | {"rope_theta": 5000.0}, "dtype": "bfloat16"}, 40, 1),
-    "llama-partial-rotary": (LLAMA | {"partial_rotary_factor": 0.5, "torch_dtype": "float16"}, 16, 1),
+    # no class of transformers here rotates a part of each head; llama.cpp's qwen2 does
+    "gguf-qwen2-partial-rotary": (LLAMA | {"partial_rotary_factor": 0.5, "torch_dtype": "float16"}, 16, 1),
     "mistral-window": (
         MISTRAL | {"sliding_window": 8, "head_dim": 16, "num_attention_heads": 4, "torch_dtype": "bfloat16"}, 24, 1),
     "qwen2": (QWEN2 | {"tie_word_embeddings": False, "torch_dtype": "bfloat16"}, 16, 1),
@@ -154,6 +155,8 @@ def write_hf(name, config, count, shards, seed):
     state = {k: v.to(dtype) for k, v in model.state_dict().items()}
     if config["tie_word_embeddings"]:
         state.pop("lm_head.weight", None)
+    if "partial_rotary_factor" in config:
+        return write_partial(name, folder, config, count, seed, model, {k: v.to(dtype).float() for k, v in state.items()})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if shards == 1:
         save(folder / "model.safetensors", state)
@@ -167,10 +170,29 @@ def write_hf(name, config, count, shards, seed):
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
     # read back, so that config.json and the files are what the reference stands for
     stored = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    rotary = PartialRotary(config.get("partial_rotary_factor", 1))
+    tensors = reference(stored, count, seed)
+    save(folder / "reference.safetensors", tensors)
+    report(name, folder, tensors)
+
+
+def write_partial(name, folder, config, count, seed, model, state):
+    """A GGUF file of llama.cpp's qwen2, which turns the first `rope.dimension_count` dimensions of each head."""
+    model.load_state_dict(state, strict=False)
+    model.tie_weights()
+    rotary = PartialRotary(config["partial_rotary_factor"])
     with rotary:
-        rotary.patch(stored, config)
-        tensors = reference(stored, count, seed)
+        rotary.patch(model, config)
+        tensors = reference(model, count, seed)
+    writer = gguf.GGUFWriter(folder / "model.gguf", "qwen2")
+    metadata(writer, config | {"model_type": "qwen2"}, name)
+    head_dim = config["hidden_size"] // config["num_attention_heads"]
+    writer.add_rope_dimension_count(int(head_dim * config["partial_rotary_factor"]))
+    for key, value in state.items():
+        writer.add_tensor(gguf_name(key), value.numpy().astype(np.float32 if value.ndim == 1 else np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     save(folder / "reference.safetensors", tensors)
     report(name, folder, tensors)
 

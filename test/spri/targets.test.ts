@@ -27,7 +27,13 @@ const MISTRAL = { ...BASE, model_type: 'mistral', sliding_window: null };
 const QWEN2 = { ...BASE, model_type: 'qwen2' };
 const QWEN3 = { ...BASE, model_type: 'qwen3', head_dim: 16 };
 
-const config = (json: object): ModelConfig => configFromJson(new TextEncoder().encode(JSON.stringify(json)));
+type Json = Readonly<Record<string, unknown>>;
+
+/** `halfRotary`: half of each head rotates, which GGUF files can say and stock classes do not compute. */
+function config({ halfRotary = false, ...json }: Json): ModelConfig {
+  const read = configFromJson(new TextEncoder().encode(JSON.stringify(json)));
+  return halfRotary ? { ...read, rope: { ...read.rope, rotaryDims: read.headDim / 2 } } : read;
+}
 
 interface Fitted {
   readonly fit: Fit;
@@ -35,14 +41,14 @@ interface Fitted {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
-function fitted(json: object, options: GrowOptions = {}, stored: StoredType = 'bf16', gguf = false): Fitted {
+function fitted(json: Json, options: GrowOptions = {}, stored: StoredType = 'bf16', gguf = false): Fitted {
   const model = config(json);
   const plan = resolveOptions(options);
   const fit = fitTarget(model, stored, plan, chosenLayers(plan.layers, model.nLayers), { gguf });
   return { fit, plan, json: outputConfig(model, fit, plan, expertSizes(plan, model.intermediateSize)) };
 }
 
-function refuses(json: object, options: GrowOptions, why: RegExp, gguf = false, stored: StoredType = 'bf16'): void {
+function refuses(json: Json, options: GrowOptions, why: RegExp, gguf = false, stored: StoredType = 'bf16'): void {
   try {
     fitted(json, options, stored, gguf);
   } catch (error) {
@@ -55,7 +61,7 @@ function refuses(json: object, options: GrowOptions, why: RegExp, gguf = false, 
 }
 
 test('auto takes a stock layout that is exact, else our own', () => {
-  const target = (json: object, options: GrowOptions = {}) => fitted(json, options).fit.target;
+  const target = (json: Json, options: GrowOptions = {}) => fitted(json, options).fit.target;
   assert.is(target(LLAMA), 'granitemoeshared');
   assert.is(target(MISTRAL), 'granitemoeshared');
   assert.is(target(QWEN2), 'qwen2_moe');
@@ -67,7 +73,7 @@ test('auto takes a stock layout that is exact, else our own', () => {
   assert.is(target({ ...MISTRAL, sliding_window: 16 }), 'espalier');
   assert.is(target({ ...MISTRAL, sliding_window: 64 }), 'granitemoeshared', 'a window as long as the context is none');
   assert.is(target({ ...MISTRAL, sliding_window: 16 }, { anchor: 'folded', rho: 0.01 }), 'mixtral');
-  assert.is(target({ ...LLAMA, partial_rotary_factor: 0.5 }), 'espalier');
+  assert.is(target({ ...LLAMA, halfRotary: true }), 'espalier');
   assert.is(target({ ...LLAMA, head_dim: 16 }), 'espalier');
 });
 
@@ -77,7 +83,7 @@ test('what a layout cannot hold is refused with a reason', () => {
   refuses(LLAMA, { target: 'granitemoeshared', anchor: 'folded', rho: 0.01 }, /shared expert/);
   refuses(QWEN3, { target: 'granitemoeshared' }, /norms of q and k/);
   refuses({ ...MISTRAL, sliding_window: 16 }, { target: 'granitemoeshared' }, /sliding window/);
-  refuses({ ...LLAMA, partial_rotary_factor: 0.5 }, { target: 'granitemoeshared' }, /rotates whole heads/);
+  refuses({ ...LLAMA, halfRotary: true }, { target: 'granitemoeshared' }, /rotates whole heads/);
   refuses({ ...LLAMA, head_dim: 16 }, { target: 'qwen2_moe' }, /head size/);
   refuses(LLAMA, { target: 'mixtral', anchor: 'shared' }, /no shared expert/);
   refuses(QWEN2, { target: 'mixtral', rho: 0.01 }, /no biases/);
@@ -129,7 +135,7 @@ test('for GGUF interleaving is refused, and qwen2_moe is adapted', () => {
 });
 
 test('config.json says what was grown, and reads back as that', () => {
-  const read = (json: object) => config(json).moe!;
+  const read = (json: Json) => config(json).moe!;
   const { json: granite } = fitted({ ...LLAMA, rope_theta: 5e5 });
   assert.is(granite['attention_multiplier'], 1 / Math.sqrt(8));
   assert.is(granite['rope_theta'], 5e5);
@@ -177,7 +183,7 @@ test('attention of every family survives in our own layout', () => {
     { ...MISTRAL, sliding_window: 16 },
     { ...QWEN2, use_sliding_window: true, sliding_window: 8, max_window_layers: 2 },
     { ...QWEN3, attention_bias: true },
-    { ...LLAMA, partial_rotary_factor: 0.5 },
+    { ...LLAMA, halfRotary: true },
   ];
   for (const json of cases) {
     const before = config(json);
