@@ -17,7 +17,7 @@ export { type OpenOptions, open } from './engine/open.ts';
 export type { EmbedInput, EngineStats, Prompt } from './engine/protocol.ts';
 export type { TaskInput, TaskName, TaskResult } from './engine/tasks.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
-export type { ChatMessage, ChatOptions } from './model/chat.ts';
+export type { ChatContentPart, ChatMessage, ChatOptions } from './model/chat.ts';
 export type { EmbedOptions } from './model/embed.ts';
 export type { GeneratedToken, GenerateOptions, GenerationResult, Timings } from './model/generation.ts';
 export type { EncodePromptOptions, ScoredToken } from './model/model.ts';

@@ -19,7 +19,7 @@ export type {
 export type { Device, DeviceStats, ElementType, Precision, Tensor } from './device/device.ts';
 export { WasmDevice, type WasmDeviceOptions } from './device/wasm/wasm-device.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
-export type { ChatMessage, ChatOptions } from './model/chat.ts';
+export type { ChatContentPart, ChatMessage, ChatOptions } from './model/chat.ts';
 export { Decoder, type ForwardOptions } from './model/decoder.ts';
 export type { EmbedOptions } from './model/embed.ts';
 export { ExpertLoad, type LayerLoad } from './model/expert-load.ts';

@@ -1,16 +1,34 @@
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import type { TokenizerSpec } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
+import { BudgetError } from './template/budget.ts';
+import { CallerValues } from './template/caller-values.ts';
+import { Objection } from './template/globals.ts';
+import { readTemplate, type Template } from './template/template.ts';
+import { Str } from './template/text.ts';
+import { Dict, List, type Value } from './template/values.ts';
+
+/** A part of a message whose content is a list: `{ type: 'text', text: '…' }`. */
+export interface ChatContentPart {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
 
 export interface ChatMessage {
-  /** Usually `system`, `user` or `assistant`; templates decide which they take. */
+  /** Usually `system`, `user`, `assistant` or `tool`; templates decide which they take. */
   readonly role: string;
-  readonly content: string;
+  /** May be null or left out where the message has something else, such as `tool_calls`. */
+  readonly content?: string | null | readonly (ChatContentPart | string)[];
+  /** What else the template reads: `tool_calls`, `reasoning_content`, `name` and so on. Fields that are null are left out. */
+  readonly [field: string]: unknown;
 }
 
 export interface ChatOptions {
   /** Whether the text ends with the opening of the assistant's turn, so that the model answers. Default true. */
   readonly addGenerationPrompt?: boolean;
+  /** What the model may call, as JSON schemas: the template's `tools`. */
+  readonly tools?: readonly object[] | null;
+  /** What the model is to answer from, usually with `title` and `text`: the template's `documents`. */
+  readonly documents?: readonly object[] | null;
   /** Default: the tokens that the tokenizer's configuration names. */
   readonly bosToken?: string;
   readonly eosToken?: string;
@@ -18,80 +36,156 @@ export interface ChatOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
   /** The moment that `strftime_now` tells. Default: now, in local time. */
   readonly now?: Date;
+  /**
+   * Whether the text of a special token that stands in a message, a tool, a document or a variable becomes that token. Default
+   * false: what a user writes stays text, and only the template writes control tokens.
+   */
+  readonly specialTokensInContent?: boolean;
+}
+
+/** A stretch of a rendered conversation. */
+export interface ChatSegment {
+  readonly text: string;
+  /** Whether it came from a message, a tool, a document or a variable, and not from the template. */
+  readonly fromCaller: boolean;
 }
 
 /**
  * Writes a conversation as the text that the model was trained on. Encode it without adding special tokens: the template
  * has written them.
  *
- * The template sees what Hugging Face gives it: `messages`, `tools` and `documents` (null unless given among the
- * variables), `add_generation_prompt`, the special tokens, `raise_exception` and `strftime_now`.
+ * The text is the one that Hugging Face transformers gives (`apply_chat_template`), or the template is refused. The template sees what
+ * it sees there: `messages`, `tools` and `documents` (null unless given), `add_generation_prompt`, the special tokens,
+ * `raise_exception` and `strftime_now`. The time and the memory that it may take grow with the conversation.
  *
- * @throws E_ARGUMENT when a message lacks a role or a content
- * @throws E_TEMPLATE_INVALID when the model has no template, or the template cannot be read, fails or objects
+ * @throws E_ARGUMENT when a message lacks a role or a content, or something is given that a template has no value for
+ * @throws E_TEMPLATE_INVALID when the model has no template, or the template cannot be read, fails, objects, or exceeds its budget
  */
 export function renderChat(spec: TokenizerSpec, messages: readonly ChatMessage[], options: ChatOptions = {}): string {
-  if (
-    !Array.isArray(messages) ||
-    !messages.every((m) => typeof m?.role === 'string' && typeof m.content === 'string')
-  ) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      'A conversation is a list of messages, each with a role and a content.',
-      'Pass [{ role: "user", content: "…" }].',
-    );
+  return render(spec, messages, options).text;
+}
+
+/** As `renderChat`, with what came from the caller told from what the template wrote. The segments joined are its text. */
+export function renderChatSegments(
+  spec: TokenizerSpec,
+  messages: readonly ChatMessage[],
+  options: ChatOptions = {},
+): ChatSegment[] {
+  const { text, spans } = render(spec, messages, options);
+  const segments: ChatSegment[] = [];
+  let place = 0;
+  const add = (end: number, fromCaller: boolean) => {
+    if (end > place) segments.push({ text: text.slice(place, end), fromCaller });
+    place = end;
+  };
+  for (let i = 0; i < spans.length; i += 2) {
+    add(spans[i]!, false);
+    add(spans[i + 1]!, true);
   }
+  add(text.length, false);
+  return segments;
+}
+
+function render(spec: TokenizerSpec, messages: readonly ChatMessage[], options: ChatOptions): Str {
+  checkMessages(messages);
+  const values = new CallerValues(options.specialTokensInContent !== true);
+  const names = namesOf(spec, messages, options, values);
   const template = compile(spec);
-  let objection: string | null = null;
-  // not the library's Template: it declares a strftime_now that speaks the host's language and cannot be replaced
-  const environment = new Environment();
   try {
-    const variables = {
-      ...constants,
-      tools: null,
-      documents: null,
-      ...namedTokens(spec, options),
-      ...options.variables,
-      messages,
-      add_generation_prompt: options.addGenerationPrompt ?? true,
-      strftime_now: (format: string) => formatTime(options.now ?? new Date(), format),
-      raise_exception: (message: unknown) => {
-        objection = String(message);
-        throw new Error(objection);
-      },
-    };
-    for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-    return String((new Interpreter(environment).run(template) as { value: unknown }).value);
+    return template.render(names, values, options.now ?? new Date());
   } catch (cause) {
-    throw objection === null
-      ? failure(`The chat template fails: ${(cause as Error).message}.`, cause)
-      : new EspalierError(
-          'E_TEMPLATE_INVALID',
-          `The chat template refuses this conversation: ${objection}`,
-          'Change the roles or their order to what the model was trained on.',
-          { cause },
-        );
+    if (cause instanceof Objection) {
+      throw new EspalierError(
+        'E_TEMPLATE_INVALID',
+        `The chat template refuses this conversation: ${cause.message}`,
+        'Change the roles or their order to what the model was trained on.',
+        { cause },
+      );
+    }
+    throw failure('The chat template fails', cause);
   }
 }
 
-const constants = {
-  true: true,
-  false: false,
-  none: null,
-  True: true,
-  False: false,
-  None: null,
-  range: (start: number, stop?: number, step = 1): number[] => {
-    const [from, to] = stop === undefined ? [0, start] : [start, stop];
-    return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step);
-  },
-};
+function checkMessages(messages: readonly ChatMessage[]): void {
+  const isContent = (message: ChatMessage) => {
+    const { content } = message;
+    if (typeof content === 'string') return true;
+    if (Array.isArray(content)) {
+      return content.every((part) => typeof part === 'string' || (typeof part === 'object' && part !== null));
+    }
+    const others = Object.entries(message).filter(([key, value]) => key !== 'role' && (value ?? null) !== null);
+    return (content ?? null) === null && others.length > 0;
+  };
+  if (!Array.isArray(messages) || !messages.every((m) => typeof m?.role === 'string' && isContent(m))) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      'A conversation is a list of messages, each with a role and a content.',
+      'Pass [{ role: "user", content: "…" }]. A content is a text or a list of parts; it may be missing beside tool_calls.',
+    );
+  }
+}
 
-type Program = ReturnType<typeof parse>;
+/** Tokens that transformers hands to the template by name. A variable of such a name is the template's, not text of a user. */
+const TOKEN_NAME = /^(bos|eos|unk|sep|pad|cls|mask)_token$/;
 
-const compiled = new WeakMap<TokenizerSpec, Program>();
+function namesOf(
+  spec: TokenizerSpec,
+  messages: readonly ChatMessage[],
+  options: ChatOptions,
+  values: CallerValues,
+): Map<string, Value> {
+  const names = new Map<string, Value>([
+    ['tools', objects(options.tools, 'tools', values)],
+    ['documents', objects(options.documents, 'documents', values)],
+  ]);
+  for (const [name, text] of Object.entries(namedTokens(spec, options))) names.set(name, values.text(text, false));
+  for (const [name, value] of Object.entries(options.variables ?? {})) {
+    if (value === undefined) continue;
+    const token = typeof value === 'string' && TOKEN_NAME.test(name);
+    names.set(name, token ? values.text(value, false) : values.value(value, `The variable ${name}`));
+  }
+  names.set('messages', new List(messages.map((message, i) => messageValue(message, `messages[${i}]`, values))));
+  names.set('add_generation_prompt', options.addGenerationPrompt ?? true);
+  return names;
+}
 
-function compile(spec: TokenizerSpec): Program {
+function objects(value: readonly object[] | null | undefined, name: string, values: CallerValues): Value {
+  if (value === null || value === undefined) return null;
+  if (
+    !Array.isArray(value) ||
+    !value.every((item) => typeof item === 'object' && item !== null && !Array.isArray(item))
+  ) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${name} is not a list of objects.`,
+      `Pass ${name}: [{ … }], or leave it out.`,
+    );
+  }
+  return values.value(value, name);
+}
+
+/** A role of this form cannot hold a control token; templates build control tokens from roles (`<|` + role + `|>`). */
+const PLAIN_ROLE = /^[\w .-]*$/;
+/** Names under which messages carry their reasoning. The first is the one that templates read. */
+const REASONING = ['reasoning_content', 'thinking', 'reasoning'];
+
+/** A message as transformers hands it on: without fields that are null, its reasoning under the names that templates read. */
+function messageValue(message: ChatMessage, where: string, values: CallerValues): Dict {
+  const all = values.value(message, where) as Dict;
+  const dict = new Dict();
+  const present = [...all.entries.values()].filter(([, value]) => value !== null);
+  const reasoning = REASONING.map((name) => all.named(name)).find((value) => value !== undefined && value !== null);
+  // before the other fields, as transformers puts it: a template may print the message whole
+  if (reasoning !== undefined) dict.set(new Str('thinking'), reasoning);
+  for (const [key, value] of present) dict.set(key, value);
+  if (reasoning !== undefined) dict.set(new Str('reasoning_content'), reasoning);
+  if (PLAIN_ROLE.test(message.role)) dict.set(new Str('role'), new Str(message.role));
+  return dict;
+}
+
+const compiled = new WeakMap<TokenizerSpec, Template>();
+
+function compile(spec: TokenizerSpec): Template {
   let template = compiled.get(spec);
   if (template !== undefined) return template;
   if (spec.chatTemplate === null) {
@@ -102,18 +196,22 @@ function compile(spec: TokenizerSpec): Program {
     );
   }
   try {
-    template = parse(tokenize(spec.chatTemplate, { lstrip_blocks: true, trim_blocks: true }));
+    template = readTemplate(spec.chatTemplate);
   } catch (cause) {
-    throw failure(`The chat template cannot be read: ${(cause as Error).message}.`, cause);
+    throw failure('The chat template cannot be read', cause);
   }
   compiled.set(spec, template);
   return template;
 }
 
-function failure(message: string, cause: unknown): EspalierError {
-  return new EspalierError('E_TEMPLATE_INVALID', message, 'Use the template that was published with the model.', {
-    cause,
-  });
+function failure(what: string, cause: unknown): EspalierError {
+  // the stack of the host ended before a bound of ours did
+  const message = cause instanceof RangeError ? 'it is nested too deeply' : (cause as Error).message.replace(/\.$/, '');
+  const hint =
+    cause instanceof BudgetError
+      ? 'A published template needs a small part of its budget: this one may never end.'
+      : 'Use the template that was published with the model.';
+  return new EspalierError('E_TEMPLATE_INVALID', `${what}: ${message}.`, hint, { cause });
 }
 
 /** `bos_token`, `eos_token` and the like, as far as the configuration names them. */
@@ -127,29 +225,4 @@ function namedTokens(spec: TokenizerSpec, options: ChatOptions): Record<string, 
   if (options.bosToken !== undefined) tokens['bos_token'] = options.bosToken;
   if (options.eosToken !== undefined) tokens['eos_token'] = options.eosToken;
   return tokens;
-}
-
-const MONTHS = 'January February March April May June July August September October November December'.split(' ');
-const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ');
-
-/** Python's `strftime` in English, whatever the host's language: a prompt must not depend on it. */
-function formatTime(time: Date, format: string): string {
-  const two = (n: number) => String(n).padStart(2, '0');
-  const parts: Record<string, () => string> = {
-    Y: () => String(time.getFullYear()),
-    y: () => two(time.getFullYear() % 100),
-    m: () => two(time.getMonth() + 1),
-    d: () => two(time.getDate()),
-    B: () => MONTHS[time.getMonth()]!,
-    b: () => MONTHS[time.getMonth()]!.slice(0, 3),
-    A: () => DAYS[time.getDay()]!,
-    a: () => DAYS[time.getDay()]!.slice(0, 3),
-    H: () => two(time.getHours()),
-    I: () => two(time.getHours() % 12 || 12),
-    M: () => two(time.getMinutes()),
-    S: () => two(time.getSeconds()),
-    p: () => (time.getHours() < 12 ? 'AM' : 'PM'),
-    '%': () => '%',
-  };
-  return format.replace(/%([A-Za-z%])/g, (text, letter: string) => parts[letter]?.() ?? text);
 }

@@ -13,7 +13,7 @@ import {
 } from '../options/prompt.ts';
 import { chatOptions, encodePromptOptions } from '../options/text.ts';
 import { sha256 } from '../runtime/hash.ts';
-import { type ChatMessage, type ChatOptions, renderChat } from './chat.ts';
+import { type ChatMessage, type ChatOptions, renderChatSegments } from './chat.ts';
 import type { Decoder } from './decoder.ts';
 import { type EmbedOptions, embedTokens } from './embed.ts';
 import { type ExpertLoad, type ExpertLoadOptions, expertLoad } from './expert-load.ts';
@@ -100,14 +100,21 @@ export class LocalModel {
     return wanted && bosId !== null && ids[0] !== bosId ? [bosId, ...ids] : ids;
   }
 
-  /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
+  /**
+   * A conversation as the token ids that the model was trained on. Special tokens written in it stay text, unless
+   * `specialTokensInContent` says otherwise. @throws E_TEMPLATE_INVALID
+   */
   encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
     const given = checked<ChatOptions>(chatOptions, options, 'encodeChat');
     return this.#encodeChat(checkedMessages(messages, 'messages'), given);
   }
 
   #encodeChat(messages: readonly ChatMessage[], options: ChatOptions): number[] {
-    return this.tokenizer.encode(renderChat(this.#spec, messages, options), { addSpecialTokens: false });
+    const segments = renderChatSegments(this.#spec, messages, options);
+    return this.tokenizer.encodeSegments(
+      segments.map(({ text, fromCaller }) => ({ text, plain: fromCaller })),
+      { addSpecialTokens: false },
+    );
   }
 
   /**

@@ -22,12 +22,18 @@ export const encodePromptOptions = {
   specialTokens: defaulting(truth, true),
 } as const satisfies Schema<EncodePromptOptions>;
 
+const isObjects = (value: unknown): boolean =>
+  value === null || (Array.isArray(value) && value.every((item) => isOptions(item)));
+
 export const chatOptions = {
   addGenerationPrompt: defaulting(truth, true),
+  tools: like<readonly object[] | null>('a list of objects', isObjects),
+  documents: like<readonly object[] | null>('a list of objects', isObjects),
   bosToken: text(),
   eosToken: text(),
   variables: like<Readonly<Record<string, unknown>>>('an object of variables by name', isOptions),
   now: like<Date>('a valid Date', (value) => value instanceof Date && !Number.isNaN(value.getTime())),
+  specialTokensInContent: defaulting(truth, false),
 } as const satisfies Schema<ChatOptions>;
 
 // the same of a model behind a worker, where a signal can fire meanwhile

@@ -1,0 +1,207 @@
+/** Python's arithmetic: integers without bound (as far as a budget goes), floats, and what mixes them. */
+import type { Budget } from './budget.ts';
+import { Float, isInteger, isNumber, raise, type Value } from './values.ts';
+
+/** Python writes and reads no longer integers as text. */
+export const MOST_DIGITS = 4300;
+/** Bits of an integer beyond which it is refused. */
+const MOST_BITS = 1 << 16;
+
+export type Numeric = number | bigint | boolean | Float;
+export type Operator = '+' | '-' | '*' | '/' | '//' | '%' | '**';
+
+/** An integer in its one form. */
+export function integer(value: bigint): number | bigint {
+  return value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value;
+}
+
+export function asBig(value: number | bigint | boolean): bigint {
+  return BigInt(value);
+}
+
+/** As a double. @throws OverflowError for an integer that is none */
+export function asDouble(value: Numeric): number {
+  if (value instanceof Float) return value.value;
+  const double = Number(value);
+  if (!Number.isFinite(double)) raise('OverflowError', 'int too large to convert to float');
+  return double;
+}
+
+export function integerText(value: number | bigint): string {
+  const text = String(value);
+  if (text.length > MOST_DIGITS) raise('ValueError', `an integer of more than ${MOST_DIGITS} digits cannot be written`);
+  return text;
+}
+
+export function arithmetic(work: Budget, operator: Operator, left: Numeric, right: Numeric): Value {
+  if (isInteger(left) && isInteger(right)) return integers(work, operator, left, right);
+  return floats(operator, asDouble(left), asDouble(right));
+}
+
+function integers(
+  work: Budget,
+  operator: Operator,
+  left: number | bigint | boolean,
+  right: number | bigint | boolean,
+): Value {
+  if (typeof left !== 'bigint' && typeof right !== 'bigint') {
+    const fast = small(operator, Number(left), Number(right));
+    if (fast !== null) return fast;
+  }
+  const a = asBig(left);
+  const b = asBig(right);
+  if (b === 0n && (operator === '/' || operator === '//' || operator === '%')) divisionByZero();
+  work.step(1 + (bits(a) * bits(b)) / 65536);
+  switch (operator) {
+    case '+':
+      return bounded(a + b);
+    case '-':
+      return bounded(a - b);
+    case '*':
+      if (bits(a) + bits(b) > MOST_BITS) tooLarge();
+      return integer(a * b);
+    case '/':
+      return raise('Unsupported', 'true division of integers beyond 2**53 is not computed');
+    case '//':
+      return integer(floorDivide(a, b));
+    case '%':
+      return integer(a - b * floorDivide(a, b));
+    case '**':
+      if (b < 0n) return floats('**', asDouble(left), asDouble(right));
+      if (a !== 0n && a !== 1n && a !== -1n && b * BigInt(bits(a)) > BigInt(MOST_BITS)) tooLarge();
+      work.step(1 + bits(a) * Number(a === 0n || a === 1n || a === -1n ? 1n : b));
+      return integer(a ** b);
+    default:
+      return operator satisfies never;
+  }
+}
+
+/** Exact results within the integers that doubles hold, or null. */
+function small(operator: Operator, a: number, b: number): Value {
+  const kept = (value: number) => (Number.isSafeInteger(value) ? value + 0 : null);
+  switch (operator) {
+    case '+':
+      return kept(a + b);
+    case '-':
+      return kept(a - b);
+    case '*':
+      return kept(a * b);
+    case '/':
+      return b === 0 ? divisionByZero() : new Float(a / b);
+    case '//':
+      return b === 0 ? divisionByZero() : Number.isSafeInteger(a - modulo(a, b)) ? kept((a - modulo(a, b)) / b) : null;
+    case '%':
+      return b === 0 ? divisionByZero() : modulo(a, b);
+    case '**':
+      return null;
+    default:
+      return operator satisfies never;
+  }
+}
+
+/** With the sign of the divisor. */
+function modulo(a: number, b: number): number {
+  const rest = a % b;
+  return (rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest) + 0;
+}
+
+const bits = (value: bigint) => (value < 0n ? -value : value).toString(16).length * 4;
+
+function floorDivide(a: bigint, b: bigint): bigint {
+  const quotient = a / b;
+  return quotient * b !== a && a < 0n !== b < 0n ? quotient - 1n : quotient;
+}
+
+function bounded(value: bigint): number | bigint {
+  if (bits(value) > MOST_BITS) tooLarge();
+  return integer(value);
+}
+
+function tooLarge(): never {
+  raise('Unsupported', `integers of more than ${MOST_BITS} bits are not computed`);
+}
+
+function divisionByZero(): never {
+  raise('ZeroDivisionError', 'division by zero');
+}
+
+function floats(operator: Operator, a: number, b: number): Float {
+  switch (operator) {
+    case '+':
+      return new Float(a + b);
+    case '-':
+      return new Float(a - b);
+    case '*':
+      return new Float(a * b);
+    case '/':
+      return b === 0 ? divisionByZero() : new Float(a / b);
+    case '//':
+      return new Float(floatDivide(a, b).quotient);
+    case '%':
+      return new Float(floatDivide(a, b).rest);
+    case '**':
+      return new Float(floatPower(a, b));
+    default:
+      return operator satisfies never;
+  }
+}
+
+/** As CPython's float_divmod. */
+function floatDivide(a: number, b: number): { quotient: number; rest: number } {
+  if (b === 0) divisionByZero();
+  let rest = a % b;
+  let quotient = (a - rest) / b;
+  if (rest !== 0) {
+    if (b < 0 !== rest < 0) {
+      rest += b;
+      quotient -= 1;
+    }
+  } else rest = b < 0 ? -0 : 0;
+  if (quotient !== 0) {
+    const floor = Math.floor(quotient);
+    quotient = quotient - floor > 0.5 ? floor + 1 : floor;
+  } else quotient = a / b < 0 ? -0 : 0;
+  return { quotient, rest };
+}
+
+/** Powers whose last bit does not depend on the C library. */
+function floatPower(a: number, b: number): number {
+  if (b === 0 || a === 1) return 1;
+  if (a === 0 && b < 0) divisionByZero();
+  if (b === 1) return a;
+  if (b === 2) return a * a;
+  if (b === -1) return 1 / a;
+  if (b === 0.5 && a >= 0) return Math.sqrt(a);
+  const exact = Number.isInteger(a) && Number.isInteger(b) ? a ** Math.abs(b) : Number.NaN;
+  if (Number.isSafeInteger(exact)) return b > 0 ? exact : 1 / exact;
+  return raise('Unsupported', 'this power of floats is not computed');
+}
+
+/** -1, 0 or 1; NaN where one is. */
+export function compareNumbers(left: Numeric, right: Numeric): number {
+  if (isInteger(left) && isInteger(right)) return left < right ? -1 : left > right ? 1 : 0;
+  const a = left instanceof Float ? left.value : left;
+  const b = right instanceof Float ? right.value : right;
+  if (Number.isNaN(a as number) || Number.isNaN(b as number)) return Number.NaN;
+  // JavaScript compares doubles and bigints exactly
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+export function negate(work: Budget, value: Value): Value {
+  if (value instanceof Float) return new Float(-value.value);
+  if (isInteger(value)) return integers(work, '-', 0, value);
+  return raise('TypeError', `bad operand type for unary -`);
+}
+
+export function positive(value: Value): Value {
+  if (typeof value === 'boolean') return Number(value);
+  if (isNumber(value)) return value;
+  return raise('TypeError', 'bad operand type for unary +');
+}
+
+/** An argument that Python takes as an index or a count. @throws TypeError for anything but an integer */
+export function indexOf(value: Value): number {
+  if (!isInteger(value)) raise('TypeError', 'an integer is needed');
+  if (typeof value === 'bigint') return value < 0n ? -Number.MAX_SAFE_INTEGER : Number.MAX_SAFE_INTEGER;
+  return Number(value);
+}
