@@ -1,24 +1,31 @@
+import type { EngineOpenOptions, EngineOptions } from '../engine/engine.ts';
 import type { Model } from '../engine/model.ts';
 import { type OpenOptions, open } from '../engine/open.ts';
 import { EspalierError } from '../errors.ts';
+import { engineOpenOptions, engineOptions, lanes } from '../options/open.ts';
+import { oneOf } from '../options/rules.ts';
+import { optionFlags } from './flags.ts';
 import { formatBytes, Progress } from './format.ts';
+import type { Io } from './io.ts';
 
 /** Arguments that several commands share. */
 export const modelArgument = {
   type: 'positional',
   description:
-    'A model folder (config.json, model.safetensors, tokenizer.json), a .gguf file, or owner/name on the hub',
+    'A model folder (config.json, model.safetensors, tokenizer.json), a .gguf file, an address of either, owner/name on the hub, or espalier:tiny, a small model that comes with the program',
   required: true,
 } as const;
 export const exactArgument = {
   type: 'boolean',
-  description: 'f32 activations for quantised weights (slower, exact)',
+  description: 'f32 activations for quantised weights: slower, exact; the same as --precision exact',
   default: false,
 } as const;
 export const lanesArgument = {
   type: 'string',
-  description: 'Threads that compute; auto: all that there are',
+  value: 'N',
+  description: 'Threads that compute; auto: one for each core',
   default: 'auto',
+  rule: lanes,
 } as const;
 export const jsonArgument = {
   type: 'boolean',
@@ -27,9 +34,56 @@ export const jsonArgument = {
 } as const;
 export const bosArgument = {
   type: 'string',
-  description: 'Begin-of-text token: yes, no, or auto (as the tokenizer says)',
+  value: 'yes|no|auto',
+  description: 'Begin-of-text token; auto: as the tokenizer says',
   default: 'auto',
+  rule: oneOf('yes', 'no', 'auto'),
 } as const;
+export const promptArgument = (description: string) =>
+  ({
+    type: 'string',
+    alias: 'p',
+    value: 'TEXT',
+    description: `${description}; - reads it from standard input`,
+    required: true,
+  }) as const;
+
+const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
+  contextLength: {
+    alias: 'c',
+    value: 'N',
+    description: 'Positions to have room for: fewer than the model has, or with dynamic RoPE scaling more',
+  },
+  precision: { value: 'NAME', description: 'What quantised weights are multiplied with: int8, int16 or exact' },
+  hub: null, // the environment says it: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
+  cache: null, // ESPALIER_CACHE
+  transfer: null,
+  signal: null,
+  onDownload: null,
+  onProgress: null,
+});
+
+const engine = optionFlags<EngineOptions>(engineOptions, {
+  lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes for weights, caches and scratch; default 4 GiB' },
+  relaxed: null,
+  signal: null,
+  wasmLocation: null,
+  workerLocation: null,
+  laneLocation: null,
+});
+
+/** Flags of commands that open a model in a worker. */
+export const openArguments = { ...opening.args, exact: exactArgument, ...engine.args } as const;
+
+/** What they say. @throws E_ARGUMENT */
+export function openOptionsOf(args: Readonly<Record<string, unknown>>): OpenOptions {
+  const { precision, ...rest } = opening.options(args);
+  if (args['exact'] && precision !== undefined && precision !== 'exact') {
+    throw new EspalierError('E_ARGUMENT', `--exact and --precision ${precision} contradict each other.`, 'Give one.');
+  }
+  return { ...rest, ...engine.options(args), precision: args['exact'] ? 'exact' : (precision ?? 'int8') };
+}
 
 /** A numeric argument as the shell gave it. @throws E_ARGUMENT */
 export function numberOf(name: string, text: string | undefined): number | undefined {
@@ -39,16 +93,14 @@ export function numberOf(name: string, text: string | undefined): number | undef
   throw new EspalierError('E_ARGUMENT', `--${name} is "${text}".`, 'Give a number.');
 }
 
-/** `--bos`. @throws E_ARGUMENT */
-export function bosOf(text: string): { addBos?: boolean } {
-  if (text === 'auto') return {};
-  if (text === 'yes' || text === 'no') return { addBos: text === 'yes' };
-  throw new EspalierError('E_ARGUMENT', `--bos is "${text}".`, 'Give yes, no or auto.');
+/** `--bos`. */
+export function bosOf(said: 'yes' | 'no' | 'auto'): { addBos?: boolean } {
+  return said === 'auto' ? {} : { addBos: said === 'yes' };
 }
 
-/** `--lanes`; the range is checked where it is used. @throws E_ARGUMENT */
-export function lanesOf(text: string): number | 'auto' {
-  return text === 'auto' ? text : numberOf('lanes', text)!;
+/** `--prompt`, or with `-` what standard input holds, without the line end that ends it. @throws E_ARGUMENT, E_ABORTED */
+export async function promptOf(given: string, io: Io, signal: AbortSignal): Promise<string> {
+  return given === '-' ? (await io.input(signal)).replace(/\r?\n$/, '') : given;
 }
 
 /** Opens a model with a progress bar on stderr, for what is downloaded and for what is loaded. */
@@ -67,51 +119,5 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
   } finally {
     downloading.end();
     loading.end();
-  }
-}
-
-/** What citty hands to `run`. */
-interface Context {
-  readonly args: { readonly _: readonly string[]; readonly json: boolean };
-  readonly cmd: { readonly args?: unknown };
-}
-
-/** citty passes over options that it does not know, and a mistyped one must not. @throws E_ARGUMENT */
-function refuseUnknown({ args, cmd }: Context): void {
-  const known = new Set(['_']);
-  let positionals = 0;
-  for (const [name, { type, alias }] of Object.entries(cmd.args as Record<string, { type: string; alias?: string }>)) {
-    if (type === 'positional') positionals++;
-    known.add(name).add(name.replace(/-./g, (s) => s[1]!.toUpperCase()));
-    if (alias !== undefined) known.add(alias);
-  }
-  const hint = 'Run the command with --help to see what it takes.';
-  for (const name of Object.keys(args)) {
-    if (known.has(name)) continue;
-    throw new EspalierError('E_ARGUMENT', `There is no option ${name.length > 1 ? '--' : '-'}${name}.`, hint);
-  }
-  if (args._.length > positionals) {
-    throw new EspalierError('E_ARGUMENT', `"${args._[positionals]}" belongs to no option.`, hint);
-  }
-}
-
-/** Runs a command: errors go to stderr as code, sentence and advice, and the exit code is 1. Ctrl-C aborts. */
-export async function command(context: Context, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
-  const { json } = context.args;
-  const controller = new AbortController();
-  const interrupt = () => controller.abort(new Error('interrupted'));
-  process.once('SIGINT', interrupt);
-  try {
-    refuseUnknown(context);
-    await run(controller.signal);
-  } catch (error) {
-    process.exitCode = 1;
-    if (!(error instanceof EspalierError)) throw error;
-    if (json) {
-      const { code, message, hint } = error;
-      process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-    } else process.stderr.write(`${error}\n`);
-  } finally {
-    process.removeListener('SIGINT', interrupt);
   }
 }

@@ -1,4 +1,5 @@
 import { stderr } from 'node:process';
+import type { ProgressTarget } from './io.ts';
 
 /** `1536` → `1.5 KiB`. */
 export function formatBytes(bytes: number): string {
@@ -77,13 +78,6 @@ export function displayWidth(text: string): number {
   return width;
 }
 
-/** Where progress is written: `process.stderr`, or a stand-in in tests. */
-export interface ProgressTarget {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
-
 export interface ProgressOptions {
   /** What goes on, before the bar. */
   readonly label: string;
@@ -132,26 +126,29 @@ export class Progress {
     this.#ended = true;
   }
 
+  /** A line that fits: one that wraps could not be rewritten. Where columns are few, what matters least is left out first. */
   #line(done: number, seconds: number, note: string): string {
     const { label, total } = this.#options;
+    // some terminals say that they have no columns
+    const width = (this.#target.columns || 80) - 1;
     const tail = note === '' ? '' : `  ${note}`;
-    let line: string;
-    if (total === null || total <= 0) line = `${label}  ${done}${tail}`;
-    else {
-      const part = Math.min(1, Math.max(0, done / total));
-      const left = part > 0 && part < 1 && seconds > 1 ? `  ${formatDuration((seconds / part) * (1 - part))} left` : '';
-      const filled = Math.round(part * 20);
-      const bar = '█'.repeat(filled) + '░'.repeat(20 - filled);
-      line = `${label}  ${bar}  ${Math.floor(part * 100)} %${left}${tail}`;
-    }
-    // a line that wraps could not be rewritten
-    const width = (this.#target.columns ?? 80) - 1;
-    if (displayWidth(line) <= width) return line;
-    let cut = '';
-    for (const char of line) {
-      if (displayWidth(cut + char) > width - 1) break;
-      cut += char;
-    }
-    return `${cut}…`;
+    if (total === null || total <= 0) return fitting(width, [`${label}  ${done}${tail}`, `${label}  ${done}`]);
+    const part = Math.min(1, Math.max(0, done / total));
+    const percent = `${Math.floor(part * 100)} %`;
+    const left = part > 0 && part < 1 && seconds > 1 ? `  ${formatDuration((seconds / part) * (1 - part))} left` : '';
+    const bar = (cells: number) => '█'.repeat(Math.round(part * cells)).padEnd(cells, '░');
+    return fitting(width, [
+      `${label}  ${bar(20)}  ${percent}${left}${tail}`,
+      `${label}  ${bar(10)}  ${percent}${left}${tail}`,
+      `${label}  ${bar(10)}  ${percent}${tail}`,
+      `${label}  ${bar(10)}  ${percent}`,
+      `${label}  ${percent}`,
+      percent,
+    ]);
   }
+}
+
+/** The first that fits; nothing where none does. */
+function fitting(width: number, lines: readonly string[]): string {
+  return lines.find((line) => displayWidth(line) <= width) ?? '';
 }

@@ -1,31 +1,46 @@
-import { defineCommand } from 'citty';
 import type { GenerateOptions } from '../model/generation.ts';
+import type { EncodePromptOptions } from '../model/model.ts';
+import { generateOptions } from '../options/model.ts';
+import { words } from '../options/rules.ts';
+import { defineCommand } from './command.ts';
 import {
   bosArgument,
   bosOf,
-  command,
-  exactArgument,
   jsonArgument,
-  lanesArgument,
-  lanesOf,
   modelArgument,
-  numberOf,
+  openArguments,
+  openOptionsOf,
   openWithProgress,
+  promptArgument,
+  promptOf,
 } from './common.ts';
+import { optionFlags } from './flags.ts';
+
+const generation = optionFlags<GenerateOptions & EncodePromptOptions>(generateOptions, {
+  maxTokens: { alias: 'n', value: 'N', description: 'Most tokens to generate' },
+  temperature: { alias: 't', value: 'T', description: 'Of sampling; 0 is greedy' },
+  topK: { value: 'K', description: 'Keep the K likeliest tokens; 0: all' },
+  topP: { value: 'P', description: 'Keep the likeliest tokens up to this mass' },
+  minP: { value: 'P', description: 'Keep tokens at least this many times as likely as the likeliest' },
+  repetitionPenalty: { value: 'R', description: 'Above 1: tokens seen before become less likely' },
+  seed: { value: 'N', description: 'Of the random draws' },
+  stop: { value: 'TEXT', description: 'A text that ends what is generated', each: words },
+  specialTokens: {
+    description: 'Names of special tokens in the prompt are those tokens (without --chat they are anyway)',
+    negative: 'They are the letters that they are made of (with --chat they are anyway)',
+  },
+  stopAtEos: null, // --ignore-eos
+  showSpecialTokens: null, // the same
+  addBos: null, // --bos
+  signal: null,
+});
 
 export const generateCommand = defineCommand({
   meta: { name: 'generate', description: 'Continue a text' },
   args: {
     model: modelArgument,
-    prompt: { type: 'string', alias: 'p', description: 'The text to continue', required: true },
-    'max-tokens': { type: 'string', alias: 'n', description: 'Most tokens to generate', default: '256' },
-    temperature: { type: 'string', alias: 't', description: '0 is greedy', default: '0' },
-    'top-k': { type: 'string', description: 'Keep the k likeliest tokens' },
-    'top-p': { type: 'string', description: 'Keep the likeliest tokens up to this mass' },
-    'min-p': { type: 'string', description: 'Keep tokens this many times as likely as the likeliest' },
-    'repetition-penalty': { type: 'string', description: 'Above 1: tokens seen before become less likely' },
-    seed: { type: 'string', description: 'Of the random draws' },
-    stop: { type: 'string', description: 'A string that ends the text' },
+    prompt: promptArgument('The text to continue'),
+    ...generation.args,
     'ignore-eos': {
       type: 'boolean',
       description: 'Go on after end-of-text tokens, and show special tokens',
@@ -33,55 +48,44 @@ export const generateCommand = defineCommand({
     },
     chat: { type: 'boolean', description: 'The prompt is a user’s message', default: false },
     bos: bosArgument,
-    exact: exactArgument,
-    lanes: lanesArgument,
+    ...openArguments,
     json: jsonArgument,
   },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const given = {
-        maxTokens: numberOf('max-tokens', args['max-tokens']),
-        temperature: numberOf('temperature', args.temperature),
-        topK: numberOf('top-k', args['top-k']),
-        topP: numberOf('top-p', args['top-p']),
-        minP: numberOf('min-p', args['min-p']),
-        repetitionPenalty: numberOf('repetition-penalty', args['repetition-penalty']),
-        seed: numberOf('seed', args.seed),
-        stop: args.stop === undefined ? undefined : [args.stop],
-      };
-      const options = Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as GenerateOptions;
-      const ignore = args['ignore-eos'];
-      const started = performance.now();
-      const precision = args.exact ? 'exact' : 'int8';
-      const lanes = lanesOf(args.lanes);
-      const model = await openWithProgress(args.model, { precision, lanes, signal }, args.json);
-      const loadMilliseconds = performance.now() - started;
-      try {
-        const prompt = args.chat ? [{ role: 'user', content: args.prompt }] : args.prompt;
-        const generation = model.generate(prompt, {
-          ...options,
-          ...bosOf(args.bos),
-          stopAtEos: !ignore,
-          showSpecialTokens: ignore,
-          signal,
-        });
-        if (!args.json) {
-          if (!args.chat) process.stdout.write(args.prompt);
-          for await (const token of generation) process.stdout.write(token.text);
-          process.stdout.write('\n');
+  run: async ({ args, io, signal }) => {
+    const options = generation.options(args);
+    const opening = openOptionsOf(args);
+    const ignore = args['ignore-eos'];
+    const prompt = await promptOf(args.prompt, io, signal);
+    const started = performance.now();
+    const model = await openWithProgress(args.model, { ...opening, signal }, args.json);
+    const loadMilliseconds = performance.now() - started;
+    try {
+      const generated = model.generate(args.chat ? [{ role: 'user', content: prompt }] : prompt, {
+        ...options,
+        ...bosOf(args.bos),
+        stopAtEos: !ignore,
+        showSpecialTokens: ignore,
+        signal,
+      });
+      if (!args.json) {
+        let begun = args.chat;
+        for await (const token of generated) {
+          // only now: a prompt that is refused is not printed
+          io.out(begun ? token.text : prompt + token.text);
+          begun = true;
         }
-        const { text, tokens, finishReason, timings } = await generation.result();
-        if (args.json) {
-          process.stdout.write(
-            `${JSON.stringify({ text, tokens, finishReason, timings: { loadMilliseconds, ...timings } })}\n`,
-          );
-        } else {
-          const prefill = `${timings.promptTokens} tokens read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
-          const decode = `${timings.generatedTokens} written at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s`;
-          process.stderr.write(`\n${prefill}, ${decode} (${Object.values(model.description).join(', ')})\n`);
-        }
-      } finally {
-        await model.close();
+        io.out(begun ? '\n' : `${prompt}\n`);
       }
-    }),
+      const { text, tokens, finishReason, timings } = await generated.result();
+      if (args.json) {
+        io.out(`${JSON.stringify({ text, tokens, finishReason, timings: { loadMilliseconds, ...timings } })}\n`);
+      } else {
+        const prefill = `${timings.promptTokens} tokens read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
+        const decode = `${timings.generatedTokens} written at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s`;
+        io.err(`\n${prefill}, ${decode} (${Object.values(model.description).join(', ')})\n`);
+      }
+    } finally {
+      await model.close();
+    }
+  },
 });

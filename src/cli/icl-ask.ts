@@ -1,4 +1,3 @@
-import { defineCommand } from 'citty';
 import { AdapShot } from '../adapshot/adapshot.ts';
 import { Chain } from '../adapshot/chain.ts';
 import { defined } from '../adapshot/defined.ts';
@@ -8,7 +7,8 @@ import { poolOptionsOf, settingsOf } from '../adapshot/presets.ts';
 import { renderQuery } from '../adapshot/templates.ts';
 import type { Answer } from '../adapshot/types.ts';
 import { fittingShots, shotsOf } from '../evaluate/setting.ts';
-import { command, numberOf } from './common.ts';
+import { defineCommand } from './command.ts';
+import { numberOf } from './common.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './format.ts';
 import { poolOf } from './icl-build.ts';
 import {
@@ -58,90 +58,87 @@ export const iclAskCommand = defineCommand({
     compare: { type: 'boolean', description: 'Ask full attention over the same examples too', default: false },
     json: iclArguments.json,
   },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const count = countOf(args, 'shots');
-      const rank = rankOf(args);
-      const prefix = prefixOf(args);
-      const common = defined({ instruction: args.instruction as string | undefined });
-      const pooling = defined({ prefix, storage: storageOf(args) });
-      const wanted = choiceOf(args, 'preset', ['label', 'generate', 'parity']);
-      const settings = defined({
-        rank,
-        grid: listOf(args, 'grid'),
-        order: orderOf(args),
-        ensemble: choiceOf(args, 'ensemble', ['one', 'all']),
-        vote: voteOf(args),
-        temperature: numberOf('temperature', args.temperature),
-        threshold: numberOf('threshold', args.threshold),
-        maxTokens: countOf(args, 'max-tokens', 1),
-      });
-      const { task, template } = await dataOf(args);
-      const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
-      // by keys, all examples would have to be encoded for one query
-      const byWords = preset === 'label' && args.store === undefined && rank === undefined;
-      const options: AdapShotOptions = {
-        ...settings,
-        ...(byWords && { rank: 'bm25' }),
-        preset,
-        prompt: template.output,
-        // what closes a shot closes an answer
-        stop: [`\n${template.separator}`],
-        ...(task.kind === 'labels' && preset !== 'generate' && { labels: task.labels }),
-      };
-      settingsOf(options, args.chain); // what is wrong is said before a model is opened
-      const shots = shotsOf(template, poolOf(args, task));
-      const store = await storeOf(args);
-      const { model, close } = await openForShots(args, signal);
-      const bar = new Progress({ label: 'encoding', total: null, silent: args.json });
+  run: async ({ args, io, signal }) => {
+    const count = countOf(args, 'shots');
+    const rank = rankOf(args);
+    const prefix = prefixOf(args);
+    const common = defined({ instruction: args.instruction as string | undefined });
+    const pooling = defined({ prefix, storage: storageOf(args) });
+    const wanted = choiceOf(args, 'preset', ['label', 'generate', 'parity']);
+    const settings = defined({
+      rank,
+      grid: listOf(args, 'grid'),
+      order: orderOf(args),
+      ensemble: choiceOf(args, 'ensemble', ['one', 'all']),
+      vote: voteOf(args),
+      temperature: numberOf('temperature', args.temperature),
+      threshold: numberOf('threshold', args.threshold),
+      maxTokens: countOf(args, 'max-tokens', 1),
+    });
+    const { task, template } = await dataOf(args);
+    const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
+    // by keys, all examples would have to be encoded for one query
+    const byWords = preset === 'label' && args.store === undefined && rank === undefined;
+    const options: AdapShotOptions = {
+      ...settings,
+      ...(byWords && { rank: 'bm25' }),
+      preset,
+      prompt: template.output,
+      // what closes a shot closes an answer
+      stop: [`\n${template.separator}`],
+      ...(task.kind === 'labels' && preset !== 'generate' && { labels: task.labels }),
+    };
+    settingsOf(options, args.chain); // what is wrong is said before a model is opened
+    const shots = shotsOf(template, poolOf(args, task));
+    const store = await storeOf(args);
+    const { model, close } = await openForShots(args, signal);
+    const bar = new Progress({ label: 'encoding', total: null, silent: args.json });
+    try {
+      const source = args.chain
+        ? await Chain.create(
+            model,
+            count === undefined ? fittingShots(model, shots.slice(0, MOST), common.instruction) : shots.slice(0, count),
+            { ...common, signal },
+          )
+        : await ShotPool.build(model, shots, {
+            ...common,
+            ...poolOptionsOf(preset),
+            ...pooling,
+            store,
+            grow: { initial: 0 },
+            signal,
+            onProgress: ({ done }) => bar.update(done),
+          });
+      let show: AdapShot | null = null;
       try {
-        const source = args.chain
-          ? await Chain.create(
-              model,
-              count === undefined
-                ? fittingShots(model, shots.slice(0, MOST), common.instruction)
-                : shots.slice(0, count),
-              { ...common, signal },
-            )
-          : await ShotPool.build(model, shots, {
-              ...common,
-              ...poolOptionsOf(preset),
-              ...pooling,
-              store,
-              grow: { initial: 0 },
-              signal,
-              onProgress: ({ done }) => bar.update(done),
-            });
-        let show: AdapShot | null = null;
-        try {
-          show = await AdapShot.create(source, options);
-          const query = renderQuery(template, args.query);
-          const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
-          let answer: Answer;
-          if (options.labels || args.json) {
-            answer = await show.ask(query, asked);
+        show = await AdapShot.create(source, options);
+        const query = renderQuery(template, args.query);
+        const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
+        let answer: Answer;
+        if (options.labels || args.json) {
+          answer = await show.ask(query, asked);
+          bar.end();
+          if (!args.json) io.out(`${answer.text}\n`);
+        } else {
+          const stream = show.stream(query, asked);
+          for await (const { text: piece } of stream) {
             bar.end();
-            if (!args.json) process.stdout.write(`${answer.text}\n`);
-          } else {
-            const stream = show.stream(query, asked);
-            for await (const { text: piece } of stream) {
-              bar.end();
-              process.stdout.write(piece);
-            }
-            answer = await stream.answer();
-            process.stdout.write('\n');
+            io.out(piece);
           }
-          if (args.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
-          else process.stderr.write(`${describe(answer)}\n`);
-        } finally {
-          show?.close();
-          source.close();
+          answer = await stream.answer();
+          io.out('\n');
         }
+        if (args.json) io.out(`${JSON.stringify(answer)}\n`);
+        else io.err(`${describe(answer)}\n`);
       } finally {
-        bar.end();
-        close();
+        show?.close();
+        source.close();
       }
-    }),
+    } finally {
+      bar.end();
+      close();
+    }
+  },
 });
 
 /** What was done, for a person. */

@@ -1,4 +1,3 @@
-import { defineCommand } from 'citty';
 import type { Example } from '../adapshot/data.ts';
 import type { TaskData } from '../adapshot/data-files.ts';
 import { defined } from '../adapshot/defined.ts';
@@ -6,7 +5,7 @@ import { ShotPool } from '../adapshot/pool.ts';
 import { distinctInputs, splitExamples } from '../adapshot/splits.ts';
 import { openShotStore } from '../adapshot/store.ts';
 import { shotsOf } from '../evaluate/setting.ts';
-import { command } from './common.ts';
+import { defineCommand } from './command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './format.ts';
 import {
   type Args,
@@ -33,56 +32,55 @@ export function poolOf(args: Args, task: TaskData): readonly Example[] {
 export const iclBuildCommand = defineCommand({
   meta: { name: 'build', description: 'Encode the examples of a pool and keep them, so that asking finds them ready' },
   args: { ...iclArguments, prefix: prefixArgument },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const settings = defined({
-        instruction: args.instruction as string | undefined,
-        prefix: prefixOf(args),
-        storage: storageOf(args),
+  run: async ({ args, io, signal }) => {
+    const settings = defined({
+      instruction: args.instruction as string | undefined,
+      prefix: prefixOf(args),
+      storage: storageOf(args),
+    });
+    const { task, template } = await dataOf(args);
+    const shots = shotsOf(template, poolOf(args, task));
+    const store = (await storeOf(args)) ?? (await openShotStore());
+    const { model, close } = await openForShots(args, signal);
+    const bar = new Progress({ label: 'encoding', total: shots.length, silent: args.json });
+    const started = performance.now();
+    let loaded = 0;
+    try {
+      const pool = await ShotPool.build(model, shots, {
+        ...settings,
+        store,
+        grow: { initial: 0 },
+        signal,
+        onProgress: (progress) => {
+          loaded = progress.loaded;
+          bar.update(progress.done);
+        },
       });
-      const { task, template } = await dataOf(args);
-      const shots = shotsOf(template, poolOf(args, task));
-      const store = (await storeOf(args)) ?? (await openShotStore());
-      const { model, close } = await openForShots(args, signal);
-      const bar = new Progress({ label: 'encoding', total: shots.length, silent: args.json });
-      const started = performance.now();
-      let loaded = 0;
       try {
-        const pool = await ShotPool.build(model, shots, {
-          ...settings,
-          store,
-          grow: { initial: 0 },
-          signal,
-          onProgress: (progress) => {
-            loaded = progress.loaded;
-            bar.update(progress.done);
-          },
-        });
-        try {
-          await pool.prepare(undefined, { signal });
-          bar.end();
-          // here the store is all that is wanted
-          for (const warning of pool.warnings) throw warning;
-          const seconds = (performance.now() - started) / 1000;
-          const tokens = shots.reduce((sum, { id }) => sum + pool.tokens(id).length, 0);
-          const built = { store: store.name, shots: shots.length, loaded, tokens, bytes: await store.bytes(), seconds };
-          if (args.json) process.stdout.write(`${JSON.stringify(built)}\n`);
-          else {
-            const rows = [
-              ['store', built.store],
-              ['examples', `${built.shots}, ${loaded} of them were there`],
-              ['tokens', `${tokens}`],
-              ['size', `${formatBytes(built.bytes)}, with all else in it`],
-              ['time', formatDuration(seconds)],
-            ];
-            process.stdout.write(`${formatTable(null, rows)}\n`);
-          }
-        } finally {
-          pool.close();
+        await pool.prepare(undefined, { signal });
+        bar.end();
+        // here the store is all that is wanted
+        for (const warning of pool.warnings) throw warning;
+        const seconds = (performance.now() - started) / 1000;
+        const tokens = shots.reduce((sum, { id }) => sum + pool.tokens(id).length, 0);
+        const built = { store: store.name, shots: shots.length, loaded, tokens, bytes: await store.bytes(), seconds };
+        if (args.json) io.out(`${JSON.stringify(built)}\n`);
+        else {
+          const rows = [
+            ['store', built.store],
+            ['examples', `${built.shots}, ${loaded} of them were there`],
+            ['tokens', `${tokens}`],
+            ['size', `${formatBytes(built.bytes)}, with all else in it`],
+            ['time', formatDuration(seconds)],
+          ];
+          io.out(`${formatTable(null, rows)}\n`);
         }
       } finally {
-        bar.end();
-        close();
+        pool.close();
       }
-    }),
+    } finally {
+      bar.end();
+      close();
+    }
+  },
 });

@@ -1,4 +1,3 @@
-import { defineCommand } from 'citty';
 import { defined } from '../adapshot/defined.ts';
 import { EspalierError } from '../errors.ts';
 import { checkArm } from '../evaluate/answerers.ts';
@@ -8,7 +7,8 @@ import { evaluate } from '../evaluate/run.ts';
 import type { EvaluateOptions, Shard } from '../evaluate/setting.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { sha256 } from '../runtime/hash.ts';
-import { command, numberOf } from './common.ts';
+import { defineCommand } from './command.ts';
+import { numberOf } from './common.ts';
 import { formatDuration, Progress } from './format.ts';
 import {
   type Args,
@@ -63,74 +63,73 @@ export const iclEvalCommand = defineCommand({
     join: text('Files of other runs of the same evaluation, with commas between: what they found goes into --out'),
     json: iclArguments.json,
   },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const wanted = evaluationOf(args);
-      const shard = shardOf(args);
-      const joined = args.join?.split(',') ?? [];
-      if (joined.length > 0 && args.out === undefined) {
-        throw new EspalierError('E_ARGUMENT', 'What --join names goes into --out, which is missing.', 'Give --out.');
-      }
-      const { format, task, template } = await dataOf(args, {
-        test: args['test-path'],
-        dev: args['dev-path'],
+  run: async ({ args, io, signal }) => {
+    const wanted = evaluationOf(args);
+    const shard = shardOf(args);
+    const joined = args.join?.split(',') ?? [];
+    if (joined.length > 0 && args.out === undefined) {
+      throw new EspalierError('E_ARGUMENT', 'What --join names goes into --out, which is missing.', 'Give --out.');
+    }
+    const { format, task, template } = await dataOf(args, {
+      test: args['test-path'],
+      dev: args['dev-path'],
+    });
+    const store = await storeOf(args);
+    // what is wrong with options is said before a model is loaded, and before the file is touched
+    reportArms(wanted.arms, [], defined({ against: args.against }));
+    for (const arm of wanted.arms) checkArm(arm, { options: { ...wanted, template }, labels: task.labels });
+    const { model, close } = await openForShots(args, signal);
+    const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
+    let file: RecordFile | undefined;
+    let warned = false;
+    const started = performance.now();
+    try {
+      const { arms: _, seeds: __, ...settings } = wanted;
+      const identity = {
+        format: 2,
+        model: model.name,
+        data: format,
+        dataHash: await sha256(JSON.stringify(task)),
+        template,
+        precision: args.exact ? 'exact' : 'int8',
+        ...settings,
+      };
+      if (args.out !== undefined) file = await RecordFile.open(args.out, identity);
+      for (const path of joined) await file!.join(path, identity);
+      const records = await evaluate(model, task, {
+        ...wanted,
+        template,
+        store,
+        done: file?.done ?? [],
+        ...defined({ shard }),
+        onWarning: (warning) => {
+          bar.end();
+          if (!warned) io.err(`${warning}\n`);
+          warned = true;
+        },
+        onRecord: (record: EvaluationRecord) => file?.add(record),
+        onProgress: ({ arm, done, total }) => bar.update(done / total, arm),
+        signal,
       });
-      const store = await storeOf(args);
-      // what is wrong with options is said before a model is loaded, and before the file is touched
-      reportArms(wanted.arms, [], defined({ against: args.against }));
-      for (const arm of wanted.arms) checkArm(arm, { options: { ...wanted, template }, labels: task.labels });
-      const { model, close } = await openForShots(args, signal);
-      const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
-      let file: RecordFile | undefined;
-      let warned = false;
-      const started = performance.now();
-      try {
-        const { arms: _, seeds: __, ...settings } = wanted;
-        const identity = {
-          format: 2,
-          model: model.name,
-          data: format,
-          dataHash: await sha256(JSON.stringify(task)),
-          template,
-          precision: args.exact ? 'exact' : 'int8',
-          ...settings,
-        };
-        if (args.out !== undefined) file = await RecordFile.open(args.out, identity);
-        for (const path of joined) await file!.join(path, identity);
-        const records = await evaluate(model, task, {
-          ...wanted,
-          template,
-          store,
-          done: file?.done ?? [],
-          ...defined({ shard }),
-          onWarning: (warning) => {
-            bar.end();
-            if (!warned) process.stderr.write(`${warning}\n`);
-            warned = true;
-          },
-          onRecord: (record: EvaluationRecord) => file?.add(record),
-          onProgress: ({ arm, done, total }) => bar.update(done / total, arm),
-          signal,
-        });
-        bar.end();
-        const reports = reportArms(
-          wanted.arms,
-          chosen(records, wanted),
-          defined({ against: args.against, seed: wanted.seed }),
-        );
-        const seconds = (performance.now() - started) / 1000;
-        if (args.json) {
-          process.stdout.write(`${JSON.stringify({ ...identity, seeds: wanted.seeds, seconds, arms: reports })}\n`);
-        } else {
-          process.stdout.write(`${describeReports(reports)}\n`);
-          process.stderr.write(`${model.name}, ${format}, in ${formatDuration(seconds)}\n`);
-        }
-      } finally {
-        bar.end();
-        await file?.close();
-        close();
+      bar.end();
+      const reports = reportArms(
+        wanted.arms,
+        chosen(records, wanted),
+        defined({ against: args.against, seed: wanted.seed }),
+      );
+      const seconds = (performance.now() - started) / 1000;
+      if (args.json) {
+        io.out(`${JSON.stringify({ ...identity, seeds: wanted.seeds, seconds, arms: reports })}\n`);
+      } else {
+        io.out(`${describeReports(reports)}\n`);
+        io.err(`${model.name}, ${format}, in ${formatDuration(seconds)}\n`);
       }
-    }),
+    } finally {
+      bar.end();
+      await file?.close();
+      close();
+    }
+  },
 });
 
 /** Records of the arms and seeds of this run: a file may hold more. */

@@ -9,7 +9,7 @@ import type { LocalModel } from '../model/model.ts';
 import { openLocal } from '../open-local.ts';
 import { host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
-import { exactArgument, jsonArgument, lanesArgument, lanesOf, modelArgument, numberOf } from './common.ts';
+import { exactArgument, jsonArgument, lanesArgument, modelArgument, numberOf } from './common.ts';
 import { formatBytes, Progress } from './format.ts';
 
 const text = (description: string) => ({ type: 'string', description }) as const;
@@ -123,7 +123,7 @@ export async function openForShots(args: Args, signal: AbortSignal): Promise<{ m
   const silent = args['json'] === true;
   const downloading = new Progress({ label: 'downloading', total: 1, silent });
   const loading = new Progress({ label: 'loading', total: 1, silent });
-  const device = await WasmDevice.create({ lanes: laneCount(lanesOf(args['lanes'] as string), await host()) });
+  const device = await WasmDevice.create({ lanes: laneCount(args['lanes'] as number | 'auto', await host()) });
   try {
     const model = await openLocal(given(args, 'model')!, {
       device,

@@ -1,4 +1,4 @@
-import { defineCommand } from 'citty';
+import { defineCommand } from './command.ts';
 import { iclAskCommand } from './icl-ask.ts';
 import { iclBuildCommand } from './icl-build.ts';
 import { iclEvalCommand } from './icl-eval.ts';

@@ -1,65 +1,69 @@
-import { defineCommand } from 'citty';
 import type { ModelConfig } from '../checkpoint/types.ts';
+import { EspalierError } from '../errors.ts';
 import { type ExpertReport, inspectModel } from '../inspect.ts';
-import { command, jsonArgument, modelArgument } from './common.ts';
+import { defineCommand } from './command.ts';
+import { jsonArgument, modelArgument } from './common.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
 export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },
   args: { model: modelArgument, json: jsonArgument },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const report = await inspectModel(args.model, { signal });
-      if (args.json) {
-        process.stdout.write(`${JSON.stringify(report)}\n`);
-        return;
-      }
-      const { config, experts, memory } = report;
-      const rows: [string, string | number][] = [
-        ['name', report.name],
-        ['format', `${report.format ?? 'not known'}, ${formatBytes(report.fileBytes)}`],
-        ['parameters', formatCount(report.parameters)],
+  run: async ({ args, io, signal }) => {
+    const report = await inspectModel(args.model, { signal });
+    const [fault] = report.unsupported;
+    // a file that is no model at all is a failure, and not a model with something that is not supported
+    if (report.format === null && fault?.code === 'E_CHECKPOINT_FORMAT') {
+      throw new EspalierError(fault.code, fault.message, fault.hint);
+    }
+    if (args.json) {
+      io.out(`${JSON.stringify(report)}\n`);
+      return;
+    }
+    const { config, experts, memory } = report;
+    const rows: [string, string | number][] = [
+      ['name', report.name],
+      ['format', `${report.format ?? 'not known'}, ${formatBytes(report.fileBytes)}`],
+      ['parameters', formatCount(report.parameters)],
+      [
+        'types',
+        Object.entries(report.types)
+          .map(([type, n]) => `${n} ${type}`)
+          .join(', '),
+      ],
+    ];
+    if (config) {
+      rows.push(
+        ['architecture', config.architecture],
+        ['layers', config.nLayers],
+        ['hidden, feed-forward', `${config.hiddenSize}, ${config.intermediateSize}`],
+        ['heads', `${config.nHeads} of ${config.headDim}, ${config.nKvHeads} for keys and values`],
+        ['vocabulary', config.vocabSize],
+        ['context', config.maxPositions],
+        ['sliding window', windowText(config)],
+        ['output matrix', config.headless ? 'none' : config.tiedEmbeddings ? 'the embedding' : 'of its own'],
         [
-          'types',
-          Object.entries(report.types)
-            .map(([type, n]) => `${n} ${type}`)
-            .join(', '),
+          'RoPE',
+          `base ${config.rope.theta}, ${config.rope.rotaryDims} dimensions, scaling ${config.rope.scaling.type}`,
         ],
-      ];
-      if (config) {
-        rows.push(
-          ['architecture', config.architecture],
-          ['layers', config.nLayers],
-          ['hidden, feed-forward', `${config.hiddenSize}, ${config.intermediateSize}`],
-          ['heads', `${config.nHeads} of ${config.headDim}, ${config.nKvHeads} for keys and values`],
-          ['vocabulary', config.vocabSize],
-          ['context', config.maxPositions],
-          ['sliding window', windowText(config)],
-          ['output matrix', config.headless ? 'none' : config.tiedEmbeddings ? 'the embedding' : 'of its own'],
-          [
-            'RoPE',
-            `base ${config.rope.theta}, ${config.rope.rotaryDims} dimensions, scaling ${config.rope.scaling.type}`,
-          ],
-        );
-      }
-      if (experts) rows.push(...expertRows(experts, config!.nLayers));
-      if (memory) {
-        rows.push(
-          ['memory: weights', formatBytes(memory.weightBytes)],
-          [
-            'memory: cache',
-            `${formatBytes(memory.cacheBytesPerToken)} a token, ${formatBytes(memory.cacheBytesFullContext)} in all`,
-          ],
-        );
-      }
-      if (report.ignoredKeys.length > 0) rows.push(['ignored keys', some(report.ignoredKeys)]);
-      if (report.unusedTensors.length > 0) rows.push(['unused tensors', some(report.unusedTensors)]);
-      process.stdout.write(`${formatTable(null, rows)}\n`);
-      for (const note of report.notes) process.stdout.write(`note: ${note}\n`);
-      for (const { code, message, hint } of report.unsupported)
-        process.stdout.write(`unsupported: ${code}: ${message} ${hint}\n`);
-      if (report.unsupported.length === 0) process.stdout.write('supported\n');
-    }),
+      );
+    }
+    if (experts) rows.push(...expertRows(experts, config!.nLayers));
+    if (memory) {
+      rows.push(
+        ['memory: weights', formatBytes(memory.weightBytes)],
+        [
+          'memory: cache',
+          `${formatBytes(memory.cacheBytesPerToken)} a token, ${formatBytes(memory.cacheBytesFullContext)} in all`,
+        ],
+      );
+    }
+    if (report.ignoredKeys.length > 0) rows.push(['ignored keys', some(report.ignoredKeys)]);
+    if (report.unusedTensors.length > 0) rows.push(['unused tensors', some(report.unusedTensors)]);
+    io.out(`${formatTable(null, rows)}\n`);
+    for (const note of report.notes) io.out(`note: ${note}\n`);
+    for (const { code, message, hint } of report.unsupported) io.out(`unsupported: ${code}: ${message} ${hint}\n`);
+    if (report.unsupported.length === 0) io.out('supported\n');
+  },
 });
 
 /** Of a long list the first, and how many more. */

@@ -1,32 +1,31 @@
 #!/usr/bin/env node
-import { defineCommand, runMain } from 'citty';
-import { cacheCommand } from './cache.ts';
-import { generateCommand } from './generate.ts';
-import { inspectCommand } from './inspect.ts';
-import { scoreCommand } from './score.ts';
-import { upcycleCommand } from './upcycle.ts';
-
-const main = defineCommand({
-  meta: {
-    name: 'espalier',
-    version: '0.1.0',
-    description: 'Adapt pretrained language models anywhere JavaScript runs',
-  },
-  subCommands: {
-    generate: generateCommand,
-    score: scoreCommand,
-    inspect: inspectCommand,
-    upcycle: upcycleCommand,
-    // on demand: most commands need nothing of it
-    icl: () => import('./icl.ts').then(({ iclCommand }) => iclCommand),
-    cache: cacheCommand,
-  },
-});
+/** The process: its signals, its streams and its exit code. */
+import { processIo } from './io.ts';
+import { runProgram } from './program.ts';
 
 // whoever reads the output may have enough of it (`| head`)
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
-});
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
+}
 
-await runMain(main);
+/** What a shell reports of a process that a signal has ended: 128 and the signal's number. */
+const CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+const controller = new AbortController();
+let stopped: number | null = null;
+for (const [name, code] of Object.entries(CODES)) {
+  process.on(name, () => {
+    // the second time at once, whatever is not tidied up
+    if (stopped !== null) process.exit(stopped);
+    stopped = code;
+    controller.abort(new Error('interrupted'));
+  });
+}
+
+const code = await runProgram(process.argv.slice(2), processIo, controller.signal);
+// what was finished in spite of a signal has not failed
+process.exitCode = code !== 0 && stopped !== null ? stopped : code;
+for (const name of Object.keys(CODES)) process.removeAllListeners(name);

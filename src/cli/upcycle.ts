@@ -1,8 +1,8 @@
-import { defineCommand } from 'citty';
 import { planUpcycle, upcycle } from '../engine/grow.ts';
 import { EspalierError } from '../errors.ts';
 import type { GrowOptions, Receipt, UpcyclePlan } from '../grow.ts';
-import { command, jsonArgument, lanesArgument, lanesOf, modelArgument, numberOf } from './common.ts';
+import { defineCommand } from './command.ts';
+import { jsonArgument, lanesArgument, modelArgument, numberOf } from './common.ts';
 import { formatBytes, formatCount, formatDuration, formatTable, Progress } from './format.ts';
 
 const text = (description: string) => ({ type: 'string', description }) as const;
@@ -37,50 +37,54 @@ export const upcycleCommand = defineCommand({
     lanes: lanesArgument,
     'dry-run': { type: 'boolean', description: 'Say sizes, time and memory, and write nothing', default: false },
     restart: { type: 'boolean', description: 'Throw away an unfinished job with other options', default: false },
-    verify: { type: 'boolean', description: 'Compare the logits of both models in the end', default: true },
+    verify: {
+      type: 'boolean',
+      description: 'Compare the logits of both models in the end',
+      default: true,
+      negative: 'Do not compare the logits of both models in the end',
+    },
     'verify-text': text('The text to compare them on'),
     json: jsonArgument,
   },
-  run: ({ args, cmd }) =>
-    command({ args, cmd }, async (signal) => {
-      const options = { ...growOptions(args), lanes: lanesOf(args.lanes), signal };
-      const { out } = args;
-      const dryRun = args['dry-run'];
-      if (out === undefined && !dryRun) {
-        throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
-      }
-      if (dryRun) {
-        const plan = await planUpcycle(args.model, { ...options, ...(out === undefined ? {} : { out }) });
-        process.stdout.write(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
-        return;
-      }
-      const bars = {
-        downloading: new Progress({ label: 'downloading', total: 1, silent: args.json }),
-        growing: new Progress({ label: 'growing', total: 1, silent: args.json }),
-        verifying: new Progress({ label: 'verifying', total: 1, silent: args.json }),
-      };
-      const started = performance.now();
-      try {
-        const { receipt } = await upcycle(args.model, {
-          ...options,
-          out: out!,
-          restart: args.restart,
-          verify: args['verify-text'] ?? args.verify,
-          onDownload: ({ overall: { loaded, total } }) =>
-            bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
-          onProgress: ({ stage, done, total }) => {
-            bars.downloading.end();
-            if (stage === 'verifying') bars.growing.end();
-            bars[stage].update(done / total, stage === 'growing' ? formatBytes(done) : '');
-          },
-        });
-        for (const bar of Object.values(bars)) bar.end();
-        if (args.json) process.stdout.write(`${JSON.stringify(receipt)}\n`);
-        else process.stdout.write(`${describeReceipt(receipt, out!, (performance.now() - started) / 1000)}\n`);
-      } finally {
-        for (const bar of Object.values(bars)) bar.end();
-      }
-    }),
+  run: async ({ args, io, signal }) => {
+    const options = { ...growOptions(args), lanes: args.lanes, signal };
+    const { out } = args;
+    const dryRun = args['dry-run'];
+    if (out === undefined && !dryRun) {
+      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
+    }
+    if (dryRun) {
+      const plan = await planUpcycle(args.model, { ...options, ...(out === undefined ? {} : { out }) });
+      io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+      return;
+    }
+    const bars = {
+      downloading: new Progress({ label: 'downloading', total: 1, silent: args.json }),
+      growing: new Progress({ label: 'growing', total: 1, silent: args.json }),
+      verifying: new Progress({ label: 'verifying', total: 1, silent: args.json }),
+    };
+    const started = performance.now();
+    try {
+      const { receipt } = await upcycle(args.model, {
+        ...options,
+        out: out!,
+        restart: args.restart,
+        verify: args['verify-text'] ?? args.verify,
+        onDownload: ({ overall: { loaded, total } }) =>
+          bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
+        onProgress: ({ stage, done, total }) => {
+          bars.downloading.end();
+          if (stage === 'verifying') bars.growing.end();
+          bars[stage].update(done / total, stage === 'growing' ? formatBytes(done) : '');
+        },
+      });
+      for (const bar of Object.values(bars)) bar.end();
+      if (args.json) io.out(`${JSON.stringify(receipt)}\n`);
+      else io.out(`${describeReceipt(receipt, out!, (performance.now() - started) / 1000)}\n`);
+    } finally {
+      for (const bar of Object.values(bars)) bar.end();
+    }
+  },
 });
 
 type Args = Readonly<Record<string, unknown>>;

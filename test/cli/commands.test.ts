@@ -1,55 +1,19 @@
 // hosts: node, deno — starts the command as a process
 /** The commands as a shell runs them: output, JSON, exit codes, and that they say what the library says. */
-import { spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { inspectModel } from '../../src/inspect.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { inProcess, project as root, start } from './run.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const nano = join(root, 'models/nano-base');
 const temporary = mkdtempSync(join(tmpdir(), 'espalier-cli-'));
 const PROMPT = 'Once upon a time';
 
-interface Run {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-const LAUNCH = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];
-
-function cli(
-  args: readonly string[],
-  onOutput?: (kill: (signal: NodeJS.Signals) => void, end: () => void) => void,
-): Promise<Run> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...LAUNCH, 'src/cli/main.ts', ...args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, NODE_NO_WARNINGS: '1' },
-    });
-    let out = '';
-    let err = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      out += text;
-      onOutput?.(
-        // not child.kill: Deno then reports the signal as the end, whatever the process made of it
-        (signal) => process.kill(child.pid!, signal),
-        () => child.stdout.destroy(),
-      );
-    });
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      err += text;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const cli = (args: readonly string[], given?: Parameters<typeof inProcess>[1]) => inProcess(args, given);
 
 /** Runs with --json: one line, one object, nothing on stderr. */
 async function json(...args: string[]) {
@@ -62,10 +26,11 @@ async function json(...args: string[]) {
 
 async function fails(want: string, ...args: string[]): Promise<void> {
   const [plain, asJson] = await Promise.all([cli(args), cli([...args, '--json'])]);
-  assert.is(plain.code, 1, `${args.join(' ')}: ${plain.out}${plain.err}`);
+  const wanted = want === 'E_ARGUMENT' ? 2 : 1;
+  assert.is(plain.code, wanted, `${args.join(' ')}: ${plain.out}${plain.err}`);
   assert.match(plain.err, new RegExp(`^${want}: .+\\n$`), plain.err); // one line: code, sentence, advice
   assert.not.match(plain.out, want);
-  assert.is(asJson.code, 1);
+  assert.is(asJson.code, wanted);
   assert.is(asJson.err, '');
   const { error } = JSON.parse(asJson.out);
   assert.equal(Object.keys(error), ['code', 'message', 'hint']);
@@ -280,81 +245,86 @@ test('errors: exit code 1, the code on stderr or in the JSON', async () => {
   for (const command of ['generate', 'score']) await fails('E_FILE_NOT_FOUND', command, missing, '-p', 'x');
   await fails('E_FILE_NOT_FOUND', 'inspect', missing);
   const generate = ['generate', nano, '-p', PROMPT];
-  await fails('E_ARGUMENT', ...generate, '--max-tokens', 'abc');
-  await fails('E_ARGUMENT', ...generate, '--max-tokens', '1.5');
-  await fails('E_ARGUMENT', ...generate, '--temperature=-1');
-  await fails('E_ARGUMENT', ...generate, '--top-p', '');
-  await fails('E_ARGUMENT', ...generate, '--bos', 'perhaps');
-  for (const lanes of ['0', 'many', '1.5']) await fails('E_ARGUMENT', ...generate, '--lanes', lanes);
-  // a mistyped option is not passed over
-  await fails('E_ARGUMENT', ...generate, '--max-token', '5');
-  await fails('E_ARGUMENT', ...generate, '-x');
-  await fails('E_ARGUMENT', 'inspect', nano, 'another');
+  await fails('E_ARGUMENT', ...generate, '--context-length', '100000');
   await fails('E_TEMPLATE_INVALID', ...generate, '--chat');
   await fails('E_CONTEXT_LENGTH', 'score', nano, '-p', 'word '.repeat(2100));
 });
 
-test('a missing argument and an unknown command fail and say so', async () => {
-  const noPrompt = await cli(['generate', nano]);
-  assert.ok(noPrompt.code !== 0);
-  assert.match(noPrompt.err + noPrompt.out, /prompt/);
-  const unknown = await cli(['grow']);
-  assert.ok(unknown.code !== 0);
-  assert.match(unknown.err + unknown.out, /grow/);
+test('the prompt from standard input; several stops; line ends in a prompt', async () => {
+  const ask = ['generate', nano, '-n', '12', '--json', '-p'];
+  const want = await model.generate(PROMPT, { maxTokens: 12 }).result();
+  for (const input of [PROMPT, `${PROMPT}\n`, `${PROMPT}\r\n`])
+    assert.is(JSON.parse((await cli([...ask, '-'], { input })).out).text, want.text);
+  const lines = 'One day\n\nTom';
+  const two = await model.generate(`${lines}\n`, { maxTokens: 12 }).result();
+  assert.is(JSON.parse((await cli([...ask, '-'], { input: `${lines}\n\n` })).out).text, two.text);
+  assert.is(JSON.parse((await cli([...ask, `${lines}\n`])).out).text, two.text);
+  assert.equal(
+    (await json('score', nano, '-p', '-')).tokens.map(({ id }: Token) => id),
+    model.encode(''),
+  );
+  const [first, second] = [want.text.slice(10, 13), want.text.slice(4, 7)];
+  const stopped = await json('generate', nano, '-p', PROMPT, '-n', '12', '--stop', first, '--stop', second);
+  assert.is(stopped.text, want.text.slice(0, want.text.indexOf(second)));
 });
 
-test('--help and --version', async () => {
+test('context length and precision reach the model; a file that is no model is a failure', async () => {
+  await fails('E_CONTEXT_LENGTH', 'generate', nano, '-p', PROMPT, '-c', '3');
+  assert.is((await json('generate', nano, '-p', PROMPT, '-n', '4', '--precision', 'exact')).tokens.length, 4);
+  await fails('E_CHECKPOINT_FORMAT', 'inspect', join(root, 'README.md'));
+});
+
+test('--version', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const help = await cli(['--help']);
-  assert.is(help.code, 0);
-  for (const command of ['generate', 'score', 'inspect']) assert.match(help.out, command);
-  const generate = await cli(['generate', '--help']);
-  assert.is(generate.code, 0);
-  for (const option of ['--max-tokens', '--temperature', '--top-k', '--top-p', '--min-p', '--repetition-penalty'])
-    assert.match(generate.out, option);
-  for (const option of [
-    '--seed',
-    '--stop',
-    '--ignore-eos',
-    '--chat',
-    '--bos',
-    '--exact',
-    '--json',
-    '--prompt',
-    '--lanes',
-  ])
-    assert.match(generate.out, option);
   const shown = await cli(['--version']);
   assert.is(shown.code, 0);
-  assert.is(shown.out.trim(), version);
+  assert.is(shown.out, `${version}\n`);
+});
+
+// from here on as processes
+
+test('a process: its output, its exit code, no colours', async () => {
+  const { code, out, err } = await start(['generate', '--help']).ended;
+  assert.is(code, 0);
+  assert.is(err, '');
+  assert.match(out, '--max-tokens');
+  assert.not.match(out, '\u001b');
 });
 
 test('a reader that goes away ends it without a word', async () => {
-  const { code, out, err } = await cli(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos'], (_, end) =>
-    end(),
-  );
+  const run = start(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos']);
+  run.onOutput(() => run.closeOutput());
+  const { code, out, err } = await run.ended;
   assert.is(code, 0, err);
   assert.is(err, '');
   assert.ok(out.startsWith(PROMPT), out);
 });
 
-test('Ctrl-C ends a text: E_ABORTED and exit code 1', async () => {
-  if (process.platform === 'win32') return;
-  const run = () => {
-    let sent = false;
-    return cli(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos'], (kill) => {
-      if (!sent) kill('SIGINT');
-      sent = true;
-    });
-  };
-  // on a busy machine the text may be over before the signal comes
-  let last = await run();
-  for (let tries = 1; tries < 5 && last.code === 0; tries++) last = await run();
-  const { code, out, err } = last;
-  assert.is(code, 1, err);
-  assert.match(err, 'E_ABORTED');
-  assert.ok(out.startsWith(PROMPT));
-});
+for (const [name, want] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${name} ends a text: E_ABORTED and exit code ${want}`, async () => {
+    if (process.platform === 'win32') return;
+    const once = () => {
+      const run = start(['generate', nano, '-p', PROMPT, '-n', '1900', '--ignore-eos']);
+      let sent = false;
+      run.onOutput(() => {
+        if (!sent) run.kill(name);
+        sent = true;
+      });
+      return run.ended;
+    };
+    // on a busy machine the text may be over before the signal comes
+    let last = await once();
+    for (let tries = 1; tries < 5 && last.code === 0; tries++) last = await once();
+    const { code, signal, out, err } = last;
+    assert.is(signal, null);
+    assert.is(code, want, err);
+    assert.match(err, 'E_ABORTED');
+    assert.ok(out.startsWith(PROMPT));
+  });
+}
 
 test.after(() => {
   model.close();

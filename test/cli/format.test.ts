@@ -70,7 +70,22 @@ test('progress rewrites one line, not too often, and cleans up', () => {
 test('progress counts without a total, and never wraps', () => {
   const out = target(20);
   new Progress({ label: 'tokens', total: null, target: out }).update(12, 'a note that is far too long');
-  assert.is(out.written[0], '\r\u001b[2Ktokens  12  a note…');
+  assert.is(out.written[0], '\r\u001b[2Ktokens  12');
+  // what matters least goes first, and nothing is cut
+  const lines = [80, 50, 40, 30, 20, 10, 0].map((columns) => {
+    const some = target(columns);
+    new Progress({ label: 'downloading', total: 1, target: some }).update(0.456, '93.8 MiB');
+    return some.written[0]!.slice('\r\u001b[2K'.length);
+  });
+  assert.equal(lines, [
+    'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB',
+    'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB',
+    'downloading  █████░░░░░  45 %  93.8 MiB',
+    'downloading  █████░░░░░  45 %',
+    'downloading  45 %',
+    '45 %',
+    'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB', // no columns: it does not say
+  ]);
 });
 
 test('progress is silent without a terminal and with silent', () => {

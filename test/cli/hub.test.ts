@@ -1,6 +1,5 @@
-// hosts: node, deno — starts the command as a process
+// hosts: node, deno — a command, its cache and a server
 /** The commands with a model of a hub: downloaded once, used offline, listed and removed. */
-import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,34 +7,25 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { HubServer } from '../runtime/hub-server.ts';
+import { type Answered, inProcess } from './run.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const LAUNCH = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];
 const cache = await mkdtemp(join(tmpdir(), 'espalier-cli-hub-'));
 const server = await HubServer.start();
 
-function cli(args: readonly string[], env: Record<string, string> = {}) {
-  return new Promise<{ code: number | null; out: string; err: string }>((resolve, reject) => {
-    const child = spawn(process.execPath, [...LAUNCH, 'src/cli/main.ts', ...args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...process.env,
-        ...{ NO_COLOR: '1', NODE_NO_WARNINGS: '1', ESPALIER_CACHE: cache, HF_ENDPOINT: server.endpoint },
-        ...env,
-      },
-    });
-    let out = '';
-    let err = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      out += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      err += text;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
+/** With these variables in the environment, which its workers see too. */
+async function cli(args: readonly string[], env: Record<string, string> = {}): Promise<Answered> {
+  const wanted: Record<string, string> = { ESPALIER_CACHE: cache, HF_ENDPOINT: server.endpoint, ...env };
+  const before = Object.keys(wanted).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, wanted);
+  try {
+    return await inProcess(args);
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
 }
 
 test('generate downloads, then works offline; inspect, list, remove', async () => {

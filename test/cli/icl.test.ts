@@ -27,9 +27,10 @@ async function json(...args: string[]) {
 
 async function fails(want: string, ...args: string[]): Promise<string> {
   const [plain, asJson] = await Promise.all([cli(...args), cli(...args, '--json')]);
-  assert.is(plain.code, 1, `${args.join(' ')}: ${plain.out}${plain.err}`);
+  const wanted = want === 'E_ARGUMENT' ? 2 : 1;
+  assert.is(plain.code, wanted, `${args.join(' ')}: ${plain.out}${plain.err}`);
   assert.match(plain.err, new RegExp(`^${want}: .+\\n$`), plain.err);
-  assert.is(asJson.code, 1);
+  assert.is(asJson.code, wanted);
   assert.is(JSON.parse(asJson.out).error.code, want);
   return plain.err;
 }
@@ -98,7 +99,7 @@ test('an evaluation that was interrupted goes on, and one whose last line was cu
   clearInterval(poll);
   const kept = lines(out).length;
   if (ended.code !== 0) {
-    assert.is(ended.code, 1, ended.err);
+    assert.is(ended.code, 130, ended.err);
     assert.match(ended.err, /^E_ABORTED: /m);
     assert.ok(kept >= 9 && kept < 19, `${kept}`);
   } else console.log('  the run ended before it was interrupted');

@@ -1,6 +1,8 @@
 /** The command as a shell runs it, in Node and Deno. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { Io } from '../../src/cli/io.ts';
+import { runProgram } from '../../src/cli/program.ts';
 
 export const project = fileURLToPath(new URL('../..', import.meta.url));
 const launch = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];
@@ -21,6 +23,10 @@ export interface Running {
   /** True until it has ended. */
   readonly runs: () => boolean;
   kill(signal: NodeJS.Signals): void;
+  /** Called when it has written something. */
+  onOutput(listener: () => void): void;
+  /** As a reader that has enough. */
+  closeOutput(): void;
 }
 
 /** Starts any program, without a terminal and without colours. */
@@ -43,6 +49,8 @@ export function startProgram([path, ...args]: readonly string[]): Running {
   return {
     ended,
     runs: () => runs,
+    onOutput: (listener) => void child.stdout.on('data', listener),
+    closeOutput: () => void child.stdout.destroy(),
     kill: (signal) => {
       try {
         // not child.kill: Deno then reports the signal as the end, whatever the process made of it
@@ -59,6 +67,34 @@ export function start(args: readonly string[]): Running {
   return startProgram([...program, ...args]);
 }
 
-export function cli(...args: readonly string[]): Promise<Ended> {
-  return start(args).ended;
+export interface Answered {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The same in this process, which takes a hundredth of the time. `input` is what standard input holds. */
+export async function inProcess(
+  args: readonly string[],
+  {
+    input = '',
+    columns = 80,
+    signal = new AbortController().signal,
+  }: Partial<{ input: string; columns: number; signal: AbortSignal }> = {},
+): Promise<Answered> {
+  let out = '';
+  let err = '';
+  const io: Io = {
+    out: (text) => void (out += text),
+    err: (text) => void (err += text),
+    input: async () => input,
+    columns,
+  };
+  const code = await runProgram(args, io, signal);
+  return { code, out, err };
+}
+
+/** The same with nothing on standard input. */
+export function cli(...args: readonly string[]): Promise<Answered> {
+  return inProcess(args);
 }

@@ -29,7 +29,7 @@ import { openPath } from '../../src/runtime/node.ts';
 import { JOURNAL } from '../../src/runtime/output.ts';
 import { folderOutput } from '../../src/runtime/output-folder.ts';
 import { numbers, sums } from '../checkpoint/jobs.ts';
-import { cli, type Ended, program, project, type Running, start, startProgram } from '../cli/run.ts';
+import { type Ended, program, project, type Running, start, startProgram } from '../cli/run.ts';
 import { opened, storedTensor } from './growth.ts';
 
 const KILLS = 20;
@@ -173,7 +173,7 @@ test('killed at any moment, once or twice, the same command ends in the same byt
     if (!existsSync(path)) {
       if (journal(path).groups > 0) between++;
       // any number of lanes may finish it
-      done(await cli(...command(job, path), '--lanes', String(1 + (index % 2))));
+      done(await start([...command(job, path), '--lanes', String(1 + (index % 2))]).ended);
     }
     assert.equal(await digestsOf(path), want, `kill ${index}, ${job.name}: ${log.join(', then ')}`);
     rmSync(path, { recursive: true });
@@ -194,10 +194,10 @@ test('of two jobs on one folder the second is refused, and does not disturb the 
   const first = start(command(WHOLE, path));
   await appears(`${path}.partial`, first); // the lock is taken before that
   first.kill('SIGSTOP');
-  const second = await cli(...command(WHOLE, path));
+  const second = await start(command(WHOLE, path)).ended;
   const before = beside(path);
   first.kill('SIGCONT');
-  assert.is(second.code, 1, second.out);
+  assert.is(second.code, 2, second.out);
   const { error } = JSON.parse(second.out);
   assert.is(error.code, 'E_ARGUMENT', second.out);
   assert.match(error.message, /^Process \d+.* is writing /);
@@ -214,8 +214,8 @@ test('a folder that is not empty, and a file, are refused and not touched', asyn
   const file = join(root, 'occupied file');
   writeFileSync(file, 'mine');
   for (const path of [folder, file]) {
-    const { code, out, err } = await cli('upcycle', NANO, '--out', path);
-    assert.is(code, 1, out);
+    const { code, out, err } = await start(['upcycle', NANO, '--out', path]).ended;
+    assert.is(code, 2, out);
     assert.match(err, /^E_ARGUMENT: .* exists and is (not empty|no folder)\. .+\n$/);
     assert.equal(beside(path), [path]);
   }
@@ -376,7 +376,7 @@ test('NaN in the source is refused, and the job goes on when the source is right
     const broken = Buffer.from(whole);
     broken.writeUInt16LE(0x7fc0, from + header[tensor].data_offsets[0] + 60_000);
     writeFileSync(join(path, 'model.safetensors'), broken);
-    const { code, out: answer } = await cli(...command(WHOLE, out, path));
+    const { code, out: answer } = await start(command(WHOLE, out, path)).ended;
     assert.is(code, 1);
     const { error } = JSON.parse(answer);
     assert.is(error.code, 'E_TENSOR_VALUE', answer);
@@ -384,7 +384,7 @@ test('NaN in the source is refused, and the job goes on when the source is right
     assert.equal(beside(out), [`${out}.partial`]);
     assert.ok(journal(out).groups >= 5, `${journal(out).groups} groups are whole`);
     writeFileSync(join(path, 'model.safetensors'), whole);
-    done(await cli(...command(WHOLE, out, path), ...more));
+    done(await start([...command(WHOLE, out, path), ...more]).ended);
     assert.equal(await digestsOf(out), wanted.get(WHOLE)!.sums);
   };
   await Promise.all([

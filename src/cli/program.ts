@@ -1,0 +1,60 @@
+import { EspalierError } from '../errors.ts';
+import { commandOf, parseArguments } from './arguments.ts';
+import { cacheCommand } from './cache.ts';
+import { type Command, defineCommand } from './command.ts';
+import { inFlags } from './flags.ts';
+import { generateCommand } from './generate.ts';
+import { helpOf } from './help.ts';
+import { inspectCommand } from './inspect.ts';
+import type { Io } from './io.ts';
+import { scoreCommand } from './score.ts';
+import { upcycleCommand } from './upcycle.ts';
+
+export const VERSION = '0.1.0';
+
+export const program: Command = defineCommand({
+  meta: { name: 'espalier', description: 'Adapt pretrained language models anywhere JavaScript runs' },
+  subCommands: {
+    generate: generateCommand,
+    score: scoreCommand,
+    inspect: inspectCommand,
+    upcycle: upcycleCommand,
+    // on demand: most commands need nothing of it
+    icl: () => import('./icl.ts').then(({ iclCommand }) => iclCommand),
+    cache: cacheCommand,
+  },
+});
+
+/** Exit codes: what was asked for cannot be, and what was asked for failed. */
+const USAGE = 2;
+const FAILED = 1;
+
+/**
+ * Runs one command line. Errors go to `err` as code, sentence and advice, or with `--json` to `out` as an object.
+ * @returns the exit code: 0, 2 for what is wrong with the command line (E_ARGUMENT), 1 for any other failure
+ */
+export async function runProgram(words: readonly string[], io: Io, signal: AbortSignal): Promise<number> {
+  const end = words.indexOf('--');
+  const json = (end < 0 ? words : words.slice(0, end)).includes('--json');
+  let specs: Command['args'];
+  try {
+    // `help COMMAND` is COMMAND --help
+    const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+    const { command, path, rest } = await commandOf(program, asked);
+    specs = command.args;
+    const { args, request } = parseArguments(path, command.args ?? {}, rest);
+    if (request === 'version') io.out(`${VERSION}\n`);
+    else if (request === 'help') io.out(await helpOf(command, path, io.columns));
+    else if (!command.run) {
+      io.out(await helpOf(command, path, io.columns));
+      return USAGE;
+    } else await command.run({ args, io, signal });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error;
+    const { code, message, hint } = inFlags(error, specs ?? {});
+    if (json) io.out(`${JSON.stringify({ error: { code, message, hint } })}\n`);
+    else io.err(`${code}: ${message} ${hint}\n`);
+    return code === 'E_ARGUMENT' ? USAGE : FAILED;
+  }
+}

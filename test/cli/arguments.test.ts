@@ -1,0 +1,257 @@
+// hosts: node, deno — the modules of a command
+/** How a command line is read, without opening anything: what it takes, what it refuses, exit codes, help. */
+import { PassThrough, Readable } from 'node:stream';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseArguments } from '../../src/cli/arguments.ts';
+import type { ArgumentSpecs } from '../../src/cli/command.ts';
+import { inFlags } from '../../src/cli/flags.ts';
+import { textOf } from '../../src/cli/io.ts';
+import { EspalierError } from '../../src/errors.ts';
+import { real, whole, words } from '../../src/options/rules.ts';
+import { rejects } from '../errors.ts';
+import { inProcess } from './run.ts';
+
+const SPECS = {
+  model: { type: 'positional', description: 'A model', required: true },
+  other: { type: 'positional', description: 'Another' },
+  prompt: { type: 'string', alias: 'p', value: 'TEXT', description: 'A text' },
+  'max-tokens': { type: 'string', alias: 'n', value: 'N', description: 'Most', rule: whole(1) },
+  shift: { type: 'string', alias: 't', value: 'X', description: 'A number', rule: real(-100, 100) },
+  stop: { type: 'string', value: 'TEXT', description: 'Ends', rule: words, many: true },
+  verify: { type: 'boolean', description: 'Look again', default: true, negative: 'Do not' },
+  json: { type: 'boolean', description: 'JSON', default: false },
+} as const satisfies ArgumentSpecs;
+
+const read = (...given: string[]) => parseArguments('espalier try', SPECS, ['m', ...given]).args;
+function refused(...given: string[]): string {
+  try {
+    read(...given);
+  } catch (error) {
+    assert.is((error as EspalierError).code, 'E_ARGUMENT');
+    return `${(error as EspalierError).message} ${(error as EspalierError).hint}`;
+  }
+  return assert.unreachable(`taken: ${given.join(' ')}`) as never;
+}
+
+test('every way to write a value', () => {
+  for (const given of [
+    ['-n', '5'],
+    ['-n5'],
+    ['-n=5'],
+    ['--max-tokens', '5'],
+    ['--max-tokens=5'],
+    ['-n', ' 5 '],
+    ['-n', '5e0'],
+  ])
+    assert.is(read(...given)['max-tokens'], 5, given.join(' '));
+  for (const given of [['-p', 'a b'], ['-pa b'], ['--prompt=a b'], ['--prompt', 'a b']])
+    assert.is(read(...given)['prompt'], 'a b');
+  for (const text of [
+    '',
+    '-',
+    '-5',
+    '-.5',
+    '- a list',
+    '--- three dashes',
+    'a=b',
+    'line\none',
+    '字',
+    '-0x10 is a number',
+  ])
+    assert.is(read('-p', text)['prompt'], text);
+  assert.is(read('--prompt=--json')['prompt'], '--json');
+  assert.is(read('--prompt=')['prompt'], '');
+  assert.is(read('-p', 'x=y')['prompt'], 'x=y');
+  for (const given of [['-t', '-1'], ['-t-1'], ['--shift=-1'], ['--shift', '-1']])
+    assert.is(read(...given)['shift'], -1);
+  assert.is(read('-t', '-.5')['shift'], -0.5);
+});
+
+test('several times: a list where it may be one, else the last counts', () => {
+  assert.equal(read('--stop', 'a', '--stop=b', '--stop', 'c')['stop'], ['a', 'b', 'c']);
+  assert.equal(read('--stop', 'a')['stop'], ['a']);
+  assert.is(read()['stop'], undefined);
+  assert.is(read('-n', '5', '--max-tokens', '6')['max-tokens'], 6);
+  assert.is(read('--verify', '--no-verify')['verify'], false);
+  assert.is(read('--no-verify', '--verify')['verify'], true);
+});
+
+test('defaults, positionals, and the end of the options', () => {
+  assert.equal(read(), { model: 'm', verify: true, json: false });
+  assert.equal(read('--json', 'second'), { model: 'm', other: 'second', verify: true, json: true });
+  assert.equal(read('--', '--json'), { model: 'm', other: '--json', verify: true, json: false });
+  assert.equal(parseArguments('x', SPECS, ['--json', '--', '-m']).args['model'], '-m');
+  assert.match(refused('second', 'third'), '"third" belongs to no option.');
+  assert.throws(() => parseArguments('espalier try', SPECS, []), /needs a MODEL/);
+  assert.throws(() => parseArguments('espalier try', SPECS, ['']), /needs a MODEL/);
+});
+
+test('a flag without its value', () => {
+  assert.is(refused('-p'), '-p has no value. Write -p TEXT.');
+  assert.is(refused('--prompt'), '--prompt has no value. Write --prompt TEXT.');
+  assert.is(refused('-p', '--max-tokens', '5'), '-p has no value. Write --prompt=--max-tokens if that is the value.');
+  assert.match(refused('-p', '-n', '5'), '-p has no value.');
+  assert.match(refused('-p', '--'), '-p has no value.');
+  assert.match(refused('--json', '--max-tokens'), '--max-tokens has no value.');
+  assert.match(refused('--json=true'), '--json takes no value.');
+  assert.match(refused('--no-verify=x'), 'no option --no-verify');
+});
+
+test('values are checked here, and the flag is named', () => {
+  for (const value of ['abc', '1.5', '0', '', ' ', 'NaN', 'Infinity', '5,5', '1e400', '-1'])
+    assert.is(
+      refused(`-n=${value}`),
+      `--max-tokens is ${/^-?[\d.]+$/.test(value) ? value : value === '1e400' || value === 'Infinity' ? 'Infinity' : JSON.stringify(value)}. Give an integer of at least 1.`,
+    );
+  assert.match(refused('--stop='), '--stop is "".');
+  assert.match(refused('-t', '101'), '--shift is 101.');
+});
+
+test('what is not there is told what may be meant', () => {
+  for (const [given, meant] of [
+    ['--max-token', 'max-tokens'],
+    ['--max_tokens', 'max-tokens'],
+    ['--maxTokens', 'max-tokens'],
+    ['--n-predict', null],
+    ['--promt', 'prompt'],
+    ['--jsno', 'json'],
+    ['--no-verfy', 'no-verify'],
+    ['--hlep', 'help'],
+    ['--qwertyuiop', null],
+    ['-x', null],
+  ] as const) {
+    const said = refused(given, '5');
+    assert.match(said, `no option ${given}${meant === null ? '.' : `; did you mean --${meant}?`}`);
+    assert.match(said, 'Run espalier try --help');
+  }
+});
+
+test('help and version are answered whatever else is wrong or missing', () => {
+  for (const given of [['--help'], ['-h'], ['--json', '-h'], ['second', 'third', '--help']])
+    assert.is(parseArguments('x', SPECS, given).request, 'help');
+  for (const given of [['--version'], ['-V'], ['-v']]) assert.is(parseArguments('x', SPECS, given).request, 'version');
+  assert.is(parseArguments('x', SPECS, ['m', '--', '--help']).request, null);
+});
+
+test('the library’s messages name flags', () => {
+  const said = (message: string, hint: string) => {
+    const specs = {
+      'top-k': SPECS['max-tokens'],
+      rho: SPECS.shift,
+      layers: SPECS.shift,
+      'allow-constant-gate': SPECS.json,
+    } as const;
+    const told = inFlags(new EspalierError('E_ARGUMENT', message, hint), specs);
+    assert.is(told.code, 'E_ARGUMENT');
+    return `${told.message} ${told.hint}`;
+  };
+  assert.is(said('topK is 9 of 8 experts.', 'It takes less.'), '--top-k is 9 of 8 experts. It takes less.');
+  assert.is(said('rho is -1.', 'Keep all layers.'), '--rho is -1. Keep all layers.');
+  assert.is(
+    said('The layers of rho.', 'Say `allowConstantGate: true`.'),
+    'The layers of rho. Say --allow-constant-gate.',
+  );
+  assert.is(said('x.', 'Use `rho: 0.1`, or `topK`.'), 'x. Use --rho 0.1, or --top-k.');
+  assert.is(said('stopKit is x.', 'desktopK'), 'stopKit is x. desktopK');
+});
+
+test('standard input must be text, and is not waited for after an abort', async () => {
+  const never = new AbortController().signal;
+  const bytes = new TextEncoder().encode('\ufeffzwölf\n');
+  // a letter across two pieces
+  assert.is(await textOf(Readable.from([bytes.slice(0, 6), bytes.slice(6)]), never), 'zwölf\n');
+  await rejects('E_ARGUMENT', () => textOf(Readable.from([Uint8Array.of(0xff, 0xfe)]), never));
+  const controller = new AbortController();
+  const waiting = textOf(new PassThrough(), controller.signal);
+  controller.abort('why');
+  assert.is((await rejects('E_ABORTED', () => waiting)).cause, 'why');
+});
+
+test('exit codes: 2 for the command line, 1 for what fails', async () => {
+  const nowhere = 'no/such/model';
+  const usage: string[][] = [
+    [],
+    ['icl'],
+    ['generat'],
+    ['generate'],
+    ['generate', nowhere],
+    ['generate', nowhere, '-p'],
+    ['generate', nowhere, '-p', 'x', '--max-token', '5'],
+    ['generate', nowhere, '-p', 'x', '-n', '1.5'],
+    ['generate', nowhere, '-p', 'x', '--temperature=-1'],
+    ['generate', nowhere, '-p', 'x', '--top-p', ''],
+    ['generate', nowhere, '-p', 'x', '--bos', 'perhaps'],
+    ['generate', nowhere, '-p', 'x', '--lanes', '0'],
+    ['generate', nowhere, '-p', 'x', '--lanes', 'many'],
+    ['generate', nowhere, '-p', 'x', '--context-length', '0'],
+    ['generate', nowhere, '-p', 'x', '--precision', 'int4'],
+    ['generate', nowhere, '-p', 'x', '--precision', 'int8', '--exact'],
+    ['generate', nowhere, '-p', 'x', '--memory-limit', '5'],
+    ['generate', nowhere, 'another', '-p', 'x'],
+    ['score', nowhere],
+    ['score', nowhere, '-p', 'x', '--max-tokens', '5'],
+    ['upcycle', nowhere],
+    ['cache', '--remove', ''],
+    ['--frobnicate'],
+    ['help', 'generat'],
+  ];
+  for (const args of usage) {
+    const { code, out, err } = await inProcess(args);
+    assert.is(code, 2, args.join(' '));
+    if (args.length === 0 || args[0] === 'icl') assert.match(out, /^espalier[^\n]*(?:\n {2}[^\n]+)?\n\nUsage: /);
+    else {
+      assert.is(out, '');
+      assert.match(err, /^E_ARGUMENT: [^\n]+\. [^\n]+\.\n$|^E_ARGUMENT: [^\n]+\? [^\n]+\.\n$/);
+      const asJson = await inProcess([...args, '--json']);
+      // a flag in want of its value says so of --json too
+      assert.is(asJson.code, 2);
+      assert.equal(Object.keys(JSON.parse(asJson.out).error), ['code', 'message', 'hint']);
+      assert.is(asJson.err, '');
+    }
+  }
+  const failed = await inProcess(['inspect', nowhere, '--json']);
+  assert.is(failed.code, 1);
+  assert.is(JSON.parse(failed.out).error.code, 'E_FILE_NOT_FOUND');
+});
+
+test('help: every command, in plain letters, within the terminal', async () => {
+  for (const asked of [
+    ['--help'],
+    ['-h'],
+    ['help'],
+    ['generate', '--help'],
+    ['help', 'generate'],
+    ['help', 'icl', 'ask'],
+    ['icl', 'eval', '-h'],
+    ['upcycle', '--help', '--bad'],
+    ['cache', '-h'],
+    ['score', '-h'],
+    ['inspect', '-h'],
+    ['icl', 'build', '-h'],
+  ]) {
+    for (const columns of [80, 40, 0, 300]) {
+      const { code, out, err } = await inProcess(asked, { columns });
+      assert.is(code, 0, asked.join(' '));
+      assert.is(err, '');
+      assert.match(out, /^espalier/);
+      assert.not.match(out, '\u001b');
+      assert.not.match(out, 'undefined');
+      // single words may be longer than a narrow line
+      const most = Math.max(Math.min(100, columns || 80), 40);
+      for (const line of out.split('\n')) assert.ok(line.length <= most, `${columns}: ${line}`);
+    }
+  }
+  const { out } = await inProcess(['generate', '--help']);
+  for (const said of [
+    '-p, --prompt TEXT',
+    '-n, --max-tokens N',
+    'default 256',
+    '-c, --context-length N',
+    '--no-special-tokens',
+    'several times',
+  ])
+    assert.ok(out.includes(said), said);
+});
+
+test.run();
