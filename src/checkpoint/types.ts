@@ -154,6 +154,13 @@ export interface TokenizerSpec {
   readonly tokenizerConfig: object;
   /** Jinja source, or null when the model has none. */
   readonly chatTemplate: string | null;
+  /**
+   * SentencePiece's scores by id, and which tokens merges may lead to, where the file has these and no merges. The text side
+   * then merges by them; `model.merges` of tokenizerJson says the same for other programs, and is computed when it is read.
+   */
+  readonly scores?: { readonly scores: ArrayLike<number>; readonly mergeable: readonly boolean[] };
+  /** What is doubtful about it, as sentences. */
+  readonly warnings?: readonly string[];
 }
 
 /** An opened checkpoint. Its header is checked; its tensors' bytes are not yet read. */

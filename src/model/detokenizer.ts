@@ -1,4 +1,5 @@
-import { asObject, type CheckedTokenizer, invalidTokenizer } from './tokenizer-json.ts';
+import { fromByteLevel } from './text/byte-level.ts';
+import { asArray, asFlag, asObject, asText, invalidTokenizer } from './text/checks.ts';
 
 /** How token texts become bytes: what a tokenizer.json calls its decoder. */
 interface Decoding {
@@ -21,13 +22,19 @@ interface Decoding {
  * invalid bytes are, since a stream cannot wait for the end of the run. Valid text is the same.
  */
 export class Detokenizer {
-  readonly #tokenizer: CheckedTokenizer;
+  readonly #texts: readonly (string | undefined)[];
+  readonly #literal: ReadonlySet<number>;
   readonly #decoding: Decoding;
   readonly #bytes: (Uint8Array | undefined)[] = [];
 
-  /** @throws E_TOKENIZER_INVALID for a decoder that is not one of those of byte-level BPE and SentencePiece */
-  constructor(tokenizer: CheckedTokenizer, decoder: unknown) {
-    this.#tokenizer = tokenizer;
+  /**
+   * @param texts by id
+   * @param literal ids of tokens that are never written in the alphabet of bytes: added ones
+   * @throws E_TOKENIZER_INVALID for a decoder that is not one of those of byte-level BPE and SentencePiece
+   */
+  constructor(texts: readonly (string | undefined)[], literal: ReadonlySet<number>, decoder: unknown) {
+    this.#texts = texts;
+    this.#literal = literal;
     this.#decoding = readDecoder(decoder);
   }
 
@@ -38,10 +45,10 @@ export class Detokenizer {
 
   #toBytes(id: number, drop: string | null): Uint8Array {
     const { kind, replace, byteFallback } = this.#decoding;
-    let text = this.#tokenizer.texts[id];
+    let text = this.#texts[id];
     if (text === undefined) return new Uint8Array(0);
     if (kind === 'byte-level') {
-      return (this.#tokenizer.added.has(id) ? null : fromByteLevel(text)) ?? utf8.encode(text);
+      return (this.#literal.has(id) ? null : fromByteLevel(text)) ?? utf8.encode(text);
     }
     if (byteFallback && /^<0x[0-9A-Fa-f]{2}>$/.test(text)) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16));
     if (drop !== null) text = text.replaceAll(drop, '');
@@ -60,7 +67,7 @@ export class Detokenizer {
     let toStrip = continues ? 0 : strip.count;
     return {
       push: (id) => {
-        if (skip.has(id) || this.#tokenizer.texts[id] === undefined) return '';
+        if (skip.has(id) || this.#texts[id] === undefined) return '';
         let bytes = first && dropFromFirst !== null ? this.#toBytes(id, dropFromFirst) : this.bytesOf(id);
         first = false;
         let start = 0;
@@ -91,27 +98,6 @@ export interface TokenStream {
 
 const utf8 = new TextEncoder();
 
-/** GPT-2's alphabet: printable bytes are themselves, the others are moved to U+0100 and up. */
-const byteOfChar: ReadonlyMap<number, number> = (() => {
-  const map = new Map<number, number>();
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    map.set(printable ? byte : next++, byte);
-  }
-  return map;
-})();
-
-function fromByteLevel(text: string): Uint8Array | null {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const byte = byteOfChar.get(text.charCodeAt(i));
-    if (byte === undefined) return null; // not written in the alphabet: the text stands for itself
-    bytes[i] = byte;
-  }
-  return bytes;
-}
-
 function readDecoder(decoder: unknown): Decoding {
   const replace: [string, string][] = [];
   let kind: Decoding['kind'] = 'text';
@@ -127,9 +113,7 @@ function readDecoder(decoder: unknown): Decoding {
     if (fused && type !== 'Strip') throw unsupported('after Fuse is not supported');
     switch (type) {
       case 'Sequence': {
-        const parts = options['decoders'];
-        if (!Array.isArray(parts)) throw unsupported('has no parts');
-        for (const part of parts) read(part);
+        for (const part of asArray(options['decoders'], 'The list of decoders')) read(part);
         break;
       }
       case 'ByteLevel':
@@ -154,12 +138,17 @@ function readDecoder(decoder: unknown): Decoding {
         if (!fused || typeof content !== 'string' || !/^[\x20-\x7e]$/.test(content) || (options['stop'] ?? 0) !== 0) {
           throw unsupported('is supported only for one ASCII character at the start of the whole text');
         }
-        strip = { byte: content.charCodeAt(0), count: Number(options['start'] ?? 0) };
+        const count = options['start'] ?? 0;
+        if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
+          throw unsupported('has a start that is not a whole number');
+        }
+        strip = { byte: content.charCodeAt(0), count };
         break;
       }
       case 'Metaspace': {
-        const mark = String(options['replacement'] ?? '\u2581');
-        const scheme = options['prepend_scheme'] ?? (options['add_prefix_space'] === false ? 'never' : 'always');
+        const mark = asText(options['replacement'] ?? '\u2581', 'The mark of the decoder');
+        const isPrefixed = asFlag(options['add_prefix_space'], 'add_prefix_space', true);
+        const scheme = options['prepend_scheme'] ?? (isPrefixed ? 'always' : 'never');
         replace.push([mark, ' ']);
         if (scheme !== 'never') dropFromFirst = mark;
         break;

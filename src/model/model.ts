@@ -87,10 +87,11 @@ export class LocalModel {
     return this.#encode(checkedText(text, 'The text'), given);
   }
 
-  #encode(text: string, options: EncodePromptOptions): number[] {
+  /** @param limit most ids, a begin-of-text token not counted: what is longer is refused as soon as that is certain */
+  #encode(text: string, options: EncodePromptOptions, limit = Number.POSITIVE_INFINITY): number[] {
     const { bosId } = this.tokenizer;
     const { specialTokens = true } = options;
-    const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false, specialTokens });
+    const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false, specialTokens }, limit);
     if (options.addBos === false) return ids;
     const config = this.#spec.tokenizerConfig as { add_bos_token?: unknown; tokenizer_class?: unknown };
     const says = config.add_bos_token;
@@ -133,7 +134,7 @@ export class LocalModel {
     );
     const wanted = checkedPrompt(prompt, 'The prompt', this.config.vocabSize);
     let ids: readonly number[];
-    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens });
+    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens }, this.config.maxPositions - 1);
     else if (isIds(wanted)) ids = wanted;
     else ids = this.#encodeChat(wanted, {});
     return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, given);
@@ -159,7 +160,9 @@ export class LocalModel {
     this.#check();
     const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
     const texts = checkedTexts(input, 'The input', this.config.vocabSize);
-    const ids = texts.map((text) => (typeof text === 'string' ? this.#encode(text, given) : text));
+    const ids = texts.map((text) =>
+      typeof text === 'string' ? this.#encode(text, given, this.config.maxPositions) : text,
+    );
     return embedTokens(this.decoder, ids, given);
   }
 
@@ -182,7 +185,7 @@ export class LocalModel {
 
   #ids(text: unknown, options: EncodePromptOptions): readonly number[] {
     const given = checkedTextOrIds(text, 'The text', this.config.vocabSize);
-    return typeof given === 'string' ? this.#encode(given, options) : given;
+    return typeof given === 'string' ? this.#encode(given, options, this.config.maxPositions) : given;
   }
 
   /** @throws E_DISPOSED */
