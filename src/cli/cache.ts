@@ -1,7 +1,8 @@
 import { EspalierError } from '../errors.ts';
 import { words } from '../options/rules.ts';
+import type { Cache, CacheFault } from '../runtime/cache.ts';
 import { openCache } from '../runtime/cache-default.ts';
-import { defineCommand } from './command.ts';
+import { type Context, defineCommand } from './command.ts';
 import { jsonArgument } from './common.ts';
 import { formatBytes, formatTable } from './format.ts';
 
@@ -9,10 +10,12 @@ export const cacheCommand = defineCommand({
   meta: { name: 'cache', description: 'Downloaded models: what there is, and freeing its space' },
   args: {
     remove: { type: 'string', value: 'KEY', description: 'Remove the entry with this key or name', rule: words },
+    verify: { type: 'boolean', description: 'Read all files and compare them with their checksums', default: false },
     clear: { type: 'boolean', description: 'Remove everything', default: false },
     json: jsonArgument,
   },
-  run: async ({ args, io }) => {
+  run: async (context) => {
+    const { args, io } = context;
     const cache = await openCache();
     if (args.clear) await cache.clear();
     if (args.remove !== undefined) {
@@ -24,6 +27,10 @@ export const cacheCommand = defineCommand({
           'Run the command without --remove to see what is there.',
         );
       }
+    }
+    if (args.verify) {
+      await verify(cache, args.json, context);
+      return;
     }
     const entries = await cache.list();
     if (args.json) {
@@ -37,3 +44,29 @@ export const cacheCommand = defineCommand({
     io.out(rows.length ? `${formatTable(['kind', 'name', 'size', 'key'], rows)}\n` : 'empty\n');
   },
 });
+
+const FAULTS: Readonly<Record<CacheFault['fault'], string>> = {
+  content: 'damaged: another checksum',
+  size: 'damaged: another size',
+  kind: 'a link or no file, not used',
+  unreadable: 'cannot be read',
+  unknown: 'nothing says what it must be',
+};
+
+/** Says what is not what it should be, which the exit code tells too. */
+async function verify(cache: Cache, isJson: boolean, { io, signal, fail }: Context<unknown>): Promise<void> {
+  const faults = await cache.verify({ signal });
+  if (faults.some(({ fault }) => fault !== 'unknown')) fail();
+  if (isJson) {
+    io.out(`${JSON.stringify({ name: cache.name, faults })}\n`);
+    return;
+  }
+  io.out(`${cache.name}\n`);
+  if (faults.length === 0) {
+    io.out('all is as it should be\n');
+    return;
+  }
+  const rows = faults.map(({ key, models, fault }) => [FAULTS[fault], models.join(', '), key]);
+  io.out(`${formatTable(['what is wrong', 'of', 'key'], rows)}\n`);
+  io.out('espalier cache --remove KEY removes one; it is downloaded again when it is wanted.\n');
+}

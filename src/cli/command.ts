@@ -54,6 +54,8 @@ interface Parts {
   readonly io: Io;
   /** Fires when the user wants no more. */
   readonly signal: AbortSignal;
+  /** What was asked for was done, and its outcome is a failure: the exit code is 1. */
+  readonly fail: () => void;
 }
 
 export interface Context<A> extends Parts {

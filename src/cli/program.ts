@@ -37,6 +37,10 @@ export async function runProgram(words: readonly string[], io: Io, signal: Abort
   const end = words.indexOf('--');
   const json = (end < 0 ? words : words.slice(0, end)).includes('--json');
   let specs: Command['args'];
+  let exit = 0;
+  const fail = (): void => {
+    exit = FAILED;
+  };
   try {
     // `help COMMAND` is COMMAND --help
     const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
@@ -48,8 +52,8 @@ export async function runProgram(words: readonly string[], io: Io, signal: Abort
     else if (!command.run) {
       io.out(await helpOf(command, path, io.columns));
       return USAGE;
-    } else await command.run({ args, io, signal });
-    return 0;
+    } else await command.run({ args, io, signal, fail });
+    return exit;
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error;
     const { code, message, hint } = inFlags(error, specs ?? {});

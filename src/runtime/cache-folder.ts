@@ -1,7 +1,9 @@
+import { EspalierError } from '../errors.ts';
 import { readFailed } from './bytes.ts';
 import { type BlobWriter, type Cache, type CacheFolder, type CacheHost, createCache, writeFailed } from './cache.ts';
 import { sha256 } from './hash.ts';
 import { openFile } from './node.ts';
+import { openRegular } from './regular-file.ts';
 
 /** A writer shows that it lives by the time of its file; one that has not for this long, in milliseconds, is taken for dead. */
 const STALE = 30_000;
@@ -45,8 +47,12 @@ export async function folderHost(folder: string): Promise<CacheHost> {
     });
     const found = await Promise.all(
       names.map(async (name) => {
-        const info = await fs.stat(at(inside, name)).catch(() => null);
-        return info && !info.isDirectory() ? [{ name, bytes: info.size, modified: info.mtimeMs }] : [];
+        // links are not followed: what they lead to is not the cache's
+        const info = await fs.lstat(at(inside, name)).catch(() => null);
+        if (!info || info.isDirectory()) return [];
+        // and what is written into an unfinished file must not change it under another name
+        const isOdd = !info.isFile() || (inside === 'partial' && info.nlink > 1);
+        return [{ name, bytes: info.size, modified: info.mtimeMs, ...(isOdd && { isOdd }) }];
       }),
     );
     return found.flat();
@@ -60,7 +66,9 @@ export async function folderHost(folder: string): Promise<CacheHost> {
   };
 
   const unfinished = async (key: string) =>
-    (await files('partial')).filter(({ name }) => name.startsWith(`${key}.`)).sort((a, b) => b.bytes - a.bytes);
+    (await files('partial'))
+      .filter(({ name, isOdd }) => name.startsWith(`${key}.`) && !isOdd)
+      .sort((a, b) => b.bytes - a.bytes);
 
   const claim: CacheHost['claim'] = async (key) => {
     const path = at('partial', `${key}.${machine}-${pid}-${random()}`);
@@ -76,7 +84,12 @@ export async function folderHost(folder: string): Promise<CacheHost> {
         if (file) await fs.rm(at('partial', name), { force: true });
         // before it is ours, lest it be taken for dead in between
         else if ((await touch(fs, at('partial', name))) && (await moved(fs, at('partial', name), path))) {
-          file = await fs.open(path, 'r+');
+          file = await openRegular(path, { flags: 'r+' }).catch(async (cause) => {
+            // a link that was put there since, or a file that has other names: nothing is written into what is not ours
+            if (!(cause instanceof EspalierError)) throw cause;
+            await fs.rm(path, { force: true });
+            return null;
+          });
         }
       }
       file ??= await fs.open(path, 'wx+');
@@ -98,8 +111,8 @@ export async function folderHost(folder: string): Promise<CacheHost> {
     claim,
     open: async (inside, name) => {
       const path = at(inside, name);
-      const info = await fs.stat(path).catch(() => null);
-      return info?.isFile() ? openFile(path) : null;
+      const info = await fs.lstat(path).catch(() => null);
+      return info?.isFile() ? openFile(path, { follow: false }) : null;
     },
     replace: async (inside, name, bytes) => {
       const temporary = at(inside, `.${name}.${random()}`);
@@ -224,7 +237,7 @@ async function machineName(): Promise<string> {
 /** Sets a file's time to now. False when it is gone. */
 async function touch(fs: Fs, path: string): Promise<boolean> {
   const now = new Date();
-  return fs.utimes(path, now, now).then(
+  return fs.lutimes(path, now, now).then(
     () => true,
     () => false,
   );

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { verifyBlobs } from './cache-verify.ts';
 import type { ByteSource } from './source.ts';
 
 /**
@@ -24,6 +25,30 @@ export interface Cache {
   /** Removes an entry by its key; with a model also its blobs, unless another model has them too. False when nothing was there. */
   remove(key: string): Promise<boolean>;
   clear(): Promise<void>;
+  /**
+   * Reads every blob and compares it with what its key, or the models that have it, say of it. Opening a blob looks at its size alone.
+   * @returns those that are not what they should be; to be removed, and downloaded again when they are wanted
+   * @throws E_ABORTED
+   */
+  verify(options?: VerifyOptions): Promise<CacheFault[]>;
+}
+
+export interface VerifyOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called as blobs are read, with bytes so far and in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+export interface CacheFault {
+  /** For `remove`. */
+  readonly key: string;
+  /** Models that have it. */
+  readonly models: readonly string[];
+  /**
+   * `content`: its checksum is another; `size`: its size is another; `kind`: it is a link or no file, and counts as absent;
+   * `unreadable`; `unknown`: its name is no key, or nothing says what it must be.
+   */
+  readonly fault: 'content' | 'size' | 'kind' | 'unreadable' | 'unknown';
 }
 
 export interface CacheEntry {
@@ -49,6 +74,8 @@ export interface CacheFile {
   readonly name: string;
   readonly blob: string;
   readonly size: number;
+  /** Of the content, where the blob's key does not tell it. */
+  readonly sha256?: string | undefined;
 }
 
 export interface Claim {
@@ -75,10 +102,19 @@ export interface BlobWriter {
 
 export type CacheFolder = 'blobs' | 'refs' | 'partial';
 
+export interface HostFile {
+  readonly name: string;
+  readonly bytes: number;
+  readonly modified: number;
+  /** Set for what is no file of the cache's own: a link, a named pipe. It can be removed, and is never opened. */
+  readonly isOdd?: boolean | undefined;
+}
+
 /** The little that a place to store files must be able to do. Names are plain: letters, digits, `.`, `_` and `-`. */
 export interface CacheHost {
   readonly name: string;
-  files(folder: CacheFolder): Promise<{ name: string; bytes: number; modified: number }[]>;
+  files(folder: CacheFolder): Promise<HostFile[]>;
+  /** Null when it is not there, or no regular file of this folder. */
   open(folder: CacheFolder, name: string): Promise<ByteSource | null>;
   /** Writes a small file as a whole. */
   replace(folder: CacheFolder, name: string, bytes: Uint8Array): Promise<void>;
@@ -152,10 +188,11 @@ export function createCache(host: CacheHost): Cache {
         }
         entries.push({ key: `refs/${ref}`, kind: 'model', name: content?.name ?? ref, bytes, modified });
       }
-      for (const name of orphans) entries.push({ key: `blobs/${name}`, kind: 'blob', ...blobs.get(name)! });
-      for (const file of await host.files('partial')) {
-        entries.push({ key: `partial/${file.name}`, kind: 'partial', ...file, name: file.name.split('.')[0]! });
-      }
+      const add = (kind: 'blob' | 'partial', key: string, { name, bytes, modified }: HostFile): void => {
+        entries.push({ key, kind, name: kind === 'blob' ? name : name.split('.')[0]!, bytes, modified });
+      };
+      for (const name of orphans) add('blob', `blobs/${name}`, blobs.get(name)!);
+      for (const file of await host.files('partial')) add('partial', `partial/${file.name}`, file);
       return entries;
     },
     remove: async (key) => {
@@ -166,6 +203,12 @@ export function createCache(host: CacheHost): Cache {
     clear: async () => {
       for (const folder of FOLDERS) for (const { name } of await host.files(folder)) await host.remove(folder, name);
     },
+    verify: async (options) =>
+      verifyBlobs(
+        host,
+        (await refs()).flatMap(({ content }) => content ?? []),
+        options,
+      ),
   };
 }
 
@@ -183,8 +226,9 @@ function refOf(value: unknown): CacheRef | null {
 }
 
 function isFile(value: unknown): value is CacheFile {
-  const { name, blob, size } = (value ?? {}) as Record<string, unknown>;
+  const { name, blob, size, sha256 } = (value ?? {}) as Record<string, unknown>;
   if (typeof name !== 'string' || typeof blob !== 'string' || !BLOB.test(blob)) return false;
+  if (sha256 !== undefined && !(typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256))) return false;
   return typeof size === 'number' && Number.isSafeInteger(size) && size >= 0;
 }
 

@@ -37,6 +37,12 @@ export interface Version {
   readonly strong: string | null;
 }
 
+/** A file in the cache. */
+export interface Downloaded extends ByteSource {
+  /** Of one that was downloaded now and whose key in the cache does not tell it. */
+  readonly sha256?: string | undefined;
+}
+
 /** Another version stands on the server now than the one that was begun. */
 export class Changed extends Error {}
 
@@ -47,14 +53,15 @@ export class Changed extends Error {}
  * @throws E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED (what was loaded is kept);
  *   E_CHECKPOINT_HEADER for a small file above its limit, of which nothing is kept; Changed where only the version tells what the content is
  */
-export async function download(remote: Remote, session: Session): Promise<ByteSource> {
+export async function download(remote: Remote, session: Session): Promise<Downloaded> {
   const { cache, meter, signal } = session;
+  let sha256: string | undefined;
   for (let rounds = 0; ; ) {
     throwIfAborted(signal);
     const there = await cache.open(remote.blob, remote.size ?? undefined);
     if (there) {
       meter.have(remote.file, there.size);
-      return { ...there, name: remote.label };
+      return { ...there, name: remote.label, sha256 };
     }
     if (session.offline) throw notCached(remote.label, session);
     checkLimit(remote, remote.size);
@@ -79,7 +86,7 @@ export async function download(remote: Remote, session: Session): Promise<ByteSo
         'Look for what removes files there, or choose another folder with ESPALIER_CACHE.',
       );
     }
-    await fill(remote, writer, session);
+    sha256 = await fill(remote, writer, session);
   }
 }
 
@@ -95,9 +102,10 @@ export function notCached(label: string, { cache, offline }: Session, cause?: un
       );
 }
 
-async function fill(remote: Remote, writer: BlobWriter, session: Session): Promise<void> {
+/** The checksum of what came, where the blob's key does not tell it. */
+async function fill(remote: Remote, writer: BlobWriter, session: Session): Promise<string | undefined> {
+  const filling = new Filling(remote, writer, session);
   try {
-    const filling = new Filling(remote, writer, session);
     await filling.resume();
     await withRetries(session, (attempt) => filling.run(attempt));
     session.meter.report(remote.file, writer.size, writer.size);
@@ -109,6 +117,7 @@ async function fill(remote: Remote, writer: BlobWriter, session: Session): Promi
     throw error;
   }
   await writer.commit();
+  return filling.sha256;
 }
 
 /** @throws E_CHECKPOINT_HEADER for more bytes than are read of such a file */
@@ -140,6 +149,8 @@ class Filling {
   /** Whether the bytes come from several answers, so that a wrong sum may be the fault of putting them together. */
   #mixed: boolean;
   #restarted = false;
+  /** Set in the end, where nothing says what it must be. */
+  sha256: string | undefined;
 
   constructor(remote: Remote, writer: BlobWriter, session: Session) {
     this.#remote = remote;
@@ -170,8 +181,11 @@ class Filling {
   async run(attempt: Attempt): Promise<void> {
     const { label, size } = this.#remote;
     if (size === null || this.#writer.size < size) await this.#fetch(attempt);
-    if (!this.#digest || !this.#hasher) return;
-    const hex = this.#hasher.hex();
+    const hex = this.#hasher!.hex();
+    if (!this.#digest) {
+      this.sha256 = hex;
+      return;
+    }
     if (hex === this.#digest.hex) return;
     const what = `its ${this.#digest.name} is ${hex} instead of ${this.#digest.hex}`;
     if (!this.#mixed || this.#restarted) throw corrupt(label, what);
@@ -251,9 +265,9 @@ class Filling {
   }
 
   async #beginHash(): Promise<void> {
-    this.#hasher = this.#digest && (await createHasher(this.#digest.name));
+    this.#hasher = await createHasher(this.#digest?.name ?? 'sha256');
     // a git blob's sum begins with its length
-    if (this.#digest?.name === 'sha1') this.#hasher!.update(new TextEncoder().encode(`blob ${this.#remote.size}\0`));
+    if (this.#digest?.name === 'sha1') this.#hasher.update(new TextEncoder().encode(`blob ${this.#remote.size}\0`));
   }
 
   /** Whether it is certain what the bytes that are there belong to. */

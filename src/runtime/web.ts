@@ -35,7 +35,7 @@ export async function openWeb({ url }: WebAddress, session: Session): Promise<Mo
   const stored = await session.cache.readRef(key);
   const isThere = stored !== null && (await isCached(session.cache, stored.files));
   const last = lastName(url);
-  const site: Site = { session, isStored: isThere, got: new Map() };
+  const site: Site = { session, isStored: isThere, got: new Map(), stored: stored?.files ?? [] };
   const fromCache = (cause?: unknown): ModelFiles => {
     if (!isThere) throw notCached(shown, session, cause);
     return cached(shown, stored, { ...session, offline: true });
@@ -65,6 +65,8 @@ interface Site {
   /** Whether the cache could serve instead. */
   readonly isStored: boolean;
   readonly got: Map<string, CacheFile>;
+  /** Files that the cache had before. */
+  readonly stored: readonly CacheFile[];
 }
 
 type Save = () => Promise<void>;
@@ -173,7 +175,9 @@ async function fetched(remote: Remote, url: URL, site: Site): Promise<ByteSource
   for (let changes = 0; ; changes++) {
     try {
       const source = await download(remote, site.session);
-      site.got.set(remote.file, { name: remote.file, blob: remote.blob, size: source.size });
+      const { blob } = remote;
+      const sha256 = source.sha256 ?? site.stored.find((file) => file.blob === blob)?.sha256;
+      site.got.set(remote.file, { name: remote.file, blob, size: source.size, sha256 });
       return source;
     } catch (error) {
       if (!(error instanceof Changed)) throw error;

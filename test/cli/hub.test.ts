@@ -1,6 +1,6 @@
 // hosts: node, deno — a command, its cache and a server
 /** The commands with a model of a hub: downloaded once, used offline, listed and removed. */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -60,6 +60,19 @@ test('generate downloads, then works offline; inspect, list, remove', async () =
   assert.match(model.name, 'owner/nano');
   assert.ok(model.bytes > 1e6);
   assert.match((await cli(['cache'])).out, 'owner/nano');
+
+  const sound = await cli(['cache', '--verify']);
+  assert.is(sound.code, 0, sound.err);
+  assert.match(sound.out, /all is as it should be/);
+  const blobs = (await readdir(join(cache, 'blobs'))).map((name) => join(cache, 'blobs', name));
+  const bytes = await readFile(blobs[0]!);
+  bytes[1]! ^= 1;
+  await writeFile(blobs[0]!, bytes);
+  const damaged = await cli(['cache', '--verify', '--json']);
+  assert.is(damaged.code, 1);
+  const [fault, ...others] = JSON.parse(damaged.out).faults;
+  assert.equal([fault.fault, fault.models, others], ['content', ['owner/nano@main'], []]);
+  assert.match((await cli(['cache', '--verify'])).out, /another checksum .*owner\/nano@main/);
 
   const missing = await cli(['cache', '--remove', 'owner/nobody', '--json']);
   assert.is(JSON.parse(missing.out).error.code, 'E_FILE_NOT_FOUND');

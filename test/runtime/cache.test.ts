@@ -1,16 +1,31 @@
 // hosts: node, deno — a cache in a folder
-import { mkdir, mkdtemp, readdir, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import {
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Cache } from '../../src/runtime/cache.ts';
+import { type Cache, writeFailed } from '../../src/runtime/cache.ts';
 import { openCache } from '../../src/runtime/cache-default.ts';
 import { defaultFolder, folderCache } from '../../src/runtime/cache-folder.ts';
 import { memoryCache } from '../../src/runtime/cache-memory.ts';
 import { sha256 } from '../../src/runtime/hash.ts';
 import { rejects } from '../errors.ts';
 import { cacheContract } from './cache-contract.ts';
+import { gitSha, sha256 as hashOf, noise } from './hub-server.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'espalier-cache-'));
 const KEY = `sha256-${'a'.repeat(64)}`;
@@ -79,17 +94,106 @@ test('a writer that lost its file cannot finish', async () => {
   await second.discard();
 });
 
-test('a full disk has a code, and what was written stays', async () => {
-  if (process.platform !== 'linux') {
-    console.log('  skipped: no /dev/full here');
-    return;
+test('a full disk has a code', () => {
+  for (const cause of [{ code: 'ENOSPC' }, { code: 'EDQUOT' }, { name: 'QuotaExceededError' }]) {
+    const error = writeFailed('the cache', cause);
+    assert.is(error.code, 'E_STORAGE_FULL');
+    assert.is(error.cause, cause);
   }
+  assert.is(writeFailed('the cache', { code: 'EACCES' }).code, 'E_FILE_WRITE');
+});
+
+test('links are not followed, pipes not opened, and files of other names not written', async () => {
+  if (process.platform === 'win32') return;
+  const secret = join(folder, 'secret');
+  await writeFile(secret, 'mine');
+  const then = new Date(0);
+  await utimes(secret, then, then);
+  const puts: ((path: string) => unknown)[] = [
+    (path) => symlink(secret, path),
+    (path) => link(secret, path),
+    (path) => symlink('/dev/zero', path),
+    (path) => symlink(join(folder, 'nowhere'), path),
+    (path) => execFileSync('mkfifo', [path]),
+    (path) => mkdir(path),
+  ];
+  for (const put of puts) {
+    for (const owner of ['idle-aa', `${machine}-${DEAD}-aa`, `${machine}-${process.pid}-aa`]) {
+      const cache = await cleared();
+      await put(partial(owner));
+      const { writer } = await cache.claim(KEY);
+      assert.is(writer!.size, 0);
+      await writer!.write(new Uint8Array(100_000));
+      assert.is(await writer!.commit(), true);
+      assert.is(await readFile(secret, 'utf8'), 'mine');
+      const left = (await cache.list()).filter(({ kind }) => kind === 'partial');
+      for (const { key } of left) assert.is(await cache.remove(key), true);
+      await rm(partial(owner), { recursive: true, force: true });
+    }
+    if (put === puts[1]) continue;
+    const cache = await cleared();
+    await put(join(folder, 'blobs', KEY));
+    assert.is(await cache.open(KEY), null);
+    await put(join(folder, 'refs', 'a.json'));
+    assert.is(await cache.readRef('a.json'), null);
+    if (put === puts[5]) await rm(join(folder, 'blobs', KEY), { recursive: true });
+    const { writer } = await cache.claim(KEY);
+    await writer!.write(new Uint8Array(7));
+    assert.is(await writer!.commit(), true);
+    assert.is((await cache.open(KEY))!.size, 7);
+    await rm(join(folder, 'refs', 'a.json'), { recursive: true });
+  }
+  assert.is((await stat(secret)).mtimeMs, 0, 'its time is its own');
+  assert.is(await readFile(secret, 'utf8'), 'mine');
+});
+
+test('verify finds what has changed in place', async () => {
   const cache = await cleared();
-  await symlink('/dev/full', partial('idle-aa'));
-  const { writer } = await cache.claim(KEY);
-  const error = await rejects('E_STORAGE_FULL', () => writer!.write(new Uint8Array(10)));
-  assert.ok(error.cause);
-  await writer!.release();
+  const put = async (blob: string, bytes: Uint8Array): Promise<string> => {
+    const { writer } = await cache.claim(blob);
+    await writer!.write(bytes);
+    await writer!.commit();
+    return join(folder, 'blobs', blob);
+  };
+  const bytes = noise(5_000_000);
+  const url = `url-${'1'.repeat(64)}`;
+  const paths = {
+    [`sha256-${hashOf(bytes)}`]: bytes,
+    [`git-${gitSha(bytes.subarray(0, 900))}`]: bytes.subarray(0, 900),
+    [`git-${gitSha(new Uint8Array())}`]: new Uint8Array(),
+    [url]: bytes.subarray(0, 100),
+  };
+  for (const [blob, content] of Object.entries(paths)) await put(blob, content);
+  const files = Object.entries(paths).map(([blob, { byteLength }]) => ({ name: blob, blob, size: byteLength }));
+  const known = files.map((file) => (file.blob === url ? { ...file, sha256: hashOf(paths[url]!) } : file));
+  assert.equal(await cache.verify(), [{ key: `blobs/${url}`, models: [], fault: 'unknown' }]);
+  await cache.writeRef('a.json', { name: 'owner/a@main', files: known });
+  const seen: [number, number][] = [];
+  assert.equal(await cache.verify({ onProgress: (...counts) => void seen.push(counts) }), []);
+  assert.equal(seen.at(-1), [5_001_000, 5_001_000]);
+  await rejects('E_ABORTED', () => cache.verify({ signal: AbortSignal.abort() }));
+
+  for (const [blob, content] of Object.entries(paths)) {
+    const path = join(folder, 'blobs', blob);
+    const models = ['owner/a@main'];
+    const key = `blobs/${blob}`;
+    if (content.byteLength > 0) {
+      const changed = content.slice();
+      changed[changed.byteLength >> 1]! ^= 1;
+      await writeFile(path, changed);
+      assert.equal(await cache.verify(), [{ key, models, fault: 'content' }]);
+    }
+    await writeFile(path, new Uint8Array(content.byteLength + 1));
+    assert.equal(await cache.verify(), [{ key, models, fault: 'size' }]);
+    await rm(path);
+    assert.equal(await cache.verify(), [], 'what is not there is downloaded');
+    await symlink(partial(), path);
+    assert.equal(await cache.verify(), [{ key, models, fault: 'kind' }]);
+    await rm(path);
+    await writeFile(path, content);
+  }
+  await writeFile(join(folder, 'blobs', 'notes.txt'), 'x');
+  assert.equal(await cache.verify(), [{ key: 'blobs/notes.txt', models: [], fault: 'unknown' }]);
 });
 
 test('a folder that cannot be written has a code', async () => {
