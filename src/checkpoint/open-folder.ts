@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { type ConfigRemarks, configFromJson } from './config.ts';
@@ -13,8 +14,6 @@ import { type FolderOptions, readSafetensorsFolder } from './safetensors-folder.
 import { strangeFolder } from './strangers.ts';
 import type { Survey } from './survey.ts';
 import type { ModelConfig } from './types.ts';
-
-const MAX_CONFIG = 16 << 20;
 
 /**
  * A Hugging Face folder: config.json and safetensors. What cannot be read is reported, and the rest is read nevertheless.
@@ -68,7 +67,7 @@ async function small(files: ModelFiles, name: string): Promise<Uint8Array | null
   if (!files.names.includes(name)) return null;
   const source = await files.open(name);
   try {
-    return await readWhole(source, MAX_CONFIG);
+    return await readWhole(source, FILE_LIMITS.config);
   } finally {
     await source.close();
   }

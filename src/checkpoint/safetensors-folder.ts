@@ -1,11 +1,11 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { jsonObject, parseJson } from './json.ts';
 import { type Report, raise } from './report.ts';
 import { readSafetensors, type TensorTable } from './safetensors.ts';
 
-const MAX_INDEX = 100_000_000;
 export const SINGLE_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
 
@@ -117,7 +117,7 @@ async function readIndex(files: ModelFiles): Promise<Index> {
   const limits = { name: INDEX_FILE, code: 'E_CHECKPOINT_HEADER', maxDepth: 8, uniqueKeys: true } as const;
   let bytes: Uint8Array;
   try {
-    bytes = await readWhole(source, MAX_INDEX);
+    bytes = await readWhole(source, FILE_LIMITS.index);
   } finally {
     await source.close();
   }
