@@ -2,6 +2,7 @@ import { EspalierError } from '../errors.ts';
 import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
+import { strangeFolder } from '../runtime/strangers.ts';
 import { type ConfigRemarks, configFromJson } from './config.ts';
 import { canonicalExperts } from './expert-names.ts';
 import { canonicalPrefixes, settleTie } from './hf-names.ts';
@@ -11,7 +12,6 @@ import type { Report } from './report.ts';
 import { checkTensors } from './required.ts';
 import type { TensorTable } from './safetensors.ts';
 import { type FolderOptions, readSafetensorsFolder } from './safetensors-folder.ts';
-import { strangeFolder } from './strangers.ts';
 import type { Survey } from './survey.ts';
 import type { ModelConfig } from './types.ts';
 

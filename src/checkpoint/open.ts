@@ -2,11 +2,11 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type ModelTarget, notFound, openModelFiles } from '../runtime/files.ts';
 import type { FilesOptions } from '../runtime/session.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
+import { STRANGER_BYTES, strangeFolder, strangerOf } from '../runtime/strangers.ts';
 import { isGguf } from './gguf.ts';
 import { adapterFault, isAdapter, surveyFolder } from './open-folder.ts';
 import { surveyGguf } from './open-gguf.ts';
 import { type Report, raise } from './report.ts';
-import { STRANGER_BYTES, strangeFolder, strangerOf } from './strangers.ts';
 import type { Survey } from './survey.ts';
 import type { Checkpoint } from './types.ts';
 

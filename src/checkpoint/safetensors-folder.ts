@@ -1,6 +1,7 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
+import { shardNames } from '../runtime/shard-names.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { jsonObject, parseJson } from './json.ts';
 import { type Report, raise } from './report.ts';
@@ -60,30 +61,15 @@ export async function readSafetensorsFolder(
   return table;
 }
 
-/** Files that make a set: a name, a number and how many there are. */
-const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.safetensors$/;
 const ADAPTER = /^adapter_/;
 const MISTRAL_FILE = 'consolidated.safetensors';
 
 /** The one whole set of shards of a folder, or of the file that the caller pointed at; null where there is none. */
 function shardSet(files: ModelFiles, preferred: string | undefined): readonly string[] | null {
-  const sets = new Map<string, string[]>();
-  for (const name of files.names) {
-    const [, stem, , count] = SHARD.exec(name) ?? [];
-    if (stem === undefined) continue;
-    const key = `${stem} ${count}`;
-    sets.set(key, [...(sets.get(key) ?? []), name]);
-  }
-  const of = SHARD.exec(preferred ?? '');
-  const chosen = preferred === undefined ? [...sets.keys()] : of ? [`${of[1]} ${of[3]}`] : [];
-  if (chosen.length !== 1) return null;
-  const [stem, count] = [chosen[0]!.slice(0, -6), Number(chosen[0]!.slice(-5))];
-  const there = new Set(sets.get(chosen[0]!));
-  for (let i = 1; i <= count; i++) {
-    const name = `${stem}-${String(i).padStart(5, '0')}-of-${String(count).padStart(5, '0')}.safetensors`;
-    if (!there.has(name)) throw notFound(name, files.name);
-  }
-  return [...there].sort();
+  const set = shardNames(files.names, preferred);
+  const missing = set?.find((name) => !files.names.includes(name));
+  if (missing !== undefined) throw notFound(missing, files.name);
+  return set;
 }
 
 async function readShardSet(
@@ -157,6 +143,7 @@ async function readShards(
     return false;
   });
   const all: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const promised = new Set([...index.values()].flat());
   let done = 0;
   for (const [file, names] of there) {
     let shard: TensorTable;
@@ -181,6 +168,9 @@ async function readShards(
         );
       }
     }
+    // what the index does not name is there all the same, as in transformers
+    for (const [name, entry] of shard.tensors) if (!promised.has(name)) all.tensors.set(name, entry);
+    for (const [name, type] of shard.unsupported) if (!promised.has(name)) all.unsupported.set(name, type);
     onProgress?.(++done, index.size);
   }
   return all;

@@ -1,9 +1,9 @@
 import { EspalierError } from '../errors.ts';
 import { truncated } from '../runtime/files.ts';
 import type { ByteSource } from '../runtime/source.ts';
+import { STRANGER_BYTES, strangerOf } from '../runtime/strangers.ts';
 import { elementCount } from './element-types.ts';
 import { jsonObject, parseJson } from './json.ts';
-import { STRANGER_BYTES, strangerOf } from './strangers.ts';
 import type { StoredType, TensorEntry } from './types.ts';
 
 /** The reference implementation's cap on the header, in bytes. */

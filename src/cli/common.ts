@@ -108,7 +108,7 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
   const downloading = new Progress({ label: 'downloading', total: 1, silent: json });
   const loading = new Progress({ label: 'loading', total: 1, silent: json });
   try {
-    return await open(target, {
+    const model = await open(target, {
       ...options,
       onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
       onProgress: (done, total) => {
@@ -116,6 +116,9 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
         loading.update(done / total, formatBytes(done));
       },
     });
+    loading.end();
+    if (!json) for (const note of model.notes) process.stderr.write(`note: ${note}\n`);
+    return model;
   } finally {
     downloading.end();
     loading.end();

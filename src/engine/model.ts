@@ -58,6 +58,8 @@ export class Model {
   readonly eosIds: readonly number[];
   /** One more than the tokenizer's highest id; `config.vocabSize` may be padded beyond it. */
   readonly vocabSize: number;
+  /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
+  readonly notes: readonly string[];
   readonly #link: EngineLink;
   readonly #model: number;
   /** To be closed with the model. */
@@ -73,6 +75,7 @@ export class Model {
     this.bosId = facts.bosId;
     this.eosIds = facts.eosIds;
     this.vocabSize = facts.vocabSize;
+    this.notes = facts.notes;
     this.#link = link;
     this.#model = facts.model;
   }

@@ -34,6 +34,7 @@ export interface ModelFacts {
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
   readonly vocabSize: number;
+  readonly notes: readonly string[];
 }
 
 export type Prompt = string | TokenIds | readonly ChatMessage[];

@@ -73,8 +73,8 @@ export class EngineService implements WorkerPort<EngineCalls> {
     open: async ({ id, live }, target, options) => {
       const local = await openLocal(target, { ...options, ...live, device: this.#device! });
       this.#models.set(id, { local, streams: new Map() });
-      const { name, config, eosIds, tokenizer } = local;
-      return { model: id, name, config, bosId: tokenizer.bosId, eosIds, vocabSize: tokenizer.vocabSize };
+      const { name, config, eosIds, notes, tokenizer } = local;
+      return { model: id, name, config, bosId: tokenizer.bosId, eosIds, vocabSize: tokenizer.vocabSize, notes };
     },
 
     close: async (context, model) => {

@@ -41,6 +41,8 @@ export class LocalModel {
   readonly device: Device;
   /** What tells its weights and configuration from any other's (`checkpointIdentity`). */
   readonly identity: string;
+  /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
+  readonly notes: readonly string[];
   readonly #spec: TokenizerSpec;
   readonly #ownsDevice: boolean;
   readonly #eosIds: ReadonlySet<number>;
@@ -58,6 +60,7 @@ export class LocalModel {
     this.identity = identity;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
+    this.notes = checkpoint.notes;
     this.tokenizer = tokenizer;
     this.decoder = decoder;
     this.device = decoder.device;

@@ -17,7 +17,9 @@ import {
   shardsOf,
 } from './remote-files.ts';
 import type { Session } from './session.ts';
+import { shardNames } from './shard-names.ts';
 import type { ModelFiles } from './source.ts';
+import { strangeFolder } from './strangers.ts';
 
 const MAX_LISTING = 32 << 20;
 /** How many files a message names. */
@@ -33,6 +35,8 @@ interface Repository {
   readonly commit: string;
   /** By name, those that a model can need. */
   readonly files: ReadonlyMap<string, CacheFile>;
+  /** Names of the rest, to say what it holds instead of a model; none where the listing is from the cache. */
+  readonly rest: readonly string[];
 }
 
 /**
@@ -134,11 +138,14 @@ async function listing(wanted: Wanted, session: Session, isStored: boolean): Pro
     throw notAHub(session);
   }
   const files = new Map<string, CacheFile>();
+  const rest: string[] = [];
   for (const sibling of answer.siblings) {
     const file = fileOf(sibling);
     if (file && !files.has(file.name)) files.set(file.name, file);
+    const name: unknown = (sibling as { rfilename?: unknown } | null)?.rfilename;
+    if (!file && typeof name === 'string' && name.length < 200) rest.push(name);
   }
-  return { ...wanted, commit: answer.sha, files };
+  return { ...wanted, commit: answer.sha, files, rest };
 }
 
 function notAHub({ endpoint }: Session, cause?: unknown): EspalierError {
@@ -179,7 +186,7 @@ function isWeights(name: string): boolean {
 
 function repositoryOf(ref: CacheRef | null, wanted: Wanted): Repository | null {
   if (!ref?.commit || !COMMIT.test(ref.commit)) return null;
-  return { ...wanted, commit: ref.commit, files: new Map(ref.files.map((file) => [file.name, file])) };
+  return { ...wanted, commit: ref.commit, files: new Map(ref.files.map((file) => [file.name, file])), rest: [] };
 }
 
 function remoteOf(file: CacheFile, { label, repo, commit }: Repository, endpoint: string): Remote {
@@ -202,7 +209,7 @@ interface Plan {
 
 /** Which files make up the model. */
 async function plan(
-  { label, repo, revision, files }: Repository,
+  { label, repo, revision, files, rest }: Repository,
   wanted: string | undefined,
   shards: (index: CacheFile) => Promise<string[]>,
 ): Promise<Plan> {
@@ -236,6 +243,10 @@ async function plan(
       `Name one, as hf://${repo}${revision === 'main' ? '' : `@${encodeURIComponent(revision)}`}/${ggufs[0]} or by the option file.`,
     );
   }
+  const strange = rest.includes('adapter_config.json')
+    ? { what: 'holds an adapter (LoRA), not a model', hint: 'Merge it into its base model first, and open the result.' }
+    : strangeFolder(rest);
+  if (strange) throw new EspalierError('E_CHECKPOINT_FORMAT', `${label} ${strange.what}.`, strange.hint);
   throw new EspalierError(
     'E_FILE_NOT_FOUND',
     `${label} has neither config.json with safetensors nor a GGUF file.`,
@@ -257,7 +268,9 @@ async function tensorFiles(
     if (single === undefined || indexed.includes(single)) return [INDEX_FILE, ...indexed];
   }
   if (single !== undefined) return [single];
-  const others = [...files.keys()].filter((name) => name.endsWith('.safetensors'));
+  const set = shardNames([...files.keys()], undefined);
+  if (set) return [...set];
+  const others = [...files.keys()].filter((name) => name.endsWith('.safetensors') && !name.startsWith('adapter_'));
   return others.length === 1 ? others : [];
 }
 

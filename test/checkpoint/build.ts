@@ -77,6 +77,30 @@ export function tinySafetensors(): Uint8Array {
   return safetensors(header, dataLength(header));
 }
 
+/** The same safetensors file with other names; tensors that get none are left out. */
+export function renamed(file: Uint8Array, rename: (name: string) => string | null): Uint8Array {
+  const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length))) as StHeader;
+  const kept: StHeader = {};
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const [stored, info] of Object.entries(header)) {
+    const name = stored === '__metadata__' ? null : rename(stored);
+    if (name === null) continue;
+    const [begin, end] = info.data_offsets as [number, number];
+    parts.push(file.subarray(8 + length + begin, 8 + length + end));
+    kept[name] = { ...info, data_offsets: [at, at + end - begin] };
+    at += end - begin;
+  }
+  const out = safetensors(kept, at);
+  let to = out.length - at;
+  for (const part of parts) {
+    out.set(part, to);
+    to += part.length;
+  }
+  return out;
+}
+
 // ---- GGUF
 
 export const GGML: Readonly<Record<StoredType, number>> = {

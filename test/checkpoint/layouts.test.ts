@@ -88,6 +88,18 @@ test('tensors of no use: Hugging Face files may have some, GGUF files not', asyn
   assert.match(error.message, 'post_attention_norm');
 });
 
+test('an index that does not name all that its shards hold', async () => {
+  const names = Object.keys(tinyHeader()).filter((name) => name !== '__metadata__');
+  const weight_map = Object.fromEntries(names.slice(1).map((name) => [name, 'a.safetensors']));
+  const checkpoint = await openCheckpoint({
+    'config.json': json(tinyConfig),
+    'a.safetensors': tinySafetensors(),
+    // nobody adds these up
+    'model.safetensors.index.json': json({ metadata: { total_size: 1 }, weight_map }),
+  });
+  assert.is(checkpoint.tensors.size, names.length);
+});
+
 test('shards without an index', async () => {
   const names = Object.keys(tinyHeader()).filter((name) => name !== '__metadata__');
   const part = (from: number, to: number) => {

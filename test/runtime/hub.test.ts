@@ -271,7 +271,21 @@ on('safetensors: shards by their index, one by name, or the only one', async () 
   assert.is(await names('owner/only'), `${base} weights.safetensors`);
   const none: Record<string, ServedFile> = small();
   server.add('owner/none', none);
-  await rejects('E_FILE_NOT_FOUND', () => names('owner/none'));
+  assert.match((await rejects('E_CHECKPOINT_FORMAT', () => names('owner/none'))).message, /pickle/);
+  const { 'pytorch_model.bin': __, ...fewer } = small();
+  server.add('owner/nothing', fewer);
+  await rejects('E_FILE_NOT_FOUND', () => names('owner/nothing'));
+  // a set of shards whose index is not there
+  const [first, second] = ['m-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors'];
+  server.add('owner/unindexed', { ...small(), [first]: weights(), [second]: weights() });
+  assert.is(await names('owner/unindexed'), `${base} ${first} ${second}`);
+  for (const [name, file, says] of [
+    ['adapter', 'adapter_config.json', /adapter/],
+    ['onnx', 'model.onnx', /ONNX/],
+  ] as const) {
+    server.add(`owner/${name}`, { ...fewer, [file]: weights() });
+    assert.match((await rejects('E_CHECKPOINT_FORMAT', () => names(`owner/${name}`))).message, says);
+  }
   const { 'tokenizer.json': _, ...bare } = small();
   server.add('owner/bare', { ...bare, 'model.safetensors': weights() });
   assert.match((await rejects('E_FILE_NOT_FOUND', () => names('owner/bare'))).message, /no tokenizer\.json/);
