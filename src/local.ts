@@ -31,11 +31,12 @@ export {
   type Timings,
 } from './model/generation.ts';
 export { KvCache, KvPiece } from './model/kv-cache.ts';
-export { type EncodePromptOptions, LocalModel, type ScoredToken } from './model/model.ts';
+export { type EncodePromptOptions, LocalModel, type PromptOptions, type ScoredToken } from './model/model.ts';
 export type { SamplingOptions } from './model/sampler.ts';
 export type { ScoredPosition, ScoreOptions } from './model/score.ts';
 export { type DecodeOptions, type EncodeOptions, type TextSegment, Tokenizer } from './model/tokenizer.ts';
 export { type OpenOptions, openLocal } from './open-local.ts';
+export type { TokenIds } from './options/prompt.ts';
 export type { Cache, CacheEntry } from './runtime/cache.ts';
 export { openCache } from './runtime/cache-default.ts';
 export type { ModelTarget } from './runtime/files.ts';

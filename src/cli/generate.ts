@@ -1,5 +1,5 @@
 import type { GenerateOptions } from '../model/generation.ts';
-import type { EncodePromptOptions } from '../model/model.ts';
+import type { PromptOptions } from '../model/model.ts';
 import { generateOptions } from '../options/model.ts';
 import { words } from '../options/rules.ts';
 import { defineCommand } from './command.ts';
@@ -16,7 +16,7 @@ import {
 } from './common.ts';
 import { optionFlags } from './flags.ts';
 
-const generation = optionFlags<GenerateOptions & EncodePromptOptions>(generateOptions, {
+const generation = optionFlags<GenerateOptions & PromptOptions>(generateOptions, {
   maxTokens: { alias: 'n', value: 'N', description: 'Most tokens to generate' },
   temperature: { alias: 't', value: 'T', description: 'Of sampling; 0 is greedy' },
   topK: { value: 'K', description: 'Keep the K likeliest tokens; 0: all' },
@@ -32,6 +32,7 @@ const generation = optionFlags<GenerateOptions & EncodePromptOptions>(generateOp
   stopAtEos: null, // --ignore-eos
   showSpecialTokens: null, // the same
   addBos: null, // --bos
+  chat: null, // --chat, --special-tokens
   signal: null,
 });
 
@@ -52,7 +53,9 @@ export const generateCommand = defineCommand({
     json: jsonArgument,
   },
   run: async ({ args, io, signal }) => {
-    const options = generation.options(args);
+    const { specialTokens, ...options } = generation.options(args);
+    const special = specialTokens === undefined ? {} : { specialTokens };
+    const conversation = { chat: { specialTokensInContent: specialTokens ?? false } };
     const opening = openOptionsOf(args);
     const ignore = args['ignore-eos'];
     const prompt = await promptOf(args.prompt, io, signal);
@@ -62,7 +65,7 @@ export const generateCommand = defineCommand({
     try {
       const generated = model.generate(args.chat ? [{ role: 'user', content: prompt }] : prompt, {
         ...options,
-        ...bosOf(args.bos),
+        ...(args.chat ? conversation : { ...special, ...bosOf(args.bos) }),
         stopAtEos: !ignore,
         showSpecialTokens: ignore,
         signal,

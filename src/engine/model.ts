@@ -3,15 +3,14 @@ import { EspalierError } from '../errors.ts';
 import type { ChatMessage, ChatOptions } from '../model/chat.ts';
 import type { EmbedOptions } from '../model/embed.ts';
 import type { GenerateOptions } from '../model/generation.ts';
-import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
+import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import { checked } from '../options/check.ts';
-import { embedOptions, generateOptions, scoreOptions } from '../options/model.ts';
+import { checkedGeneration, embedOptions, scoreOptions } from '../options/model.ts';
 import {
   checkedAnyIds,
   checkedMessages,
-  checkedPrompt,
   checkedText,
   checkedTextOrIds,
   checkedTexts,
@@ -112,14 +111,14 @@ export class Model {
    * Continues a prompt: a text, token ids, or the messages of a conversation. It starts when the result is iterated or awaited, and
    * there its errors come out: E_ARGUMENT, E_CONTEXT_LENGTH, E_TEMPLATE_INVALID, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE.
    */
-  generate(prompt: Prompt, options: GenerateOptions & EncodePromptOptions = {}): Generation {
+  generate(prompt: Prompt, options: GenerateOptions & PromptOptions = {}): Generation {
     let begin: () => StreamStart;
     let signal: AbortSignal | undefined;
     try {
-      const parted = partOptions(checked<GenerateOptions & EncodePromptOptions>(generateOptions, options, 'generate'));
-      const wanted = checkedPrompt(prompt, 'The prompt', this.config.vocabSize);
+      const call = checkedGeneration(prompt, options, this.config.vocabSize);
+      const parted = partOptions(call.options);
       signal = parted.signal;
-      begin = () => ({ model: this.#model, prompt: wanted, options: parted.data });
+      begin = () => ({ model: this.#model, prompt: call.prompt, options: parted.data });
     } catch (error) {
       begin = () => {
         throw error;

@@ -4,7 +4,7 @@ import type { DeviceStats } from '../device/device.ts';
 import type { ChatMessage, ChatOptions } from '../model/chat.ts';
 import type { EmbedOptions } from '../model/embed.ts';
 import type { GeneratedToken, GenerateOptions, GenerationResult } from '../model/generation.ts';
-import type { EncodePromptOptions, ScoredToken } from '../model/model.ts';
+import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../model/model.ts';
 import type { ScoreOptions } from '../model/score.ts';
 import type { DecodeOptions } from '../model/tokenizer.ts';
 import type { OpenOptions } from '../open-local.ts';
@@ -44,7 +44,7 @@ export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
 export interface StreamStart {
   readonly model: number;
   readonly prompt: Prompt;
-  readonly options: Data<GenerateOptions & EncodePromptOptions>;
+  readonly options: Data<GenerateOptions & PromptOptions>;
 }
 
 export type Finish = Omit<GenerationResult, 'text' | 'tokens'>;

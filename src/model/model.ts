@@ -2,15 +2,8 @@ import type { Checkpoint, ModelConfig, TokenizerSpec } from '../checkpoint/types
 import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { embedOptions, expertLoadOptions, generateOptions, scoreOptions } from '../options/model.ts';
-import {
-  checkedMessages,
-  checkedPrompt,
-  checkedText,
-  checkedTextOrIds,
-  checkedTexts,
-  type TokenIds,
-} from '../options/prompt.ts';
+import { checkedGeneration, embedOptions, expertLoadOptions, scoreOptions } from '../options/model.ts';
+import { checkedMessages, checkedText, checkedTextOrIds, checkedTexts, type TokenIds } from '../options/prompt.ts';
 import { chatOptions, encodePromptOptions } from '../options/text.ts';
 import { sha256 } from '../runtime/hash.ts';
 import { type ChatMessage, type ChatOptions, renderChatSegments } from './chat.ts';
@@ -24,8 +17,17 @@ import type { Tokenizer } from './tokenizer.ts';
 export interface EncodePromptOptions {
   /** Whether a begin-of-text token stands first. Default: as the tokenizer says (see `Model.encode`). */
   readonly addBos?: boolean;
-  /** Whether special tokens written in the text become their ids. Default true. False for text that comes from a user. */
+  /**
+   * Whether special tokens written in the text become their ids. Default true. False for text that comes from a user. Of a conversation
+   * `ChatOptions.specialTokensInContent` says it.
+   */
   readonly specialTokens?: boolean;
+}
+
+/** How a prompt of any kind becomes tokens. */
+export interface PromptOptions extends EncodePromptOptions {
+  /** Of a conversation: what its template gets beside the messages. */
+  readonly chat?: ChatOptions;
 }
 
 export interface ScoredToken extends ScoredPosition {
@@ -127,19 +129,16 @@ export class LocalModel {
    */
   generate(
     prompt: string | TokenIds | readonly ChatMessage[],
-    options: GenerateOptions & EncodePromptOptions = {},
+    options: GenerateOptions & PromptOptions = {},
   ): Generation {
     this.#check();
-    const { addBos, specialTokens, ...given } = checked<GenerateOptions & EncodePromptOptions>(
-      generateOptions,
-      options,
-      'generate',
-    );
-    const wanted = checkedPrompt(prompt, 'The prompt', this.config.vocabSize);
+    const call = checkedGeneration(prompt, options, this.config.vocabSize);
+    const wanted = call.prompt;
+    const { addBos, specialTokens, chat = {}, ...given } = call.options;
     let ids: readonly number[];
     if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens }, this.config.maxPositions - 1);
     else if (isIds(wanted)) ids = wanted;
-    else ids = this.#encodeChat(wanted, {});
+    else ids = this.#encodeChat(wanted, chat);
     return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, given);
   }
 

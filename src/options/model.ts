@@ -1,10 +1,14 @@
 /** Options of what an open model does. */
+import { EspalierError } from '../errors.ts';
+import type { ChatMessage, ChatOptions } from '../model/chat.ts';
 import type { EmbedOptions } from '../model/embed.ts';
 import type { ExpertLoadOptions } from '../model/expert-load.ts';
 import type { GenerateOptions } from '../model/generation.ts';
-import type { EncodePromptOptions } from '../model/model.ts';
+import type { EncodePromptOptions, PromptOptions } from '../model/model.ts';
 import type { SamplingOptions } from '../model/sampler.ts';
 import type { ScoreOptions } from '../model/score.ts';
+import { checked, object } from './check.ts';
+import { checkedPrompt } from './prompt.ts';
 import {
   callback,
   defaulting,
@@ -18,7 +22,7 @@ import {
   whole,
   words,
 } from './rules.ts';
-import { encodePromptOptions } from './text.ts';
+import { chatOptions, encodePromptOptions } from './text.ts';
 
 export const samplingOptions = {
   temperature: defaulting(real(0, 100, { takes: 'a number from 0 (greedy) to 100' }), 0),
@@ -42,7 +46,26 @@ export const generationOptions = {
 export const generateOptions = {
   ...generationOptions,
   ...encodePromptOptions,
-} as const satisfies Schema<GenerateOptions & EncodePromptOptions>;
+  chat: object<ChatOptions>(chatOptions, 'chat'),
+} as const satisfies Schema<GenerateOptions & PromptOptions>;
+
+/** What `generate` is given. @throws E_ARGUMENT */
+export function checkedGeneration(
+  prompt: unknown,
+  options: unknown,
+  vocabSize: number,
+): {
+  readonly prompt: string | number[] | readonly ChatMessage[];
+  readonly options: GenerateOptions & PromptOptions;
+} {
+  const given = checked<GenerateOptions & PromptOptions>(generateOptions, options, 'generate');
+  const wanted = checkedPrompt(prompt, 'The prompt', vocabSize);
+  if (given.chat !== undefined && (typeof wanted === 'string' || typeof wanted[0] === 'number')) {
+    const hint = 'Give [{ role: "user", content: "…" }], or leave chat out.';
+    throw new EspalierError('E_ARGUMENT', 'chat is given, and the prompt is no conversation.', hint);
+  }
+  return { prompt: wanted, options: given };
+}
 
 export const scoreOptions = {
   tsallisOrder: real(0, 100, { above: true }),

@@ -1,6 +1,6 @@
 /** Options of `espalier/svd`. */
 import type { GramOptions } from '../svd/gram.ts';
-import type { LinearAlgebraOptions } from '../svd/linear-algebra.ts';
+import type { BatchOptions, LinearAlgebraOptions } from '../svd/linear-algebra.ts';
 import type { EigOptions, RandomizedOptions, SvdOptions, TruncatedOptions } from '../svd/types.ts';
 import { memoryLimit } from './open.ts';
 import { callback, defaulting, like, oneOf, type Schema, signal, truth, whole } from './rules.ts';
@@ -26,12 +26,13 @@ export const gramOptions = {
 
 export const eigOptions = { n: whole(1), ...steps, ...quality } as const satisfies Schema<EigOptions>;
 
-export const svdOptions = {
-  ...shape,
+export const batchOptions = {
   ...steps,
   ...quality,
   accuracy: defaulting(oneOf('norm', 'relative'), 'norm'),
-} as const satisfies Schema<SvdOptions>;
+} as const satisfies Schema<BatchOptions>;
+
+export const svdOptions = { ...shape, ...batchOptions } as const satisfies Schema<SvdOptions>;
 
 export const truncatedOptions = { ...svdOptions, rank: whole(1) } as const satisfies Schema<TruncatedOptions>;
 

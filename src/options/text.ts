@@ -3,7 +3,7 @@ import type { SignalOption } from '../engine/model.ts';
 import type { ChatOptions } from '../model/chat.ts';
 import type { EncodePromptOptions } from '../model/model.ts';
 import type { DecodeOptions, EncodeOptions } from '../model/tokenizer.ts';
-import { defaulting, isOptions, like, type Schema, signal, text, truth } from './rules.ts';
+import { defaulting, either, isOptions, like, nothing, type Rule, type Schema, signal, text, truth } from './rules.ts';
 
 /** Of `Tokenizer.encode`. */
 export const encodeOptions = {
@@ -22,13 +22,15 @@ export const encodePromptOptions = {
   specialTokens: defaulting(truth, true),
 } as const satisfies Schema<EncodePromptOptions>;
 
-const isObjects = (value: unknown): boolean =>
-  value === null || (Array.isArray(value) && value.every((item) => isOptions(item)));
+const objects: Rule<readonly object[] | null> = either(
+  like<readonly object[]>('a list of objects', (value) => Array.isArray(value) && [...value].every(isOptions)),
+  nothing,
+);
 
 export const chatOptions = {
   addGenerationPrompt: defaulting(truth, true),
-  tools: like<readonly object[] | null>('a list of objects', isObjects),
-  documents: like<readonly object[] | null>('a list of objects', isObjects),
+  tools: objects,
+  documents: objects,
   bosToken: text(),
   eosToken: text(),
   variables: like<Readonly<Record<string, unknown>>>('an object of variables by name', isOptions),

@@ -1,3 +1,4 @@
+import { words } from '../options/rules.ts';
 import type { Cache } from './cache.ts';
 import { hasNode } from './host.ts';
 
@@ -8,6 +9,7 @@ import { hasNode } from './host.ts';
  * @param folder instead of the default one: a path, or in browsers a plain name
  */
 export async function openCache(folder?: string): Promise<Cache> {
+  if (folder !== undefined) words.check(folder, 'The folder of the cache');
   // imported on demand, so that the graph of modules stays free of node: imports in a browser
   if (hasNode()) return (await import('./cache-folder.ts')).folderCache(folder);
   const { hasOpfs, opfsCache } = await import('./cache-opfs.ts');

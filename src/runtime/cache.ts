@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { shown } from '../options/shown.ts';
 import { verifyBlobs } from './cache-verify.ts';
 import type { ByteSource } from './source.ts';
 
@@ -214,8 +215,8 @@ export function createCache(host: CacheHost): Cache {
 
 /** Keys become names of files. */
 function checked(key: string, pattern: RegExp): string {
-  if (pattern.test(key)) return key;
-  throw new EspalierError('E_ARGUMENT', `"${key.slice(0, 100)}" is no key of the cache.`, 'Take one from list().');
+  if (typeof key === 'string' && pattern.test(key)) return key;
+  throw new EspalierError('E_ARGUMENT', `${shown(key)} is no key of the cache.`, 'Take one from list().');
 }
 
 function refOf(value: unknown): CacheRef | null {

@@ -2,7 +2,7 @@
 
 export { type ErrorCode, EspalierError } from '../errors.ts';
 export type { GramOptions } from './gram.ts';
-export { LinearAlgebra, type LinearAlgebraOptions } from './linear-algebra.ts';
+export { type BatchOptions, LinearAlgebra, type LinearAlgebraOptions } from './linear-algebra.ts';
 export type { StepOptions } from './steps.ts';
 export type {
   EigOptions,

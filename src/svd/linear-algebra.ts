@@ -4,9 +4,19 @@ import { WasmMemory } from '../device/wasm/memory.ts';
 import { spawnLane } from '../device/wasm/spawn-lane.ts';
 import type { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
+import { checked, filled } from '../options/check.ts';
+import { isOptions } from '../options/rules.ts';
+import {
+  batchOptions,
+  eigOptions,
+  gramOptions,
+  linearAlgebraOptions,
+  randomizedOptions,
+  svdOptions,
+  truncatedOptions,
+} from '../options/svd.ts';
 import { Blas } from './blas.ts';
 import { type GramOptions, gram } from './gram.ts';
-import { checkCount } from './input.ts';
 import { randomizedSvd } from './randomized.ts';
 import { svd, truncatedSvd } from './svd.ts';
 import { symmetricEig } from './symmetric-eig.ts';
@@ -36,6 +46,8 @@ export interface LinearAlgebraOptions {
   readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
 }
 
+export type BatchOptions = Omit<SvdOptions, 'rows' | 'columns'>;
+
 /**
  * Dense linear algebra in f64 in the calling thread, over one WebAssembly memory. Calls may overlap: they take turns between panels.
  *
@@ -52,9 +64,12 @@ export class LinearAlgebra {
   #calls = 0;
 
   /** @throws E_DEVICE_UNSUPPORTED without WebAssembly SIMD; E_OUT_OF_MEMORY; E_WORKER_LOST when a lane does not start */
-  static async create(options: LinearAlgebraOptions = {}): Promise<LinearAlgebra> {
-    const count = options.lanes ?? 1;
-    checkCount('lanes', count, 1, 64);
+  static async create(given: LinearAlgebraOptions = {}): Promise<LinearAlgebra> {
+    const options = filled(
+      linearAlgebraOptions,
+      checked<LinearAlgebraOptions>(linearAlgebraOptions, given, 'LinearAlgebra.create'),
+    );
+    const count = options.lanes;
     const module = await loadKernels(
       options.shared ?? count > 1,
       options.relaxed ?? hasRelaxedSimd(),
@@ -88,6 +103,9 @@ export class LinearAlgebra {
    * @throws E_OUT_OF_MEMORY; E_DISPOSED for a closed device
    */
   static over(device: WasmDevice): LinearAlgebra {
+    if (typeof device?.parts !== 'function') {
+      throw new EspalierError('E_ARGUMENT', 'That is no WasmDevice.', 'Give what WasmDevice.create() makes.');
+    }
     const { kernels, memory, lanes } = device.parts();
     return new LinearAlgebra(new Blas(kernels, memory, lanes), device);
   }
@@ -113,7 +131,8 @@ export class LinearAlgebra {
    * blocked back-transformation (LAPACK dsyevd). Normwise backward stable.
    */
   async symmetricEig<T extends Matrix>(a: T, options: EigOptions): Promise<SymmetricEig<T>> {
-    return this.#call((blas) => symmetricEig(blas, a, options));
+    const given = checked<EigOptions>(eigOptions, options, 'symmetricEig');
+    return this.#call((blas) => symmetricEig(blas, a, given));
   }
 
   /**
@@ -121,12 +140,14 @@ export class LinearAlgebra {
    * conquer and back-transformation (LAPACK dgesdd); with `accuracy: 'relative'` pivoted QR and one-sided Jacobi (dgejsv).
    */
   async svd<T extends Matrix>(a: T, options: SvdOptions): Promise<Svd<T>> {
-    return this.#call((blas) => svd(blas, a, options));
+    const given = checked<SvdOptions>(svdOptions, options, 'svd');
+    return this.#call((blas) => svd(blas, a, given));
   }
 
   /** The leading `rank` singular triplets, by the full decomposition without the vectors that are not asked for; the error is exact. */
   async truncatedSvd<T extends Matrix>(a: T, options: TruncatedOptions): Promise<TruncatedSvd<T>> {
-    return this.#call((blas) => truncatedSvd(blas, a, options));
+    const given = checked<TruncatedOptions>(truncatedOptions, options, 'truncatedSvd');
+    return this.#call((blas) => truncatedSvd(blas, a, given));
   }
 
   /**
@@ -134,23 +155,29 @@ export class LinearAlgebra {
    * faster where the rank is a small part, exact only where the rest is small. The error comes with it.
    */
   async randomizedSvd<T extends Matrix>(a: T, options: RandomizedOptions): Promise<TruncatedSvd<T>> {
-    return this.#call((blas) => randomizedSvd(blas, a, options));
+    const given = checked<RandomizedOptions>(randomizedOptions, options, 'randomizedSvd');
+    return this.#call((blas) => randomizedSvd(blas, a, given));
   }
 
   /** A A^T or A^T A in f64, whatever the type of A, by half of it; A passes through the memory in slices. */
   async gram(a: Matrix, options: GramOptions): Promise<Float64Array> {
-    return this.#call((blas) => gram(blas, a, options));
+    const given = checked<GramOptions>(gramOptions, options, 'gram');
+    return this.#call((blas) => gram(blas, a, given));
   }
 
   /** `svd` of each matrix in turn, over the same memory. `onProgress` and `signal` are those of the whole. */
   async svdBatch<T extends Matrix>(
     matrices: readonly { readonly a: T; readonly rows: number; readonly columns: number }[],
-    options: Omit<SvdOptions, 'rows' | 'columns'> = {},
+    options: BatchOptions = {},
   ): Promise<Svd<T>[]> {
+    const given = checked<BatchOptions>(batchOptions, options, 'svdBatch');
+    if (!Array.isArray(matrices) || ![...matrices].every(isOptions)) {
+      throw new EspalierError('E_ARGUMENT', 'The matrices are no list of objects.', 'Give [{ a, rows, columns }, …].');
+    }
     const results: Svd<T>[] = [];
     for (const [i, { a, rows, columns }] of matrices.entries()) {
-      const onProgress = options.onProgress && ((f: number) => options.onProgress!((i + f) / matrices.length));
-      results.push(await this.svd(a, { ...options, rows, columns, ...(onProgress && { onProgress }) }));
+      const onProgress = given.onProgress && ((f: number) => given.onProgress!((i + f) / matrices.length));
+      results.push(await this.svd(a, { ...given, rows, columns, ...(onProgress && { onProgress }) }));
     }
     return results;
   }

@@ -268,6 +268,17 @@ test('the prompt from standard input; several stops; line ends in a prompt', asy
   assert.is(stopped.text, want.text.slice(0, want.text.indexOf(second)));
 });
 
+test('names of special tokens in a prompt are tokens, or letters', async () => {
+  const prompt = 'a<|endoftext|>b';
+  const ask = ['generate', nano, '-n', '1', '-p', prompt];
+  const tokens = async (...more: string[]) => (await json(...ask, ...more)).timings.promptTokens;
+  const [special, plain] = [true, false].map((specialTokens) => model.encode(prompt, { specialTokens }).length);
+  assert.ok(plain! > special!);
+  assert.is(await tokens(), special);
+  assert.is(await tokens('--special-tokens'), special);
+  assert.is(await tokens('--no-special-tokens'), plain);
+});
+
 test('context length and precision reach the model; a file that is no model is a failure', async () => {
   await fails('E_CONTEXT_LENGTH', 'generate', nano, '-p', PROMPT, '-c', '3');
   assert.is((await json('generate', nano, '-p', PROMPT, '-n', '4', '--precision', 'exact')).tokens.length, 4);

@@ -101,6 +101,32 @@ test('generate throws nothing at the call on an engine: what is wrong comes out 
   await rejects('E_ARGUMENT', () => iterated.result());
 });
 
+test('a conversation takes the options of its template; another prompt does not', async () => {
+  const messages = [{ role: 'user', content: 'ab<|end|>' }];
+  const inText = await model.encodeChat(messages);
+  const asTokens = await model.encodeChat(messages, { specialTokensInContent: true });
+  assert.is.not(inText.length, asTokens.length);
+  for (const on of both()) {
+    const read = async (options: object) =>
+      (await on.generate(messages, { maxTokens: 1, ...options }).result()).timings.promptTokens;
+    assert.is(await read({}), inText.length);
+    assert.is(await read({ chat: {} }), inText.length);
+    assert.is(await read({ chat: { specialTokensInContent: true } }), asTokens.length);
+    const wrong = [
+      { tool: [] },
+      { tools: {} },
+      { tools: [5] },
+      { documents: 'x' },
+      { specialTokensInContent: 1 },
+      null,
+      [],
+    ];
+    await refuses((chat) => read({ chat }), wrong);
+    assert.match((await rejects('E_ARGUMENT', () => read({ chat: { tool: [] } }))).message, 'did you mean tools?');
+    for (const prompt of ['abc', [2, 3]]) await rejects('E_ARGUMENT', () => on.generate(prompt, { chat: {} }).result());
+  }
+});
+
 test('a text to stop at, alone or in a list', async () => {
   for (const on of both()) {
     const plain = await on.generate('abc', { maxTokens: 12, stopAtEos: false }).result();

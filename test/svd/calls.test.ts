@@ -54,7 +54,21 @@ test('shapes and options that do not fit', async () => {
   await fails('E_ARGUMENT', () => algebra.randomizedSvd(a, { ...shape, rank: 1, seed: -1 }));
   await fails('E_ARGUMENT', () => algebra.svd(a, { ...shape, accuracy: 'best' as 'norm' }));
   await fails('E_ARGUMENT', () => algebra.gram(a, { ...shape, side: 'up' as 'left' }));
-  await fails('E_ARGUMENT', () => LinearAlgebra.create({ lanes: 0 }));
+  for (const wrong of [{ lanes: 0 }, { memoryLimit: Number.NaN }, { memory_limit: 5 }, null, 5, []])
+    await fails('E_ARGUMENT', () => LinearAlgebra.create(wrong as never));
+  const square = normal(9, 1);
+  for (const wrong of [{ ranks: 1 }, { quality: 'yes' }, { signal: 5 }, { onProgress: 5 }, { rows: '3' }]) {
+    const options = { rows: 3, columns: 3, ...wrong } as never;
+    await fails('E_ARGUMENT', () => algebra.svd(square, options));
+    await fails('E_ARGUMENT', () => algebra.truncatedSvd(square, { ...(options as object), rank: 1 } as never));
+    await fails('E_ARGUMENT', () => algebra.gram(square, { ...(options as object), side: 'left' } as never));
+    await fails('E_ARGUMENT', () => algebra.svdBatch([], wrong as never));
+  }
+  // a rank is not silently passed over where none is taken
+  await fails('E_ARGUMENT', () => algebra.svd(square, { rows: 3, columns: 3, rank: 1 } as never));
+  for (const none of [null, undefined, 5]) await fails('E_ARGUMENT', () => algebra.svd(square, none as never));
+  for (const none of [null, 5, [5], [null]]) await fails('E_ARGUMENT', () => algebra.svdBatch(none as never));
+  assert.throws(() => LinearAlgebra.over({} as never), /no WasmDevice/);
 });
 
 test('NaN and infinity', async () => {
@@ -74,7 +88,7 @@ test('too large for the memory, before work', async () => {
   const options = { rows: 600, columns: 600, onProgress: () => progress++ };
   for (const call of [
     () => small.svd(a, options),
-    () => small.symmetricEig(a, { ...options, n: 600 }),
+    () => small.symmetricEig(a, { n: 600, onProgress: options.onProgress }),
     () => small.truncatedSvd(a, { ...options, rank: 3 }),
     () => small.randomizedSvd(a, { ...options, rank: 200 }),
     () => small.gram(a, { ...options, side: 'left' as const }),
@@ -95,13 +109,13 @@ test('too large for the memory, before work', async () => {
 test('abort: at once, and in the middle', async () => {
   const a = normal(200 * 200, 2);
   const gone = AbortSignal.abort();
-  const options = { rows: 200, columns: 200, n: 200, rank: 20 };
+  const options = { rows: 200, columns: 200 };
   await fails('E_ABORTED', () => algebra.svd(a, { ...options, signal: gone }));
   const runs = [
     (o: object) => algebra.svd(a, { ...options, ...o }),
     (o: object) => algebra.svd(a, { ...options, accuracy: 'relative', ...o }),
-    (o: object) => algebra.symmetricEig(a, { ...options, ...o }),
-    (o: object) => algebra.randomizedSvd(a, { ...options, ...o }),
+    (o: object) => algebra.symmetricEig(a, { n: 200, ...o }),
+    (o: object) => algebra.randomizedSvd(a, { ...options, rank: 20, ...o }),
   ];
   for (const run of runs) {
     for (const after of [0.1, 0.5, 0.9]) {
@@ -123,12 +137,12 @@ test('abort: at once, and in the middle', async () => {
 
 test('progress rises from 0 to 1', async () => {
   const a = normal(200 * 130, 2);
-  const options = { rows: 200, columns: 130, rank: 20 };
+  const options = { rows: 200, columns: 130 };
   for (const run of [
     (onProgress: (f: number) => void) => algebra.svd(a, { ...options, onProgress }),
     (onProgress: (f: number) => void) => algebra.svd(a, { ...options, accuracy: 'relative', onProgress }),
     (onProgress: (f: number) => void) => algebra.symmetricEig(a.subarray(0, 16900), { n: 130, onProgress }),
-    (onProgress: (f: number) => void) => algebra.randomizedSvd(a, { ...options, onProgress }),
+    (onProgress: (f: number) => void) => algebra.randomizedSvd(a, { ...options, rank: 20, onProgress }),
     (onProgress: (f: number) => void) =>
       algebra.svdBatch(
         [
