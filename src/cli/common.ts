@@ -39,14 +39,13 @@ export const bosArgument = {
   default: 'auto',
   rule: oneOf('yes', 'no', 'auto'),
 } as const;
-export const promptArgument = (description: string) =>
-  ({
-    type: 'string',
-    alias: 'p',
-    value: 'TEXT',
-    description: `${description}; - reads it from standard input`,
-    required: true,
-  }) as const;
+export const promptArgument = {
+  type: 'string',
+  alias: 'p',
+  value: 'TEXT',
+  description: 'The text; - reads it from standard input',
+  required: true,
+} as const;
 
 const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
   contextLength: {

@@ -40,7 +40,7 @@ export const generateCommand = defineCommand({
   meta: { name: 'generate', description: 'Continue a text' },
   args: {
     model: modelArgument,
-    prompt: promptArgument('The text to continue'),
+    prompt: promptArgument,
     ...generation.args,
     'ignore-eos': {
       type: 'boolean',

@@ -39,7 +39,8 @@ export async function helpOf(command: Command, path: string, columns: number): P
   return `${parts.join('\n\n')}\n`;
 }
 
-function optionRows(args: ArgumentSpecs): [string, string][] {
+/** The flags of a command, and what they mean. */
+export function optionRows(args: ArgumentSpecs): [string, string][] {
   const rows: [string, string][] = [];
   for (const [name, spec] of Object.entries(args)) {
     if (spec.type === 'positional') continue;

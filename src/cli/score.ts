@@ -16,7 +16,7 @@ export const scoreCommand = defineCommand({
   meta: { name: 'score', description: 'Log-probability and entropy at every position of a text' },
   args: {
     model: modelArgument,
-    prompt: promptArgument('The text to score'),
+    prompt: promptArgument,
     bos: bosArgument,
     ...openArguments,
     json: jsonArgument,

@@ -8,6 +8,7 @@ import { Model } from './model.ts';
 
 /** With `engine`, the model joins it; without, it has one of its own, made with the other options. */
 export interface OpenOptions extends EngineOpenOptions, EngineOptions {
+  /** Default: one of its own, which is closed with the model. */
   readonly engine?: Engine;
 }
 

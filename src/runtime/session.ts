@@ -28,6 +28,7 @@ export interface FilesOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called while files are downloaded, some ten times a second; never when all is in the cache. */
   readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
+  /** Of the Hugging Face hub, or another one like it. */
   readonly hub?: HubOptions | undefined;
   /**
    * Where downloads are kept, or the name of the folder for `openCache`; default: the host's own. Null: in memory, until the model is

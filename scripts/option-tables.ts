@@ -1,0 +1,145 @@
+/**
+ * Writes the tables of options between the markers of the documentation: `<!-- options NAME -->` or `<!-- flags NAME … -->` to
+ * `<!-- end -->`. Names, types, ranges and defaults come from the schemas, and what an option means from the comment that editors show.
+ *
+ *     node --import tsx scripts/option-tables.ts
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { optionRows } from '../src/cli/help.ts';
+import { program } from '../src/cli/program.ts';
+import { crewOptions, mapOptions } from '../src/options/crew.ts';
+import { embedOptions, generateOptions, scoreOptions } from '../src/options/model.ts';
+import { engineOptions, hubOptions, openOptions } from '../src/options/open.ts';
+import type { AnyRule } from '../src/options/rules.ts';
+import { chatOptions, decodeOptions, encodePromptOptions } from '../src/options/text.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Files with markers. */
+export const DOCUMENTS = ['README.md', 'docs/options.md'] as const;
+
+/** Schemas, and the interfaces whose comments document them. */
+const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>>, ...string[]]>> = {
+  open: [
+    openOptions,
+    'open-local/OpenOptions',
+    'engine/engine/EngineOpenOptions',
+    'engine/engine/EngineOptions',
+    'engine/open/OpenOptions',
+    'runtime/session/FilesOptions',
+  ],
+  engine: [engineOptions, 'engine/engine/EngineOptions'],
+  hub: [hubOptions, 'runtime/session/HubOptions'],
+  generate: [
+    generateOptions,
+    'model/generation/GenerateOptions',
+    'model/sampler/SamplingOptions',
+    'model/model/EncodePromptOptions',
+    'model/model/PromptOptions',
+  ],
+  chat: [chatOptions, 'model/chat/ChatOptions'],
+  encode: [encodePromptOptions, 'model/model/EncodePromptOptions'],
+  decode: [decodeOptions, 'model/tokenizer/DecodeOptions'],
+  score: [scoreOptions, 'model/score/ScoreOptions', 'model/model/EncodePromptOptions'],
+  embed: [embedOptions, 'model/embed/EmbedOptions', 'model/model/EncodePromptOptions'],
+  crew: [crewOptions, 'engine/crew/CrewOptions'],
+  map: [mapOptions, 'engine/crew/MapOptions'],
+};
+
+/** What all calls have in common, where the interface says nothing of its own. */
+const COMMON: Readonly<Record<string, string>> = {
+  signal: 'Aborts it: E_ABORTED.',
+  onProgress: 'Called while it runs: what is done, and of how much.',
+  laneLocation: 'The script of a lane, where it is not beside the JavaScript.',
+  eosToken: 'The same of the end-of-text token.',
+};
+
+/** The comments of an interface's members, by name. */
+export async function commentsOf(place: string): Promise<ReadonlyMap<string, string>> {
+  const at = place.lastIndexOf('/');
+  const name = place.slice(at + 1);
+  const source = await readFile(`${root}src/${place.slice(0, at)}.ts`, 'utf8');
+  const body = new RegExp(`export interface ${name}\\b[^{]*\\{\\n(.*?)\\n\\}`, 's').exec(source)?.[1];
+  if (body === undefined) throw new Error(`src/${place.slice(0, at)}.ts has no interface ${name}.`);
+  const comments = new Map<string, string>();
+  for (const [, comment, member] of body.matchAll(/^ {2}(?:\/\*\*(.*?)\*\/\n {2})?readonly (\w+)\??:/gms)) {
+    if (comment === undefined) continue;
+    comments.set(
+      member!,
+      comment
+        .replace(/^\s*\* ?/gm, '')
+        .replace(/\s+/g, ' ')
+        .trim(),
+    );
+  }
+  return comments;
+}
+
+const cell = (text: string): string => text.replace(/\|/g, '\\|');
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...rows.map((row) => row.map(cell))]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n');
+}
+
+async function optionTable(name: string): Promise<string> {
+  const [schema, ...places] = TABLES[name] ?? fault(`There is no table ${name}.`);
+  const comments = await Promise.all(places.map(commentsOf));
+  const rows = Object.entries(schema).map(([option, rule]) => {
+    const comment = comments.map((own) => own.get(option)).find((own) => own !== undefined) ?? COMMON[option];
+    if (comment === undefined) throw new Error(`${name}.${option} has no comment.`);
+    const preset = rule.default === undefined ? '' : `\`${JSON.stringify(rule.default)}\``;
+    return [`\`${option}\``, rule.fields ? 'an object' : rule.takes, preset, comment];
+  });
+  return table(['option', 'takes', 'default', 'meaning'], rows);
+}
+
+/** Flags of several commands; those that are the same stand once. */
+async function flagTable(names: readonly string[]): Promise<string> {
+  const rows = new Map<string, { flag: string; about: string; of: string[] }>();
+  for (const name of names) {
+    const found = program.subCommands?.[name] ?? fault(`There is no command ${name}.`);
+    const command = typeof found === 'function' ? await found() : found;
+    for (const [flag, about] of optionRows(command.args ?? {})) {
+      if (flag === '-h, --help') continue;
+      const key = `${flag.trim()}\n${about}`;
+      const row = rows.get(key) ?? { flag: flag.trim(), about, of: [] };
+      row.of.push(name);
+      rows.set(key, row);
+    }
+  }
+  const lines = [...rows.values()].map(({ flag, about, of }) => [
+    flag
+      .split(', ')
+      .map((part) => `\`${part}\``)
+      .join(', '),
+    of.length === names.length ? 'all' : of.join(', '),
+    about,
+  ]);
+  return table(['flag', 'of', 'meaning'], lines);
+}
+
+function fault(message: string): never {
+  throw new Error(message);
+}
+
+/** The text with its tables as they should be. */
+export async function withTables(text: string): Promise<string> {
+  const parts = text.split(/(?<=<!-- (?:options|flags) [\w ]+ -->\n)(.*?)(?=<!-- end -->)/s);
+  for (let i = 1; i < parts.length; i += 2) {
+    const [, kind, names] = /<!-- (options|flags) ([\w ]+) -->\n$/.exec(parts[i - 1]!)!;
+    const list = names!.split(' ');
+    parts[i] = `\n${kind === 'flags' ? await flagTable(list) : await optionTable(list[0]!)}\n\n`;
+  }
+  return parts.join('');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const name of DOCUMENTS) {
+    const text = await readFile(root + name, 'utf8');
+    await writeFile(root + name, await withTables(text));
+  }
+  console.log('Run `npm run format` for the widths of the columns.');
+}
