@@ -6,7 +6,7 @@
 
 export { AdapShot } from './adapshot/adapshot.ts';
 export { Bm25, type Bm25Options, type Neighbour, vote } from './adapshot/bm25.ts';
-export type { CalibrationItem } from './adapshot/calibration.ts';
+export type { CalibrateOptions, CalibrationItem } from './adapshot/calibration.ts';
 export { Chain, type ChainOptions } from './adapshot/chain.ts';
 export { Chains, type ChainsOptions } from './adapshot/chains.ts';
 export { clusterTexts } from './adapshot/clusters.ts';
@@ -50,5 +50,11 @@ export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
 export { type ArmFigures, type ArmReport, type ReportOptions, reportArms } from './evaluate/report.ts';
 export { evaluate } from './evaluate/run.ts';
-export { type EvaluateOptions, type EvaluationProgress, type Shard, shotsOf } from './evaluate/setting.ts';
+export {
+  type EvaluateOptions,
+  type EvaluationProgress,
+  type Preparing,
+  type Shard,
+  shotsOf,
+} from './evaluate/setting.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';

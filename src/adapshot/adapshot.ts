@@ -1,8 +1,12 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type GeneratedToken, Generation } from '../model/generation.ts';
 import type { LocalModel } from '../model/model.ts';
-import type { CalibrationItem } from './calibration.ts';
-import type { Chain } from './chain.ts';
+import { checked } from '../options/check.ts';
+import { askOptions, calibrateOptions } from '../options/show.ts';
+import { checkedItems, checkedText } from '../options/show-data.ts';
+import { shown } from '../options/shown.ts';
+import type { CalibrateOptions, CalibrationItem } from './calibration.ts';
+import { Chain } from './chain.ts';
 import { Chains } from './chains.ts';
 import { compareFull, firstLogits } from './compare.ts';
 import { type PlacedShots, ShotContext } from './context.ts';
@@ -57,6 +61,13 @@ export class AdapShot {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
    */
   static async create(source: ShotPool | Chain | Chains, options: AdapShotOptions): Promise<AdapShot> {
+    if (!(source instanceof ShotPool || source instanceof Chain || source instanceof Chains)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `The examples are ${shown(source)}.`,
+        'Give a ShotPool, a Chain or Chains.',
+      );
+    }
     const settings = settingsOf(options, !(source instanceof ShotPool));
     const { model } = source;
     const { labels, prompt, order, temperature, scale, room } = settings;
@@ -78,6 +89,7 @@ export class AdapShot {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH for a query that does not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
    */
   async ask(query: string, options: AskOptions = {}): Promise<Answer> {
+    options = askingOf(query, options, 'ask()');
     if (this.#task.trie) return this.#turns.run(() => this.#label(query, options));
     const stream = this.stream(query, options);
     for await (const _ of stream);
@@ -90,6 +102,7 @@ export class AdapShot {
    * @throws E_ARGUMENT with labels, which come as a whole; while iterating as `ask`
    */
   stream(query: string, options: AskOptions = {}): AnswerStream {
+    options = askingOf(query, options, 'stream()');
     if (this.#task.trie) {
       throw new EspalierError('E_ARGUMENT', 'Labels do not come token by token.', 'Call ask().');
     }
@@ -119,33 +132,26 @@ export class AdapShot {
    * recomputes, the threshold alone, by what the probes would have answered.
    * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
    */
-  async calibrate(
-    dev: readonly CalibrationItem[],
-    options: {
-      readonly fit?: 'threshold' | 'all';
-      readonly signal?: AbortSignal;
-      readonly onProgress?: (done: number, total: number) => void;
-    } = {},
-  ): Promise<Calibration> {
+  async calibrate(dev: readonly CalibrationItem[], options: CalibrateOptions = {}): Promise<Calibration> {
     const { trie } = this.#task;
-    const { fit = 'all', signal, onProgress } = options;
-    const stray = dev.find(({ label }) => !trie?.labels.includes(label));
-    if (!trie || dev.length === 0 || stray || (fit !== 'all' && fit !== 'threshold')) {
+    const { fit = 'all', signal, onProgress } = checked<CalibrateOptions>(calibrateOptions, options, 'calibrate()');
+    const items = checkedItems<CalibrationItem>(dev);
+    const stray = items.find(({ label }) => !trie?.labels.includes(label));
+    if (!trie || items.length === 0 || stray) {
       throw new EspalierError(
         'E_ARGUMENT',
         !trie
           ? 'There are no labels.'
           : stray
-            ? `"${stray.label}" is no label.`
-            : dev.length === 0
-              ? 'The development set is empty.'
-              : `fit is ${String(fit)}.`,
-        "Give queries with labels of this task, and fit as 'all' or 'threshold'.",
+            ? `"${stray.label.slice(0, 60)}" is no label.`
+            : 'The development set is empty.',
+        'Give queries with labels of this task.',
       );
     }
+    onProgress?.(0, items.length);
     const settings = this.#given;
     const observations: Observation[] = [];
-    for (const [i, { query, input, label }] of dev.entries()) {
+    for (const [i, { query, input, label }] of items.entries()) {
       const observation = await this.#turns.run(async () => {
         const task = { ...this.#task, settings, bias: null };
         const run = await this.#start(
@@ -163,7 +169,7 @@ export class AdapShot {
         return { rounds, probes, alone, vote, truth: trie.labels.indexOf(label), cap };
       });
       observations.push(observation);
-      onProgress?.(i + 1, dev.length);
+      onProgress?.(i + 1, items.length);
     }
     const fitted = fitCalibration(observations, settings, this.#pool?.prefix === 'recompute' ? 'threshold' : fit);
     throwIfAborted(signal);
@@ -339,4 +345,9 @@ export class AdapShot {
 /** The largest count that is used without being asked for. */
 function mostUsed({ grid, fallback }: ShowSettings): number {
   return Math.max(mostOf(grid), typeof fallback === 'object' ? fallback.shots : 0);
+}
+
+function askingOf(query: string, options: AskOptions, what: string): AskOptions {
+  checkedText(query, 'The query');
+  return checked<AskOptions>(askOptions, options, what);
 }

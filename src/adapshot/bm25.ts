@@ -1,4 +1,7 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { bm25Options } from '../options/evaluate.ts';
+import { checkedText } from '../options/show-data.ts';
 import type { Ranked } from './types.ts';
 
 export interface Bm25Options {
@@ -27,10 +30,7 @@ export class Bm25 {
 
   /** @throws E_ARGUMENT */
   constructor(options: Bm25Options = {}) {
-    const { k1 = 1.2, b = 0.75 } = options;
-    if (!(k1 >= 0 && k1 < Number.POSITIVE_INFINITY && b >= 0 && b <= 1)) {
-      throw new EspalierError('E_ARGUMENT', `k1 is ${k1}, b is ${b}.`, 'Give k1 from 0 on, and b from 0 to 1.');
-    }
+    const { k1 = 1.2, b = 0.75 } = checked<Bm25Options>(bm25Options, options, 'Bm25');
     this.#k1 = k1;
     this.#b = b;
   }
@@ -42,6 +42,8 @@ export class Bm25 {
 
   /** Adds a text, in place of the one with the same id if there is one. */
   add(id: string, text: string): void {
+    checkedText(id, 'The id');
+    checkedText(text, 'The text');
     this.remove(id);
     const counts = new Map<string, number>();
     const words = wordsOf(text);
@@ -71,6 +73,7 @@ export class Bm25 {
 
   /** All texts, the best first; equal ones in the order of their ids (by code units). A text that shares no word has score 0. */
   rank(query: string): Ranked[] {
+    checkedText(query, 'The query');
     const scores = new Map<string, number>();
     for (const id of this.#texts.keys()) scores.set(id, 0);
     const count = this.size;

@@ -9,6 +9,14 @@ export interface CalibrationItem {
   readonly label: string;
 }
 
+export interface CalibrateOptions {
+  /** Default `all`. */
+  readonly fit?: 'threshold' | 'all';
+  readonly signal?: AbortSignal;
+  /** Items that are done, 0 before the first. What their ranking has to encode first is told by the pool. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
 /** All counts of the grid for one item. */
 export interface CalibrationRow {
   readonly probes: readonly Probe[];

@@ -2,15 +2,24 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checked } from '../options/check.ts';
+import { chainOptions } from '../options/show.ts';
+import { checkedModel, checkedShots } from '../options/show-data.ts';
 import { runBranches } from './branches.ts';
 import type { Continuation, PlacedShots } from './context.ts';
-import type { Branch, Shot, UseHidden } from './types.ts';
+import { MOST_ROWS } from './encode.ts';
+import { shotBytes } from './stored.ts';
+import type { Branch, Shot, UseHidden, WorkEstimate } from './types.ts';
 import { type Entry, entryOf, prefixIds } from './units.ts';
+import { Work } from './work.ts';
 
 export interface ChainOptions {
   /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
   readonly instruction?: string;
   readonly signal?: AbortSignal;
+  /** As in `PoolOptions`. */
+  readonly onEstimate?: (estimate: WorkEstimate) => void;
+  /** Tokens that are through, in part by layers, of all; several times a second. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -41,9 +50,15 @@ export class Chain implements PlacedShots {
 
   /** @throws E_ARGUMENT, E_CONTEXT_LENGTH when the shots do not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED */
   static async create(model: LocalModel, shots: readonly Shot[], options: ChainOptions = {}): Promise<Chain> {
-    throwIfAborted(options.signal);
-    model.checkOpen();
-    const prefix = prefixIds(model, options.instruction);
+    const { instruction, signal, onProgress, onEstimate } = checked<ChainOptions>(
+      chainOptions,
+      options,
+      'Chain.create()',
+    );
+    throwIfAborted(signal);
+    checkedModel(model).checkOpen();
+    checkIds(checkedShots(shots));
+    const prefix = prefixIds(model, instruction);
     const context = model.config.maxPositions;
     const entries = shots.map((shot) => entryOf(model, shot, prefix.length, context));
     const ids = [...prefix, ...entries.flatMap((entry) => entry.ids)];
@@ -58,8 +73,11 @@ export class Chain implements PlacedShots {
       const cache = model.decoder.cache(0, Number.MAX_SAFE_INTEGER);
       try {
         if (ids.length > 0) {
-          const { signal, onProgress } = options;
-          await model.decoder.forward(ids, cache, { output: 'last', signal, onProgress });
+          const bytes = shotBytes(model.config, ids.length, 'f32');
+          const total = { shots: shots.length, tokens: ids.length, bytes };
+          const work = new Work(total, onEstimate, (tokens) => onProgress?.(tokens, ids.length));
+          await readChunks(model, ids, cache, work, signal);
+          onProgress?.(ids.length, ids.length);
         }
         return new Chain(model, prefix, entries, cache);
       } catch (error) {
@@ -123,5 +141,40 @@ export class Chain implements PlacedShots {
   #check(): void {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The chain is closed.', 'Create another one.');
     this.model.checkOpen();
+  }
+}
+
+/** Chunk by chunk, so that it is known how long the rest will take. */
+async function readChunks(
+  { decoder, config }: LocalModel,
+  ids: readonly number[],
+  cache: KvCache,
+  work: Work,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let first = 0; first < ids.length; first += MOST_ROWS) {
+    const some = ids.slice(first, first + MOST_ROWS);
+    const started = performance.now();
+    await decoder.forward(some, cache, {
+      output: 'last',
+      signal,
+      onKeys: (layer) => work.within((some.length * (layer + 1)) / config.nLayers),
+    });
+    work.done(some.length, performance.now() - started);
+  }
+}
+
+/** @throws E_ARGUMENT */
+export function checkIds(shots: readonly Shot[]): void {
+  const ids = new Set<string>();
+  for (const { id } of shots) {
+    if (ids.has(id)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `There are two shots with the id "${id.slice(0, 60)}".`,
+        'Give each an id of its own.',
+      );
+    }
+    ids.add(id);
   }
 }

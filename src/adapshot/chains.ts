@@ -1,10 +1,16 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checked } from '../options/check.ts';
+import { chainsOptions } from '../options/show.ts';
+import { checkedModel, checkedShots } from '../options/show-data.ts';
 import { Bm25 } from './bm25.ts';
-import { Chain, type ChainOptions } from './chain.ts';
+import { Chain, type ChainOptions, checkIds } from './chain.ts';
 import { clusterTexts } from './clusters.ts';
 import { wordsFor } from './rank.ts';
+import { shotBytes } from './stored.ts';
 import type { Ranked, Shot } from './types.ts';
+import { prefixIds } from './units.ts';
+import { Work } from './work.ts';
 
 /** Of a ranking, so many of the best shots have a say in which chain is taken. */
 const DECIDING = 8;
@@ -48,24 +54,29 @@ export class Chains {
    *   not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
    */
   static async create(model: LocalModel, shots: readonly Shot[], options: ChainsOptions = {}): Promise<Chains> {
-    const { clusters = 16, most = Number.MAX_SAFE_INTEGER, onProgress, ...rest } = options;
-    if (!(Number.isSafeInteger(most) && most >= 1)) {
-      throw new EspalierError('E_ARGUMENT', `most is ${String(most)}.`, 'Give an integer from 1 on.');
+    const given = checked<ChainsOptions>(chainsOptions, options, 'Chains.create()');
+    const { clusters = 16, most = Number.POSITIVE_INFINITY, onProgress, onEstimate, ...rest } = given;
+    throwIfAborted(rest.signal);
+    checkedModel(model).checkOpen();
+    if (checkedShots(shots).length === 0) {
+      throw new EspalierError('E_ARGUMENT', 'There are no shots.', 'Give one or more.');
     }
-    throwIfAborted(options.signal);
-    model.checkOpen();
-    if (shots.length === 0) throw new EspalierError('E_ARGUMENT', 'There are no shots.', 'Give one or more.');
-    const ids = new Set(shots.map(({ id }) => id));
-    if (ids.size < shots.length) {
-      throw new EspalierError('E_ARGUMENT', 'Two shots have the same id.', 'Give each an id of its own.');
-    }
+    checkIds(shots);
     const groups = clusterTexts(shots.map(wordsFor), clusters).map((group) => group.slice(0, most));
+    const prefix = prefixIds(model, rest.instruction).length;
+    const lengths = shots.map(({ text }) => model.encode(text, { addBos: false }).length);
+    const sizes = groups.map((group) => prefix + group.reduce((sum, index) => sum + lengths[index]!, 0));
+    const tokens = sizes.reduce((sum, size) => sum + size, 0);
+    const total = { shots: groups.flat().length, tokens, bytes: shotBytes(model.config, tokens, 'f32') };
+    const work = new Work(total, onEstimate, () => {});
     const chains: Chain[] = [];
     try {
       for (const [i, group] of groups.entries()) {
         const members = group.map((index) => shots[index]!);
-        const share = (done: number, total: number) => onProgress?.(i + done / total, groups.length);
+        const share = (done: number, all: number) => onProgress?.(i + done / all, groups.length);
+        const started = performance.now();
         chains.push(await Chain.create(model, members, { ...rest, ...(onProgress && { onProgress: share }) }));
+        work.done(sizes[i]!, performance.now() - started);
       }
       return new Chains(model, chains);
     } catch (error) {

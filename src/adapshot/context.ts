@@ -3,6 +3,8 @@ import { EspalierError } from '../errors.ts';
 import type { TextBehind } from '../model/generation.ts';
 import type { KvCache, KvPiece } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checked } from '../options/check.ts';
+import { contextOptions } from '../options/show.ts';
 import { type BranchPlan, type Range, runBranches } from './branches.ts';
 import type { PooledUnit, ShotPool } from './pool.ts';
 import { repairRows } from './repair.ts';
@@ -342,19 +344,15 @@ export class ShotContext implements PlacedShots {
 }
 
 function checkContext(pool: ShotPool, options: ContextOptions): Required<ContextOptions> {
-  const { order = 'best-first', temperature = 1 } = options;
-  const { scale = 1 / temperature } = options;
+  const given = checked<ContextOptions>(contextOptions, options, 'ShotContext.create()');
+  const { order = 'best-first', temperature = 1 } = given;
+  const { scale = 1 / temperature } = given;
   const context = contextOf(pool.model);
-  const { room = Math.min(256, context >> 1) } = options;
+  const { room = Math.min(256, context >> 1) } = given;
   const refuse = (what: string, hint: string): never => {
     throw new EspalierError('E_ARGUMENT', what, hint);
   };
-  if (order !== 'best-first' && order !== 'best-nearest') {
-    refuse(`order is ${String(order)}.`, "Give 'best-first' or 'best-nearest'.");
-  }
-  checkFactor('temperature', temperature);
-  checkFactor('scale', scale);
-  if (!Number.isSafeInteger(room) || room < 1 || room > context - pool.prefixIds.length) {
+  if (room > context - pool.prefixIds.length) {
     refuse(`room is ${String(room)}.`, `Give an integer from 1 to ${context - pool.prefixIds.length}.`);
   }
   if (
@@ -369,10 +367,4 @@ function checkContext(pool: ShotPool, options: ContextOptions): Required<Context
     );
   }
   return { order, temperature, scale, room };
-}
-
-/** @throws E_ARGUMENT for a temperature or scale out of range */
-export function checkFactor(name: string, value: number): void {
-  if (value >= 0.01 && value <= 100) return;
-  throw new EspalierError('E_ARGUMENT', `${name} is ${String(value)}.`, 'Give a number from 0.01 to 100.');
 }

@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { dataFiles, dataFormat } from '../options/evaluate.ts';
 import { blobSource, bytesSource } from '../runtime/bytes.ts';
 import { hasNode } from '../runtime/host.ts';
 import { openFile, openPath } from '../runtime/node.ts';
@@ -43,7 +45,10 @@ const MOST = 1 << 28;
  *   file system, and for files of two kinds
  */
 export async function readTask(format: DataFormat, files: DataFiles): Promise<TaskData> {
+  dataFormat.check(format, 'The format');
+  files = checked<DataFiles>(dataFiles, files, 'readTask()');
   const { path } = files;
+  if (path === undefined) throw new EspalierError('E_ARGUMENT', 'There is no path of data.', 'Give it.');
   const listed = isPath(path) ? await listFolder(path) : null;
   const sources: Partial<Record<DataPart, Opened>> = {};
   for (const part of ['train', 'dev', 'test'] as const) {

@@ -1,33 +1,19 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { dataFormat, parseDataOptions } from '../options/evaluate.ts';
+import { shown } from '../options/shown.ts';
+import type { DataFormat, DataPart, Example, Examples, ParseDataOptions } from './data-format.ts';
 import { type Row, rowsOfCsv, rowsOfLines } from './data-rows.ts';
 import { verbalise } from './templates.ts';
 
-/** Formats that are read; docs/showing.md describes each. */
-export const DATA_FORMATS = ['trec', 'trec-fine', 'banking77', 'clinc150', 'hwu64', 'sst2', 'jsonl'] as const;
-export type DataFormat = (typeof DATA_FORMATS)[number];
-
-/** What a file, or a part of it, is for. */
-export type DataPart = 'train' | 'dev' | 'test';
-
-/** One worked example. */
-export interface Example {
-  readonly input: string;
-  /** The label in words, or the text to generate. */
-  readonly output: string;
-}
-
-export interface Examples {
-  /** `labels`: outputs are one of few; `text`: they are to be generated. */
-  readonly kind: 'labels' | 'text';
-  readonly list: readonly Example[];
-}
-
-export interface ParseDataOptions {
-  /** For messages: the file. */
-  readonly name?: string;
-  /** Which part of a file that holds several (clinc150). Default `train`. */
-  readonly part?: DataPart;
-}
+export {
+  DATA_FORMATS,
+  type DataFormat,
+  type DataPart,
+  type Example,
+  type Examples,
+  type ParseDataOptions,
+} from './data-format.ts';
 
 /** Words of TREC's coarse classes, as Parallel Context Windows and its successors prompt them (spec 7.1). */
 const TREC_COARSE: Readonly<Record<string, string>> = {
@@ -76,12 +62,16 @@ const CLINC_PARTS: Readonly<Record<DataPart, readonly string[]>> = {
  *
  * Files are UTF-8; TREC's may be Latin-1, as they were first published. A format with one example a line ends lines with LF or CRLF.
  *
- * @throws E_DATA_INVALID with file and line for the first thing that is not of the format, and for a file without examples
+ * @throws E_ARGUMENT; E_DATA_INVALID with file and line for the first thing that is not of the format, and for a file without examples
  */
 export function parseData(format: DataFormat, bytes: Uint8Array, options: ParseDataOptions = {}): Examples {
-  const name = options.name ?? 'The data';
+  dataFormat.check(format, 'The format');
+  if (!(bytes instanceof Uint8Array)) {
+    throw new EspalierError('E_ARGUMENT', `The data are ${shown(bytes)}.`, 'Give bytes.');
+  }
+  const { name = 'The data', part = 'train' } = checked<ParseDataOptions>(parseDataOptions, options, 'parseData()');
   const text = decode(format, bytes, name);
-  const file: File = { name, text, part: options.part ?? 'train' };
+  const file: File = { name, text, part };
   const examples = READERS[format](file);
   if (examples.list.length === 0) {
     throw new EspalierError('E_DATA_INVALID', `${name} holds no example.`, HINT[format]);

@@ -12,6 +12,8 @@ export interface EncodeOptions {
   /** Rows of the cache that every shot sees: the prefix, or 0. */
   readonly seen: number;
   readonly signal?: AbortSignal | undefined;
+  /** Tokens that are through, in part: after each layer. */
+  readonly onTokens?: ((tokens: number) => void) | undefined;
 }
 
 export interface Encoded {
@@ -32,7 +34,7 @@ export async function encodeUnits(
   decoder: Decoder,
   cache: KvCache,
   units: readonly Unit[],
-  { storage, seen, signal }: EncodeOptions,
+  { storage, seen, signal, onTokens }: EncodeOptions,
 ): Promise<Encoded[]> {
   const { device, config } = decoder;
   const { nLayers, nKvHeads, headDim } = config;
@@ -67,6 +69,7 @@ export async function encodeUnits(
               device.storeRows(device.rows(values, row, rows), shot.values, to, nKvHeads);
             }
             device.matmul(mean, keys, device.rows(means, layer * pooledRows, pooledRows), { accumulate: true });
+            onTokens?.(first + (count * (layer + 1)) / nLayers);
           },
         });
       } finally {

@@ -1,5 +1,8 @@
 import { EspalierError } from '../errors.ts';
 import { indexOfLargest } from '../model/divergence.ts';
+import { checked } from '../options/check.ts';
+import { listOf, text } from '../options/rules.ts';
+import { labelTrieOptions } from '../options/show.ts';
 
 export interface LabelTrieOptions {
   /** End of the prompt, such as `Type:`, behind which labels are tokenised. Default: none. */
@@ -99,11 +102,14 @@ export class LabelTrie {
    *   label whose first token would swallow the end of the prompt
    */
   static create(tokenizer: LabelTokenizer, labels: readonly string[], options: LabelTrieOptions = {}): LabelTrie {
-    const { prompt = '', labelText = (label) => ` ${label}`, terminator = '\n', cut = false } = options;
+    const given = checked<LabelTrieOptions>(labelTrieOptions, options, 'LabelTrie.create()');
+    const { prompt = '', labelText = (label) => ` ${label}`, terminator = '\n', cut = false } = given;
+    labels = listOf(text('a text')).check(labels, 'labels');
     if (labels.length < 2) throw refused(`There are ${labels.length} labels.`, 'Give two or more.');
     const empty = labels.findIndex((label) => label.trim() === '');
     if (empty >= 0) throw refused(`Label ${empty} is empty.`, 'Give each label a word.');
-    const twice = labels.find((label, i) => labels.indexOf(label) !== i);
+    const seen = new Set<string>();
+    const twice = labels.find((label) => seen.size === seen.add(label).size);
     if (twice !== undefined) throw refused(`The label "${twice}" occurs twice.`, 'Give each label once.');
 
     const start = tokenizer.encode(prompt, { addSpecialTokens: false });

@@ -43,8 +43,8 @@ export interface AdapShotOptions extends ContextOptions {
   readonly question?: string;
   /** Of free text. Default 256. */
   readonly maxTokens?: number;
-  /** Strings that end free text. Default: two line ends. */
-  readonly stop?: readonly string[];
+  /** One text, or several, that end free text. Default: two line ends. */
+  readonly stop?: string | readonly string[];
   /** Sampling temperature of free text; 0, the default, is greedy. */
   readonly sampling?: {
     readonly temperature?: number;

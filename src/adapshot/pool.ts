@@ -2,12 +2,15 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checked } from '../options/check.ts';
+import { encodeQueryOptions, poolOptions, rank as rankRule } from '../options/show.ts';
+import { checkedModel, checkedShots, checkedText } from '../options/show-data.ts';
 import { inBatches } from './batches.ts';
 import { encodeUnits, MOST_ROWS } from './encode.ts';
 import { Keeper } from './keep.ts';
 import { PoolRanking } from './pool-ranking.ts';
 import { Residents } from './residents.ts';
-import { checkStorage, type StoredShot } from './stored.ts';
+import type { StoredShot } from './stored.ts';
 import { Turns } from './turns.ts';
 import type {
   EncodedQuery,
@@ -19,7 +22,8 @@ import type {
   Shot,
   StorageType,
 } from './types.ts';
-import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, unitsOf } from './units.ts';
+import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, sizeOf, unitsOf } from './units.ts';
+import { Work } from './work.ts';
 
 /** Files of the store that are read at once. */
 const READS = 8;
@@ -57,8 +61,7 @@ export class ShotPool {
     this.model = model;
     this.#options = options;
     this.prefix = options.prefix ?? 'bare';
-    this.storage = checkStorage(options.storage ?? 'f16');
-    blockSize(this.prefix);
+    this.storage = options.storage ?? 'f16';
     this.prefixIds = prefixIds(model, options.instruction);
     const room = contextOf(model) - 2;
     if (this.prefixIds.length > room) {
@@ -70,7 +73,7 @@ export class ShotPool {
     }
     this.#ranking = new PoolRanking(model, (work) => this.withPrefix(work));
     this.#keeper = options.store ? new Keeper(model, options.store, this, options.onWarning) : null;
-    this.#held = new Residents(this.grow.most, limit(options.byteLimit, 'byteLimit', Number.POSITIVE_INFINITY, 1));
+    this.#held = new Residents(this.grow.most, options.byteLimit ?? Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -78,13 +81,12 @@ export class ShotPool {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
    */
   static async build(model: LocalModel, shots: readonly Shot[], options: PoolOptions = {}): Promise<ShotPool> {
-    throwIfAborted(options.signal);
-    model.checkOpen();
-    const pool = new ShotPool(model, options);
+    const given = checked<PoolOptions>(poolOptions, options, 'ShotPool.build()');
+    const pool = ShotPool.#open(checkedModel(model), given);
     try {
       pool.add(shots);
       const first = shots.slice(0, pool.grow.initial).map(({ id }) => id);
-      await pool.prepare(first, { signal: options.signal });
+      await pool.prepare(first, { signal: given.signal });
       return pool;
     } catch (error) {
       pool.close();
@@ -96,6 +98,12 @@ export class ShotPool {
   get warnings(): readonly EspalierError[] {
     return this.#keeper?.warning ? [this.#keeper.warning] : [];
   }
+  static #open(model: LocalModel, options: PoolOptions): ShotPool {
+    throwIfAborted(options.signal);
+    model.checkOpen();
+    return new ShotPool(model, options);
+  }
+
   /** Shots, encoded or not. */
   get size(): number {
     return this.#entries.size;
@@ -121,13 +129,8 @@ export class ShotPool {
     return [...this.#entries.keys()].filter((id) => this.#pooledOf(id) === null);
   }
   get grow(): { readonly initial: number; readonly step: number; readonly most: number } {
-    const { initial, step, most } = this.#options.grow ?? {};
-    const largest = limit(most, 'grow.most', 128, 1);
-    return {
-      initial: Math.min(largest, limit(initial, 'grow.initial', 32, 0)),
-      step: limit(step, 'grow.step', 32, 1),
-      most: largest,
-    };
+    const { initial = 32, step = 32, most = 128 } = this.#options.grow ?? {};
+    return { initial: Math.min(most, initial), step, most };
   }
 
   has(id: string): boolean {
@@ -156,7 +159,7 @@ export class ShotPool {
   add(shots: readonly Shot[]): void {
     this.#check();
     const made = new Map<string, Entry>();
-    for (const shot of shots) {
+    for (const shot of checkedShots(shots)) {
       if (this.#entries.has(shot.id) || made.has(shot.id)) {
         throw new EspalierError(
           'E_ARGUMENT',
@@ -226,15 +229,25 @@ export class ShotPool {
   /** Encodes all shots of the pool, or these, and holds as many as the limits allow: all have pooled keys then. @throws as encode */
   async prepare(ids?: readonly string[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     const all = ids ?? [...this.#entries.keys()];
-    let loaded = 0;
-    for (let first = 0; first < all.length; first += this.grow.step) {
-      const some = all.slice(first, first + this.grow.step).filter((id) => this.#entries.has(id));
+    const { of } = this.#layout();
+    const units = new Set(all.map((id) => of.get(this.#entry(id).shot.id)!));
+    const { onEstimate, onProgress } = this.#options;
+    const ahead = [...units].filter(({ key }) => !this.#held.has(key));
+    const total = sizeOf(ahead, this.model.config, this.storage);
+    let [done, loaded] = [0, 0];
+    const tell = (tokens: number) =>
+      onProgress?.({ done, total: all.length, loaded, tokens, totalTokens: total.tokens });
+    const work = new Work(total, onEstimate, tell);
+    const step = Math.min(all.length, this.grow.step);
+    for (let first = 0; first < all.length; first += step) {
+      const some = all.slice(first, first + step).filter((id) => this.#entries.has(id));
       loaded += await this.#turns.run(() => {
         this.#check();
-        const { of } = this.#layout();
-        return this.#bring([...new Set(some.map((id) => of.get(id)!))], options.signal);
+        const { of: units } = this.#layout();
+        return this.#bring([...new Set(some.map((id) => units.get(id)!))], options.signal, work);
       });
-      this.#options.onProgress?.({ done: Math.min(all.length, first + this.grow.step), total: all.length, loaded });
+      done = Math.min(all.length, first + step);
+      tell(Math.min(total.tokens, work.tokens));
     }
   }
 
@@ -246,6 +259,8 @@ export class ShotPool {
 
   /** A query's tokens and, for ranking by keys, its vector from a forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
   async encodeQuery(text: string, options: EncodeQueryOptions = {}): Promise<EncodedQuery> {
+    checkedText(text, 'The query');
+    options = checked<EncodeQueryOptions>(encodeQueryOptions, options, 'encodeQuery()');
     this.#check();
     const ids = this.model.encode(text, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
@@ -271,6 +286,7 @@ export class ShotPool {
 
   /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod` */
   rank(query: EncodedQuery, method: RankMethod): readonly Ranked[] {
+    rankRule.check(method, 'The ranking');
     this.#check();
     const shots = [...this.#entries.values()].map(({ shot, ids }) => {
       return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };
@@ -312,7 +328,7 @@ export class ShotPool {
   }
 
   /** Makes sure that units are on the device. @returns how many shots came from the store */
-  async #bring(units: readonly PoolUnit[], signal: AbortSignal | undefined): Promise<number> {
+  async #bring(units: readonly PoolUnit[], signal: AbortSignal | undefined, work?: Work): Promise<number> {
     const kept = new Set(units.map(({ key }) => key));
     const missing = [
       ...new Map(units.filter(({ key }) => this.#held.get(key) === null).map((unit) => [unit.key, unit])).values(),
@@ -325,24 +341,29 @@ export class ShotPool {
       const found = await Promise.all(some.map((unit) => this.#load(unit)));
       this.#check();
       for (const [k, unit] of some.entries()) {
-        if (found[k]) loaded += unit.entries.length;
-        else left.push(unit);
+        if (!found[k]) left.push(unit);
+        else {
+          loaded += unit.entries.length;
+          work?.done(unit.length, null);
+        }
       }
     }
     for (const batch of inBatches(left, ({ length }) => length)) {
-      await this.#compute(batch, signal);
+      await this.#compute(batch, signal, work);
       this.#held.trim(kept);
     }
     this.#held.trim(kept);
     return loaded;
   }
 
-  async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined): Promise<void> {
+  async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined, work?: Work): Promise<void> {
     const { decoder } = this.model;
     const seen = this.prefix === 'bare' ? 0 : this.prefixIds.length;
     const ids = batch.map(({ entries }) => entries.map((entry) => entry.ids));
+    const started = performance.now();
     const encoded = await this.withPrefix((cache) => {
-      return encodeUnits(decoder, cache, ids, { storage: this.storage, seen, signal });
+      const onTokens = work && ((tokens: number) => work.within(tokens));
+      return encodeUnits(decoder, cache, ids, { storage: this.storage, seen, signal, onTokens });
     });
     if (this.#closed) {
       for (const { shot } of encoded) shot.dispose();
@@ -354,6 +375,8 @@ export class ShotPool {
       this.#pooled.set(unit.key, pooled);
     }
     for (const [i, unit] of batch.entries()) await this.#keeper?.save(unit, encoded[i]!);
+    const tokens = batch.reduce((sum, { length }) => sum + length, 0);
+    work?.done(tokens, performance.now() - started);
   }
 
   /** From the store; false when it is not there. */
@@ -410,20 +433,4 @@ export class ShotPool {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The pool is closed.', 'Build it again.');
     this.model.checkOpen();
   }
-}
-
-function limit(value: number | undefined, name: string, fallback: number, least: number): number {
-  const given = value ?? fallback;
-  if (
-    typeof given === 'number' &&
-    given >= least &&
-    (Number.isSafeInteger(given) || given === Number.POSITIVE_INFINITY)
-  ) {
-    return given;
-  }
-  throw new EspalierError(
-    'E_ARGUMENT',
-    `${name} is ${String(value)}.`,
-    `Give an integer from ${least} on, or Infinity.`,
-  );
 }

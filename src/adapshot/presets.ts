@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import { checkFactor } from './context.ts';
-import { defined } from './defined.ts';
+import { checked } from '../options/check.ts';
+import { adapShotOptions } from '../options/show.ts';
 import { roundsOf } from './grid.ts';
 import type { AdapShotOptions } from './options.ts';
 import { QUESTION } from './question-probe.ts';
@@ -98,11 +98,10 @@ export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
  * @throws E_ARGUMENT
  */
 export function settingsOf(options: AdapShotOptions, chained = false): ShowSettings {
-  const preset: Pick<Required<AdapShotOptions>, Settled> | undefined = PRESETS[options.preset];
-  if (!preset) refuse(`preset is ${String(options.preset)}.`, "Give 'parity', 'label' or 'generate'.");
-  // an explicit undefined is none
-  const given: Partial<AdapShotOptions> = defined(options);
-  const usual = chained && options.preset === 'label' ? { ...preset, ...CHAINED } : preset;
+  const given: Partial<AdapShotOptions> = checked<AdapShotOptions>(adapShotOptions, options, 'AdapShot.create()');
+  if (given.preset === undefined) refuse('There is no preset.', "Give 'parity', 'label' or 'generate'.");
+  const preset: Pick<Required<AdapShotOptions>, Settled> = PRESETS[given.preset];
+  const usual = chained && given.preset === 'label' ? { ...preset, ...CHAINED } : preset;
   const wanted = { ...usual, ...given } as ShowSettings;
   const plain: { ensemble?: 'one'; vote?: null } = {
     ...(given.ensemble === undefined &&
@@ -117,48 +116,28 @@ export function settingsOf(options: AdapShotOptions, chained = false): ShowSetti
   check({ ...settings, threshold, fallback, vote });
   const known = JSON.stringify(calibration.labels) === JSON.stringify(labels);
   const lists: (readonly number[])[] = Object.values(bias ?? {});
-  if (!known || !lists.every((list) => list.length === labels?.length && list.every(Number.isFinite))) {
+  if (!known || !lists.every((list) => list.length === labels?.length)) {
     refuse('The calibration is of other labels, or of another order of them.', 'Calibrate for these labels.');
   }
   if (bias && scoring === 'greedy') refuse('A bias cannot be taken off token by token.', "Score by 'sum'.");
   return settings;
 }
 
-function check(settings: ShowSettings): void {
-  const { entropy, threshold, leastMass, labels, fallback, scoring, ensemble, vote, temperature } = settings;
-  if (!['label', 'raw-nats', 'two-way-nats', 'two-way-bits'].includes(entropy)) {
-    refuse(`entropy is ${String(entropy)}.`, "Give 'label', 'raw-nats', 'two-way-nats' or 'two-way-bits'.");
-  }
-  if ((entropy === 'label' || settings.preset === 'label') && !labels) {
+/** What depends on several options. */
+function check({ preset, entropy, labels, scoring, ensemble, vote, grid }: ShowSettings): void {
+  if ((entropy === 'label' || preset === 'label') && !labels) {
     refuse('There are no labels.', 'Give them, or use the preset generate.');
   }
-  if (!(threshold >= 0)) refuse(`threshold is ${String(threshold)}.`, 'Give a number from 0 on.');
-  if (!(leastMass >= 0 && leastMass <= 1)) refuse(`leastMass is ${String(leastMass)}.`, 'Give a number from 0 to 1.');
-  checkFactor('temperature', temperature);
-  if (scoring !== 'sum' && scoring !== 'greedy') refuse(`scoring is ${String(scoring)}.`, "Give 'sum' or 'greedy'.");
-  if (ensemble !== 'one' && ensemble !== 'all') refuse(`ensemble is ${String(ensemble)}.`, "Give 'one' or 'all'.");
   if (ensemble === 'all' && (entropy !== 'label' || scoring === 'greedy')) {
     refuse(
       'Only distributions over labels are averaged.',
       "Give ensemble 'one', or entropy 'label' and scoring 'sum'.",
     );
   }
-  if (vote && scoring === 'greedy')
+  if (vote && scoring === 'greedy') {
     refuse('A vote has no part in greedy scoring.', "Score by 'sum', or give vote null.");
-  if (
-    vote &&
-    !(Number.isSafeInteger(vote.neighbours) && vote.neighbours > 0 && vote.weight >= 0 && vote.weight < 1e3)
-  ) {
-    refuse(
-      `vote is ${JSON.stringify(vote)}.`,
-      'Give { neighbours, weight }: a count from 1 on, and a weight from 0 on.',
-    );
   }
-  const fixed = typeof fallback === 'object' && Number.isSafeInteger(fallback?.shots) && fallback.shots >= 0;
-  if (fallback !== 'most' && fallback !== 'least-entropy' && !fixed) {
-    refuse(`fallback is ${JSON.stringify(fallback)}.`, "Give 'most', 'least-entropy' or { shots }.");
-  }
-  roundsOf(settings.grid, 1);
+  roundsOf(grid, 1);
 }
 
 function refuse(what: string, hint: string): never {

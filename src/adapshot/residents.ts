@@ -21,6 +21,10 @@ export class Residents {
     this.#mostBytes = mostBytes;
   }
 
+  has(key: string): boolean {
+    return this.#held.has(key);
+  }
+
   /** Counts as use. */
   get(key: string): StoredShot | null {
     const found = this.#held.get(key);

@@ -1,6 +1,9 @@
 import { EspalierError } from '../errors.ts';
 import { uniform } from '../model/random.ts';
-import type { Example } from './data.ts';
+import { checked } from '../options/check.ts';
+import { splitOptions } from '../options/evaluate.ts';
+import { checkedExamples } from '../options/show-data.ts';
+import type { Example } from './data-format.ts';
 
 /** Streams of random numbers, so that one choice does not move another. 0 belongs to sampling. */
 const STREAM = { test: 64, dev: 65, pool: 66 } as const;
@@ -40,11 +43,15 @@ export interface Split {
  * @throws E_ARGUMENT for counts that are no integers from 0 on, and where there are fewer examples
  */
 export function splitExamples(sources: SplitSources, options: SplitOptions): Split {
-  const { pool, dev = 0, test, balanced = false, seed = 0 } = options;
-  for (const [name, count] of Object.entries({ pool, dev, test, seed })) {
-    if (Number.isSafeInteger(count) && count >= 0) continue;
-    throw new EspalierError('E_ARGUMENT', `${name} is ${count}.`, 'Give an integer from 0 on.');
+  const given = checked<SplitOptions>(splitOptions, options, 'splitExamples()');
+  const { pool, dev = 0, test, balanced = false, seed = 0 } = given;
+  for (const [name, count] of Object.entries({ pool, test })) {
+    if (count === undefined)
+      throw new EspalierError('E_ARGUMENT', `There is no ${name}.`, 'Give an integer from 0 on.');
   }
+  checkedExamples(sources?.train, 'train');
+  if (sources.dev) checkedExamples(sources.dev, 'dev');
+  if (sources.test) checkedExamples(sources.test, 'test');
   const used = new Set<string>();
   const chosen = (name: keyof typeof STREAM, from: readonly Example[], count: number): Example[] => {
     const fresh = unused(from, used);

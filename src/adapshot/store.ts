@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { words } from '../options/rules.ts';
 import type { CacheHost } from '../runtime/cache.ts';
 import { createHasher } from '../runtime/hash.ts';
 import { hasNode } from '../runtime/host.ts';
@@ -12,8 +13,10 @@ const CHECKSUM = 32;
  * private file system, and where there is none, memory.
  *
  * @param folder a path, or in browsers a plain name
+ * @throws E_ARGUMENT
  */
 export async function openShotStore(folder?: string): Promise<ShotStore> {
+  if (folder !== undefined) words.check(folder, 'The folder');
   // imported on demand, so that the graph of modules stays free of node: imports in a browser
   if (hasNode()) {
     const { defaultFolder, folderHost } = await import('../runtime/cache-folder.ts');

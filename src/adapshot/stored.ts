@@ -1,6 +1,5 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, ElementType, StoredRows, Tensor } from '../device/device.ts';
-import { EspalierError } from '../errors.ts';
 import type { StorageType } from './types.ts';
 
 const ELEMENT_BYTES = { f16: 2, int8: 1, f32: 4 } as const satisfies Record<StorageType, number>;
@@ -56,11 +55,14 @@ const MAGIC = 0x31485345; // ESH1
 /** magic, tokens, bytes of tensors, numbers of pooled keys */
 const HEADER = 16;
 
+/** Bytes of the keys and values of so many tokens. */
+export function shotBytes({ nLayers, nKvHeads, headDim }: ModelConfig, length: number, storage: StorageType): number {
+  return 2 * nLayers * length * nKvHeads * (headDim * ELEMENT_BYTES[storage] + (storage === 'int8' ? 4 : 0));
+}
+
 /** Bytes that `bytesOf` makes of a shot of so many tokens, with so many numbers of pooled keys. */
 export function entryBytes(config: ModelConfig, length: number, storage: StorageType, pooled: number): number {
-  const { nLayers, nKvHeads, headDim } = config;
-  const row = nKvHeads * (headDim * ELEMENT_BYTES[storage] + (storage === 'int8' ? 4 : 0));
-  return HEADER + 2 * nLayers * length * row + 4 * pooled;
+  return HEADER + shotBytes(config, length, storage) + 4 * pooled;
 }
 
 /** A stored shot and its pooled keys as bytes, for `entryOf` of the same model and storage. */
@@ -102,10 +104,4 @@ export function shotOf(
     at += tensor.byteLength;
   }
   return { shot, pooled: new Float32Array(bytes.slice(at).buffer) };
-}
-
-/** @throws E_ARGUMENT for a storage that is none */
-export function checkStorage(storage: StorageType): StorageType {
-  if (storage in ELEMENT) return storage;
-  throw new EspalierError('E_ARGUMENT', `storage is ${String(storage)}.`, "Give 'f16', 'int8' or 'f32'.");
 }

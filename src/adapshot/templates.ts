@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import type { DataFormat, Example } from './data.ts';
+import { checkedTemplate, checkedText } from '../options/show-data.ts';
+import type { DataFormat, Example } from './data-format.ts';
 
 /**
  * How examples and queries are written into a prompt. A shot is `INPUT x LF OUTPUT y LF SEPARATOR`, a query the same up to and with
@@ -45,6 +46,7 @@ export function templateOf(format: DataFormat): Template {
  * @throws E_ARGUMENT
  */
 export function namedTemplate(text: string): Template {
+  checkedText(text, 'The template');
   if (Object.hasOwn(TEMPLATES, text)) return TEMPLATES[text as TemplateName];
   const parts = text.split('|').map((part) => part.replaceAll('\\n', '\n'));
   const [input, output, separator = SEPARATOR] = parts;
@@ -65,11 +67,16 @@ export function verbalise(label: string): string {
 }
 
 /** An example as text, with its separator: tokenise it by itself. */
-export function renderShot({ input, output, separator }: Template, example: Example): string {
+export function renderShot(template: Template, example: Example): string {
+  const { input, output, separator } = checkedTemplate(template);
+  checkedText(example?.input, 'The input of the example');
+  checkedText(example.output, 'The output of the example');
   return `${input} ${example.input}\n${output} ${example.output}\n${separator}`;
 }
 
 /** What stands behind the shots, up to where the answer begins. */
-export function renderQuery({ input, output }: Template, query: string): string {
+export function renderQuery(template: Template, query: string): string {
+  const { input, output } = checkedTemplate(template);
+  checkedText(query, 'The query');
   return `${input} ${query}\n${output}`;
 }

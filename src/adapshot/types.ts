@@ -66,6 +66,19 @@ export interface PoolProgress {
   readonly total: number;
   /** Of these, loaded from the store. */
   readonly loaded: number;
+  /** Tokens of those shots that are done; of what is being computed a share, by layers. */
+  readonly tokens: number;
+  readonly totalTokens: number;
+}
+
+/** What lies ahead. */
+export interface WorkEstimate {
+  readonly shots: number;
+  readonly tokens: number;
+  /** Keys and values of all of them: on the device as far as the limits allow, and in the store. */
+  readonly bytes: number;
+  /** From now on, as fast as the first tokens went; null before any did. */
+  readonly seconds: number | null;
 }
 
 export interface PoolOptions {
@@ -83,6 +96,12 @@ export interface PoolOptions {
   /** Called when the store fails for the first time: E_STORAGE_FULL, E_FILE_WRITE, E_FILE_READ. `ShotPool.warnings` has it too. */
   readonly onWarning?: (warning: EspalierError) => void;
   readonly signal?: AbortSignal;
+  /**
+   * Called before shots are encoded, by `build`, by `prepare` or because a ranking needs the keys of all; and again, with the time that is left,
+   * when the first of them are done. What is in the store is loaded and takes less.
+   */
+  readonly onEstimate?: (estimate: WorkEstimate) => void;
+  /** Called several times a second, and when all is done. */
   readonly onProgress?: (progress: PoolProgress) => void;
 }
 

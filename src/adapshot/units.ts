@@ -1,6 +1,8 @@
+import type { ModelConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
-import type { PrefixMode, Shot } from './types.ts';
+import { shotBytes } from './stored.ts';
+import type { PrefixMode, Shot, StorageType } from './types.ts';
 
 /** A shot with its tokens. */
 export interface Entry {
@@ -50,18 +52,9 @@ export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, con
   return { shot, ids };
 }
 
-/** Shots in a block; 1 where each stands by itself. @throws E_ARGUMENT */
+/** Shots in a block; 1 where each stands by itself. */
 export function blockSize(mode: PrefixMode): number {
-  if (typeof mode === 'string') {
-    if (mode === 'bare' || mode === 'prefixed' || mode === 'recompute') return 1;
-  } else if ('blocks' in mode) {
-    if (Number.isSafeInteger(mode.blocks) && mode.blocks >= 1) return mode.blocks;
-  } else if (Number.isSafeInteger(mode.repair) && mode.repair >= 0) return 1;
-  throw new EspalierError(
-    'E_ARGUMENT',
-    `The prefix mode is ${JSON.stringify(mode)}.`,
-    "Give 'bare', 'prefixed', 'recompute', { blocks } from 1 on, or { repair } from 0 on.",
-  );
+  return typeof mode === 'object' && 'blocks' in mode ? mode.blocks : 1;
 }
 
 /** Entries in units of so many, in their order. @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
@@ -80,4 +73,14 @@ export function unitsOf(entries: readonly Entry[], size: number, room: number): 
     units.push({ key: some.map(({ ids }) => ids.join(',')).join('|'), entries: some, length });
   }
   return units;
+}
+
+/** Shots, tokens, and bytes of stored keys and values. */
+export function sizeOf(units: readonly PoolUnit[], config: ModelConfig, storage: StorageType) {
+  const sum = (of: (unit: PoolUnit) => number) => units.reduce((all, unit) => all + of(unit), 0);
+  return {
+    shots: sum(({ entries }) => entries.length),
+    tokens: sum(({ length }) => length),
+    bytes: sum(({ length }) => shotBytes(config, length, storage)),
+  };
 }

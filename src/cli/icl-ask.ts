@@ -5,76 +5,45 @@ import type { AdapShotOptions } from '../adapshot/options.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { poolOptionsOf, settingsOf } from '../adapshot/presets.ts';
 import { renderQuery } from '../adapshot/templates.ts';
-import type { Answer } from '../adapshot/types.ts';
+import type { Answer, WorkEstimate } from '../adapshot/types.ts';
 import { fittingShots, shotsOf } from '../evaluate/setting.ts';
 import { defineCommand } from './command.ts';
-import { numberOf } from './common.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './format.ts';
 import { poolOf } from './icl-build.ts';
 import {
-  choiceOf,
-  countOf,
+  answerArguments,
+  askArguments,
   dataOf,
-  ensembleArgument,
-  gridArgument,
+  describeWork,
   iclArguments,
-  listOf,
   openForShots,
-  orderArgument,
-  orderOf,
   prefixArgument,
-  prefixOf,
-  rankArgument,
   rankOf,
-  storageOf,
   storeOf,
-  temperatureArgument,
-  voteArgument,
-  voteOf,
 } from './icl-options.ts';
 
 /** Examples of a chain, unless told otherwise. */
 const MOST = 128;
-
-const text = (description: string) => ({ type: 'string', description }) as const;
 
 export const iclAskCommand = defineCommand({
   meta: { name: 'ask', description: 'Answer a query by as many examples as it needs' },
   args: {
     ...iclArguments,
     query: { type: 'positional', description: 'What is asked, without the words of the template', required: true },
-    preset: text('label, generate or parity (label where the data have labels)'),
-    shots: text('Use exactly so many examples, and try nothing'),
+    ...askArguments,
     chain: { type: 'boolean', description: 'Examples in one fixed order, each seeing those before it', default: false },
     prefix: prefixArgument,
-    rank: rankArgument,
-    grid: gridArgument,
-    order: orderArgument,
-    temperature: temperatureArgument,
-    ensemble: ensembleArgument,
-    vote: voteArgument,
-    threshold: text('Entropy that is sure enough'),
-    'max-tokens': text('Most tokens of a free answer (256)'),
+    ...answerArguments,
     compare: { type: 'boolean', description: 'Ask full attention over the same examples too', default: false },
     json: iclArguments.json,
   },
   run: async ({ args, io, signal }) => {
-    const count = countOf(args, 'shots');
-    const rank = rankOf(args);
-    const prefix = prefixOf(args);
-    const common = defined({ instruction: args.instruction as string | undefined });
-    const pooling = defined({ prefix, storage: storageOf(args) });
-    const wanted = choiceOf(args, 'preset', ['label', 'generate', 'parity']);
-    const settings = defined({
-      rank,
-      grid: listOf(args, 'grid'),
-      order: orderOf(args),
-      ensemble: choiceOf(args, 'ensemble', ['one', 'all']),
-      vote: voteOf(args),
-      temperature: numberOf('temperature', args.temperature),
-      threshold: numberOf('threshold', args.threshold),
-      maxTokens: countOf(args, 'max-tokens', 1),
-    });
+    const { shots: count, prefix, storage, preset: wanted, instruction, seed } = args;
+    const { grid, order, ensemble, vote, temperature, threshold, 'max-tokens': maxTokens } = args;
+    const rank = rankOf(args.rank, seed);
+    const common = defined({ instruction });
+    const pooling = defined({ prefix, storage });
+    const settings = defined({ rank, grid, order, ensemble, vote, temperature, threshold, maxTokens });
     const { task, template } = await dataOf(args);
     const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
     // by keys, all examples would have to be encoded for one query
@@ -92,13 +61,19 @@ export const iclAskCommand = defineCommand({
     const shots = shotsOf(template, poolOf(args, task));
     const store = await storeOf(args);
     const { model, close } = await openForShots(args, signal);
-    const bar = new Progress({ label: 'encoding', total: null, silent: args.json });
+    const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
+    const watching = {
+      signal,
+      onEstimate: (estimate: WorkEstimate) => {
+        if (!args.json && estimate.seconds !== null && estimate.seconds > 2) io.err(`${describeWork(estimate)}\n`);
+      },
+    };
     try {
       const source = args.chain
         ? await Chain.create(
             model,
             count === undefined ? fittingShots(model, shots.slice(0, MOST), common.instruction) : shots.slice(0, count),
-            { ...common, signal },
+            { ...common, ...watching, onProgress: (done, total) => bar.update(done / total) },
           )
         : await ShotPool.build(model, shots, {
             ...common,
@@ -106,8 +81,8 @@ export const iclAskCommand = defineCommand({
             ...pooling,
             store,
             grow: { initial: 0 },
-            signal,
-            onProgress: ({ done }) => bar.update(done),
+            ...watching,
+            onProgress: ({ tokens, totalTokens }) => bar.update(tokens / (totalTokens || 1)),
           });
       let show: AdapShot | null = null;
       try {

@@ -5,44 +5,33 @@ import { ShotPool } from '../adapshot/pool.ts';
 import { distinctInputs, splitExamples } from '../adapshot/splits.ts';
 import { openShotStore } from '../adapshot/store.ts';
 import { shotsOf } from '../evaluate/setting.ts';
-import { defineCommand } from './command.ts';
+import { defineCommand, type Values } from './command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './format.ts';
-import {
-  type Args,
-  countOf,
-  dataOf,
-  iclArguments,
-  openForShots,
-  prefixArgument,
-  prefixOf,
-  storageOf,
-  storeOf,
-} from './icl-options.ts';
+import { dataOf, describeWork, iclArguments, openForShots, prefixArgument, storeOf } from './icl-options.ts';
 
 /** Examples of a pool unless told otherwise. */
 const POOL = 1024;
 
 /** The pool that `build` fills and `ask` uses. @throws E_ARGUMENT */
-export function poolOf(args: Args, task: TaskData): readonly Example[] {
-  const pool = countOf(args, 'pool', 1) ?? Math.min(POOL, distinctInputs(task.train));
-  const balanced = args['balanced'] === true;
-  return splitExamples({ train: task.train }, { pool, test: 0, seed: countOf(args, 'seed') ?? 0, balanced }).pool;
+export function poolOf(
+  { pool, seed = 0, balanced }: Pick<Values<typeof iclArguments>, 'pool' | 'seed' | 'balanced'>,
+  task: TaskData,
+): readonly Example[] {
+  const size = pool ?? Math.min(POOL, distinctInputs(task.train));
+  return splitExamples({ train: task.train }, { pool: size, test: 0, seed, balanced }).pool;
 }
 
 export const iclBuildCommand = defineCommand({
   meta: { name: 'build', description: 'Encode the examples of a pool and keep them, so that asking finds them ready' },
   args: { ...iclArguments, prefix: prefixArgument },
   run: async ({ args, io, signal }) => {
-    const settings = defined({
-      instruction: args.instruction as string | undefined,
-      prefix: prefixOf(args),
-      storage: storageOf(args),
-    });
+    const { instruction, prefix, storage } = args;
+    const settings = defined({ instruction, prefix, storage });
     const { task, template } = await dataOf(args);
     const shots = shotsOf(template, poolOf(args, task));
     const store = (await storeOf(args)) ?? (await openShotStore());
     const { model, close } = await openForShots(args, signal);
-    const bar = new Progress({ label: 'encoding', total: shots.length, silent: args.json });
+    const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
     const started = performance.now();
     let loaded = 0;
     try {
@@ -51,9 +40,13 @@ export const iclBuildCommand = defineCommand({
         store,
         grow: { initial: 0 },
         signal,
+        onEstimate: (estimate) => {
+          // the bar itself says how long
+          if (!args.json && estimate.seconds === null) io.err(`${describeWork(estimate)}\n`);
+        },
         onProgress: (progress) => {
           loaded = progress.loaded;
-          bar.update(progress.done);
+          bar.update(progress.tokens / (progress.totalTokens || 1), `${progress.done} of ${progress.total}`);
         },
       });
       try {

@@ -1,7 +1,7 @@
 import { defined } from '../adapshot/defined.ts';
 import { ShotPool } from '../adapshot/pool.ts';
 import { isLasting, openShotStore } from '../adapshot/store.ts';
-import type { PoolProgress } from '../adapshot/types.ts';
+import type { PoolProgress, WorkEstimate } from '../adapshot/types.ts';
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import { openLocal } from '../open-local.ts';
@@ -38,6 +38,7 @@ const METHODS: Methods<ShowCalls> = {
           store,
           grow: { initial: 0 },
           signal,
+          ...defined({ onEstimate: live['onEstimate'] as ((estimate: WorkEstimate) => void) | undefined }),
           onProgress: (progress) => {
             loaded = progress.loaded;
             tell?.(progress);

@@ -1,7 +1,10 @@
-import type { PoolProgress, PrefixMode, Shot, StorageType } from '../adapshot/types.ts';
+import type { PoolProgress, PrefixMode, Shot, StorageType, WorkEstimate } from '../adapshot/types.ts';
 import { blockSize } from '../adapshot/units.ts';
 import { EspalierError } from '../errors.ts';
 import type { OpenOptions } from '../open-local.ts';
+import { checked } from '../options/check.ts';
+import { encodeShotsOptions } from '../options/show.ts';
+import { checkedShots } from '../options/show-data.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { aborted, WorkerLink } from './link.ts';
@@ -21,6 +24,8 @@ export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'con
   readonly workerLocation?: string | URL;
   readonly wasmLocation?: string | URL;
   readonly signal?: AbortSignal;
+  /** As in `PoolOptions`: of all workers together, first without and then with seconds. */
+  readonly onEstimate?: (estimate: WorkEstimate) => void;
   readonly onProgress?: (progress: PoolProgress) => void;
 }
 
@@ -41,19 +46,19 @@ export async function encodeShots(
   shots: readonly Shot[],
   options: EncodeShotsOptions = {},
 ): Promise<{ readonly total: number; readonly loaded: number }> {
-  const { workers: wanted = 'auto', workerLocation, wasmLocation, onProgress, ...rest } = options;
+  checkedShots(shots);
+  const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
+  const { workers: wanted = 'auto', workerLocation, wasmLocation, onProgress, onEstimate, ...rest } = given;
   const { data, signal } = partOptions(rest, SHOW.local);
   const block = blockSize(data.prefix ?? 'bare');
-  if (wanted !== 'auto' && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= 256)) {
-    throw new EspalierError('E_ARGUMENT', `workers is ${String(wanted)}.`, 'Give an integer from 1 to 256, or "auto".');
-  }
   if (signal?.aborted) throw aborted(signal);
   const on = await host();
   if (signal?.aborted) throw aborted(signal);
   const most = Math.max(1, Math.ceil(shots.length / (wanted === 'auto' ? Math.max(LOT, block) : block)));
   const count = Math.min(wanted === 'auto' ? on.cores : wanted, most);
   const lots = lotsOf(shots, count, block);
-  const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0 }));
+  const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0, tokens: 0, totalTokens: 0 }));
+  const estimates = new Map<number, WorkEstimate>();
   const wasm = placeOf(wasmLocation, true);
   // one that fails ends the others
   const stop = new AbortController();
@@ -74,7 +79,19 @@ export async function encodeShots(
               onProgress: (told: PoolProgress) => {
                 progress[i] = told;
                 const sum = (key: keyof PoolProgress) => progress.reduce((all, part) => all + part[key], 0);
-                onProgress?.({ done: sum('done'), total: sum('total'), loaded: sum('loaded') });
+                onProgress?.({
+                  done: sum('done'),
+                  total: sum('total'),
+                  loaded: sum('loaded'),
+                  tokens: sum('tokens'),
+                  totalTokens: sum('totalTokens'),
+                });
+              },
+              onEstimate: (told: WorkEstimate) => {
+                estimates.set(i, told);
+                const all = [...estimates.values()];
+                const timed = all.filter(({ seconds }) => seconds !== null).length;
+                if (all.length === lots.length && (timed === 0 || timed === all.length)) onEstimate?.(together(all));
               },
             },
           });
@@ -92,11 +109,18 @@ export async function encodeShots(
   }
 }
 
+/** Of workers beside each other the last decides how long. */
+function together(all: readonly WorkEstimate[]): WorkEstimate {
+  const sum = (key: 'shots' | 'tokens' | 'bytes') => all.reduce((total, one) => total + one[key], 0);
+  const seconds = all.every((one) => one.seconds !== null) ? Math.max(...all.map((one) => one.seconds!)) : null;
+  return { shots: sum('shots'), tokens: sum('tokens'), bytes: sum('bytes'), seconds };
+}
+
 /** Lots of about equal size, in which blocks are whole. */
 function lotsOf(shots: readonly Shot[], count: number, block: number): readonly (readonly Shot[])[] {
   const units = Math.ceil(shots.length / block);
   return Array.from({ length: count }, (_, i) => {
     const [first, end] = [Math.floor((units * i) / count), Math.floor((units * (i + 1)) / count)];
-    return shots.slice(first * block, end * block);
+    return shots.slice(first * block, end * block).map(({ id, text }) => ({ id, text }));
   });
 }

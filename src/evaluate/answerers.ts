@@ -51,6 +51,7 @@ export class Pools {
       prefix,
       byteLimit,
       grow: { initial: 0, most: Math.max(1, shots.length) },
+      onProgress: ({ done, total }) => this.#setting.preparing('encoding', done, total),
       ...defined({ instruction, storage, store, signal, onWarning }),
     });
     return this.#pool;
@@ -67,7 +68,8 @@ export class Pools {
     const byId = new Map(shots.map((shot) => [shot.id, shot]));
     const wanted = random.slice(0, Math.max(adaptive ? MOST : 0, ...counts)).map((id) => byId.get(id)!);
     const fitting = fittingShots(model, wanted, instruction);
-    this.#chain = await Chain.create(model, fitting, defined({ instruction, signal }));
+    const onProgress = (done: number, total: number) => this.#setting.preparing('reading', done, total);
+    this.#chain = await Chain.create(model, fitting, { ...defined({ instruction, signal }), onProgress });
     return this.#chain;
   }
 
@@ -77,7 +79,8 @@ export class Pools {
     this.#close();
     const { model, options, shots } = this.#setting;
     const { instruction, signal, clusters } = options;
-    this.#chains = await Chains.create(model, shots, defined({ instruction, signal, clusters }));
+    const onProgress = (done: number, total: number) => this.#setting.preparing('reading', done, total);
+    this.#chains = await Chains.create(model, shots, { ...defined({ instruction, signal, clusters }), onProgress });
     return this.#chains;
   }
 
@@ -216,7 +219,8 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
     if (source instanceof ShotPool && needsVector(show.settings.rank)) await source.preparePooled({ signal });
     if (arm.kind === 'adaptive' && threshold === undefined && dev.length > 0 && arm.preset !== 'parity') {
       const items = dev.map(({ input, output }) => ({ query: renderQuery(template, input), input, label: output }));
-      await show.calibrate(items, defined({ signal }));
+      const onProgress = (done: number, total: number) => setting.preparing('calibrating', done, total);
+      await show.calibrate(items, { ...defined({ signal }), onProgress });
     }
   } catch (error) {
     show.close();

@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { listOf, whole } from '../options/rules.ts';
+import { checkedText } from '../options/show-data.ts';
 
 /**
  * Where shots come from, and what they see of each other. `full`: one plain forward pass. `chain`: cached once in a fixed order. `chains`:
@@ -47,6 +49,8 @@ export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repa
  * @throws E_ARGUMENT for a name that is none, or a family without a fixed arm
  */
 export function parseArms(text: string, counts: readonly number[] = COUNTS): readonly Arm[] {
+  checkedText(text, 'The arms');
+  listOf(whole(1), 1).check(counts, 'counts');
   const arms = new Map<string, Arm>();
   const oracles: string[] = [];
   for (const name of text.split(',').map((part) => part.trim())) {

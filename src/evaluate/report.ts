@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { arms as armsRule, reportOptions } from '../options/evaluate.ts';
 import { type Arm, familyOf } from './arms.ts';
 import { type DivergenceSummary, summarise } from './divergence.ts';
 import {
@@ -56,7 +58,8 @@ export function reportArms(
   records: readonly EvaluationRecord[],
   options: ReportOptions = {},
 ): readonly ArmReport[] {
-  const { against } = options;
+  armsRule.check(arms, 'arms');
+  const { against } = checked<ReportOptions>(reportOptions, options, 'reportArms()');
   if (against !== undefined && !arms.some(({ name }) => name === against)) {
     throw new EspalierError('E_ARGUMENT', `There is no arm "${against}" here.`, 'Name one of the arms that are run.');
   }

@@ -3,6 +3,9 @@ import type { TaskData } from '../adapshot/data-files.ts';
 import { splitExamples } from '../adapshot/splits.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checked } from '../options/check.ts';
+import { evaluateOptions } from '../options/evaluate.ts';
+import { checkedModel } from '../options/show-data.ts';
 import { checkArm, openArm, Pools } from './answerers.ts';
 import type { Arm } from './arms.ts';
 import { type EvaluateOptions, type Setting, settingOf } from './setting.ts';
@@ -20,7 +23,9 @@ export async function evaluate(
   task: TaskData,
   options: EvaluateOptions,
 ): Promise<readonly EvaluationRecord[]> {
-  if (task.kind !== 'labels') {
+  checkedModel(model);
+  options = evaluationOf(options);
+  if (task?.kind !== 'labels') {
     throw new EspalierError('E_ARGUMENT', 'The data have outputs and no labels.', 'Give data with labels.');
   }
   const { signal, seeds = 1, pool } = options;
@@ -45,14 +50,19 @@ export async function evaluate(
     records.push(made);
   };
   for (let seed = options.seed ?? 0; seed < (options.seed ?? 0) + seeds; seed++) {
-    const split = splitExamples(task, { ...options, seed });
-    const setting = settingOf(model, task, split.pool, split.dev, options, seed);
+    const { pool, test, dev = 0, balanced = false } = options;
+    const split = splitExamples(task, { pool, test, dev, balanced, seed });
+    const now = { arm: '', done: 0 };
+    const setting = settingOf(model, task, split.pool, split.dev, options, seed, (what, ready, all) => {
+      options.onProgress?.({ ...now, total, preparing: { what, done: ready, total: all } });
+    });
     const pools = new Pools(setting);
     try {
       for (const arm of arms) {
         const missing = own.filter((item) => !known.has(key(arm.name, seed, item)));
         const tell = (left: number) => {
-          options.onProgress?.({ arm: arm.name, done: done + own.length - left, total });
+          Object.assign(now, { arm: arm.name, done: done + own.length - left });
+          options.onProgress?.({ ...now, total, preparing: null });
         };
         if (!known.has(key(arm.name, seed, 'all')) && missing.length > 0) {
           tell(missing.length);
@@ -74,16 +84,20 @@ export async function evaluate(
   return records;
 }
 
-/** Indices of the items that are answered. @throws E_ARGUMENT */
+/** @throws E_ARGUMENT */
+function evaluationOf(options: EvaluateOptions): EvaluateOptions {
+  const given = checked<EvaluateOptions>(evaluateOptions, options, 'evaluate()');
+  for (const name of ['arms', 'template', 'pool', 'test'] as const) {
+    if (given[name] === undefined) {
+      throw new EspalierError('E_ARGUMENT', `There is no option ${name}.`, `Give ${evaluateOptions[name].takes}.`);
+    }
+  }
+  return given;
+}
+
+/** Indices of the items that are answered. */
 function itemsOf({ test, shard = { part: 1, of: 1 } }: EvaluateOptions): readonly number[] {
   const { part, of } = shard;
-  if (!(Number.isSafeInteger(of) && Number.isSafeInteger(part) && 1 <= part && part <= of)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `The shard is part ${String(part)} of ${String(of)}.`,
-      'Give integers, a part from 1 to the number of parts.',
-    );
-  }
   return Array.from({ length: test }, (_, item) => item).filter((item) => item % of === part - 1);
 }
 

@@ -7,6 +7,7 @@ import { renderShot, type Template } from '../adapshot/templates.ts';
 import type { Grid, NearestVote, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
 import type { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
+import { checkedExamples, checkedTemplate } from '../options/show-data.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
 
@@ -68,6 +69,15 @@ export interface EvaluationProgress {
   /** Items of all arms and seeds; of a part, its own. */
   readonly done: number;
   readonly total: number;
+  /** What an arm needs before its items; null while it answers. */
+  readonly preparing: Preparing | null;
+}
+
+/** Shots of a pool that are encoded, parts of chains that are read, or development items that are answered. */
+export interface Preparing {
+  readonly what: 'encoding' | 'reading' | 'calibrating';
+  readonly done: number;
+  readonly total: number;
 }
 
 /** One seed's data, and what all arms share. */
@@ -83,6 +93,8 @@ export interface Setting {
   rank(input: string): readonly { readonly id: string; readonly score: number }[];
   /** The same shots for every item. */
   readonly random: readonly string[];
+  /** Tells what an arm needs before its items. */
+  preparing(what: Preparing['what'], done: number, total: number): void;
 }
 
 /** Tells the order of random shots from other draws with the same seed. */
@@ -95,6 +107,7 @@ export function settingOf(
   dev: readonly Example[],
   options: EvaluateOptions,
   seed: number,
+  preparing: Setting['preparing'] = () => {},
 ): Setting {
   const { template } = options;
   const shots = shotsOf(template, pool);
@@ -109,6 +122,7 @@ export function settingOf(
     shots,
     dev,
     rank: (input) => words.rank(input),
+    preparing,
     random: shuffled(
       shots.map(({ id }) => id),
       seed,
@@ -119,6 +133,8 @@ export function settingOf(
 
 /** Examples as shots of a label task; ids are numbers of one length, so that their order is that of the pool. */
 export function shotsOf(template: Template, examples: readonly Example[]): readonly Shot[] {
+  checkedTemplate(template);
+  checkedExamples(examples, 'examples');
   const digits = String(examples.length - 1).length;
   return examples.map((example, i) => ({
     id: String(i).padStart(digits, '0'),

@@ -149,7 +149,7 @@ test('several runs share the items, and their files joined are those of one', as
   );
   const out = file('joined.jsonl');
   // what is there twice counts once; a part that is missing is computed
-  const joined = await json(...args, '--out', out, '--join', [...parts, parts[0]].join(','));
+  const joined = await json(...args, '--out', out, ...[...parts, parts[0]!].flatMap((path) => ['--join', path]));
   assert.equal(found(joined.arms), found(whole.arms));
   assert.is(lines(out).length, 1 + 2 * 5);
   const half = file('half.jsonl');

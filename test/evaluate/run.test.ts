@@ -61,7 +61,7 @@ async function likeliest(shots: readonly Example[], input: string): Promise<stri
 
 test('full attention answers what the model says behind the written prompt', async () => {
   const got = await results('zero-shot,full');
-  const split = splitExamples(task, options('full'));
+  const split = splitExamples(task, { pool: 24, test: 5, seed: 3 });
   const setting = settingOf(model, task, split.pool, [], options('full'), 3);
   const example = new Map(setting.shots.map(({ id }, i) => [id, split.pool[i]!]));
   const shown = (ids: readonly string[]) => ids.map((id) => example.get(id)!);
@@ -121,7 +121,7 @@ test('arms that reuse shots run, and say how far they are from full attention', 
 test('the words of the template do not rank', async () => {
   const misleading = Array.from({ length: 12 }, (_, i) => ({ input: `question type ${i}`, output: labels[0]! }));
   const train = [...misleading, ...list];
-  const { test: items } = splitExamples({ train: list }, options('label', { test: 10 }));
+  const { test: items } = splitExamples({ train: list }, { pool: 24, test: 10, seed: 3 });
   const more = {
     pool: 60,
     test: 10,
@@ -222,6 +222,23 @@ test('nothing stays on the device', async () => {
   const { tensors } = model.device.stats();
   await results('zero-shot,full:bm25:2,bare:bm25:2,label,chain:2', { test: 1, fidelity: 1 });
   assert.is(model.device.stats().tensors, tensors);
+});
+
+test('what an arm needs before its items is told', async () => {
+  const told = new Map<string, number[]>();
+  await evaluate(model, task, {
+    ...options('label,chain:2,chains:2', { test: 1, dev: 2, grid: [1], clusters: 2, rank: 'keys' }),
+    onProgress: ({ arm, preparing }) => {
+      if (preparing === null) return;
+      const key = `${arm} ${preparing.what}`;
+      told.set(key, [...(told.get(key) ?? []), preparing.done / preparing.total]);
+    },
+  });
+  assert.equal([...told.keys()].sort(), ['chain:2 reading', 'chains:2 reading', 'label calibrating', 'label encoding']);
+  for (const shares of told.values()) {
+    assert.is(shares.at(-1), 1);
+    assert.ok(shares.every((share, i) => i === 0 || share >= shares[i - 1]!));
+  }
 });
 
 test.after(() => {

@@ -1,0 +1,26 @@
+/** Formats that are read; docs/showing.md describes each. */
+export const DATA_FORMATS = ['trec', 'trec-fine', 'banking77', 'clinc150', 'hwu64', 'sst2', 'jsonl'] as const;
+export type DataFormat = (typeof DATA_FORMATS)[number];
+
+/** What a file, or a part of it, is for. */
+export type DataPart = 'train' | 'dev' | 'test';
+
+/** One worked example. */
+export interface Example {
+  readonly input: string;
+  /** The label in words, or the text to generate. */
+  readonly output: string;
+}
+
+export interface Examples {
+  /** `labels`: outputs are one of few; `text`: they are to be generated. */
+  readonly kind: 'labels' | 'text';
+  readonly list: readonly Example[];
+}
+
+export interface ParseDataOptions {
+  /** For messages: the file. */
+  readonly name?: string;
+  /** Which part of a file that holds several (clinc150). Default `train`. */
+  readonly part?: DataPart;
+}
