@@ -71,13 +71,20 @@ export const generateCommand = defineCommand({
         signal,
       });
       if (!args.json) {
-        let begun = args.chat;
-        for await (const token of generated) {
-          // only now: a prompt that is refused is not printed
-          io.out(begun ? token.text : prompt + token.text);
+        const head = args.chat ? '' : prompt;
+        let begun = false;
+        try {
+          for await (const token of generated) {
+            // only now: a prompt that is refused is not printed
+            io.out(begun ? token.text : head + token.text);
+            begun = true;
+          }
+          if (!begun) io.out(head);
           begun = true;
+        } finally {
+          // what is said next stands on a line of its own
+          if (begun) io.out('\n');
         }
-        io.out(begun ? '\n' : `${prompt}\n`);
       }
       const { text, tokens, finishReason, timings } = await generated.result();
       if (args.json) {

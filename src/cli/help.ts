@@ -80,7 +80,7 @@ function section(title: string, rows: readonly (readonly [string, string])[], wi
 }
 
 /** Lines of at most `width` columns, where words allow that; also between the members of `a,b,c`. */
-function wrap(text: string, width: number, indent: string, start = ''): string[] {
+export function wrap(text: string, width: number, indent: string, start = ''): string[] {
   const lines: string[] = [];
   let line = start;
   for (const piece of text.split(/(?<=[ ,])(?! )/)) {

@@ -18,6 +18,8 @@ export interface Io {
   input(signal: AbortSignal): Promise<string>;
   /** Columns of the terminal that `out` goes to; 80 where that is none. */
   readonly columns: number;
+  /** Of the one that `err` goes to; null where that is none, and lines are left as they are. */
+  readonly errorColumns: number | null;
 }
 
 /** Most bytes of standard input. */
@@ -28,6 +30,9 @@ export const processIo: Io = {
   err: (text) => void process.stderr.write(text),
   get columns() {
     return process.stdout.columns || 80;
+  },
+  get errorColumns() {
+    return process.stderr.isTTY ? process.stderr.columns || 80 : null;
   },
   input: (signal) => textOf(process.stdin, signal),
 };

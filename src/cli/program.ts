@@ -4,7 +4,7 @@ import { cacheCommand } from './cache.ts';
 import { type Command, defineCommand } from './command.ts';
 import { inFlags } from './flags.ts';
 import { generateCommand } from './generate.ts';
-import { helpOf } from './help.ts';
+import { helpOf, wrap } from './help.ts';
 import { inspectCommand } from './inspect.ts';
 import type { Io } from './io.ts';
 import { scoreCommand } from './score.ts';
@@ -58,7 +58,12 @@ export async function runProgram(words: readonly string[], io: Io, signal: Abort
     if (!(error instanceof EspalierError)) throw error;
     const { code, message, hint } = inFlags(error, specs ?? {});
     if (json) io.out(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-    else io.err(`${code}: ${message} ${hint}\n`);
+    else io.err(`${onLines(`${code}: ${message} ${hint}`, io.errorColumns)}\n`);
     return code === 'E_ARGUMENT' ? USAGE : FAILED;
   }
+}
+
+/** Broken between words for a terminal; one line for a file or a program. */
+function onLines(sentence: string, columns: number | null): string {
+  return columns === null ? sentence : wrap(sentence, Math.max(20, columns), '').join('\n');
 }

@@ -215,6 +215,15 @@ test('exit codes: 2 for the command line, 1 for what fails', async () => {
   assert.is(JSON.parse(failed.out).error.code, 'E_FILE_NOT_FOUND');
 });
 
+test('errors are one line, but between words in a terminal', async () => {
+  const args = ['generate', 'm', '-p', 'x', '--max-token', '5'];
+  const { err: whole } = await inProcess(args);
+  assert.is(whole.split('\n').length, 2);
+  const { err } = await inProcess(args, { errorColumns: 40 });
+  assert.is(err.replace(/\n(?=.)/g, ' '), whole);
+  for (const line of err.split('\n')) assert.ok(line.length <= 40, line);
+});
+
 test('help: every command, in plain letters, within the terminal', async () => {
   for (const asked of [
     ['--help'],

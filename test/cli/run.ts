@@ -79,8 +79,9 @@ export async function inProcess(
   {
     input = '',
     columns = 80,
+    errorColumns = null,
     signal = new AbortController().signal,
-  }: Partial<{ input: string; columns: number; signal: AbortSignal }> = {},
+  }: Partial<{ input: string; columns: number; errorColumns: number | null; signal: AbortSignal }> = {},
 ): Promise<Answered> {
   let out = '';
   let err = '';
@@ -89,6 +90,7 @@ export async function inProcess(
     err: (text) => void (err += text),
     input: async () => input,
     columns,
+    errorColumns,
   };
   const code = await runProgram(args, io, signal);
   return { code, out, err };
