@@ -1,4 +1,5 @@
 import { Bpe, type BpeOptions } from './bpe.ts';
+import { toByteLevel } from './byte-level.ts';
 import { asArray, asFlag, asId, asObject, asText, invalidTokenizer, isId, type Json, quoted } from './checks.ts';
 import { type Pairs, PairTable, ScoredPairs } from './pairs.ts';
 import { Unigram } from './unigram.ts';
@@ -54,20 +55,19 @@ function readUnigram(model: Json, bytes: boolean): Vocabulary {
     return [asText(text, `Entry ${id} of the vocabulary`), score];
   });
   if (entries.length === 0) throw invalidTokenizer('The vocabulary is empty.');
-  if (bytes) throw invalidTokenizer('A Unigram model over bytes is not supported.');
   const unknownId = model['unk_id'] ?? null;
   if (unknownId !== null && asId(unknownId, 'The id of the unknown token') >= entries.length) {
     throw invalidTokenizer('The id of the unknown token is outside the vocabulary.');
   }
   const ids = new Map(entries.map(([text], id) => [text, id]));
   const byteFallback = asFlag(model['byte_fallback'], 'byte_fallback', false);
-  const options = { entries, ids, unknownId: unknownId as number | null, byteFallback };
+  const unigram = new Unigram({ entries, ids, unknownId: unknownId as number | null, byteFallback });
   return {
     ids,
     size: entries.length,
     texts: entries.map(([text]) => text),
     unknown: unknownId === null ? null : entries[unknownId as number]![0],
-    model: new Unigram(options),
+    model: bytes ? { encode: (word, out) => unigram.encode(toByteLevel(word), out) } : unigram,
     complete: byteFallback && BYTE_TOKENS.every((text) => ids.has(text)),
   };
 }
