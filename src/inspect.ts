@@ -96,8 +96,9 @@ export async function inspectModel(
     };
   }
   try {
-    await survey.tokenizer().then(Tokenizer.create).catch(note);
-    return { ...describe(survey), unsupported: unsupported() };
+    const tokenizer = await survey.tokenizer().then(Tokenizer.create).catch(note);
+    const facts = describe(survey);
+    return { ...facts, notes: [...facts.notes, ...(tokenizer?.warnings ?? [])], unsupported: unsupported() };
   } finally {
     await survey.close();
   }

@@ -1,4 +1,5 @@
 import type { GgufValue } from './gguf.ts';
+import { endTokens } from './gguf-end-tokens.ts';
 import { GGUF_TYPE } from './gguf-reader.ts';
 import { checkConfig, configInvalid, MAX_LAYERS, unsupported } from './limits.ts';
 import type { TensorTable } from './safetensors.ts';
@@ -94,9 +95,9 @@ export function configFromGguf(
       logitScale: 1,
       attentionScale: null,
       bosId: special('bos_token_id'),
-      eosIds: ['eos_token_id', 'eot_token_id', 'eom_token_id']
-        .map(special)
-        .filter((id, i, ids): id is number => id !== null && ids.indexOf(id) === i),
+      eosIds: [...['eos_token_id', 'eot_token_id', 'eom_token_id'].map(special), ...endTokens(metadata)].filter(
+        (id, i, ids): id is number => id !== null && ids.indexOf(id) === i,
+      ),
       padId: special('padding_token_id'),
     },
     name,

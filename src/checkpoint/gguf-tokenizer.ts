@@ -1,3 +1,4 @@
+import { endTokens } from './gguf-end-tokens.ts';
 import { invalidVocabulary, type Json, preTokenization } from './gguf-pre-tokenizers.ts';
 import type { TokenizerSpec } from './types.ts';
 
@@ -6,6 +7,8 @@ const NORMAL = 1;
 const CONTROL = 3;
 const USER_DEFINED = 4;
 const BYTE = 6;
+/** Ids are below this; no real vocabulary comes near. */
+const MOST_TOKENS = 1 << 24;
 
 /**
  * Builds what Hugging Face's tokenizer.json and tokenizer_config.json would say from the vocabulary in a GGUF file:
@@ -27,8 +30,10 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
   }
   const tokens = read.texts('tokens');
   if (tokens.length === 0) throw invalidVocabulary('The GGUF file’s vocabulary is empty.');
+  if (tokens.length > MOST_TOKENS) throw invalidVocabulary(`The GGUF file’s vocabulary has ${tokens.length} tokens.`);
   const types = read.numbers('token_type', tokens.length);
-  const parts = model === 'gpt2' ? byteLevel(read, tokens) : sentencePiece(read, tokens, types);
+  const warnings: string[] = [];
+  const parts = model === 'gpt2' ? byteLevel(read, tokens, warnings) : sentencePiece(read, tokens, types);
 
   const named = {
     bos_token: read.token('bos_token_id', tokens),
@@ -36,9 +41,10 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
     unk_token: read.token('unknown_token_id', tokens),
     pad_token: read.token('padding_token_id', tokens),
   };
+  const ends = new Set(endTokens(metadata));
   const added: Json[] = [];
   tokens.forEach((content, id) => {
-    const type = types?.[id] ?? NORMAL;
+    const type = ends.has(id) ? CONTROL : (types?.[id] ?? NORMAL);
     if (content === '' || (type !== CONTROL && type !== USER_DEFINED && content !== parts.unknown)) return;
     const special = type !== USER_DEFINED;
     added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special });
@@ -67,6 +73,8 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
       clean_up_tokenization_spaces: false,
     },
     chatTemplate: typeof chatTemplate === 'string' ? chatTemplate : null,
+    ...(parts.scores && { scores: parts.scores }),
+    warnings,
   };
 }
 
@@ -79,10 +87,18 @@ interface Parts {
   readonly unknown: string | null;
   /** What `add_bos_token` means when the file does not say. */
   readonly addBos: boolean;
+  readonly scores?: NonNullable<TokenizerSpec['scores']>;
 }
 
-function byteLevel(read: VocabularyReader, tokens: readonly string[]): Parts {
-  const { preTokenizer, normalizer, ignoreMerges, addBos } = preTokenization(read.text('pre') ?? 'default');
+function byteLevel(read: VocabularyReader, tokens: readonly string[], warnings: string[]): Parts {
+  const pre = read.text('pre') || null;
+  if (pre === null) {
+    warnings.push(
+      'The GGUF file does not say how its texts are cut into words (tokenizer.ggml.pre). The default of llama.cpp is used; ' +
+        'it is not what most models were trained with, and answers may be worse. Convert the model again.',
+    );
+  }
+  const { preTokenizer, normalizer, ignoreMerges, addBos } = preTokenization(pre ?? 'default');
   return {
     model: bpe(tokens, read.texts('merges'), { unk_token: null, ignore_merges: ignoreMerges }),
     normalizer,
@@ -102,7 +118,7 @@ function sentencePiece(read: VocabularyReader, tokens: readonly string[], types:
   const space = { type: 'Replace', pattern: { String: ' ' }, content: '\u2581' };
   const unspace = { type: 'Replace', pattern: { String: '\u2581' }, content: ' ' };
   return {
-    model: bpe(tokens, mergesFromScores(tokens, scores, mergeable), {
+    model: bpe(tokens, () => mergesFromScores(tokens, scores, mergeable), {
       unk_token: unknown,
       fuse_unk: true,
       byte_fallback: types === null ? tokens.includes('<0x00>') : Array.from(types).includes(BYTE),
@@ -124,19 +140,36 @@ function sentencePiece(read: VocabularyReader, tokens: readonly string[], types:
     },
     unknown,
     addBos: true,
+    scores: { scores, mergeable },
   };
 }
 
-function bpe(tokens: readonly string[], merges: readonly (string | [string, string])[], options: Json): Json {
+type Merges = readonly (string | [string, string])[];
+
+/** @param merges themselves, or what computes them when somebody reads them */
+function bpe(tokens: readonly string[], merges: Merges | (() => Merges), options: Json): Json {
   const model = { type: 'BPE', dropout: null, continuing_subword_prefix: null, end_of_word_suffix: null };
   // entries, not assignments: a token may be called __proto__. Of two equal texts the last keeps the id, as in llama.cpp.
   const entries = tokens.map((text, id): [string, number] => [text, id]);
-  return { ...model, fuse_unk: false, byte_fallback: false, ...options, vocab: Object.fromEntries(entries), merges };
+  const known = { ...model, fuse_unk: false, byte_fallback: false, ...options, vocab: Object.fromEntries(entries) };
+  if (typeof merges !== 'function') return { ...known, merges };
+  let computed: Merges | null = null;
+  return Object.defineProperty(known, 'merges', {
+    enumerable: true,
+    get: () => {
+      computed ??= merges();
+      return computed;
+    },
+  });
 }
 
+/** Characters of all ways to write the tokens of a vocabulary as two others, with as many steps to find them. */
+const MOST_MERGING = 1 << 28;
+
 /**
- * The merges of a SentencePiece BPE vocabulary: every way to write a token as two others, best score first, in the order
+ * The merges of a SentencePiece BPE vocabulary, for a tokenizer.json: every way to write a token as two others, best score first, in the order
  * in which Hugging Face's converter puts equal scores (longer left part first).
+ * @throws E_TOKENIZER_INVALID when they are out of all proportion to the vocabulary
  */
 function mergesFromScores(
   tokens: readonly string[],
@@ -147,6 +180,11 @@ function mergesFromScores(
   tokens.forEach((text, id) => {
     if (mergeable[id] && text !== '') known.set(text, id);
   });
+  let work = 0;
+  for (const text of known.keys()) work += text.length ** 2;
+  if (work > MOST_MERGING) {
+    throw invalidVocabulary('The GGUF file’s vocabulary has tokens that are too long to be written as merges.');
+  }
   const found: { pair: [string, string]; score: number; left: number }[] = [];
   for (const [text, id] of known) {
     const characters = Array.from(text);
@@ -224,8 +262,11 @@ class VocabularyReader {
     if (value === null) return null;
     const list = ArrayBuffer.isView(value) && !(value instanceof DataView) ? (value as unknown as number[]) : value;
     if (!Array.isArray(list) && !ArrayBuffer.isView(list)) throw this.#wrong(key, 'a list of numbers');
-    const numbers = Array.from(list as ArrayLike<number | bigint>, Number);
-    if (numbers.length !== length || numbers.some(Number.isNaN)) {
+    const items = list as ArrayLike<unknown>;
+    const numbers = Array.from(items, Number);
+    const isNumber = (value: unknown) => typeof value === 'number' || typeof value === 'bigint';
+    const areNumbers = ArrayBuffer.isView(items) || Array.prototype.every.call(items, isNumber);
+    if (!areNumbers || numbers.length !== length || !numbers.every(Number.isFinite)) {
       throw this.#wrong(key, `a list of ${length} numbers, one a token`);
     }
     return numbers;

@@ -7,7 +7,7 @@ import type { TokenizerSpec } from './types.ts';
 
 /**
  * A folder's tokenizer.json, tokenizer_config.json where there is one, and chat template: `chat_template.jinja`, else
- * `chat_template.json`, else `chat_template` in the configuration (a text, or a list of which `default` is taken).
+ * `chat_template` in the configuration, else in `chat_template.json` (a text, or several by name, of which `default` is taken).
  *
  * @throws E_FILE_NOT_FOUND without a tokenizer.json; E_TOKENIZER_INVALID when a file does not parse
  */
@@ -27,15 +27,34 @@ export async function folderTokenizer(files: ModelFiles): Promise<TokenizerSpec>
     return content && jsonObject(parseJson(content, limits), limits);
   };
   const tokenizerJson = await json('tokenizer.json');
-  if (!tokenizerJson) throw notFound('tokenizer.json', files.name);
+  if (!tokenizerJson) throw noTokenizer(files);
   const tokenizerConfig = (await json('tokenizer_config.json')) ?? {};
 
   const jinja = await bytes('chat_template.jinja', FILE_LIMITS.template);
   const chatTemplate = jinja
     ? decode(jinja)
-    : (templateOf((await json('chat_template.json'))?.['chat_template']) ??
-      templateOf(tokenizerConfig['chat_template']));
+    : (templateOf(tokenizerConfig['chat_template']) ??
+      templateOf((await json('chat_template.json'))?.['chat_template']));
   return { tokenizerJson, tokenizerConfig, chatTemplate };
+}
+
+/** Older forms of a tokenizer, by a file that tells them. */
+const OLDER: readonly (readonly [string, string])[] = [
+  ['tokenizer.model', 'SentencePiece’s own form'],
+  ['spiece.model', 'SentencePiece’s own form'],
+  ['merges.txt', 'the form of GPT-2, with vocab.json'],
+  ['vocab.txt', 'the form of BERT'],
+  ['tekken.json', 'Mistral’s own form'],
+];
+
+function noTokenizer(files: ModelFiles): EspalierError {
+  const older = OLDER.find(([name]) => files.names.includes(name));
+  if (older === undefined) return notFound('tokenizer.json', files.name);
+  return new EspalierError(
+    'E_FILE_NOT_FOUND',
+    `${files.name} has its tokenizer in ${older[0]}, ${older[1]}; tokenizer.json is read.`,
+    'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), of the package transformers.',
+  );
 }
 
 function decode(bytes: Uint8Array): string {
@@ -48,9 +67,12 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
+/** A text, or the one called `default` of several: a list of `{ name, template }`, or texts by name. */
 function templateOf(value: unknown): string | null {
   if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return null;
-  const named = value.find((item) => item?.name === 'default');
-  return typeof named?.template === 'string' ? named.template : null;
+  if (typeof value !== 'object' || value === null) return null;
+  const named: unknown = Array.isArray(value)
+    ? value.find((item) => item?.name === 'default')?.template
+    : Object.hasOwn(value, 'default') && (value as Record<string, unknown>)['default'];
+  return typeof named === 'string' ? named : null;
 }

@@ -62,7 +62,7 @@ export class LocalModel {
     this.identity = identity;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
-    this.notes = checkpoint.notes;
+    this.notes = [...checkpoint.notes, ...tokenizer.warnings];
     this.tokenizer = tokenizer;
     this.decoder = decoder;
     this.device = decoder.device;

@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { endTokens } from '../../src/checkpoint/gguf-end-tokens.ts';
 import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
 import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
@@ -193,6 +194,55 @@ test('without add_space_prefix no space is put before or taken away', async () =
   for (const text of ['the cat', ' the cat', '  x']) assert.is(tokenizer.decode(tokenizer.encode(text)), text);
 });
 
+test('tokens end a text by what they are called, as in llama.cpp', () => {
+  const ends = (tokens: string[], types: number[], more: Record<string, unknown> = {}) => {
+    const metadata = new Map<string, unknown>([
+      ['tokenizer.ggml.tokens', tokens],
+      ['tokenizer.ggml.token_type', types],
+      ...Object.entries(more).map(([key, value]) => [`tokenizer.ggml.${key}`, value] as const),
+    ]);
+    return endTokens(metadata).map((id) => tokens[id]);
+  };
+  assert.equal(ends(['a', '<|eot_id|>', '<|im_start|>', '<|eom_id|>'], [1, 3, 3, 3]), ['<|eot_id|>', '<|eom_id|>']);
+  assert.equal(ends(['<|im_end|>', '</s>', 'b'], [1, 1, 1]), ['<|im_end|>']); // </s> is HTML when it is a word
+  assert.equal(ends(['<end_of_turn>', '</s>'], [4, 3]), ['<end_of_turn>', '</s>']);
+  assert.equal(ends(['<|return|>', '<|call|>', '<|end|>'], [3, 3, 3]), ['<|return|>', '<|call|>']);
+  assert.equal(ends(['<|calls|>', '<|flush|>', '<|end|>'], [3, 3, 3]), ['<|calls|>', '<|flush|>']);
+  assert.equal(ends(['<|tool_response>', '</s>', '<turn|>'], [3, 3, 3]), ['<|tool_response>', '<turn|>']);
+  assert.equal(ends(['<|fim_pad|>', '<|file_sep|>', '<|fim_prefix|>', '<PAD>'], [3, 3, 3, 1]), [
+    '<|fim_pad|>',
+    '<|file_sep|>',
+  ]);
+  assert.equal(ends(['x', 'y'], [3, 3], { fim_pad_token_id: 1 }), ['y']);
+  assert.equal(endTokens(new Map()), []);
+  assert.equal(endTokens(new Map<string, unknown>([['tokenizer.ggml.tokens', [1, null, '<|end|>']]])), [2]);
+});
+
+test('a file that does not say how texts are cut is read, with a warning', async () => {
+  const metadata = await gpt2Metadata(null);
+  if (!metadata) return;
+  assert.match(Tokenizer.create(tokenizerFromGguf(metadata)).warnings.join(), /tokenizer.ggml.pre/);
+  metadata.set('tokenizer.ggml.pre', 'default');
+  assert.equal(Tokenizer.create(tokenizerFromGguf(metadata)).warnings, []);
+});
+
+test('a vocabulary of long tokens is read in time and memory of its own size', () => {
+  const tokens = ['<unk>', ...Array.from({ length: 64 }, (_, i) => 'a'.repeat(15_900 + i)), 'a', 'aa'];
+  const spec = tokenizerFromGguf(
+    new Map<string, unknown>([
+      ['tokenizer.ggml.model', 'llama'],
+      ['tokenizer.ggml.tokens', tokens],
+      ['tokenizer.ggml.token_type', tokens.map((_, id) => (id === 0 ? 2 : 1))],
+      ['tokenizer.ggml.scores', Float32Array.from(tokens, (_, id) => -id)],
+    ]),
+  );
+  const start = performance.now();
+  assert.is(Tokenizer.create(spec).encode('a'.repeat(100)).length, 101 - 50);
+  assert.ok(performance.now() - start < 10_000);
+  const model = (spec.tokenizerJson as { model: { merges: unknown } }).model;
+  assert.throws(() => model.merges, /too long to be written as merges/);
+});
+
 test('a vocabulary that cannot be used is refused with a sentence', () => {
   const good = () =>
     new Map<string, unknown>([
@@ -205,6 +255,8 @@ test('a vocabulary that cannot be used is refused with a sentence', () => {
   const tokenizer = Tokenizer.create(tokenizerFromGguf(good()));
   assert.equal(tokenizer.encode('ab__proto__a'), [2, 3, 0]);
   assert.is(tokenizer.decode([3]), '__proto__');
+  const outside = Tokenizer.create(tokenizerFromGguf(good().set('tokenizer.ggml.bos_token_id', 77)));
+  assert.is(outside.bosId, null);
   const bad: [string, unknown, RegExp][] = [
     ['model', undefined, /no tokenizer.ggml.model/],
     ['model', 'bert', /kind bert/],
@@ -215,7 +267,8 @@ test('a vocabulary that cannot be used is refused with a sentence', () => {
     ['merges', undefined, /merges is not a list/],
     ['token_type', [1, 1], /one a token/],
     ['token_type', ['x', 'y', 'z', 'w'], /one a token/],
-    ['bos_token_id', 77, /bos_token_id is not the id/],
+    ['token_type', ['1', '1', '1', '4'], /one a token/],
+    ['token_type', [[1], [1], [1], [4]], /one a token/],
     ['bos_token_id', 'a', /bos_token_id is not the id/],
     ['add_bos_token', 1, /true or false/],
     ['model', 'llama', /no scores/],

@@ -88,7 +88,7 @@ test('the real SmolLM2, GGUF', async () => {
   assert.is(config.vocabSize, 49152);
   assert.is(config.rope.theta, 100000);
   assert.is(config.tiedEmbeddings, true);
-  assert.equal(config.eosIds, [2]);
+  assert.equal(config.eosIds, [2, 0, 4]); // <|im_end|>; <|endoftext|> and <reponame> by their texts
   const q = tensors.get('model.layers.0.self_attn.q_proj.weight')!;
   assert.equal([q.type, q.shape, q.rowOrder, q.byteLength], ['q4_1', [576, 576], 'llama-permuted', 576 * 18 * 20]);
   const k = tensors.get('model.layers.29.self_attn.k_proj.weight')!;

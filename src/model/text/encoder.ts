@@ -3,7 +3,7 @@ import type { AddedToken, PlaceOf } from './added-tokens.ts';
 import { AddedTokenFinder } from './added-tokens.ts';
 import type { Normalizer, Piece } from './normalizers.ts';
 import type { PlainParts } from './plain-parts.ts';
-import type { PreTokenizer } from './pre-tokenizers.ts';
+import { type PreTokenizer, part } from './pre-tokenizers.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 export interface EncoderParts {
@@ -58,10 +58,10 @@ export class Encoder {
   encode(text: string, plain: PlainParts, limit: number): number[] {
     this.#out = [];
     this.#limit = limit;
-    const part = (start: number, end: number) => this.#part(text, start, end, plain);
+    const between = (start: number, end: number) => this.#part(text, start, end, plain);
     if (text === '') return [];
-    if (this.#raw === null) part(0, text.length);
-    else this.#raw.each(text, plain.placeOf(0), this.#token, part);
+    if (this.#raw === null) between(0, text.length);
+    else this.#raw.each(text, plain.placeOf(0), this.#token, between);
     const ids = this.#out;
     this.#out = [];
     return ids;
@@ -78,13 +78,13 @@ export class Encoder {
 
   /** What stands between added tokens. */
   #part(text: string, start: number, end: number, plain: PlainParts): void {
-    const leading = start > 0 ? 0 : text.codePointAt(0)! > 0xffff ? 2 : 1;
+    const leading = start > 0 ? -1 : text.codePointAt(0)! > 0xffff ? 2 : 1;
     const raw = { text: text.slice(start, end), leading };
     const piece = this.#normalizer?.(raw) ?? raw;
     if (piece.text === '') return;
     const finder = this.#normalized;
     if (finder === null) {
-      this.#words(piece);
+      this.#words(part(piece, 0, piece.text.length));
       return;
     }
     let placeOf: PlaceOf | null = null;
@@ -97,9 +97,7 @@ export class Encoder {
       }
       placeOf = places;
     }
-    finder.each(piece.text, placeOf, this.#token, (from, to) =>
-      this.#words({ text: piece.text.slice(from, to), leading: Math.max(0, Math.min(piece.leading, to) - from) }),
-    );
+    finder.each(piece.text, placeOf, this.#token, (from, to) => this.#words(part(piece, from, to)));
   }
 
   /**

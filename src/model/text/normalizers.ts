@@ -5,8 +5,8 @@ import { charsmap } from './precompiled.ts';
 import { isControl, isMark, isNonspacingMark, isSpace, lowerCase, normalForm } from './unicode.ts';
 
 /**
- * A text on its way to the model. `leading` of its UTF-16 units come from the first character of the caller's text: what
- * Metaspace's `first` asks for.
+ * A text on its way to the model. `leading` of its UTF-16 units come from the first character of the caller's text, which is
+ * what Metaspace's `first` asks for; below 0 for a part that does not begin where that text does.
  */
 export interface Piece {
   readonly text: string;
@@ -79,7 +79,7 @@ function readStep(options: Json): Normalizer {
       return ({ text, leading }) =>
         text === '' || prefix === ''
           ? { text, leading }
-          : { text: prefix + text, leading: leading === 0 ? 0 : leading + prefix.length };
+          : { text: prefix + text, leading: leading <= 0 ? leading : leading + prefix.length };
     }
     case 'Replace':
       return replace(options);
@@ -92,7 +92,7 @@ function readStep(options: Json): Normalizer {
 function mapped(change: (text: string) => string): Normalizer {
   return ({ text, leading }) => {
     const result = change(text);
-    return { text: result, leading: result === text ? leading : change(text.slice(0, leading)).length };
+    return { text: result, leading: leading <= 0 || result === text ? leading : change(text.slice(0, leading)).length };
   };
 }
 
@@ -108,7 +108,7 @@ function strip(left: boolean, right: boolean): Normalizer {
     let end = text.length;
     while (left && start < end && isSpace(text.charCodeAt(start))) start++; // no space is a surrogate pair
     while (right && end > start && isSpace(text.charCodeAt(end - 1))) end--;
-    return { text: text.slice(start, end), leading: Math.max(0, leading - start) };
+    return { text: text.slice(start, end), leading: leading < 0 ? leading : Math.max(0, leading - start) };
   };
 }
 
@@ -128,7 +128,7 @@ function replace(options: Json): Normalizer {
       done = end;
     });
     if (matches === 0) return { text, leading };
-    return { text: result + text.slice(done), leading: first + Math.max(0, leading - done) };
+    return { text: result + text.slice(done), leading: leading < 0 ? leading : first + Math.max(0, leading - done) };
   };
 }
 

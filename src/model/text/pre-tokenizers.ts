@@ -111,20 +111,21 @@ function character(value: unknown, what: string): string {
   return text;
 }
 
-function part(piece: Piece, start: number, end: number): Piece {
-  return { text: piece.text.slice(start, end), leading: Math.max(0, Math.min(piece.leading, end) - start) };
+/** A part of a piece. */
+export function part({ text, leading }: Piece, start: number, end: number): Piece {
+  return { text: text.slice(start, end), leading: leading > start ? Math.min(leading, end) - start : -1 };
 }
 
 const inBytes: PreTokenizer = (piece, next) => next(bytesOf(piece));
 
 function bytesOf({ text, leading }: Piece): Piece {
-  return { text: toByteLevel(text), leading: toByteLevel(text.slice(0, leading)).length };
+  return { text: toByteLevel(text), leading: leading <= 0 ? leading : toByteLevel(text.slice(0, leading)).length };
 }
 
 const prefixSpace: PreTokenizer = (piece, next) => next(piece.text.startsWith(' ') ? piece : prefixed(piece, ' '));
 
 function prefixed({ text, leading }: Piece, prefix: string): Piece {
-  return { text: prefix + text, leading: leading === 0 ? 0 : leading + prefix.length };
+  return { text: prefix + text, leading: leading <= 0 ? leading : leading + prefix.length };
 }
 
 /** Runs of word characters, and runs of others that are no spaces. */
@@ -248,9 +249,9 @@ function metaspace(options: Json): PreTokenizer {
     : null;
   return (piece, next) => {
     const { leading } = piece;
-    // one unit for another, unless the mark is a pair
-    const text = piece.text.replaceAll(' ', () => mark);
-    let marked: Piece = { text, leading: piece.text.slice(0, leading).replaceAll(' ', () => mark).length };
+    const marks = (written: string) => written.replaceAll(' ', () => mark);
+    const text = marks(piece.text);
+    let marked: Piece = { text, leading: leading <= 0 ? leading : marks(piece.text.slice(0, leading)).length };
     if (!text.startsWith(mark) && (scheme === 'always' || (scheme === 'first' && leading > 0))) {
       marked = prefixed(marked, mark);
     }

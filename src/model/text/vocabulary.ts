@@ -52,7 +52,7 @@ function readUnigram(model: Json, bytes: boolean): Vocabulary {
     if (typeof score !== 'number' || !Number.isFinite(score) || rest.length > 0) {
       throw invalidTokenizer(`Entry ${id} of the vocabulary is not a text with a score.`);
     }
-    return [asText(text, `Entry ${id} of the vocabulary`), score];
+    return [asText(text, `Entry ${id} of the vocabulary`), asRead(score)];
   });
   if (entries.length === 0) throw invalidTokenizer('The vocabulary is empty.');
   const unknownId = model['unk_id'] ?? null;
@@ -70,6 +70,17 @@ function readUnigram(model: Json, bytes: boolean): Vocabulary {
     model: bytes ? { encode: (word, out) => unigram.encode(toByteLevel(word), out) } : unigram,
     complete: byteFallback && BYTE_TOKENS.every((text) => ids.has(text)),
   };
+}
+
+/**
+ * A score as the reference reads it: its digits as a whole number, rounded, divided by a power of ten, rounded again. That may be
+ * the number beside the one that is written, and decides between ways to write a text that are equally likely.
+ */
+function asRead(score: number): number {
+  const [, whole, fraction = ''] = /^-?(\d+)(?:\.(\d+))?$/.exec(String(score)) ?? [];
+  if (whole === undefined || whole.length + fraction.length < 16) return score; // exact both ways, or far from all others
+  const size = Number(BigInt(whole + fraction)) / 10 ** fraction.length;
+  return score < 0 ? -size : size;
 }
 
 function readBpe(

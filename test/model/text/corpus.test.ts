@@ -1,0 +1,50 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Tokenizer } from '../../../src/model/tokenizer.ts';
+import { fixture } from '../shared-files.ts';
+
+interface Case {
+  model: string;
+  normalizer: unknown;
+  pre_tokenizer: unknown;
+  added_tokens: object[];
+  ids: string[];
+  plain: Record<string, string>;
+}
+const { texts, models, cases } = (await fixture('tokenizer-corpus.json')) as {
+  texts: string[];
+  models: Record<string, object>;
+  cases: Case[];
+};
+
+test(`${cases.length} small tokenizers in which every option varies give the ids of Hugging Face’s`, () => {
+  for (const [number, { model, ids, plain, ...parts }] of cases.entries()) {
+    const tokenizerJson = { version: '1.0', ...parts, decoder: { type: 'Fuse' }, model: models[model] };
+    const tokenizer = Tokenizer.create({ tokenizerJson, tokenizerConfig: {}, chatTemplate: null });
+    const what = (text: string) => `case ${number}, ${model}, ${JSON.stringify(text)}, ${JSON.stringify(parts)}`;
+    for (const [i, text] of texts.entries()) {
+      assert.is(tokenizer.encode(text).join(' '), ids[i], what(text));
+      const letters = tokenizer.encode(text, { specialTokens: false }).join(' ');
+      assert.is(letters, plain[i] ?? ids[i], `${what(text)}, special tokens as text`);
+    }
+  }
+});
+
+test('segments without plain parts are encoded as their texts joined, wherever they are cut', () => {
+  for (const { model, ids, plain, ...parts } of cases.filter((_, i) => i % 5 === 0)) {
+    const tokenizerJson = { version: '1.0', ...parts, decoder: { type: 'Fuse' }, model: models[model] };
+    const tokenizer = Tokenizer.create({ tokenizerJson, tokenizerConfig: {}, chatTemplate: null });
+    for (const [i, text] of texts.entries()) {
+      for (const all of [false, true]) {
+        const segments = [0, 1, 2].map((part) => ({
+          text: text.slice((part * text.length) / 3, ((part + 1) * text.length) / 3),
+          plain: all,
+        }));
+        const expected = all ? (plain[i] ?? ids[i]) : ids[i];
+        assert.is(tokenizer.encodeSegments(segments).join(' '), expected, JSON.stringify([text, parts]));
+      }
+    }
+  }
+});
+
+test.run();
