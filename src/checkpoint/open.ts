@@ -1,4 +1,7 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { checkpointOptions } from '../options/open.ts';
+import { checkedTarget } from '../options/target.ts';
 import { type ModelTarget, notFound, openModelFiles } from '../runtime/files.ts';
 import type { FilesOptions } from '../runtime/session.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
@@ -23,7 +26,9 @@ export interface OpenOptions extends FilesOptions {
  * @throws E_FILE_NOT_FOUND, E_FILE_READ, E_CHECKPOINT_*, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_MISSING,
  *   E_TENSOR_SHAPE, E_TENSOR_TYPE, E_ABORTED; of models that are downloaded also what `openModelFiles` throws; no file stays open then
  */
-export async function openCheckpoint(target: ModelTarget, options: OpenOptions = {}): Promise<Checkpoint> {
+export async function openCheckpoint(target: ModelTarget, given: OpenOptions = {}): Promise<Checkpoint> {
+  const options = checked<OpenOptions>(checkpointOptions, given, 'openCheckpoint');
+  checkedTarget(target);
   throwIfAborted(options.signal);
   return openCheckpointFiles(await openModelFiles(target, options), options);
 }

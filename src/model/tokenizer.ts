@@ -1,5 +1,8 @@
 import type { TokenizerSpec } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { checkedAnyIds, checkedText } from '../options/prompt.ts';
+import { decodeOptions, encodeOptions } from '../options/text.ts';
 import { Detokenizer, type TokenStream } from './detokenizer.ts';
 import { namedToken, readAddedTokens } from './text/added-tokens.ts';
 import { BYTE_LEVEL_ALPHABET } from './text/byte-level.ts';
@@ -126,11 +129,12 @@ export class Tokenizer {
   /**
    * The ids of a text, in time that is linear in its length.
    * @param limit most ids that there is room for: a longer text is refused as soon as that is certain
-   * @throws E_TOKENIZER_INVALID when the text has a character that an incomplete vocabulary cannot write, or the tokenizer's
+   * @throws E_ARGUMENT for what is no text, and wrong options; E_TOKENIZER_INVALID when the text has a character that an incomplete vocabulary cannot write, or the tokenizer's
    *   expressions or normalizers take too many steps or too much room on it; E_CONTEXT_LENGTH beyond `limit`
    */
   encode(text: string, options: EncodeOptions = {}, limit = Number.POSITIVE_INFINITY): number[] {
-    return this.encodeSegments([{ text, plain: options.specialTokens === false }], options, limit);
+    const { specialTokens, ...given } = checked<EncodeOptions>(encodeOptions, options, 'encode');
+    return this.encodeSegments([{ text: checkedText(text, 'The text'), plain: specialTokens === false }], given, limit);
   }
 
   /**
@@ -160,13 +164,14 @@ export class Tokenizer {
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
     const stream = this.stream(options);
     let text = '';
-    for (const id of ids) text += stream.push(id);
+    for (const id of checkedAnyIds(ids, 'ids')) text += stream.push(id);
     return text + stream.end();
   }
 
   /** Starts an incremental decoding: `push` each id, print each piece, print `end()`. */
   stream(options: DecodeOptions = {}): TokenStream {
-    return this.#detokenizer.stream(options.skipSpecialTokens === false ? NONE : this.#special, options.continues);
+    const { skipSpecialTokens, continues } = checked<DecodeOptions>(decodeOptions, options, 'decode');
+    return this.#detokenizer.stream(skipSpecialTokens === false ? NONE : this.#special, continues);
   }
 
   /** The id of a token by its text in the vocabulary (`<|im_end|>`, `Ġthe`, `▁the`), or undefined. */

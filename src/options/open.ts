@@ -1,4 +1,5 @@
 /** Options of opening a model, of devices and of engines. */
+import type { OpenOptions as CheckpointOptions } from '../checkpoint/open.ts';
 import type { Device, Precision } from '../device/device.ts';
 import type { WasmDeviceOptions } from '../device/wasm/wasm-device.ts';
 import type { Engine, EngineOpenOptions, EngineOptions } from '../engine/engine.ts';
@@ -69,6 +70,12 @@ export const filesOptions = {
   hub,
   cache: either(words, nothing, cache),
 } as const satisfies Schema<FilesOptions>;
+
+/** Of `openCheckpoint`. */
+export const checkpointOptions = {
+  ...filesOptions,
+  onProgress: callback,
+} as const satisfies Schema<CheckpointOptions>;
 
 export const localOpenOptions = {
   ...filesOptions,

@@ -1,6 +1,7 @@
 /** Every public call refuses wrong options, prompts and targets with E_ARGUMENT, before it does any work. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { Crew, Engine, type Model, open } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
@@ -49,6 +50,7 @@ test('opening: options are looked at before the model', async () => {
   }
   await refuses((options) => open(nowhere, options));
   await refuses((options) => openLocal(nowhere, options));
+  await refuses((options) => openCheckpoint(nowhere, options), [...WRONG, { contextLength: 5 }, { cache: {} }]);
   await refuses((options) => engine.open(nowhere, options));
   await refuses((options) => open(nowhere, options), [{ memoryLimit: Number.NaN }, { lanes: 'two' }, { engine: {} }]);
   for (const target of [undefined, null, 5, '', [], true, new Map(), { 'config.json': 'text' }])
