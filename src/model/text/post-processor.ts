@@ -1,3 +1,4 @@
+import type { EspalierError } from '../../errors.ts';
 import { asArray, asId, asObject, asText, invalidTokenizer, quoted } from './checks.ts';
 
 /** Ids put around those of a text when special tokens are asked for. */
@@ -5,6 +6,9 @@ export interface Frame {
   readonly before: readonly number[];
   readonly after: readonly number[];
 }
+
+/** Published ones add a handful. A few bytes could name a list of ids again and again. */
+const MOST = 1024;
 
 const NOTHING: Frame = { before: [], after: [] };
 
@@ -20,7 +24,7 @@ export function readPostProcessor(node: unknown): Frame {
       return asArray(options['processors'], 'The list of post-processors')
         .map(readPostProcessor)
         .reduce(
-          (all, next) => ({ before: [...next.before, ...all.before], after: [...all.after, ...next.after] }),
+          (all, next) => within({ before: [...next.before, ...all.before], after: [...all.after, ...next.after] }),
           NOTHING,
         );
     case 'BertProcessing':
@@ -31,6 +35,15 @@ export function readPostProcessor(node: unknown): Frame {
     default:
       throw invalidTokenizer(`The post-processor ${String(type)} is not supported.`);
   }
+}
+
+function within(frame: Frame): Frame {
+  if (frame.before.length + frame.after.length > MOST) throw tooMany();
+  return frame;
+}
+
+function tooMany(): EspalierError {
+  return invalidTokenizer(`The post-processor adds more than ${MOST} tokens to a text.`);
 }
 
 function idOf(pair: unknown, what: string): number {
@@ -56,6 +69,7 @@ function readTemplate(items: readonly unknown[], tokens: unknown): Frame {
     const name = asText(asObject(entry['SpecialToken'], 'A special token of the template')['id'], 'A special token');
     if (!Object.hasOwn(special, name)) throw invalidTokenizer(`The template does not say what ${quoted(name)} is.`);
     const ids = asArray(asObject(special[name], `The template’s ${quoted(name)}`)['ids'], `The ids of ${quoted(name)}`);
+    if (before.length + after.length + ids.length > MOST) throw tooMany();
     for (const id of ids) (texts === 0 ? before : after).push(asId(id, `The template’s ${quoted(name)}`));
   }
   if (texts !== 1) throw invalidTokenizer(`The template has ${texts} places for a text.`);

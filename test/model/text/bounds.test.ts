@@ -263,6 +263,14 @@ test('whatever stands in a tokenizer.json ends in a code', () => {
     'a normalizer that is a list': () => letters({ normalizer: [] }),
     'no content': () => letters({ normalizer: { type: 'Replace', pattern: { String: 'a' } } }),
     'a mark of two letters': () => letters({ pre_tokenizer: { type: 'Metaspace', replacement: 'ab' } }),
+    'a template that names a list of ids again and again': () =>
+      letters({
+        post_processor: {
+          type: 'TemplateProcessing',
+          single: [{ Sequence: { id: 'A' } }, ...Array.from({ length: 200 }, () => ({ SpecialToken: { id: 'a' } }))],
+          special_tokens: { a: { id: 'a', ids: Array.from({ length: 200 }, () => 0), tokens: ['a'] } },
+        },
+      }),
     'a template without a text': () => letters({ post_processor: { type: 'TemplateProcessing', single: [] } }),
     'a table that is none': () => letters({ normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' } }),
     'another version': () => letters({ version: '2.0' }),
