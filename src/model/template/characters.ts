@@ -120,8 +120,14 @@ export function capitalize(text: string): string {
   return first === '' ? '' : titled(first) + lower.slice(first.toLowerCase().length);
 }
 
+/** A capital sigma's lower case depends on what stands around it, which a word or a character alone does not show. */
+function refuseSigma(text: string): void {
+  if (text.includes('Σ')) raise('Unsupported', 'title() and swapcase() of a capital sigma are not computed');
+}
+
 /** `str.title` */
 export function title(text: string): string {
+  refuseSigma(text);
   let result = '';
   let word = '';
   for (const character of text) {
@@ -136,6 +142,7 @@ export function title(text: string): string {
 
 /** `str.swapcase` */
 export function swapCase(text: string): string {
+  refuseSigma(text);
   let result = '';
   for (const character of text) {
     if (UPPER.test(character)) result += character.toLowerCase();

@@ -4,12 +4,12 @@ import { capitalize, SPACE_CLASS } from './characters.ts';
 import { type Filter, filter, getter } from './filter.ts';
 import { escapeHtml } from './html.ts';
 import { indexOf } from './numbers.ts';
-import { iterate, truth } from './operators.ts';
+import { iterate, length as sizeOf, truth } from './operators.ts';
 import { percentFormat } from './percent-format.ts';
 import { toText } from './repr.ts';
 import { centred, join, justify, replace, splitLines, strip, textArgument } from './str-methods.ts';
 import { Str, TextBuilder } from './text.ts';
-import { Dict, isNumber, raise, Tuple, Undefined, type Value, View } from './values.ts';
+import { Dict, isNumber, raise, Tuple, type Value, View } from './values.ts';
 
 /** A text stays one that is marked as safe. */
 const mapped = (name: string, map: (text: string) => string) =>
@@ -61,8 +61,8 @@ function truncate(work: Budget, value: Value, length: Value, killWords: Value, e
   const size = indexOf(length);
   const slack = leeway === null ? 5 : indexOf(leeway);
   if (size < suffix.size(work) || slack < 0) raise('ValueError', 'truncate: the length or the leeway is too small');
-  const text = value instanceof Undefined ? new Str('') : textArgument(value);
-  if (text.size(work) <= size + slack) return value;
+  if (sizeOf(work, value) <= size + slack) return value;
+  const text = textArgument(value);
   let kept = text.cut(0, text.unit(work, size - suffix.size(work)));
   if (!truth(killWords)) {
     const space = kept.text.lastIndexOf(' ');

@@ -61,7 +61,7 @@ function integers(
       if (bits(a) + bits(b) > MOST_BITS) tooLarge();
       return integer(a * b);
     case '/':
-      return raise('Unsupported', 'true division of integers beyond 2**53 is not computed');
+      return new Float(quotient(a, b));
     case '//':
       return integer(floorDivide(a, b));
     case '%':
@@ -74,6 +74,19 @@ function integers(
     default:
       return operator satisfies never;
   }
+}
+
+/** `a / b`, rounded once: some 64 bits of the quotient, the last of which says whether anything is left. */
+function quotient(a: bigint, b: bigint): number {
+  const [n, d] = [a < 0n ? -a : a, b < 0n ? -b : b];
+  const shift = 72 + bits(d) - bits(n);
+  if (Math.abs(shift) > 900) raise('Unsupported', 'this quotient of large integers is not computed');
+  const numerator = shift > 0 ? n << BigInt(shift) : n;
+  const denominator = shift > 0 ? d : d << BigInt(-shift);
+  const whole = numerator / denominator;
+  const sticky = whole * denominator === numerator ? whole : whole | 1n;
+  const value = Number(sticky) * 2 ** -shift;
+  return a < 0n === b < 0n ? value : -value;
 }
 
 /** Exact results within the integers that doubles hold, or null. */

@@ -85,7 +85,7 @@ function* characters(work: Budget, value: Str): Generator<Value> {
   const count = value.size(work);
   for (let i = 0; i < count; i++) {
     work.step(2);
-    yield value.at(work, i);
+    yield value.at(work, i).marked(false);
   }
 }
 
