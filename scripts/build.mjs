@@ -1,17 +1,28 @@
 /**
  * Builds the four kernel modules (plain and shared memory, plain and relaxed SIMD) from assembly/, two at a time, and only when
  * a source is newer than a result. With `--dist` also the JavaScript, into dist/, with the kernels beside it. The workers are bundled:
- * a page's import map does not reach into its workers.
+ * a page's import map does not reach into its workers. So is `dist/page/espalier.js`, which a page imports by its address alone. What is
+ * built is said on the error stream, where it is in nobody's way.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
+import { bundledPackages, licences } from './licences.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 const node = (script, args) => run(process.execPath, [script, ...args], { cwd: root });
+
+/** Runs a step, saying what it is and how long it took. */
+async function step(what, work) {
+  const started = performance.now();
+  console.error(`build: ${what} …`);
+  const result = await work();
+  console.error(`build: ${what} took ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return result;
+}
 
 async function newest(...paths) {
   let time = 0;
@@ -38,10 +49,12 @@ async function buildKernels() {
   const sources = await newest('assembly', 'asconfig.json', 'scripts/build.mjs');
   if ((await oldest(targets.map(([, t]) => t.outFile))) > sources) return;
   await mkdir(`${root}build`, { recursive: true });
+  console.error(`build: the kernels have to be compiled, ${targets.length} of them, once: about a minute`);
   const queue = targets.map(([name]) => name);
   const worker = async () => {
     for (let name = queue.shift(); name; name = queue.shift()) {
-      await node('node_modules/assemblyscript/bin/asc.js', ['assembly/index.ts', '--target', name]);
+      const at = `kernels ${name} (${targets.findIndex(([target]) => target === name) + 1} of ${targets.length})`;
+      await step(at, () => node('node_modules/assemblyscript/bin/asc.js', ['assembly/index.ts', '--target', name]));
     }
   };
   await Promise.all([worker(), worker()]);
@@ -55,7 +68,7 @@ async function buildDist() {
     'tsconfig.json',
     'package.json',
     'build',
-    'scripts/build.mjs',
+    'scripts',
   );
   if (
     (await oldest([
@@ -64,19 +77,34 @@ async function buildDist() {
       'dist/workers/engine.js',
       'dist/workers/grow.js',
       'dist/workers/show.js',
+      'dist/page/espalier.js',
+      'dist/THIRD-PARTY-LICENCES.txt',
     ])) > sources
   )
     return;
   await rm(`${root}dist`, { recursive: true, force: true });
-  await node('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
+  await step('modules and their types', () =>
+    node('node_modules/typescript/bin/tsc', [
+      '-p',
+      'tsconfig.json',
+      '--sourceMap',
+      'false',
+      '--inlineSources',
+      'false',
+    ]),
+  );
   await cp(`${root}models`, `${root}dist/models`, { recursive: true });
   await mkdir(`${root}dist/build`, { recursive: true });
   for (const name of await readdir(`${root}build`)) {
     if (/^kernels\..*\.wasm$/.test(name)) await cp(`${root}build/${name}`, `${root}dist/build/${name}`);
   }
   await rewrite('dist/src/runtime/host-browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
-  await buildWorkers();
+  const metafiles = await step('workers and the page’s one file', () => Promise.all([bundleWorkers(), bundlePage()]));
+  for (const folder of ['dist/workers', 'dist/page']) await keepOwnSources(folder);
+  await stripComments();
   await hideNodeImports();
+  const packages = [...bundledPackages(metafiles), 'assemblyscript'];
+  await writeFile(`${root}dist/THIRD-PARTY-LICENCES.txt`, await licences(packages, `${root}node_modules/`));
 }
 
 /** Modules of Node's are imported where they are there; bundlers for browsers warn of them, or give up, unless told to look away. */
@@ -97,20 +125,63 @@ async function rewrite(file, pattern, replacement) {
   await writeFile(`${root}${file}`, changed);
 }
 
-async function buildWorkers() {
+/** Addresses of files beside a module, in a bundle that stands elsewhere. */
+function moved(onLoad, filter, from, to) {
+  onLoad({ filter }, async ({ path }) => {
+    const text = await readFile(path, 'utf8');
+    if (!text.includes(from)) throw new Error(`${path} has no ${from}.`);
+    return { contents: text.replaceAll(from, to), loader: 'ts' };
+  });
+}
+
+/** Both kinds of bundles stand one folder below dist/, which the modules do not. */
+const ADDRESSES = {
+  name: 'addresses',
+  setup: ({ onLoad }) => {
+    moved(onLoad, /wasm[\\/]location\.ts$/, '../../../build/', '../build/');
+    moved(onLoad, /runtime[\\/]bundled-model\.ts$/, '../../models/', '../models/');
+  },
+};
+
+/** Maps name our own files and their lines, and hold no text: that of others is theirs to publish, ours is in every map otherwise. */
+async function keepOwnSources(folder) {
+  for (const name of await readdir(`${root}${folder}`)) {
+    if (!name.endsWith('.map')) continue;
+    const map = JSON.parse(await readFile(`${root}${folder}/${name}`, 'utf8'));
+    map.sources = map.sources.map((source) => source.replace(/^.*(?=node_modules\/)/, ''));
+    delete map.sourcesContent;
+    await writeFile(`${root}${folder}/${name}`, JSON.stringify(map));
+  }
+}
+
+/** The modules' comments stand in their types; without them, and without maps, the code is still what was written. */
+async function stripComments() {
+  for (const name of await readdir(`${root}dist/src`, { recursive: true })) {
+    if (!name.endsWith('.js')) continue;
+    const file = `${root}dist/src/${name}`;
+    await writeFile(file, (await transform(await readFile(file, 'utf8'), { target: 'es2022', format: 'esm' })).code);
+  }
+}
+
+const BUNDLE = {
+  absWorkingDir: root,
+  bundle: true,
+  format: 'esm',
+  platform: 'neutral',
+  mainFields: ['module', 'main'],
+  target: 'es2022',
+  external: ['node:*'],
+  minify: true,
+  sourcemap: true,
+  metafile: true,
+  logLevel: 'warning',
+};
+
+async function bundleWorkers() {
   const names = (await readdir(`${root}workers`)).filter((name) => name.endsWith('.ts'));
-  const adapt = {
-    name: 'adapt',
+  const noWorkers = {
+    name: 'no-workers',
     setup: ({ onLoad }) => {
-      // the bundle stands two folders higher than the module
-      onLoad({ filter: /wasm[\\/]location\.ts$/ }, async ({ path }) => {
-        const text = await readFile(path, 'utf8');
-        return { contents: text.replaceAll('../../../build/', '../build/'), loader: 'ts' };
-      });
-      onLoad({ filter: /runtime[\\/]bundled-model\.ts$/ }, async ({ path }) => {
-        const text = await readFile(path, 'utf8');
-        return { contents: text.replaceAll('../../models/', '../models/'), loader: 'ts' };
-      });
       // workers start no workers: a bundler would follow one that names itself for ever
       onLoad({ filter: /runtime[\\/]host-(?:browser|node)\.ts$/ }, () => ({
         contents:
@@ -119,21 +190,39 @@ async function buildWorkers() {
       }));
     },
   };
-  await build({
-    absWorkingDir: root,
+  const { metafile } = await build({
+    ...BUNDLE,
     entryPoints: names.map((name) => `workers/${name}`),
     outdir: 'dist/workers',
-    bundle: true,
-    format: 'esm',
-    platform: 'neutral',
-    mainFields: ['module', 'main'],
-    target: 'es2022',
-    external: ['node:*'],
-    plugins: [adapt],
-    minify: true,
-    sourcemap: true,
-    logLevel: 'warning',
+    plugins: [ADDRESSES, noWorkers],
   });
+  return metafile;
+}
+
+/** What `espalier` exports, with all that the caller's thread needs. */
+async function bundlePage() {
+  const workers = {
+    name: 'workers',
+    setup: ({ onLoad }) => {
+      onLoad({ filter: /runtime[\\/]host-browser\.ts$/ }, async ({ path }) => {
+        const text = await readFile(path, 'utf8');
+        const contents = text.replaceAll('../../workers/', '../workers/').replaceAll(/(workers\/\w+)\.ts'/g, "$1.js'");
+        return { contents, loader: 'ts' };
+      });
+      // it is for pages alone
+      onLoad({ filter: /runtime[\\/]host-node\.ts$/ }, () => ({
+        contents:
+          "export const nodeHost = () => { throw new Error('This file is for pages; import espalier itself.'); };",
+      }));
+    },
+  };
+  const { metafile } = await build({
+    ...BUNDLE,
+    entryPoints: { espalier: 'src/index.ts' },
+    outdir: 'dist/page',
+    plugins: [ADDRESSES, workers],
+  });
+  return metafile;
 }
 
 try {

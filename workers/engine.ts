@@ -8,9 +8,9 @@ import { parentEndpoint } from '../src/runtime/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
 void parentEndpoint().then((endpoint) => {
-  const start = (event: Event) => {
+  const start = ({ data }: { readonly data: unknown }) => {
     endpoint.removeEventListener('message', start);
-    const first = (event as MessageEvent<HandStart | object>).data;
+    const first = data as HandStart | object;
     if ('hand' in first) void runHand(first, endpoint);
   };
   endpoint.addEventListener('message', start);

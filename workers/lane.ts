@@ -5,9 +5,9 @@ import { parentEndpoint } from '../src/runtime/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
 void parentEndpoint().then((endpoint) => {
-  const start = (event: Event) => {
+  const start = ({ data }: { readonly data: unknown }) => {
     endpoint.removeEventListener('message', start);
-    const first = (event as MessageEvent<LaneFirst>).data;
+    const first = data as LaneFirst;
     if (!('port' in first)) return sit(first);
     first.port.onmessage = ({ data }: MessageEvent<LaneSeat>) => sit(data);
   };

@@ -31,13 +31,13 @@ export class Answers<C extends Calls<C>> implements WorkerPort<C> {
   readonly #running = new Map<number, Running>();
   readonly #caller: Remote<CallerPort>;
   readonly #methods: Methods<C>;
-  readonly #moved: (value: unknown) => readonly Transferable[];
+  readonly #moved: (value: unknown) => readonly ArrayBuffer[];
 
   /** @param moved buffers of a result that are moved to the caller instead of copied */
   constructor(
     caller: Remote<CallerPort>,
     methods: Methods<C>,
-    moved: (value: unknown) => readonly Transferable[] = () => [],
+    moved: (value: unknown) => readonly ArrayBuffer[] = () => [],
   ) {
     this.running = this.#running;
     this.#caller = caller;

@@ -1,5 +1,6 @@
 import type { LaneSeat } from '../device/wasm/lanes.ts';
-import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { expose, wrap } from '../runtime/comlink.ts';
+import type { Endpoint } from '../runtime/endpoint.ts';
 import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { type Host, setHost, type WorkerHandle } from '../runtime/host.ts';
 import { Loss } from '../runtime/loss.ts';
@@ -47,8 +48,8 @@ function lentLane(caller: Remote<CallerPort>): WorkerHandle {
   return {
     endpoint: {
       postMessage: (seat) => void start(seat as LaneSeat).then(() => answers.dispatchEvent(new Event('message')), lose),
-      addEventListener: (type, listener) => answers.addEventListener(type, listener),
-      removeEventListener: (type, listener) => answers.removeEventListener(type, listener),
+      addEventListener: (type, listener) => answers.addEventListener(type, listener as never),
+      removeEventListener: (type, listener) => answers.removeEventListener(type, listener as never),
     },
     ref: () => {},
     unref: () => {},

@@ -1,5 +1,5 @@
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
-import type { Endpoint } from '../runtime/comlink.ts';
+import type { Endpoint } from '../runtime/endpoint.ts';
 import { type TaskName, tasks } from './tasks.ts';
 import { packError, type WireError } from './wire-error.ts';
 
@@ -19,7 +19,7 @@ export type HandAnswer = { readonly ready: true } | { readonly value: unknown } 
 /** The life of a worker of a crew: a device of its own, and one task after the other. */
 export async function runHand({ hand }: HandStart, endpoint: Endpoint): Promise<void> {
   const { relaxed, wasmLocation } = hand;
-  const answer = (message: HandAnswer, transfer: Transferable[] = []) => endpoint.postMessage(message, transfer);
+  const answer = (message: HandAnswer, transfer: ArrayBuffer[] = []) => endpoint.postMessage(message, transfer);
   try {
     const device = await WasmDevice.create({
       ...(relaxed === undefined ? {} : { relaxed }),

@@ -29,7 +29,7 @@ export interface CallOptions<T> {
   readonly keepLate?: boolean;
   readonly callbacks?: Readonly<Record<string, Callback>>;
   /** Buffers among the arguments that are moved. */
-  readonly transfer?: readonly Transferable[];
+  readonly transfer?: readonly ArrayBuffer[];
   /** What to do with a result that comes although the call has failed here. */
   readonly discard?: ((value: T) => void) | undefined;
 }

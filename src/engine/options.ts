@@ -46,7 +46,7 @@ export function notCloneable(what: string, local: string, cause?: unknown): Espa
  * @param give whether the caller gives his bytes away
  * @throws E_ARGUMENT for what is no target
  */
-export function wireTarget(given: ModelTarget, give: boolean): { target: WireTarget; transfer: Transferable[] } {
+export function wireTarget(given: ModelTarget, give: boolean): { target: WireTarget; transfer: ArrayBuffer[] } {
   const target = checkedTarget(given);
   const transfer = new Set<ArrayBuffer>();
   const cross = <T extends Uint8Array | Blob>(content: T): T | Uint8Array => {

@@ -2,7 +2,8 @@ import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { openLocal } from '../open-local.ts';
-import { type Endpoint, expose, wrap } from '../runtime/comlink.ts';
+import { expose, wrap } from '../runtime/comlink.ts';
+import type { Endpoint } from '../runtime/endpoint.ts';
 import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { Answers, type Methods, type Running } from './answers.ts';
 import { lentLanes } from './lent-lanes.ts';
@@ -141,9 +142,9 @@ function modelOf({ name, args }: Running): number | null {
   return name === 'score' || name === 'embed' ? (args[0] as number) : null;
 }
 
-function vectorsOf(value: unknown): Transferable[] {
+function vectorsOf(value: unknown): ArrayBuffer[] {
   if (!Array.isArray(value)) return [];
-  return value.filter((item) => item instanceof Float32Array).map((vector: Float32Array) => vector.buffer);
+  return value.filter((item) => item instanceof Float32Array).map((vector: Float32Array) => vector.buffer as ArrayBuffer);
 }
 
 function closed(): EspalierError {

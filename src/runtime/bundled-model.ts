@@ -1,10 +1,10 @@
 import { EspalierError } from '../errors.ts';
+import { beside } from './beside.ts';
 
 /** Models that are in the package, by name: folders beside the code, in the sources as in `dist/`. */
 const FOLDERS: Readonly<Record<string, string>> = { tiny: '../../models/nano-base/' };
 
 const SCHEME = 'espalier:';
-// apart from its use: bundlers would take an expression with both for a file to be packed, and every app would carry the model
 const here: string = import.meta.url;
 
 /** Whether a target names a model of the package (`espalier:tiny`). */
@@ -26,7 +26,7 @@ export function bundledModel(target: string, readsFiles: boolean): URL {
       `There is ${names.join(', ')}.`,
     );
   }
-  const address = URL.canParse(FOLDERS[name]!, here) ? new URL(FOLDERS[name]!, here) : null;
+  const address = URL.canParse(FOLDERS[name]!, here) ? beside(FOLDERS[name]!, here) : null;
   if (address !== null && (readsFiles || address.protocol !== 'file:')) return address;
   throw new EspalierError(
     'E_FILE_NOT_FOUND',

@@ -1,5 +1,14 @@
-import type { Endpoint } from './comlink.ts';
 import { hasNode } from './host.ts';
+
+/** One end of a line between two threads, whatever the host calls it. */
+export interface Endpoint {
+  postMessage(message: unknown, transfer?: readonly object[]): void;
+  addEventListener(type: 'message', listener: MessageListener): void;
+  removeEventListener(type: 'message', listener: MessageListener): void;
+}
+
+type Listen = (event: { readonly data: unknown }) => void;
+export type MessageListener = Listen | { readonly handleEvent: Listen };
 
 /** What node:worker_threads' Worker and MessagePort have in common. */
 export interface NodePort {
@@ -15,7 +24,7 @@ export function nodeEndpoint(port: NodePort): Endpoint {
     postMessage: (message, transfer) => port.postMessage(message, transfer as never[] | undefined),
     addEventListener: (_, listener) => {
       const receive = (data: unknown) => {
-        const event = { data } as MessageEvent;
+        const event = { data };
         if ('handleEvent' in listener) listener.handleEvent(event);
         else listener(event);
       };

@@ -1,4 +1,5 @@
-import type { Endpoint } from './comlink.ts';
+import { beside } from './beside.ts';
+import type { Endpoint } from './endpoint.ts';
 import type { Host, WorkerHandle, WorkerKind } from './host.ts';
 import { Loss } from './loss.ts';
 
@@ -13,6 +14,9 @@ const packaged: Record<WorkerKind, () => Worker> = {
   show: () => new Worker(new URL('../../workers/show.ts', import.meta.url), { type: 'module' }),
 };
 
+/** The folder of the workers from here; the build changes it where it puts this into another file. */
+const WORKERS = '../../workers/';
+
 export function browserHost(): Host {
   return {
     name: 'browser',
@@ -22,12 +26,13 @@ export function browserHost(): Host {
   };
 }
 
+const here: string = import.meta.url;
+
 function start(kind: WorkerKind, location: URL | undefined): Worker {
-  const here = import.meta.url;
-  if (location === undefined && isSameOrigin(here)) return packaged[kind]();
+  if (location === undefined && !isForeign(here)) return packaged[kind]();
   // from a CDN, which serves this package's files as they are
-  const url = location ?? new URL(`../../workers/${kind}${here.slice(here.lastIndexOf('.'))}`, here);
-  if (isSameOrigin(url.href)) return new Worker(url, { type: 'module' });
+  const url = location ?? beside(`${WORKERS}${kind}${here.slice(here.lastIndexOf('.'))}`, here);
+  if (!isForeign(url.href)) return new Worker(url, { type: 'module' });
   // a worker's script must be of the page's own origin, what it imports need not
   const script = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
   const address = URL.createObjectURL(script);
@@ -39,8 +44,10 @@ function start(kind: WorkerKind, location: URL | undefined): Worker {
   return worker;
 }
 
-function isSameOrigin(address: string): boolean {
-  return new URL(address).origin === globalThis.location.origin;
+/** Whether an address is one of the web on another origin. Bundlers write `file:` addresses for this module's own, which say nothing. */
+function isForeign(address: string): boolean {
+  const { origin, protocol } = new URL(address);
+  return /^https?:$/.test(protocol) && origin !== globalThis.location.origin;
 }
 
 function handle(worker: Worker): WorkerHandle {

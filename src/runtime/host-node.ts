@@ -1,6 +1,10 @@
+import { beside } from './beside.ts';
 import { type NodePort, nodeEndpoint } from './endpoint.ts';
 import type { Host, WorkerHandle, WorkerKind } from './host.ts';
 import { Loss } from './loss.ts';
+
+const here: string = import.meta.url;
+const WORKERS = '../../workers/';
 
 /**
  * Node, Deno and Bun. Deno's workers come from node:worker_threads too: its global Worker has no `unref`, and a script that
@@ -14,8 +18,7 @@ export async function nodeHost(): Promise<Host> {
 
   const spawn = (kind: WorkerKind, location?: URL): WorkerHandle => {
     // from sources or from the build: what this file is written in, they are written in
-    const here = import.meta.url;
-    const url = location ?? new URL(`../../workers/${kind}${here.slice(here.lastIndexOf('.'))}`, here);
+    const url = location ?? beside(`${WORKERS}${kind}${here.slice(here.lastIndexOf('.'))}`, here);
     const bootstrap = name === 'node' ? bootstrapOf(url) : null;
     const worker = bootstrap === null ? new Worker(url) : new Worker(bootstrap, { eval: true });
     const { lose, onLost } = new Loss();
@@ -38,12 +41,16 @@ export async function nodeHost(): Promise<Host> {
   return { name, cores: availableParallelism(), sharedMemory: typeof SharedArrayBuffer === 'function', spawn };
 }
 
+/** In a checkout. */
+const TSX = '../../node_modules/tsx/dist/esm/api/index.mjs';
+
 /** Code that imports a worker which Node would not start by its address, or null. */
 function bootstrapOf(url: URL): string | null {
   const address = JSON.stringify(url.href);
   // for development in Node 20, which runs no TypeScript: `--import tsx` reaches the main thread only
   if (url.pathname.endsWith('.ts') && !(process.features as { typescript?: unknown }).typescript) {
-    const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+    // by its address, not its name, which bundlers would look for
+    const tsx = JSON.stringify(beside(TSX, here).href);
     return `import(${tsx}).then(({ register }) => { register(); return import(${address}); });`;
   }
   // a flag of `node --eval`, which workers inherit and which refuses files

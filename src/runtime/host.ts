@@ -1,4 +1,4 @@
-import type { Endpoint } from './comlink.ts';
+import type { Endpoint } from './endpoint.ts';
 
 /** The worker entry points, each a file of workers/. */
 export type WorkerKind = 'engine' | 'grow' | 'lane' | 'show';
