@@ -98,6 +98,7 @@ async function buildDist() {
   for (const name of await readdir(`${root}build`)) {
     if (/^kernels\..*\.wasm$/.test(name)) await cp(`${root}build/${name}`, `${root}dist/build/${name}`);
   }
+  await referPlatform();
   await rewrite('dist/src/runtime/host-browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
   const metafiles = await step('workers and the page’s one file', () => Promise.all([bundleWorkers(), bundlePage()]));
   for (const folder of ['dist/workers', 'dist/page']) await keepOwnSources(folder);
@@ -105,6 +106,21 @@ async function buildDist() {
   await hideNodeImports();
   const packages = [...bundledPackages(metafiles), 'assemblyscript'];
   await writeFile(`${root}dist/THIRD-PARTY-LICENCES.txt`, await licences(packages, `${root}node_modules/`));
+}
+
+/** Types that a program without those of a browser or of Node's compiles against; see src/platform.d.ts. */
+async function referPlatform() {
+  await cp(`${root}src/platform.d.ts`, `${root}dist/src/platform.d.ts`);
+  const { exports } = JSON.parse(await readFile(`${root}package.json`, 'utf8'));
+  const faces = new Set(Object.values(exports).flatMap((face) => face.types ?? []));
+  for (const face of faces) {
+    const file = `${root}${face}`;
+    const path = face
+      .replace('./dist/src/', '')
+      .replaceAll(/[^/]+\//g, '../')
+      .replace(/[^/]+$/, '');
+    await writeFile(file, `/// <reference path="${path || './'}platform.d.ts" />\n${await readFile(file, 'utf8')}`);
+  }
 }
 
 /** Modules of Node's are imported where they are there; bundlers for browsers warn of them, or give up, unless told to look away. */

@@ -1,6 +1,9 @@
 // hosts: node — builds an app with Vite and drives Chromium
-/** The package as pages use it: bundled by Vite and esbuild, as plain modules, and from another origin; isolated and not. */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+/**
+ * The package as pages use it: bundled by Vite, webpack and esbuild, as plain modules, as one file, and from another origin; isolated and not.
+ * test/bundlers/run.ts tries more bundlers.
+ */
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,31 +12,41 @@ import { build } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
-import { chromium, printed, type StaticServer, serveFolders } from './pages.ts';
+import { builders } from '../bundlers/builders.ts';
+import { firefoxDriver } from '../hosts/drivers.ts';
+import { browser, chromium, printed, type StaticServer, serveFolders } from './pages.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const temporary = mkdtempSync(join(tmpdir(), 'espalier-pages-'));
 const isBuilt = existsSync(`${root}dist/workers/engine.js`);
 if (!isBuilt) console.log('  skipped: pages in Chromium (run `npm run build` first)');
-const driver = isBuilt ? await chromium() : null;
+const chrome = isBuilt ? await chromium() : null;
 
 const model = await openLocal(`${root}models/nano-base`);
 const { text: wanted } = await model.generate('Once upon a time', { maxTokens: 48 }).result();
 model.close();
 
 /** A page says its text in one line of JSON; anything else is an error. */
-async function says(server: StaticServer, path: string, isolated: boolean): Promise<void> {
+async function says(server: StaticServer, path: string, isolated: boolean, driver = chrome!): Promise<void> {
   // files that a folder may lack are asked for, and Chromium tells of each
-  const lines = await printed(
-    driver!,
-    `${server.origin}${path}`,
-    (line) => !line.startsWith('Failed to load resource'),
-  );
+  const lines = await printed(driver, `${server.origin}${path}`, (line) => !line.startsWith('Failed to load resource'));
   const told = JSON.parse(lines.at(-1)!);
   assert.is(told.text, wanted);
   assert.is(told.isolated, isolated);
   if (isolated) assert.ok(told.lanes >= 1);
   else assert.is(told.lanes, 1);
+}
+
+/** Puts the built package into a folder as if it were installed. */
+function installed(app: string): void {
+  const folder = join(app, 'node_modules', 'espalier');
+  mkdirSync(folder, { recursive: true });
+  cpSync(`${root}package.json`, join(folder, 'package.json'));
+  cpSync(`${root}dist`, join(folder, 'dist'), { recursive: true });
+  const manifest = join(app, 'package.json');
+  if (!existsSync(manifest)) writeFileSync(manifest, '{ "private": true, "type": "module" }');
+  // what the caller's side imports; workers have their own
+  for (const name of ['comlink', '@noble']) symlinkSync(`${root}node_modules/${name}`, join(app, 'node_modules', name));
 }
 
 /** The app with the package installed, in a folder of its own, and built: the folder of the result. */
@@ -43,12 +56,7 @@ async function viteApp(): Promise<string> {
   for (const name of ['index.html', 'package.json', 'vite.config.js', 'src']) {
     cpSync(example + name, join(app, name), { recursive: true });
   }
-  const installed = join(app, 'node_modules', 'espalier');
-  mkdirSync(installed, { recursive: true });
-  cpSync(`${root}package.json`, join(installed, 'package.json'));
-  cpSync(`${root}dist`, join(installed, 'dist'), { recursive: true });
-  // what the caller's side imports; workers have their own
-  for (const name of ['comlink', '@noble']) symlinkSync(`${root}node_modules/${name}`, join(app, 'node_modules', name));
+  installed(app);
   const vite = createRequire(`${example}package.json`).resolve('vite');
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
@@ -64,7 +72,7 @@ async function viteApp(): Promise<string> {
   return join(app, 'dist');
 }
 
-if (driver) {
+if (chrome) {
   const models = { models: `${root}models` };
 
   if (!existsSync(`${root}examples/vite/node_modules`)) {
@@ -84,10 +92,56 @@ if (driver) {
     });
   }
 
+  if (!existsSync(`${root}test/bundlers/node_modules`)) {
+    console.log('  skipped: webpack (npm ci --prefix test/bundlers)');
+  } else {
+    test('a webpack app: the same', async () => {
+      const app = join(temporary, 'webpack');
+      installed(app);
+      symlinkSync(`${root}test/bundlers/node_modules/webpack`, join(app, 'node_modules', 'webpack'));
+      const folder = await builders.webpack.build(app);
+      assert.is(readdirSync(folder).filter((asset) => asset.endsWith('.wasm')).length, 4);
+      for (const isolated of [true, false]) {
+        const server = await serveFolders({ '': folder, ...models }, isolated);
+        await says(server, '/', isolated);
+        await server.close();
+      }
+    });
+  }
+
+  test('a page that imports one file from another origin, and nothing else', async () => {
+    const cdn = await serveFolders({ '': root }, false);
+    const page = `<!doctype html><title>page</title>
+        <script type="module">
+          import { open, EspalierError } from '${cdn.origin}/dist/page/espalier.js';
+          const model = await open(new URL('/models/nano-base/', location.href));
+          const text = await model.generate('Once upon a time', { maxTokens: 48 }).text();
+          const tiny = await open('espalier:tiny');
+          const same = (await tiny.encode('abc')).length === (await model.encode('abc')).length;
+          await tiny.close();
+          await model.close();
+          const isOurs = await open(5).catch((error) => error instanceof EspalierError);
+          console.log(JSON.stringify({ text: same && isOurs ? text : '', lanes: model.lanes, isolated: crossOriginIsolated }));
+        </script>`;
+    for (const isolated of [true, false]) {
+      const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
+      await says(server, '/page', isolated);
+      await server.close();
+    }
+    const firefox = await browser(firefoxDriver);
+    const server = await serveFolders({ '': temporary, ...models }, true, { '/page': page });
+    if (firefox) {
+      await says(server, '/page', true, firefox);
+      await firefox.close();
+    }
+    await server.close();
+    await cdn.close();
+  });
+
   test('a plain page: an import map for the page, and nothing else', async () => {
     for (const isolated of [true, false]) {
       const server = await serveFolders({ '': root }, isolated);
-      await says(server, '/examples/page/?model=/models/nano-base/', isolated);
+      await says(server, '/examples/page/?model=/models/nano-base/&tokens=48', isolated);
       await server.close();
     }
   });
@@ -157,7 +211,7 @@ if (driver) {
         </script>`;
     for (const isolated of [true, false]) {
       const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
-      const lines = await printed(driver, `${server.origin}/page`, (line) => line.startsWith('{'));
+      const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('{'));
       const size = want.files[0]!.bytes;
       assert.equal(JSON.parse(lines.at(-1)!), JSON.parse(JSON.stringify({ grown: want.grown, size, isolated })));
       await server.close();
@@ -180,14 +234,14 @@ if (driver) {
           console.log(JSON.stringify(codes));
         </script>`,
     });
-    const lines = await printed(driver, `${server.origin}/page`, (line) => line.startsWith('['));
+    const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('['));
     assert.equal(JSON.parse(lines.at(-1)!), ['E_WORKER_LOST', 'E_FILE_NOT_FOUND', 'E_NO_ISOLATION', 'made']);
     await server.close();
   });
 } else test('pages in Chromium', () => {});
 
 test.after(async () => {
-  await driver?.close();
+  await chrome?.close();
   rmSync(temporary, { recursive: true });
 });
 test.run();

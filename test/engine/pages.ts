@@ -61,13 +61,16 @@ export async function serveFolders(
 }
 
 /** Chromium, or null with a printed line when it cannot be had. */
-export async function chromium(): Promise<Driver | null> {
+export const chromium = (): Promise<Driver | null> => browser(chromiumDriver);
+
+/** Any browser, in the same way. */
+export async function browser(make: () => Driver): Promise<Driver | null> {
   try {
-    const driver = chromiumDriver();
+    const driver = make();
     await driver.version();
     return driver;
   } catch (error) {
-    console.log(`  skipped: pages in Chromium (${(error as Error).message.split('\n')[0]})`);
+    console.log(`  skipped: pages in a browser (${(error as Error).message.split('\n')[0]})`);
     return null;
   }
 }
