@@ -144,7 +144,9 @@ function modelOf({ name, args }: Running): number | null {
 
 function vectorsOf(value: unknown): ArrayBuffer[] {
   if (!Array.isArray(value)) return [];
-  return value.filter((item) => item instanceof Float32Array).map((vector: Float32Array) => vector.buffer as ArrayBuffer);
+  return value
+    .filter((item) => item instanceof Float32Array)
+    .map((vector: Float32Array) => vector.buffer as ArrayBuffer);
 }
 
 function closed(): EspalierError {
