@@ -200,6 +200,10 @@ test('a text that is longer than there is room for is refused before it is encod
   const time = timed(() => refused(() => tokenizer.encode(long, {}, 1000), 'E_CONTEXT_LENGTH', 'bytes'));
   assert.ok(time < 2000, `${time} ms`);
   assert.is(tokenizer.encode('aaaa', {}, 2).length, 2);
+  // one long token of other characters does not loosen the bound
+  const dashes = Object.fromEntries([...bytes, 'a', 'aa', '▁', '-'.repeat(500)].map((text, id) => [text, id]));
+  const other = letters({}, { ...complete, vocab: dashes });
+  refused(() => other.encode(long, {}, 1_000_000), 'E_CONTEXT_LENGTH', 'letters');
   refused(() => tokenizer.encode('aaaaa', {}, 2), 'E_CONTEXT_LENGTH', 'one more');
   // where characters are dropped, the length says nothing, and words are counted as they come
   const dropping = letters({ pre_tokenizer: { type: 'WhitespaceSplit' } });
