@@ -263,10 +263,10 @@ class VocabularyReader {
     const list = ArrayBuffer.isView(value) && !(value instanceof DataView) ? (value as unknown as number[]) : value;
     if (!Array.isArray(list) && !ArrayBuffer.isView(list)) throw this.#wrong(key, 'a list of numbers');
     const items = list as ArrayLike<unknown>;
-    const numbers = Array.from(items, Number);
     const isNumber = (value: unknown) => typeof value === 'number' || typeof value === 'bigint';
     const areNumbers = ArrayBuffer.isView(items) || Array.prototype.every.call(items, isNumber);
-    if (!areNumbers || numbers.length !== length || !numbers.every(Number.isFinite)) {
+    const numbers = areNumbers ? Array.from(items, Number) : [];
+    if (numbers.length !== length || !numbers.every(Number.isFinite)) {
       throw this.#wrong(key, `a list of ${length} numbers, one a token`);
     }
     return numbers;

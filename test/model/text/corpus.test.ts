@@ -47,4 +47,24 @@ test('segments without plain parts are encoded as their texts joined, wherever t
   }
 });
 
+test('a Precompiled normalizer replaces by its table', () => {
+  // one entry, "A" by "bc": the root's children are at 0x80, that of 0x41 has its value beside it
+  const units = new Uint32Array(256);
+  units[0] = 0x80 << 10;
+  units[0x80 ^ 0x41] = 0x41 | (1 << 8) | (1 << 10);
+  const table = [1024, ...units].flatMap((unit) => [unit & 255, (unit >> 8) & 255, (unit >> 16) & 255, unit >>> 24]);
+  const precompiled_charsmap = btoa(String.fromCharCode(...table, 0x62, 0x63, 0));
+  const tokenizer = Tokenizer.create({
+    tokenizerJson: {
+      normalizer: { type: 'Precompiled', precompiled_charsmap },
+      decoder: { type: 'Fuse' },
+      model: { type: 'BPE', vocab: { a: 0, b: 1, c: 2, B: 3, '\u0301': 4 }, merges: [] },
+    },
+    tokenizerConfig: {},
+    chatTemplate: null,
+  });
+  assert.equal(tokenizer.encode('aABA'), [0, 1, 2, 3, 1, 2]);
+  assert.equal(tokenizer.encode('A\u0301'), [1, 2]); // all of the grapheme cluster, as in the reference
+});
+
 test.run();
