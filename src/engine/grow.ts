@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { planThereOptions, upcycleThereOptions } from '../options/grow.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { type Host, hasNode, host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
@@ -38,8 +40,8 @@ type Job = Exclude<keyof GrowCalls, 'start'>;
  * Sizes, time and memory of a job, from the headers of the source alone, read in a worker.
  * @throws as `upcycle` for what can be found before work begins
  */
-export function planUpcycle(source: ModelTarget, options: PlanUpcycleOptions = {}): Promise<UpcyclePlan> {
-  return work('planUpcycle', source, options);
+export async function planUpcycle(source: ModelTarget, options: PlanUpcycleOptions = {}): Promise<UpcyclePlan> {
+  return work('planUpcycle', source, checked(planThereOptions, options, 'planUpcycle'));
 }
 
 /**
@@ -52,8 +54,8 @@ export function planUpcycle(source: ModelTarget, options: PlanUpcycleOptions = {
  *   E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_ABORTED, E_WORKER_LOST. What is finished in a folder stays for the next call; nothing has its
  *   final name before all of it is written
  */
-export function upcycle(source: ModelTarget, options: UpcycleOptions = {}): Promise<Grown> {
-  return work('upcycle', source, options);
+export async function upcycle(source: ModelTarget, options: UpcycleOptions = {}): Promise<Grown> {
+  return work('upcycle', source, checked(upcycleThereOptions, options, 'upcycle'));
 }
 
 /** One call in a worker of its own. */
@@ -92,13 +94,6 @@ function factsOf({ name, cores, sharedMemory }: Host): Omit<Host, 'spawn'> {
 /** @throws E_ARGUMENT */
 function checkOut(out: unknown): void {
   if (out === undefined) return;
-  if (typeof out !== 'string' && !(out instanceof URL)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      'out is no path and no URL, and nothing else can be sent to a worker.',
-      'Give a path, or use upcycle of espalier/grow, which writes to any output in your own thread.',
-    );
-  }
   if (!hasNode()) {
     throw new EspalierError(
       'E_ARGUMENT',

@@ -80,7 +80,7 @@ export class Measure {
     this.#inputs = inputs;
     this.#probe = probe;
     this.#compared = isCorrection(plan.method) ? plan.placement : ['down'];
-    const entries = Math.min(ENTRIES, ENTRIES_OF_ALL / experts);
+    const entries = sampledEntries(experts);
     this.#runs = Object.fromEntries(
       [...new Set<Projection>([...this.#compared, 'down'])].map((projection) => {
         const [rows, columns] = shapeOf(projection, hidden, size);
@@ -265,6 +265,11 @@ export class Measure {
   dispose(): void {
     this.#probe.dispose();
   }
+}
+
+/** Entries of an expert's projection that are kept, about. */
+export function sampledEntries(experts: number): number {
+  return Math.min(ENTRIES, ENTRIES_OF_ALL / experts);
 }
 
 function lengthOf(runs: readonly Range[]): number {

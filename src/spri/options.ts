@@ -1,4 +1,5 @@
-import * as v from 'valibot';
+import { checked } from '../options/check.ts';
+import { growOptions } from '../options/grow.ts';
 import { checkPlan, idle, isCorrection, refused } from './plan-rules.ts';
 import {
   type GrowPlan,
@@ -34,8 +35,8 @@ export interface GrowOptions {
   readonly allowConstantGate?: boolean;
   /** Experts that share a block of singular components; the last group may be smaller. Default: topK. */
   readonly groupSize?: number;
-  /** Zero-based layers, or a rule: `interval` s takes those with (l + 1) % s == 0. Default: all layers; `paper`: every fourth. */
-  readonly layers?: LayerChoice;
+  /** Zero-based layers, or a rule: `interval` s takes those with (l + 1) % s == 0. Default `auto`: all layers; `paper`: every fourth. */
+  readonly layers?: LayerChoice | 'auto';
   /** How singular components, largest first, go to groups. Default contiguous: blocks of equal count. */
   readonly partition?: Partition;
   readonly shuffle?: boolean;
@@ -76,129 +77,22 @@ export interface GrowOptions {
   readonly granularity?: number;
 }
 
-const whole = (least: number, most: number) =>
-  v.pipe(
-    v.number(),
-    v.check((x) => Number.isSafeInteger(x) && x >= least && x <= most),
-  );
-const real = (least: number, most: number = Number.MAX_VALUE) =>
-  v.pipe(
-    v.number(),
-    v.check((x) => x >= least && x <= most),
-  );
-const oneOf = <const T extends readonly string[]>(...names: T) => v.picklist(names);
-const projection = oneOf('gate', 'up', 'down');
-
-const PARTITIONS = ['contiguous', 'equal-energy', 'strided', 'random', 'random-orthogonal', 'none'] as const;
-const METHODS = ['spri', 'naive', 'noise', 'drop', 'virtual-group', 'split', 'scaled-copy', 'zero-delta'] as const;
-const TARGETS = ['auto', 'granitemoeshared', 'mixtral', 'qwen2_moe', 'qwen3_moe', 'espalier'] as const;
-
-/** Each field with what it takes, for messages. */
-const FIELDS = {
-  preset: [oneOf('paper', 'gguf-safe'), "'paper' or 'gguf-safe'"],
-  method: [oneOf(...METHODS), METHODS.join(', ')],
-  preserve: [oneOf('as-published', 'function-preserving'), "'as-published' or 'function-preserving'"],
-  experts: [whole(2, 1024), 'whole numbers from 2 to 1024'],
-  topK: [whole(1, 1024), 'whole numbers from 1 to the number of experts'],
-  allowConstantGate: [v.boolean(), 'true or false'],
-  groupSize: [whole(1, 1024), 'whole numbers from 1 to the number of experts'],
-  layers: [
-    v.union([
-      v.literal('auto'),
-      v.strictObject({ interval: whole(1, 1e6) }),
-      v.strictObject({ first: whole(1, 1e6) }),
-      v.strictObject({ last: whole(1, 1e6) }),
-      v.pipe(
-        v.array(whole(0, 1e6)),
-        v.minLength(1),
-        v.check((list) => new Set(list).size === list.length),
-      ),
-    ]),
-    '{ interval }, { first } or { last } with a whole number from 1 on, or a list of different layers, the first being 0',
-  ],
-  partition: [
-    v.union([
-      oneOf(...PARTITIONS),
-      v.strictObject({ tailDrop: whole(1, 1e6) }),
-      v.strictObject({ headKeep: whole(1, 1e6) }),
-    ]),
-    `${PARTITIONS.join(', ')}, { tailDrop } or { headKeep } with a count of singular components`,
-  ],
-  shuffle: [v.boolean(), 'true or false'],
-  placement: [
-    v.pipe(
-      v.array(projection),
-      v.minLength(1),
-      v.check((list) => new Set(list).size === list.length),
-    ),
-    "a list of 'gate', 'up' and 'down', each once",
-  ],
-  anchor: [oneOf('shared', 'folded', 'routed', 'none'), "'shared', 'folded', 'routed' or 'none'"],
-  rho: [real(0), 'finite numbers from 0 on'],
-  delta: [real(0), 'finite numbers from 0 on'],
-  normalise: [oneOf('group', 'global', 'spectral', 'none'), "'group', 'global', 'spectral' or 'none'"],
-  noise: [
-    v.variant('kind', [
-      v.strictObject({ kind: v.literal('relative'), ratio: real(0) }),
-      v.strictObject({ kind: v.literal('absolute'), sigma: real(0) }),
-      v.strictObject({ kind: v.literal('none') }),
-    ]),
-    "{ kind: 'relative', ratio }, { kind: 'absolute', sigma } with a finite number from 0 on, or { kind: 'none' }",
-  ],
-  noiseAll: [v.boolean(), 'true or false'],
-  router: [
-    v.variant('kind', [
-      v.strictObject({
-        kind: oneOf('normal', 'uniform'),
-        std: v.pipe(
-          real(0),
-          v.check((x) => x > 0),
-        ),
-      }),
-      v.strictObject({ kind: oneOf('kaiming-uniform', 'standard-normal', 'inverse-sqrt-uniform', 'orthogonal') }),
-    ]),
-    "{ kind: 'normal' or 'uniform', std } with std above 0, or the kind 'kaiming-uniform', 'standard-normal', " +
-      "'inverse-sqrt-uniform' or 'orthogonal'. A router of zeros ties: it would send every token to the first experts",
-  ],
-  seed: [whole(0, Number.MAX_SAFE_INTEGER), 'whole numbers from 0 to 2^53 - 1'],
-  dtype: [oneOf('auto', 'bf16', 'f16', 'f32'), "'auto', 'bf16', 'f16' or 'f32'"],
-  target: [oneOf(...TARGETS), TARGETS.join(', ')],
-  trainPlan: [
-    v.strictObject({
-      tau: v.optional(real(0, 1)),
-      lambdaLoadBalance: v.optional(real(0)),
-      lambdaZ: v.optional(real(0)),
-      learningRate: v.optional(real(0)),
-      warmup: v.optional(real(0, 1)),
-      schedule: v.optional(v.literal('linear')),
-    }),
-    'tau and warmup from 0 to 1, lambdaLoadBalance, lambdaZ and learningRate from 0 on, and the schedule "linear"',
-  ],
-  ratio: [real(0, 1), 'numbers from 0 to 1'],
-  sigma: [real(0), 'finite numbers from 0 on'],
-  permute: [v.boolean(), 'true or false'],
-  granularity: [whole(1, 1024), 'whole numbers from 1 on that divide the number of experts'],
-} as const satisfies Record<keyof GrowOptions, readonly [v.GenericSchema, string]>;
-
 /** Targets without a shared expert. */
 const FOLDED_TARGETS: readonly (TargetName | 'auto')[] = ['mixtral', 'qwen3_moe'];
 
 /**
- * Options with preset and defaults filled in, checked as far as that needs no model. Fields of other names are left alone.
+ * Options with preset and defaults filled in, checked as far as that needs no model.
  * @throws E_ARGUMENT naming the field and what it takes, or why fields contradict each other, or why one would do nothing
  */
-export function resolveOptions(options: GrowOptions = {}): GrowPlan {
-  for (const [name, [schema, takes]] of Object.entries(FIELDS)) {
-    const value = options[name as keyof GrowOptions];
-    if (value === undefined || v.safeParse(schema, value).success) continue;
-    throw refused(`${name} is ${shown(value)}.`, `It takes ${takes}.`);
-  }
+export function resolveOptions(given: GrowOptions = {}): GrowPlan {
+  const options = checked<GrowOptions>(growOptions, given, 'growing');
   const plan = filled(options);
   checkPlan(plan);
   for (const name of Object.keys(plan) as (keyof GrowPlan)[]) {
     const why = options[name] === undefined ? null : idle(name, plan);
     const { [name]: _, ...rest } = options;
-    if (why !== null && !same(plan[name], filled(rest)[name])) throw refused(`${name} ${why}.`, 'Leave it out.');
+    if (why !== null && !same(plan[name], filled(rest)[name]))
+      throw refused(`${name} is given in vain: it ${why}.`, 'Leave it out.');
   }
   return plan;
 }
@@ -207,32 +101,32 @@ export function resolveOptions(options: GrowOptions = {}): GrowPlan {
 function filled(options: GrowOptions): GrowPlan {
   const paper = options.preset === 'paper';
   const ggufSafe = options.preset === 'gguf-safe';
-  const method = options.method ?? 'spri';
-  const experts = options.experts ?? 8;
-  const topK = options.topK ?? 2;
+  const method = options.method ?? growOptions.method.default;
+  const experts = options.experts ?? growOptions.experts.default;
+  const topK = options.topK ?? growOptions.topK.default;
   const target = options.target ?? (paper ? 'espalier' : ggufSafe ? 'granitemoeshared' : 'auto');
   const without = FOLDED_TARGETS.includes(target);
   const anchor = options.anchor ?? (without ? (isCorrection(method) ? 'folded' : 'none') : 'shared');
   return {
     method,
-    preserve: options.preserve ?? 'as-published',
+    preserve: options.preserve ?? growOptions.preserve.default,
     experts,
     topK,
-    allowConstantGate: options.allowConstantGate ?? false,
+    allowConstantGate: options.allowConstantGate ?? growOptions.allowConstantGate.default,
     groupSize: options.groupSize ?? topK,
     layers: options.layers ?? (paper ? { interval: 4 } : ggufSafe ? { interval: 1 } : 'auto'),
-    partition: options.partition ?? 'contiguous',
-    shuffle: options.shuffle ?? false,
+    partition: options.partition ?? growOptions.partition.default,
+    shuffle: options.shuffle ?? growOptions.shuffle.default,
     placement: PROJECTIONS.filter((name) => (options.placement ?? ['down']).includes(name)),
     anchor,
     rho: options.rho ?? (ggufSafe && anchor === 'folded' ? 1e-2 : 1e-3),
-    delta: options.delta ?? 1e-12,
-    normalise: options.normalise ?? 'group',
+    delta: options.delta ?? growOptions.delta.default,
+    normalise: options.normalise ?? growOptions.normalise.default,
     noise: options.noise ?? (method === 'zero-delta' ? { kind: 'none' } : { kind: 'relative', ratio: 0.44 }),
     noiseAll: options.noiseAll ?? (paper && method === 'spri'),
     router: options.router ?? { kind: 'normal', std: 0.02 },
-    seed: options.seed ?? 0,
-    dtype: options.dtype ?? 'auto',
+    seed: options.seed ?? growOptions.seed.default,
+    dtype: options.dtype ?? growOptions.dtype.default,
     target,
     trainPlan: {
       tau: options.trainPlan?.tau ?? 0.1,
@@ -242,9 +136,9 @@ function filled(options: GrowOptions): GrowPlan {
       warmup: options.trainPlan?.warmup ?? 0.02,
       schedule: 'linear',
     },
-    ratio: options.ratio ?? 0.5,
-    sigma: options.sigma ?? 0.02,
-    permute: options.permute ?? true,
+    ratio: options.ratio ?? growOptions.ratio.default,
+    sigma: options.sigma ?? growOptions.sigma.default,
+    permute: options.permute ?? growOptions.permute.default,
     granularity: options.granularity ?? (experts % topK === 0 ? topK : 1),
   };
 }
@@ -277,10 +171,4 @@ export function controlPlans(options: GrowOptions = {}): { readonly name: string
     resolveOptions(plan);
     return { name, options: plan };
   });
-}
-
-function shown(value: unknown): string {
-  const text =
-    typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `'${value}'` : String(value);
-  return text.slice(0, 100);
 }

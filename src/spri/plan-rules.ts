@@ -71,7 +71,7 @@ export function checkPlan(plan: GrowPlan): void {
   if (topK === 1 && !plan.allowConstantGate) {
     throw refused(
       'topK is 1, and the weights of the chosen experts sum to 1: the one weight is then constant, and the router gets no gradient from the loss.',
-      'Use topK of at least 2, or allow it by `allowConstantGate`.',
+      'Use a topK of at least 2, or `allowConstantGate`.',
     );
   }
   if (method === 'spri' && plan.partition === 'random-orthogonal' && plan.normalise === 'spectral') {
@@ -83,13 +83,13 @@ export function checkPlan(plan: GrowPlan): void {
   if (anchor === 'folded' && !isCorrection(method)) {
     throw refused(
       `anchor is 'folded', which adds corrections to the dense weights, and ${method} makes none.`,
-      "Use 'none', or 'shared'.",
+      'Use `anchor: none`, or `anchor: shared`.',
     );
   }
   if (anchor === 'routed' && (method === 'virtual-group' || method === 'split')) {
     throw refused(
       `anchor is 'routed', and the experts of ${method} are smaller than the dense one.`,
-      "Use 'none', or 'shared'.",
+      'Use `anchor: none`, or `anchor: shared`.',
     );
   }
   if (method === 'virtual-group' && experts % granularity !== 0) {
@@ -109,7 +109,7 @@ function checkGradient({ method, placement, anchor, rho, noise, normalise }: Gro
   if (silent && (method === 'zero-delta' || (rho === 0 && normalise !== 'none'))) {
     throw refused(
       `${placement.join(' and ')} of the experts would all be zeros, and none of them would ever get a gradient.`,
-      'Place one projection, or give a rho or a noise above 0.',
+      'Place one projection (`placement`), or give a `rho` or a `noise` above 0.',
     );
   }
 }
@@ -135,17 +135,17 @@ function checkPreserved(plan: GrowPlan): void {
       );
     case 'noise':
       if (plan.sigma === 0 || plan.ratio === 0) return;
-      throw not('the numbers that noise adds change the function', "Use 'as-published', or a sigma of 0.");
+      throw not('the numbers that noise adds change the function', 'Use `preserve: as-published`, or `sigma: 0`.');
     case 'drop':
       if (plan.ratio === 0) return;
       throw not(
         'neurons that drop draws anew change the function, whatever the scale',
-        "Use 'as-published', a ratio of 0, or the method naive.",
+        'Use `preserve: as-published`, `ratio: 0`, or `method: naive`.',
       );
     case 'split':
       throw not(
         'a token of split uses some neurons and not the others, whatever the scale',
-        "Use 'as-published', or the method virtual-group, which preserves it.",
+        'Use `preserve: as-published`, or `method: virtual-group`, which preserves it.',
       );
     case 'spri':
     case 'scaled-copy':
@@ -153,7 +153,7 @@ function checkPreserved(plan: GrowPlan): void {
       if (anchor === 'routed' || anchor === 'none') {
         throw not(
           `with the anchor '${anchor}' ${anchor === 'none' ? 'the dense weights are nowhere' : 'most tokens miss the dense expert'}`,
-          "Use the anchor 'shared' or 'folded'.",
+          'Use `anchor: shared` or `anchor: folded`.',
         );
       }
       if (method === 'spri' && normalise === 'none') {

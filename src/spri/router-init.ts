@@ -52,7 +52,7 @@ export async function routerRows(
           throw new EspalierError(
             'E_ARGUMENT',
             `${drawn} rows of ${hidden} numbers cannot be orthogonal.`,
-            "Use the router 'normal'.",
+            'Use another `router`, such as normal.',
           );
         }
         return orthogonal(Float64Array.from(await normals(device, count, seed, stream)), drawn, hidden);

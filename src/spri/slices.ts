@@ -169,6 +169,6 @@ function checkBlocks(norms: readonly number[], norm: number, { layer, projection
   throw new EspalierError(
     'E_ARGUMENT',
     `Layer ${layer}, ${projection}: the singular components of group ${g + 1} are nothing beside the rest, so they cannot be scaled to rho.`,
-    "The matrix has a low rank. Use the `partition` 'equal-energy', a larger `groupSize`, or `normalise` 'global'.",
+    'The matrix has a low rank. Use `partition: equal-energy`, a larger groupSize, or `normalise: global`.',
   );
 }

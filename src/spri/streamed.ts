@@ -1,6 +1,6 @@
 import { openCheckpointFiles } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
-import type { Device, Tensor } from '../device/device.ts';
+import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { Decoder } from '../model/decoder.ts';
 import { Tokenizer } from '../model/tokenizer.ts';
@@ -10,6 +10,8 @@ import { compare, type Deviation, type Predictor, SAMPLE_TEXT } from './verify.t
 
 /** Tokens that are compared at most. */
 const MOST = 256;
+/** Rows of logits that are on the device at once. */
+const ROWS = 16;
 
 export interface MeasureOptions {
   /** Null: a text of our own. */
@@ -38,22 +40,11 @@ export async function measureDeviation(
       .filter((id) => id < vocabSize)
       .slice(0, most);
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The text to compare on is empty.', 'Give a text.');
-    const held: Decoder[] = [];
-    const predictor = async (checkpoint: Checkpoint): Promise<Predictor> => {
-      const weights = await streamWeights(device, checkpoint, { signal });
-      const decoder = new Decoder(device, checkpoint.config, weights, 'exact');
-      held.push(decoder);
-      return {
-        hidden: (texts) => hiddenStates(decoder, texts, signal),
-        logits: (normed) => decoder.logits(normed),
-      };
-    };
-    try {
-      const measured = await compare(device, await predictor(dense), await predictor(grown), ids, onProgress);
-      return { ...measured, text: encoded === null ? 'token numbers' : text === null ? 'sample' : 'given' };
-    } finally {
-      for (const decoder of held) decoder.dispose();
-    }
+    const predictor = (checkpoint: Checkpoint): Predictor => ({
+      logits: (list, take) => streamedLogits(device, checkpoint, list, take, signal),
+    });
+    const measured = await compare(predictor(dense), predictor(grown), ids, onProgress);
+    return { ...measured, text: encoded === null ? 'token numbers' : text === null ? 'sample' : 'given' };
   } finally {
     await grown.close();
   }
@@ -70,25 +61,37 @@ async function encode(checkpoint: Checkpoint, text: string | null): Promise<numb
   }
 }
 
-/** Normalised last hidden states [T, hidden] of at most 512 tokens. */
-async function hiddenStates(
-  decoder: Decoder,
+/** Logits of at most 512 tokens. The model is on the device while it computes, layer by layer, and then no more. */
+async function streamedLogits(
+  device: Device,
+  checkpoint: Checkpoint,
   ids: readonly number[],
+  take: (rows: Float32Array, width: number) => void,
   signal: AbortSignal | undefined,
-): Promise<Tensor> {
-  const { device } = decoder;
-  const cache = decoder.cache();
-  const kept = device.tensor('f32', [ids.length, decoder.config.hiddenSize]);
+): Promise<void> {
+  const weights = await streamWeights(device, checkpoint, { signal });
+  const decoder = new Decoder(device, checkpoint.config, weights, 'exact');
   try {
-    await decoder.forward(ids, cache, {
-      signal,
-      onChunk: (hidden, firstRow) => device.copyRows(hidden, kept, firstRow),
-    });
-    return kept;
-  } catch (error) {
-    kept.dispose();
-    throw error;
+    const cache = decoder.cache();
+    const { hiddenSize, vocabSize } = checkpoint.config;
+    const hidden = device.tensor('f32', [ids.length, hiddenSize]);
+    try {
+      await decoder.forward(ids, cache, {
+        signal,
+        onChunk: (rows, firstRow) => device.copyRows(rows, hidden, firstRow),
+      });
+      for (let first = 0; first < ids.length; first += ROWS) {
+        const mark = device.mark();
+        const logits = decoder.logits(device.rows(hidden, first, Math.min(ROWS, ids.length - first)));
+        const rows = (await device.read(logits)) as Float32Array;
+        device.reset(mark);
+        take(rows, vocabSize);
+      }
+    } finally {
+      hidden.dispose();
+      cache.dispose();
+    }
   } finally {
-    cache.dispose();
+    decoder.dispose();
   }
 }

@@ -44,7 +44,7 @@ export function fitTarget(
   if (config.mlpBias) {
     throw unfit('Its feed-forward layers have biases, which no layout of experts holds.', 'Choose another model.');
   }
-  if (layers.length === 0) throw unfit('No layer is chosen.', 'Choose layers that the model has.');
+  if (layers.length === 0) throw unfit('No layer is chosen.', 'Choose `layers` that the model has.');
   if (config.rope.frequencyDivisors !== null) {
     throw unfit(
       'Its GGUF file has RoPE frequencies baked in, which no config.json can express.',
@@ -66,7 +66,7 @@ export function fitTarget(
     need(
       plan.preserve === 'as-published' || isCorrection(plan.method),
       'llama.cpp does not divide the weights of qwen2moe by their sum, so copies do not add up to the dense output',
-      'Use "as-published", or another target.',
+      'Use `preserve: as-published`, or another `target`.',
     );
     notes.push('norm_topk_prob is false, because llama.cpp never divides by the sum for qwen2moe: train it like that.');
   }
@@ -125,46 +125,50 @@ const RULES: Readonly<Record<TargetName, Rule>> = {
     need(
       plan.anchor === 'shared',
       'granitemoeshared has a shared expert',
-      'Use the anchor "shared", or target mixtral.',
+      'Use `anchor: shared`, or `target: mixtral`.',
     );
-    need(all, 'granitemoeshared has experts in every layer', 'Use an interval of 1, or target espalier.');
-    need(!config.qkNorm, 'granitemoeshared has no norms of q and k', 'Target qwen3_moe or espalier.');
-    need(!windowed(config), 'granitemoeshared has no sliding window', 'Target espalier.');
-    need(fullRotary(config), 'granitemoeshared rotates whole heads', 'Target espalier.');
-    need(squareHeads(config), 'granitemoeshared takes the head size from hidden size and heads', 'Target espalier.');
+    need(all, 'granitemoeshared has experts in every layer', 'Grow every layer (`layers`), or use `target: espalier`.');
+    need(!config.qkNorm, 'granitemoeshared has no norms of q and k', 'Use `target: qwen3_moe` or `target: espalier`.');
+    need(!windowed(config), 'granitemoeshared has no sliding window', 'Use `target: espalier`.');
+    need(fullRotary(config), 'granitemoeshared rotates whole heads', 'Use `target: espalier`.');
+    need(
+      squareHeads(config),
+      'granitemoeshared takes the head size from hidden size and heads',
+      'Use `target: espalier`.',
+    );
   },
   mixtral: (config, plan, all) => {
     need(
       plan.anchor !== 'shared',
       'mixtral has no shared expert',
-      'Use the anchor "folded", or target granitemoeshared.',
+      'Use `anchor: folded`, or `target: granitemoeshared`.',
     );
-    need(all, 'mixtral has experts in every layer', 'Use an interval of 1, or target espalier.');
-    need(!config.qkNorm, 'mixtral has no norms of q and k', 'Target qwen3_moe.');
-    need(!config.qkvBias && !config.outputBias, 'mixtral has no biases', 'Target espalier.');
-    need(evenWindow(config), 'all layers of mixtral share one window', 'Target espalier.');
-    need(fullRotary(config), 'mixtral rotates whole heads', 'Target espalier.');
+    need(all, 'mixtral has experts in every layer', 'Grow every layer (`layers`), or use `target: espalier`.');
+    need(!config.qkNorm, 'mixtral has no norms of q and k', 'Use `target: qwen3_moe`.');
+    need(!config.qkvBias && !config.outputBias, 'mixtral has no biases', 'Use `target: espalier`.');
+    need(evenWindow(config), 'all layers of mixtral share one window', 'Use `target: espalier`.');
+    need(fullRotary(config), 'mixtral rotates whole heads', 'Use `target: espalier`.');
   },
   qwen2_moe: (config, plan) => {
-    need(plan.anchor === 'shared', 'qwen2_moe has a shared expert', 'Use the anchor "shared", or target espalier.');
-    need(!config.qkNorm, 'qwen2_moe has no norms of q and k', 'Target qwen3_moe or espalier.');
-    need(!config.outputBias, 'qwen2_moe has no bias of o', 'Target espalier.');
-    need(!windowed(config), 'loaders disagree on the sliding windows of qwen2_moe', 'Target espalier.');
-    need(fullRotary(config), 'qwen2_moe rotates whole heads', 'Target espalier.');
-    need(squareHeads(config), 'qwen2_moe takes the head size from hidden size and heads', 'Target espalier.');
+    need(plan.anchor === 'shared', 'qwen2_moe has a shared expert', 'Use `anchor: shared`, or `target: espalier`.');
+    need(!config.qkNorm, 'qwen2_moe has no norms of q and k', 'Use `target: qwen3_moe` or `target: espalier`.');
+    need(!config.outputBias, 'qwen2_moe has no bias of o', 'Use `target: espalier`.');
+    need(!windowed(config), 'loaders disagree on the sliding windows of qwen2_moe', 'Use `target: espalier`.');
+    need(fullRotary(config), 'qwen2_moe rotates whole heads', 'Use `target: espalier`.');
+    need(squareHeads(config), 'qwen2_moe takes the head size from hidden size and heads', 'Use `target: espalier`.');
   },
   qwen3_moe: (config, plan) => {
-    need(plan.anchor !== 'shared', 'qwen3_moe has no shared expert', 'Use the anchor "folded", or target espalier.');
-    need(config.qkNorm, 'qwen3_moe norms q and k, and no weight makes a norm do nothing', 'Target mixtral.');
-    need(!windowed(config), 'loaders disagree on the sliding windows of qwen3_moe', 'Target espalier.');
-    need(fullRotary(config), 'qwen3_moe rotates whole heads', 'Target espalier.');
+    need(plan.anchor !== 'shared', 'qwen3_moe has no shared expert', 'Use `anchor: folded`, or `target: espalier`.');
+    need(config.qkNorm, 'qwen3_moe norms q and k, and no weight makes a norm do nothing', 'Use `target: mixtral`.');
+    need(!windowed(config), 'loaders disagree on the sliding windows of qwen3_moe', 'Use `target: espalier`.');
+    need(fullRotary(config), 'qwen3_moe rotates whole heads', 'Use `target: espalier`.');
   },
   espalier: () => {},
 };
 
 function checkGguf(target: TargetName, all: boolean, notes: string[]): void {
-  need(target !== 'espalier', 'no architecture of llama.cpp is like it', 'Target a stock architecture for GGUF.');
-  need(all, 'llama.cpp wants experts in every layer', 'Use an interval of 1 for GGUF.');
+  need(target !== 'espalier', 'no architecture of llama.cpp is like it', 'Use a stock `target` for GGUF.');
+  need(all, 'llama.cpp wants experts in every layer', 'Grow every layer (`layers`) for GGUF.');
   notes.push('Fit for conversion to GGUF: experts in every layer.');
 }
 
@@ -180,7 +184,7 @@ function typeOf(stored: StoredType, plan: GrowPlan, notes: string[]): OutputType
   const why = `a correction of size ${rounded(rho)} folded into the weights is lost in the rounding of ${wanted}`;
   if (plan.dtype !== 'auto') {
     const least = rounded((LEAST_RHO[wanted] * plan.rho) / rho);
-    need(false, why, `Use a \`rho\` of at least ${least}, the \`dtype\` f32, or the \`anchor\` "shared".`);
+    need(false, why, `Use a \`rho\` of at least ${least}, \`dtype: f32\`, or \`anchor: shared\`.`);
   }
   notes.push(`Written as f32: ${why}.`);
   return 'f32';

@@ -3,17 +3,20 @@
 export type Projection = 'gate' | 'up' | 'down';
 export const PROJECTIONS: readonly Projection[] = ['gate', 'up', 'down'];
 
-export type Method = 'spri' | 'naive' | 'noise' | 'drop' | 'virtual-group' | 'split' | 'scaled-copy' | 'zero-delta';
+export const METHODS = [
+  'spri',
+  'naive',
+  'noise',
+  'drop',
+  'virtual-group',
+  'split',
+  'scaled-copy',
+  'zero-delta',
+] as const;
+export type Method = (typeof METHODS)[number];
 
-export type Partition =
-  | 'contiguous'
-  | 'equal-energy'
-  | 'strided'
-  | 'random'
-  | 'random-orthogonal'
-  | 'none'
-  | { readonly tailDrop: number }
-  | { readonly headKeep: number };
+export const PARTITIONS = ['contiguous', 'equal-energy', 'strided', 'random', 'random-orthogonal', 'none'] as const;
+export type Partition = (typeof PARTITIONS)[number] | { readonly tailDrop: number } | { readonly headKeep: number };
 
 export type LayerChoice =
   | { readonly interval: number }
@@ -30,7 +33,8 @@ export type RouterInit =
   | { readonly kind: 'normal' | 'uniform'; readonly std: number }
   | { readonly kind: 'kaiming-uniform' | 'standard-normal' | 'inverse-sqrt-uniform' | 'orthogonal' };
 
-export type TargetName = 'granitemoeshared' | 'mixtral' | 'qwen2_moe' | 'qwen3_moe' | 'espalier';
+export const TARGETS = ['granitemoeshared', 'mixtral', 'qwen2_moe', 'qwen3_moe', 'espalier'] as const;
+export type TargetName = (typeof TARGETS)[number];
 export type OutputType = 'bf16' | 'f16' | 'f32';
 
 export interface TrainPlan {

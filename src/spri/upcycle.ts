@@ -4,6 +4,8 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { planShards, writeCheckpoint } from '../checkpoint/write-checkpoint.ts';
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { growOptions, planUpcycleOptions, upcycleOptions } from '../options/grow.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { laneCount } from '../runtime/lane-count.ts';
@@ -12,7 +14,7 @@ import type { FilesOptions } from '../runtime/session.ts';
 import type { ModelFiles } from '../runtime/source.ts';
 import { LinearAlgebra } from '../svd/linear-algebra.ts';
 import { Copies } from './copies.ts';
-import { type Estimate, estimate } from './estimate.ts';
+import { checkDevice, type Estimate, estimate } from './estimate.ts';
 import { checkSource, jobIdentity, withSource } from './identity.ts';
 import { growLayer } from './layer.ts';
 import { chosenLayers, expertSizes } from './layer-choice.ts';
@@ -44,6 +46,11 @@ export interface PlanUpcycleOptions extends GrowOptions, FilesOptions {
   readonly maxShardBytes?: number;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
+  /**
+   * Opens the written files again and compares the two models' logits on a text: true (default), a text, or false to leave it out. A plan
+   * counts the memory and the time of it.
+   */
+  readonly verify?: boolean | string;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
 }
@@ -53,10 +60,6 @@ export interface UpcycleOptions extends PlanUpcycleOptions {
   readonly out: string | URL | OutputFolder;
   /** Throws away what an earlier job with other options has left unfinished there. */
   readonly restart?: boolean;
-  /**
-   * Opens the written files again and compares the two models' logits on a text: true (default), a text, or false to leave it out.
-   */
-  readonly verify?: boolean | string;
   readonly onProgress?: (progress: UpcycleProgress) => void;
 }
 
@@ -87,8 +90,9 @@ interface Job {
  */
 export async function planUpcycle(
   source: ModelTarget,
-  options: PlanUpcycleOptions & { readonly out?: string | URL | OutputFolder } = {},
+  given: PlanUpcycleOptions & { readonly out?: string | URL | OutputFolder } = {},
 ): Promise<UpcyclePlan> {
+  const options = checked<typeof given>(planUpcycleOptions, given, 'planUpcycle');
   const job = await prepare(source, options);
   let out: OutputFolder | null = null;
   try {
@@ -111,7 +115,11 @@ export async function planUpcycle(
  *   begins and later, E_FILE_WRITE; E_TENSOR_VALUE for NaN in the source; what opening the source throws; E_OUT_OF_MEMORY, E_ABORTED.
  *   What is finished stays for the next call; nothing has its final name before all of it is written
  */
-export async function upcycle(source: ModelTarget, options: UpcycleOptions): Promise<Receipt> {
+export async function upcycle(source: ModelTarget, given: UpcycleOptions): Promise<Receipt> {
+  const options = checked<UpcycleOptions>(upcycleOptions, given, 'upcycle');
+  if (options.out === undefined) {
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+  }
   throwIfAborted(options.signal);
   const job = await prepare(source, options);
   const { checkpoint, plan, fit, sizes } = job;
@@ -213,8 +221,14 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions): Pro
   }
 }
 
+/** Of a job's options those of what is grown. */
+function planOf(options: PlanUpcycleOptions): GrowPlan {
+  const names = Object.keys(growOptions) as (keyof GrowOptions)[];
+  return resolveOptions(Object.fromEntries(names.map((name) => [name, options[name]])));
+}
+
 async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promise<Job> {
-  const plan = resolveOptions(options);
+  const plan = planOf(options);
   const files = await openModelFiles(source, options);
   const checkpoint = await openCheckpointFiles(files, { signal: options.signal });
   try {
@@ -225,7 +239,9 @@ async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promis
     }
     const gguf = options.gguf ?? options.preset === 'gguf-safe';
     const fit = fitTarget(config, stored ?? 'f32', plan, chosenLayers(plan.layers, config.nLayers), { gguf });
-    return { files, checkpoint, plan, fit, sizes: expertSizes(plan, config.intermediateSize) };
+    const sizes = expertSizes(plan, config.intermediateSize);
+    checkDevice({ config, plan, fit, sizes, bytes: 0, lanes: 1, verify: options.verify !== false });
+    return { files, checkpoint, plan, fit, sizes };
   } catch (error) {
     await checkpoint.close();
     throw error;
@@ -253,7 +269,7 @@ async function describe(job: Job, options: PlanUpcycleOptions, out: OutputFolder
     bytes,
     files,
     freeBytes: (await out?.free()) ?? null,
-    ...estimate(config, plan, fit.layers.length, sizes, bytes, lanes),
+    ...estimate({ config, plan, fit, sizes, bytes, lanes, verify: options.verify !== false }),
   };
 }
 

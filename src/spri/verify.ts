@@ -1,4 +1,3 @@
-import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { divergence, indexOfLargest, logSoftmax } from '../model/divergence.ts';
 import { allFinite } from '../model/finite.ts';
@@ -19,73 +18,56 @@ export interface Deviation {
   readonly top1Agreement: number;
 }
 
-/** A model as the comparison needs it. */
+/** A model as the comparison needs it: one at a time is held. */
 export interface Predictor {
-  /** Normalised last hidden states [T, hidden]; the caller disposes of them. */
-  hidden(ids: readonly number[]): Promise<Tensor>;
-  /** Logits [t, vocab] of rows of them, in scratch memory. */
-  logits(normed: Tensor): Tensor;
+  /** Logits after each token, in rows of the vocabulary, a few at a time. */
+  logits(ids: readonly number[], take: (rows: Float32Array, width: number) => void): Promise<void>;
 }
 
-/** Rows of logits that exist at once, of either model. */
-const ROWS = 16;
 /** Part of the largest logit below which two are the same, but for the order of sums. */
 const ROUNDING = 1e-5;
 
 /**
- * Compares two models' predictions after every token of a text.
+ * Compares two models' predictions after every token of a text, the dense one's first; they are kept, which takes less than its output matrix.
  * @throws E_TENSOR_VALUE when a logit is not finite, and when the dense model predicts the same whatever it reads, so that equal
  *   predictions would mean nothing; E_OUT_OF_MEMORY, E_ABORTED
  */
 export async function compare(
-  device: Device,
   dense: Predictor,
   grown: Predictor,
   ids: readonly number[],
   onProgress: (fraction: number) => void,
 ): Promise<Omit<Deviation, 'text'>> {
-  const held: Tensor[] = [];
-  const keep = <T extends Tensor>(tensor: T): T => {
-    held.push(tensor);
-    return tensor;
-  };
-  try {
-    const before = keep(await dense.hidden(ids));
-    onProgress(0.3);
-    const after = keep(await grown.hidden(ids));
-    onProgress(0.8);
-    const sums: Sums = { largest: 0, apart: 0, kl: 0, maxKl: 0, same: 0 };
-    const prediction = new Prediction(ids);
-    for (let first = 0; first < ids.length; first += ROWS) {
-      const count = Math.min(ROWS, ids.length - first);
-      const mark = device.mark();
-      const [p, q] = await Promise.all([
-        device.read(dense.logits(device.rows(before, first, count))) as Promise<Float32Array>,
-        device.read(grown.logits(device.rows(after, first, count))) as Promise<Float32Array>,
-      ]);
-      device.reset(mark);
-      checkLogits(p, 'dense');
-      checkLogits(q, 'grown');
-      const vocab = p.length / count;
-      for (let row = 0; row < count; row++) {
-        const own = p.subarray(row * vocab, (row + 1) * vocab);
-        prediction.take(own);
-        compareRow(own, q.subarray(row * vocab, (row + 1) * vocab), sums);
-      }
-      onProgress(0.8 + (0.2 * (first + count)) / ids.length);
+  const before: Float32Array[] = [];
+  const prediction = new Prediction(ids);
+  await dense.logits(ids, (rows, width) => {
+    checkLogits(rows, 'dense');
+    for (const row of split(rows, width)) {
+      prediction.take(row);
+      before.push(row);
     }
-    prediction.check();
-    return {
-      tokens: ids.length,
-      maxAbsolute: rounded(sums.apart),
-      maxRelative: rounded(sums.apart / sums.largest),
-      meanKl: rounded(sums.kl / ids.length),
-      maxKl: rounded(sums.maxKl),
-      top1Agreement: rounded(sums.same / ids.length),
-    };
-  } finally {
-    for (const tensor of held) tensor.dispose();
-  }
+  });
+  prediction.check();
+  onProgress(0.3);
+  const sums: Sums = { largest: 0, apart: 0, kl: 0, maxKl: 0, same: 0 };
+  let done = 0;
+  await grown.logits(ids, (rows, width) => {
+    checkLogits(rows, 'grown');
+    for (const row of split(rows, width)) compareRow(before[done++]!, row, sums);
+    onProgress(0.8 + (0.2 * done) / ids.length);
+  });
+  return {
+    tokens: ids.length,
+    maxAbsolute: rounded(sums.apart),
+    maxRelative: rounded(sums.apart / sums.largest),
+    meanKl: rounded(sums.kl / ids.length),
+    maxKl: rounded(sums.maxKl),
+    top1Agreement: rounded(sums.same / ids.length),
+  };
+}
+
+function split(rows: Float32Array, width: number): Float32Array[] {
+  return Array.from({ length: rows.length / width }, (_, i) => rows.subarray(i * width, (i + 1) * width));
 }
 
 interface Sums {

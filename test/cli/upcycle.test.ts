@@ -56,7 +56,7 @@ test('--dry-run says sizes, time and memory, and writes nothing', async () => {
     /^files +1, 88\.0 MiB as bf16$/m,
     /^free +not known$/m,
     /^time +about \d/m,
-    /^memory +about [\d.]+ MiB$/m,
+    /^memory +about [\d.]+ MiB in all, the comparison in the end included$/m,
     /^Target granitemoeshared: .+\.$/m,
   ])
     assert.match(out, line);
@@ -66,6 +66,28 @@ test('--dry-run says sizes, time and memory, and writes nothing', async () => {
   assert.match(some.out, /^files +[3-9], /m);
   assert.match(some.out, /^free +[\d.]+ [KMGT]iB$/m);
   assert.equal(readdirSync(temporary), []);
+});
+
+test('every option has its flag, and the plan what the run would have', async () => {
+  const said =
+    '--allow-constant-gate --top-k 1 --group-size 4 --shuffle --delta 1e-9 --normalise group --noise-all --layers first:2 ' +
+    '--partition head-keep:64 --noise absolute:1e-5 --router uniform:0.01 --target espalier --no-verify';
+  const { plan, verify } = await json('upcycle', NANO, '--dry-run', ...said.split(' '));
+  assert.is(verify, false);
+  const { allowConstantGate, groupSize, shuffle, delta, noiseAll, layers, partition, noise, router } = plan;
+  assert.equal([allowConstantGate, groupSize, shuffle, delta, noiseAll], [true, 4, true, 1e-9, true]);
+  assert.equal([layers, partition], [{ first: 2 }, { headKeep: 64 }]);
+  assert.equal(
+    [noise, router],
+    [
+      { kind: 'absolute', sigma: 1e-5 },
+      { kind: 'uniform', std: 0.01 },
+    ],
+  );
+  const drop = await json('upcycle', NANO, '--dry-run', '--method', 'drop', '--ratio', '0.25', '--no-permute');
+  assert.equal([drop.plan.ratio, drop.plan.permute, drop.verify], [0.25, false, true]);
+  const shards = await json('upcycle', NANO, '--dry-run', '--method', 'virtual-group', '--granularity', '4');
+  assert.is(shards.plan.granularity, 4);
 });
 
 test('--json prints one object, the receipt, which is also in the folder', async () => {
@@ -111,10 +133,11 @@ test('--preset paper: every fourth layer, in our own layout', async () => {
   const { code, out, err } = await cli('upcycle', NANO, '--out', path, '--preset', 'paper');
   assert.is(code, 0, err);
   assert.is(err, ''); // no progress bar off a terminal
-  assert.match(out, /^layer +largest +smallest +energies +diversity +of outputs$/m);
+  assert.match(out, /^layer +largest +smallest +energies +diversity +of outputs +branch$/m);
   for (const layer of [3, 7])
     assert.match(out, new RegExp(`^ +${layer} +[\\d.]+ +[\\d.]+ +\\d+ %.* 0\\.88\\d\\d `, 'm'));
   assert.match(out, /paper: espalier, 2 layers with 8 experts, bf16, in .+$/m);
+  assert.match(out, /^On 64 normal random inputs a layer, .+ of the RMS .+\. Diversity is that of the corrections\.$/m);
   assert.match(out, /^Over \d+ tokens of text the grown model's logits differ .+\.$/m);
   const { plan, layers } = JSON.parse(readFileSync(join(path, RECEIPT_FILE), 'utf8'));
   assert.equal(layers, [3, 7]);
@@ -161,12 +184,20 @@ test('options reach the job', async () => {
 test('wrong options are refused with a sentence, before anything is written', async () => {
   const before = readdirSync(temporary);
   const out = ['--out', join(temporary, 'never')];
+  const preserving = ['--preserve', 'function-preserving', '--method'];
   const wrong: [RegExp, ...string[]][] = [
     [/folder to write to/],
-    [/--target is 'olmoe'/, '--target', 'olmoe', ...out],
+    [/--target is "olmoe"/, '--target', 'olmoe', ...out],
     [/--top-k is 9 of 8 experts/, '--top-k', '9', ...out],
-    [/--top-k is 1, .*gradient/, '--top-k', '1', ...out],
-    [/--experts is 1\./, '--experts', '1', ...out],
+    [/--top-k is 1, .*gradient.*--allow-constant-gate/, '--top-k', '1', ...out],
+    [/--sigma is given in vain.*spri/, '--sigma', '1', ...out],
+    [/--group-size is given in vain.*drop/, '--group-size', '1', '--method', 'drop', ...out],
+    [/--preserve is 'function-preserving'.*--preserve as-published.*--method naive/, ...preserving, 'drop', ...out],
+    [/--preserve is 'function-preserving'.*--method virtual-group/, ...preserving, 'split', ...out],
+    [/--no-verify and --verify-text/, '--no-verify', '--verify-text', 'A text.', ...out],
+    [/--preset is "controls"/, '--preset', 'controls', ...out],
+    [/--layers is "first:0".*first:N/, '--layers', 'first:0', ...out],
+    [/--experts is "1"|--experts is 1\./, '--experts', '1', ...out],
     [/--rho is -1\./, '--rho=-1', ...out],
     [/--rho is "small"/, '--rho', 'small', ...out],
     [/--noise is "loud"/, '--noise', 'loud', ...out],
@@ -174,12 +205,12 @@ test('wrong options are refused with a sentence, before anything is written', as
     [/--layers is .*0/, '--layers', '0', ...out],
     [/Layer 8 is chosen of 8/, '--layers', '8,', ...out],
     [/interval of 9 takes none of 8/, '--layers', '9', ...out],
-    [/partition is 'halves'/, '--partition', 'halves', ...out],
-    [/placement is/, '--placement', 'down,sideways', ...out],
-    [/router is .*zeros/, '--router', 'zeros', ...out],
-    [/dtype is 'f64'/, '--dtype', 'f64', ...out],
-    [/preset is 'fast'/, '--preset', 'fast', ...out],
-    [/anchor is 'folded'.*naive/, '--method', 'naive', '--anchor', 'folded', ...out],
+    [/--partition is "halves".*tail-drop:P/, '--partition', 'halves', ...out],
+    [/--placement is "down,sideways"/, '--placement', 'down,sideways', ...out],
+    [/--router is "zeros".*normal:STD/, '--router', 'zeros', ...out],
+    [/--dtype is "f64"/, '--dtype', 'f64', ...out],
+    [/--preset is "fast"/, '--preset', 'fast', ...out],
+    [/--anchor is 'folded'.*naive.*--anchor none/, '--method', 'naive', '--anchor', 'folded', ...out],
     [/no option --expert; did you mean --experts\?/, '--expert', '8', ...out],
   ];
   // a few at a time
@@ -196,7 +227,7 @@ test('a target that could not hold the result exactly is refused with a sentence
   const before = readdirSync(temporary);
   const out = ['--out', join(temporary, 'never')];
   const wrong: [RegExp, ...string[]][] = [
-    [/qwen3_moe norms q and k/, '--target', 'qwen3_moe', ...out],
+    [/qwen3_moe norms q and k.*--target mixtral/, '--target', 'qwen3_moe', ...out],
     [/granitemoeshared has experts in every layer/, '--target', 'granitemoeshared', '--layers', '4', ...out],
     [/folded into the weights is lost in the rounding of bf16/, '--target', 'mixtral', '--dtype', 'bf16', ...out],
     [/no architecture of llama\.cpp is like it/, '--preset', 'paper', '--gguf', ...out],

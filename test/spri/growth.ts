@@ -6,6 +6,7 @@ import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import { memoryOutput, type Receipt, type UpcycleOptions, upcycle } from '../../src/grow.ts';
 import type { ModelTarget } from '../../src/runtime/files.ts';
 import { createHasher } from '../../src/runtime/hash.ts';
+import { list, readBytes } from '../files.ts';
 
 export interface Growth {
   readonly receipt: Receipt;
@@ -17,6 +18,42 @@ export async function grown(source: ModelTarget, options: Omit<UpcycleOptions, '
   const out = memoryOutput('grown');
   const receipt = await upcycle(source, { ...options, out });
   return { receipt, files: out.result() };
+}
+
+/** The embedded model with its first layers alone, which grows in a part of the time. */
+export async function firstLayers(count: number): Promise<Record<string, Uint8Array>> {
+  const folder = 'models/nano-base';
+  const files = Object.fromEntries(
+    await Promise.all((await list(folder)).map(async (name) => [name, await readBytes(`${folder}/${name}`)] as const)),
+  );
+  const whole = files['model.safetensors']!;
+  const begin = 8 + new DataView(whole.buffer, whole.byteOffset).getUint32(0, true);
+  const entries: [string, { data_offsets: [number, number] }][] = Object.entries(
+    JSON.parse(new TextDecoder().decode(whole.subarray(8, begin))),
+  );
+  const header: Record<string, unknown> = {};
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const [name, entry] of entries) {
+    if (name === '__metadata__' || Number(/layers\.(\d+)\./.exec(name)?.[1] ?? 0) >= count) continue;
+    const [from, to] = entry.data_offsets;
+    header[name] = { ...entry, data_offsets: [at, at + to - from] };
+    parts.push(whole.subarray(begin + from, begin + to));
+    at += to - from;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const start = 8 + 8 * Math.ceil(text.length / 8);
+  const file = new Uint8Array(start + at).fill(32, 8, start);
+  new DataView(file.buffer).setUint32(0, start - 8, true);
+  file.set(text, 8);
+  let place = start;
+  for (const part of parts) {
+    file.set(part, place);
+    place += part.length;
+  }
+  const config = JSON.parse(new TextDecoder().decode(files['config.json']!));
+  const json = new TextEncoder().encode(JSON.stringify({ ...config, num_hidden_layers: count }));
+  return { ...files, 'config.json': json, 'model.safetensors': file };
 }
 
 export async function digest(content: Blob | Uint8Array): Promise<string> {

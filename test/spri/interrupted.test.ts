@@ -1,4 +1,5 @@
 // hosts: node — starts processes as Node starts them
+// long — starts some sixty processes, of which it kills twenty at random moments
 /** Jobs of growing as the command runs them: killed at random moments, out of space, with sources that cannot be read. */
 import { execFileSync } from 'node:child_process';
 import {

@@ -5,7 +5,7 @@ import type { EspalierError } from '../../src/errors.ts';
 import type { Method, Receipt, TargetName, UpcycleOptions } from '../../src/grow.ts';
 import { type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
 import { Worst } from '../device/devices.ts';
-import { grown } from './growth.ts';
+import { grown, opened } from './growth.ts';
 import { modelOf, SMALL } from './models.ts';
 
 const worst = new Worst();
@@ -80,6 +80,19 @@ for (const target of Object.keys(sources) as TargetName[]) {
     assert.ok(kept >= 4, `${kept}`);
   });
 }
+
+test('a head of its own beside a flag that ties it goes into every layout', async () => {
+  const own = modelOf(undefined, { ...one, config: { tie_word_embeddings: true } });
+  for (const target of ['granitemoeshared', 'mixtral', 'espalier'] as const) {
+    const { files, receipt } = await grown(own, { target, experts: 4, lanes: 1 });
+    assert.ok(receipt.deviation!.meanKl < 1e-5, `${receipt.deviation!.meanKl}`);
+    assert.ok(receipt.copied.some(({ name }) => name === 'lm_head.weight'));
+    await opened(files, async (checkpoint) => {
+      assert.is(checkpoint.config.tiedEmbeddings, false);
+      assert.ok(checkpoint.tensors.has('lm_head.weight'));
+    });
+  }
+});
 
 test('weights that are not divided by their sum preserve nothing', async () => {
   const gguf = { target: 'qwen2_moe', gguf: true, method: 'naive' } as const;

@@ -2,8 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
+import { growOptions } from '../../src/options/grow.ts';
 import { chosenLayers, expertSizes, groupsOf } from '../../src/spri/layer-choice.ts';
 import { controlPlans, type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
+import { readBytes } from '../files.ts';
 
 /** The message and hint with which options are refused. */
 function refusal(options: unknown): string {
@@ -104,11 +106,17 @@ test('every field names itself and what it takes when it is wrong', () => {
   for (const [field, ...values] of wrong) {
     for (const value of values) {
       const text = refusal({ [field]: value });
-      assert.ok(text.startsWith(`${field} is `), text);
-      assert.match(text, / It takes /);
+      assert.ok(
+        new RegExp(`^${field}(?:\\.\\w+|\\[\\d\\])? (?:is|has|of kind) `).test(text) ||
+          text.includes(`no option ${field}.`),
+        text,
+      );
+      assert.match(text, / (?:Give|\w+ takes) /);
     }
   }
   assert.match(refusal({ router: { kind: 'zeros' } }), /every token to the first experts/);
+  assert.match(refusal({ topk: 4 }), /no option topk; did you mean topK\?/);
+  assert.match(refusal({ group_size: 4 }), /did you mean groupSize\?/);
 });
 
 test('T11: one expert a token with weights that sum to 1 is refused, unless it is meant', () => {
@@ -162,6 +170,19 @@ test('sizes of experts', () => {
   );
   const group = resolveOptions({ method: 'virtual-group', granularity: 4, topK: 4 });
   assert.equal(expertSizes(group, 768), { experts: 8, expertSize: 192, sharedSize: 768 });
+});
+
+test('the table of the documentation has every option, with its default', async () => {
+  const text = new TextDecoder().decode(await readBytes('docs/growing.md'));
+  const table = text.slice(text.indexOf('## Options'), text.indexOf('An option that the method'));
+  const rows = [...table.matchAll(/^\| `(\w+)` *\| ([^|]+) \|/gm)].map(
+    ([, name, value]) => [name!, value!.trim()] as const,
+  );
+  assert.equal(rows.map(([name]) => name).sort(), Object.keys(growOptions).sort());
+  for (const [name, value] of rows) {
+    const rule = growOptions[name as keyof typeof growOptions];
+    if ('default' in rule) assert.is(value.replaceAll('`', ''), String(rule.default), name);
+  }
 });
 
 test.run();

@@ -1,4 +1,5 @@
 // hosts: node — measures the memory of a process
+// long — grows all thirty layers of a model of 135 million parameters
 /** SmolLM2-135M, a real model out of a quantised file, grown in all its layers: memory, sizes, deviation, and what it says. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';

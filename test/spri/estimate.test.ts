@@ -1,0 +1,91 @@
+/** What a plan says of memory, held against what processes took, and what is refused before work begins. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { configFromJson } from '../../src/checkpoint/config.ts';
+import { planUpcycle } from '../../src/grow.ts';
+import { checkDevice, type EstimateOptions, estimate } from '../../src/spri/estimate.ts';
+import { chosenLayers, expertSizes } from '../../src/spri/layer-choice.ts';
+import { type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
+import { fitTarget } from '../../src/spri/targets.ts';
+import { code } from '../errors.ts';
+import { modelOf } from './models.ts';
+
+const MIB = 2 ** 20;
+
+interface Size {
+  readonly d: number;
+  readonly m: number;
+  readonly layers: number;
+  readonly vocab: number;
+  readonly heads: number;
+}
+
+function jobOf(
+  { d, m, layers, vocab, heads }: Size,
+  options: GrowOptions & { verify?: boolean; lanes?: number } = {},
+): EstimateOptions {
+  const { verify = true, lanes = 2, ...own } = options;
+  const json = {
+    model_type: 'llama',
+    vocab_size: vocab,
+    hidden_size: d,
+    intermediate_size: m,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: heads / 4,
+    max_position_embeddings: 2048,
+    tie_word_embeddings: true,
+  };
+  const config = configFromJson(new TextEncoder().encode(JSON.stringify(json)));
+  const plan = resolveOptions(own);
+  const fit = fitTarget(config, 'bf16', plan, chosenLayers(plan.layers, layers));
+  return { config, plan, fit, sizes: expertSizes(plan, m), bytes: 1e9, lanes, verify };
+}
+
+test('memory is what processes took (Node 20, most resident bytes, two lanes), within a tenth', () => {
+  const s1024: Size = { d: 1024, m: 3072, layers: 2, vocab: 32_000, heads: 16 };
+  const s2048: Size = { d: 2048, m: 8192, layers: 1, vocab: 32_000, heads: 16 };
+  const nano: Size = { d: 256, m: 768, layers: 8, vocab: 8192, heads: 4 };
+  const measured: [Size, verify: boolean, MiB: number][] = [
+    [nano, false, 184],
+    [s1024, false, 258],
+    [s1024, true, 533],
+    [s2048, false, 511],
+    [s2048, true, 1454],
+  ];
+  for (const [size, verify, took] of measured) {
+    const planned = estimate(jobOf(size, { verify })).memoryBytes / MIB;
+    assert.ok(planned >= took && planned < 1.11 * took, `${size.d}, ${verify}: ${planned.toFixed(0)} MiB of ${took}`);
+  }
+});
+
+test('what memory depends on', () => {
+  const size: Size = { d: 2048, m: 8192, layers: 4, vocab: 32_000, heads: 16 };
+  const of = (options: Parameters<typeof jobOf>[1]) => estimate(jobOf(size, options)).memoryBytes;
+  const plain = of({ verify: false });
+  assert.ok(of({}) > plain, 'the comparison');
+  assert.ok(of({ verify: false, lanes: 8 }) > plain, 'lanes');
+  assert.ok(of({ verify: false, placement: ['gate', 'up', 'down'] }) > plain + 2e8, 'placements');
+  assert.ok(of({ verify: false, method: 'naive' }) < plain, 'no decomposition');
+  assert.ok(of({ experts: 32 }) > of({}) + 1e9, 'experts, while comparing');
+  assert.is(of({ experts: 32, verify: false }) > plain + 1e9, false);
+});
+
+test('a job that would run out of memory in the end is refused before it begins', async () => {
+  const size: Size = { d: 4096, m: 14_336, layers: 2, vocab: 128_256, heads: 32 };
+  assert.throws(() => checkDevice(jobOf(size)), code('E_OUT_OF_MEMORY'));
+  checkDevice(jobOf(size, { verify: false }));
+  checkDevice(jobOf({ ...size, m: 8192 }));
+});
+
+test('a plan says whether it compares, as the run would', async () => {
+  const model = modelOf();
+  const plan = await planUpcycle(model, { lanes: 1 });
+  assert.is(plan.verify, true);
+  const without = await planUpcycle(model, { lanes: 1, verify: false });
+  assert.is(without.verify, false);
+  assert.ok(without.memoryBytes <= plan.memoryBytes && without.seconds < plan.seconds);
+  assert.is((await planUpcycle(model, { lanes: 1, verify: 'A text.' })).verify, true);
+});
+
+test.run();
