@@ -166,12 +166,12 @@ class Watched {
   }
 
   /** Takes what follows upon what was seen. What is skipped is read in the end; what is read twice is known. */
-  #see(at: number, bytes: Uint8Array): Promise<unknown> | undefined {
+  async #see(at: number, bytes: Uint8Array): Promise<void> {
     const from = this.#bytes.length - at;
     // neighbours of the tensor that are read with it are not its own
     const to = Math.min(bytes.byteLength, this.entry.byteLength - at);
-    if (this.#digest || from < 0 || from >= to) return undefined;
-    return this.#bytes.update(bytes.subarray(from, to));
+    if (this.#digest || from < 0 || from >= to) return;
+    await this.#bytes.update(bytes.subarray(from, to));
   }
 
   async #finish(): Promise<string> {

@@ -1,7 +1,7 @@
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
-import { openLocal } from '../open-local.ts';
+import { openWith } from '../open-local.ts';
 import { expose, wrap } from '../runtime/comlink.ts';
 import type { Endpoint } from '../runtime/endpoint.ts';
 import { onHeartbeat } from '../runtime/heartbeat.ts';
@@ -72,7 +72,9 @@ export class EngineService implements WorkerPort<EngineCalls> {
     },
 
     open: async ({ id, live }, target, options) => {
-      const local = await openLocal(target, { ...options, ...live, device: this.#device! });
+      // nothing of the engine asks for the identity
+      const opening = { ...options, ...live, device: this.#device! };
+      const local = await openWith(target, opening, { withIdentity: false });
       this.#models.set(id, { local, streams: new Map() });
       const { name, config, eosIds, notes, tokenizer } = local;
       return { model: id, name, config, bosId: tokenizer.bosId, eosIds, vocabSize: tokenizer.vocabSize, notes };

@@ -41,13 +41,12 @@ export class LocalModel {
   readonly tokenizer: Tokenizer;
   readonly decoder: Decoder;
   readonly device: Device;
-  /** What tells its weights and configuration from any other's (`checkpointIdentity`). */
-  readonly identity: string;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
   readonly #spec: TokenizerSpec;
   readonly #ownsDevice: boolean;
   readonly #eosIds: ReadonlySet<number>;
+  readonly #identity: string | null;
   #closed = false;
   #tokenizerIdentity: Promise<string> | null = null;
 
@@ -57,9 +56,9 @@ export class LocalModel {
     tokenizer: Tokenizer,
     decoder: Decoder,
     ownsDevice: boolean,
-    identity: string,
+    identity: string | null,
   ) {
-    this.identity = identity;
+    this.#identity = identity;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
     this.notes = [...checkpoint.notes, ...tokenizer.warnings];
@@ -69,6 +68,15 @@ export class LocalModel {
     this.#spec = spec;
     this.#ownsDevice = ownsDevice;
     this.#eosIds = new Set([...this.config.eosIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+  }
+
+  /**
+   * What tells its weights, all bytes of them, and its configuration from any other's (`TensorDigests`).
+   * @throws a plain Error where it was opened without
+   */
+  get identity(): string {
+    if (this.#identity === null) throw new Error(`${this.name} was opened without its identity`);
+    return this.#identity;
   }
 
   /** What tells its tokenizer from any other: a hash of its specification. */

@@ -1,63 +1,73 @@
-import { sha256Bytes } from './hash.ts';
+import { createHasher, type Hasher, type HashName, sha256Bytes } from './hash.ts';
+import { hasNode } from './host.ts';
 
 /** Bytes that are hashed at a time. Part of what a digest means. */
 const CHUNK = 1 << 20;
-/** Chunks that are hashed at once, at most: what waits is copied, and memory is bounded. */
+/** Chunks that are hashed at once by Web Crypto, at most: it copies them, and memory is bounded. */
 const AT_ONCE = 4;
+
+/** Node's hashers, which stream; null where there is only Web Crypto. Undefined: not looked for yet. */
+let streaming: ((name: HashName) => Hasher) | null | undefined;
 
 /**
  * SHA-256 of a long content that comes piece by piece: over the SHA-256 of each MiB of it. It does not depend on how the content is
- * cut into pieces. In this shape the host's own hash can be used everywhere, beside the thread that asks for it: Web Crypto takes only
- * whole inputs, and hashes them elsewhere.
+ * cut into pieces. In this shape the host's own hash can be used everywhere: Node's streams, and hashes the bytes where they lie
+ * without a copy; Web Crypto takes only whole inputs, and hashes them beside this thread.
  */
 export class ByteDigest {
   #length = 0;
-  #chunk: Uint8Array<ArrayBuffer> | null = null;
+  /** Bytes of the chunk that has begun. */
   #fill = 0;
-  readonly #sums: Promise<Uint8Array>[] = [];
+  #hasher: Hasher | null = null;
+  #chunk: Uint8Array<ArrayBuffer> | null = null;
+  readonly #sums: (string | Promise<string>)[] = [];
 
   /** Bytes that it has seen. */
   get length(): number {
     return this.#length;
   }
 
-  /** Appends. The array may be reused when the call has returned; who hands over much waits for the promise. */
-  update(bytes: Uint8Array): Promise<unknown> | undefined {
+  /** Appends. The array may be reused when the promise has resolved, and only then the next may come. */
+  async update(bytes: Uint8Array): Promise<void> {
+    if (streaming === undefined) streaming = hasNode() ? await (await import('./hash-node.ts')).hashers() : null;
     this.#length += bytes.byteLength;
     for (let done = 0; done < bytes.byteLength; ) {
-      const rest = bytes.byteLength - done;
-      // Web Crypto copies what it is given before it returns, but takes no shared memory
-      if (this.#fill === 0 && rest >= CHUNK && bytes.buffer instanceof ArrayBuffer) {
-        this.#hash(bytes.subarray(done, done + CHUNK) as Uint8Array<ArrayBuffer>);
-        done += CHUNK;
+      const count = Math.min(bytes.byteLength - done, CHUNK - this.#fill);
+      const part = bytes.subarray(done, done + count);
+      if (streaming) {
+        this.#hasher ??= streaming('sha256');
+        this.#hasher.update(part);
+      } else if (count === CHUNK && bytes.buffer instanceof ArrayBuffer) {
+        // it copies what it is given before it returns, but takes no shared memory
+        this.#hashBeside(part as Uint8Array<ArrayBuffer>);
+        done += count;
         continue;
-      }
-      const count = Math.min(rest, CHUNK - this.#fill);
-      this.#room(this.#fill + count).set(bytes.subarray(done, done + count), this.#fill);
+      } else this.#room(this.#fill + count).set(part, this.#fill);
       this.#fill += count;
       done += count;
-      if (this.#fill === CHUNK) this.#flush();
+      if (this.#fill === CHUNK) this.#end();
     }
-    return this.#sums.at(-AT_ONCE);
+    if (!streaming) await this.#sums.at(-AT_ONCE);
   }
 
   /** The digest in lower case. Nothing can be appended afterwards. */
   async hex(): Promise<string> {
-    if (this.#fill > 0) this.#flush();
+    if (this.#fill > 0) this.#end();
     this.#chunk = null;
-    const sums = await Promise.all(this.#sums);
-    const all = new Uint8Array(32 * sums.length);
-    for (const [i, sum] of sums.entries()) all.set(sum, 32 * i);
-    return hexOf(await sha256Bytes(all));
+    const all = streaming?.('sha256') ?? (await createHasher('sha256'));
+    for (const sum of await Promise.all(this.#sums)) all.update(bytesOf(sum));
+    return all.hex();
   }
 
-  #flush(): void {
-    this.#hash(this.#chunk!.subarray(0, this.#fill));
+  #end(): void {
+    if (this.#hasher) this.#sums.push(this.#hasher.hex());
+    else this.#hashBeside(this.#chunk!.subarray(0, this.#fill));
+    this.#hasher = null;
     this.#fill = 0;
   }
 
-  #hash(bytes: Uint8Array<ArrayBuffer>): void {
-    const sum = sha256Bytes(bytes);
+  #hashBeside(bytes: Uint8Array<ArrayBuffer>): void {
+    const sum = hexOf(bytes);
     sum.catch(() => {}); // whoever asks for the digest has it
     this.#sums.push(sum);
   }
@@ -73,6 +83,11 @@ export class ByteDigest {
   }
 }
 
-export function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+async function hexOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const sum = await sha256Bytes(bytes);
+  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g)!, (pair) => Number.parseInt(pair, 16));
 }
