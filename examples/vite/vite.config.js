@@ -4,6 +4,8 @@ export default {
   optimizeDeps: { exclude: ['espalier'] },
   // these two let a page share memory between threads; without them one thread computes
   server: {
+    // the page's script and style are those of ../page
+    fs: { allow: ['..'] },
     headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' },
   },
   preview: {

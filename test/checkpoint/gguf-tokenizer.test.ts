@@ -50,7 +50,7 @@ if (await exists(file)) {
     const quarter = shortened(metadata, vocabSize / 4);
     // the least of several: other processes can only make it longer
     const least = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-    for (let tries = 0; tries < 8 && !(tries > 2 && least[1]! < 9 * least[0]!); tries++) {
+    for (let tries = 0; tries < 40 && !(tries > 2 && least[1]! < 9 * least[0]!); tries++) {
       [quarter, metadata].forEach((some, i) => {
         least[i] = Math.min(least[i]!, building(some));
       });

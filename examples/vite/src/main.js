@@ -1,28 +1,27 @@
 /**
- * A bundled page: a model from files that the reader chooses, or from the address behind `?model=`. Nothing has to be told about
- * workers and wasm: Vite finds them in the package.
+ * The page of ../page, bundled. Nothing has to be told about workers and wasm: Vite finds them in the package. The model of the
+ * package is served with the app, because its files are imported by their addresses.
  */
 import { open } from 'espalier';
+import configuration from 'espalier/models/nano-base/config.json?url';
+import weights from 'espalier/models/nano-base/model.safetensors?url';
+import tokenizer from 'espalier/models/nano-base/tokenizer.json?url';
+import tokenizerConfiguration from 'espalier/models/nano-base/tokenizer_config.json?url';
+import { page } from '../../page/page.js';
+import '../../page/style.css';
 
-const out = document.querySelector('pre');
-
-async function tell(target) {
-  const model = await open(target);
-  const generation = model.generate('Once upon a time', { maxTokens: 48 });
-  out.textContent = 'Once upon a time';
-  for await (const token of generation) out.textContent += token.text;
-  const { text } = await generation.result();
-  console.log(JSON.stringify({ text, lanes: model.lanes, isolated: crossOriginIsolated }));
-  await model.close();
-}
-
-const report = (error) => {
-  out.textContent = String(error);
-  console.log(String(error));
+const files = {
+  'config.json': configuration,
+  'model.safetensors': weights,
+  'tokenizer.json': tokenizer,
+  'tokenizer_config.json': tokenizerConfiguration,
 };
 
-document.querySelector('input').addEventListener('change', ({ target }) => {
-  tell(Object.fromEntries([...target.files].map((file) => [file.name, file]))).catch(report);
-});
-const address = new URLSearchParams(location.search).get('model');
-if (address) tell(new URL(address, location.href)).catch(report);
+async function tiny() {
+  const blobs = await Promise.all(
+    Object.entries(files).map(async ([name, address]) => [name, await (await fetch(address)).blob()]),
+  );
+  return Object.fromEntries(blobs);
+}
+
+page({ open, models: { 'espalier:tiny': tiny } });
