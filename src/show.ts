@@ -30,7 +30,7 @@ export {
   type LabelTrieOptions,
 } from './adapshot/labels.ts';
 export type { AdapShotOptions } from './adapshot/options.ts';
-export { type PooledUnit, ShotPool } from './adapshot/pool.ts';
+export { ShotPool } from './adapshot/pool.ts';
 export { poolOptionsOf, type ShowSettings } from './adapshot/presets.ts';
 export { type Split, type SplitOptions, type SplitSources, splitExamples } from './adapshot/splits.ts';
 export { memoryShotStore, openShotStore } from './adapshot/store.ts';
@@ -45,6 +45,7 @@ export {
   templateOf,
 } from './adapshot/templates.ts';
 export type * from './adapshot/types.ts';
+export type { PooledUnit } from './adapshot/units.ts';
 export { type EncodeShotsOptions, encodeShots } from './engine/show.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';

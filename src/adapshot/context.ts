@@ -6,10 +6,10 @@ import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';
 import { contextOptions } from '../options/show.ts';
 import { type BranchPlan, type Range, runBranches } from './branches.ts';
-import type { PooledUnit, ShotPool } from './pool.ts';
+import type { ShotPool } from './pool.ts';
 import { repairRows } from './repair.ts';
 import type { Branch, ContextOptions, Shot, ShotOrder, UseHidden } from './types.ts';
-import { contextOf } from './units.ts';
+import { contextOf, type PooledUnit } from './units.ts';
 
 /** Where free text goes on. */
 export interface Continuation extends TextBehind {

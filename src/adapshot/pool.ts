@@ -1,4 +1,3 @@
-import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
@@ -6,11 +5,11 @@ import { checked } from '../options/check.ts';
 import { encodeQueryOptions, poolOptions, rank as rankRule } from '../options/show.ts';
 import { checkedModel, checkedShots, checkedText } from '../options/show-data.ts';
 import { inBatches } from './batches.ts';
-import { encodeUnits, MOST_ROWS } from './encode.ts';
+import { encodeUnits } from './encode.ts';
 import { Keeper } from './keep.ts';
 import { PoolRanking } from './pool-ranking.ts';
+import { PrefixCache } from './prefix-cache.ts';
 import { Residents } from './residents.ts';
-import type { StoredShot } from './stored.ts';
 import { Turns } from './turns.ts';
 import type {
   EncodedQuery,
@@ -22,17 +21,23 @@ import type {
   Shot,
   StorageType,
 } from './types.ts';
-import { blockSize, contextOf, type Entry, entryOf, type PoolUnit, prefixIds, sizeOf, unitsOf } from './units.ts';
+import {
+  blockSize,
+  checkRoom,
+  contextOf,
+  type Entry,
+  entryOf,
+  type Layout,
+  layoutOf,
+  type PooledUnit,
+  type PoolUnit,
+  prefixIds,
+  sizeOf,
+} from './units.ts';
 import { Work } from './work.ts';
 
 /** Files of the store that are read at once. */
 const READS = 8;
-
-/** What is placed as one: a stored shot, or a block of them, and the shots in it. */
-export interface PooledUnit {
-  readonly stored: StoredShot;
-  readonly entries: readonly Entry[];
-}
 
 /**
  * Examples of a task over one model. Their keys and values are computed when they are first needed, held on the device within limits, and
@@ -53,8 +58,8 @@ export class ShotPool {
   readonly #keeper: Keeper | null;
   readonly #turns = new Turns();
   /** Null: to be made again. */
-  #units: { readonly list: readonly PoolUnit[]; readonly of: ReadonlyMap<string, PoolUnit> } | null = null;
-  #prefixCache: KvCache | null = null;
+  #units: Layout | null = null;
+  readonly #prefixCache: PrefixCache;
   #closed = false;
 
   private constructor(model: LocalModel, options: PoolOptions) {
@@ -63,14 +68,8 @@ export class ShotPool {
     this.prefix = options.prefix ?? 'bare';
     this.storage = options.storage ?? 'f16';
     this.prefixIds = prefixIds(model, options.instruction);
-    const room = contextOf(model) - 2;
-    if (this.prefixIds.length > room) {
-      throw new EspalierError(
-        'E_CONTEXT_LENGTH',
-        `The instruction has ${this.prefixIds.length} tokens, and the model has room for ${room}.`,
-        'Shorten it.',
-      );
-    }
+    checkRoom('The instruction', this.prefixIds.length, contextOf(model) - 2);
+    this.#prefixCache = new PrefixCache(model, this.prefixIds);
     this.#ranking = new PoolRanking(model, (work) => this.withPrefix(work));
     this.#keeper = options.store ? new Keeper(model, options.store, this, options.onWarning) : null;
     this.#held = new Residents(this.grow.most, options.byteLimit ?? Number.POSITIVE_INFINITY);
@@ -82,7 +81,9 @@ export class ShotPool {
    */
   static async build(model: LocalModel, shots: readonly Shot[], options: PoolOptions = {}): Promise<ShotPool> {
     const given = checked<PoolOptions>(poolOptions, options, 'ShotPool.build()');
-    const pool = ShotPool.#open(checkedModel(model), given);
+    throwIfAborted(given.signal);
+    checkedModel(model).checkOpen();
+    const pool = new ShotPool(model, given);
     try {
       pool.add(shots);
       const first = shots.slice(0, pool.grow.initial).map(({ id }) => id);
@@ -98,12 +99,6 @@ export class ShotPool {
   get warnings(): readonly EspalierError[] {
     return this.#keeper?.warning ? [this.#keeper.warning] : [];
   }
-  static #open(model: LocalModel, options: PoolOptions): ShotPool {
-    throwIfAborted(options.signal);
-    model.checkOpen();
-    return new ShotPool(model, options);
-  }
-
   /** Shots, encoded or not. */
   get size(): number {
     return this.#entries.size;
@@ -169,7 +164,7 @@ export class ShotPool {
       }
       made.set(shot.id, entryOf(this.model, shot, this.prefixIds.length, contextOf(this.model)));
     }
-    this.#unitsOf([...this.#entries.values(), ...made.values()]);
+    this.#layoutOf([...this.#entries.values(), ...made.values()]);
     for (const [id, entry] of made) {
       this.#entries.set(id, entry);
       this.#ranking.put(entry.shot);
@@ -193,7 +188,7 @@ export class ShotPool {
     this.#check();
     this.#entry(shot.id);
     const entry = entryOf(this.model, shot, this.prefixIds.length, contextOf(this.model));
-    this.#unitsOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
+    this.#layoutOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
     this.#entries.set(shot.id, entry);
     this.#ranking.put(shot);
     this.#changed();
@@ -219,20 +214,17 @@ export class ShotPool {
   ): Promise<T> {
     return this.#turns.run(async () => {
       this.#check();
-      const { of } = this.#layout();
-      const units = new Set(ids.map((id) => of.get(this.#entry(id).shot.id)!));
-      await this.#bring([...units], options.signal);
-      return work([...units].map((unit) => ({ stored: this.#held.get(unit.key)!, entries: unit.entries })));
+      const units = this.#unitsOf(ids);
+      await this.#bring(units, options.signal);
+      return work(units.map((unit) => ({ stored: this.#held.get(unit.key)!, entries: unit.entries })));
     });
   }
 
   /** Encodes all shots of the pool, or these, and holds as many as the limits allow: all have pooled keys then. @throws as encode */
   async prepare(ids?: readonly string[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     const all = ids ?? [...this.#entries.keys()];
-    const { of } = this.#layout();
-    const units = new Set(all.map((id) => of.get(this.#entry(id).shot.id)!));
     const { onEstimate, onProgress } = this.#options;
-    const ahead = [...units].filter(({ key }) => !this.#held.has(key));
+    const ahead = this.#unitsOf(all).filter(({ key }) => !this.#held.has(key));
     const total = sizeOf(ahead, this.model.config, this.storage);
     let [done, loaded] = [0, 0];
     const tell = (tokens: number) =>
@@ -243,8 +235,7 @@ export class ShotPool {
       const some = all.slice(first, first + step).filter((id) => this.#entries.has(id));
       loaded += await this.#turns.run(() => {
         this.#check();
-        const { of: units } = this.#layout();
-        return this.#bring([...new Set(some.map((id) => units.get(id)!))], options.signal, work);
+        return this.#bring(this.#unitsOf(some), options.signal, work);
       });
       done = Math.min(all.length, first + step);
       tell(Math.min(total.tokens, work.tokens));
@@ -265,14 +256,7 @@ export class ShotPool {
     const ids = this.model.encode(text, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
     const words = options.input ?? text;
-    const room = contextOf(this.model) - this.prefixIds.length;
-    if (ids.length > room) {
-      throw new EspalierError(
-        'E_CONTEXT_LENGTH',
-        `The query has ${ids.length} tokens, and there is room for ${room}.`,
-        'Shorten it.',
-      );
-    }
+    checkRoom('The query', ids.length, contextOf(this.model) - this.prefixIds.length);
     if (options.withVector === false) return { text: words, ids, vector: null, centre: null };
     const vector = await this.#ranking.meanQuery([ids], options.signal);
     const texts = () => [...this.#entries.values()].map((entry) => entry.ids);
@@ -296,26 +280,7 @@ export class ShotPool {
 
   /** Internal: runs `work`, alone on the device, over a cache that holds the prefix and must hold no more afterwards. */
   withPrefix<T>(work: (cache: KvCache) => Promise<T>): Promise<T> {
-    const { decoder, device } = this.model;
-    return exclusive(device, async () => {
-      this.#check();
-      if (!this.#prefixCache) {
-        // units beside each other may need more rows than there are positions
-        const cache = decoder.cache(0, this.prefixIds.length + this.model.config.maxPositions + MOST_ROWS);
-        try {
-          if (this.prefixIds.length > 0) await decoder.forward(this.prefixIds, cache, { output: 'last' });
-        } catch (error) {
-          cache.dispose();
-          throw error;
-        }
-        this.#prefixCache = cache;
-      }
-      try {
-        return await work(this.#prefixCache);
-      } finally {
-        this.#prefixCache?.truncate(this.prefixIds.length);
-      }
-    });
+    return this.#prefixCache.run(work);
   }
 
   /** Frees keys and values. The model stays open. */
@@ -323,21 +288,18 @@ export class ShotPool {
     if (this.#closed) return;
     this.#closed = true;
     this.#held.keepOnly(new Set());
-    this.#prefixCache?.dispose();
-    this.#prefixCache = null;
+    this.#prefixCache.dispose();
   }
 
   /** Makes sure that units are on the device. @returns how many shots came from the store */
   async #bring(units: readonly PoolUnit[], signal: AbortSignal | undefined, work?: Work): Promise<number> {
     const kept = new Set(units.map(({ key }) => key));
-    const missing = [
-      ...new Map(units.filter(({ key }) => this.#held.get(key) === null).map((unit) => [unit.key, unit])).values(),
-    ];
+    const missing = new Map(units.filter(({ key }) => this.#held.get(key) === null).map((unit) => [unit.key, unit]));
     const left: PoolUnit[] = [];
     let loaded = 0;
-    for (let i = 0; i < missing.length; i += READS) {
+    for (let i = 0; i < missing.size; i += READS) {
       throwIfAborted(signal);
-      const some = missing.slice(i, i + READS);
+      const some = [...missing.values()].slice(i, i + READS);
       const found = await Promise.all(some.map((unit) => this.#load(unit)));
       this.#check();
       for (const [k, unit] of some.entries()) {
@@ -392,19 +354,20 @@ export class ShotPool {
     return true;
   }
 
-  #unitsOf(entries: readonly Entry[]): PoolUnit[] {
-    return unitsOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
+  /** @throws E_CONTEXT_LENGTH */
+  #layoutOf(entries: readonly Entry[]): Layout {
+    return layoutOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
   }
 
-  #layout() {
-    if (!this.#units) {
-      const list = this.#unitsOf([...this.#entries.values()]);
-      this.#units = {
-        list,
-        of: new Map(list.flatMap((unit) => unit.entries.map(({ shot }) => [shot.id, unit] as const))),
-      };
-    }
+  #layout(): Layout {
+    this.#units ??= this.#layoutOf([...this.#entries.values()]);
     return this.#units;
+  }
+
+  /** Each once. @throws E_ARGUMENT for an id that is not there */
+  #unitsOf(ids: readonly string[]): PoolUnit[] {
+    const { of } = this.#layout();
+    return [...new Set(ids.map((id) => of.get(this.#entry(id).shot.id)!))];
   }
 
   /** Shots have come or gone: what belongs to none is freed, in its turn. */

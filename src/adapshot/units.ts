@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
-import { shotBytes } from './stored.ts';
+import { type StoredShot, shotBytes } from './stored.ts';
 import type { PrefixMode, Shot, StorageType } from './types.ts';
 
 /** A shot with its tokens. */
@@ -19,6 +19,12 @@ export interface PoolUnit {
   readonly length: number;
 }
 
+/** What is placed as one: a stored shot, or a block of them, and the shots in it. */
+export interface PooledUnit {
+  readonly stored: StoredShot;
+  readonly entries: readonly Entry[];
+}
+
 /**
  * Positions that placed shots, a query and its answer may take together. Shots that were cached alone have no place in a sliding window, so all of it must
  * fit one; a chain, which a model could have read as it stands, obeys the window and has all positions of the model.
@@ -33,6 +39,13 @@ export function prefixIds(model: LocalModel, instruction: string | undefined): r
   return model.encode(instruction ?? '');
 }
 
+/** @throws E_CONTEXT_LENGTH for more tokens than there is room for */
+export function checkRoom(what: string, tokens: number, room: number, hint = 'Shorten it.'): void {
+  if (tokens <= room) return;
+  const message = `${what} has ${tokens} tokens, and the model has room for ${room}.`;
+  throw new EspalierError('E_CONTEXT_LENGTH', message, hint);
+}
+
 /** @throws E_ARGUMENT for a shot without an id or a token, E_CONTEXT_LENGTH for one that does not fit `context` behind the prefix */
 export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, context: number): Entry {
   const name = `The shot "${String(shot.id).slice(0, 60)}"`;
@@ -42,13 +55,7 @@ export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, con
   const ids = model.encode(shot.text, { addBos: false });
   if (ids.length === 0) throw new EspalierError('E_ARGUMENT', `${name} has no tokens.`, 'Give it a text.');
   const room = context - prefixLength - 1;
-  if (ids.length > room) {
-    throw new EspalierError(
-      'E_CONTEXT_LENGTH',
-      `${name} has ${ids.length} tokens, and the model has room for ${room}.`,
-      'Shorten it or leave it out.',
-    );
-  }
+  checkRoom(name, ids.length, room, 'Shorten it or leave it out.');
   return { shot, ids };
 }
 
@@ -58,21 +65,27 @@ export function blockSize(mode: PrefixMode): number {
 }
 
 /** Entries in units of so many, in their order. @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
-export function unitsOf(entries: readonly Entry[], size: number, room: number): PoolUnit[] {
+function unitsOf(entries: readonly Entry[], size: number, room: number): PoolUnit[] {
   const units: PoolUnit[] = [];
   for (let first = 0; first < entries.length; first += size) {
     const some = entries.slice(first, first + size);
     const length = some.reduce((sum, { ids }) => sum + ids.length, 0);
-    if (length > room) {
-      throw new EspalierError(
-        'E_CONTEXT_LENGTH',
-        `A block of ${some.length} shots has ${length} tokens, and the model has room for ${room}.`,
-        'Make blocks smaller.',
-      );
-    }
+    checkRoom(`A block of ${some.length} shots`, length, room, 'Make blocks smaller.');
     units.push({ key: some.map(({ ids }) => ids.join(',')).join('|'), entries: some, length });
   }
   return units;
+}
+
+/** All units of a pool, and the one of each shot. */
+export interface Layout {
+  readonly list: readonly PoolUnit[];
+  readonly of: ReadonlyMap<string, PoolUnit>;
+}
+
+/** @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
+export function layoutOf(entries: readonly Entry[], size: number, room: number): Layout {
+  const list = unitsOf(entries, size, room);
+  return { list, of: new Map(list.flatMap((unit) => unit.entries.map(({ shot }) => [shot.id, unit] as const))) };
 }
 
 /** Shots, tokens, and bytes of stored keys and values. */

@@ -1,3 +1,4 @@
+// long — each of its workers opens the model anew
 /** Shots encoded in workers of their own, into a store that a pool then loads from. On nano-base. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

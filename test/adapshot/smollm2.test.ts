@@ -1,3 +1,4 @@
+// long — a real model, and prompts of a thousand tokens
 /** T1 to T11 of the specification on a real model and text: SmolLM2-135M-Instruct in Q4_1, and questions like those of TREC. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,5 @@
 // hosts: node, deno — starts the command as a process
+// long — starts the command some sixty times
 /** `espalier icl` as a shell runs it: evaluations and their files, pools, answers, and what is refused. */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
