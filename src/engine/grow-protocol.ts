@@ -12,6 +12,12 @@ import type { Data, WireTarget } from './port.ts';
 /** The caller's host as the worker needs it. */
 export type HostFacts = Omit<Host, 'spawn'>;
 
+/** For locks: the worker's name, and those of workers that were ended in the middle of a job. */
+export interface Threads {
+  readonly name: string;
+  readonly ended: readonly string[];
+}
+
 /** Options in a form that crosses. */
 type Wire<T> = Omit<Data<T>, 'out' | 'cache' | 'lanes'> & {
   /** A path or a file URL; without it the files go back to the caller. */
@@ -30,7 +36,7 @@ export interface Grown {
 
 /** Calls that a grow worker answers: `start`, and then one of the others. */
 export interface GrowCalls {
-  start(host: HostFacts): void;
+  start(host: HostFacts, threads: Threads): void;
   upcycle(source: WireTarget, options: Wire<LocalUpcycleOptions>): Promise<Grown>;
   planUpcycle(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<UpcyclePlan>;
 }
@@ -39,6 +45,6 @@ export type GrowLink = WorkerLink<GrowCalls>;
 
 export const GROW: LinkKind = {
   worker: 'grow',
-  again: 'Start it again; a job in a folder goes on where it was, from a new process.',
+  again: 'Start it again; a job in a folder goes on where it was.',
   local: 'upcycle of espalier/grow',
 };

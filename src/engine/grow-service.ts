@@ -4,6 +4,7 @@ import type { Endpoint } from '../runtime/endpoint.ts';
 import { onHeartbeat } from '../runtime/heartbeat.ts';
 import { type Host, setHost, type WorkerHandle } from '../runtime/host.ts';
 import { Loss } from '../runtime/loss.ts';
+import { lockAs } from '../runtime/output-lock.ts';
 import { memoryOutput } from '../runtime/output-memory.ts';
 import { planUpcycle, upcycle } from '../spri/upcycle.ts';
 import { Answers, type Methods } from './answers.ts';
@@ -14,7 +15,10 @@ import type { CallerPort, Heartbeat, Remote } from './port.ts';
 /** The functions of a grow worker: those of `espalier/grow`, over the caller's host. */
 function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
   return {
-    start: (_, facts) => setHost(hostOf(facts, caller)),
+    start: (_, facts, { name, ended }) => {
+      setHost(hostOf(facts, caller));
+      lockAs(name, ended);
+    },
 
     upcycle: async ({ live }, source, { out, ...options }) => {
       if (out !== undefined) {

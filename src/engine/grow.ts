@@ -58,6 +58,9 @@ export async function upcycle(source: ModelTarget, options: UpcycleOptions = {})
   return work('upcycle', source, checked(upcycleThereOptions, options, 'upcycle'));
 }
 
+/** Workers that have ended before their job had: what they have locked is free. */
+const unfinished = new Set<string>();
+
 /** One call in a worker of its own. */
 async function work<K extends Job>(
   name: K,
@@ -73,17 +76,22 @@ async function work<K extends Job>(
   const on = await host();
   if (signal?.aborted) throw aborted(signal);
   const lanes = laneCount(options.lanes ?? 'auto', on);
+  const thread = Math.random().toString(36).slice(2);
+  let isOver = false;
   const link: GrowLink = new WorkerLink<GrowCalls>(on, GROW, places);
   try {
-    await link.call('start', [factsOf(on)], { signal });
+    await link.call('start', [factsOf(on), { name: thread, ended: [...unfinished] }], { signal });
     const args = [target, { ...data, lanes, ...(wasm && { wasmLocation: wasm.href }) }] as unknown as CallArguments<
       GrowCalls,
       K
     >;
     const given: CallOptions<CallResult<GrowCalls, K>> = { signal, callbacks, transfer, keepLate: true };
-    return await link.call(name, args, given);
+    const result = await link.call(name, args, given);
+    isOver = true;
+    return result;
   } finally {
-    await link.end(new EspalierError('E_DISPOSED', 'The job is over.', 'Start another one.'));
+    const isGone = await link.end(new EspalierError('E_DISPOSED', 'The job is over.', 'Start another one.'));
+    if (isGone && !isOver) unfinished.add(thread);
   }
 }
 

@@ -245,14 +245,14 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     return this.#lanes.spawn(lane);
   }
 
-  /** Ends the workers; calls that wait, and later ones, reject with `error`. */
-  async end(error: EspalierError): Promise<void> {
+  /** Ends the workers; calls that wait, and later ones, reject with `error`. @returns whether they are gone already */
+  async end(error: EspalierError): Promise<boolean> {
     this.#ended ??= error;
     this.#watchdog.end();
     for (const { reject } of [...this.#pending.values()]) reject(this.#ended);
     for (const id of [...this.#ending.keys()]) this.#over(id);
     // the system may hold a thread back, in a file that never opens
-    await briefly(Promise.all([this.#worker.terminate(), this.#lanes.terminate()]));
+    return briefly(Promise.all([this.#worker.terminate(), this.#lanes.terminate()]));
   }
 
   #stuck(): void {

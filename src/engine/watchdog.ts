@@ -88,14 +88,16 @@ export class Watchdog {
   }
 }
 
-/** Resolves when `work` is settled, or after `GRACE`; never rejects. */
-export async function briefly(work: Promise<unknown>): Promise<void> {
+/** Resolves when `work` is settled, with true, or after `GRACE`; never rejects. */
+export async function briefly(work: Promise<unknown>): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const enough = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, GRACE);
+  const enough = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), GRACE);
   });
-  await Promise.race([work.catch(() => {}), enough]);
+  const settled = () => true;
+  const result = await Promise.race([work.then(settled, settled), enough]);
   clearTimeout(timer);
+  return result;
 }
 
 export function isHeartbeat(data: unknown): data is Heartbeat {

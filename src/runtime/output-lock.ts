@@ -13,12 +13,26 @@ interface Owner {
   readonly pid: number;
   /** When the process was started, in the system's own units: numbers of processes are used again. Empty when it does not say. */
   readonly started: string;
+  /** The thread of the process, see `lockAs`. */
+  readonly thread?: string;
   /** Distinguishes this lock from all others. */
   readonly nonce: string;
 }
 
 export interface Lock {
   release(): Promise<void>;
+}
+
+let thread: string | undefined;
+let gone: ReadonlySet<string> = new Set();
+
+/**
+ * In a worker: the name under which it takes locks, and those of workers of the same process that were ended in the middle of their work. The
+ * process lives, but they will not release theirs.
+ */
+export function lockAs(name: string, ended: readonly string[]): void {
+  thread = name;
+  gone = new Set(ended);
 }
 
 type Fs = typeof import('node:fs/promises');
@@ -39,7 +53,14 @@ export async function lock(path: string, what: string): Promise<Lock> {
   } catch {
     // Deno asks for a permission; the start of the machine tells machines apart as well
   }
-  const own = { host, boot: await bootOf(), pid, started: await startOf(fs, 'self'), nonce: random() };
+  const own = {
+    host,
+    boot: await bootOf(),
+    pid,
+    started: await startOf(fs, 'self'),
+    ...(thread && { thread }),
+    nonce: random(),
+  };
   return acquire(fs, path, own, what);
 }
 
@@ -125,8 +146,9 @@ async function read(path: string): Promise<Found | null> {
 }
 
 /** Whether the owner still runs; when in doubt it does. */
-async function isLive(fs: Fs, { host, boot, pid, started }: Owner, own: Owner): Promise<boolean> {
+async function isLive(fs: Fs, { host, boot, pid, started, thread }: Owner, own: Owner): Promise<boolean> {
   if (host !== own.host) return true; // nothing is known of other machines
+  if (thread !== undefined && gone.has(thread)) return false; // the name is random
   if (boot !== '' && own.boot !== '' && !isSameBoot(boot, own.boot)) return false;
   try {
     process.kill(pid, 0);
