@@ -123,11 +123,12 @@ export class LocalModel {
     return this.#encodeChat(checkedMessages(messages, 'messages'), given);
   }
 
-  #encodeChat(messages: readonly ChatMessage[], options: ChatOptions): number[] {
+  #encodeChat(messages: readonly ChatMessage[], options: ChatOptions, limit = Number.POSITIVE_INFINITY): number[] {
     const segments = renderChatSegments(this.#spec, messages, options);
     return this.tokenizer.encodeSegments(
       segments.map(({ text, fromCaller }) => ({ text, plain: fromCaller })),
       { addSpecialTokens: false },
+      limit,
     );
   }
 
@@ -143,10 +144,11 @@ export class LocalModel {
     const call = checkedGeneration(prompt, options, this.config.vocabSize);
     const wanted = call.prompt;
     const { addBos, specialTokens, chat = {}, ...given } = call.options;
+    const room = this.config.maxPositions - 1; // what is written needs one
     let ids: readonly number[];
-    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens }, this.config.maxPositions - 1);
+    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens }, room);
     else if (isIds(wanted)) ids = wanted;
-    else ids = this.#encodeChat(wanted, chat);
+    else ids = this.#encodeChat(wanted, chat, room);
     return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, given);
   }
 

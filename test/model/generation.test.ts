@@ -373,6 +373,11 @@ on('what cannot be is refused at the call', async () => {
   const { maxPositions, vocabSize } = model.config;
   assert.throws(() => model.generate(Array(maxPositions).fill(5)), code('E_CONTEXT_LENGTH'));
   assert.throws(() => model.generate('many words '.repeat(maxPositions)), code('E_CONTEXT_LENGTH'));
+  const start = performance.now();
+  const letters = 'qwertyuiop'.repeat(500_000);
+  assert.throws(() => model.generate(letters), code('E_CONTEXT_LENGTH'));
+  await rejects('E_CONTEXT_LENGTH', () => model.score(letters));
+  assert.ok(performance.now() - start < 3000, 'found from its length');
   await rejects('E_CONTEXT_LENGTH', () => model.score(Array(maxPositions + 1).fill(5)));
   const bad: GenerateOptions[] = [
     { maxTokens: 0 },
