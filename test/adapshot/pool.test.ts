@@ -9,7 +9,15 @@ import { EspalierError } from '../../src/errors.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { memoryHost } from '../../src/runtime/cache-memory.ts';
 import { hasNode } from '../../src/runtime/host.ts';
-import { AdapShot, memoryShotStore, openShotStore, ShotContext, ShotPool, type ShotStore } from '../../src/show.ts';
+import {
+  AdapShot,
+  memoryShotStore,
+  openShotStore,
+  type PoolProgress,
+  ShotContext,
+  ShotPool,
+  type ShotStore,
+} from '../../src/show.ts';
 import { rejects } from '../errors.ts';
 import { tinyModel } from './models.ts';
 
@@ -153,7 +161,11 @@ on('an empty pool, and options that cannot be', async (model) => {
   await rejects('E_CONTEXT_LENGTH', build({ prefix: { blocks: 6 }, instruction: 'a'.repeat(40) }));
   await rejects('E_ABORTED', build({ signal: AbortSignal.abort() }));
   const controller = new AbortController();
-  const stops = { signal: controller.signal, grow: { step: 1 }, onProgress: () => controller.abort() };
+  const stops = {
+    signal: controller.signal,
+    grow: { step: 1 },
+    onProgress: ({ done }: PoolProgress) => void (done > 0 && controller.abort()),
+  };
   await rejects('E_ABORTED', build(stops));
   const other = await ShotPool.build(model, shots);
   model.close();
@@ -209,7 +221,7 @@ for (const { name, open, end } of stores) {
         return ShotPool.build(model, shots, {
           ...options,
           store,
-          onProgress: ({ loaded }) => void progress.push(loaded),
+          onProgress: ({ done, loaded }) => void (done > 0 && progress.push(loaded)),
         });
       };
       const pool = await build(await open());
@@ -233,7 +245,8 @@ for (const { name, open, end } of stores) {
           ...options,
           ...other,
           store: await open(),
-          onProgress: ({ loaded }) => {
+          onProgress: ({ done, loaded }) => {
+            if (done === 0) return;
             // bare shots do not depend on the instruction
             assert.is(loaded, prefix === 'bare' && 'instruction' in other ? 6 : 0);
           },
@@ -252,7 +265,8 @@ on('a damaged entry is a miss and is written again', async (model) => {
   const store = shotStore(host);
   const loads: number[] = [];
   const build = async () => {
-    const pool = await ShotPool.build(model, shots, { store, onProgress: ({ loaded }) => void loads.push(loaded) });
+    const onProgress = ({ done, loaded }: PoolProgress) => void (done > 0 && loads.push(loaded));
+    const pool = await ShotPool.build(model, shots, { store, onProgress });
     const logits = await logitsBehind(pool, ids(0, 1, 2));
     pool.close();
     return logits;
