@@ -8,6 +8,7 @@ import { chromiumDriver, type Driver } from '../hosts/drivers.ts';
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',
+  '.css': 'text/css',
   '.js': 'text/javascript',
   '.mjs': 'text/javascript',
   '.json': 'application/json',
