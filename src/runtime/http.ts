@@ -164,9 +164,11 @@ export async function request(
 }
 
 function failedRequest(url: URL, { reached }: Session, attempt: Attempt, cause: unknown): Transient {
-  const { code } = ((cause as { cause?: unknown }).cause ?? {}) as { code?: unknown };
-  // browsers do not tell; a server that has answered before is there
-  if (reached.has(url.origin) || BROKEN.has(code)) {
+  const inner = (cause as { cause?: unknown }).cause ?? cause;
+  const { code } = inner as { code?: unknown };
+  // Deno tells it in words, browsers do not tell; a server that has answered before is there
+  const wasThere = reached.has(url.origin) || BROKEN.has(code) || /connection (?:closed|reset)/i.test(`${inner}`);
+  if (wasThere) {
     return new Transient('broken', attempt.why(`the connection to ${url.host} broke off`), { cause });
   }
   return new Transient('unreachable', `${url.host} could not be reached`, { cause });
