@@ -146,6 +146,9 @@ REGEXES = [
     r" ?[^(\s|.,!?…。，、।۔،)]+", r"\w+|[^\w\s]+", r"\d{1,3}(?=(?:\d{3})*\b)", r"(?<=a)b|c", r"(?<!a)b", r"\b", r"^", r"$", r"a*",
     r"(?>a+)b|.", r"a+?b?", r"(?:ab|a)b?", r"[\p{P}\$\+<=>\^~\|]+", r"[一-龥぀-ゟ゠-ヿ]+", r"\A.|.\z", r".\Z", r"(a(b(c)?)?)+",
     r"[[:alpha:]]+|[[:digit:]]", r"\p{Han}|\p{^L}", r"(?i)[a-c]+", r"\x{61}|\u0062", r"(?=[A-Z])", r"(a|b)*c", r"\h+", r"[^\S\n]+", r"(?m).b",
+    r" ?[^(\s|[.,!?…。，、।۔،])]+", r"[a-z&&[^aeiou]]+|[^\p{L}&&\S]", r"[\p{Han}]+|[\p{L}\p{M}&&[^\p{Han}]]+|[^a&&b-d]",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"\s?[!-/:-~！-／：-～‘-‟　-。]+|\s+$|[一-龥ࠀ-一가-퟿]+", r"(?:'[sS]|'[tT]|'[rR][eE])|<sentinel:[0-9]+>|([\t\n]|    |  )",
 ]  # fmt: skip
 FLAGS = ["".join(f) for n in range(5) for f in itertools.combinations("wlrn", n)]
 USUAL = [token("<s>", special=True), token("<x>", "n"), token("[M]", "lr", True)]

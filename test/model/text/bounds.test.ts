@@ -104,7 +104,8 @@ test('expressions that are malformed, or whose meaning is not certain, are refus
   const unsure = [
     '(a)\\1',
     '\\X',
-    'a&&b[c&&d]',
+    '(?i)[a&&b]',
+    '[a&&]',
     '(?~a)',
     '(?i:ß)',
     '(?i:st)',

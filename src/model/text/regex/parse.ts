@@ -6,6 +6,7 @@ import {
   DIGIT,
   eitherCase,
   HEX,
+  intersection,
   NOT_NEWLINE,
   negated,
   property,
@@ -38,7 +39,7 @@ const LIGATURES = /ss|ff|fi|fl|st/;
 
 /**
  * Parses a regular expression of Oniguruma's dialect, which Hugging Face's tokenizers are written in, as far as its meaning is
- * certain: no back-references, absent operators, intersections of classes or grapheme clusters; case-insensitive ASCII only.
+ * certain: no back-references, absent operators or grapheme clusters; case-insensitive ASCII only.
  *
  * @throws E_TOKENIZER_INVALID for what is malformed or not supported
  */
@@ -273,7 +274,13 @@ class Parser {
   #class(flags: Flags): CharSet {
     if (++this.#depth > MAX_DEPTH) throw this.#fault('is nested too deeply');
     const isNegated = this.#take('^');
-    const sets: CharSet[] = [];
+    let sets: CharSet[] = [];
+    const sides: CharSet[] = []; // of intersections, each a union of what stands between them
+    const side = () => {
+      if (sets.length === 0) throw this.#fault('intersects with nothing');
+      sides.push(union(sets));
+      sets = [];
+    };
     for (let first = true; ; first = false) {
       const character = this.#characters[this.#at++];
       if (character === undefined) throw this.#fault('has a class without an end');
@@ -288,7 +295,11 @@ class Parser {
         } else sets.push(this.#class(flags));
         continue;
       }
-      if (character === '&' && this.#next() === '&') throw this.#fault('intersects classes, which is not supported');
+      if (character === '&' && this.#take('&')) {
+        if (flags.ignoreCase) throw this.#fault('intersects classes while it ignores case, which is not supported');
+        side();
+        continue;
+      }
       const from = character === '\\' ? this.#classEscape(flags) : character.codePointAt(0)!;
       if (typeof from !== 'number') {
         sets.push(from);
@@ -315,7 +326,8 @@ class Parser {
       sets.push(flags.ignoreCase ? eitherCase(range(from, to)) : range(from, to));
     }
     this.#depth--;
-    const all = union(sets);
+    side();
+    const all = sides.length === 1 ? sides[0]! : intersection(sides);
     return isNegated ? negated(all) : all;
   }
 

@@ -21,6 +21,10 @@ export function union(sets: readonly CharSet[]): CharSet {
   return { key: `[${sets.map(({ key }) => key).join(' ')}]`, has: (code) => sets.some((set) => set.has(code)) };
 }
 
+export function intersection(sets: readonly CharSet[]): CharSet {
+  return { key: `[${sets.map(({ key }) => key).join('&&')}]`, has: (code) => sets.every((set) => set.has(code)) };
+}
+
 export function negated(set: CharSet): CharSet {
   return { key: `^${set.key}`, has: (code) => !set.has(code) };
 }
