@@ -1,4 +1,5 @@
 // hosts: node — starts processes as Node starts them
+// long — kills processes while they write
 /** Checkpoints written by processes that are killed, or meet a full disk, a limit or a file system that cannot be written. */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises';

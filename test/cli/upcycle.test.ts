@@ -1,4 +1,5 @@
 // hosts: node, deno — starts the command as a process
+// long — grows models in processes
 /** `espalier upcycle` as a shell runs it: what it prints, what it writes, what it refuses, and that Ctrl-C loses nothing. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
 // hosts: node — builds an app with Vite and drives Chromium
+// long — bundles apps and drives browsers
 /**
  * The package as pages use it: bundled by Vite, webpack and esbuild, as plain modules, as one file, and from another origin; isolated and not.
  * test/bundlers/run.ts tries more bundlers.

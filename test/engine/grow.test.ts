@@ -1,3 +1,4 @@
+// long — grows models in workers again and again
 /** Growing in a worker: the same files as in one thread, and what crosses: progress, aborts, errors, deaths. Nothing outlives a call. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,5 @@
 // hosts: node — reads the memory of the process
+// long — opens and closes models many times, and measures
 /** What an engine leaves of memory when it is closed, without waiting for the garbage collector of the caller's thread. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

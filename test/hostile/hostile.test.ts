@@ -1,4 +1,5 @@
 // hosts: node — measures processes
+// long — a hundred models in processes that are measured
 /** A sample; `node --import tsx test/hostile/run.ts` runs a thousand. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

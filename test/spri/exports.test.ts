@@ -1,3 +1,4 @@
+// long — grows a model for every target
 /**
  * Grown models against Hugging Face transformers, which loaded the very same bytes with stock classes (test/oracles/upcycled.py): a
  * digest says that they are the same, and then our logits must be transformers'.
