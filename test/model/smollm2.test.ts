@@ -1,3 +1,4 @@
+// long — SmolLM2 on both paths, token by token
 /** SmolLM2-135M-Instruct in Q4_1 against Hugging Face transformers on the same file, dequantised to f32. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
