@@ -1,4 +1,5 @@
 // hosts: node, deno — starts the command as a process
+// long — starts an engine for each command
 /** The commands as a shell runs them: output, JSON, exit codes, and that they say what the library says. */
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

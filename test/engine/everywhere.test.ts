@@ -1,4 +1,5 @@
 // hosts: node — runs examples/everywhere.ts in all the others
+// long — runs one program in processes of several runtimes
 /** One program, unchanged, in Node, Deno and Chromium: the same tokens, and entropies within 1e-4. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';

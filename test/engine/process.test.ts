@@ -1,4 +1,5 @@
 // hosts: node, deno — starts processes
+// long — starts processes
 /** What an engine means for the life of a process: it keeps one alive while a call waits, and not a moment longer. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,3 +1,4 @@
+// long — grows models again and again
 /** Whole jobs on the embedded model: what is written, that it computes the same, and that nothing is lost on the way. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
