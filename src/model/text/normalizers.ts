@@ -15,9 +15,9 @@ export interface Piece {
 
 export type Normalizer = (piece: Piece) => Piece;
 
-/** A text may grow to this many times its length, and a million units: no published normalizer comes near. */
+/** A text may grow to this many times its length, and 65,536 units: no published normalizer comes near. */
 const GROWTH = 32;
-const GROWTH_OFFSET = 1_000_000;
+const GROWTH_OFFSET = 65_536;
 const MAX_PARTS = 256;
 
 /** Refuses a text that normalizers have blown up. `length` is that of the text before all of them. */
