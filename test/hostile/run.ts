@@ -58,7 +58,9 @@ function batch(from: number, count: number, outcomes: Outcome[]): Promise<number
     const process_ = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', child, `${from}`, `${count}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    let current: { seed: number; what: string } | null = null;
+    /** Up to here all have been told. */
+    let next = from;
+    let what = 'start';
     let errors = '';
     let hangs = false;
     let timer: NodeJS.Timeout;
@@ -76,19 +78,17 @@ function batch(from: number, count: number, outcomes: Outcome[]): Promise<number
     createInterface({ input: process_.stdout }).on('line', (line) => {
       wait();
       const said = JSON.parse(line) as Outcome;
-      if (said.end === undefined) current = said;
-      else {
-        outcomes.push(said);
-        current = null;
-      }
+      what = said.what;
+      if (said.end === undefined) return; // it begins
+      outcomes.push(said);
+      next = said.seed + 1;
     });
     process_.on('close', () => {
       clearTimeout(timer);
-      if (current === null && errors === '') return done(from + count);
-      const { seed, what } = current ?? { seed: from, what: 'start' };
+      if (next === from + count) return done(next);
       const end = hangs ? '!! hangs' : `!! the process ends: ${errors}`;
-      outcomes.push({ seed, what, end, bytes: 0, seconds: 0, memory: 0, peak: 0 });
-      done(seed + 1);
+      outcomes.push({ seed: next, what, end, bytes: 0, seconds: 0, memory: 0, peak: 0 });
+      done(next + 1);
     });
   });
 }
