@@ -15,18 +15,44 @@ const FOR_EVER = 60_000;
 /** Milliseconds: a second, and what a loaded machine adds. */
 const SOON = 2000;
 
-async function busyEngine(): Promise<{ engine: Engine; block: (milliseconds: number, beat?: boolean) => void }> {
-  const engine = await Engine.create({ lanes: 1, workerLocation });
-  const { worker } = linkOf(engine).workers();
-  return { engine, block: (milliseconds, beat = false) => worker.endpoint.postMessage({ block: milliseconds, beat }) };
+interface Busy {
+  readonly engine: Engine;
+  readonly block: (milliseconds: number, beat?: boolean) => void;
+  /** Resolves with the next message to the worker. */
+  readonly sent: () => Promise<void>;
 }
 
-/** Fails unless `work` rejects so soon after its signal, which fires while the worker is busy. */
-async function abortsSoon(work: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+async function busyEngine(): Promise<Busy> {
+  const engine = await Engine.create({ lanes: 1, workerLocation });
+  const { endpoint } = linkOf(engine).workers().worker;
+  const post = endpoint.postMessage.bind(endpoint);
+  let heard = (): void => {};
+  endpoint.postMessage = (...message: Parameters<typeof post>) => {
+    post(...message);
+    heard();
+  };
+  return {
+    engine,
+    block: (milliseconds, beat = false) => post({ block: milliseconds, beat }),
+    sent: () =>
+      new Promise((resolve) => {
+        heard = resolve;
+      }),
+  };
+}
+
+const afterMoments = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30));
+
+/**
+ * Fails unless `work` rejects so soon after its signal, which fires while the worker is busy: after `moment`, `sent` where the worker will
+ * not be busy for ever, since an answer needs a task of its own and cannot come before that on any machine, however slow.
+ */
+async function abortsSoon(work: (signal: AbortSignal) => Promise<unknown>, moment = afterMoments): Promise<void> {
   const controller = new AbortController();
   const reason = new Error('enough');
+  const now = moment();
   const call = rejects('E_ABORTED', () => work(controller.signal));
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await now;
   const before = performance.now();
   controller.abort(reason);
   assert.is((await call).cause, reason);
@@ -90,23 +116,23 @@ test('a loop that is left does not wait for ever', async () => {
 });
 
 test('a worker that is busy for less than the time it has goes on, with all that is on it', async () => {
-  const { engine, block } = await busyEngine();
+  const { engine, block, sent } = await busyEngine();
   const model = await engine.open(files);
   block(300);
   const kept = model.encode('abc');
-  await abortsSoon((signal) => model.score('abc', { signal }));
+  await abortsSoon((signal) => model.score('abc', { signal }), sent);
   assert.is((await kept).length, 3);
   assert.is((await engine.stats()).models, 1);
   await engine.close();
 });
 
 test('a worker in a long kernel is not taken for stuck', async () => {
-  const { engine, block } = await busyEngine();
+  const { engine, block, sent } = await busyEngine();
   const model = await engine.open(files);
   block(2500, true);
   const kept = model.encode('abc');
-  await abortsSoon((signal) => engine.open(files, { signal }));
-  await abortsSoon((signal) => model.generate('abc', { signal }).result());
+  await abortsSoon((signal) => engine.open(files, { signal }), sent);
+  await abortsSoon((signal) => model.generate('abc', { signal }).result(), sent);
   assert.is((await kept).length, 3);
   const { models, generations } = await engine.stats();
   assert.equal([models, generations], [1, 0]); // what came too late is closed
