@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import type { TensorTable } from './safetensors.ts';
+import { emptyTable, putAs, type TensorTable } from './tensor-table.ts';
 import type { ModelConfig, MoeConfig, TensorEntry } from './types.ts';
 
 /** Names in a file and the canonical ones, behind `model.layers.L.`; what is not here stays as it is. */
@@ -28,35 +28,25 @@ const LAYER = /^(model\.layers\.\d+\.)(.*)$/;
 export function canonicalExperts(table: TensorTable, config: ModelConfig, file: string): TensorTable {
   const { moe } = config;
   if (!moe) return table;
-  const renamed: TensorTable = { tensors: new Map(), unsupported: new Map() };
-  const put = (entry: TensorEntry) => {
-    if (renamed.tensors.has(entry.name)) {
-      throw new EspalierError(
-        'E_CHECKPOINT_HEADER',
-        `${file} holds ${entry.name.slice(0, 200)} twice, under two names.`,
-        'Export the file again.',
-      );
-    }
-    renamed.tensors.set(entry.name, entry);
-  };
+  const renamed = emptyTable();
   for (const [name, entry] of table.tensors) {
     const { prefix, part } = parse(name);
     if (GATE_UP.test(part)) {
       const { experts, expertSize: size } = moe;
       const halves = cut(entry, [experts, 2 * size, config.hiddenSize], 2 * experts, [size, config.hiddenSize], file);
       for (const [i, half] of halves.entries()) {
-        put({ ...half, name: `${prefix}mlp.experts.${i >> 1}.${i % 2 === 0 ? 'gate' : 'up'}_proj.weight` });
+        putAs(renamed, `${prefix}mlp.experts.${i >> 1}.${i % 2 === 0 ? 'gate' : 'up'}_proj.weight`, half, file);
       }
     } else if (DOWN.test(part)) {
       const shape = [config.hiddenSize, moe.expertSize];
       for (const [i, down] of cut(entry, [moe.experts, ...shape], moe.experts, shape, file).entries()) {
-        put({ ...down, name: `${prefix}mlp.experts.${i}.down_proj.weight` });
+        putAs(renamed, `${prefix}mlp.experts.${i}.down_proj.weight`, down, file);
       }
     } else if (SHARED_GATE_UP.test(part)) {
       for (const [i, half] of sharedHalves(entry, moe, config.hiddenSize, file).entries()) {
-        put({ ...half, name: `${prefix}mlp.shared_expert.${i === 0 ? 'gate' : 'up'}_proj.weight` });
+        putAs(renamed, `${prefix}mlp.shared_expert.${i === 0 ? 'gate' : 'up'}_proj.weight`, half, file);
       }
-    } else put({ ...entry, name: prefix + canonical(part) });
+    } else putAs(renamed, prefix + canonical(part), entry, file);
   }
   for (const [name, type] of table.unsupported) {
     const { prefix, part } = parse(name);
@@ -68,7 +58,7 @@ export function canonicalExperts(table: TensorTable, config: ModelConfig, file: 
         : SHARED_GATE_UP.test(part)
           ? 'mlp.shared_expert.gate_proj.weight'
           : canonical(part);
-    renamed.unsupported.set(prefix + one, type);
+    putAs(renamed, prefix + one, type, file);
   }
   return renamed;
 }

@@ -1,8 +1,9 @@
+import type { ConfigRemarks } from './config.ts';
 import type { GgufValue } from './gguf.ts';
 import { endTokens } from './gguf-end-tokens.ts';
 import { GGUF_TYPE } from './gguf-reader.ts';
 import { checkConfig, configInvalid, MAX_LAYERS, unsupported } from './limits.ts';
-import type { TensorTable } from './safetensors.ts';
+import type { TensorTable } from './tensor-table.ts';
 import type { Architecture, ModelConfig, RopeScaling } from './types.ts';
 
 const ARCHITECTURES: ReadonlySet<string> = new Set<Architecture>(['llama', 'qwen2', 'qwen3']);

@@ -1,6 +1,6 @@
 import type { ByteSource } from '../runtime/source.ts';
 import type { GgufTensor } from './gguf.ts';
-import type { TensorTable } from './safetensors.ts';
+import { emptyTable, putAs, type TensorTable } from './tensor-table.ts';
 import type { TensorEntry } from './types.ts';
 
 /** GGUF's names outside the layers, without `.weight`. */
@@ -42,18 +42,19 @@ export function canonicalName(name: string): string {
 /**
  * Tensors by canonical name. llama.cpp's converter reorders rows of q and k, weights and biases, of the llama architecture
  * (Mistral's files are of it too), because its RoPE there turns neighbours; qwen2 and qwen3 keep Hugging Face's order.
+ * @throws E_CHECKPOINT_HEADER when two tensors come to the same name
  */
 export function canonicalTensors(list: readonly GgufTensor[], source: ByteSource, architecture: string): TensorTable {
-  const table: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const table = emptyTable();
   for (const { name: stored, type, typeName, shape, offset, byteLength } of list) {
     const name = canonicalName(stored);
     if (type === null) {
-      table.unsupported.set(name, typeName);
+      putAs(table, name, typeName, source.name);
       continue;
     }
     const permuted = architecture === 'llama' && PERMUTED.test(name);
     const rowOrder: TensorEntry['rowOrder'] = permuted ? 'llama-permuted' : 'plain';
-    table.tensors.set(name, { name, type, shape, source, offset, byteLength, rowOrder });
+    putAs(table, name, { name, type, shape, source, offset, byteLength, rowOrder }, source.name);
   }
   return table;
 }

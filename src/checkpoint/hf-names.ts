@@ -1,5 +1,4 @@
-import { EspalierError } from '../errors.ts';
-import type { TensorTable } from './safetensors.ts';
+import { emptyTable, putAs, type TensorTable } from './tensor-table.ts';
 import type { TensorEntry } from './types.ts';
 
 /**
@@ -12,25 +11,14 @@ import type { TensorEntry } from './types.ts';
 export function canonicalPrefixes(table: TensorTable, file: string): { table: TensorTable; baseExport: boolean } {
   let bare = false;
   let full = false;
-  const named: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const named = emptyTable();
   const name = (stored: string): string => {
     const found = canonical(stored);
     if (found !== stored && !stored.startsWith('model.')) bare = true;
     else if (found.startsWith('model.')) full = true;
-    if (named.tensors.has(found) || named.unsupported.has(found)) {
-      throw new EspalierError(
-        'E_CHECKPOINT_HEADER',
-        `${file} holds ${found.slice(0, 200)} twice, under two names.`,
-        'Export the file again.',
-      );
-    }
     return found;
   };
-  for (const [stored, entry] of table.tensors) {
-    const found = name(stored);
-    named.tensors.set(found, found === stored ? entry : { ...entry, name: found });
-  }
-  for (const [stored, type] of table.unsupported) named.unsupported.set(name(stored), type);
+  for (const [stored, tensor] of [...table.tensors, ...table.unsupported]) putAs(named, name(stored), tensor, file);
   return { table: named, baseExport: bare && !full };
 }
 

@@ -10,9 +10,9 @@ import { folderTokenizer } from './hf-tokenizer.ts';
 import { parseJson } from './json.ts';
 import type { Report } from './report.ts';
 import { checkTensors } from './required.ts';
-import type { TensorTable } from './safetensors.ts';
 import { type FolderOptions, readSafetensorsFolder } from './safetensors-folder.ts';
 import type { Survey } from './survey.ts';
+import { emptyTable, type TensorTable } from './tensor-table.ts';
 import type { ModelConfig } from './types.ts';
 
 /**
@@ -36,7 +36,7 @@ export async function surveyFolder(
   };
   let config = await attempt(() => readConfig(files, remarks));
   const stored = await attempt(() => readWeights(files, opened, { ...options, report }));
-  let table: TensorTable = stored ?? { tensors: new Map(), unsupported: new Map() };
+  let table: TensorTable = stored ?? emptyTable();
   if (config && stored) {
     const read = config;
     const settled = await attempt(() => settle(files.name, read, table, remarks));

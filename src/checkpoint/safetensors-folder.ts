@@ -5,7 +5,8 @@ import { shardNames } from '../runtime/shard-names.ts';
 import type { ByteSource, ModelFiles } from '../runtime/source.ts';
 import { jsonObject, parseJson } from './json.ts';
 import { type Report, raise } from './report.ts';
-import { readSafetensors, type TensorTable } from './safetensors.ts';
+import { readSafetensors } from './safetensors.ts';
+import { emptyTable, type TensorTable } from './tensor-table.ts';
 
 export const SINGLE_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
@@ -77,7 +78,7 @@ async function readShardSet(
   read: (name: string) => Promise<TensorTable>,
   onProgress: ((done: number, total: number) => void) | undefined,
 ): Promise<TensorTable> {
-  const all: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const all = emptyTable();
   for (const [i, file] of set.entries()) {
     const shard = await read(file);
     for (const name of [...shard.tensors.keys(), ...shard.unsupported.keys()]) {
@@ -142,7 +143,7 @@ async function readShards(
     report(notFound(file, files.name));
     return false;
   });
-  const all: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const all = emptyTable();
   const promised = new Set([...index.values()].flat());
   let done = 0;
   for (const [file, names] of there) {

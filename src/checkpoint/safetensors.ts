@@ -4,7 +4,8 @@ import type { ByteSource } from '../runtime/source.ts';
 import { STRANGER_BYTES, strangerOf } from '../runtime/strangers.ts';
 import { elementCount } from './element-types.ts';
 import { jsonObject, parseJson } from './json.ts';
-import type { StoredType, TensorEntry } from './types.ts';
+import { emptyTable, type TensorTable } from './tensor-table.ts';
+import type { StoredType } from './types.ts';
 
 /** The reference implementation's cap on the header, in bytes. */
 const MAX_HEADER = 100_000_000;
@@ -38,13 +39,6 @@ const STORED: ReadonlyMap<string, StoredType> = new Map([
   ['BF16', 'bf16'],
 ]);
 
-/** What the files of a checkpoint hold, before a configuration is held against it. */
-export interface TensorTable {
-  readonly tensors: Map<string, TensorEntry>;
-  /** Names of tensors in types that we do not read, with the type's name in the file. */
-  readonly unsupported: Map<string, string>;
-}
-
 /**
  * Reads and checks the header of one safetensors file. Nothing is allocated beyond the header's length, and that only after
  * it was found to lie inside the file.
@@ -73,7 +67,7 @@ export async function readSafetensors(source: ByteSource): Promise<TensorTable> 
 
   const limits = { name: source.name, code: 'E_CHECKPOINT_HEADER', maxDepth: 8, uniqueKeys: true } as const;
   const header = jsonObject(parseJson(bytes, limits), limits);
-  const table: TensorTable = { tensors: new Map(), unsupported: new Map() };
+  const table = emptyTable();
   const ranges: Range[] = [];
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') {

@@ -159,6 +159,18 @@ test('GGUF metadata that goes round and round', async () => {
     ggufFile((s) => (s.tensors[1]!.name = s.tensors[0]!.name)),
     header,
   );
+  for (const [name, length] of [
+    ['blk.00.attn_norm.weight', 32],
+    ['model.layers.0.input_layernorm.weight', 32],
+    ['model.norm.weight', 32],
+  ] as const) {
+    const second = ggufFile((s) => {
+      const last = s.tensors.at(-1)!;
+      const offset = Number(last.offset) + last.bytes;
+      s.tensors.push({ name, dimensions: [length], type: 0, offset, bytes: 4 * length });
+    });
+    await attack(`${name} beside its own`, second, header);
+  }
   await attack(
     'an endless key',
     ggufFile((s) => s.keys.push(['k'.repeat(70_000), u32(1)])),
