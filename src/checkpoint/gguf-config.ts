@@ -22,7 +22,7 @@ export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name:
  * @param types ggml's numbers of the metadata's types
  * @param table tensors by canonical name
  * @param frequencyDivisors content of `rope_freqs.weight`, or null
- * @param notes gets what was left out
+ * @param remarks gets what is said beside
  * @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
  */
 export function configFromGguf(
@@ -31,7 +31,7 @@ export function configFromGguf(
   table: TensorTable,
   frequencyDivisors: Float32Array | null,
   name: string,
-  notes: string[] = [],
+  remarks: ConfigRemarks = { ignoredKeys: [], notes: [] },
 ): ModelConfig {
   const architecture = ggufArchitecture(metadata, name);
   const read = new Reader(metadata, types, architecture, name);
@@ -53,17 +53,22 @@ export function configFromGguf(
   if (architecture === 'llama' && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
   const maxPositions = read.need('context_length');
   const window = read.whole('attention.sliding_window') ?? 0;
+  if (metadata.get(`${architecture}.attention.causal`) === false) {
+    throw unsupported(name, 'it is not causal: tokens would see those behind them');
+  }
 
   const vocabSize = vocabularySize(metadata, read, table, name);
   const special = (key: string): number | null => {
     const id = read.token(key);
     if (id === null || (id >= 0 && id < vocabSize)) return id;
     // as llama.cpp does
-    notes.push(`${name}: tokenizer.ggml.${key} is ${id}, outside the vocabulary of ${vocabSize}; it is ignored.`);
+    remarks.notes.push(
+      `${name}: tokenizer.ggml.${key} is ${id}, outside the vocabulary of ${vocabSize}; it is ignored.`,
+    );
     return null;
   };
 
-  return checkConfig(
+  const config = checkConfig(
     {
       architecture,
       vocabSize,
@@ -103,7 +108,12 @@ export function configFromGguf(
     },
     name,
   );
+  remarks.ignoredKeys.push(...read.unread.filter((key) => !NEUTRAL.has(key.slice(architecture.length + 1))));
+  return config;
 }
+
+/** Keys of an architecture that no answer depends on. The vocabulary's size is its list's. */
+const NEUTRAL: ReadonlySet<string> = new Set(['attention.causal', 'rope.scaling.finetuned', 'vocab_size']);
 
 function vocabularySize(
   metadata: ReadonlyMap<string, GgufValue>,
@@ -122,6 +132,9 @@ function scalingOf(read: Reader, maxPositions: number, name: string): RopeScalin
   const factor = read.number('rope.scaling.factor') ?? read.number('rope.scale_linear') ?? 0;
   // llama.cpp: a factor without a type is linear, a factor of 0 is none
   const type = read.text('rope.scaling.type') ?? 'linear';
+  const extra = read.number('rope.scaling.yarn_attn_factor') ?? read.number('rope.scaling.attn_factor') ?? 1;
+  // llama.cpp multiplies by it whatever the type
+  if (type !== 'yarn' && extra !== 1) throw unsupported(name, `its RoPE has an attention factor of ${extra}`);
   switch (type) {
     case 'none':
       return { type: 'none' };
@@ -133,7 +146,6 @@ function scalingOf(read: Reader, maxPositions: number, name: string): RopeScalin
       if ((read.number('rope.scaling.yarn_log_multiplier') ?? 0) !== 0) {
         throw unsupported(name, 'its YaRN has a logarithmic multiplier');
       }
-      const extra = read.number('rope.scaling.yarn_attn_factor') ?? read.number('rope.scaling.attn_factor') ?? 1;
       return {
         type: 'yarn',
         factor,
@@ -157,6 +169,7 @@ class Reader {
   readonly #types: ReadonlyMap<string, number>;
   readonly #architecture: string;
   readonly #name: string;
+  readonly #asked = new Set<string>();
 
   constructor(
     metadata: ReadonlyMap<string, GgufValue>,
@@ -168,6 +181,13 @@ class Reader {
     this.#types = types;
     this.#architecture = architecture;
     this.#name = name;
+  }
+
+  /** Keys of this architecture that nobody has asked for. */
+  get unread(): string[] {
+    return [...this.#metadata.keys()].filter(
+      (key) => key.startsWith(`${this.#architecture}.`) && !this.#asked.has(key),
+    );
   }
 
   /** A number of this architecture. */
@@ -188,7 +208,7 @@ class Reader {
   /** A whole number, or one for each layer, which must be the same here. */
   eachLayer(key: string, nLayers: number): number | undefined {
     const full = `${this.#architecture}.${key}`;
-    const value = this.#metadata.get(full);
+    const value = this.#value(full);
     if (!ArrayBuffer.isView(value)) return this.whole(key);
     const list = value as ArrayLike<number | bigint>;
     if (list.length < nLayers || list.length === 0) {
@@ -210,7 +230,7 @@ class Reader {
 
   text(key: string): string | undefined {
     const full = `${this.#architecture}.${key}`;
-    const value = this.#metadata.get(full);
+    const value = this.#value(full);
     if (value !== undefined && typeof value !== 'string') throw configInvalid(this.#name, `${full} is not a text`);
     return value;
   }
@@ -223,8 +243,13 @@ class Reader {
     return value;
   }
 
+  #value(full: string): GgufValue | undefined {
+    this.#asked.add(full);
+    return this.#metadata.get(full);
+  }
+
   #number(full: string): number | undefined {
-    const value = this.#metadata.get(full);
+    const value = this.#value(full);
     if (value === undefined) return undefined;
     if (typeof value !== 'number' && typeof value !== 'bigint') {
       throw configInvalid(this.#name, `${full} is not a number`);

@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import type { ByteSource } from '../runtime/source.ts';
+import type { ConfigRemarks } from './config.ts';
 import { dequantise } from './dequantise.ts';
 import { type GgufHeader, type GgufTensor, readGguf } from './gguf.ts';
 import { configFromGguf, ggufArchitecture } from './gguf-config.ts';
@@ -18,16 +19,16 @@ import type { ModelConfig } from './types.ts';
 export async function surveyGguf(source: ByteSource, report: Report): Promise<Survey> {
   const header = await readGguf(source);
   const { metadata, tensors } = header;
-  const notes: string[] = [];
+  const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
   let table = canonicalTensors(tensors, source, '');
   let config: ModelConfig | null = null;
   try {
     table = canonicalTensors(tensors, source, ggufArchitecture(metadata, source.name));
-    config = await readConfig(header, table, source, notes);
+    config = await readConfig(header, table, source, remarks);
   } catch (error) {
     report(error);
   }
-  const survey = { name: source.name, format: 'gguf' as const, config, ...table, notes, ignoredKeys: [] };
+  const survey = { name: source.name, format: 'gguf' as const, config, ...table, ...remarks };
   const unusedTensors = config ? checkTensors({ ...survey, config }, report) : [];
   return { ...survey, unusedTensors, tokenizer: async () => tokenizerFromGguf(metadata) };
 }
@@ -36,10 +37,10 @@ async function readConfig(
   { metadata, types, tensors }: GgufHeader,
   table: ReturnType<typeof canonicalTensors>,
   source: ByteSource,
-  notes: string[],
+  remarks: ConfigRemarks,
 ): Promise<ModelConfig> {
   const divisors = await frequencyDivisors(tensors, source);
-  return configFromGguf(metadata, types, table, divisors, source.name, notes);
+  return configFromGguf(metadata, types, table, divisors, source.name, remarks);
 }
 
 /** `rope_freqs.weight`, which is small and shapes the configuration. */

@@ -80,6 +80,8 @@ const OPTIONAL_PART =
 
 /** Layers of either format, whatever else their tensors are called. */
 const LAYER = /^(?:model\.layers|blk)\.(\d+)\./;
+/** Of GGUF: part of the configuration, which is where it is read. */
+const FREQUENCIES = 'rope_freqs.weight';
 /** Of GGUF: what is known and read elsewhere, or needed by other programs alone. */
 const GGUF_BESIDE = /^(?:rope_freqs|token_types)\.weight$|\.attn_rot_embd\.weight$/;
 
@@ -153,7 +155,7 @@ function checkUnused(
       report(configInvalid(file, `there is ${name.slice(0, 200)}, which its architecture has no use for`));
     }
   }
-  return [...names];
+  return names.filter((name) => format !== 'gguf' || name !== FREQUENCIES);
 }
 
 function missing(file: string, name: string): EspalierError {

@@ -179,11 +179,34 @@ test('RoPE of GGUF: scaling, and divisors from rope_freqs', async () => {
   });
   const file = gguf(spec);
   file.set(new Uint8Array(Float32Array.of(1, 1, 1, 2, 4, 8, 8, 8).buffer), file.length - 32);
-  const { config } = await openCheckpoint(file);
+  const { config, unusedTensors } = await openCheckpoint(file);
   assert.equal([...config.rope.frequencyDivisors!], [1, 1, 1, 2, 4, 8, 8, 8]);
+  assert.equal(unusedTensors, []);
   // a divisor of zero would make an angle infinite
   file.fill(0, file.length - 4);
   await rejects('E_CONFIG_INVALID', () => openCheckpoint(file));
+});
+
+test('keys of GGUF that the architecture makes no use of are named, and those that would change the answer refused', async () => {
+  const open = async (...keys: [string, Value][]) => {
+    const spec = tinyGgufSpec();
+    spec.keys.push(...keys.map(([key, value]): [string, Value] => [`llama.${key}`, value]));
+    return (await openCheckpoint(gguf(spec))).ignoredKeys;
+  };
+  const yes: Value = (to) => to.u32(7).u8(1);
+  const no: Value = (to) => to.u32(7).u8(0);
+  assert.equal(await open(), []);
+  assert.equal(await open(['vocab_size', u32(8)], ['rope.scaling.finetuned', yes], ['attention.causal', yes]), []);
+  assert.equal(await open(['logit_scale', f32(3)], ['attention.clamp_kqv', f32(8)]), [
+    'llama.logit_scale',
+    'llama.attention.clamp_kqv',
+  ]);
+  assert.equal(await open(['rope.scaling.attn_factor', f32(1)]), []);
+  const unsupported = 'E_ARCHITECTURE_UNSUPPORTED';
+  await rejects(unsupported, () => open(['attention.causal', no]));
+  // llama.cpp multiplies by it without YaRN too
+  await rejects(unsupported, () => open(['rope.scaling.attn_factor', f32(2)]));
+  await rejects(unsupported, () => open(['rope.scaling.type', text('linear')], ['rope.scaling.attn_factor', f32(2)]));
 });
 
 test('metadata arrives in the agreed types', async () => {
