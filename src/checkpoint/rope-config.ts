@@ -20,7 +20,7 @@ export interface RopeContext {
  * @throws E_CONFIG_INVALID, and E_ARCHITECTURE_UNSUPPORTED for longrope and unknown kinds
  */
 export function ropeFromConfig(keys: ConfigKeys, context: RopeContext, name: string): RopeConfig {
-  const scaling = keys.child('rope_scaling');
+  const scaling = isNothing(keys.value('rope_scaling')) ? null : keys.child('rope_scaling');
   const parameters = keys.child('rope_parameters');
   const chosen = scaling && !scaling.isEmpty ? scaling : parameters;
   if (scaling && scaling !== chosen) keys.ignore('rope_scaling');
@@ -38,6 +38,11 @@ export function ropeFromConfig(keys: ConfigKeys, context: RopeContext, name: str
     scaling: scalingOf(keys, inner, type, context.maxPositions, name),
     frequencyDivisors: null,
   };
+}
+
+/** What Python takes for nothing, `or` something else, beside null and an empty object. */
+function isNothing(value: unknown): boolean {
+  return value === false || value === 0 || value === '' || (Array.isArray(value) && value.length === 0);
 }
 
 /** How many dimensions of a head rotate. Plain RoPE of these classes turns whole heads, whatever `partial_rotary_factor` says. */

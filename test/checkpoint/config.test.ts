@@ -107,6 +107,11 @@ test('RoPE in all spellings', () => {
   const rope = (changes: Json) => read(changes).rope;
   const linear = { type: 'linear', factor: 2 };
   assert.equal(rope({ rope_scaling: { type: 'linear', factor: 2 } }).scaling, linear);
+  // transformers 5.24: `rope_scaling or rope_parameters`
+  for (const nothing of [null, false, 0, '', [], {}]) {
+    assert.equal(rope({ rope_scaling: nothing }).scaling, { type: 'none' });
+    assert.equal(rope({ rope_scaling: nothing, rope_parameters: linear }).scaling, linear);
+  }
   assert.equal(rope({ rope_scaling: { rope_type: 'linear', factor: 2 } }).scaling, linear);
   const parameters = rope({
     rope_theta: undefined,
