@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { truncated } from '../runtime/files.ts';
 import type { ByteSource } from '../runtime/source.ts';
-import { elementCount } from './element-types.ts';
+import { BLOCK_SIZE, elementCount } from './element-types.ts';
 import { GGUF_TYPE, GgufReader, type GgufValue } from './gguf-reader.ts';
 import type { StoredType } from './types.ts';
 
@@ -29,21 +29,25 @@ export interface GgufHeader {
   readonly tensors: readonly GgufTensor[];
 }
 
-/** ggml's types by number: name, elements a block, bytes a block. */
-const TYPES: ReadonlyMap<number, readonly [name: string, elements: number, bytes: number]> = new Map([
-  [0, ['f32', 1, 4]],
-  [1, ['f16', 1, 2]],
-  [2, ['q4_0', 32, 18]],
-  [3, ['q4_1', 32, 20]],
-  [6, ['q5_0', 32, 22]],
-  [7, ['q5_1', 32, 24]],
-  [8, ['q8_0', 32, 34]],
+/** ggml's numbers of the types that are read. */
+const READ: ReadonlyMap<number, StoredType> = new Map([
+  [0, 'f32'],
+  [1, 'f16'],
+  [2, 'q4_0'],
+  [3, 'q4_1'],
+  [6, 'q5_0'],
+  [7, 'q5_1'],
+  [8, 'q8_0'],
+  [12, 'q4_k'],
+  [13, 'q5_k'],
+  [14, 'q6_k'],
+  [30, 'bf16'],
+]);
+/** And of others, whose places in the file are checked all the same: name, elements a block, bytes a block. */
+const OTHERS: ReadonlyMap<number, readonly [name: string, elements: number, bytes: number]> = new Map([
   [9, ['q8_1', 32, 40]],
   [10, ['q2_k', 256, 84]],
   [11, ['q3_k', 256, 110]],
-  [12, ['q4_k', 256, 144]],
-  [13, ['q5_k', 256, 176]],
-  [14, ['q6_k', 256, 210]],
   [15, ['q8_k', 256, 292]],
   [16, ['iq2_xxs', 256, 66]],
   [17, ['iq2_xs', 256, 74]],
@@ -59,23 +63,9 @@ const TYPES: ReadonlyMap<number, readonly [name: string, elements: number, bytes
   [27, ['i64', 1, 8]],
   [28, ['f64', 1, 8]],
   [29, ['iq1_m', 256, 56]],
-  [30, ['bf16', 1, 2]],
   [34, ['tq1_0', 256, 54]],
   [35, ['tq2_0', 256, 66]],
   [39, ['mxfp4', 32, 17]],
-]);
-const READ: ReadonlySet<string> = new Set<StoredType>([
-  'f32',
-  'f16',
-  'bf16',
-  'q4_0',
-  'q4_1',
-  'q5_0',
-  'q5_1',
-  'q8_0',
-  'q4_k',
-  'q5_k',
-  'q6_k',
 ]);
 
 const MAGIC = 0x46554747; // "GGUF", little-endian
@@ -184,16 +174,16 @@ async function tensorInfo(reader: GgufReader, source: ByteSource): Promise<Tenso
   const begin = await reader.u64();
   if (begin > Number.MAX_SAFE_INTEGER) throw layoutFault(source, `${name} would begin at ${begin}`);
 
-  const known = TYPES.get(typeNumber);
-  const at = { name, shape, begin: Number(begin) };
-  if (!known) return { ...at, type: null, typeName: `type ${typeNumber}`, byteLength: 0, measured: false };
-  const [typeName, elements, bytes] = known;
+  const type = READ.get(typeNumber) ?? null;
+  const [typeName, elements, bytes] = type
+    ? [type, BLOCK_SIZE[type].elements, BLOCK_SIZE[type].bytes]
+    : (OTHERS.get(typeNumber) ?? [`type ${typeNumber}`, 1, 0]);
   if ((shape.at(-1) ?? 1) % elements !== 0) {
     throw layoutFault(source, `rows of ${name} are not whole blocks of ${elements}, which ${typeName} needs`);
   }
   const byteLength = (count / elements) * bytes;
   if (!Number.isSafeInteger(byteLength)) throw layoutFault(source, `the bytes of ${name} are too many to count`);
-  return { ...at, type: READ.has(typeName) ? (typeName as StoredType) : null, typeName, byteLength, measured: true };
+  return { name, shape, begin: Number(begin), type, typeName, byteLength, measured: bytes > 0 };
 }
 
 /** As llama.cpp demands: each tensor begins where the one before it ends, rounded up to the alignment. */

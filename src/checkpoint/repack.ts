@@ -61,15 +61,34 @@ export function repackRows(type: StoredType, bytes: Uint8Array, elements: number
   const plan = repackPlan(type);
   if (plan === null) return bytes;
   const out = new Uint8Array(plan.bytes(elements));
-  if (type === 'q5_0') shiftQ5(bytes, out);
-  else if (type === 'q5_1') widenQ51(bytes, out);
-  else if (type === 'q4_k' || type === 'q5_k') splitK(type, bytes, out);
-  else requantise(bytes, out);
-  return out;
+  switch (type) {
+    case 'q5_0':
+      shiftQ5(bytes, out);
+      return out;
+    case 'q5_1':
+      widenQ51(bytes, out);
+      return out;
+    case 'q4_k':
+    case 'q5_k':
+      splitK(type, bytes, out);
+      return out;
+    case 'q6_k':
+      requantise(bytes, out);
+      return out;
+    case 'f32':
+    case 'f16':
+    case 'bf16':
+    case 'q8_0':
+    case 'q4_0':
+    case 'q4_1':
+      return bytes;
+    default:
+      return type satisfies never;
+  }
 }
 
 function shiftQ5(bytes: Uint8Array, out: Uint8Array): void {
-  for (let at = 0, to = 0; to < out.length; at += 22, to += 34) {
+  for (let at = 0, to = 0; to < out.length; at += BLOCK_SIZE.q5_0.bytes, to += BLOCK_SIZE.q8_0.bytes) {
     out[to] = bytes[at]!;
     out[to + 1] = bytes[at + 1]!;
     const high = fifthBits(bytes, at + 2);
@@ -82,7 +101,7 @@ function shiftQ5(bytes: Uint8Array, out: Uint8Array): void {
 }
 
 function widenQ51(bytes: Uint8Array, out: Uint8Array): void {
-  for (let at = 0, to = 0; to < out.length; at += 24, to += Q8_1) {
+  for (let at = 0, to = 0; to < out.length; at += BLOCK_SIZE.q5_1.bytes, to += Q8_1) {
     out.set(bytes.subarray(at, at + 4), to);
     const high = fifthBits(bytes, at + 4);
     for (let i = 0; i < 16; i++) {
@@ -96,7 +115,9 @@ function widenQ51(bytes: Uint8Array, out: Uint8Array): void {
 /** Blocks of 256 to blocks of 32: of codes of 4 bits in pairs, of 5 bits in bytes. */
 function splitK(type: 'q4_k' | 'q5_k', bytes: Uint8Array, out: Uint8Array): void {
   const half = halfTable();
-  const [block, low, size] = type === 'q4_k' ? [144, 16, 20] : [176, 48, Q8_1];
+  const block = BLOCK_SIZE[type].bytes;
+  // codes behind the scales, those of five bits behind their fifth bits too
+  const [low, size] = type === 'q4_k' ? [16, BLOCK_SIZE.q4_1.bytes] : [48, Q8_1];
   for (let at = 0, to = 0; to < out.length; at += block) {
     const d = half[bytes[at]! | (bytes[at + 1]! << 8)]!;
     const dmin = half[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
@@ -122,7 +143,7 @@ function requantise(bytes: Uint8Array, out: Uint8Array): void {
   const values = new Float32Array(block.elements);
   for (let at = 0, to = 0; at < bytes.length; at += block.bytes) {
     decode(bytes, at, values, 0);
-    for (let from = 0; from < values.length; from += 32, to += 34) quantiseQ8(values, from, out, to);
+    for (let from = 0; from < values.length; from += 32, to += BLOCK_SIZE.q8_0.bytes) quantiseQ8(values, from, out, to);
   }
 }
 

@@ -36,6 +36,8 @@ export function ropeFrequencies(rope: RopeConfig): { inverseFrequencies: Float64
       attentionFactor = scaling.attentionFactor ?? (scaling.factor <= 1 ? 1 : 0.1 * Math.log(scaling.factor) + 1);
       yarn(frequencies, rope, scaling);
       break;
+    default:
+      throw scaling satisfies never;
   }
   const divisors = rope.frequencyDivisors;
   if (divisors) for (let j = 0; j < half; j++) frequencies[j] = f32(frequencies[j]! / divisors[j]!);
