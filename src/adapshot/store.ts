@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { words } from '../options/rules.ts';
 import type { CacheHost } from '../runtime/cache.ts';
-import { createHasher } from '../runtime/hash.ts';
+import { sha256Bytes } from '../runtime/hash.ts';
 import { hasNode } from '../runtime/host.ts';
 import type { ShotStore } from './types.ts';
 
@@ -79,7 +79,8 @@ export function shotStore(host: CacheHost): ShotStore {
       const name = nameOf(key);
       const bytes = new Uint8Array(entry.byteLength + CHECKSUM);
       bytes.set(entry);
-      bytes.set(await checksum(key, entry), entry.byteLength);
+      // the entry may stand in shared memory, which Web Crypto does not take
+      bytes.set(await checksum(key, bytes.subarray(0, entry.byteLength)), entry.byteLength);
       await host.replace('blobs', name, bytes);
     },
     remove: (key) => host.remove('blobs', nameOf(key)),
@@ -91,19 +92,10 @@ export function shotStore(host: CacheHost): ShotStore {
 }
 
 /** sha256 of the key and the sha256 of the content. */
-async function checksum(key: string, bytes: Uint8Array): Promise<Uint8Array> {
-  const ofContent = await sha256Of(bytes);
+async function checksum(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const ofContent = await sha256Bytes(bytes);
   const both = new Uint8Array(key.length + ofContent.byteLength);
   both.set(new TextEncoder().encode(key));
   both.set(ofContent, key.length);
-  return sha256Of(both);
-}
-
-/** The host's own where there is one for whole inputs, which is several times faster in browsers. */
-async function sha256Of(bytes: Uint8Array): Promise<Uint8Array> {
-  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
-  if (subtle) return new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
-  const hasher = await createHasher('sha256');
-  hasher.update(bytes);
-  return Uint8Array.from(hasher.hex().match(/../g)!, (pair) => Number.parseInt(pair, 16));
+  return sha256Bytes(both);
 }

@@ -1,4 +1,4 @@
-import { createHasher, type Hasher, type HashName, sha256Bytes } from './hash.ts';
+import { bytesOfHex, createHasher, type Hasher, type HashName, sha256Bytes } from './hash.ts';
 import { hasNode } from './host.ts';
 
 /** Bytes that are hashed at a time. Part of what a digest means. */
@@ -20,7 +20,7 @@ export class ByteDigest {
   #fill = 0;
   #hasher: Hasher | null = null;
   #chunk: Uint8Array<ArrayBuffer> | null = null;
-  readonly #sums: (string | Promise<string>)[] = [];
+  readonly #sums: (Uint8Array | Promise<Uint8Array>)[] = [];
 
   /** Bytes that it has seen. */
   get length(): number {
@@ -55,19 +55,19 @@ export class ByteDigest {
     if (this.#fill > 0) this.#end();
     this.#chunk = null;
     const all = streaming?.('sha256') ?? (await createHasher('sha256'));
-    for (const sum of await Promise.all(this.#sums)) all.update(bytesOf(sum));
+    for (const sum of await Promise.all(this.#sums)) all.update(sum);
     return all.hex();
   }
 
   #end(): void {
-    if (this.#hasher) this.#sums.push(this.#hasher.hex());
+    if (this.#hasher) this.#sums.push(bytesOfHex(this.#hasher.hex()));
     else this.#hashBeside(this.#chunk!.subarray(0, this.#fill));
     this.#hasher = null;
     this.#fill = 0;
   }
 
   #hashBeside(bytes: Uint8Array<ArrayBuffer>): void {
-    const sum = hexOf(bytes);
+    const sum = sha256Bytes(bytes);
     sum.catch(() => {}); // whoever asks for the digest has it
     this.#sums.push(sum);
   }
@@ -81,13 +81,4 @@ export class ByteDigest {
     this.#chunk = grown;
     return grown;
   }
-}
-
-async function hexOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const sum = await sha256Bytes(bytes);
-  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-function bytesOf(hex: string): Uint8Array {
-  return Uint8Array.from(hex.match(/../g)!, (pair) => Number.parseInt(pair, 16));
 }

@@ -25,7 +25,12 @@ export async function sha256Bytes(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8
   const copy = bytes.slice();
   const hasher = await createHasher('sha256');
   hasher.update(copy);
-  return Uint8Array.from(hasher.hex().match(/../g)!, (pair) => Number.parseInt(pair, 16));
+  return bytesOfHex(hasher.hex());
+}
+
+/** The bytes that a text of hexadecimal digits stands for. */
+export function bytesOfHex(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
 
 export async function sha256(text: string): Promise<string> {
