@@ -8,7 +8,7 @@ import { throwIfAborted } from './errors.ts';
 import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
 import { Tokenizer } from './model/tokenizer.ts';
-import { loadWeights } from './model/weights.ts';
+import { type DecoderWeights, loadWeights } from './model/weights.ts';
 import { checked } from './options/check.ts';
 import { localOpenOptions } from './options/open.ts';
 import { checkedTarget } from './options/target.ts';
@@ -57,6 +57,7 @@ export async function openWith(
   const { signal, onDownload, hub, cache } = options;
   const opened = await openCheckpoint(target, { signal, onDownload, hub, cache });
   let device = options.device;
+  let weights: DecoderWeights | undefined;
   try {
     const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
     const spec = await checkpoint.tokenizer();
@@ -65,11 +66,12 @@ export async function openWith(
     const on = device;
     // hashed while it is read
     const digests = withIdentity ? new TensorDigests(checkpoint) : null;
-    const weights = await exclusive(on, () => loadWeights(on, digests?.checkpoint ?? checkpoint, options));
+    weights = await exclusive(on, () => loadWeights(on, digests?.checkpoint ?? checkpoint, options));
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
     const identity = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
     return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined, identity);
   } catch (error) {
+    weights?.dispose();
     if (options.device === undefined) device?.close();
     throw error;
   } finally {

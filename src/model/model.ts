@@ -72,11 +72,11 @@ export class LocalModel {
 
   /**
    * What tells its weights, all bytes of them, and its configuration from any other's (`TensorDigests`).
-   * @throws a plain Error where it was opened without
+   * @throws E_ARGUMENT where it was opened without, which `openLocal` never does
    */
   get identity(): string {
-    if (this.#identity === null) throw new Error(`${this.name} was opened without its identity`);
-    return this.#identity;
+    if (this.#identity !== null) return this.#identity;
+    throw new EspalierError('E_ARGUMENT', `${this.name} was opened without its identity.`, 'Open it with openLocal.');
   }
 
   /** What tells its tokenizer from any other: a hash of its specification. */

@@ -8,7 +8,7 @@ import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';
-import { openLocal } from '../../src/open-local.ts';
+import { openLocal, openWith } from '../../src/open-local.ts';
 import { bytesSource } from '../../src/runtime/files.ts';
 import { rejects } from '../errors.ts';
 import { exists, hasFileSystem, list, modelTarget, readBytes, sizeOf } from '../files.ts';
@@ -377,6 +377,15 @@ test('a GGUF as path, URL, bytes and Blob is the same model', async () => {
     model.close();
   }
   for (const other of ids) assert.equal(other, ids[0]);
+});
+
+on('a model that was opened without its identity says so', async () => {
+  const model = await openWith(nano, { device }, { withIdentity: false });
+  await rejects('E_ARGUMENT', async () => model.identity);
+  model.close();
+  const other = await openLocal(nano, { device });
+  assert.match(other.identity, /^[0-9a-f]{64}$/);
+  other.close();
 });
 
 on('what is not there, or no model, is said by code', async () => {
