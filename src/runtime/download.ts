@@ -3,7 +3,7 @@ import type { BlobWriter } from './cache.ts';
 import { tooLarge } from './file-limits.ts';
 import { createHasher, type Hasher } from './hash.ts';
 import { hasNode } from './host.ts';
-import { type Attempt, chunks, delay, drop, refusal, request, Transient, withRetries } from './http.ts';
+import { type Attempt, chunks, delay, drop, hasContent, refusal, request, Transient, withRetries } from './http.ts';
 import type { Session } from './session.ts';
 import type { ByteSource } from './source.ts';
 
@@ -207,13 +207,13 @@ class Filling {
       await this.#restart();
       throw new Transient('broken', 'the server does not have the rest');
     }
-    if (!response.ok) throw refusal(response, label, this.#session);
+    if (!hasContent(response)) throw refusal(response, label, this.#session);
     if (!this.#digest && (versionOf(response)?.name ?? null) !== (version?.name ?? null)) {
       drop(response);
       throw new Changed(`${label} has changed on the server.`);
     }
     const partial = response.status === 206;
-    if (partial && (answered.from ?? from) !== from) {
+    if (partial && !isPartFrom(response, answered.from, from)) {
       drop(response);
       await this.#restart();
       throw new Transient('broken', 'the server sent another part of the file');
@@ -287,7 +287,21 @@ export function versionOf({ headers }: Response): Version | null {
   const etag = headers.get('etag');
   const changed = headers.get('last-modified');
   if (etag !== null) return { name: etag.replace(/^W\//, ''), strong: etag.startsWith('"') ? etag : changed };
-  return changed === null ? null : { name: changed, strong: changed };
+  return changed === null ? null : { name: changed, strong: isPast(changed, headers.get('date')) ? changed : null };
+}
+
+/** Whether a file that changes once more would have another time of its last change: times have a grain of a second. */
+function isPast(changed: string, now: string | null): boolean {
+  // from another site a browser hides the server's clock
+  return now === null || !(Date.parse(now) - Date.parse(changed) < 1000);
+}
+
+/** Whether a partial answer is the file's bytes from `wanted` on. */
+function isPartFrom(response: Response, from: number | null, wanted: number): boolean {
+  // what is compressed has other offsets, and would be decompressed
+  if (response.headers.get('content-encoding') !== null) return false;
+  // from another site a browser hides which part it is
+  return from === null ? response.type === 'cors' && !hasNode() : from === wanted;
 }
 
 /** The length of a whole file, unless it is that of something compressed or may be. */

@@ -198,6 +198,11 @@ export function drop(response: Response): void {
   response.body?.cancel().catch(() => {});
 }
 
+/** Whether an answer holds a file or a part of one: others of 200 to 299 say that there is nothing to send. */
+export function hasContent({ status }: Response): boolean {
+  return status === 200 || status === 203 || status === 206;
+}
+
 /**
  * What an answer that is none means: a Transient, or an E_DOWNLOAD that says what to do.
  * @param what was asked for, as a noun

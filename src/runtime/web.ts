@@ -5,7 +5,7 @@ import type { CacheFile, CacheRef } from './cache.ts';
 import { Changed, download, lengthOf, notCached, type Remote, versionOf } from './download.ts';
 import { FILE_LIMITS, limitOf } from './file-limits.ts';
 import { sha256 } from './hash.ts';
-import { drop, patience, refusal, request, Transient, withRetries } from './http.ts';
+import { drop, hasContent, patience, refusal, request, Transient, withRetries } from './http.ts';
 import {
   type Fetch,
   INDEX_FILE,
@@ -146,14 +146,15 @@ async function probe(url: URL, name: string, site: Site, isRequired = false, met
       };
       const head = method ? null : await ask('HEAD');
       // an address may be signed for GET alone
-      const answer = head && (head.ok || head.status === 404 || head.status === 401) ? head : await ask('GET');
-      if (answer.ok || (!isRequired && [403, 404, 410].includes(answer.status))) return answer;
+      const isClear = head && (hasContent(head) || head.status === 404 || head.status === 401);
+      const answer = isClear ? head : await ask('GET');
+      if (hasContent(answer) || (!isRequired && [204, 403, 404, 410].includes(answer.status))) return answer;
       throw refusal(answer, shown, session);
     },
     patience(session, isStored),
   );
   const isPage = /^text\/html\b/i.test(response.headers.get('content-type') ?? '');
-  if (!response.ok || (isPage && !isRequired)) return null;
+  if (!hasContent(response) || (isPage && !isRequired)) return null;
   if (isPage) {
     throw new EspalierError(
       'E_DOWNLOAD',
