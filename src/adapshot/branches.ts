@@ -1,4 +1,5 @@
 import type { Tensor } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
 import type { Decoder } from '../model/decoder.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import { MOST_ROWS } from './encode.ts';
@@ -30,6 +31,8 @@ export interface BranchPlan extends Twig {
 export interface BranchOptions {
   /** Exponent on the shots' sum (APE's scale times temperature); 1: none. */
   readonly factor: number;
+  /** Positions that there are, where that is fewer than the model has. */
+  readonly limit?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -96,10 +99,18 @@ async function runTwigs<T>(
   twigs: readonly Twig[],
   firstRows: readonly number[],
   use: (hidden: Tensor, twigs: readonly BranchRows[]) => Promise<T>,
-  { factor, signal }: BranchOptions,
+  { factor, limit = decoder.config.maxPositions, signal }: BranchOptions,
 ): Promise<T> {
   const { device, config } = decoder;
   const { slidingWindow } = config;
+  const last = twigs.reduce((most, { position, ids }) => Math.max(most, position + ids.length), 0);
+  if (last > limit) {
+    throw new EspalierError(
+      'E_CONTEXT_LENGTH',
+      `The query and what is asked behind it reach ${last} positions, and there are ${limit}.`,
+      'Shorten the query, or place fewer shots.',
+    );
+  }
   const beyond = twigs.some(({ position, ids }) => slidingWindow !== null && position + ids.length > slidingWindow);
   const tokens = twigs.flatMap(({ ids, position, shots, others }, i) => {
     const self = firstRows[i]!;

@@ -232,7 +232,8 @@ export class ShotContext implements PlacedShots {
         const before = this.#piece ? () => this.#putPrefix(units) : undefined;
         return { ids, position: this.#position(units), shots: range, others, before };
       });
-      return runBranches(this.model.decoder, this.#cache, plans, use, { factor: this.#factor, signal });
+      const options = { factor: this.#factor, limit: contextOf(this.model), signal };
+      return runBranches(this.model.decoder, this.#cache, plans, use, options);
     });
   }
 

@@ -42,7 +42,7 @@ export function prefixIds(model: LocalModel, instruction: string | undefined): r
 /** @throws E_CONTEXT_LENGTH for more tokens than there is room for */
 export function checkRoom(what: string, tokens: number, room: number, hint = 'Shorten it.'): void {
   if (tokens <= room) return;
-  const message = `${what} has ${tokens} tokens, and the model has room for ${room}.`;
+  const message = `${what} has ${tokens} tokens, and the model has room for ${Math.max(0, room)}.`;
   throw new EspalierError('E_CONTEXT_LENGTH', message, hint);
 }
 

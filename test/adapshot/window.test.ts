@@ -141,6 +141,15 @@ test('shots that were cached alone must fit the window with the query', async ()
   assert.is(written.tokens.length, 60 - context.prefix.length - context.tokens(2).length - ids.length);
   assert.is(written.finishReason, 'length');
   behind.end();
+  // a branch by hand, and what forks from it
+  const start = context.prefix.length + context.tokens(2).length;
+  const branch = (count: number) => [{ ids: Array.from({ length: count }, () => 3), shots: 2 }];
+  const forked = (count: number) =>
+    context.branches(branch(count), (_, __, fork) => fork([{ branch: 0, ids: [3, 3] }], async () => {}));
+  await context.branches(branch(60 - start), async () => {});
+  await rejects('E_CONTEXT_LENGTH', () => context.branches(branch(61 - start), async () => {}));
+  await forked(58 - start);
+  await rejects('E_CONTEXT_LENGTH', () => forked(59 - start));
   context.close();
   await rejects('E_CONTEXT_LENGTH', () => pool.encodeQuery('long '.repeat(13)));
   pool.close();
