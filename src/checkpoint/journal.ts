@@ -64,21 +64,33 @@ export function readJournal(bytes: Uint8Array, survived: (boot: string) => boole
   return { identity, groups: lost < 0 ? groups : groups.slice(0, lost), length };
 }
 
+/** Whether it is a journal of another version, whose lines mean what is not known here. */
+export function isOfAnotherFormat(bytes: Uint8Array): boolean {
+  const end = bytes.indexOf(0x0a);
+  const { format } = (end < 0 ? null : parseJson(bytes.subarray(0, end))) ?? {};
+  return Number.isSafeInteger(format) && format !== FORMAT;
+}
+
 function parseLine(bytes: Uint8Array): JournalLine | null {
+  const line = parseJson(bytes);
+  return line !== null && isLine(line) ? line : null;
+}
+
+/** What stands in a line, if it is whole. */
+function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> | null {
   const text = new TextDecoder().decode(bytes);
   const parts = /^\["([0-9a-f]{8})",(\{.*\})\]$/s.exec(text);
   if (!parts || parts[1] !== checksum(parts[2]!)) return null;
   try {
-    const line: unknown = JSON.parse(parts[2]!);
-    return isLine(line) ? line : null;
+    return JSON.parse(parts[2]!);
   } catch {
     return null;
   }
 }
 
 /** Whether a line says something: a checksum is easily made by whoever edits it. */
-function isLine(line: unknown): line is JournalLine {
-  const { format, identity, boot, from, done, synced } = line as Record<string, unknown>;
+function isLine(line: Readonly<Record<string, unknown>>): line is JournalLine {
+  const { format, identity, boot, from, done, synced } = line;
   const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
   if (format !== undefined) return format === FORMAT && typeof identity === 'string';
   if (boot !== undefined) return typeof boot === 'string' && isCount(from);

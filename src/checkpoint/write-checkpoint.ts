@@ -2,7 +2,7 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { sha256 } from '../runtime/hash.ts';
 import { JOURNAL, type OutputFolder } from '../runtime/output.ts';
 import { intactGroups } from './intact-groups.ts';
-import { FORMAT, Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
+import { FORMAT, isOfAnotherFormat, Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
 import { type Layout, layOut } from './layout.ts';
 import { INDEX_FILE } from './safetensors-folder.ts';
 import { indexOf, planShards, type Shard, type TensorSpec, tensorBytes } from './safetensors-writer.ts';
@@ -70,7 +70,7 @@ export interface Written {
  *
  * What is left of another job is removed first, with all its files; other files of the result are best written afterwards.
  *
- * @throws E_ARGUMENT when the folder holds unfinished work of another identity and `restart` is not set; E_STORAGE_FULL, before
+ * @throws E_ARGUMENT when the folder holds unfinished work of another identity or version and `restart` is not set; E_STORAGE_FULL, before
  *   any work where the host says how much is free; E_FILE_WRITE, E_FILE_READ, E_ABORTED; what the groups throw
  */
 export async function writeCheckpoint(
@@ -193,11 +193,13 @@ async function earlierWork(
     if (groups.length > 0) await onResume?.(groups.map(({ record }) => record));
     return { groups, journalBytes: content.length, sizes, remove: [] };
   }
-  if (!restart && content && content.groups.length > 0) {
+  const done = content?.groups.length ?? 0;
+  const foreign = content === null && isOfAnotherFormat(bytes);
+  if (!restart && (done > 0 || foreign)) {
     throw new EspalierError(
       'E_ARGUMENT',
-      `${out.name} is half written by another job: ${content.groups.length} of its parts are done.`,
-      'Finish that one with its own options, pass restart: true to throw its work away, or choose another folder.',
+      `${out.name} is half written by another ${foreign ? 'version of this program' : `job: ${done} of its parts are done`}.`,
+      `Finish that one with its own ${foreign ? 'version' : 'options'}, pass restart: true to throw its work away, or choose another folder.`,
     );
   }
   return { groups: [], journalBytes: 0, sizes, remove: [...names, JOURNAL] };

@@ -251,6 +251,24 @@ test('unfinished work of another job is not thrown away silently', async () => {
   }
 });
 
+test('nor is that of another version, whose journal cannot be read', async () => {
+  for (const format of [1, 3]) {
+    const out = await halfWritten();
+    const journal = (await out.readBytes(JOURNAL))!;
+    const rest = journal.subarray(journal.indexOf(0x0a) + 1);
+    await out.writeBytes(JOURNAL, Uint8Array.from([...encodeLine({ format, identity: 'x' } as never), ...rest]));
+    const before = await sums(out);
+    const error = await rejects('E_ARGUMENT', () => writeCheckpoint(out, job(SEED, GROUPS).groups, options));
+    assert.match(error.message, 'another version');
+    assert.equal(await sums(out), before);
+    assert.is(await finishes(out, { restart: true }), 0);
+  }
+  // what is no journal at all is nobody's work
+  const out = await halfWritten();
+  await out.writeBytes(JOURNAL, new TextEncoder().encode('["00000000",{"format":1}]\n'));
+  assert.is(await finishes(out), 0);
+});
+
 test('work that has not reached its first group is nobody’s loss, and files of a folder without a journal stay', async () => {
   const out = memoryOutput('out');
   const abort = new AbortController();
