@@ -42,10 +42,7 @@ export class Keeper {
     const wanted = { length: unit.length, storage: this.#storage, pooled: each * unit.entries.length };
     const size = entryBytes(config, wanted.length, wanted.storage, wanted.pooled);
     const key = await this.#identity(unit);
-    const bytes = await this.#store.read(key, size).catch((cause: unknown) => {
-      this.#failed('E_FILE_READ', 'read', cause);
-      return null;
-    });
+    const bytes = await this.#read(key, size);
     // the model may have been closed meanwhile
     this.#model.checkOpen();
     if (bytes === null) return null;
@@ -56,6 +53,17 @@ export class Keeper {
         pooled: unit.entries.map((_, i) => found.pooled.slice(i * each, (i + 1) * each)),
       }
     );
+  }
+
+  /** A store may be anybody's: it fails before it returns a promise, or gives what is no bytes. */
+  async #read(key: string, size: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    try {
+      const bytes: unknown = await this.#store.read(key, size);
+      return bytes instanceof Uint8Array ? (bytes as Uint8Array<ArrayBuffer>) : null;
+    } catch (cause) {
+      this.#failed('E_FILE_READ', 'read', cause);
+      return null;
+    }
   }
 
   async save(unit: PoolUnit, { shot, pooled }: Encoded): Promise<void> {

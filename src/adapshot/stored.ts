@@ -89,7 +89,9 @@ export function shotOf(
   bytes: Uint8Array<ArrayBuffer>,
   wanted: { readonly length: number; readonly storage: StorageType; readonly pooled: number },
 ): { readonly shot: StoredShot; readonly pooled: Float32Array } | null {
-  if (bytes.byteLength < HEADER || bytes.byteOffset % 4 !== 0) return null;
+  if (bytes.byteLength < HEADER) return null;
+  // a part of another array, as somebody's own store may give
+  if (bytes.byteOffset % 4 !== 0) bytes = bytes.slice();
   const [magic, length, size, count] = new Uint32Array(bytes.buffer, bytes.byteOffset, 4);
   if (magic !== MAGIC || length !== wanted.length || count !== wanted.pooled) return null;
   if (bytes.byteLength !== HEADER + size! + 4 * count) return null;

@@ -314,10 +314,15 @@ on('a store that cannot be written or read costs no answer, and says so once', a
   const want = await logitsBehind(alone, ids(0, 1, 2));
   alone.close();
   const thrown = new Error('no network');
+  const raise = (): never => {
+    throw thrown;
+  };
   for (const [store, code, writes] of [
     [{ write: () => Promise.reject(full) }, 'E_STORAGE_FULL', 3],
     [{ write: () => Promise.reject(thrown) }, 'E_FILE_WRITE', 3],
+    [{ write: raise }, 'E_FILE_WRITE', 3],
     [{ read: () => Promise.reject(thrown) }, 'E_FILE_READ', 6],
+    [{ read: raise }, 'E_FILE_READ', 6],
   ] as const) {
     const warnings: EspalierError[] = [];
     let written = 0;
@@ -343,6 +348,35 @@ on('a store that cannot be written or read costs no answer, and says so once', a
     const { receipt } = await show.ask('what:', { shots: 1 });
     assert.equal(receipt.warnings, [String(warnings[0])]);
     show.close();
+    pool.close();
+  }
+});
+
+on('what a store of somebody’s own gives need be neither aligned nor bytes', async (model) => {
+  const inner = await memoryShotStore();
+  const first = await ShotPool.build(model, shots, { store: inner });
+  const want = await logitsBehind(first, ids(0, 1, 2));
+  first.close();
+  const shifted = (bytes: Uint8Array) => {
+    const room = new Uint8Array(bytes.byteLength + 1);
+    room.set(bytes, 1);
+    return room.subarray(1);
+  };
+  for (const [change, hits] of [
+    [shifted, true],
+    [() => undefined, false],
+    [(bytes: Uint8Array) => bytes.buffer, false],
+    [() => 'nothing', false],
+  ] as const) {
+    let loaded = 0;
+    const read = async (key: string) => change((await inner.read(key))!) as Uint8Array<ArrayBuffer>;
+    const pool = await ShotPool.build(model, shots, {
+      store: { ...inner, read },
+      onProgress: (progress) => void (loaded = progress.loaded),
+    });
+    assert.equal(await logitsBehind(pool, ids(0, 1, 2)), want);
+    assert.is(loaded > 0, hits);
+    assert.equal(pool.warnings, []);
     pool.close();
   }
 });
