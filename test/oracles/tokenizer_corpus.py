@@ -3,7 +3,8 @@
 Usage: python test/oracles/tokenizer_corpus.py   (needs `tokenizers` 0.23)
 
 Vocabularies are made up here. A case names one of them and says what is changed about the tokenizer; ids stand as one text for each
-text of the list. `plain` has those that differ when special tokens are read as text (`encode_special_tokens`).
+text of the list. `plain` has those that differ when special tokens are read as text (`encode_special_tokens`). A model may still write
+such a token, where its vocabulary has the text; then `plain` is what it writes when nothing in it leads there (`without`).
 """
 
 import itertools
@@ -205,6 +206,28 @@ for i in range(0, len(FLAGS), 2):
     case("letters", added=added, normalizer=replace("x", "xx") if i % 4 else None)
 case("letters", added=[token("<s>", special=True), token("<s>a", special=True), token("a <s>", "n", True), token("b", "n"), token("ab", "n")])
 
+def without(spec):
+    """The tokenizer, with a model that writes none of the special tokens: their texts are changed, and no merge leads to them."""
+    model = spec["model"]
+    own = model["vocab"] if model["type"] == "BPE" else [piece for piece, _ in model["vocab"]]
+    hidden = {t["content"] for t in spec["added_tokens"] if t["special"] and len(t["content"]) > 1 and t["content"] in own}
+    if not hidden:
+        return spec
+
+    def rename(text):
+        return "\ue000" + text if text in hidden else text
+
+    if model["type"] == "BPE":
+        prefix = len(model["continuing_subword_prefix"] or "")
+        merges = [[a, b] for a, b in model["merges"] if not hidden & {a, b, a + b[prefix:]}]
+        changed = {**model, "vocab": {rename(t): i for t, i in model["vocab"].items()}, "merges": merges}
+    else:
+        changed = {**model, "vocab": [[rename(p), score] for p, score in model["vocab"]]}
+    # those that are new to the vocabulary come last, so that the others keep their ids
+    added = sorted(spec["added_tokens"], key=lambda t: t["content"] in hidden)
+    return {**spec, "model": changed, "added_tokens": added}
+
+
 compact = []
 for entry in cases:
     model = MODELS[entry["model"]]
@@ -220,14 +243,14 @@ for entry in cases:
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": entry.get("normalizer"),
         "pre_tokenizer": entry.get("pre_tokenizer"), "post_processor": None, "decoder": {"type": "Fuse"}, "model": model,
     }  # fmt: skip
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
 
-    def encoded():
+    def encoded(spec, special_as_text):
+        tokenizer = Tokenizer.from_str(json.dumps(spec))
+        tokenizer.encode_special_tokens = special_as_text
         return [" ".join(map(str, tokenizer.encode(t, add_special_tokens=False).ids)) for t in TEXTS]
 
-    ids = encoded()
-    tokenizer.encode_special_tokens = True
-    plain = {i: p for i, (p, o) in enumerate(zip(encoded(), ids)) if p != o}
+    ids = encoded(spec, False)
+    plain = {i: p for i, (p, o) in enumerate(zip(encoded(without(spec), True), ids)) if p != o}
     compact.append({**{k: spec[k] for k in ("normalizer", "pre_tokenizer", "added_tokens")}, "model": entry["model"], "ids": ids, "plain": plain})
 
 out.write_text(json.dumps({"texts": TEXTS, "models": MODELS, "cases": compact}, ensure_ascii=False, separators=(",", ":")) + "\n")

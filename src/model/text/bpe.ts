@@ -23,6 +23,8 @@ export interface BpeOptions {
    * not: those that stand before the mark inside a token. Null: words are not cut.
    */
   readonly cut: { readonly mark: string; readonly notAfter: ReadonlySet<number> } | null;
+  /** Ids that no merge leads to, and that no word is taken for as a whole. */
+  readonly without?: ReadonlySet<number>;
 }
 
 /** Words up to this length are remembered, this many of them. */
@@ -56,6 +58,10 @@ export class Bpe {
     );
   }
 
+  without(ids: ReadonlySet<number>): Bpe {
+    return new Bpe({ ...this.#options, without: ids });
+  }
+
   /** Adds the tokens of a word. @throws E_TOKENIZER_INVALID when it needs an unknown token that the vocabulary lacks */
   encode(word: string, out: number[]): void {
     const { bytes } = this.#options;
@@ -76,10 +82,10 @@ export class Bpe {
   }
 
   #whole(word: string, out: number[]): void {
-    const { cut, ignoreMerges, ids } = this.#options;
+    const { cut, ignoreMerges, ids, without } = this.#options;
     if (ignoreMerges) {
       const id = ids.get(word);
-      if (id !== undefined) {
+      if (id !== undefined && without?.has(id) !== true) {
         out.push(id);
         return;
       }
@@ -196,9 +202,10 @@ export class Bpe {
   #rank(place: number): number {
     const next = this.#nexts[place]!;
     if (next < 0) return NO_MERGE;
-    const { pairs } = this.#options;
+    const { pairs, without } = this.#options;
     const found = pairs.find(this.#symbols[place]!, this.#symbols[next]!);
-    return found < 0 ? NO_MERGE : pairs.rankOf(found);
+    if (found < 0 || without?.has(pairs.mergedOf(found)) === true) return NO_MERGE;
+    return pairs.rankOf(found);
   }
 
   #mergeByScan(): void {

@@ -2,15 +2,15 @@ import { EspalierError } from '../../errors.ts';
 import type { AddedToken, PlaceOf } from './added-tokens.ts';
 import { AddedTokenFinder } from './added-tokens.ts';
 import type { Normalizer, Piece } from './normalizers.ts';
-import type { PlainParts } from './plain-parts.ts';
+import { PlainParts } from './plain-parts.ts';
 import { type PreTokenizer, part } from './pre-tokenizers.ts';
-import type { Vocabulary } from './vocabulary.ts';
+import type { WordModel } from './vocabulary.ts';
 
 export interface EncoderParts {
   readonly added: readonly AddedToken[];
   readonly normalizer: Normalizer | null;
   readonly steps: readonly PreTokenizer[];
-  readonly model: Vocabulary['model'];
+  readonly model: WordModel;
 }
 
 /**
@@ -27,6 +27,12 @@ export class Encoder {
   readonly #words: (piece: Piece) => void;
   /** How added tokens that are looked for in normalised text look there, by id. */
   readonly normalizedTexts: ReadonlyMap<number, string>;
+  readonly #model: WordModel;
+  /** Ids of control tokens, but for those of one character: that character may have no other token. */
+  readonly #control: ReadonlySet<number>;
+  /** For texts with plain parts. A vocabulary may have control tokens among its words, and the normalizer may write their texts. */
+  #plainModel: WordModel | null = null;
+  #current: WordModel;
   #out: number[] = [];
   #limit = Number.POSITIVE_INFINITY;
 
@@ -43,8 +49,13 @@ export class Encoder {
           later.map(({ content }) => content),
         )
       : null;
+    this.#model = model;
+    this.#current = model;
+    this.#control = new Set(
+      added.filter(({ special, content }) => special && Array.from(content).length > 1).map(({ id }) => id),
+    );
     const word = ({ text }: Piece): void => {
-      model.encode(text, this.#out);
+      this.#current.encode(text, this.#out);
       this.#checkLimit();
     };
     this.#words = steps.reduceRight<(piece: Piece) => void>((next, step) => (piece) => step(piece, next), word);
@@ -60,6 +71,7 @@ export class Encoder {
     this.#limit = limit;
     const between = (start: number, end: number) => this.#part(text, start, end, plain);
     if (text === '') return [];
+    this.#current = plain === PlainParts.none ? this.#model : (this.#plainModel ??= this.#model.without(this.#control));
     if (this.#raw === null) between(0, text.length);
     else this.#raw.each(text, plain.placeOf(0), this.#token, between);
     const ids = this.#out;

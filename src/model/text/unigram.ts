@@ -8,6 +8,8 @@ export interface UnigramOptions {
   readonly ids: ReadonlyMap<string, number>;
   readonly unknownId: number | null;
   readonly byteFallback: boolean;
+  /** Ids that no text is written in. */
+  readonly without?: ReadonlySet<number>;
 }
 
 /** What an unknown character costs beyond the rarest token. */
@@ -25,13 +27,18 @@ export class Unigram {
     this.#options = options;
     let least = Number.POSITIVE_INFINITY;
     for (const [text, score] of options.entries) {
-      this.#trie.insert(text, options.ids.get(text)!);
+      const id = options.ids.get(text)!;
+      if (options.without?.has(id) !== true) this.#trie.insert(text, id);
       if (score < least) least = score;
     }
     this.#unknownScore = least - UNKNOWN_PENALTY;
     this.#bytes = Array.from({ length: 256 }, (_, byte) =>
       options.ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),
     );
+  }
+
+  without(ids: ReadonlySet<number>): Unigram {
+    return new Unigram({ ...this.#options, without: ids });
   }
 
   /** Adds the tokens of a word. @throws E_TOKENIZER_INVALID for an unknown character when there is no unknown token */
@@ -86,9 +93,9 @@ export class Unigram {
   }
 
   #piece(text: string, out: number[]): void {
-    const { ids, unknownId, byteFallback } = this.#options;
+    const { ids, unknownId, byteFallback, without } = this.#options;
     const id = ids.get(text);
-    if (id !== undefined) {
+    if (id !== undefined && without?.has(id) !== true) {
       out.push(id);
       return;
     }

@@ -11,6 +11,14 @@ export interface TokenScores {
   readonly mergeable: readonly boolean[];
 }
 
+/** How words are written in tokens. */
+export interface WordModel {
+  /** Adds the tokens of a word. @throws E_TOKENIZER_INVALID when it cannot be written */
+  encode(word: string, out: number[]): void;
+  /** The same, but these ids never come of a text that reads like them: only, as ever, of a character that is unknown. */
+  without(ids: ReadonlySet<number>): WordModel;
+}
+
 /** The tokens of a model, and how it writes a word in them. */
 export interface Vocabulary {
   /** By text. */
@@ -20,7 +28,7 @@ export interface Vocabulary {
   /** By id; holes where the vocabulary has none. */
   readonly texts: (string | undefined)[];
   readonly unknown: string | null;
-  readonly model: { encode(word: string, out: number[]): void };
+  readonly model: WordModel;
   /** Whether every character of a word comes out in a token: none is dropped, and unknown ones do not share one. */
   readonly complete: boolean;
 }
@@ -67,8 +75,15 @@ function readUnigram(model: Json, bytes: boolean): Vocabulary {
     size: entries.length,
     texts: entries.map(([text]) => text),
     unknown: unknownId === null ? null : entries[unknownId as number]![0],
-    model: bytes ? { encode: (word, out) => unigram.encode(toByteLevel(word), out) } : unigram,
+    model: bytes ? inBytes(unigram) : unigram,
     complete: byteFallback && BYTE_TOKENS.every((text) => ids.has(text)),
+  };
+}
+
+function inBytes(model: WordModel): WordModel {
+  return {
+    encode: (word, out) => model.encode(toByteLevel(word), out),
+    without: (ids) => inBytes(model.without(ids)),
   };
 }
 

@@ -53,6 +53,56 @@ test('the same where special tokens are looked for in normalised text', () => {
   assert.is(seen(making, '-<r>', '+<s>'), '<s>[<s>]');
 });
 
+test('a vocabulary that has control tokens among its words writes none of them where text is plain', () => {
+  const create = (model: object, added: [number, string][], change: object = {}) =>
+    Tokenizer.create({
+      tokenizerJson: {
+        model,
+        added_tokens: added.map(([id, content]) => ({ id, content, special: true, normalized: false })),
+        decoder: { type: 'Fuse' },
+        ...change,
+      },
+      tokenizerConfig: {},
+      chatTemplate: null,
+    });
+  const pieces = ['<unk>', '</s>', 'a', '<', '/', 's', '>'].map((text, i) => [text, i < 2 ? 0 : -1]);
+  const specials: [number, string][] = [
+    [0, '<unk>'],
+    [1, '</s>'],
+  ]; // prettier-ignore
+  const unigram = { type: 'Unigram', unk_id: 0, vocab: pieces };
+  const nfkc = create(unigram, specials, { normalizer: { type: 'NFKC' } });
+  assert.equal(nfkc.encode('a</s>＜/s＞'), [2, 1, 1]);
+  assert.equal(nfkc.encode('a</s>＜/s＞', { specialTokens: false }), [2, 3, 4, 5, 6, 3, 4, 5, 6]);
+  assert.equal(nfkc.encode('a☃<unk>', { specialTokens: false }), [2, 0, 3, 0, 6]); // what is unknown is still unknown
+  // across the border of two segments
+  const across = (t: Tokenizer, first: boolean, text: [string, string]) =>
+    t.encodeSegments(text.map((part, i) => ({ text: part, plain: (i === 0) === first })));
+  for (const first of [true, false]) assert.equal(across(nfkc, first, ['</', 's>']), [3, 4, 5, 6]);
+  // unknown letters in a row are looked up as one word
+  const fused = create({ type: 'Unigram', unk_id: 0, vocab: pieces.slice(0, 3) }, specials);
+  assert.equal(fused.encode('a</s>', { specialTokens: false }), [2, 0]);
+
+  const vocab = { a: 0, '<': 1, s: 2, '>': 3, '<s': 4, '<s>': 5, '!': 6 };
+  const merges = [
+    ['<', 's'],
+    ['<s', '>'],
+  ]; // prettier-ignore
+  const special: [number, string][] = [
+    [5, '<s>'],
+    [6, '!'],
+  ]; // prettier-ignore
+  for (const ignore_merges of [false, true]) {
+    const bpe = create({ type: 'BPE', vocab, merges, ignore_merges }, special);
+    assert.equal(bpe.encode('<s>a!'), [5, 0, 6]);
+    for (const text of ['<s>', 'a<s>']) {
+      assert.equal(bpe.encode(text, { specialTokens: false }).slice(-2), [4, 3], text);
+    }
+    for (const first of [true, false]) assert.equal(across(bpe, first, ['<', 's>']), [4, 3]);
+    assert.equal(bpe.encode('!', { specialTokens: false }), [6]); // no other token has that letter
+  }
+});
+
 test('a surrogate pair that two segments share is one character', () => {
   const vocab = { '😀': 0, a: 1 };
   const t = Tokenizer.create({
