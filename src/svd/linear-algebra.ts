@@ -1,6 +1,6 @@
-import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/kernels.ts';
 import { type LaneSeat, Lanes } from '../device/wasm/lanes.ts';
-import { WasmMemory } from '../device/wasm/memory.ts';
+import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/load-kernels.ts';
+import { newMemory, WasmMemory } from '../device/wasm/memory.ts';
 import { spawnLane } from '../device/wasm/spawn-lane.ts';
 import type { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
@@ -75,14 +75,7 @@ export class LinearAlgebra {
       options.relaxed ?? hasRelaxedSimd(),
       options.wasmLocation,
     );
-    let memory: WebAssembly.Memory;
-    try {
-      memory = new WebAssembly.Memory({ initial: 16, maximum: 65536, shared: module.shared });
-    } catch (cause) {
-      throw new EspalierError('E_OUT_OF_MEMORY', 'The host gave no WebAssembly memory.', 'Close other engines.', {
-        cause,
-      });
-    }
+    const memory = newMemory(module.shared);
     const kernels = await instantiate(module, memory);
     const own = new WasmMemory(memory, kernels.heapBase(), options.memoryLimit);
     const lanes = new Lanes(kernels, module.module, own, count);

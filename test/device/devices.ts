@@ -1,5 +1,6 @@
 import type { Device, Tensor } from '../../src/device/device.ts';
-import { DOT, hasRelaxedSimd, MICRO } from '../../src/device/wasm/kernels.ts';
+import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
+import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 
 /** Whether this host shares memory between threads: a page does only where it is cross-origin isolated. */

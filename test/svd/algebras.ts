@@ -1,5 +1,5 @@
-import { hasRelaxedSimd, instantiate, loadKernels } from '../../src/device/wasm/kernels.ts';
 import { Lanes } from '../../src/device/wasm/lanes.ts';
+import { hasRelaxedSimd, instantiate, loadKernels } from '../../src/device/wasm/load-kernels.ts';
 import { WasmMemory } from '../../src/device/wasm/memory.ts';
 import { Blas } from '../../src/svd/blas.ts';
 import { LinearAlgebra } from '../../src/svd/index.ts';

@@ -104,6 +104,27 @@ export function evenly(count: number, parts: number, align = 1): number[] {
   return bounds;
 }
 
+/**
+ * Whether so many lanes can be.
+ * @throws E_ARGUMENT, also without shared memory where that was asked; E_NO_ISOLATION where the host has none
+ */
+export function checkLanes(count: number, shared: boolean | undefined): void {
+  if (!(Number.isInteger(count) && count >= 1) || (count > 1 && shared === false)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `lanes is ${String(count)}${shared === false ? ' without shared memory' : ''}.`,
+      'Give an integer of at least 1; more than one need shared memory.',
+    );
+  }
+  if (count > 1 && typeof SharedArrayBuffer !== 'function') {
+    throw new EspalierError(
+      'E_NO_ISOLATION',
+      `${count} lanes need shared memory, which this page does not have.`,
+      'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one lane.',
+    );
+  }
+}
+
 /** A kernel and its arguments. */
 export type Call = readonly [name: KernelName, values: readonly number[]];
 

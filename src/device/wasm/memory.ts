@@ -5,6 +5,18 @@ const PAGE = 65536;
 /** wasm32 addresses end here. */
 const MOST_PAGES = 65536;
 const CHUNK = 1 << 20;
+const INITIAL_PAGES = 16;
+
+/** A memory that can grow to the end of its addresses. @throws E_OUT_OF_MEMORY */
+export function newMemory(shared: boolean): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES, shared });
+  } catch (cause) {
+    throw new EspalierError('E_OUT_OF_MEMORY', 'The host gave no WebAssembly memory.', 'Close other engines.', {
+      cause,
+    });
+  }
+}
 
 /**
  * The allocator of one WebAssembly memory: JavaScript owns it, because AssemblyScript's is per instance and two lanes would

@@ -18,16 +18,19 @@ import type {
   WeightSource,
 } from '../device.ts';
 import { Attention } from './attention.ts';
-import { hasRelaxedSimd, instantiate, type KernelModule, type Kernels, loadKernels, PANEL_TYPE } from './kernels.ts';
-import { type Call, type LaneSeat, Lanes } from './lanes.ts';
+import { type Kernels, PANEL_TYPE } from './kernels.ts';
+import { type Call, checkLanes, type LaneSeat, Lanes } from './lanes.ts';
 import { Layers } from './layers.ts';
-import { Arena, WasmMemory } from './memory.ts';
+import { hasRelaxedSimd, instantiate, type KernelModule, loadKernels } from './load-kernels.ts';
+import { logitStats, topK } from './logits.ts';
+import { Arena, newMemory, WasmMemory } from './memory.ts';
 import { perturb } from './perturb.ts';
 import { Products } from './products.ts';
 import { Routing } from './routing.ts';
+import { Rows } from './rows.ts';
 import { spawnLane } from './spawn-lane.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
-import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
+import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 import { readPanels, readVector } from './weights.ts';
 
@@ -50,7 +53,6 @@ export interface WasmDeviceOptions {
   readonly wasmLocation?: URL;
 }
 
-const INITIAL_PAGES = 16;
 /** Timed once a process for each kind of kernels: the processor does not change. */
 const tunings = new Map<boolean, Tuning>();
 
@@ -66,6 +68,7 @@ export class WasmDevice implements Device {
   readonly #layers: Layers;
   readonly #attention: Attention;
   readonly #routing: Routing;
+  readonly #rows: Rows;
   readonly #lanes: Lanes;
   readonly #live = new Map<WasmTensor, string>();
   /** Owns all scratch, which counts as disposed with the device. */
@@ -80,14 +83,7 @@ export class WasmDevice implements Device {
     const count = options.lanes ?? 1;
     checkLanes(count, options.shared);
     const module = await loadKernels(options.shared ?? count > 1, relaxed, options.wasmLocation);
-    let memory: WebAssembly.Memory;
-    try {
-      memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: 65536, shared: module.shared });
-    } catch (cause) {
-      throw new EspalierError('E_OUT_OF_MEMORY', 'The host gave no WebAssembly memory.', 'Close other engines.', {
-        cause,
-      });
-    }
+    const memory = newMemory(module.shared);
     const device = new WasmDevice(module, await instantiate(module, memory), memory, options);
     try {
       await Promise.all(device.#lanes.seats().map(options.spawnLane ?? spawnLane));
@@ -115,6 +111,7 @@ export class WasmDevice implements Device {
     this.#layers = new Layers(this.#lanes);
     this.#attention = new Attention(kernels, this.#arena, this.tuning, this.#lanes);
     this.#routing = new Routing(kernels, this.#arena, this.#lanes);
+    this.#rows = new Rows(kernels, this.#memory);
     this.#memory.peakBytes = this.#memory.bytesInUse;
     this.description = {
       device: 'wasm',
@@ -261,19 +258,7 @@ export class WasmDevice implements Device {
   }
 
   embed(ids: Tensor, weight: Tensor, out: Tensor): void {
-    const w = weightOf(weight, 'embed');
-    const [n, k] = w.shape as [number, number];
-    const from = addressOf(ids, 'embed', 'i32');
-    const to = addressOf(out, 'embed', 'f32');
-    const count = elements(ids.shape);
-    const { rows, width } = rowsOf(out);
-    if (rows !== count || width !== k) throw shapeError('embed', `${count} ids of width ${k} into [${rows}, ${width}]`);
-    const list = new Int32Array(this.#memory.memory.buffer, from, count);
-    for (let i = 0; i < count; i++) {
-      const id = list[i]!;
-      if (id < 0 || id >= n) throw shapeError('embed', `id ${id} outside a vocabulary of ${n}`);
-      this.#kernels.gatherRow(PANEL_TYPE[w.type as 'f32'], w.at, k, id, w.shift, to + i * k * 4);
-    }
+    this.#rows.embed(ids, weight, out);
   }
 
   // ---- layers
@@ -323,29 +308,11 @@ export class WasmDevice implements Device {
   }
 
   copyRows(from: Tensor, to: Tensor, toRow: number): void {
-    const source = rowsOf(from);
-    const target = rowsOf(to);
-    if (source.width !== target.width || from.type !== to.type || toRow < 0 || toRow + source.rows > target.rows) {
-      throw shapeError(
-        'copyRows',
-        `[${source.rows}, ${source.width}] to row ${toRow} of [${target.rows}, ${target.width}]`,
-      );
-    }
-    const at = addressOf(from, 'copyRows');
-    const bytes = target.width * ELEMENT_BYTES[to.type as 'f32'];
-    this.#memory.u8.copyWithin(addressOf(to, 'copyRows') + toRow * bytes, at, at + from.byteLength);
+    this.#rows.copy(from, to, toRow);
   }
 
   cast(from: Tensor, to: Tensor): void {
-    const n = elements(from.shape);
-    if (n !== elements(to.shape)) throw shapeError('cast', `${n} elements to ${elements(to.shape)}`);
-    const a = addressOf(from, 'cast', 'f32', 'f16', 'bf16');
-    const b = addressOf(to, 'cast', 'f32', 'f16', 'bf16');
-    const kernels = this.#kernels;
-    if (from.type === to.type) this.#memory.u8.copyWithin(b, a, a + from.byteLength);
-    else if (from.type === 'f32') (to.type === 'f16' ? kernels.f32ToF16 : kernels.f32ToBf16)(n, a, b);
-    else if (to.type === 'f32') (from.type === 'f16' ? kernels.f16ToF32 : kernels.bf16ToF32)(n, a, b);
-    else throw shapeError('cast', `${from.type} to ${to.type} must go by f32`);
+    this.#rows.cast(from, to);
   }
 
   // ---- experts
@@ -389,22 +356,11 @@ export class WasmDevice implements Device {
   // ---- logits
 
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void {
-    const { rows, width } = rowsOf(logits);
-    if (elements(out.shape) !== 8 * rows || (targets && elements(targets.shape) !== rows)) {
-      throw shapeError('logitStats', `${rows} rows into ${elements(out.shape)} numbers`);
-    }
-    const at = targets ? addressOf(targets, 'logitStats', 'i32') : 0;
-    const from = addressOf(logits, 'logitStats', 'f32');
-    this.#kernels.logitStats(0, rows, width, from, 4 * width, at, tsallisOrder, addressOf(out, 'logitStats', 'f32'));
+    logitStats(this.#kernels, logits, targets, tsallisOrder, out);
   }
 
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
-    const n = elements(logits.shape);
-    if (k < 1 || k > n || elements(values.shape) !== k || elements(places.shape) !== k) {
-      throw shapeError('topK', `${k} of ${n} into ${elements(values.shape)}`);
-    }
-    const from = addressOf(logits, 'topK', 'f32');
-    this.#kernels.topK(n, k, from, addressOf(values, 'topK', 'f32'), addressOf(places, 'topK', 'i32'));
+    topK(this.#kernels, logits, k, values, places);
   }
 
   async flush(): Promise<void> {}
@@ -434,23 +390,5 @@ export class WasmDevice implements Device {
     const stack = this.#debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
     this.#live.set(tensor, stack.slice(2).join('\n'));
     return tensor;
-  }
-}
-
-/** @throws E_ARGUMENT, E_NO_ISOLATION */
-function checkLanes(count: number, shared: boolean | undefined): void {
-  if (!(Number.isInteger(count) && count >= 1) || (count > 1 && shared === false)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `lanes is ${String(count)}${shared === false ? ' without shared memory' : ''}.`,
-      'Give an integer of at least 1; more than one need shared memory.',
-    );
-  }
-  if (count > 1 && typeof SharedArrayBuffer !== 'function') {
-    throw new EspalierError(
-      'E_NO_ISOLATION',
-      `${count} lanes need shared memory, which this page does not have.`,
-      'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one lane.',
-    );
   }
 }
