@@ -1,8 +1,7 @@
 import { EspalierError } from '../errors.ts';
-import { checked, filled, readable } from '../options/check.ts';
-import { crewOptions, mapOptions } from '../options/crew.ts';
-import { shown } from '../options/shown.ts';
-import { nearest } from '../options/suggest.ts';
+import { checked, filled } from '../options/check.ts';
+import { checkedTasks, crewOptions, mapOptions } from '../options/crew.ts';
+import { isDetached } from '../runtime/bytes.ts';
 import { type Host, host, type WorkerHandle } from '../runtime/host.ts';
 import type { HandAnswer, HandStart, HandTask } from './hand.ts';
 import { aborted } from './link.ts';
@@ -31,9 +30,6 @@ export interface MapOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** By name only: what they do is in the worker. */
-const TASKS = ['matmul'] as const satisfies readonly TaskName[];
-
 /** A worker and what it does. */
 interface Hand {
   readonly handle: WorkerHandle;
@@ -60,11 +56,15 @@ export class Crew {
   /** @throws E_ARGUMENT, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_WORKER_LOST */
   static async create(given: CrewOptions = {}): Promise<Crew> {
     const options = filled(crewOptions, checked<CrewOptions>(crewOptions, given, 'Crew.create'));
+    const worker = placeOf(options.workerLocation);
+    const start: HandStart = {
+      hand: { relaxed: options.relaxed, wasmLocation: placeOf(options.wasmLocation, true)?.href },
+    };
     const on = await host();
     const count = options.workers === 'auto' ? Math.max(1, on.cores) : options.workers;
     const crew = new Crew(count);
     try {
-      await Promise.all(Array.from({ length: count }, () => crew.#hire(on, options)));
+      await Promise.all(Array.from({ length: count }, () => crew.#hire(on, worker, start)));
       return crew;
     } catch (error) {
       await crew.close();
@@ -91,7 +91,7 @@ export class Crew {
     options: MapOptions = {},
   ): Promise<TaskResult<K>[]> {
     const { signal, transfer = false, onProgress } = checked<MapOptions>(mapOptions, options, 'Crew.map');
-    checkTasks(name, inputs);
+    const tasks = checkedTasks(name, inputs);
     if (signal?.aborted) throw aborted(signal);
     let done = 0;
     let settled = false;
@@ -106,7 +106,7 @@ export class Crew {
     };
     let onAbort: (() => void) | undefined;
     try {
-      const results = inputs.map(
+      const results = tasks.map(
         (input) =>
           new Promise<TaskResult<K>>((resolve, reject) => {
             const job: Job = {
@@ -114,7 +114,7 @@ export class Crew {
               transfer: transfer ? buffersOf(input) : [],
               resolve: (value) => {
                 try {
-                  if (!settled) onProgress?.(++done, inputs.length);
+                  if (!settled) onProgress?.(++done, tasks.length);
                   resolve(value);
                 } catch (error) {
                   job.reject(error); // what a callback throws comes out of the call
@@ -153,9 +153,8 @@ export class Crew {
     return this.close();
   }
 
-  async #hire(on: Host, options: CrewOptions): Promise<void> {
-    const { relaxed, wasmLocation, workerLocation } = options;
-    const handle = on.spawn('engine', placeOf(workerLocation));
+  async #hire(on: Host, location: URL | undefined, start: HandStart): Promise<void> {
+    const handle = on.spawn('engine', location);
     const hand: Hand = { handle, job: null };
     this.#hands.push(hand);
     await new Promise<void>((resolve, reject) => {
@@ -182,9 +181,6 @@ export class Crew {
         else reject(unpackError(answer.error));
         this.#assign();
       });
-      const start: HandStart = {
-        hand: { relaxed, wasmLocation: wasmLocation === undefined ? undefined : String(wasmLocation) },
-      };
       handle.endpoint.postMessage(start);
     });
   }
@@ -196,20 +192,32 @@ export class Crew {
       return;
     }
     for (const hand of this.#hands) {
-      if (hand.job !== null) continue;
-      const job = this.#queue.shift();
-      if (!job) return;
-      hand.job = job;
-      hand.handle.ref();
-      try {
-        hand.handle.endpoint.postMessage(job.message, job.transfer);
-      } catch (cause) {
-        hand.job = null;
-        hand.handle.unref();
-        job.reject(
-          new EspalierError('E_ARGUMENT', 'The input cannot be sent to a worker.', 'Pass plain data.', { cause }),
-        );
+      // again where a task could not be sent: nothing else would wake a hand that is idle
+      while (hand.job === null) {
+        const job = this.#queue.shift();
+        if (!job) return;
+        this.#give(hand, job);
       }
+    }
+  }
+
+  #give(hand: Hand, job: Job): void {
+    hand.job = job;
+    hand.handle.ref();
+    try {
+      if (buffersOf(job.message.input).some(isDetached)) throw new Error('A buffer is detached.');
+      hand.handle.endpoint.postMessage(job.message, job.transfer);
+    } catch (cause) {
+      hand.job = null;
+      hand.handle.unref();
+      job.reject(
+        new EspalierError(
+          'E_ARGUMENT',
+          'The arrays of an input were given away before.',
+          'Give each buffer to one input only, or leave transfer out.',
+          { cause },
+        ),
+      );
     }
   }
 
@@ -222,32 +230,6 @@ export class Crew {
     this.#assign();
     await Promise.all(this.#hands.map(({ handle }) => handle.terminate()));
   }
-}
-
-/** @throws E_ARGUMENT */
-function checkTasks(name: unknown, inputs: unknown): void {
-  readable('The inputs', () => {
-    if (typeof name !== 'string' || !TASKS.includes(name as TaskName)) {
-      const near = typeof name === 'string' ? nearest(name, TASKS) : null;
-      const meant = near === null ? '.' : `; did you mean ${near}?`;
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `There is no task ${shown(name)}${meant}`,
-        `There are: ${TASKS.join(', ')}.`,
-      );
-    }
-    if (!Array.isArray(inputs)) {
-      throw new EspalierError('E_ARGUMENT', `The inputs are ${shown(inputs)}.`, 'Give a list of inputs of the task.');
-    }
-    for (let i = 0; i < inputs.length; i++) {
-      if (typeof inputs[i] === 'object' && inputs[i] !== null) continue;
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `Input ${i} is ${shown(inputs[i])}.`,
-        'Give an object of sizes and arrays.',
-      );
-    }
-  });
 }
 
 /** Whole buffers among the values of an input. */

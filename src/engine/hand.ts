@@ -11,7 +11,7 @@ export interface HandStart {
 /** Then one message a task, and one answer to each. */
 export interface HandTask {
   readonly name: TaskName;
-  readonly input: unknown;
+  readonly input: object;
 }
 
 export type HandAnswer = { readonly ready: true } | { readonly value: unknown } | { readonly error: WireError };

@@ -24,8 +24,12 @@ export function checked<T extends object>(schema: Schema<T>, options: unknown, w
   });
 }
 
-/** Options of an object inside others. */
-export function object<T extends object>(schema: Schema<T>, what: string): Rule<T> {
+/** Options of an object inside others. @param required members that may not be missing */
+export function object<T extends object>(
+  schema: Schema<T>,
+  what: string,
+  required: readonly (keyof T & string)[] = [],
+): Rule<T> {
   const fields = schema as Fields;
   const takes = `an object with ${Object.keys(fields).join(', ')}`;
   return {
@@ -33,7 +37,9 @@ export function object<T extends object>(schema: Schema<T>, what: string): Rule<
     fields,
     check: (value, name) => {
       if (!isOptions(value)) throw refusal(name, value, takes);
-      return members(fields, value, what, `${name}.`) as T;
+      const given = members(fields, value, what, `${name}.`);
+      for (const member of required) if (!(member in given)) fields[member]!.check(undefined, `${name}.${member}`);
+      return given as T;
     },
   };
 }

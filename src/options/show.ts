@@ -137,7 +137,7 @@ export const grid: Rule<Grid> = {
   },
 };
 
-const seeded = object<{ readonly random: number }>({ random: whole(0) }, 'rank');
+const seeded = object<{ readonly random: number }>({ random: whole(0) }, 'rank', ['random']);
 const RANKINGS = ['keys', 'keys-z', 'keys-centred', 'bm25', 'hybrid', 'printed'] as const;
 type RankFunction = Extract<RankMethod, (...args: never[]) => unknown>;
 const ranking = either(oneOf(...RANKINGS), callback as Rule<unknown> as Rule<RankFunction>);
@@ -145,34 +145,18 @@ const ranking = either(oneOf(...RANKINGS), callback as Rule<unknown> as Rule<Ran
 export const rank: Rule<RankMethod> = {
   takes: `${ranking.takes}, or { random: seed }`,
   check: (value, name) => {
-    if (!isOptions(value)) return ranking.check(value, name);
-    const { random } = seeded.check(value, name);
-    if (random === undefined) throw refusal(name, value, rank.takes);
-    return { random };
+    return isOptions(value) ? seeded.check(value, name) : ranking.check(value, name);
   },
 };
 
-/** An object of which no member may be missing. */
-function complete<T extends object>(fields: Schema<T>, what: string): Rule<T> {
-  const rule = object<T>(fields, what);
-  return {
-    ...rule,
-    check: (value, name) => {
-      const given = rule.check(value, name);
-      if (Object.keys(fields).every((field) => field in given)) return given;
-      throw refusal(name, value, rule.takes);
-    },
-  };
-}
-
 export const vote: Rule<NearestVote | null> = either(
   nothing,
-  complete<NearestVote>({ neighbours: some, weight: real(0, 1e3) }, 'vote'),
+  object<NearestVote>({ neighbours: some, weight: real(0, 1e3) }, 'vote', ['neighbours', 'weight']),
 );
 
 const fallback: Rule<Fallback> = either(
   oneOf('most', 'least-entropy'),
-  complete<{ readonly shots: number }>({ shots: count }, 'fallback'),
+  object<{ readonly shots: number }>({ shots: count }, 'fallback', ['shots']),
 );
 
 const bias: Rule<NonNullable<Fitted['bias']>> = {

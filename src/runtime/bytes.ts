@@ -76,3 +76,14 @@ export function notFound(name: string, folder: string, cause?: unknown): Espalie
     cause,
   });
 }
+
+/** Whether a buffer was moved elsewhere: what looks at it is empty, and Node 20 loses a message that holds it without a word. */
+export function isDetached(buffer: ArrayBufferLike): boolean {
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength > 0) return false;
+  try {
+    new Uint8Array(buffer); // `detached` is younger than Node 20
+    return false;
+  } catch {
+    return true;
+  }
+}

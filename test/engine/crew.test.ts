@@ -108,4 +108,19 @@ test('a closed crew, and one that closes under its tasks', async () => {
   await rejects('E_ARGUMENT', () => Crew.create({ workers: 0 }));
 });
 
+test('a task that cannot be sent holds up no other', async () => {
+  const crew = await Crew.create({ workers: 1 });
+  const [first, second] = [randomF32(90_000, 1), randomF32(90_000, 2)];
+  const large = { m: 300, n: 300, k: 300, a: first, b: second };
+  const before = crew.run('matmul', large);
+  // the second has no arrays left when its turn comes
+  const small = { m: 1, n: 1, k: 1, a: randomF32(1, 3), b: randomF32(1, 4) };
+  const bad = rejects('E_ARGUMENT', () => crew.map('matmul', [small, small], { transfer: true }));
+  const after = crew.run('matmul', large);
+  assert.is((await before).length, 90_000);
+  await bad;
+  assert.is((await after).length, 90_000);
+  await crew.close();
+});
+
 test.run();
