@@ -84,14 +84,6 @@ export function openOptionsOf(args: Readonly<Record<string, unknown>>): OpenOpti
   return { ...rest, ...engine.options(args), precision: args['exact'] ? 'exact' : (precision ?? 'int8') };
 }
 
-/** A numeric argument as the shell gave it. @throws E_ARGUMENT */
-export function numberOf(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value)) return value;
-  throw new EspalierError('E_ARGUMENT', `--${name} is "${text}".`, 'Give a number.');
-}
-
 /** `--bos`. */
 export function bosOf(said: 'yes' | 'no' | 'auto'): { addBos?: boolean } {
   return said === 'auto' ? {} : { addBos: said === 'yes' };

@@ -71,7 +71,12 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         this.#check();
         if (signal?.aborted) throw aborted(signal);
         over = false;
-        const { tokens, finish, error } = await link.call('next', [stream, start], { signal, stream, owner });
+        const { tokens, finish, error } = await link.call('next', [stream, start], {
+          signal,
+          stream,
+          owner,
+          said: 'generate',
+        });
         over = finish !== undefined || error !== undefined;
         for (const token of tokens) {
           // it may have fired while the caller was busy with the token before

@@ -21,6 +21,11 @@ export class LaneWorkers {
 
   /** Starts a lane; resolves with its first message, which says that it runs. */
   async spawn({ control, port }: LentLane): Promise<void> {
+    // a request that was on its way when the worker was ended
+    if (this.#ended) {
+      port.close();
+      throw new Error('The worker is gone.');
+    }
     let handle: WorkerHandle;
     try {
       handle = this.#host.spawn('lane', this.#location);

@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { expose, transfer, wrap } from '../runtime/comlink.ts';
+import type { Endpoint } from '../runtime/endpoint.ts';
 import type { Host, WorkerHandle, WorkerKind } from '../runtime/host.ts';
 import { LaneWorkers } from './lane-workers.ts';
 import { type Callback, notCloneable } from './options.ts';
@@ -28,6 +29,8 @@ export interface CallOptions<T> {
   /** Gives out a result although the signal fired before it came: it cannot be taken back. */
   readonly keepLate?: boolean;
   readonly callbacks?: Readonly<Record<string, Callback>>;
+  /** What the caller has called, for messages, where that is no call of this name. */
+  readonly said?: string;
   /** Buffers among the arguments that are moved. */
   readonly transfer?: readonly ArrayBuffer[];
   /** What to do with a result that comes although the call has failed here. */
@@ -90,7 +93,7 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     this.#worker.onLost((cause) => this.#lose(name, cause));
     this.#lanes = new LaneWorkers(host, locations.lane, (cause) => this.#lose('lane', cause));
     const { endpoint } = this.#worker;
-    this.#port = wrap(endpoint) as unknown as Remote<WorkerPort<C>>;
+    this.#port = wrap(telling(endpoint)) as unknown as Remote<WorkerPort<C>>;
     this.#watchdog = new Watchdog(
       () => this.#port.abort(0) as Promise<void>, // of no call: any message will do
       () => this.#stuck(),
@@ -162,10 +165,10 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
           } else pending.reject(withReason(unpackError(answer.error), signal));
           if ('value' in answer) discard?.(answer.value);
         },
-        // no answer: the arguments could not be sent
         (error) => {
           this.#over(id);
-          pending.reject(isCloneError(error) ? notCloneable(`An argument of ${name}`, this.#kind.local, error) : error);
+          const what = `An argument of ${options.said ?? name}`;
+          pending.reject(error instanceof Unsent ? notCloneable(what, this.#kind.local, error.cause) : error);
         },
       );
     });
@@ -284,9 +287,22 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
   }
 }
 
-/** Node refuses Blobs of files with an error of its own. */
-function isCloneError(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'DataCloneError' || error.message.includes('not cloneable'));
+/** A message could not be sent: something in it cannot be cloned, or threw when it was looked at. */
+class Unsent extends Error {}
+
+/** The same line, whose failures to send are told from what the worker answers. */
+function telling(endpoint: Endpoint): Endpoint {
+  return {
+    postMessage: (message, transfer) => {
+      try {
+        endpoint.postMessage(message, transfer);
+      } catch (cause) {
+        throw new Unsent('The message could not be sent.', { cause });
+      }
+    },
+    addEventListener: (type, listener) => endpoint.addEventListener(type, listener),
+    removeEventListener: (type, listener) => endpoint.removeEventListener(type, listener),
+  };
 }
 
 /** The caller's own reason behind E_ABORTED, not a copy of it. */

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { shown } from '../options/shown.ts';
 import { checkedTarget } from '../options/target.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import type { Data, WireTarget } from './port.ts';
@@ -53,7 +54,7 @@ export function wireTarget(given: ModelTarget, give: boolean): { target: WireTar
     if (!(content instanceof Uint8Array)) return content;
     const { buffer, byteLength } = content;
     const whole = give && buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
-    const bytes = whole ? new Uint8Array(buffer) : new Uint8Array(content);
+    const bytes = whole ? new Uint8Array(buffer) : copyOf(content);
     transfer.add(bytes.buffer);
     return bytes;
   };
@@ -65,6 +66,20 @@ export function wireTarget(given: ModelTarget, give: boolean): { target: WireTar
   return { target: wire, transfer: [...transfer] };
 }
 
+/** @throws E_OUT_OF_MEMORY */
+function copyOf(content: Uint8Array): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(content);
+  } catch (cause) {
+    throw new EspalierError(
+      'E_OUT_OF_MEMORY',
+      `There is no room for a copy of ${content.byteLength} bytes.`,
+      'Give them away with `transfer: true`, or give a Blob.',
+      { cause },
+    );
+  }
+}
+
 /** An address of a script or a folder as the caller gave it, against the page's base. @throws E_ARGUMENT */
 export function placeOf(given: string | URL | undefined, folder = false): URL | undefined {
   if (given === undefined) return undefined;
@@ -74,7 +89,7 @@ export function placeOf(given: string | URL | undefined, folder = false): URL | 
     if (folder && !url.pathname.endsWith('/')) url.pathname += '/';
     return url;
   } catch (cause) {
-    throw new EspalierError('E_ARGUMENT', `"${String(given)}" is no address.`, 'Give an absolute URL.', { cause });
+    throw new EspalierError('E_ARGUMENT', `${shown(String(given))} is no address.`, 'Give an absolute URL.', { cause });
   }
 }
 

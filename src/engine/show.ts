@@ -5,6 +5,7 @@ import type { OpenOptions } from '../open-local.ts';
 import { checked } from '../options/check.ts';
 import { encodeShotsOptions } from '../options/show.ts';
 import { checkedShots } from '../options/show-data.ts';
+import { checkedTarget } from '../options/target.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { host } from '../runtime/host.ts';
 import { aborted, WorkerLink } from './link.ts';
@@ -50,6 +51,9 @@ export async function encodeShots(
   const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
   const { workers: wanted = 'auto', workerLocation, wasmLocation, onProgress, onEstimate, ...rest } = given;
   const { data, signal } = partOptions(rest, SHOW.local);
+  const wasm = placeOf(wasmLocation, true);
+  const worker = placeOf(workerLocation);
+  checkedTarget(target);
   const block = blockSize(data.prefix ?? 'bare');
   if (signal?.aborted) throw aborted(signal);
   const on = await host();
@@ -59,14 +63,13 @@ export async function encodeShots(
   const lots = lotsOf(shots, count, block);
   const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0, tokens: 0, totalTokens: 0 }));
   const estimates = new Map<number, WorkEstimate>();
-  const wasm = placeOf(wasmLocation, true);
   // one that fails ends the others
   const stop = new AbortController();
   const onAbort = () => stop.abort(signal!.reason);
   signal?.addEventListener('abort', onAbort);
   const links: WorkerLink<ShowCalls>[] = [];
   try {
-    for (const _ of lots) links.push(new WorkerLink<ShowCalls>(on, SHOW, { worker: placeOf(workerLocation) }));
+    for (const _ of lots) links.push(new WorkerLink<ShowCalls>(on, SHOW, { worker }));
     const loaded = await Promise.all(
       links.map(async (link, i) => {
         try {

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { isDetached } from '../runtime/bytes.ts';
 import type { ModelTarget } from '../runtime/files.ts';
 import { readable } from './check.ts';
 import { isOptions } from './rules.ts';
@@ -8,13 +9,18 @@ import { shown } from './shown.ts';
 export function checkedTarget(target: unknown): ModelTarget {
   return readable('The model', () => {
     if (typeof target === 'string' && target !== '') return target;
-    if (target instanceof URL || target instanceof Uint8Array || isBlob(target)) return target;
+    if (target instanceof URL) return target;
+    if (isContent(target)) return attached(target, 'The model');
     if (isOptions(target)) {
-      for (const [name, content] of Object.entries(target)) {
-        if (content instanceof Uint8Array || isBlob(content)) continue;
-        throw new EspalierError('E_ARGUMENT', `The content of ${name} is ${shown(content)}.`, 'Give bytes or a Blob.');
-      }
-      return target as Readonly<Record<string, Uint8Array | Blob>>;
+      const files = Object.entries(target).map(([name, content]) => {
+        if (isContent(content)) return [name, attached(content, name)] as const;
+        throw new EspalierError(
+          'E_ARGUMENT',
+          `The content of ${shown(name)} is ${shown(content)}.`,
+          'Give bytes or a Blob.',
+        );
+      });
+      return Object.fromEntries(files);
     }
     throw new EspalierError(
       'E_ARGUMENT',
@@ -24,6 +30,16 @@ export function checkedTarget(target: unknown): ModelTarget {
   });
 }
 
-function isBlob(value: unknown): value is Blob {
-  return typeof Blob !== 'undefined' && value instanceof Blob;
+function isContent(value: unknown): value is Uint8Array | Blob {
+  return value instanceof Uint8Array || (typeof Blob !== 'undefined' && value instanceof Blob);
+}
+
+/** @throws E_ARGUMENT for bytes that were moved elsewhere, as those of an earlier call with `transfer` are */
+function attached<T extends Uint8Array | Blob>(content: T, what: string): T {
+  if (!(content instanceof Uint8Array) || !isDetached(content.buffer)) return content;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `The bytes of ${what} were given away before.`,
+    'Leave `transfer` out where they are wanted again.',
+  );
 }
