@@ -4,6 +4,7 @@ import { dataFiles, dataFormat } from '../options/evaluate.ts';
 import { blobSource, bytesSource } from '../runtime/bytes.ts';
 import { hasNode } from '../runtime/host.ts';
 import { openFile, openPath } from '../runtime/node.ts';
+import { pathOf } from '../runtime/path.ts';
 import type { ByteSource } from '../runtime/source.ts';
 import { type DataFormat, type DataPart, type Examples, parseData } from './data.ts';
 import type { SplitSources } from './splits.ts';
@@ -89,7 +90,7 @@ const isPath = (source: DataSource): source is string | URL => typeof source ===
 /** Names in a folder; null where the path is none. */
 async function listFolder(path: string | URL) {
   const { stat } = await fileSystem();
-  const isFolder = await stat(path).then(
+  const isFolder = await stat(await pathOf(path)).then(
     (info) => info.isDirectory(),
     () => false,
   );
@@ -100,8 +101,7 @@ async function openSource(source: DataSource): Promise<ByteSource> {
   if (source instanceof Uint8Array) return bytesSource('The data', source);
   if (!isPath(source)) return blobSource((source as Partial<File>).name ?? 'The data', source);
   await fileSystem();
-  const { fileURLToPath } = await import('node:url');
-  return openFile(source instanceof URL ? fileURLToPath(source) : source);
+  return openFile(await pathOf(source));
 }
 
 /** @throws E_ARGUMENT where the host has none */

@@ -22,7 +22,7 @@ function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
 
     upcycle: async ({ live }, source, { out, ...options }) => {
       if (out !== undefined) {
-        return { receipt: await upcycle(source, { ...options, ...live, out: placed(out) }), files: {} };
+        return { receipt: await upcycle(source, { ...options, ...live, out }), files: {} };
       }
       const memory = memoryOutput('the result');
       const receipt = await upcycle(source, { ...options, ...live, out: memory });
@@ -30,13 +30,8 @@ function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
     },
 
     planUpcycle: ({ live }, source, { out, ...options }) =>
-      planUpcycle(source, { ...options, ...live, ...(out === undefined ? {} : { out: placed(out) }) }),
+      planUpcycle(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),
   };
-}
-
-/** URLs cross as text. */
-function placed(out: string): string | URL {
-  return /^file:/i.test(out) ? new URL(out) : out;
 }
 
 /** The caller's host, who starts the lanes: he hears of their death when this thread waits for them. */

@@ -22,6 +22,7 @@ import {
   callback,
   defaulting,
   either,
+  folder,
   isOptions,
   like,
   listOf,
@@ -175,7 +176,7 @@ const job = {
 
 const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
 const output = either(
-  place,
+  folder,
   like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
     OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
   ),
@@ -194,7 +195,7 @@ export const upcycleOptions = {
 const there = {
   ...job,
   ...filesOptions,
-  out: either(place, {
+  out: either(folder, {
     takes: 'a path, or none: upcycle of espalier/grow writes to any output in your own thread',
     check: (value: unknown, name: string): never => {
       throw refusal(name, value, 'a path');

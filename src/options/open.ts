@@ -18,6 +18,7 @@ import {
   place,
   type Rule,
   real,
+  refusal,
   type Schema,
   signal,
   text,
@@ -46,15 +47,41 @@ export const precision: Rule<Precision> & { readonly default: 'int8' } = default
   'int8',
 );
 
+/** Most milliseconds that a timer of JavaScript waits; one of more fires at once. */
+const LONGEST = 2 ** 31 - 1;
+
+/** Of a hub: its address, without a query or a user. */
+export const endpoint: Rule<string> = {
+  ...text('the http or https address of a hub'),
+  check: (value, name) => {
+    try {
+      const { protocol, username, search } = new URL(value as string);
+      if (typeof value === 'string' && /^https?:$/.test(protocol) && username === '' && search === '') return value;
+    } catch {
+      // as below
+    }
+    throw refusal(name, value, endpoint.takes);
+  },
+};
+
+/** It is not shown, even where it is wrong. */
+export const token: Rule<string> = {
+  ...text('a token of the hub, as text without spaces and letters beyond ASCII'),
+  check: (value, name) => {
+    if (typeof value === 'string' && /^\s*[\x21-\x7e]*\s*$/.test(value)) return value.trim();
+    throw refusal(name, typeof value === 'string' ? '…' : value, token.takes);
+  },
+};
+
 export const hubOptions = {
-  endpoint: text('the http or https address of a hub'),
-  token: text('a token of the hub, as text'),
+  endpoint,
+  token,
   revision: words,
   file: words,
   offline: truth,
   retries: defaulting(whole(0, 1e6), 5),
-  retryDelay: defaulting(real(0), 500),
-  timeout: defaulting(real(0), 30_000),
+  retryDelay: defaulting(real(0, LONGEST), 500),
+  timeout: defaulting(real(1, LONGEST), 30_000),
 } as const satisfies Schema<HubOptions>;
 
 const hub: Rule<HubOptions> = object<HubOptions>(hubOptions, 'hub');
@@ -125,6 +152,9 @@ export const wasmDeviceOptions = {
   relaxed: truth,
   memoryLimit,
   debug: defaulting(truth, false),
-  tuning: like<NonNullable<WasmDeviceOptions['tuning']>>('an object of numbers of kernels', () => true),
+  tuning: object<NonNullable<WasmDeviceOptions['tuning']>>(
+    { micro: whole(0, 4), dot: whole(0, 2) }, // the numbers of MICRO and DOT, of a module that pages need not load here
+    'tuning',
+  ),
   wasmLocation: like<URL>('a URL', (value) => value instanceof URL),
 } as const satisfies Schema<WasmDeviceOptions>;

@@ -120,6 +120,16 @@ export const place: Rule<string | URL> = ruleOf(
   (given) => given,
 );
 
+/** A folder of this machine. */
+export const folder: Rule<string | URL> = ruleOf(
+  'a path, or a file URL',
+  (value) =>
+    value instanceof URL
+      ? value.protocol === 'file:'
+      : typeof value === 'string' && value !== '' && !/^(?!file:)[a-z][a-z0-9+.-]+:\/\//i.test(value),
+  (given) => given,
+);
+
 export const callback: Rule<AnyFunction> = ruleOf('a function', (value) => typeof value === 'function');
 
 /** By its looks: another realm's, or one of a library, does as well. */

@@ -3,6 +3,7 @@ import { readFailed } from './bytes.ts';
 import { type BlobWriter, type Cache, type CacheFolder, type CacheHost, createCache, writeFailed } from './cache.ts';
 import { sha256 } from './hash.ts';
 import { openFile } from './node.ts';
+import { pathOf } from './path.ts';
 import { openRegular } from './regular-file.ts';
 
 /** A writer shows that it lives by the time of its file; one that has not for this long, in milliseconds, is taken for dead. */
@@ -33,7 +34,8 @@ export async function defaultFolder(): Promise<string> {
  * rename succeeds for one alone. `KEY.idle-…` belongs to nobody. Even a writer that was taken for dead and wakes up does no harm:
  * it writes the same bytes at the same places, and cannot finish.
  */
-export async function folderHost(folder: string): Promise<CacheHost> {
+export async function folderHost(place: string): Promise<CacheHost> {
+  const folder = await pathOf(place);
   const fs = await import('node:fs/promises');
   const { join } = await import('node:path');
   const { pid } = await import('node:process');

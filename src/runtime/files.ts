@@ -60,7 +60,7 @@ async function openNamed(target: string | URL, options: FilesOptions): Promise<M
   // only now, so that the graph of modules stays free of node: imports in a browser
   const node = await import('./node.ts');
   try {
-    return await node.openPath(/^file:/i.test(text) ? new URL(text) : text);
+    return await node.openPath(text);
   } catch (error) {
     if (!onHub || !(error instanceof EspalierError) || error.code !== 'E_FILE_NOT_FOUND') throw error;
   }

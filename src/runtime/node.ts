@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { checkRange, notFound, readFailed, truncated } from './bytes.ts';
+import { pathOf } from './path.ts';
 import { checkRegular, openRegular } from './regular-file.ts';
 import { OPTIONAL_FILES, REQUIRED_FILES } from './remote-files.ts';
 import type { ByteSource, FileStamp, ModelFiles } from './source.ts';
@@ -19,8 +20,7 @@ const WEIGHTS = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 export async function openPath(target: string | URL): Promise<ModelFiles> {
   const { readdir, stat } = await import('node:fs/promises');
   const { basename, dirname, join } = await import('node:path');
-  const { fileURLToPath } = await import('node:url');
-  const path = target instanceof URL ? fileURLToPath(target) : target;
+  const path = await pathOf(target);
 
   const asFolder = async (folder: string, preferred: string | undefined): Promise<ModelFiles> => {
     const entries = await readdir(folder, { withFileTypes: true }).catch((cause) => {

@@ -5,6 +5,7 @@ import { hasNode } from './host.ts';
 import { openPath } from './node.ts';
 import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';
 import { type Lock, lock } from './output-lock.ts';
+import { pathOf } from './path.ts';
 import { checkRegular, kindOf, openRegular } from './regular-file.ts';
 import type { ModelFiles } from './source.ts';
 
@@ -37,8 +38,7 @@ export async function folderOutput(target: string | URL): Promise<OutputFolder> 
   }
   const fs = await import('node:fs/promises');
   const { dirname, resolve } = await import('node:path');
-  const { fileURLToPath } = await import('node:url');
-  const wanted = resolve(target instanceof URL ? fileURLToPath(target) : target);
+  const wanted = resolve(await pathOf(target));
   let held: Lock | undefined;
   try {
     const path = await vacant(fs, wanted);

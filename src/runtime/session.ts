@@ -1,4 +1,4 @@
-import { EspalierError } from '../errors.ts';
+import { hubOptions } from '../options/open.ts';
 import { checkedRevision } from './address.ts';
 import type { Cache } from './cache.ts';
 import { openCache } from './cache-default.ts';
@@ -57,17 +57,16 @@ export interface Session {
 /** @throws E_ARGUMENT for options out of their range */
 export async function openSession(options: FilesOptions): Promise<Session> {
   const { hub = {}, signal, onDownload } = options;
-  const token = (hub.token ?? environment('HF_TOKEN') ?? '').trim();
-  if (!/^[\x21-\x7e]*$/.test(token)) throw fault('token', 'It has no spaces and no letters beyond ASCII.');
+  const token = given('token', hub.token, 'HF_TOKEN') ?? '';
   return {
     endpoint: endpointOf(hub),
     token: token === '' ? null : token,
     revision: checkedRevision(hub.revision ?? 'main', hub.revision ?? ''),
     file: hub.file,
     offline: hub.offline ?? environment('HF_HUB_OFFLINE') === '1',
-    retries: number('retries', hub.retries ?? 5),
-    retryDelay: number('retryDelay', hub.retryDelay ?? 500),
-    timeout: number('timeout', hub.timeout ?? 30_000),
+    retries: hub.retries ?? hubOptions.retries.default,
+    retryDelay: hub.retryDelay ?? hubOptions.retryDelay.default,
+    timeout: hub.timeout ?? hubOptions.timeout.default,
     signal,
     cache: await cacheOf(options.cache),
     meter: new Meter(onDownload),
@@ -77,31 +76,20 @@ export async function openSession(options: FilesOptions): Promise<Session> {
 
 /** The address of the hub, without a slash at its end. @throws E_ARGUMENT */
 export function endpointOf(hub: HubOptions = {}): string {
-  const endpoint = hub.endpoint ?? environment('HF_ENDPOINT') ?? 'https://huggingface.co';
-  let url: URL;
-  try {
-    url = new URL(endpoint);
-  } catch {
-    throw fault('endpoint', 'Give the http or https address of a hub.');
-  }
-  if (!/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '') {
-    throw fault('endpoint', 'Give the http or https address of a hub.');
-  }
+  const url = new URL(given('endpoint', hub.endpoint, 'HF_ENDPOINT') ?? 'https://huggingface.co');
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+/** An option, or what the environment says in its place. @throws E_ARGUMENT */
+function given(name: 'endpoint' | 'token', option: string | undefined, variable: string): string | undefined {
+  if (option !== undefined) return option;
+  const said = environment(variable);
+  return said === undefined ? undefined : hubOptions[name].check(said, variable);
 }
 
 async function cacheOf(cache: FilesOptions['cache']): Promise<Cache> {
   if (cache === null) return (await import('./cache-memory.ts')).memoryCache();
   return typeof cache === 'object' ? cache : openCache(cache);
-}
-
-function number(name: string, value: number): number {
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw fault(name, 'Give a number from 0.');
-}
-
-function fault(name: string, hint: string): EspalierError {
-  return new EspalierError('E_ARGUMENT', `The hub's ${name} cannot be used.`, hint);
 }
 
 /** A variable that is set and not empty. */

@@ -3,9 +3,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { Crew, Engine, type Model, open } from '../../src/index.ts';
+import { upcycle as growHere, planUpcycle as planHere } from '../../src/grow.ts';
+import { Crew, Engine, type Model, open, openCache } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { openShotStore, readTask } from '../../src/show.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
 
@@ -73,8 +75,80 @@ test('the tasks of a crew', async () => {
   await refuses((options) => crew.map('matmul', [input], options));
   await refuses((options) => crew.run('matmul', input, options));
   assert.match((await rejects('E_ARGUMENT', () => crew.run('matmull' as never, input as never))).message, 'matmul?');
-  await refuses((inputs) => crew.map('matmul', inputs), [undefined, null, 5, {}, [5], [null]]);
+  await refuses((inputs) => crew.map('matmul', inputs), [undefined, null, 5, {}, [5], [null], new Array(1)]);
+  const inputs: [object, RegExp][] = [
+    [{ m: 1, n: 1, k: 1 }, /inputs\[0\]\.a is undefined/],
+    [{ ...input, b: [1] }, /inputs\[0\]\.b is a list/],
+    [{ ...input, a: new Float64Array(1) }, /inputs\[0\]\.a is a Float64Array/],
+    [{ ...input, alpha: Number.NaN }, /inputs\[0\]\.alpha is NaN/],
+    [{ ...input, alhpa: 2 }, /inputs\[0\]\.alhpa; did you mean alpha\?/],
+    [{ ...input, get b() { throw new Error('thrown by a getter'); } }, /cannot be read/], // biome-ignore format: one line each
+  ];
+  for (const [wrong, says] of inputs) {
+    for (const transfer of [false, true]) {
+      const error = await rejects('E_ARGUMENT', () => crew.run('matmul', wrong as never, { transfer }));
+      assert.match(error.message, says);
+    }
+  }
   await crew.close();
+});
+
+test('addresses: of the kernels, workers and hubs, and the path or file URL of a folder', async () => {
+  for (const location of ['somewhere', './here', 'x'.repeat(1e5)]) {
+    for (const name of ['wasmLocation', 'workerLocation']) {
+      const error = await rejects('E_ARGUMENT', () => Crew.create({ workers: 1, [name]: location }));
+      assert.ok(error.message.length < 200);
+      await rejects('E_ARGUMENT', () => Engine.create({ [name]: location }));
+    }
+  }
+  const nowhere = { 'config.json': new Uint8Array() };
+  const hubs = [{ endpoint: 'word' }, { endpoint: '' }, { endpoint: 'ftp://x/' }, { token: 'ä' }, { token: 'a b' }];
+  const times = [{ timeout: 2 ** 31 }, { timeout: 0 }, { retryDelay: 1e10 }, { timeout: Number.POSITIVE_INFINITY }];
+  for (const hub of [...hubs, ...times]) {
+    const error = await rejects('E_ARGUMENT', () => openLocal(nowhere, { hub }));
+    assert.match(error.message, /^hub\.\w+ is /);
+    assert.not.match(error.message, 'ä');
+  }
+  for (const place of ['https://example.com/x', 'file://host/x', 'file:///a%2Fb']) {
+    for (const given of [place, new URL(place)]) {
+      for (const grow of [growHere, planHere]) {
+        const error = await rejects('E_ARGUMENT', () => grow('models/nano-base', { out: given }));
+        assert.match(error.message, /^out is |no address of a file/);
+      }
+      await rejects('E_ARGUMENT', () => readTask('trec', { path: given }));
+      if (/^file/.test(place)) await rejects('E_ARGUMENT', () => openLocal(given));
+    }
+    await rejects('E_ARGUMENT', () => openShotStore(place));
+    await rejects('E_ARGUMENT', () => openCache(place));
+  }
+});
+
+test('bytes that were given away before', async () => {
+  const bytes = new Uint8Array(8);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  for (const target of [bytes, { 'config.json': bytes }]) {
+    for (const call of [open, openLocal, engine.open.bind(engine)]) {
+      assert.match((await rejects('E_ARGUMENT', () => call(target))).message, 'given away before');
+    }
+  }
+});
+
+test('what cannot be sent to a worker', async () => {
+  const getter = {
+    get content(): string {
+      throw new Error('thrown by a getter');
+    },
+  };
+  const conversation = [{ role: 'user', content: 'x' }];
+  const calls = [
+    () => model.encodeChat(conversation, { variables: getter }),
+    () => model.encodeChat(conversation, { variables: { call: () => 1 } }),
+    () =>
+      model.encodeChat([Object.defineProperties({ role: 'user' }, Object.getOwnPropertyDescriptors(getter))] as never),
+  ];
+  for (const call of calls) assert.match((await rejects('E_ARGUMENT', call)).message, 'of encodeChat cannot be sent');
+  const generation = model.generate(conversation, { chat: { variables: { call: () => 1 } } });
+  assert.match((await rejects('E_ARGUMENT', () => generation.text())).message, 'of generate cannot be sent');
 });
 
 test('generate: options', async () => {
