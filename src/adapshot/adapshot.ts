@@ -202,7 +202,6 @@ export class AdapShot {
     const started = performance.now();
     if (!this.#pool) return this.#startChained(query, options, task);
     const placed = task.placed as ShotContext;
-    const excluded = new Set(options.exclude ?? []);
     placed.clear();
     const ranked = options.ranking === undefined;
     const withVector = ranked && needsVector(settings.rank);
@@ -213,8 +212,10 @@ export class AdapShot {
     const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
     const encoded = await this.#pool.encodeQuery(query, given);
     const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
-    for (const id of ids) this.#pool.shot(id);
-    const ranking = [...new Set(ids)].filter((id) => !excluded.has(id));
+    // a shot brings the others of its block along
+    const excluded = new Set(options.exclude ?? []);
+    const isFree = (id: string) => !this.#pool!.unitOf(id).some(({ shot }) => excluded.has(shot.id));
+    const ranking = [...new Set(ids)].filter(isFree);
     const voters = ranking.slice(0, settings.vote?.neighbours ?? 0).map((id) => this.#pool!.shot(id));
     const run = new QueryRun(task, encoded.ids, ranking, signal, voters);
     if (withVector) run.forwarded += encoded.ids.length;

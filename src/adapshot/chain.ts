@@ -91,6 +91,11 @@ export class Chain implements PlacedShots {
     return this.#cache.byteLength;
   }
 
+  used(count: number): readonly Shot[] {
+    this.#end(count);
+    return this.placed.slice(0, count);
+  }
+
   tokens(count: number): readonly number[] {
     this.#end(count);
     return this.#entries.slice(0, count).flatMap(({ ids }) => ids);

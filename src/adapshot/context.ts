@@ -24,7 +24,9 @@ export interface PlacedShots {
   readonly placed: readonly Shot[];
   /** Tokens before the shots. */
   readonly prefix: readonly number[];
-  /** Tokens of the first so many shots, in the order of reading. */
+  /** The first so many shots as a query behind them sees them: of blocks, whole ones. */
+  used(count: number): readonly Shot[];
+  /** Their tokens, in the order of reading. */
   tokens(count: number): readonly number[];
   /** Whether so many shots give what ordinary causal attention over the same text gives. */
   isCausal(count: number): boolean;
@@ -115,7 +117,7 @@ export class ShotContext implements PlacedShots {
     return this.pool.prefixIds;
   }
   get placed(): readonly Shot[] {
-    return this.#placed.flatMap(({ unit }) => unit.entries.map(({ shot }) => shot));
+    return shotsOf(this.#placed);
   }
   get byteLength(): number {
     return this.#cache.byteLength;
@@ -208,6 +210,10 @@ export class ShotContext implements PlacedShots {
   clear(): void {
     this.#check();
     this.#forget(0);
+  }
+
+  used(count: number): readonly Shot[] {
+    return shotsOf(this.#placed.slice(0, this.#unitsFor(count)));
   }
 
   tokens(count: number): readonly number[] {
@@ -342,6 +348,10 @@ export class ShotContext implements PlacedShots {
   #check(): void {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'The context is closed.', 'Create another one.');
   }
+}
+
+function shotsOf(placed: readonly Placed[]): readonly Shot[] {
+  return placed.flatMap(({ unit }) => unit.entries.map(({ shot }) => shot));
 }
 
 function checkContext(pool: ShotPool, options: ContextOptions): Required<ContextOptions> {

@@ -19,7 +19,7 @@ export function receiptOf(
   const recomputed = pool?.prefix === 'recompute';
   const averaged = run.averaged(chosen);
   return {
-    shots: placed.placed.slice(0, chosen).map(({ id }) => id),
+    shots: placed.used(chosen).map(({ id }) => id),
     probes: run.probes,
     chosen,
     averaged: recomputed && averaged.length > 0 ? [chosen] : averaged,

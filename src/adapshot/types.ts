@@ -239,7 +239,7 @@ export interface Probe {
 
 /** What was done for one answer. */
 export interface ShowReceipt {
-  /** Ids in the order of their rank: the first so many of the ranking, as many as were used. */
+  /** Ids in the order of their rank: those that were used. As many as `chosen`, but of blocks whole ones. */
   readonly shots: readonly string[];
   /** What was tried, in order. */
   readonly probes: readonly Probe[];
@@ -279,7 +279,8 @@ export interface ShowReceipt {
     readonly total: number;
   };
   /**
-   * What the attention behind `chosen` shots was, and behind all that were averaged. Exact for block-diagonal attention (`blocks`), for ordinary causal attention over the same shots (`causal`), or neither
+   * What the attention behind `chosen` shots was, and behind all that were averaged. Exact, to the rounding of the pool's storage, for
+   * block-diagonal attention (`blocks`), for ordinary causal attention over the same shots (`causal`), or neither
    * (`approximate`: another temperature or scale, or repaired tokens).
    */
   readonly exactness: 'blocks' | 'causal' | 'approximate';
@@ -313,9 +314,9 @@ export type Preset = 'parity' | 'label' | 'generate';
 export interface AskOptions {
   /** What is asked, without the words of the template: ranking by words compares this. Default: the query. */
   readonly input?: string;
-  /** Shots that must not be used, by id; ids of none do no harm. */
+  /** Shots that must not be used, by id, nor the blocks that they are in; ids of none do no harm. */
   readonly exclude?: readonly string[];
-  /** Uses exactly so many shots and probes nothing; for comparisons. A vote counts all the same, of 0 shots too. */
+  /** Uses exactly so many shots (of blocks, the first ones that have as many) and probes nothing; for comparisons. A vote counts all the same, of 0 shots too. */
   readonly shots?: number;
   /** The ranking to use instead of the configured one: ids, best first. */
   readonly ranking?: readonly string[];

@@ -239,6 +239,21 @@ on('labels from a pool: temperature, both orders, receipts, fixed counts and ran
   pool.close();
 });
 
+on('of blocks all shots are used, told of, and excluded', async () => {
+  const pool = await ShotPool.build(model, shots.slice(0, 8), { prefix: { blocks: 2 }, grow: { initial: 0 } });
+  const show = await AdapShot.create(pool, labelled);
+  const { receipt } = await show.ask(ask('chess number 6'), { ranking: ['06', '01', '03'], shots: 3 });
+  assert.equal([receipt.chosen, receipt.shots], [3, ['06', '07', '00', '01']]);
+  const tokens = receipt.shots.flatMap((id) => pool.tokens(id));
+  assert.is(receipt.tokens.reused, pool.prefixIds.length + tokens.length);
+  const free = await show.ask(ask('chess number 6'), { ranking: ['06', '01', '03'], exclude: ['07', '00'], shots: 1 });
+  assert.equal(free.receipt.shots, ['02', '03']);
+  await rejects('E_ARGUMENT', () => show.ask(ask('chess'), { ranking: ['06'], exclude: ['07'], shots: 1 }));
+  await rejects('E_ARGUMENT', () => show.ask(ask('chess'), { ranking: ['60'] }));
+  show.close();
+  pool.close();
+});
+
 on('an empty pool answers without examples; recompute equals full attention', async () => {
   const empty = await ShotPool.build(model, []);
   const none = await AdapShot.create(empty, labelled);
