@@ -39,8 +39,10 @@ export const iclEvalCommand = defineCommand({
     try {
       const { arms: _, seeds: __, ...settings } = wanted;
       const identity = {
-        format: 2,
-        model: model.name,
+        format: 3,
+        // whatever it is called and wherever it lies
+        weights: model.identity,
+        tokenizer: await model.tokenizerIdentity(),
         data: format,
         dataHash: await sha256(JSON.stringify(task)),
         template,
@@ -75,7 +77,7 @@ export const iclEvalCommand = defineCommand({
       );
       const seconds = (performance.now() - started) / 1000;
       if (args.json) {
-        io.out(`${JSON.stringify({ ...identity, seeds: wanted.seeds, seconds, arms: reports })}\n`);
+        io.out(`${JSON.stringify({ model: model.name, ...identity, seeds: wanted.seeds, seconds, arms: reports })}\n`);
       } else {
         io.out(`${describeReports(reports)}\n`);
         io.err(`${model.name}, ${format}, in ${formatDuration(seconds)}\n`);

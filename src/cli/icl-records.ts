@@ -3,7 +3,13 @@ import { EspalierError } from '../errors.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { openFile } from '../runtime/node.ts';
 import { outputFailed } from '../runtime/output.ts';
+import { type Lock, lock } from '../runtime/output-lock.ts';
 import { openRegular } from '../runtime/regular-file.ts';
+
+/** How a file of results begins. */
+const START = '{"evaluation":';
+/** What every result has. */
+const NUMBERS = ['shots', 'firstMilliseconds', 'milliseconds', 'forwarded', 'reused'] as const;
 
 /** What results belong to: other options give other results. */
 export type Identity = Readonly<Record<string, unknown>>;
@@ -15,36 +21,40 @@ export type Identity = Readonly<Record<string, unknown>>;
 export class RecordFile {
   readonly #path: string;
   readonly #file: FileHandle;
+  readonly #lock: Lock;
   /** What was there, and what was joined. */
   readonly done: EvaluationRecord[];
   readonly #known: Set<string>;
 
-  private constructor(path: string, file: FileHandle, done: EvaluationRecord[]) {
+  private constructor(path: string, file: FileHandle, held: Lock, done: EvaluationRecord[]) {
     this.#path = path;
     this.#file = file;
+    this.#lock = held;
     this.done = done;
     this.#known = new Set(done.map(keyOf));
   }
 
   /**
    * Opens the file to go on with it, or makes it. A last line that was cut is taken away.
-   * @throws E_ARGUMENT where it holds results of another evaluation, or something else; E_FILE_WRITE, E_STORAGE_FULL
+   * @throws E_ARGUMENT where it holds results of another evaluation, or something else, or somebody else is writing it; E_FILE_WRITE,
+   *   E_STORAGE_FULL
    */
   static async open(path: string, identity: Identity): Promise<RecordFile> {
-    // read and append, whether it is there or not
-    const file = await openRegular(path, { flags: 'a+', follow: true }).catch((cause) => {
-      throw outputFailed(path, cause);
-    });
+    let held: Lock | undefined;
+    let file: FileHandle | undefined;
     try {
-      const text = (await file.readFile()).toString('utf8');
-      const { whole, done } = readRecords(path, text, identity);
-      await file.truncate(Buffer.byteLength(whole));
-      const opened = new RecordFile(path, file, done);
-      if (whole === '') await opened.#write(`${JSON.stringify({ evaluation: identity })}\n`);
+      held = await lock(`${path}.lock`, path);
+      // read and append, whether it is there or not
+      file = await openRegular(path, { flags: 'a+', follow: true });
+      const { length, done } = readRecords(path, await file.readFile(), identity);
+      await file.truncate(length);
+      const opened = new RecordFile(path, file, held, done);
+      if (length === 0) await opened.#write(`${JSON.stringify({ evaluation: identity })}\n`);
       return opened;
     } catch (error) {
-      await file.close();
-      throw error instanceof EspalierError ? error : outputFailed(path, error);
+      await file?.close();
+      await held?.release().catch(() => {});
+      throw outputFailed(path, error);
     }
   }
 
@@ -72,8 +82,9 @@ export class RecordFile {
     });
   }
 
-  close(): Promise<void> {
-    return this.#file.close();
+  async close(): Promise<void> {
+    await this.#file.close();
+    await this.#lock.release();
   }
 }
 
@@ -88,21 +99,30 @@ async function recordsIn(path: string, identity: Identity): Promise<readonly Eva
   try {
     const bytes = new Uint8Array(source.size);
     await source.readInto(0, bytes);
-    const { whole, done } = readRecords(path, new TextDecoder().decode(bytes), identity);
-    if (whole === '') throw notOurs(path);
+    const { length, done } = readRecords(path, bytes, identity);
+    if (length === 0) throw notOurs(path);
     return done;
   } finally {
     await source.close();
   }
 }
 
-/** All but a last line that was cut. Nothing at all is no evaluation yet. @throws E_ARGUMENT */
-function readRecords(path: string, text: string, identity: Identity): { whole: string; done: EvaluationRecord[] } {
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  const [head, ...lines] = whole.split('\n').slice(0, -1);
+/**
+ * All but a last line that was cut. Nothing at all is no evaluation yet.
+ * @returns bytes of the lines that are whole, and their records
+ * @throws E_ARGUMENT
+ */
+function readRecords(
+  path: string,
+  bytes: Uint8Array,
+  identity: Identity,
+): { length: number; done: EvaluationRecord[] } {
+  const length = bytes.lastIndexOf(0x0a) + 1;
+  const [head, ...lines] = textOf(path, bytes.subarray(0, length)).split('\n').slice(0, -1);
   if (head === undefined) {
-    if (text !== '' && !text.startsWith('{"evaluation":')) throw notOurs(path);
-    return { whole, done: [] };
+    const begins = textOf(path, bytes.subarray(0, START.length));
+    if (!START.startsWith(begins)) throw notOurs(path);
+    return { length, done: [] };
   }
   const { evaluation } = parse(path, head) as { evaluation?: unknown };
   if (evaluation === undefined) throw notOurs(path);
@@ -115,7 +135,33 @@ function readRecords(path: string, text: string, identity: Identity): { whole: s
       'Give the same options, or another file.',
     );
   }
-  return { whole, done: lines.map((line) => parse(path, line) as EvaluationRecord) };
+  const done = new Map<string, EvaluationRecord>();
+  for (const line of lines) {
+    const record = parse(path, line);
+    if (!isRecord(record)) throw notOurs(path);
+    // of what stands there twice the first counts
+    const key = keyOf(record);
+    if (!done.has(key)) done.set(key, record);
+  }
+  return { length, done: [...done.values()] };
+}
+
+/** @throws E_ARGUMENT for bytes that are no text */
+function textOf(path: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw notOurs(path);
+  }
+}
+
+/** Whether a line has what reports are made of. */
+function isRecord(value: object): value is EvaluationRecord {
+  const { arm, seed, skipped, item, truth, label, ...rest } = value as Record<string, unknown>;
+  if (typeof arm !== 'string' || !Number.isSafeInteger(seed)) return false;
+  if (skipped !== undefined) return typeof skipped === 'string';
+  const numbers = NUMBERS.every((name) => Number.isFinite(rest[name]));
+  return numbers && Number.isSafeInteger(item) && typeof truth === 'string' && typeof label === 'string';
 }
 
 function parse(path: string, line: string): object {

@@ -1,14 +1,23 @@
 // hosts: node, deno — starts the command as a process
 // long — starts the command some sixty times
 /** `espalier icl` as a shell runs it: evaluations and their files, pools, answers, and what is refused. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import {
+  appendFileSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ArmReport } from '../../src/evaluate/report.ts';
 import { animalsAndNumbers } from '../evaluate/examples.ts';
-import { cli, type Ended, start } from './run.ts';
+import { cli, type Ended, project, start } from './run.ts';
 
 const NANO = 'models/nano-base';
 const temporary = mkdtempSync(join(tmpdir(), 'espalier-icl-'));
@@ -35,6 +44,9 @@ async function fails(want: string, ...args: string[]): Promise<string> {
   assert.is(JSON.parse(asJson.out).error.code, want);
   return plain.err;
 }
+
+/** The lock of a process of this machine that lives. */
+const lockOf = (pid: number) => JSON.stringify({ host: hostname(), boot: '', pid, started: '', nonce: '01234567' });
 
 const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
 /** What a run found, without times. */
@@ -131,9 +143,37 @@ test('a file of results belongs to one evaluation', async () => {
     await fails('E_ARGUMENT', ...EVAL, '--arms', 'vote:2', '--out', other);
     assert.is(readFileSync(other, 'utf8'), content);
   }
-  appendFileSync(out, 'damaged\n');
-  await fails('E_ARGUMENT', ...args);
+  // what no run writes: lines of something else, bytes that are no text
+  const whole = readFileSync(out);
+  for (const bytes of ['damaged\n', '{"arm":"vote:2","seed":0}\n', Uint8Array.of(0x22, 0xff, 0x22, 0x0a)]) {
+    appendFileSync(out, bytes);
+    await fails('E_ARGUMENT', ...args);
+    writeFileSync(out, whole);
+  }
+  // what stands there twice counts once
+  const [, first] = lines(out);
+  appendFileSync(out, `${first}\n`);
+  assert.is((await json(...args)).arms[0].items, 4);
+  // somebody else is writing it
+  writeFileSync(`${out}.lock`, lockOf(process.ppid));
+  assert.match(await fails('E_ARGUMENT', ...args), 'is writing');
+  rmSync(`${out}.lock`);
   await fails('E_FILE_WRITE', ...EVAL, '--arms', 'vote:2', '--out', file('no/such/folder'));
+});
+
+test('a file of results belongs to one model, wherever it lies', async () => {
+  const [one, two, out] = [file('model-one'), file('model-two'), file('model.jsonl')];
+  const of = (model: string) => ['icl', 'eval', model, ...EVAL.slice(3), '--arms', 'vote:2', '--out', out];
+  cpSync(join(project, NANO), one, { recursive: true });
+  await json(...of(one));
+  renameSync(one, two);
+  await json(...of(two));
+  assert.is(lines(out).length, 5, 'nothing was done again');
+  // one weight is another, in a file of the same name and size
+  const weights = readFileSync(join(two, 'model.safetensors'));
+  weights[weights.length - 100]! ^= 1;
+  writeFileSync(join(two, 'model.safetensors'), weights);
+  assert.match(await fails('E_ARGUMENT', ...of(two)), 'weights');
 });
 
 test('several runs share the items, and their files joined are those of one', async () => {
