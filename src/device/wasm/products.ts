@@ -1,4 +1,4 @@
-import type { MatmulOptions, Precision, Tensor } from '../device.ts';
+import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts';
 import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
 import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
 import type { Arena } from './memory.ts';
@@ -158,7 +158,8 @@ export class Products {
     if (!isQuantised(w) || precision === 'exact') {
       return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
     }
-    const dot = w.type === 'q8_0' || w.type === 'q8_1' || precision === 'int16' ? DOT.wide : this.#tuning.dot;
+    // the relaxed dots take codes of 7 bits
+    const dot = codeBits(w.type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
     const q = quantised.get(dot) ?? this.#quantise(x, rows, k, dot);
     quantised.set(dot, q);
     return (first, last, part) => this.#quantisedCall(layer, dot, rows, k, q, first, last, scratch, part);
@@ -334,5 +335,26 @@ function grid(tiles: number, m: number, n: number): [number, number] {
 }
 
 function isQuantised({ type }: WasmTensor): boolean {
-  return type === 'q8_0' || type === 'q8_1' || type === 'q4_0' || type === 'q4_1';
+  return codeBits(type) !== 0;
+}
+
+/** Bits of a weight's code; 0 where it is a number. */
+function codeBits(type: ElementType): 0 | 4 | 8 {
+  switch (type) {
+    case 'q4_0':
+    case 'q4_1':
+      return 4;
+    case 'q8_0':
+    case 'q8_1':
+      return 8;
+    case 'f32':
+    case 'f16':
+    case 'bf16':
+    case 'i32':
+    case 'u32':
+    case 'i8':
+      return 0;
+    default:
+      return type satisfies never;
+  }
 }
