@@ -10,6 +10,7 @@ export interface ModelReport {
   readonly name: string;
   readonly format: 'safetensors' | 'gguf' | null;
   readonly fileBytes: number;
+  /** Of the tensors that the model is computed from; of all where that cannot be said. */
   readonly parameters: number;
   /** How many tensors are stored in each type. */
   readonly types: Readonly<Record<string, number>>;
@@ -117,10 +118,11 @@ function shortened(problems: readonly Problem[]): readonly Problem[] {
 function describe(survey: OpenSurvey): Omit<ModelReport, 'unsupported'> {
   const { config } = survey;
   const types: Record<string, number> = {};
+  const used = config && new Set(usedTensors(config));
   let parameters = 0;
-  for (const entry of survey.tensors.values()) {
+  for (const [name, entry] of survey.tensors) {
     types[entry.type] = (types[entry.type] ?? 0) + 1;
-    parameters += entry.shape.reduce((product, n) => product * n, 1);
+    if (!used || used.has(name)) parameters += entry.shape.reduce((product, n) => product * n, 1);
   }
   for (const type of survey.unsupported.values()) types[type] = (types[type] ?? 0) + 1;
   return {
@@ -138,11 +140,15 @@ function describe(survey: OpenSurvey): Omit<ModelReport, 'unsupported'> {
   };
 }
 
+/** Names of the tensors that are read: a tied model may store its embedding twice. */
+function* usedTensors(config: ModelConfig): Generator<string> {
+  for (const { name, optional } of requiredTensors(config)) if (!optional) yield name;
+}
+
 function memoryOf(config: ModelConfig, { tensors }: OpenSurvey): NonNullable<ModelReport['memory']> {
   let weightBytes = 0;
-  // only what is read: a tied model may store its embedding twice
-  for (const { name, optional } of requiredTensors(config)) {
-    const entry = optional ? undefined : tensors.get(name);
+  for (const name of usedTensors(config)) {
+    const entry = tensors.get(name);
     if (entry) weightBytes += deviceBytes(entry);
   }
   const cacheBytesPerToken = 8 * config.nLayers * config.nKvHeads * config.headDim;

@@ -85,6 +85,23 @@ test('shards of which one is missing', async () => {
   assert.equal(new Set(codes(report)), new Set(['E_FILE_NOT_FOUND', 'E_TENSOR_MISSING']));
 });
 
+test('an embedding that is stored twice, and tensors that nobody reads, are no parameters', async () => {
+  const once = tinyHeader();
+  const bytes = 2 * 8 * 32;
+  const twice = { ...once };
+  for (const name of ['lm_head.weight', 'score.weight']) {
+    const at = dataLength(twice);
+    twice[name] = { dtype: 'BF16', shape: [8, 32], data_offsets: [at, at + bytes] };
+  }
+  const [one, two] = await Promise.all(
+    [once, twice].map((header) => inspectModel(folder(safetensors(header, dataLength(header))))),
+  );
+  assert.equal(codes(two!), codes(one!)); // the tokenizer is missing
+  assert.is(two!.parameters, one!.parameters);
+  assert.equal([one!.types, two!.types], [{ bf16: 11 }, { bf16: 13 }]);
+  assert.equal(two!.unusedTensors, ['score.weight']);
+});
+
 test('keys and tensors that are ignored, and notes', async () => {
   const report = await inspectModel(folder(tinySafetensors(), { some_scale: 3, pad_token_id: 99 }));
   assert.equal(report.ignoredKeys, ['some_scale']);
