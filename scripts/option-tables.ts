@@ -6,18 +6,27 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { Command } from '../src/cli/command.ts';
 import { optionRows } from '../src/cli/help.ts';
 import { program } from '../src/cli/program.ts';
 import { crewOptions, mapOptions } from '../src/options/crew.ts';
 import { embedOptions, generateOptions, scoreOptions } from '../src/options/model.ts';
 import { engineOptions, hubOptions, openOptions } from '../src/options/open.ts';
 import type { AnyRule } from '../src/options/rules.ts';
+import {
+  adapShotOptions,
+  askOptions,
+  calibrateOptions,
+  chainsOptions,
+  encodeShotsOptions,
+  poolOptions,
+} from '../src/options/show.ts';
 import { chatOptions, decodeOptions, encodePromptOptions } from '../src/options/text.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Files with markers. */
-export const DOCUMENTS = ['README.md', 'docs/options.md'] as const;
+export const DOCUMENTS = ['README.md', 'docs/options.md', 'docs/showing.md'] as const;
 
 /** Schemas, and the interfaces whose comments document them. */
 const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>>, ...string[]]>> = {
@@ -45,6 +54,18 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   embed: [embedOptions, 'model/embed/EmbedOptions', 'model/model/EncodePromptOptions'],
   crew: [crewOptions, 'engine/crew/CrewOptions'],
   map: [mapOptions, 'engine/crew/MapOptions'],
+  pool: [poolOptions, 'adapshot/types/PoolOptions'],
+  chains: [chainsOptions, 'adapshot/chains/ChainsOptions', 'adapshot/chain/ChainOptions'],
+  show: [adapShotOptions, 'adapshot/options/AdapShotOptions', 'adapshot/types/ContextOptions'],
+  ask: [askOptions, 'adapshot/types/AskOptions'],
+  calibrate: [calibrateOptions, 'adapshot/calibration/CalibrateOptions'],
+  encodeShots: [
+    encodeShotsOptions,
+    'engine/show/EncodeShotsOptions',
+    'adapshot/types/PoolOptions',
+    'open-local/OpenOptions',
+    'runtime/session/FilesOptions',
+  ],
 };
 
 /** What all calls have in common, where the interface says nothing of its own. */
@@ -99,9 +120,9 @@ async function optionTable(name: string): Promise<string> {
 /** Flags of several commands; those that are the same stand once. */
 async function flagTable(names: readonly string[]): Promise<string> {
   const rows = new Map<string, { flag: string; about: string; of: string[] }>();
-  for (const name of names) {
-    const found = program.subCommands?.[name] ?? fault(`There is no command ${name}.`);
-    const command = typeof found === 'function' ? await found() : found;
+  for (const path of names) {
+    const command = await commandAt(path);
+    const name = path.slice(path.indexOf('/') + 1);
     for (const [flag, about] of optionRows(command.args ?? {})) {
       if (flag === '-h, --help') continue;
       const key = `${flag.trim()}\n${about}`;
@@ -121,15 +142,25 @@ async function flagTable(names: readonly string[]): Promise<string> {
   return table(['flag', 'of', 'meaning'], lines);
 }
 
+/** Of a name, or of names with a slash between. */
+async function commandAt(path: string): Promise<Command> {
+  let command = program;
+  for (const name of path.split('/')) {
+    const found = command.subCommands?.[name] ?? fault(`There is no command ${path}.`);
+    command = typeof found === 'function' ? await found() : found;
+  }
+  return command;
+}
+
 function fault(message: string): never {
   throw new Error(message);
 }
 
 /** The text with its tables as they should be. */
 export async function withTables(text: string): Promise<string> {
-  const parts = text.split(/(?<=<!-- (?:options|flags) [\w ]+ -->\n)(.*?)(?=<!-- end -->)/s);
+  const parts = text.split(/(?<=<!-- (?:options|flags) [\w/ ]+ -->\n)(.*?)(?=<!-- end -->)/s);
   for (let i = 1; i < parts.length; i += 2) {
-    const [, kind, names] = /<!-- (options|flags) ([\w ]+) -->\n$/.exec(parts[i - 1]!)!;
+    const [, kind, names] = /<!-- (options|flags) ([\w/ ]+) -->\n$/.exec(parts[i - 1]!)!;
     const list = names!.split(' ');
     parts[i] = `\n${kind === 'flags' ? await flagTable(list) : await optionTable(list[0]!)}\n\n`;
   }

@@ -10,7 +10,7 @@ export interface CalibrationItem {
 }
 
 export interface CalibrateOptions {
-  /** Default `all`. */
+  /** `threshold`: that alone. `all` (default): also the fallback, the weight of the vote, and what is taken off each label. */
   readonly fit?: 'threshold' | 'all';
   readonly signal?: AbortSignal;
   /** Items that are done, 0 before the first. What their ranking has to encode first is told by the pool. */

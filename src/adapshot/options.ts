@@ -27,8 +27,11 @@ export interface AdapShotOptions extends ContextOptions {
    * Of a pool, or chains, with labelled shots; null: no vote. Not with greedy scoring.
    */
   readonly vote?: NearestVote | null;
+  /** Which shots come first. */
   readonly rank?: RankMethod;
+  /** Counts of shots that are tried. */
   readonly grid?: Grid;
+  /** What is looked at: the distribution over labels, or the answer to a yes-or-no question, by one of three rules. */
   readonly entropy?: EntropyRule;
   /** Entropy that is sure enough, in the unit of the rule. */
   readonly threshold?: number;
@@ -36,6 +39,7 @@ export interface AdapShotOptions extends ContextOptions {
   readonly leastMass?: number;
   /** Yes-or-no questions: whether only a yes counts (D2b). */
   readonly onlyYes?: boolean;
+  /** What is answered when no count was sure: of the largest count, of the least entropy, or of so many shots. */
   readonly fallback?: Fallback;
   /** What `calibrate` fitted for the same task and model: its threshold, fallback, vote and bias go before those given. */
   readonly calibration?: Fitted;

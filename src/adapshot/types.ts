@@ -37,7 +37,7 @@ export type StorageType = 'f16' | 'int8' | 'f32';
 export interface GrowRule {
   /** Shots that are encoded when the pool is built. Default 32; 0: none. */
   readonly initial?: number;
-  /** How many more of the pool's first shots are encoded by `grow()`. Default 32. */
+  /** How many are encoded, or placed, at a time. Default 32. */
   readonly step?: number;
   /** Most shots held at once; beyond, the one that was used longest ago goes. Default 128. */
   readonly most?: number;
@@ -84,10 +84,11 @@ export interface WorkEstimate {
 export interface PoolOptions {
   /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
   readonly instruction?: string;
-  /** Default `bare`. */
+  /** What a shot sees while it is encoded: see `PrefixMode`. Default `bare`. */
   readonly prefix?: PrefixMode;
-  /** Default f16. */
+  /** How keys and values are stored. Default f16. */
   readonly storage?: StorageType;
+  /** How many shots are encoded at first (32), at a time (32), and held at most (128). */
   readonly grow?: GrowRule;
   /** Most bytes of stored keys and values on the device; default: no limit but `grow.most`. */
   readonly byteLimit?: number;

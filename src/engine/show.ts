@@ -21,8 +21,9 @@ export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'con
   readonly store?: string;
   /** `auto` (default): one for each core, and no more than there are lots of 32 shots. Each opens the model for itself. */
   readonly workers?: number | 'auto';
-  /** The script of the workers (`workers/show.js`), and the folder of the kernels, where they are not beside the JavaScript. */
+  /** The script of the workers (`workers/show.js`), where it is not beside the JavaScript. */
   readonly workerLocation?: string | URL;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
   readonly signal?: AbortSignal;
   /** As in `PoolOptions`: of all workers together, first without and then with seconds. */
