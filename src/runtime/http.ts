@@ -19,6 +19,11 @@ const BROKEN: ReadonlySet<unknown> = new Set([
   'UND_ERR_BODY_TIMEOUT',
 ]);
 
+/** Who answers is there, even if not with HTTP, or without a certificate that counts: that is no missing connection. */
+const NO_HTTP =
+  /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW|EPROTO|ERR_SSL_)|invalid (?:HTTP|URI|header|content-length)|message (?:head )?is too large|received (?:corrupt|fatal)|handshake eof/i;
+const UNTRUSTED = /^(?:CERT_|ERR_TLS_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)|invalid peer certificate/;
+
 /** A failure that may pass: no connection, one that broke, a server that is overloaded. */
 export class Transient extends Error {
   /**
@@ -166,8 +171,12 @@ export async function request(
 function failedRequest(url: URL, { reached }: Session, attempt: Attempt, cause: unknown): Transient {
   const inner = (cause as { cause?: unknown }).cause ?? cause;
   const { code } = inner as { code?: unknown };
-  // Deno tells it in words, browsers do not tell; a server that has answered before is there
-  const wasThere = reached.has(url.origin) || BROKEN.has(code) || /connection (?:closed|reset)/i.test(`${inner}`);
+  // Deno tells it in words, browsers do not tell
+  const told = `${typeof code === 'string' ? code : ''} ${inner}`;
+  if (UNTRUSTED.test(told)) return new Transient('broken', `${url.host} has no certificate that is trusted`, { cause });
+  if (NO_HTTP.test(told)) return new Transient('broken', `${url.host} does not answer as a web server does`, { cause });
+  // a server that has answered before is there
+  const wasThere = reached.has(url.origin) || BROKEN.has(code) || /connection (?:closed|reset)/i.test(told);
   if (wasThere) {
     return new Transient('broken', attempt.why(`the connection to ${url.host} broke off`), { cause });
   }

@@ -1,5 +1,6 @@
 // hosts: node, deno — starts servers
 /** Answers that are not what was asked for, where nothing but the answer tells what the content must be. */
+import { createServer, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -103,6 +104,39 @@ test('an answer without content is no empty file', async () => {
     const one = { target: `${server.cdn}${path}`, options } as Given;
     assert.match((await rejects('E_DOWNLOAD', () => load(one))).message, /HTTP 20|There is no/);
     assert.equal(await options.cache.list(), []);
+  }
+});
+
+test('who answers, but not with HTTP, is there', async () => {
+  const answers: Record<string, (socket: Socket) => void> = {
+    'something else': (socket) => socket.end('HELLO\r\n\r\n'),
+    'HTTP/2 alone': (socket) => socket.end(Uint8Array.of(0, 0, 0, 4, 0, 0, 0, 0, 0)),
+    'no length': (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n'),
+    'endless headers': (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\n');
+      for (let i = 0; i < 6000; i++) socket.write(`X-${i}: ${'y'.repeat(200)}\r\n`);
+      socket.end('\r\n');
+    },
+    nothing: (socket) => socket.end(),
+  };
+  for (const scheme of ['http', 'https']) {
+    for (const [name, answer] of Object.entries(answers)) {
+      const other = createServer((socket) => {
+        socket.on('error', () => {});
+        socket.once('data', () => answer(socket));
+      });
+      await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+      const { options } = await given(0);
+      const target = `${scheme}://127.0.0.1:${(other.address() as { port: number }).port}/m.gguf`;
+      try {
+        const { message } = await rejects('E_DOWNLOAD', () => load({ target, options } as Given));
+        assert.match(message, /broke off|does not answer as a web server does/, `${scheme}, ${name}`);
+      } catch (error) {
+        throw new Error(`${scheme}, ${name}: ${error}`);
+      } finally {
+        await new Promise((resolve) => other.close(resolve));
+      }
+    }
   }
 });
 
