@@ -112,11 +112,13 @@ export class AddedTokenFinder {
   readonly #tokens: readonly AddedToken[];
   readonly #starts = new Uint8Array(65536);
 
-  /** @param texts what to look for, by token */
+  /** @param texts what to look for, by token; of equal ones the first counts */
   constructor(tokens: readonly AddedToken[], texts: readonly string[]) {
     this.#tokens = tokens;
+    const seen = new Set<string>();
     texts.forEach((text, i) => {
-      if (text === '') return;
+      if (text === '' || seen.has(text)) return;
+      seen.add(text);
       this.#trie.insert(text, i);
       this.#starts[text.charCodeAt(0)] = 1;
     });
@@ -128,7 +130,9 @@ export class AddedTokenFinder {
     normalizer: Normalizer | null,
   ): { raw: AddedTokenFinder | null; normalized: AddedTokenFinder | null; texts: Map<number, string> } {
     const raw = tokens.filter((token) => !token.normalized);
-    const later = tokens.filter((token) => token.normalized);
+    // the normalizer may make one text of several; the reference then finds special ones first
+    const ofKind = (special: boolean) => tokens.filter((token) => token.normalized && token.special === special);
+    const later = [...ofKind(true), ...ofKind(false)];
     const normal = later.map(({ content }) => {
       const { text } = normalizer?.({ text: content, leading: 0 }) ?? { text: content };
       if (text === '') throw invalidTokenizer(`The normalizer leaves nothing of the added token ${quoted(content)}.`);

@@ -47,6 +47,24 @@ test('segments without plain parts are encoded as their texts joined, wherever t
   }
 });
 
+test('of added tokens that the normalizer makes alike, special ones are found first, then the first one', () => {
+  const token = (id: number, content: string, special: boolean) => ({ id, content, special, normalized: true });
+  const encode = (...added: object[]) =>
+    Tokenizer.create({
+      tokenizerJson: {
+        normalizer: { type: 'Lowercase' },
+        decoder: { type: 'Fuse' },
+        model: { type: 'BPE', vocab: { x: 0 }, merges: [] },
+        added_tokens: added,
+      },
+      tokenizerConfig: {},
+      chatTemplate: null,
+    }).encode('xFOO');
+  // the ids that tokenizers 0.23 gives
+  assert.equal(encode(token(1, 'Foo', false), token(2, 'FOO', false)), [0, 1]);
+  assert.equal(encode(token(1, 'Foo', false), token(2, 'FOO', true)), [0, 2]);
+});
+
 test('a Precompiled normalizer replaces by its table', () => {
   // one entry, "A" by "bc": the root's children are at 0x80, that of 0x41 has its value beside it
   const units = new Uint32Array(256);
