@@ -1,5 +1,6 @@
 import { endTokens } from './gguf-end-tokens.ts';
 import { invalidVocabulary, type Json, preTokenization } from './gguf-pre-tokenizers.ts';
+import { byName } from './templates.ts';
 import type { TokenizerSpec } from './types.ts';
 
 /** llama.cpp's token types (`tokenizer.ggml.token_type`). */
@@ -49,7 +50,6 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
     const special = type !== USER_DEFINED;
     added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special });
   });
-  const chatTemplate = metadata.get('tokenizer.chat_template');
   return {
     tokenizerJson: {
       version: '1.0',
@@ -72,7 +72,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>): Token
       ...named,
       clean_up_tokenization_spaces: false,
     },
-    chatTemplate: typeof chatTemplate === 'string' ? chatTemplate : null,
+    ...byName(templates(metadata)),
     ...(parts.scores && { scores: parts.scores }),
     warnings,
   };
@@ -88,6 +88,16 @@ interface Parts {
   /** What `add_bos_token` means when the file does not say. */
   readonly addBos: boolean;
   readonly scores?: NonNullable<TokenizerSpec['scores']>;
+}
+
+/** Chat templates by name: the first without one is `default`, others follow a dot. */
+function templates(metadata: ReadonlyMap<string, unknown>): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const [key, value] of metadata) {
+    const [, name = 'default'] = /^tokenizer\.chat_template(?:\.(.+))?$/s.exec(key) ?? ['', ''];
+    if (name !== '' && typeof value === 'string') found.set(name, value);
+  }
+  return found;
 }
 
 function byteLevel(read: VocabularyReader, tokens: readonly string[], warnings: string[]): Parts {

@@ -1,13 +1,16 @@
 import { EspalierError } from '../errors.ts';
 import { FILE_LIMITS } from '../runtime/file-limits.ts';
 import { notFound, readWhole } from '../runtime/files.ts';
+import { templateName } from '../runtime/remote-files.ts';
 import type { ModelFiles } from '../runtime/source.ts';
 import { jsonObject, parseJson } from './json.ts';
+import { byName, templatesOf } from './templates.ts';
 import type { TokenizerSpec } from './types.ts';
 
 /**
- * A folder's tokenizer.json, tokenizer_config.json where there is one, and chat template: `chat_template.jinja`, else
- * `chat_template` in the configuration, else in `chat_template.json` (a text, or several by name, of which `default` is taken).
+ * A folder's tokenizer.json, tokenizer_config.json where there is one, and chat templates. As transformers takes them: those in files
+ * (`chat_template.jinja`, and by name those in `additional_chat_templates/`), else `chat_template` in the configuration, else in
+ * `chat_template.json`: a text, or several by name.
  *
  * @throws E_FILE_NOT_FOUND without a tokenizer.json; E_TOKENIZER_INVALID when a file does not parse
  */
@@ -30,12 +33,33 @@ export async function folderTokenizer(files: ModelFiles): Promise<TokenizerSpec>
   if (!tokenizerJson) throw noTokenizer(files);
   const tokenizerConfig = (await json('tokenizer_config.json')) ?? {};
 
-  const jinja = await bytes('chat_template.jinja', FILE_LIMITS.template);
-  const chatTemplate = jinja
-    ? decode(jinja)
-    : (templateOf(tokenizerConfig['chat_template']) ??
-      templateOf((await json('chat_template.json'))?.['chat_template']));
-  return { tokenizerJson, tokenizerConfig, chatTemplate };
+  const text = async (name: string) => {
+    const content = await bytes(name, FILE_LIMITS.template);
+    return content && decode(content, name);
+  };
+  const templates = new Map<string, string>();
+  for (const file of ['chat_template.jinja', ...files.names]) {
+    const name = file === 'chat_template.jinja' ? 'default' : templateName(file);
+    if (name === null || templates.has(name)) continue;
+    if (templates.size >= MOST_TEMPLATES) throw tooManyTemplates(files.name);
+    const template = await text(file);
+    if (template !== null) templates.set(name, template);
+  }
+  const given =
+    (templates.size > 0 ? templates : null) ??
+    templatesOf(tokenizerConfig['chat_template']) ??
+    templatesOf((await json('chat_template.json'))?.['chat_template']);
+  return { tokenizerJson, tokenizerConfig, ...byName(given ?? new Map()) };
+}
+
+const MOST_TEMPLATES = 64;
+
+function tooManyTemplates(folder: string): EspalierError {
+  return new EspalierError(
+    'E_TOKENIZER_INVALID',
+    `${folder} has more than ${MOST_TEMPLATES} chat templates.`,
+    'Remove those in additional_chat_templates that are not needed.',
+  );
 }
 
 /** Older forms of a tokenizer, by a file that tells them. */
@@ -57,22 +81,10 @@ function noTokenizer(files: ModelFiles): EspalierError {
   );
 }
 
-function decode(bytes: Uint8Array): string {
+function decode(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new EspalierError('E_TOKENIZER_INVALID', 'chat_template.jinja is not UTF-8.', 'Download the file again.', {
-      cause,
-    });
+    throw new EspalierError('E_TOKENIZER_INVALID', `${name} is not UTF-8.`, 'Download the file again.', { cause });
   }
-}
-
-/** A text, or the one called `default` of several: a list of `{ name, template }`, or texts by name. */
-function templateOf(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null) return null;
-  const named: unknown = Array.isArray(value)
-    ? value.find((item) => item?.name === 'default')?.template
-    : Object.hasOwn(value, 'default') && (value as Record<string, unknown>)['default'];
-  return typeof named === 'string' ? named : null;
 }

@@ -152,8 +152,10 @@ export interface ModelConfig {
 export interface TokenizerSpec {
   readonly tokenizerJson: object;
   readonly tokenizerConfig: object;
-  /** Jinja source, or null when the model has none. */
+  /** Jinja source, or null when the model has none: where there are several, the one called `default`. */
   readonly chatTemplate: string | null;
+  /** Jinja sources of the others by name, such as `tool_use`. */
+  readonly namedTemplates?: ReadonlyMap<string, string>;
   /**
    * SentencePiece's scores by id, and which tokens merges may lead to, where the file has these and no merges. The text side
    * then merges by them; `model.merges` of tokenizerJson says the same for other programs, and is computed when it is read.

@@ -29,6 +29,8 @@ export interface ChatOptions {
   readonly tools?: readonly object[] | null;
   /** What the model is to answer from, usually with `title` and `text`: the template's `documents`. */
   readonly documents?: readonly object[] | null;
+  /** Which template, where the model has several. Default: `tool_use` where it has one and `tools` are given, else `default`. */
+  readonly template?: string;
   /** Default: the tokens that the tokenizer's configuration names. */
   readonly bosToken?: string;
   readonly eosToken?: string;
@@ -58,7 +60,8 @@ export interface ChatSegment {
  * it sees there: `messages`, `tools` and `documents` (null unless given), `add_generation_prompt`, the special tokens,
  * `raise_exception` and `strftime_now`. The time and the memory that it may take grow with the conversation.
  *
- * @throws E_ARGUMENT when a message lacks a role or a content, or something is given that a template has no value for
+ * @throws E_ARGUMENT when a message lacks a role or a content, something is given that a template has no value for, or the model has no
+ *   template of the name that is asked for
  * @throws E_TEMPLATE_INVALID when the model has no template, or the template cannot be read, fails, objects, or exceeds its budget
  */
 export function renderChat(spec: TokenizerSpec, messages: readonly ChatMessage[], options: ChatOptions = {}): string {
@@ -90,7 +93,7 @@ function render(spec: TokenizerSpec, messages: readonly ChatMessage[], options: 
   checkMessages(messages);
   const values = new CallerValues(options.specialTokensInContent !== true);
   const names = namesOf(spec, messages, options, values);
-  const template = compile(spec);
+  const template = compile(spec, sourceOf(spec, options));
   try {
     return template.render(names, values, options.now ?? new Date());
   } catch (cause) {
@@ -183,24 +186,45 @@ function messageValue(message: ChatMessage, where: string, values: CallerValues)
   return dict;
 }
 
-const compiled = new WeakMap<TokenizerSpec, Template>();
-
-function compile(spec: TokenizerSpec): Template {
-  let template = compiled.get(spec);
-  if (template !== undefined) return template;
-  if (spec.chatTemplate === null) {
+/** The template that transformers would choose. @throws E_ARGUMENT, E_TEMPLATE_INVALID */
+function sourceOf({ chatTemplate, namedTemplates }: TokenizerSpec, { template, tools }: ChatOptions): string {
+  const known = [...(chatTemplate === null ? [] : ['default']), ...(namedTemplates?.keys() ?? [])];
+  if (template !== undefined) {
+    const named = template === 'default' ? chatTemplate : namedTemplates?.get(template);
+    if (typeof named === 'string') return named;
     throw new EspalierError(
-      'E_TEMPLATE_INVALID',
-      'The model has no chat template.',
-      'Give it the whole prompt as text, or a model that was trained for conversation.',
+      'E_ARGUMENT',
+      `The model has no chat template called ${JSON.stringify(template)}.`,
+      known.length === 0 ? 'It has none at all.' : `It has ${known.join(', ')}.`,
     );
   }
+  const forTools = (tools ?? null) === null ? undefined : namedTemplates?.get('tool_use');
+  const chosen = forTools ?? chatTemplate;
+  if (chosen !== null) return chosen;
+  throw new EspalierError(
+    'E_TEMPLATE_INVALID',
+    known.length === 0
+      ? 'The model has no chat template.'
+      : 'The model has chat templates, and none is the default one.',
+    known.length === 0
+      ? 'Give it the whole prompt as text, or a model that was trained for conversation.'
+      : `Choose one by the option template: ${known.join(', ')}.`,
+  );
+}
+
+const compiled = new WeakMap<TokenizerSpec, Map<string, Template>>();
+
+function compile(spec: TokenizerSpec, source: string): Template {
+  const known = compiled.get(spec) ?? new Map<string, Template>();
+  compiled.set(spec, known);
+  let template = known.get(source);
+  if (template !== undefined) return template;
   try {
-    template = readTemplate(spec.chatTemplate);
+    template = readTemplate(source);
   } catch (cause) {
     throw failure('The chat template cannot be read', cause);
   }
-  compiled.set(spec, template);
+  known.set(source, template);
   return template;
 }
 

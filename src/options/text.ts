@@ -31,6 +31,7 @@ export const chatOptions = {
   addGenerationPrompt: defaulting(truth, true),
   tools: objects,
   documents: objects,
+  template: text(),
   bosToken: text(),
   eosToken: text(),
   variables: like<Readonly<Record<string, unknown>>>('an object of variables by name', isOptions),

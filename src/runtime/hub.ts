@@ -15,6 +15,7 @@ import {
   remoteFiles,
   SINGLE_FILE,
   shardsOf,
+  templateName,
 } from './remote-files.ts';
 import type { Session } from './session.ts';
 import { shardNames } from './shard-names.ts';
@@ -176,7 +177,7 @@ function keyOf(kind: string, hex: unknown, digits: number): string | null {
 
 function isNeeded(name: string): boolean {
   if (/\.gguf$/i.test(name)) return true;
-  if (name.includes('/')) return false;
+  if (name.includes('/')) return templateName(name) !== null;
   return name.endsWith('.safetensors') || [INDEX_FILE, ...REQUIRED_FILES, ...OPTIONAL_FILES].includes(name);
 }
 
@@ -232,7 +233,8 @@ async function plan(
         'Choose a repository that has one.',
       );
     }
-    const small = [...REQUIRED_FILES, ...OPTIONAL_FILES];
+    const templates = names.filter((name) => templateName(name) !== null);
+    const small = [...REQUIRED_FILES, ...OPTIONAL_FILES, ...templates];
     return { files: [...small, ...weights].flatMap((name) => files.get(name) ?? []), preferred: wanted };
   }
   if (ggufs.length === 1) return { files: [files.get(ggufs[0]!)!] };

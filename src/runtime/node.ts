@@ -2,7 +2,7 @@ import { EspalierError } from '../errors.ts';
 import { checkRange, notFound, readFailed, truncated } from './bytes.ts';
 import { pathOf } from './path.ts';
 import { checkRegular, openRegular } from './regular-file.ts';
-import { OPTIONAL_FILES, REQUIRED_FILES } from './remote-files.ts';
+import { OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FOLDER, templateName } from './remote-files.ts';
 import type { ByteSource, FileStamp, ModelFiles } from './source.ts';
 
 /** One read system call moves at most this many bytes; Linux stops at 2 GiB. */
@@ -30,6 +30,12 @@ export async function openPath(target: string | URL): Promise<ModelFiles> {
     const names = entries
       .filter((entry) => !entry.isDirectory() || EXPECTED.has(entry.name) || WEIGHTS.test(entry.name))
       .map((entry) => entry.name);
+    if (entries.some((entry) => entry.isDirectory() && entry.name === TEMPLATE_FOLDER)) {
+      const inside = await readdir(join(folder, TEMPLATE_FOLDER)).catch((cause) => {
+        throw readFailed(join(folder, TEMPLATE_FOLDER), cause);
+      });
+      names.push(...inside.map((name) => `${TEMPLATE_FOLDER}/${name}`).filter((name) => templateName(name) !== null));
+    }
     return { name: folder, names, preferred, open: (name) => openMember(folder, join(folder, name), names, name) };
   };
 

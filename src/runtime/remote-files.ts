@@ -15,6 +15,16 @@ export const OPTIONAL_FILES: readonly string[] = [
   'chat_template.json',
 ];
 
+/** Where transformers keeps the chat templates of a model beside the default one, as NAME.jinja. */
+export const TEMPLATE_FOLDER = 'additional_chat_templates';
+
+const IN_TEMPLATE_FOLDER = new RegExp(`^${TEMPLATE_FOLDER}/([^/\\\\]+)\\.jinja$`);
+
+/** The name of a chat template that stands in a file of that folder; null for other files. */
+export function templateName(file: string): string | null {
+  return IN_TEMPLATE_FOLDER.exec(file)?.[1] ?? null;
+}
+
 /** One file of a remote model: brings it into the cache where it is not there. */
 export type Fetch = () => Promise<ByteSource>;
 

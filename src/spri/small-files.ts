@@ -1,6 +1,7 @@
-import type { Checkpoint } from '../checkpoint/types.ts';
+import type { Checkpoint, TokenizerSpec } from '../checkpoint/types.ts';
 import { readWhole } from '../runtime/files.ts';
 import type { OutputFolder } from '../runtime/output.ts';
+import { templateName } from '../runtime/remote-files.ts';
 import type { ModelFiles } from '../runtime/source.ts';
 
 /** What a Hugging Face folder holds beside configuration and weights; copied as it is. */
@@ -17,6 +18,8 @@ const COPIED: ReadonlySet<string> = new Set([
   'generation_config.json',
 ]);
 const MOST = 256 << 20;
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
+const TEMPLATE = 'chat_template.jinja';
 
 /**
  * Writes tokenizer, chat template and generation settings: the source's own files, or from GGUF's vocabulary what stands for them.
@@ -24,8 +27,9 @@ const MOST = 256 << 20;
  */
 export async function writeSmallFiles(checkpoint: Checkpoint, files: ModelFiles, out: OutputFolder): Promise<void> {
   if (checkpoint.format === 'safetensors') {
+    const isNamed = files.names.some((name) => templateName(name) !== null);
     for (const name of files.names) {
-      if (!COPIED.has(name)) continue;
+      if (!COPIED.has(name) || (isNamed && (name === TOKENIZER_CONFIG || name === TEMPLATE))) continue;
       const source = await files.open(name);
       try {
         await out.writeBytes(name, await readWhole(source, MOST));
@@ -33,12 +37,25 @@ export async function writeSmallFiles(checkpoint: Checkpoint, files: ModelFiles,
         await source.close();
       }
     }
+    if (isNamed) await writeTokenizerConfig(await checkpoint.tokenizer(), out);
     return;
   }
-  const { tokenizerJson, tokenizerConfig, chatTemplate } = await checkpoint.tokenizer();
-  await writeJson(out, 'tokenizer.json', tokenizerJson);
-  await writeJson(out, 'tokenizer_config.json', tokenizerConfig);
-  if (chatTemplate !== null) await writeText(out, 'chat_template.jinja', chatTemplate);
+  const spec = await checkpoint.tokenizer();
+  await writeJson(out, 'tokenizer.json', spec.tokenizerJson);
+  await writeTokenizerConfig(spec, out);
+}
+
+/** Several templates in transformers' older form, all in the configuration: the newer one has a folder of them. */
+async function writeTokenizerConfig(spec: TokenizerSpec, out: OutputFolder): Promise<void> {
+  const { tokenizerConfig, chatTemplate, namedTemplates } = spec;
+  if (namedTemplates === undefined) {
+    await writeJson(out, TOKENIZER_CONFIG, tokenizerConfig);
+    if (chatTemplate !== null) await writeText(out, TEMPLATE, chatTemplate);
+    return;
+  }
+  const all = new Map([...(chatTemplate === null ? [] : [['default', chatTemplate] as const]), ...namedTemplates]);
+  const chat_template = [...all].map(([name, template]) => ({ name, template }));
+  await writeJson(out, TOKENIZER_CONFIG, { ...tokenizerConfig, chat_template });
 }
 
 export function writeJson(out: OutputFolder, name: string, value: unknown): Promise<void> {

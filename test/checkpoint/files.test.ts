@@ -8,8 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readTask } from '../../src/adapshot/data-files.ts';
+import { folderTokenizer } from '../../src/checkpoint/hf-tokenizer.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { openModelFiles } from '../../src/runtime/files.ts';
 import { openFile } from '../../src/runtime/node.ts';
+import { memoryOutput } from '../../src/runtime/output-memory.ts';
+import { writeSmallFiles } from '../../src/spri/small-files.ts';
 import { rejects } from '../errors.ts';
 import { gguf, tinyGgufSpec } from './build.ts';
 
@@ -25,6 +29,35 @@ test('a path to nothing, and to what is no model', async () => {
   }
   await rejects('E_FILE_NOT_FOUND', () => openFile(`${root}nothing`));
   await rejects('E_FILE_READ', () => openFile(`${root}src`));
+});
+
+test('a folder’s additional chat templates are read, and copied when the model is grown', async () => {
+  const model = await mkdtemp(join(tmpdir(), 'espalier-templates-'));
+  try {
+    await cp(`${root}test/fixtures/tiny/llama-f16`, model, { recursive: true });
+    await writeFile(join(model, 'tokenizer.json'), '{}');
+    await writeFile(join(model, 'tokenizer_config.json'), '{"chat_template":"C","eos_token":"</s>"}');
+    await writeFile(join(model, 'chat_template.jinja'), 'J');
+    await mkdir(join(model, 'additional_chat_templates', 'deeper'), { recursive: true });
+    await writeFile(join(model, 'additional_chat_templates', 'tool_use.jinja'), 'T');
+    await writeFile(join(model, 'additional_chat_templates', 'notes.txt'), 'N');
+    const checkpoint = await openCheckpoint(model);
+    const { chatTemplate, namedTemplates } = await checkpoint.tokenizer();
+    assert.equal([chatTemplate, [...namedTemplates!]], ['J', [['tool_use', 'T']]]);
+    const out = memoryOutput('out');
+    await writeSmallFiles(checkpoint, await openModelFiles(model), out);
+    await out.commit();
+    const grown = await folderTokenizer(await openModelFiles(out.result()));
+    assert.equal([grown.chatTemplate, [...grown.namedTemplates!]], ['J', [['tool_use', 'T']]]);
+    assert.is((grown.tokenizerConfig as { eos_token?: string }).eos_token, '</s>');
+    await checkpoint.close();
+    execFileSync('mkfifo', [join(model, 'additional_chat_templates', 'pipe.jinja')]);
+    const piped = await openCheckpoint(model);
+    await rejects('E_FILE_READ', () => piped.tokenizer());
+    await piped.close();
+  } finally {
+    await rm(model, { recursive: true });
+  }
 });
 
 test('what is no file is looked at and not opened: a pipe would never let go', async () => {

@@ -98,6 +98,28 @@ test('SmolLM2: special ids, template and flags come from the file', () => {
   assert.equal(smollm2.encode('a'), smollm2.encode('a', { addSpecialTokens: false }));
 });
 
+test('several chat templates keep their names', () => {
+  const templates = (entries: [string, unknown][]) => {
+    const { chatTemplate, namedTemplates } = tokenizerFromGguf(
+      new Map<string, unknown>([
+        ['tokenizer.ggml.model', 'gpt2'],
+        ['tokenizer.ggml.tokens', ['a']],
+        ['tokenizer.ggml.merges', []],
+        ...entries,
+      ]),
+    );
+    return [chatTemplate, Object.fromEntries(namedTemplates ?? [])];
+  };
+  const named: [string, unknown] = ['tokenizer.chat_template.tool_use', 'T'];
+  assert.equal(templates([]), [null, {}]);
+  assert.equal(templates([['tokenizer.chat_template', 'D']]), ['D', {}]);
+  assert.equal(templates([['tokenizer.chat_template', 'D'], ['tokenizer.chat_templates', ['x']], named]), [
+    'D',
+    { tool_use: 'T' },
+  ]);
+  assert.equal(templates([named, ['tokenizer.chat_template.x', 3]]), [null, { tool_use: 'T' }]);
+});
+
 /** GPT-2's vocabulary as a GGUF file would carry it. */
 async function gpt2Metadata(pre: string | null): Promise<Map<string, unknown> | null> {
   const json = await sharedJson('models/tokenizers/gpt2/tokenizer.json');

@@ -30,6 +30,28 @@ test('the chat template is the one that transformers takes', async () => {
   assert.is(await of({ ...config('one'), 'chat_template.json': json({ chat_template: 'old' }) }), 'one');
 });
 
+test('several chat templates keep their names', async () => {
+  const of = async (files: Record<string, Uint8Array>) => {
+    const { chatTemplate, namedTemplates } = await folder({ 'tokenizer.json': json({}), ...files });
+    return [chatTemplate, Object.fromEntries(namedTemplates ?? [])];
+  };
+  const list = [
+    { name: 'default', template: 'plain' },
+    { name: 'tool_use', template: 'tools' },
+  ];
+  const config = { 'tokenizer_config.json': json({ chat_template: list }) };
+  assert.equal(await of(config), ['plain', { tool_use: 'tools' }]);
+  // files, of whatever names, stand in place of the configuration
+  const rag = { 'additional_chat_templates/rag.jinja': text('rag'), 'additional_chat_templates/notes.txt': text('x') };
+  assert.equal(await of({ ...config, ...rag }), [null, { rag: 'rag' }]);
+  assert.equal(await of({ ...config, ...rag, 'chat_template.jinja': text('file') }), ['file', { rag: 'rag' }]);
+  const many = Object.fromEntries(
+    Array.from({ length: 65 }, (_, i) => [`additional_chat_templates/${i}.jinja`, text('')]),
+  );
+  const error = await of(many).catch((reason: unknown) => reason);
+  assert.is((error as EspalierError).code, 'E_TOKENIZER_INVALID');
+});
+
 test('a folder with an older form of a tokenizer says which, and what to do', async () => {
   for (const name of ['tokenizer.model', 'merges.txt', 'vocab.txt', 'tekken.json']) {
     const error = await folder({ [name]: text('x') }).catch((reason: unknown) => reason);

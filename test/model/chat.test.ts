@@ -43,6 +43,33 @@ test('conversations read as Hugging Face writes them', async () => {
   }
 });
 
+test('of several templates the one that is asked for, or that transformers would take', () => {
+  const several = (names: string[]): TokenizerSpec => ({
+    ...spec(names.includes('default') ? 'default' : null),
+    namedTemplates: new Map(names.filter((name) => name !== 'default').map((name) => [name, name])),
+  });
+  const all = several(['default', 'tool_use', 'rag']);
+  assert.is(renderChat(all, hello), 'default');
+  assert.is(renderChat(all, hello, { tools: null, documents: [{ text: 'x' }] }), 'default');
+  assert.is(renderChat(all, hello, { tools: [] }), 'tool_use');
+  assert.is(renderChat(all, hello, { tools: [], template: 'default' }), 'default');
+  assert.is(renderChat(all, hello, { template: 'rag' }), 'rag');
+  assert.is(renderChat(several(['default', 'rag']), hello, { tools: [] }), 'default');
+  assert.is(renderChat(several(['tool_use']), hello, { tools: [] }), 'tool_use');
+  const refused = (run: () => unknown, code: string, hint: RegExp) =>
+    assert.throws(
+      run,
+      (error: unknown) => error instanceof EspalierError && error.code === code && hint.test(error.hint),
+    );
+  refused(() => renderChat(all, hello, { template: 'toolUse' }), 'E_ARGUMENT', /default, tool_use, rag/);
+  refused(() => renderChat(spec(null), hello, { template: 'rag' }), 'E_ARGUMENT', /none/);
+  refused(
+    () => renderChat(several(['tool_use', 'rag']), hello),
+    'E_TEMPLATE_INVALID',
+    /option template: tool_use, rag/,
+  );
+});
+
 test('the special tokens of the options win over those of the configuration', () => {
   const found = spec('{{ bos_token }}|{{ eos_token }}|{{ pad_token }}', {
     bos_token: 'a',

@@ -91,6 +91,23 @@ on('a model of the hub generates, and again without the hub', async () => {
   assert.is(new Set(texts).size, 1, texts.join(' | '));
 });
 
+on('the chat templates of a folder of their own are fetched, and nothing else from folders', async () => {
+  const templates = { 'additional_chat_templates/tool_use.jinja': 'T', 'additional_chat_templates/notes.txt': 'N' };
+  const more = Object.entries({ ...templates, 'other/rag.jinja': 'R', 'additional_chat_templates/a/b.jinja': 'B' });
+  server.add('owner/templates', {
+    ...small(),
+    'model.safetensors': weights(),
+    ...Object.fromEntries(more.map(([name, content]) => [name, { bytes: text(content) }])),
+  });
+  const options = await fresh();
+  for (const given of [options, offline(options)]) {
+    const content = await contentOf('owner/templates', given);
+    const inFolders = Object.keys(content).filter((name) => name.includes('/'));
+    assert.equal(inFolders, ['additional_chat_templates/tool_use.jinja']);
+    assert.equal(content[inFolders[0]!], text('T'));
+  }
+});
+
 on('the token reaches the hub and no other host', async () => {
   server.add('owner/private', { ...small(), 'model.safetensors': weights() }, { token: 'hf_secret' });
   await contentOf('owner/private', await fresh({ token: 'hf_secret' }));
