@@ -350,7 +350,7 @@ on('redirects that are not followed', async () => {
 });
 
 on('options outside their range, and the environment', async () => {
-  const refused = (hub: object) => rejects('E_ARGUMENT', async () => openModelFiles('hf://owner/x', await fresh(hub)));
+  const refused = (hub: object) => rejects('E_ARGUMENT', async () => openCheckpoint('hf://owner/x', await fresh(hub)));
   await refused({ endpoint: 'nonsense' });
   await refused({ endpoint: 'ftp://x' });
   await refused({ token: 'two words' });
