@@ -1,5 +1,6 @@
 import { EspalierError } from '../errors.ts';
 import { words } from '../options/rules.ts';
+import { equalBytes } from '../runtime/bytes.ts';
 import type { CacheHost } from '../runtime/cache.ts';
 import { sha256Bytes } from '../runtime/hash.ts';
 import { hasNode } from '../runtime/host.ts';
@@ -67,7 +68,7 @@ export function shotStore(host: CacheHost): ShotStore {
         await source.readInto(0, bytes);
         const content = bytes.subarray(0, source.size - CHECKSUM);
         const sum = await checksum(key, content);
-        return sum.every((byte, i) => byte === bytes[content.byteLength + i]) ? content : null;
+        return equalBytes(sum, bytes.subarray(content.byteLength)) ? content : null;
       } catch {
         // whatever is wrong with it, it can be made anew
         return null;

@@ -1,3 +1,5 @@
+import { throwIfAborted } from '../errors.ts';
+import { equalBytes } from '../runtime/bytes.ts';
 import { emptyTable, putAs, type TensorTable } from './tensor-table.ts';
 import type { TensorEntry } from './types.ts';
 
@@ -36,11 +38,12 @@ const HEAD = 'lm_head.weight';
  * one matrix. The two are read and compared only then, and only until they differ.
  *
  * @returns whether the embedding is the output matrix, a table in which the embedding is, and what is to be said about it
- * @throws E_FILE_READ, E_CHECKPOINT_TRUNCATED
+ * @throws E_FILE_READ, E_CHECKPOINT_TRUNCATED, E_ABORTED
  */
 export async function settleTie(
   table: TensorTable,
   tied: boolean,
+  signal?: AbortSignal,
 ): Promise<{ table: TensorTable; tied: boolean; note: string | null }> {
   const embedding = table.tensors.get(EMBEDDING);
   const head = table.tensors.get(HEAD);
@@ -54,7 +57,7 @@ export async function settleTie(
       note: `There is no ${EMBEDDING}; ${HEAD}, which it is tied to, is used.`,
     };
   }
-  if (await same(embedding, head)) return { table, tied, note: null };
+  if (await same(embedding, head, signal)) return { table, tied, note: null };
   return {
     table,
     tied: false,
@@ -65,16 +68,18 @@ export async function settleTie(
 const PIECE = 1 << 20;
 
 /** Whether two tensors hold the same bytes. */
-async function same(a: TensorEntry, b: TensorEntry): Promise<boolean> {
+async function same(a: TensorEntry, b: TensorEntry, signal: AbortSignal | undefined): Promise<boolean> {
   if (a.type !== b.type || a.byteLength !== b.byteLength || a.rowOrder !== b.rowOrder) return false;
   if (a.source === b.source && a.offset === b.offset) return true;
   // shorter ones first: most that differ do so at once
   let size = 4096;
+  const [left, right] = [new Uint8Array(PIECE), new Uint8Array(PIECE)];
   for (let at = 0; at < a.byteLength; ) {
+    throwIfAborted(signal);
     const length = Math.min(size, a.byteLength - at);
-    const [x, y] = [new Uint8Array(length), new Uint8Array(length)];
+    const [x, y] = [left.subarray(0, length), right.subarray(0, length)];
     await Promise.all([a.source.readInto(a.offset + at, x), b.source.readInto(b.offset + at, y)]);
-    if (x.some((byte, i) => byte !== y[i])) return false;
+    if (!equalBytes(x, y)) return false;
     at += length;
     size = PIECE;
   }

@@ -1,5 +1,6 @@
 import { throwIfAborted } from '../errors.ts';
 import { ByteDigest } from '../runtime/byte-digest.ts';
+import { equalBytes } from '../runtime/bytes.ts';
 import type { OutputFolder } from '../runtime/output.ts';
 import type { ByteSource } from '../runtime/source.ts';
 import type { JournalGroup } from './journal.ts';
@@ -33,7 +34,7 @@ export async function intactGroups(
     opened.set(index, source);
     const found = new Uint8Array(header.byteLength);
     await source.readInto(0, found);
-    return found.every((byte, i) => byte === header[i]) ? source : null;
+    return equalBytes(found, header) ? source : null;
   };
   const isIntact = async (index: number): Promise<boolean> => {
     const digest = new ByteDigest();

@@ -39,7 +39,7 @@ export async function surveyFolder(
   let table: TensorTable = stored ?? emptyTable();
   if (config && stored) {
     const read = config;
-    const settled = await attempt(() => settle(files.name, read, table, remarks));
+    const settled = await attempt(() => settle(files.name, read, table, remarks, options.signal));
     if (settled) ({ config, table } = settled);
   }
   const survey = { name: files.name, format: 'safetensors' as const, config, ...table, ...remarks };
@@ -53,9 +53,10 @@ async function settle(
   config: ModelConfig,
   stored: TensorTable,
   { notes }: ConfigRemarks,
+  signal: AbortSignal | undefined,
 ): Promise<{ config: ModelConfig; table: TensorTable }> {
   const { table: named, baseExport } = canonicalPrefixes(stored, file);
-  const { table, tied, note } = await settleTie(canonicalExperts(named, config, file), config.tiedEmbeddings);
+  const { table, tied, note } = await settleTie(canonicalExperts(named, config, file), config.tiedEmbeddings, signal);
   if (note !== null) notes.push(note);
   const has = (name: string) => table.tensors.has(name) || table.unsupported.has(name);
   const headless = baseExport && !tied && !has('lm_head.weight');

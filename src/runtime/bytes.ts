@@ -35,6 +35,13 @@ export function blobSource(name: string, blob: Blob): ByteSource {
   };
 }
 
+/** A loop: matrices are compared by it, and a callback a byte would cost more than reading them. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.byteLength !== b.byteLength) return false;
+  for (let i = 0; i < a.byteLength; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
 /** The whole of a small file. @throws E_CHECKPOINT_HEADER when it has more than `maxBytes` */
 export async function readWhole(source: ByteSource, maxBytes: number): Promise<Uint8Array> {
   if (source.size > maxBytes) {

@@ -1,7 +1,11 @@
 /** What logits come from: the embedding, a matrix of its own whatever the flag says, or nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { settleTie } from '../../src/checkpoint/hf-names.ts';
+import type { TensorTable } from '../../src/checkpoint/tensor-table.ts';
+import type { TensorEntry } from '../../src/checkpoint/types.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { bytesSource } from '../../src/runtime/files.ts';
 import { renamed } from '../checkpoint/build.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
@@ -56,6 +60,35 @@ test('the export of a base model embeds, and says why it does not predict', asyn
   await rejects('E_TENSOR_MISSING', () => model.generate(IDS).result());
   model.close();
   whole.close();
+});
+
+test('embedding and output matrix are compared to their last byte, until the signal fires', async () => {
+  const BYTES = 3 * (1 << 20) + 6;
+  let reads = 0;
+  const entry = (name: string, bytes: Uint8Array): TensorEntry => {
+    const source = bytesSource(name, bytes);
+    const readInto: typeof source.readInto = async (offset, target) => {
+      reads++;
+      await source.readInto(offset, target);
+    };
+    const place = { offset: 0, byteLength: BYTES, source: { ...source, readInto } };
+    return { name, type: 'bf16', shape: [BYTES / 2, 1], rowOrder: 'plain', ...place };
+  };
+  const [one, other] = ['model.embed_tokens.weight', 'lm_head.weight'];
+  const table = (last: number): TensorTable => {
+    const bytes = new Uint8Array(BYTES);
+    bytes[BYTES - 1] = last;
+    const tensors = [entry(one!, new Uint8Array(BYTES)), entry(other!, bytes)];
+    return { tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])), unsupported: new Map() };
+  };
+  assert.is((await settleTie(table(0), true)).tied, true);
+  assert.is((await settleTie(table(1), true)).tied, false);
+  reads = 0;
+  const late = new AbortController();
+  const pending = settleTie(table(0), true, late.signal);
+  late.abort();
+  await rejects('E_ABORTED', () => pending);
+  assert.ok(reads <= 4, `${reads} reads`);
 });
 
 test.run();
