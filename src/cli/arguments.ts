@@ -115,9 +115,11 @@ function split(word: string, specs: ArgumentSpecs): readonly [flag: string, inli
   }
   const flag = word.slice(0, 2);
   if (word.length === 2) return [flag, undefined];
-  // -n5 and -n=5, but not -name
+  // -n5 and -n=5, but neither -prompt nor -prompt=…, whose author means --prompt
   const name = nameOf(flag, specs);
-  if (name === null || specs[name]!.type === 'boolean') return [word, undefined];
+  const [long = ''] = word.split('=');
+  const isLong = nameOf(`-${long}`, specs) !== null;
+  if (name === null || isLong || specs[name]!.type === 'boolean') return [isLong ? long : word, undefined];
   return [flag, word.slice(word[2] === '=' ? 3 : 2)];
 }
 

@@ -16,6 +16,11 @@ export const cacheCommand = defineCommand({
   },
   run: async (context) => {
     const { args, io } = context;
+    const wanted = (['remove', 'verify', 'clear'] as const).filter((name) => (args[name] ?? false) !== false);
+    if (wanted.length > 1) {
+      const [first, second] = wanted;
+      throw new EspalierError('E_ARGUMENT', `--${first} and --${second} contradict each other.`, 'Give one.');
+    }
     const cache = await openCache();
     if (args.clear) await cache.clear();
     if (args.remove !== undefined) {

@@ -95,7 +95,7 @@ export async function promptOf(given: string, io: Io, signal: AbortSignal): Prom
 }
 
 /** Opens a model with a progress bar on stderr, for what is downloaded and for what is loaded. */
-export async function openWithProgress(target: string, options: OpenOptions, json: boolean): Promise<Model> {
+export async function openWithProgress(target: string, options: OpenOptions, json: boolean, io: Io): Promise<Model> {
   const downloading = new Progress({ label: 'downloading', total: 1, silent: json });
   const loading = new Progress({ label: 'loading', total: 1, silent: json });
   try {
@@ -108,7 +108,7 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
       },
     });
     loading.end();
-    if (!json) for (const note of model.notes) process.stderr.write(`note: ${note}\n`);
+    if (!json) for (const note of model.notes) io.err(`note: ${note}\n`);
     return model;
   } finally {
     downloading.end();

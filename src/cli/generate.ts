@@ -1,3 +1,4 @@
+import { EspalierError } from '../errors.ts';
 import type { GenerateOptions } from '../model/generation.ts';
 import type { PromptOptions } from '../model/model.ts';
 import { generateOptions } from '../options/model.ts';
@@ -57,10 +58,14 @@ export const generateCommand = defineCommand({
     const special = specialTokens === undefined ? {} : { specialTokens };
     const conversation = { chat: { specialTokensInContent: specialTokens ?? false } };
     const opening = openOptionsOf(args);
+    if (args.chat && args.bos !== 'auto') {
+      const hint = 'Leave --bos out: the chat template says whether there is one.';
+      throw new EspalierError('E_ARGUMENT', '--chat and --bos contradict each other.', hint);
+    }
     const ignore = args['ignore-eos'];
     const prompt = await promptOf(args.prompt, io, signal);
     const started = performance.now();
-    const model = await openWithProgress(args.model, { ...opening, signal }, args.json);
+    const model = await openWithProgress(args.model, { ...opening, signal }, args.json, io);
     const loadMilliseconds = performance.now() - started;
     try {
       const generated = model.generate(args.chat ? [{ role: 'user', content: prompt }] : prompt, {

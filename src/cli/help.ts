@@ -3,7 +3,7 @@ import { displayWidth } from './format.ts';
 
 /** The help of a command, in plain letters, for a terminal of so many columns. */
 export async function helpOf(command: Command, path: string, columns: number): Promise<string> {
-  const width = Math.max(24, Math.min(100, columns || 80) - 1);
+  const width = Math.max(20, Math.min(100, columns || 80)) - 1;
   const { args = {}, subCommands } = command;
   const parts = [wrap(`${path}: ${lowered(command.meta.description)}`, width, '  ').join('\n')];
   if (subCommands) {

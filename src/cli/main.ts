@@ -1,13 +1,16 @@
 #!/usr/bin/env node
 /** The process: its signals, its streams and its exit code. */
+import { outputFailed } from '../runtime/output.ts';
 import { processIo } from './io.ts';
 import { runProgram } from './program.ts';
 
 // whoever reads the output may have enough of it (`| head`)
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit();
+    if (error.code === 'EPIPE') process.exit();
+    const { code, message, hint } = outputFailed('stdout', error);
+    if (stream === process.stdout) process.stderr.write(`${code}: ${message} ${hint}\n`);
+    process.exit(1);
   });
 }
 

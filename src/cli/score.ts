@@ -24,7 +24,7 @@ export const scoreCommand = defineCommand({
   run: async ({ args, io, signal }) => {
     const opening = openOptionsOf(args);
     const prompt = await promptOf(args.prompt, io, signal);
-    const model = await openWithProgress(args.model, { ...opening, signal }, args.json);
+    const model = await openWithProgress(args.model, { ...opening, signal }, args.json, io);
     try {
       const scored = await model.score(prompt, { ...bosOf(args.bos), signal });
       const tokens = scored.map(({ id, text, logprob, entropy }) => ({ id, text, logprob, entropy }));

@@ -195,12 +195,14 @@ export const upcycleOptions = {
 const there = {
   ...job,
   ...filesOptions,
-  out: either(folder, {
-    takes: 'a path, or none: upcycle of espalier/grow writes to any output in your own thread',
-    check: (value: unknown, name: string): never => {
-      throw refusal(name, value, 'a path');
+  out: {
+    ...folder,
+    check: (value: unknown, name: string): string | URL => {
+      const elsewhere = 'a path, or a file URL; upcycle of espalier/grow writes to any output, in your own thread';
+      if (typeof value === 'object' && !(value instanceof URL)) throw refusal(name, value, elsewhere);
+      return folder.check(value, name);
     },
-  }),
+  },
   cache: either(words, nothing),
   transfer: truth,
   workerLocation: place,

@@ -51,7 +51,10 @@ export function nearest(name: string, names: readonly string[]): string | null {
   const same = names.find((known) => plain(known) === wanted);
   if (same !== undefined) return same;
   for (const [known, others] of Object.entries(ELSEWHERE)) {
-    if (names.includes(known) && others.split(' ').includes(wanted)) return known;
+    if (!others.split(' ').includes(wanted)) continue;
+    // a flag is the same name in kebab case
+    const here = names.find((other) => plain(other) === plain(known));
+    if (here !== undefined) return here;
   }
   const inside = names.find((other) => other.includes('.') && plain(last(other)) === wanted);
   if (inside !== undefined) return inside;

@@ -113,7 +113,9 @@ test('what is not there is told what may be meant', () => {
     ['--max-token', 'max-tokens'],
     ['--max_tokens', 'max-tokens'],
     ['--maxTokens', 'max-tokens'],
-    ['--n-predict', null],
+    ['--n-predict', 'max-tokens'],
+    ['-prompt=5', 'prompt'],
+    ['-max-tokens', 'max-tokens'],
     ['--promt', 'prompt'],
     ['--jsno', 'json'],
     ['--no-verfy', 'no-verify'],
@@ -122,7 +124,7 @@ test('what is not there is told what may be meant', () => {
     ['-x', null],
   ] as const) {
     const said = refused(given, '5');
-    assert.match(said, `no option ${given}${meant === null ? '.' : `; did you mean --${meant}?`}`);
+    assert.match(said, `no option ${given.split('=')[0]}${meant === null ? '.' : `; did you mean --${meant}?`}`);
     assert.match(said, 'Run espalier try --help');
   }
 });
@@ -192,7 +194,12 @@ test('exit codes: 2 for the command line, 1 for what fails', async () => {
     ['score', nowhere],
     ['score', nowhere, '-p', 'x', '--max-tokens', '5'],
     ['upcycle', nowhere],
+    ['generate', nowhere, '-p', 'x', '--chat', '--bos', 'yes'],
+    ['generate', nowhere, '-prompt=x'],
+    ['upcycle', nowhere, '--out', 'https://example.com/x'],
     ['cache', '--remove', ''],
+    ['cache', '--clear', '--verify'],
+    ['cache', '--clear', '--remove', 'x'],
     ['--frobnicate'],
     ['help', 'generat'],
   ];

@@ -1,14 +1,14 @@
 // hosts: node, deno — starts the command as a process
 // long — starts an engine for each command
 /** The commands as a shell runs them: output, JSON, exit codes, and that they say what the library says. */
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { inspectModel } from '../../src/inspect.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { inProcess, project as root, start } from './run.ts';
+import { inProcess, program, project as root, start, startProgram } from './run.ts';
 
 const nano = join(root, 'models/nano-base');
 const temporary = mkdtempSync(join(tmpdir(), 'espalier-cli-'));
@@ -303,6 +303,14 @@ test('a process: its output, its exit code, no colours', async () => {
   assert.is(err, '');
   assert.match(out, '--max-tokens');
   assert.not.match(out, '\u001b');
+});
+
+test('a full disk behind stdout is a failure with a sentence', async () => {
+  if (!existsSync('/dev/full')) return;
+  const words = [...program, 'inspect', 'models/nano-base'].map((word) => `'${word}'`).join(' ');
+  const { code, err } = await startProgram(['/bin/sh', '-c', `${words} > /dev/full`]).ended;
+  assert.is(code, 1);
+  assert.match(err, /^E_STORAGE_FULL: There is no space left for stdout\. /);
 });
 
 test('a reader that goes away ends it without a word', async () => {
