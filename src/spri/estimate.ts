@@ -39,10 +39,14 @@ const MIB = 2 ** 20;
 /** Where 32-bit addresses end. */
 const MOST = 2 ** 32;
 /** A process of Node 20 that grows next to nothing, and each lane beside the first: code, stacks, heaps of their own. */
-const RUNTIME = 156 * MIB;
+const RUNTIME = 131 * MIB;
 const LANE = 12 * MIB;
-/** What the collector and the allocator leave lying of buffers that are no longer used, as a part of those that are: measured. */
-const GARBAGE = 0.17;
+/**
+ * What lies about of buffers that are no longer used. While layers are made: V8 collects them when there are some 64 MiB, and in a small job
+ * there are never so many. While models are compared, the larger the pieces are, the more: measured.
+ */
+const garbageOfGrowing = (used: number): number => Math.min(64 * MIB, 1.8 * used);
+const garbageOfComparing = (used: number): number => 36 * MIB + 0.11 * used;
 /** A copy of a tensor up to this size is kept while its layer is written (`copies.ts`). */
 const KEPT = 32 * MIB;
 /** Tokens that are compared, rows of their logits at a time, and basis vectors of a product. */
@@ -74,12 +78,13 @@ function secondsOf({ config, plan, fit, sizes, bytes, lanes, verify }: EstimateO
 /** The WebAssembly memory never shrinks; what JavaScript holds beside it while growing is free again while comparing. */
 function memoryOf(options: EstimateOptions): number {
   const [device, own] = growing(options);
-  let peak = device + own;
+  let peak = device + own + garbageOfGrowing(device + own);
   if (options.verify) {
     const [deviceThen, ownThen] = comparing(options);
-    peak = Math.max(peak, Math.max(device, deviceThen) + ownThen);
+    const used = Math.max(device, deviceThen) + ownThen;
+    peak = Math.max(peak, used + garbageOfComparing(used));
   }
-  return RUNTIME + LANE * (options.lanes - 1) + (1 + GARBAGE) * peak;
+  return RUNTIME + LANE * (options.lanes - 1) + peak;
 }
 
 /** @throws E_OUT_OF_MEMORY where a job would run out of WebAssembly memory after hours of work */

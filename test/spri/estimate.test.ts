@@ -42,20 +42,38 @@ function jobOf(
   return { config, plan, fit, sizes: expertSizes(plan, m), bytes: 1e9, lanes, verify };
 }
 
-test('memory is what processes took (Node 20, most resident bytes, two lanes), within a tenth', () => {
+test('memory is the most that processes took (Node 20, most resident bytes), within a tenth of the largest run', () => {
+  const s512: Size = { d: 512, m: 1536, layers: 4, vocab: 16_000, heads: 8 };
   const s1024: Size = { d: 1024, m: 3072, layers: 2, vocab: 32_000, heads: 16 };
   const s2048: Size = { d: 2048, m: 8192, layers: 1, vocab: 32_000, heads: 16 };
   const nano: Size = { d: 256, m: 768, layers: 8, vocab: 8192, heads: 4 };
-  const measured: [Size, verify: boolean, MiB: number][] = [
-    [nano, false, 184],
-    [s1024, false, 258],
-    [s1024, true, 533],
-    [s2048, false, 511],
-    [s2048, true, 1454],
+  // how much lies about is the collector's choice: the least and the most of two to four runs with two lanes
+  const measured: [Size, verify: boolean, least: number, most: number][] = [
+    [nano, false, 160, 184],
+    [s512, false, 222, 235],
+    [s512, true, 264, 274],
+    [s1024, false, 254, 267],
+    [{ ...s1024, layers: 8 }, false, 287, 287],
+    [s1024, true, 466, 533],
+    [s2048, false, 507, 514],
+    [{ ...s2048, layers: 4 }, false, 524, 524],
+    [s2048, true, 1420, 1454],
   ];
-  for (const [size, verify, took] of measured) {
+  for (const [size, verify, least, most] of measured) {
     const planned = estimate(jobOf(size, { verify })).memoryBytes / MIB;
-    assert.ok(planned >= took && planned < 1.11 * took, `${size.d}, ${verify}: ${planned.toFixed(0)} MiB of ${took}`);
+    const told = `${size.d}, ${verify}: ${planned.toFixed(0)} MiB of ${least} to ${most}`;
+    assert.ok(planned >= most && planned < 1.11 * most && planned < 1.27 * least, told);
+  }
+  // a lane less takes less, but not always
+  for (const [size, verify, least, most] of [
+    [nano, false, 152, 155],
+    [s1024, false, 241, 258],
+    [s1024, true, 447, 450],
+    [s2048, false, 496, 498],
+    [s2048, true, 1291, 1345],
+  ] as const) {
+    const planned = estimate(jobOf(size, { verify, lanes: 1 })).memoryBytes / MIB;
+    assert.ok(planned >= most && planned < 1.27 * least, `${size.d}, ${verify}, one lane: ${planned.toFixed(0)} MiB`);
   }
 });
 
