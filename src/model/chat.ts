@@ -39,8 +39,8 @@ export interface ChatOptions {
   /** The moment that `strftime_now` tells. Default: now, in local time. */
   readonly now?: Date;
   /**
-   * Whether the text of a special token that stands in a message, a tool, a document or a variable becomes that token. Default
-   * false: what a user writes stays text, and only the template writes control tokens.
+   * Whether the text of a control token (a special one, or another that templates of the model write) that stands in a message, a tool, a
+   * document or a variable becomes that token. Default false: what a user writes stays text, and only the template writes control tokens.
    */
   readonly specialTokensInContent?: boolean;
 }

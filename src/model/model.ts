@@ -115,7 +115,7 @@ export class LocalModel {
   }
 
   /**
-   * A conversation as the token ids that the model was trained on. Special tokens written in it stay text, unless
+   * A conversation as the token ids that the model was trained on. Control tokens written in it stay text, unless
    * `specialTokensInContent` says otherwise. @throws E_TEMPLATE_INVALID
    */
   encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
@@ -127,7 +127,7 @@ export class LocalModel {
     const segments = renderChatSegments(this.#spec, messages, options);
     return this.tokenizer.encodeSegments(
       segments.map(({ text, fromCaller }) => ({ text, plain: fromCaller })),
-      { addSpecialTokens: false },
+      { addSpecialTokens: false, inChat: true },
       limit,
     );
   }

@@ -7,6 +7,7 @@ import { Detokenizer, type TokenStream } from './detokenizer.ts';
 import { namedToken, readAddedTokens } from './text/added-tokens.ts';
 import { BYTE_LEVEL_ALPHABET } from './text/byte-level.ts';
 import { asObject, invalidTokenizer, type Json } from './text/checks.ts';
+import { controlTokens } from './text/control-tokens.ts';
 import { Encoder, tooLong } from './text/encoder.ts';
 import { LengthBound } from './text/length-bound.ts';
 import { readNormalizer } from './text/normalizers.ts';
@@ -63,6 +64,8 @@ export class Tokenizer {
   readonly #added = new Map<string, number>();
   readonly #detokenizer: Detokenizer;
   readonly #special: ReadonlySet<number>;
+  /** Computed when the first conversation is encoded. */
+  readonly #control: () => ReadonlySet<number>;
   /** One more than the highest id. A model's own vocabulary may be padded beyond it. */
   readonly vocabSize: number;
   readonly bosId: number | null;
@@ -98,6 +101,12 @@ export class Tokenizer {
     const literal = new Set(added.filter(({ id, content }) => texts[id] === content).map(({ id }) => id));
     this.#detokenizer = new Detokenizer(texts, literal, json['decoder']);
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
+    let control: ReadonlySet<number> | null = null;
+    this.#control = () => {
+      const templates = [spec.chatTemplate ?? '', ...(spec.namedTemplates?.values() ?? [])];
+      control ??= controlTokens(added, config, templates);
+      return control;
+    };
     this.vocabSize = texts.length;
     const id = (key: string) => this.idOf(namedToken(config[key], `tokenizer_config.json: ${key}`) ?? '') ?? null;
     this.bosId = id('bos_token');
@@ -139,17 +148,18 @@ export class Tokenizer {
 
   /**
    * The ids of all segments' texts joined together, as `encode` gives them, except that special tokens are found only where
-   * they lie wholly in segments that are not plain.
+   * they lie wholly in segments that are not plain; with `inChat` the same goes for other added tokens that frame a conversation.
    * @throws what `encode` throws
    */
   encodeSegments(
     segments: readonly TextSegment[],
-    options: Pick<EncodeOptions, 'addSpecialTokens'> = {},
+    options: Pick<EncodeOptions, 'addSpecialTokens'> & { readonly inChat?: boolean } = {},
     limit = Number.POSITIVE_INFINITY,
   ): number[] {
     // a surrogate pair that two segments share is joined first
     const text = wellFormed(segments.map((segment) => segment.text).join(''));
-    const plain = PlainParts.of(segments.map((segment) => ({ length: segment.text.length, plain: segment.plain })));
+    const lengths = segments.map((segment) => ({ length: segment.text.length, plain: segment.plain }));
+    const plain = PlainParts.of(lengths, options.inChat === true ? this.#control() : this.#special);
     const { before, after } = options.addSpecialTokens === false ? { before: [], after: [] } : this.#frame;
     const around = before.length + after.length;
     if (limit < Number.POSITIVE_INFINITY) {

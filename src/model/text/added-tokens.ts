@@ -100,12 +100,18 @@ function specialTexts(config: Json): string[] {
 
 /** How a stretch of text lies to the parts that are plain: wholly outside of them, wholly inside, or across a border. */
 export type Place = 'outside' | 'inside' | 'across';
-/** Where the text from `start` to `end` lies: special tokens are found outside of what is plain. */
+/** Where the text from `start` to `end` lies. */
 export type PlaceOf = (start: number, end: number) => Place;
+
+/** Tokens that are found only outside of what is plain. */
+export interface Guard {
+  readonly ids: ReadonlySet<number>;
+  readonly place: PlaceOf;
+}
 
 /**
  * Finds added tokens in a text: the leftmost, of those that begin there the longest. A match that is not wanted (no whole word,
- * a special token in plain text) is passed over as a whole, as in the reference.
+ * a guarded token in plain text) is passed over as a whole, as in the reference.
  */
 export class AddedTokenFinder {
   readonly #trie = new Trie();
@@ -151,18 +157,13 @@ export class AddedTokenFinder {
     };
   }
 
-  /** Whether any of the tokens is special. */
-  get hasSpecial(): boolean {
-    return this.#tokens.some((token) => token.special);
-  }
-
   /**
    * Cuts a text: `onToken` and `onText` are called in order, a token with the stretch where its own text stands.
    * @throws E_TOKENIZER_INVALID when tokens overlap so much that this takes too many steps
    */
   each(
     text: string,
-    placeOf: PlaceOf | null,
+    guard: Guard | null,
     onToken: (id: number, start: number, end: number) => void,
     onText: (start: number, end: number) => void,
   ): void {
@@ -188,7 +189,7 @@ export class AddedTokenFinder {
         const value = this.#trie.valueOf(node);
         if (value < 0) continue;
         // one that reaches across must not hide a token on the other side
-        if (placeOf !== null && this.#tokens[value]!.special && placeOf(at, i + 1) === 'across') continue;
+        if (guard?.ids.has(this.#tokens[value]!.id) && guard.place(at, i + 1) === 'across') continue;
         found = value;
         end = i + 1;
       }
@@ -199,7 +200,7 @@ export class AddedTokenFinder {
       const token = this.#tokens[found]!;
       const [matchStart, matchEnd] = [at, end];
       at = end;
-      if (token.special && placeOf !== null && placeOf(matchStart, matchEnd) !== 'outside') continue;
+      if (guard?.ids.has(token.id) && guard.place(matchStart, matchEnd) !== 'outside') continue;
       if (token.singleWord && (wordBefore(text, matchStart) || wordAfter(text, matchEnd))) continue;
       let start = matchStart;
       if (token.lstrip) {

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import type { AddedToken, PlaceOf } from './added-tokens.ts';
+import type { AddedToken, Guard, PlaceOf } from './added-tokens.ts';
 import { AddedTokenFinder } from './added-tokens.ts';
 import type { Normalizer, Piece } from './normalizers.ts';
 import { PlainParts } from './plain-parts.ts';
@@ -22,16 +22,16 @@ export class Encoder {
   readonly #normalizer: Normalizer | null;
   readonly #raw: AddedTokenFinder | null;
   readonly #normalized: AddedTokenFinder | null;
-  /** For the tokens of `#normalized`, in the text before it is normalised. */
-  readonly #unnormalized: AddedTokenFinder | null;
+  /** The tokens of `#normalized`, and what finds them in the text before it is normalised. */
+  readonly #later: readonly AddedToken[];
+  #unnormalized: AddedTokenFinder | null = null;
   readonly #words: (piece: Piece) => void;
   /** How added tokens that are looked for in normalised text look there, by id. */
   readonly normalizedTexts: ReadonlyMap<number, string>;
   readonly #model: WordModel;
-  /** Ids of control tokens, but for those of one character: that character may have no other token. */
-  readonly #control: ReadonlySet<number>;
-  /** For texts with plain parts. A vocabulary may have control tokens among its words, and the normalizer may write their texts. */
-  #plainModel: WordModel | null = null;
+  readonly #added: readonly AddedToken[];
+  /** For texts with plain parts, by what is guarded. A vocabulary may have such tokens among its words, and a normalizer write their texts. */
+  readonly #plainModels = new WeakMap<ReadonlySet<number>, WordModel>();
   #current: WordModel;
   #out: number[] = [];
   #limit = Number.POSITIVE_INFINITY;
@@ -42,18 +42,10 @@ export class Encoder {
     this.#raw = raw;
     this.#normalized = normalized;
     this.normalizedTexts = texts;
-    const later = added.filter((token) => token.normalized);
-    this.#unnormalized = normalized?.hasSpecial
-      ? new AddedTokenFinder(
-          later,
-          later.map(({ content }) => content),
-        )
-      : null;
+    this.#later = added.filter((token) => token.normalized);
+    this.#added = added;
     this.#model = model;
     this.#current = model;
-    this.#control = new Set(
-      added.filter(({ special, content }) => special && Array.from(content).length > 1).map(({ id }) => id),
-    );
     const word = ({ text }: Piece): void => {
       this.#current.encode(text, this.#out);
       this.#checkLimit();
@@ -71,12 +63,25 @@ export class Encoder {
     this.#limit = limit;
     const between = (start: number, end: number) => this.#part(text, start, end, plain);
     if (text === '') return [];
-    this.#current = plain === PlainParts.none ? this.#model : (this.#plainModel ??= this.#model.without(this.#control));
+    this.#current = this.#modelFor(plain);
     if (this.#raw === null) between(0, text.length);
-    else this.#raw.each(text, plain.placeOf(0), this.#token, between);
+    else this.#raw.each(text, plain.guard(0), this.#token, between);
     const ids = this.#out;
     this.#out = [];
     return ids;
+  }
+
+  #modelFor(plain: PlainParts): WordModel {
+    if (plain === PlainParts.none) return this.#model;
+    const { guarded } = plain;
+    let model = this.#plainModels.get(guarded);
+    if (model === undefined) {
+      // not those of one character, which may have no other token
+      const longer = this.#added.filter(({ id, content }) => guarded.has(id) && Array.from(content).length > 1);
+      model = this.#model.without(new Set(longer.map(({ id }) => id)));
+      this.#plainModels.set(guarded, model);
+    }
+    return model;
   }
 
   readonly #token = (id: number): void => {
@@ -99,17 +104,18 @@ export class Encoder {
       this.#words(part(piece, 0, piece.text.length));
       return;
     }
-    let placeOf: PlaceOf | null = null;
-    if (this.#unnormalized !== null && plain.place(start, end) !== 'outside') {
-      const places = this.#normalizedPlaces(raw.text, piece.text, plain.placeOf(start)!);
+    let guard: Guard | null = null;
+    const isGuarded = () => this.#later.some(({ id }) => plain.guarded.has(id));
+    if (plain.place(start, end) !== 'outside' && isGuarded()) {
+      const places = this.#normalizedPlaces(raw.text, piece.text, plain.guard(start)!.place);
       if (places === null) {
         // the two do not tell which is which: each part by itself
         for (const [from, to] of plain.split(start, end)) this.#part(text, from, to, plain);
         return;
       }
-      placeOf = places;
+      guard = { ids: plain.guarded, place: places };
     }
-    finder.each(piece.text, placeOf, this.#token, (from, to) => this.#words(part(piece, from, to)));
+    finder.each(piece.text, guard, this.#token, (from, to) => this.#words(part(piece, from, to)));
   }
 
   /**
@@ -121,7 +127,11 @@ export class Encoder {
     const before: { id: number; start: number; end: number }[] = [];
     const after: typeof before = [];
     const collect = (list: typeof before) => (id: number, start: number, end: number) => list.push({ id, start, end });
-    this.#unnormalized!.each(raw, null, collect(before), () => {});
+    this.#unnormalized ??= new AddedTokenFinder(
+      this.#later,
+      this.#later.map(({ content }) => content),
+    );
+    this.#unnormalized.each(raw, null, collect(before), () => {});
     this.#normalized!.each(normalized, null, collect(after), () => {});
     if (before.length !== after.length || before.some(({ id }, i) => id !== after[i]!.id)) return null;
     const outside = new Set(

@@ -1,16 +1,23 @@
-import type { Place, PlaceOf } from './added-tokens.ts';
+import type { Guard, Place } from './added-tokens.ts';
 
-/** The parts of a text in which special tokens are letters: stretches of UTF-16 units, in order, that do not touch. */
+/** The parts of a text in which some tokens, usually the special ones, are letters: stretches of UTF-16 units, in order, that do not touch. */
 export class PlainParts {
-  static readonly none = new PlainParts([]);
+  static readonly none = new PlainParts([], new Set());
   readonly #stretches: readonly (readonly [number, number])[];
 
-  constructor(stretches: readonly (readonly [number, number])[]) {
+  /** Ids of the tokens that are letters there. */
+  readonly guarded: ReadonlySet<number>;
+
+  constructor(stretches: readonly (readonly [number, number])[], guarded: ReadonlySet<number>) {
+    this.guarded = guarded;
     this.#stretches = stretches;
   }
 
   /** Of segments that follow each other. */
-  static of(segments: readonly { readonly length: number; readonly plain: boolean }[]): PlainParts {
+  static of(
+    segments: readonly { readonly length: number; readonly plain: boolean }[],
+    guarded: ReadonlySet<number>,
+  ): PlainParts {
     const stretches: [number, number][] = [];
     let at = 0;
     for (const { length, plain } of segments) {
@@ -21,7 +28,7 @@ export class PlainParts {
       }
       at += length;
     }
-    return stretches.length === 0 ? PlainParts.none : new PlainParts(stretches);
+    return stretches.length === 0 ? PlainParts.none : new PlainParts(stretches, guarded);
   }
 
   place(start: number, end: number): Place {
@@ -30,10 +37,10 @@ export class PlainParts {
     return stretch[0] <= start && end <= stretch[1] ? 'inside' : 'across';
   }
 
-  /** `place` for a part of the text that begins at `offset`; null when nothing is plain. */
-  placeOf(offset: number): PlaceOf | null {
+  /** For a part of the text that begins at `offset`; null when nothing is plain. */
+  guard(offset: number): Guard | null {
     if (this.#stretches.length === 0) return null;
-    return (start, end) => this.place(start + offset, end + offset);
+    return { ids: this.guarded, place: (start, end) => this.place(start + offset, end + offset) };
   }
 
   /** Cuts a part of the text at the borders of plain stretches. */

@@ -103,6 +103,53 @@ test('a vocabulary that has control tokens among its words writes none of them w
   }
 });
 
+test('in a conversation the tokens that a template writes are letters too, special or not', () => {
+  const added = ['<u>', '<b>', ' ', '<n>'].map((content, i) => ({
+    id: 18 + i,
+    content,
+    special: false,
+    normalized: content === '<n>',
+  }));
+  const create = (chatTemplate: string | null, tokenizerConfig: object = {}, more: object = {}) =>
+    Tokenizer.create({
+      tokenizerJson: {
+        model: {
+          type: 'BPE',
+          vocab: Object.fromEntries(Array.from('abcdeimnrsu<>|/_▁Z', (l, id) => [l, id])),
+          merges: [],
+        },
+        added_tokens: added,
+        decoder: { type: 'Fuse' },
+      },
+      tokenizerConfig,
+      chatTemplate,
+      ...more,
+    });
+  const found = (t: Tokenizer, inChat = true) =>
+    t
+      .encodeSegments(
+        [
+          { text: '<u><n>', plain: false },
+          { text: 'a <u> <b><n>', plain: true },
+        ],
+        { inChat },
+      )
+      .filter((id) => id >= 18)
+      .map((id) => t.tokenText(id))
+      .join('');
+  const template = "{# <b> #}{% for m in messages %}<u>{{ 'x<n> ' + m.content }}{% endfor %}";
+  assert.is(found(create(template)), '<u><n>  <b>'); // a comment is not written, and spaces are text
+  assert.is(found(create(null, {}, { namedTemplates: new Map([['rag', template]]) })), '<u><n>  <b>');
+  assert.is(found(create(template), false), '<u><n> <u> <b><n>');
+  assert.is(found(create(null)), '<u><n> <u> <b><n>');
+  assert.is(found(create('<u>{% ? %}')), '<u><n> <u> <b><n>');
+  assert.is(found(create(template, { chat_control_tokens: ['<b>'] })), '<u><n> <u> <n>');
+  for (const chat_control_tokens of ['<b>', [3]]) {
+    const code = (error: unknown) => (error as { code?: string }).code === 'E_TOKENIZER_INVALID';
+    assert.throws(() => found(create(template, { chat_control_tokens })), code);
+  }
+});
+
 test('a surrogate pair that two segments share is one character', () => {
   const vocab = { '😀': 0, a: 1 };
   const t = Tokenizer.create({
