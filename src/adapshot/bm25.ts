@@ -1,6 +1,7 @@
 import { EspalierError } from '../errors.ts';
-import { checked } from '../options/check.ts';
+import { checked, readable } from '../options/check.ts';
 import { bm25Options } from '../options/evaluate.ts';
+import { like, listOf } from '../options/rules.ts';
 import { checkedText } from '../options/show-data.ts';
 import type { Ranked } from './types.ts';
 
@@ -115,6 +116,11 @@ export interface Neighbour {
   readonly score: number;
 }
 
+const neighbour = like<Neighbour>(
+  'an object with a label and a score',
+  (value) => 'label' in value && typeof value.label === 'string' && 'score' in value && Number.isFinite(value.score),
+);
+
 /**
  * What the neighbours say without any model: each votes for its label with its score. Between equal labels, and where no score is
  * above 0, the label with most votes wins, then the one whose first neighbour stands earlier.
@@ -124,6 +130,7 @@ export interface Neighbour {
  * @throws E_ARGUMENT where there is no neighbour
  */
 export function vote(neighbours: readonly Neighbour[]): { readonly label: string; readonly share: number }[] {
+  readable('neighbours', () => listOf(neighbour).check(neighbours, 'neighbours'));
   if (neighbours.length === 0) {
     throw new EspalierError('E_ARGUMENT', 'There is no neighbour to vote.', 'Let one or more examples vote.');
   }

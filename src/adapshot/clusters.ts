@@ -1,4 +1,6 @@
 import { EspalierError } from '../errors.ts';
+import { readable } from '../options/check.ts';
+import { listOf, text, whole } from '../options/rules.ts';
 import { Bm25 } from './bm25.ts';
 
 /** A matrix of all pairs is held: more are refused. */
@@ -14,14 +16,9 @@ const ROUNDS = 4;
  * @throws E_ARGUMENT
  */
 export function clusterTexts(texts: readonly string[], clusters: number): readonly (readonly number[])[] {
+  readable('texts', () => listOf(text()).check(texts, 'texts'));
+  whole(1, MOST_CLUSTERS).check(clusters, 'clusters');
   const n = texts.length;
-  if (!(Number.isSafeInteger(clusters) && clusters >= 1 && clusters <= MOST_CLUSTERS)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `clusters is ${String(clusters)}.`,
-      `Give an integer from 1 to ${MOST_CLUSTERS}.`,
-    );
-  }
   if (n > MOST_CLUSTERED) {
     throw new EspalierError('E_ARGUMENT', `${n} shots are too many to cluster.`, `Take at most ${MOST_CLUSTERED}.`);
   }

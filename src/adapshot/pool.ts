@@ -2,8 +2,8 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';
-import { encodeQueryOptions, poolOptions, rank as rankRule } from '../options/show.ts';
-import { checkedModel, checkedShots, checkedText } from '../options/show-data.ts';
+import { encodeQueryOptions, poolOptions, rank as rankRule, signalOf } from '../options/show.ts';
+import { checkedIds, checkedModel, checkedShots, checkedText } from '../options/show-data.ts';
 import { inBatches } from './batches.ts';
 import { encodeUnits } from './encode.ts';
 import { Keeper } from './keep.ts';
@@ -175,7 +175,7 @@ export class ShotPool {
   /** @throws E_ARGUMENT for an id that is not there; nothing is removed then */
   remove(ids: readonly string[]): void {
     this.#check();
-    for (const id of ids) this.#entry(id);
+    for (const id of checkedIds(ids)) this.#entry(id);
     for (const id of ids) {
       this.#entries.delete(id);
       this.#ranking.remove(id);
@@ -186,7 +186,7 @@ export class ShotPool {
   /** Puts a shot in the place of the one with its id. @throws E_ARGUMENT, E_CONTEXT_LENGTH; nothing is changed then */
   replace(shot: Shot): void {
     this.#check();
-    this.#entry(shot.id);
+    this.#entry(checkedShots([shot])[0]!.id);
     const entry = entryOf(this.model, shot, this.prefixIds.length, contextOf(this.model));
     this.#layoutOf([...this.#entries].map(([id, other]) => (id === shot.id ? entry : other)));
     this.#entries.set(shot.id, entry);
@@ -215,27 +215,28 @@ export class ShotPool {
     return this.#turns.run(async () => {
       this.#check();
       const units = this.#unitsOf(ids);
-      await this.#bring(units, options.signal);
+      await this.#bring(units, signalOf(options));
       return work(units.map((unit) => ({ stored: this.#held.get(unit.key)!, entries: unit.entries })));
     });
   }
 
   /** Encodes all shots of the pool, or these, and holds as many as the limits allow: all have pooled keys then. @throws as encode */
   async prepare(ids?: readonly string[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const all = ids ?? [...this.#entries.keys()];
+    const signal = signalOf(options);
+    const all = ids === undefined ? [...this.#entries.keys()] : checkedIds(ids);
     const { onEstimate, onProgress } = this.#options;
     const ahead = this.#unitsOf(all).filter(({ key }) => !this.#held.has(key));
     const total = sizeOf(ahead, this.model.config, this.storage);
     let [done, loaded] = [0, 0];
-    const tell = (tokens: number) =>
-      onProgress?.({ done, total: all.length, loaded, tokens, totalTokens: total.tokens });
+    const whole = { total: all.length, totalTokens: total.tokens };
+    const tell = (tokens: number) => onProgress?.({ done, loaded, tokens, ...whole });
     const work = new Work(total, onEstimate, tell);
     const step = Math.min(all.length, this.grow.step);
     for (let first = 0; first < all.length; first += step) {
       const some = all.slice(first, first + step).filter((id) => this.#entries.has(id));
       loaded += await this.#turns.run(() => {
         this.#check();
-        return this.#bring(this.#unitsOf(some), options.signal, work);
+        return this.#bring(this.#unitsOf(some), signal, work);
       });
       done = Math.min(all.length, first + step);
       tell(Math.min(total.tokens, work.tokens));
@@ -367,7 +368,7 @@ export class ShotPool {
   /** Each once. @throws E_ARGUMENT for an id that is not there */
   #unitsOf(ids: readonly string[]): PoolUnit[] {
     const { of } = this.#layout();
-    return [...new Set(ids.map((id) => of.get(this.#entry(id).shot.id)!))];
+    return [...new Set(checkedIds(ids).map((id) => of.get(this.#entry(id).shot.id)!))];
   }
 
   /** Shots have come or gone: what belongs to none is freed, in its turn. */

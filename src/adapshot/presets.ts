@@ -88,6 +88,7 @@ const CHAINED = { grid: { kind: 'geometric', first: 4 }, ensemble: 'one', vote: 
 
 /** How a pool for a preset is built. */
 export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
+  adapShotOptions.preset.check(preset, 'preset');
   return { prefix: preset === 'generate' ? { repair: 1 } : 'bare' };
 }
 

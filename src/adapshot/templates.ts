@@ -1,5 +1,7 @@
 import { EspalierError } from '../errors.ts';
+import { dataFormat } from '../options/evaluate.ts';
 import { checkedTemplate, checkedText } from '../options/show-data.ts';
+import { shown } from '../options/shown.ts';
 import type { DataFormat, Example } from './data-format.ts';
 
 /**
@@ -37,6 +39,7 @@ export type TemplateName = keyof typeof TEMPLATES;
 
 /** The template of a format's data. */
 export function templateOf(format: DataFormat): Template {
+  dataFormat.check(format, 'The format');
   if (format === 'jsonl') return TEMPLATES.plain;
   return TEMPLATES[format === 'trec-fine' ? 'trec' : format];
 }
@@ -54,7 +57,7 @@ export function namedTemplate(text: string): Template {
   if (parts.length > 3 || !filled(input) || !filled(output)) {
     throw new EspalierError(
       'E_ARGUMENT',
-      `"${text}" is no template.`,
+      `${shown(text)} is no template.`,
       `Give one of ${Object.keys(TEMPLATES).join(', ')}, or two texts with | between them ("Question:|Type:").`,
     );
   }

@@ -1,6 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { listOf, whole } from '../options/rules.ts';
 import { checkedText } from '../options/show-data.ts';
+import { shown } from '../options/shown.ts';
 
 /**
  * Where shots come from, and what they see of each other. `full`: one plain forward pass. `chain`: cached once in a fixed order. `chains`:
@@ -131,7 +132,7 @@ function expand(name: string, counts: readonly number[]): Arm[] {
 function unknown(name: string): EspalierError {
   return new EspalierError(
     'E_ARGUMENT',
-    `There is no arm "${name}".`,
+    `There is no arm ${shown(name)}.`,
     'Examples: zero-shot, vote:16, full:bm25:16, bare:random, chain, label, parity, oracle.',
   );
 }

@@ -1,6 +1,7 @@
 import { EspalierError } from '../errors.ts';
-import { checked } from '../options/check.ts';
-import { arms as armsRule, reportOptions } from '../options/evaluate.ts';
+import { checked, readable } from '../options/check.ts';
+import { arms as armsRule, record as recordRule, reportOptions } from '../options/evaluate.ts';
+import { listOf } from '../options/rules.ts';
 import { type Arm, familyOf } from './arms.ts';
 import { type DivergenceSummary, summarise } from './divergence.ts';
 import {
@@ -65,7 +66,7 @@ export function reportArms(
   }
   const results = new Map<string, ItemResult[]>(arms.map(({ name }) => [name, []]));
   const skips = new Map<string, string>();
-  for (const record of records) {
+  for (const record of readable('records', () => listOf(recordRule).check(records, 'records'))) {
     if ('skipped' in record) skips.set(record.arm, record.skipped);
     else results.get(record.arm)?.push(record);
   }

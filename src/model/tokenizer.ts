@@ -2,7 +2,7 @@ import type { TokenizerSpec } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { checkedAnyIds, checkedText } from '../options/prompt.ts';
-import { decodeOptions, encodeOptions } from '../options/text.ts';
+import { decodeOptions, encodeOptions, textSegments } from '../options/text.ts';
 import { Detokenizer, type TokenStream } from './detokenizer.ts';
 import { namedToken, readAddedTokens } from './text/added-tokens.ts';
 import { BYTE_LEVEL_ALPHABET } from './text/byte-level.ts';
@@ -156,6 +156,7 @@ export class Tokenizer {
     options: Pick<EncodeOptions, 'addSpecialTokens'> & { readonly inChat?: boolean } = {},
     limit = Number.POSITIVE_INFINITY,
   ): number[] {
+    textSegments.check(segments, 'segments');
     // a surrogate pair that two segments share is joined first
     const text = wellFormed(segments.map((segment) => segment.text).join(''));
     const lengths = segments.map((segment) => ({ length: segment.text.length, plain: segment.plain }));

@@ -94,6 +94,11 @@ const template: EvaluateOptions['template'] extends infer T ? Rule<T> : never = 
   check: (value) => checkedTemplate(value),
 };
 
+export const record = like<EvaluationRecord>(
+  'a record, as evaluate() makes',
+  (value) => 'arm' in value && typeof value.arm === 'string' && ('skipped' in value || 'item' in value),
+);
+
 /** Any iterable; its records are looked at when they are read. */
 const records: Rule<Iterable<EvaluationRecord>> = like('records', (value) => Symbol.iterator in value);
 

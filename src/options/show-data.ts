@@ -5,6 +5,7 @@ import type { Shot } from '../adapshot/types.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { readable } from './check.ts';
+import { listOf, text } from './rules.ts';
 import { shown } from './shown.ts';
 
 function refused(what: string, hint: string): EspalierError {
@@ -48,6 +49,13 @@ function checkedList<T>(list: unknown, name: string, members: readonly Member[])
     }
     return list as readonly T[];
   });
+}
+
+const idList = listOf(text());
+
+/** Of shots. @throws E_ARGUMENT */
+export function checkedIds(ids: unknown): readonly string[] {
+  return readable('ids', () => idList.check(ids, 'ids'));
 }
 
 /** @throws E_ARGUMENT */

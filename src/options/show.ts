@@ -19,7 +19,7 @@ import type {
   ShotStore,
 } from '../adapshot/types.ts';
 import type { EncodeShotsOptions } from '../engine/show.ts';
-import { object } from './check.ts';
+import { checked, object } from './check.ts';
 import { samplingOptions } from './model.ts';
 import { contextLength, engineOpenOptions, MOST_LANES, precision } from './open.ts';
 import {
@@ -220,6 +220,13 @@ export const adapShotOptions = {
 } as const satisfies Schema<AdapShotOptions>;
 
 const ids = listOf(words);
+
+const waitOptions = { signal } as const satisfies Schema<{ readonly signal?: AbortSignal | undefined }>;
+
+/** Of a pool that encodes what is asked for. @throws E_ARGUMENT */
+export function signalOf(options: unknown): AbortSignal | undefined {
+  return checked<{ readonly signal?: AbortSignal | undefined }>(waitOptions, options, 'the pool').signal;
+}
 
 export const askOptions = {
   input: text(),

@@ -2,8 +2,28 @@
 import type { SignalOption } from '../engine/model.ts';
 import type { ChatOptions } from '../model/chat.ts';
 import type { EncodePromptOptions } from '../model/model.ts';
-import type { DecodeOptions, EncodeOptions } from '../model/tokenizer.ts';
-import { defaulting, either, isOptions, like, nothing, type Rule, type Schema, signal, text, truth } from './rules.ts';
+import type { DecodeOptions, EncodeOptions, TextSegment } from '../model/tokenizer.ts';
+import {
+  defaulting,
+  either,
+  isOptions,
+  like,
+  listOf,
+  nothing,
+  type Rule,
+  type Schema,
+  signal,
+  text,
+  truth,
+} from './rules.ts';
+
+export const textSegments: Rule<readonly TextSegment[]> = listOf(
+  like<TextSegment>(
+    'an object with a text and whether it is plain',
+    (value) =>
+      'text' in value && typeof value.text === 'string' && 'plain' in value && typeof value.plain === 'boolean',
+  ),
+);
 
 /** Of `Tokenizer.encode`. */
 export const encodeOptions = {

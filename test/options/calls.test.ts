@@ -7,7 +7,18 @@ import { upcycle as growHere, planUpcycle as planHere } from '../../src/grow.ts'
 import { Crew, Engine, type Model, open, openCache } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { openShotStore, readTask } from '../../src/show.ts';
+import {
+  clusterTexts,
+  namedTemplate,
+  openShotStore,
+  parseArms,
+  poolOptionsOf,
+  readTask,
+  reportArms,
+  ShotPool,
+  templateOf,
+  vote,
+} from '../../src/show.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
 
@@ -301,4 +312,31 @@ test.after(async () => {
   local.close();
   device.close();
 });
+test('what stands before the options of showing', async () => {
+  const pool = await ShotPool.build(local, [{ id: 'a', text: 'b' }]);
+  const lists = [undefined, null, 5, 'a', {}, [5], [null], new Array(1)];
+  await refuses((ids) => pool.encode(ids), lists);
+  await refuses((ids) => pool.use(ids, async () => null), lists);
+  await refuses((ids) => pool.prepare(ids), lists.slice(1));
+  await refuses((options) => pool.prepare(['a'], options));
+  await refuses(async (ids) => pool.remove(ids), lists);
+  await refuses(async (shot) => pool.replace(shot), [null, 5, {}, { id: 'a' }]);
+  await refuses((options) => pool.encode(['a'], options));
+  pool.close();
+  await refuses(async (format) => templateOf(format), ['trek', 5, null]);
+  await refuses(async (preset) => poolOptionsOf(preset), ['x', 5, null]);
+  await refuses(
+    async (neighbours) => vote(neighbours),
+    [null, 5, [null], [{ label: 'a' }], [{ label: 'a', score: Number.NaN }]],
+  );
+  await refuses(async (records) => reportArms(parseArms('zero-shot'), records), [null, 5, [null], ['x'], [{}]]);
+  await refuses(async (texts) => clusterTexts(texts, 1), [null, 5, 'ab', [null]]);
+  await refuses(
+    async (segments) => local.tokenizer.encodeSegments(segments),
+    [null, 'x', [null], [{ text: 5, plain: true }], [{ text: 'x' }]],
+  );
+  for (const call of [() => parseArms('x'.repeat(1e5)), () => namedTemplate('x'.repeat(1e5))])
+    assert.ok((await rejects('E_ARGUMENT', async () => call())).message.length < 200);
+});
+
 test.run();
