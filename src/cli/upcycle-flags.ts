@@ -1,7 +1,7 @@
 import type { UpcycleOptions } from '../engine/grow.ts';
 import { EspalierError } from '../errors.ts';
 import { growOptions, upcycleThereOptions } from '../options/grow.ts';
-import { type AnyRule, type Rule, refusal } from '../options/rules.ts';
+import { type AnyRule, type Rule, refusal, words } from '../options/rules.ts';
 import type { GrowOptions } from '../spri/options.ts';
 import type { ArgumentSpecs } from './command.ts';
 import { optionFlags } from './flags.ts';
@@ -140,7 +140,7 @@ export const upcycleArguments: ArgumentSpecs = {
     description: 'Compare the logits of both models in the end (the default)',
     negative: 'Do not compare the logits of both models in the end',
   },
-  'verify-text': { type: 'string', value: 'TEXT', description: 'The text to compare them on' },
+  'verify-text': { type: 'string', value: 'TEXT', description: 'The text to compare them on', rule: words },
 };
 
 /** What they say. @throws E_ARGUMENT for two that contradict each other */

@@ -11,6 +11,24 @@ export interface Blocks {
 }
 
 /**
+ * Whether so many singular components give every block one.
+ * @param count components of a matrix: its smaller side
+ * @throws E_ARGUMENT
+ */
+export function checkComponents(count: number, partition: Partition, blocks: number): void {
+  let left = count;
+  if (typeof partition === 'object') {
+    left = 'tailDrop' in partition ? Math.max(0, count - partition.tailDrop) : Math.min(count, partition.headKeep);
+  }
+  if (partition === 'none' || left >= blocks) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `The partition leaves ${left} singular components for ${blocks} groups.`,
+    'Use fewer groups (a larger `groupSize`), or leave more components.',
+  );
+}
+
+/**
  * Cuts components of a spectrum into blocks.
  *
  * @param s singular values, largest first [r]; only equal-energy looks at them
@@ -25,18 +43,12 @@ export function partitionSpectrum(
   stream: Stream,
 ): Blocks {
   const r = s.length;
+  checkComponents(r, partition, blocks);
   const all = Array.from({ length: r }, (_, i) => i);
   let list = all;
   if (typeof partition === 'object') {
     list = 'tailDrop' in partition ? all.slice(partition.tailDrop) : all.slice(0, partition.headKeep);
   } else if (partition === 'random') list = Array.from(permutation(r, seed, stream));
-  if (list.length < blocks) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `The partition leaves ${list.length} singular components for ${blocks} groups.`,
-      'Use fewer groups (a larger groupSize), or leave more components.',
-    );
-  }
   const members =
     partition === 'strided'
       ? Array.from({ length: blocks }, (_, g) => list.filter((j) => j % blocks === g))

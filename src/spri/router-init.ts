@@ -22,7 +22,8 @@ export async function routerRows(
   hidden: number,
 ): Promise<Float32Array> {
   const { router, seed } = plan;
-  const tied = plan.method === 'virtual-group' ? plan.granularity : 1;
+  checkRouter(plan, experts, hidden);
+  const tied = tiedRows(plan);
   const drawn = Math.ceil(experts / tied);
   const rows = await draw();
   if (tied === 1) return rows;
@@ -48,13 +49,6 @@ export async function routerRows(
       case 'inverse-sqrt-uniform':
         return within(1 / Math.sqrt(hidden));
       case 'orthogonal':
-        if (drawn > hidden) {
-          throw new EspalierError(
-            'E_ARGUMENT',
-            `${drawn} rows of ${hidden} numbers cannot be orthogonal.`,
-            'Use another `router`, such as normal.',
-          );
-        }
         return orthogonal(Float64Array.from(await normals(device, count, seed, stream)), drawn, hidden);
     }
 
@@ -62,6 +56,22 @@ export async function routerRows(
       return Float32Array.from(uniforms(count, seed, stream), (x) => (2 * x - 1) * bound);
     }
   }
+}
+
+/** Experts that share a row. */
+function tiedRows(plan: GrowPlan): number {
+  return plan.method === 'virtual-group' ? plan.granularity : 1;
+}
+
+/** @throws E_ARGUMENT for more orthogonal rows than hidden */
+export function checkRouter(plan: GrowPlan, experts: number, hidden: number): void {
+  const rows = Math.ceil(experts / tiedRows(plan));
+  if (plan.router.kind !== 'orthogonal' || rows <= hidden) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `${rows} rows of ${hidden} numbers cannot be orthogonal.`,
+    'Use another `router`, such as normal.',
+  );
 }
 
 function orthogonal(x: Float64Array, rows: number, columns: number): Float32Array {

@@ -17,11 +17,13 @@ import { Copies } from './copies.ts';
 import { checkDevice, type Estimate, estimate } from './estimate.ts';
 import { checkSource, jobIdentity, withSource } from './identity.ts';
 import { growLayer } from './layer.ts';
-import { chosenLayers, expertSizes } from './layer-choice.ts';
+import { chosenLayers, expertSizes, groupsOf } from './layer-choice.ts';
 import { type GroupRecord, outputGroups } from './layout.ts';
 import { type GrowOptions, resolveOptions } from './options.ts';
 import { configText, type ExpertSizes, outputConfig } from './output-config.ts';
+import { checkComponents } from './partition.ts';
 import { RECEIPT_VERSION, type Receipt, receiptOf } from './receipt.ts';
+import { checkRouter } from './router-init.ts';
 import { writeJson, writeSmallFiles, writeText } from './small-files.ts';
 import { decodedTensor } from './source-tensors.ts';
 import { measureDeviation } from './streamed.ts';
@@ -240,6 +242,11 @@ async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promis
     const gguf = options.gguf ?? options.preset === 'gguf-safe';
     const fit = fitTarget(config, stored ?? 'f32', plan, chosenLayers(plan.layers, config.nLayers), { gguf });
     const sizes = expertSizes(plan, config.intermediateSize);
+    if (plan.method === 'spri') {
+      const blocks = groupsOf(plan.experts, plan.groupSize).length - 1;
+      checkComponents(Math.min(config.hiddenSize, config.intermediateSize), plan.partition, blocks);
+    }
+    checkRouter(plan, sizes.experts, config.hiddenSize);
     checkDevice({ config, plan, fit, sizes, bytes: 0, lanes: 1, verify: options.verify !== false });
     return { files, checkpoint, plan, fit, sizes };
   } catch (error) {

@@ -212,6 +212,8 @@ test('wrong options are refused with a sentence, before anything is written', as
     [/--dtype is "f64"/, '--dtype', 'f64', ...out],
     [/--preset is "fast"/, '--preset', 'fast', ...out],
     [/--anchor is 'folded'.*naive.*--anchor none/, '--method', 'naive', '--anchor', 'folded', ...out],
+    [/--verify-text is ""/, '--verify-text', '', ...out],
+    [/singular components.*--group-size/, '--partition', 'tail-drop:253', '--dry-run'],
     [/no option --expert; did you mean --experts\?/, '--expert', '8', ...out],
   ];
   // a few at a time

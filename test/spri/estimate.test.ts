@@ -2,12 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { configFromJson } from '../../src/checkpoint/config.ts';
-import { planUpcycle } from '../../src/grow.ts';
+import { memoryOutput, planUpcycle, upcycle } from '../../src/grow.ts';
 import { checkDevice, type EstimateOptions, estimate } from '../../src/spri/estimate.ts';
 import { chosenLayers, expertSizes } from '../../src/spri/layer-choice.ts';
 import { type GrowOptions, resolveOptions } from '../../src/spri/options.ts';
 import { fitTarget } from '../../src/spri/targets.ts';
-import { code } from '../errors.ts';
+import { code, rejects } from '../errors.ts';
 import { modelOf } from './models.ts';
 
 const MIB = 2 ** 20;
@@ -68,6 +68,7 @@ test('memory is the most that processes took (Node 20, most resident bytes), wit
   for (const [size, verify, least, most] of [
     [nano, false, 152, 155],
     [s1024, false, 241, 258],
+    [{ ...s1024, layers: 8 }, false, 277, 277],
     [s1024, true, 447, 450],
     [s2048, false, 496, 498],
     [s2048, true, 1291, 1345],
@@ -94,6 +95,33 @@ test('a job that would run out of memory in the end is refused before it begins'
   assert.throws(() => checkDevice(jobOf(size)), code('E_OUT_OF_MEMORY'));
   checkDevice(jobOf(size, { verify: false }));
   checkDevice(jobOf({ ...size, m: 8192 }));
+});
+
+test('what no layer can be grown with is refused by the plan, before anything is made', async () => {
+  const model = modelOf(); // 16 singular components
+  const refused: GrowOptions[] = [
+    { partition: { tailDrop: 13 } },
+    { partition: { headKeep: 3 } },
+    { experts: 32, groupSize: 1 },
+    { experts: 32, groupSize: 1, partition: 'random-orthogonal' },
+    { experts: 17, router: { kind: 'orthogonal' } },
+    { experts: 16, router: { kind: 'orthogonal' }, anchor: 'routed', target: 'espalier' },
+  ];
+  for (const options of refused) {
+    const told = JSON.stringify(options);
+    await rejects('E_ARGUMENT', () => planUpcycle(model, { ...options, lanes: 1 }));
+    const out = memoryOutput('grown');
+    await rejects('E_ARGUMENT', () => upcycle(model, { ...options, lanes: 1, out }));
+    assert.equal((await out.files()).names, [], told);
+  }
+  const most: GrowOptions[] = [
+    { partition: { tailDrop: 12 } },
+    { experts: 16, groupSize: 1 },
+    { experts: 32, groupSize: 1, partition: 'none' },
+    { experts: 16, router: { kind: 'orthogonal' } },
+    { experts: 32, topK: 2, method: 'virtual-group', router: { kind: 'orthogonal' } },
+  ];
+  for (const options of most) await upcycle(model, { ...options, lanes: 1, verify: false, out: memoryOutput('grown') });
 });
 
 test('a plan says whether it compares, as the run would', async () => {
