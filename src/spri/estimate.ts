@@ -42,10 +42,10 @@ const MOST = 2 ** 32;
 const RUNTIME = 131 * MIB;
 const LANE = 12 * MIB;
 /**
- * What lies about of buffers that are no longer used. While layers are made: V8 collects them when there are some 64 MiB, and in a small job
+ * What lies about of buffers that are no longer used. While layers are made: V8 begins to collect them at 64 MiB, and in a small job
  * there are never so many. While models are compared, the larger the pieces are, the more: measured.
  */
-const garbageOfGrowing = (used: number): number => Math.min(64 * MIB, 1.8 * used);
+const garbageOfGrowing = (used: number): number => Math.min(68 * MIB, 1.8 * used);
 const garbageOfComparing = (used: number): number => 36 * MIB + 0.11 * used;
 /** A copy of a tensor up to this size is kept while its layer is written (`copies.ts`). */
 const KEPT = 32 * MIB;
