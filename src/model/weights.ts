@@ -80,12 +80,22 @@ export async function loadWeights(
     const embedding = await loader.load('model.embed_tokens.weight');
     const layers: LayerWeights[] = [];
     for (let i = 0; i < checkpoint.config.nLayers; i++) layers.push(await loader.layer(i));
-    const store: LayerStore = { count: layers.length, get: (i) => layers[i]! };
-    return { embedding, layers: store, ...(await loader.end(embedding)), dispose: () => loader.dispose() };
+    return { embedding, layers: resident(layers), ...(await loader.end(embedding)), dispose: loader.release() };
   } catch (error) {
     loader.dispose();
     throw error;
   }
+}
+
+function resident(layers: readonly LayerWeights[]): LayerStore {
+  return { count: layers.length, get: (i) => layers[i]! };
+}
+
+/** Frees tensors, and holds nothing else: not the checkpoint that they came from, which may hold a file's bytes. */
+function disposer(made: readonly Tensor[]): () => void {
+  return () => {
+    for (const tensor of made) tensor.dispose();
+  };
 }
 
 /**
@@ -203,7 +213,12 @@ class Loader {
   }
 
   dispose(): void {
-    for (const tensor of this.#made) tensor.dispose();
+    this.release()();
+  }
+
+  /** What frees all that was loaded, when the loader is gone. */
+  release(): () => void {
+    return disposer(this.#made);
   }
 
   async #feedForward(at: string, biases: boolean): Promise<FeedForwardWeights> {

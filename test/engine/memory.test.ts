@@ -1,9 +1,13 @@
 // hosts: node — reads the memory of the process
 // long — opens and closes models many times, and measures
 /** What an engine leaves of memory when it is closed, without waiting for the garbage collector of the caller's thread. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { Crew, Engine, open, planUpcycle, upcycle } from '../../src/index.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { type Host, host, setHost } from '../../src/runtime/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
@@ -44,6 +48,37 @@ test('so is that of engines that did not start, of aborted and failed opens, of 
     await planUpcycle(files, { experts: 4, lanes: 2 });
   });
   assert.ok(more < 60, `${more} MB`);
+});
+
+test('a closed model that somebody keeps does not keep its memory, nor an open one the bytes of its file', async () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  /** What a weak reference leads to is kept until the event loop has had a turn. */
+  const collected = async (ref: WeakRef<object>): Promise<boolean> => {
+    for (let i = 0; i < 20 && ref.deref() !== undefined; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      gc();
+    }
+    return ref.deref() === undefined;
+  };
+  const device = await WasmDevice.create();
+  const opened = async () => {
+    const given = await tinyFiles();
+    const model = await openLocal(given, { device });
+    return { model, bytes: new WeakRef(given['model.safetensors']!) };
+  };
+  const { model, bytes } = await opened();
+  await model.score([1, 2, 3]);
+  assert.ok(await collected(bytes), 'the bytes of the file are kept');
+  const memory = new WeakRef(device.parts().memory.memory);
+  assert.not.ok(await collected(memory));
+  model.close();
+  device.close();
+  assert.ok(await collected(memory), 'the memory is kept');
+  // both are still there
+  await rejects('E_DISPOSED', () => model.score([1, 2, 3]));
+  await rejects('E_DISPOSED', async () => device.parts());
+  assert.is(device.stats().tensors, 0);
 });
 
 test('no message to the caller’s thread carries the memory', async () => {

@@ -17,17 +17,13 @@ import type {
   Tensor,
   WeightSource,
 } from '../device.ts';
-import { Attention } from './attention.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
-import { type Call, checkLanes, type LaneSeat, Lanes } from './lanes.ts';
-import { Layers } from './layers.ts';
+import { type Call, checkLanes, type LaneSeat } from './lanes.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, loadKernels } from './load-kernels.ts';
 import { logitStats, topK } from './logits.ts';
-import { Arena, newMemory, WasmMemory } from './memory.ts';
+import { newMemory, WasmMemory } from './memory.ts';
+import { type Parts, partsOf } from './parts.ts';
 import { perturb } from './perturb.ts';
-import { Products } from './products.ts';
-import { Routing } from './routing.ts';
-import { Rows } from './rows.ts';
 import { spawnLane } from './spawn-lane.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
@@ -61,20 +57,14 @@ export class WasmDevice implements Device {
   readonly kind = 'wasm' as const;
   readonly description: Readonly<Record<string, string>>;
   readonly tuning: Tuning;
-  readonly #kernels: Kernels;
-  readonly #memory: WasmMemory;
-  readonly #arena: Arena;
-  readonly #products: Products;
-  readonly #layers: Layers;
-  readonly #attention: Attention;
-  readonly #routing: Routing;
-  readonly #rows: Rows;
-  readonly #lanes: Lanes;
+  /** Threads that compute together. */
+  readonly lanes: number;
+  #parts: Parts | null;
   readonly #live = new Map<WasmTensor, string>();
   /** Owns all scratch, which counts as disposed with the device. */
   readonly #alive = new WasmTensor('f32', [0], 'rows', 0, 0, null);
   readonly #debug: boolean;
-  #closed = false;
+  #peakBytes = 0;
 
   /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND; E_WORKER_LOST when a lane does not start */
   static async create(given: WasmDeviceOptions = {}): Promise<WasmDevice> {
@@ -86,7 +76,7 @@ export class WasmDevice implements Device {
     const memory = newMemory(module.shared);
     const device = new WasmDevice(module, await instantiate(module, memory), memory, options);
     try {
-      await Promise.all(device.#lanes.seats().map(options.spawnLane ?? spawnLane));
+      await Promise.all(device.#open.lanes.seats().map(options.spawnLane ?? spawnLane));
     } catch (cause) {
       device.close();
       if (cause instanceof EspalierError) throw cause;
@@ -95,75 +85,70 @@ export class WasmDevice implements Device {
     return device;
   }
 
-  private constructor(module: KernelModule, kernels: Kernels, memory: WebAssembly.Memory, options: WasmDeviceOptions) {
-    this.#kernels = kernels;
-    this.#memory = new WasmMemory(memory, kernels.heapBase(), options.memoryLimit);
-    this.#arena = new Arena(this.#memory);
+  private constructor(
+    module: KernelModule,
+    kernels: Kernels,
+    wasmMemory: WebAssembly.Memory,
+    options: WasmDeviceOptions,
+  ) {
+    const memory = new WasmMemory(wasmMemory, kernels.heapBase(), options.memoryLimit);
     this.#debug = options.debug ?? false;
     let measured = tunings.get(module.relaxed);
     if (measured === undefined && (options.tuning?.micro === undefined || options.tuning.dot === undefined)) {
-      measured = tune(kernels, this.#memory, module.relaxed);
+      measured = tune(kernels, memory, module.relaxed);
       tunings.set(module.relaxed, measured);
     }
-    this.tuning = { ...(measured as Tuning), ...options.tuning };
-    this.#lanes = new Lanes(kernels, module.module, this.#memory, options.lanes ?? 1);
-    this.#products = new Products(kernels, this.#arena, this.tuning, this.#lanes);
-    this.#layers = new Layers(this.#lanes);
-    this.#attention = new Attention(kernels, this.#arena, this.tuning, this.#lanes);
-    this.#routing = new Routing(kernels, this.#arena, this.#lanes);
-    this.#rows = new Rows(kernels, this.#memory);
-    this.#memory.peakBytes = this.#memory.bytesInUse;
+    const tuning = { ...(measured as Tuning), ...options.tuning };
+    this.#parts = partsOf(kernels, module.module, memory, tuning, options.lanes ?? 1);
+    memory.peakBytes = memory.bytesInUse;
+    this.tuning = tuning;
+    this.lanes = this.#parts.lanes.count;
     this.description = {
       device: 'wasm',
       simd: module.relaxed ? 'relaxed' : 'plain',
       memory: module.shared ? 'shared' : 'plain',
-      gemm: microName(this.tuning.micro),
-      dot: dotName(this.tuning.dot),
+      gemm: microName(tuning.micro),
+      dot: dotName(tuning.dot),
       lanes: `${this.lanes} ${this.lanes === 1 ? 'lane' : 'lanes'}`,
     };
   }
 
   /** A command to all lanes in which nothing is done: for measuring what sharing out costs. */
   barrier(): void {
-    this.#lanes.dispatch(Array.from({ length: this.lanes }, (): Call[] => [['scale', [0, 1, 0]]]));
+    this.#open.lanes.dispatch(Array.from({ length: this.lanes }, (): Call[] => [['scale', [0, 1, 0]]]));
   }
 
   /** Parts of operations that other lanes have done so far. */
   get helped(): number {
-    return this.#lanes.helped;
-  }
-
-  /** Threads that compute together. */
-  get lanes(): number {
-    return this.#lanes.count;
+    return this.#parts?.lanes.helped ?? 0;
   }
 
   /** Internal: memory, kernels and lanes, for other computations over them (`LinearAlgebra.over`). @throws E_DISPOSED */
-  parts(): { readonly kernels: Kernels; readonly memory: WasmMemory; readonly lanes: Lanes } {
-    this.#checkOpen();
-    return { kernels: this.#kernels, memory: this.#memory, lanes: this.#lanes };
+  parts(): Pick<Parts, 'kernels' | 'memory' | 'lanes'> {
+    return this.#open;
   }
 
   // ---- memory
 
   tensor(type: ElementType, shape: readonly number[]): Tensor {
     const tensor = this.#own(type, shape, 'rows', this.#rowBytes(type, shape));
-    this.#memory.u8.fill(0, tensor.at, tensor.at + tensor.byteLength);
+    this.#open.memory.u8.fill(0, tensor.at, tensor.at + tensor.byteLength);
     return tensor;
   }
 
   scratch(type: ElementType, shape: readonly number[]): Tensor {
-    this.#checkOpen();
+    const { arena } = this.#open;
     const bytes = this.#rowBytes(type, shape);
-    return new WasmTensor(type, shape, 'rows', this.#arena.allocate(bytes), bytes, null, this.#alive);
+    return new WasmTensor(type, shape, 'rows', arena.allocate(bytes), bytes, null, this.#alive);
   }
 
   mark(): ArenaMark {
-    return this.#arena.mark();
+    return this.#open.arena.mark();
   }
 
   reset(mark: ArenaMark): void {
-    this.#arena.reset(mark);
+    // what is computed while the device is closed still ends with this
+    this.#parts?.arena.reset(mark);
   }
 
   rows(t: Tensor, first: number, count: number): Tensor {
@@ -180,7 +165,7 @@ export class WasmDevice implements Device {
     if (size !== data.BYTES_PER_ELEMENT) throw shapeError('write', `${data.constructor.name} into ${t.type}`);
     if (offset < 0 || offset * size + data.byteLength > t.byteLength)
       throw shapeError('write', 'data beyond the tensor');
-    this.#memory.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at + offset * size);
+    this.#open.memory.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at + offset * size);
   }
 
   async read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array> {
@@ -194,19 +179,21 @@ export class WasmDevice implements Device {
 
   async readBytes(t: Tensor): Promise<Uint8Array<ArrayBuffer>> {
     const at = addressOf(t, 'read');
-    return this.#memory.u8.slice(at, at + t.byteLength) as Uint8Array<ArrayBuffer>;
+    return this.#open.memory.u8.slice(at, at + t.byteLength) as Uint8Array<ArrayBuffer>;
   }
 
   writeBytes(t: Tensor, bytes: Uint8Array): void {
     const at = addressOf(t, 'write');
     if (bytes.byteLength !== t.byteLength) throw shapeError('write', `${bytes.byteLength} bytes into ${t.byteLength}`);
-    this.#memory.u8.set(bytes, at);
+    this.#open.memory.u8.set(bytes, at);
   }
 
   stats(): DeviceStats {
     let bytes = 0;
     for (const tensor of this.#live.keys()) bytes += tensor.byteLength;
-    return { tensors: this.#live.size, bytes, peakBytes: this.#memory.peakBytes, scratchBytes: this.#arena.bytes };
+    const { memory, arena } = this.#parts ?? { memory: null, arena: null };
+    const peakBytes = memory?.peakBytes ?? this.#peakBytes;
+    return { tensors: this.#live.size, bytes, peakBytes, scratchBytes: arena?.bytes ?? 0 };
   }
 
   liveTensors(): readonly string[] {
@@ -214,21 +201,23 @@ export class WasmDevice implements Device {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#lanes.close();
+    if (this.#parts === null) return;
+    const { lanes, memory } = this.#parts;
+    lanes.close();
     this.#alive.dispose();
     for (const tensor of [...this.#live.keys()]) tensor.dispose();
-    this.#arena.release();
+    this.#peakBytes = memory.peakBytes;
+    // whoever keeps a closed device, or a model on it, does not keep its memory
+    this.#parts = null;
   }
 
   // ---- weights
 
   async loadMatrix(source: WeightSource): Promise<Tensor> {
-    const bytes = this.#kernels.panelBytes(PANEL_TYPE[source.type], source.columns) * Math.ceil(source.rows / 8);
+    const bytes = this.#open.kernels.panelBytes(PANEL_TYPE[source.type], source.columns) * Math.ceil(source.rows / 8);
     const tensor = this.#own(source.type, [source.rows, source.columns], 'panels', bytes);
     try {
-      tensor.shift = await readPanels(this.#kernels, this.#memory, source, tensor.at);
+      tensor.shift = await readPanels(this.#open.kernels, this.#open.memory, source, tensor.at);
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -239,7 +228,7 @@ export class WasmDevice implements Device {
   async loadVector(source: WeightSource): Promise<Tensor> {
     const tensor = this.#own('f32', [source.columns], 'rows', source.columns * 4);
     try {
-      await readVector(this.#kernels, this.#memory, source, tensor.at);
+      await readVector(this.#open.kernels, this.#open.memory, source, tensor.at);
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -250,83 +239,83 @@ export class WasmDevice implements Device {
   // ---- products
 
   linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
-    this.#products.linear(x, weights, outs, precision);
+    this.#open.products.linear(x, weights, outs, precision);
   }
 
   matmul(a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
-    this.#products.matmul(a, b, c, options);
+    this.#open.products.matmul(a, b, c, options);
   }
 
   embed(ids: Tensor, weight: Tensor, out: Tensor): void {
-    this.#rows.embed(ids, weight, out);
+    this.#open.rows.embed(ids, weight, out);
   }
 
   // ---- layers
 
   rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
-    this.#layers.rmsNorm(x, weight, out, eps);
+    this.#open.layers.rmsNorm(x, weight, out, eps);
   }
 
   addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void {
-    this.#layers.addRmsNorm(x, residual, weight, out, eps);
+    this.#open.layers.addRmsNorm(x, residual, weight, out, eps);
   }
 
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
-    this.#layers.rope(x, table, positions, layout);
+    this.#open.layers.rope(x, table, positions, layout);
   }
 
   attention(args: AttentionArguments): void {
-    this.#attention.run(args);
+    this.#open.attention.run(args);
   }
 
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
-    storeRows(this.#lanes, from, to, toRow, heads);
+    storeRows(this.#open.lanes, from, to, toRow, heads);
   }
 
   placeRows(args: PlaceArguments): void {
-    placeRows(this.#arena, this.#memory, this.#lanes, args);
+    placeRows(this.#open.arena, this.#open.memory, this.#open.lanes, args);
   }
 
   siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
-    this.#layers.siluMultiply(gate, up, out);
+    this.#open.layers.siluMultiply(gate, up, out);
   }
 
   add(x: Tensor, y: Tensor): void {
-    this.#layers.add(x, y);
+    this.#open.layers.add(x, y);
   }
 
   addBias(bias: Tensor, y: Tensor): void {
-    this.#layers.addBias(bias, y);
+    this.#open.layers.addBias(bias, y);
   }
 
   scale(x: Tensor, factor: number): void {
-    this.#layers.scale(x, factor);
+    this.#open.layers.scale(x, factor);
   }
 
   softmax(x: Tensor): void {
-    this.#layers.softmax(x);
+    this.#open.layers.softmax(x);
   }
 
   copyRows(from: Tensor, to: Tensor, toRow: number): void {
-    this.#rows.copy(from, to, toRow);
+    this.#open.rows.copy(from, to, toRow);
   }
 
   cast(from: Tensor, to: Tensor): void {
-    this.#rows.cast(from, to);
+    this.#open.rows.cast(from, to);
   }
 
   // ---- experts
 
   route(logits: Tensor, bias: Tensor | null, rule: RouteRule, places: Tensor, weights: Tensor): void {
-    this.#routing.route(logits, bias, rule, places, weights);
+    this.#open.routing.route(logits, bias, rule, places, weights);
   }
 
   dispatch(places: Tensor, order: Tensor, offsets: Tensor): void {
-    this.#routing.dispatch(places, order, offsets);
+    this.#open.routing.dispatch(places, order, offsets);
   }
 
   gatherRows(x: Tensor, order: Tensor, out: Tensor): void {
-    this.#routing.gatherRows(x, order, out);
+    this.#open.routing.gatherRows(x, order, out);
   }
 
   linearGrouped(
@@ -337,30 +326,30 @@ export class WasmDevice implements Device {
     precision: Precision,
   ): void {
     const at = addressOf(offsets, 'linearGrouped', 'i32');
-    const list = new Int32Array(this.#memory.memory.buffer, at, elements(offsets.shape)).slice();
-    this.#products.linearGrouped(x, list, weights, outs, precision);
+    const list = new Int32Array(this.#open.memory.memory.buffer, at, elements(offsets.shape)).slice();
+    this.#open.products.linearGrouped(x, list, weights, outs, precision);
   }
 
   combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void {
-    this.#routing.combine(y, order, weights, out);
+    this.#open.routing.combine(y, order, weights, out);
   }
 
   sigmoidScale(gate: Tensor, x: Tensor): void {
-    this.#routing.sigmoidScale(gate, x);
+    this.#open.routing.sigmoidScale(gate, x);
   }
 
   perturb(args: PerturbArguments): void {
-    perturb(this.#kernels, this.#arena, this.#lanes, args);
+    perturb(this.#open.kernels, this.#open.arena, this.#open.lanes, args);
   }
 
   // ---- logits
 
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void {
-    logitStats(this.#kernels, logits, targets, tsallisOrder, out);
+    logitStats(this.#open.kernels, logits, targets, tsallisOrder, out);
   }
 
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
-    topK(this.#kernels, logits, k, values, places);
+    topK(this.#open.kernels, logits, k, values, places);
   }
 
   async flush(): Promise<void> {}
@@ -375,16 +364,18 @@ export class WasmDevice implements Device {
     return elements(shape) * size;
   }
 
-  #checkOpen(): void {
-    if (this.#closed) throw new EspalierError('E_DISPOSED', 'The device is closed.', 'Open a new one.');
+  /** @throws E_DISPOSED */
+  get #open(): Parts {
+    if (this.#parts === null) throw new EspalierError('E_DISPOSED', 'The device is closed.', 'Open a new one.');
+    return this.#parts;
   }
 
   #own(type: ElementType, shape: readonly number[], layout: 'rows' | 'panels', bytes: number): WasmTensor {
-    this.#checkOpen();
-    const at = this.#memory.allocate(bytes);
+    const { memory } = this.#open;
+    const at = memory.allocate(bytes);
     const tensor = new WasmTensor(type, shape, layout, at, bytes, (t) => {
       this.#live.delete(t);
-      this.#memory.free(t.at);
+      this.#parts?.memory.free(t.at);
     });
     // V8 puts a line before the frames; two of them are the device's own
     const stack = this.#debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
