@@ -179,10 +179,10 @@ function messageValue(message: ChatMessage, where: string, values: CallerValues)
   const present = [...all.entries.values()].filter(([, value]) => value !== null);
   const reasoning = REASONING.map((name) => all.named(name)).find((value) => value !== undefined && value !== null);
   // before the other fields, as transformers puts it: a template may print the message whole
-  if (reasoning !== undefined) dict.set(new Str('thinking'), reasoning);
-  for (const [key, value] of present) dict.set(key, value);
-  if (reasoning !== undefined) dict.set(new Str('reasoning_content'), reasoning);
-  if (PLAIN_ROLE.test(message.role)) dict.set(new Str('role'), new Str(message.role));
+  if (reasoning !== undefined) dict.set(null, new Str('thinking'), reasoning);
+  for (const [key, value] of present) dict.set(null, key, value);
+  if (reasoning !== undefined) dict.set(null, new Str('reasoning_content'), reasoning);
+  if (PLAIN_ROLE.test(message.role)) dict.set(null, new Str('role'), new Str(message.role));
   return dict;
 }
 

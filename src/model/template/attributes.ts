@@ -38,8 +38,8 @@ function table<Self>(methods: Readonly<Record<string, readonly [parameters: stri
 const DICT: Table<Dict> = table<Dict>({
   get: [
     'key, default=None, /',
-    (_, dict, [key, otherwise]) => {
-      const value = dict.get(key!);
+    (work, dict, [key, otherwise]) => {
+      const value = dict.get(work, key!);
       return value === undefined ? otherwise! : value;
     },
   ],
@@ -50,7 +50,7 @@ const DICT: Table<Dict> = table<Dict>({
     '',
     (work, dict) => {
       work.elements(dict.entries.size);
-      return Dict.of(dict.entries.values());
+      return Dict.of(work, dict.entries.values());
     },
   ],
 });
@@ -182,7 +182,7 @@ export function getAttribute(work: Budget, value: Value, name: string): Value {
 export function getItem(work: Budget, value: Value, key: Value): Value {
   work.step();
   if (value instanceof Undefined) value.fail();
-  if (key instanceof Str) work.text(key.text.length);
+  if (key instanceof Str && !(value instanceof Dict)) work.text(key.text.length);
   const found = element(work, value, key);
   if (found !== undefined) return found;
   if (key instanceof Str) {
@@ -196,7 +196,7 @@ export function getItem(work: Budget, value: Value, key: Value): Value {
 function element(work: Budget, value: Value, key: Value): Value | undefined {
   if (value instanceof Dict) {
     try {
-      return value.get(key);
+      return value.get(work, key);
     } catch (error) {
       // a list or a dict is no key: Jinja2 takes that for a missing element
       if (error instanceof PythonError && error.kind === 'TypeError') return undefined;

@@ -65,7 +65,7 @@ export class CallerValues {
   #dict(value: object, where: string): Dict {
     const dict = new Dict();
     for (const [key, item] of entriesOf(value, where)) {
-      if (item !== undefined) dict.set(this.text(key), this.value(item, `${where}.${key}`));
+      if (item !== undefined) dict.set(null, this.text(key), this.value(item, `${where}.${key}`));
     }
     return dict;
   }

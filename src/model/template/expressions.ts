@@ -51,11 +51,7 @@ export function compile(node: Expression, frame: Frame): Compute {
       const pairs = node.pairs.map(([key, value]) => [compile(key, frame), compile(value, frame)] as const);
       return step((at) => {
         const dict = new Dict();
-        for (const [key, value] of pairs) {
-          const name = key(at);
-          if (name instanceof Str) at.run.work.text(name.text.length);
-          dict.set(name, value(at));
-        }
+        for (const [key, value] of pairs) dict.set(at.run.work, key(at), value(at));
         return dict;
       });
     }

@@ -100,8 +100,7 @@ function* unique(work: Budget, value: Value, caseSensitive: Value, attribute: Va
   const seen = new Set<string>();
   for (const item of pulled(work, value)) {
     const own = fold(get(item));
-    if (own instanceof Str) work.text(own.text.length);
-    const key = hashKey(own);
+    const key = hashKey(work, own);
     if (seen.has(key)) continue;
     seen.add(key);
     yield item;

@@ -158,7 +158,13 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
       if (args.length > 0 && named.size > 0) {
         raise('TypeError', "can't handle positional and keyword arguments at the same time");
       }
-      const values = named.size > 0 ? Dict.of([...named].map(([key, item]) => [new Str(key), item])) : new Tuple(args);
+      const values =
+        named.size > 0
+          ? Dict.of(
+              work,
+              [...named].map(([key, item]) => [new Str(key), item]),
+            )
+          : new Tuple(args);
       return percentFormat(work, toText(work, value), values);
     },
   ],

@@ -34,17 +34,17 @@ function makeDict(work: Budget, { positional, named }: Arguments): Dict {
   const [source] = positional;
   if (source instanceof Dict) {
     work.elements(source.entries.size);
-    for (const [key, value] of source.entries.values()) dict.set(key, value);
+    for (const [key, value] of source.entries.values()) dict.set(work, key, value);
   } else if (source !== undefined) {
     const iterator = iterate(work, source);
     for (let next = iterator.next(); !next.done; next = iterator.next()) {
       work.step();
       const pair = listOf(work, next.value);
       if (pair.length !== 2) raise('ValueError', 'a pair is needed for each element of a dict');
-      dict.set(pair[0]!, pair[1]!);
+      dict.set(work, pair[0]!, pair[1]!);
     }
   }
-  for (const [name, value] of named) dict.set(new Str(name), value);
+  for (const [name, value] of named) dict.set(work, new Str(name), value);
   return dict;
 }
 
@@ -60,7 +60,10 @@ class DictMaker extends Thing {
     const bind = signature(name, 'iterable, value=None, /');
     return new Native(name, (work, args) => {
       const [keys, value] = bind(args);
-      return Dict.of(listOf(work, keys!).map((key) => [key, value!]));
+      return Dict.of(
+        work,
+        listOf(work, keys!).map((key) => [key, value!]),
+      );
     });
   }
 }
@@ -147,7 +150,7 @@ export function globals(now: Date): Map<string, Value> {
     }),
     new Native('strftime_now', (work, args) => {
       const format = textArgument(bind.time(args)[0]!);
-      work.text(format.text.length);
+      work.step(32 * format.text.length); // two characters may stand for a whole date, and take microseconds
       return format.changed(formatTime(now, format.text));
     }),
   ];

@@ -160,9 +160,8 @@ export function contains(work: Budget, container: Value, item: Value): boolean {
     work.text(container.text.length);
     return container.text.includes(item.text);
   }
-  if (item instanceof Str) work.text(item.text.length);
-  if (container instanceof Dict) return container.get(item) !== undefined;
-  if (container instanceof View && container.kind === 'keys') return container.dict.get(item) !== undefined;
+  if (container instanceof Dict) return container.get(work, item) !== undefined;
+  if (container instanceof View && container.kind === 'keys') return container.dict.get(work, item) !== undefined;
   if (container instanceof Range && isInteger(item)) {
     const offset = Number(item) - container.start;
     return offset % container.step === 0 && offset / container.step >= 0 && offset / container.step < container.length;

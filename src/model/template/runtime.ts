@@ -254,7 +254,7 @@ export class Macro extends Thing {
     }
   }
 
-  override call(_work: Budget, { positional, named }: Arguments): Value {
+  override call(work: Budget, { positional, named }: Arguments): Value {
     const { parameters, takesCaller, takesNamed, takesRest } = this.#shape;
     const left = new Map(named);
     const args: (Value | typeof MISSING)[] = positional.slice(0, parameters.length);
@@ -273,7 +273,13 @@ export class Macro extends Thing {
       const caller = take('caller');
       args.push(caller === undefined || caller === null ? new Undefined('No caller defined') : caller);
     }
-    if (takesNamed) args.push(Dict.of([...left].map(([name, value]) => [new Str(name), value])));
+    if (takesNamed)
+      args.push(
+        Dict.of(
+          work,
+          [...left].map(([name, value]) => [new Str(name), value]),
+        ),
+      );
     else if (left.size > 0) {
       raise('TypeError', `macro '${this.#shape.name}' takes no keyword argument '${left.keys().next().value}'`);
     }

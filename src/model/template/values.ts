@@ -73,14 +73,14 @@ export class Tuple {
 export class Dict {
   readonly entries = new Map<string, [key: Value, value: Value]>();
 
-  static of(pairs: Iterable<readonly [Value, Value]>): Dict {
+  static of(work: Budget, pairs: Iterable<readonly [Value, Value]>): Dict {
     const dict = new Dict();
-    for (const [key, value] of pairs) dict.set(key, value);
+    for (const [key, value] of pairs) dict.set(work, key, value);
     return dict;
   }
 
-  get(key: Value): Value | undefined {
-    return this.entries.get(hashKey(key))?.[1];
+  get(work: Budget, key: Value): Value | undefined {
+    return this.entries.get(hashKey(work, key))?.[1];
   }
 
   /** A value of a key that is a text. */
@@ -88,8 +88,9 @@ export class Dict {
     return this.entries.get(`s${key}`)?.[1];
   }
 
-  set(key: Value, value: Value): void {
-    const hash = hashKey(key);
+  /** @param work null for keys that the program gives: texts that are paid for */
+  set(work: Budget | null, key: Value, value: Value): void {
+    const hash = hashKey(work, key);
     const entry = this.entries.get(hash);
     if (entry) entry[1] = value;
     else this.entries.set(hash, [key, value]);
@@ -202,7 +203,7 @@ export class Namespace extends Thing {
 
   assign(name: string, value: Value): void {
     checkAttribute(new Str(name));
-    this.attributes.set(new Str(name), value);
+    this.attributes.set(null, new Str(name), value);
   }
 }
 
@@ -237,8 +238,11 @@ const identities = new WeakMap<object, number>();
 let lastIdentity = 0;
 
 /** Equal for values that are equal as keys. @throws TypeError for lists and dicts */
-export function hashKey(value: Value): string {
-  if (value instanceof Str) return `s${value.text}`;
+export function hashKey(work: Budget | null, value: Value): string {
+  if (value instanceof Str) {
+    work?.text(value.text.length);
+    return `s${value.text}`;
+  }
   if (value === null) return 'N';
   if (typeof value === 'boolean') return value ? 'n1' : 'n0';
   if (typeof value === 'number' || typeof value === 'bigint') return `n${value}`;
@@ -246,10 +250,13 @@ export function hashKey(value: Value): string {
     return Number.isInteger(value.value) ? `n${BigInt(value.value)}` : `f${value.value}`;
   }
   if (value instanceof Tuple) {
-    return `t${value.items
-      .map(hashKey)
-      .map((key) => `${key.length}:${key}`)
-      .join('')}`;
+    let joined = 't';
+    for (const item of value.items) {
+      const key = hashKey(work, item);
+      work?.text(key.length); // a tuple may hold another one many times over, on many levels
+      joined += `${key.length}:${key}`;
+    }
+    return joined;
   }
   if (value instanceof Undefined) return 'u';
   if (value instanceof List || value instanceof Dict || (value instanceof View && value.kind !== 'values')) {

@@ -67,6 +67,13 @@ const BOMBS: Readonly<Record<string, string>> = {
   'unique bomb': '{% for i in range(9999) %}{{ range(9999) | unique | list | length }}{% endfor %}',
   'comparison bomb': "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s == 'x' * 1000000 }}{% endfor %}",
   'case bomb': "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s | title | length }}{% endfor %}",
+  'a long format of the time': "{% for i in range(99) %}{{ strftime_now('%c' * 100000) | length }}{% endfor %}",
+  'a key of tuples in tuples':
+    '{% set ns = namespace(t=(1, 2)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ {ns.t: 1} }}',
+  'unique tuples in tuples':
+    '{% set ns = namespace(t=(1, 2)) %}{% for i in range(60) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ [ns.t] | unique | first }}',
+  'a long key again and again':
+    "{% set t = ('x' * 1000000, 1) %}{% set d = {} %}{% for i in range(99999) %}{{ d.get(t) }}{{ t in d }}{% endfor %}",
   'brackets in a format': "{{ ('{[' * 400000).format() }}",
 };
 
