@@ -3,7 +3,7 @@ import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';
 import { encodeQueryOptions, poolOptions, rank as rankRule, signalOf } from '../options/show.ts';
-import { checkedIds, checkedModel, checkedShots, checkedText } from '../options/show-data.ts';
+import { checkedIds, checkedModel, checkedQuery, checkedShots, checkedText } from '../options/show-data.ts';
 import { inBatches } from './batches.ts';
 import { encodeUnits } from './encode.ts';
 import { Keeper } from './keep.ts';
@@ -269,9 +269,10 @@ export class ShotPool {
     };
   }
 
-  /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod` */
+  /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod`; for a query that `encodeQuery` has not made */
   rank(query: EncodedQuery, method: RankMethod): readonly Ranked[] {
     rankRule.check(method, 'The ranking');
+    checkedQuery(query);
     this.#check();
     const shots = [...this.#entries.values()].map(({ shot, ids }) => {
       return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };

@@ -1,7 +1,7 @@
 /** What showing takes beside options: models, shots, examples, templates, texts. */
 import type { Example } from '../adapshot/data.ts';
 import type { Template } from '../adapshot/templates.ts';
-import type { Shot } from '../adapshot/types.ts';
+import type { EncodedQuery, Shot } from '../adapshot/types.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { readable } from './check.ts';
@@ -74,6 +74,17 @@ export function checkedExamples(examples: unknown, name: string): readonly Examp
     ['input', false],
     ['output', false],
   ]);
+}
+
+/** What `encodeQuery` gives. @throws E_ARGUMENT */
+export function checkedQuery(query: unknown): EncodedQuery {
+  return readable('The query', () => {
+    const { text, ids, vector, centre } = (query ?? {}) as Partial<EncodedQuery>;
+    const floats = (value: unknown) => value === null || value instanceof Float32Array;
+    if (typeof text === 'string' && Array.isArray(ids) && floats(vector) && floats(centre))
+      return query as EncodedQuery;
+    throw refused(`The query is ${shown(query)}.`, 'Give what encodeQuery() of the pool gave.');
+  });
 }
 
 /** @throws E_ARGUMENT */

@@ -1,14 +1,17 @@
 import { EspalierError } from '../errors.ts';
+import { checkedText } from '../options/prompt.ts';
 import { blobSource } from './bytes.ts';
 import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder } from './output.ts';
 
 /** A folder in memory: where the host keeps no files, and for tests. After `release` it may be written again, by a later job. */
 export interface MemoryOutput extends OutputFolder {
-  /** The files by name. @throws a plain Error before `commit` */
+  /** The files by name. @throws E_ARGUMENT before `commit` */
   result(): Record<string, Blob>;
 }
 
+/** @param name for messages. @throws E_ARGUMENT */
 export function memoryOutput(name: string): MemoryOutput {
+  checkedText(name, 'The name');
   // Blobs of Blobs: a browser may move them out of memory, and joining them copies nothing there
   const files = new Map<string, Blob>();
   let done = false;
@@ -61,7 +64,9 @@ export function memoryOutput(name: string): MemoryOutput {
     discard: async () => files.clear(),
     release: async () => {},
     result: () => {
-      if (!done) throw new Error(`${name} is not finished`);
+      if (!done) {
+        throw new EspalierError('E_ARGUMENT', `${name} is not finished.`, 'Wait until what writes to it has ended.');
+      }
       return Object.fromEntries(files);
     },
   };

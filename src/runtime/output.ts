@@ -74,8 +74,12 @@ export function outputFailed(place: string, cause: unknown): EspalierError {
   return new EspalierError('E_FILE_WRITE', `${place} could not be written.`, hint, { cause });
 }
 
-/** Nothing can climb out of the folder. @throws a plain Error: names come from the program */
+/** Nothing can climb out of the folder. @throws E_ARGUMENT */
 export function checkPlainName(name: string): void {
   if (/^[^/\\:\0]+$/.test(name) && name !== '.' && name !== '..') return;
-  throw new Error(`${JSON.stringify(name)} is no name of a file in this folder`);
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `${JSON.stringify(name).slice(0, 200)} is no name of a file in this folder.`,
+    'Give a name without slashes.',
+  );
 }

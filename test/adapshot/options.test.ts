@@ -98,6 +98,8 @@ const WRONG: Readonly<
     [(s: never) => pool.add(s), 'ab', /shots/],
     [(s: never) => pool.add(s), [shots[0]], /two shots/],
     [(r: never) => pool.rank({ text: 'ab', ids: [1], vector: null, centre: null }, r), 'cosine', /ranking/],
+    [(q: never) => pool.rank(q, 'bm25'), { text: 'ab' }, /query/],
+    [(q: never) => pool.rank(q, 'bm25'), null, /query/],
     [(q: never) => pool.encodeQuery(q), 5, /query/],
     [(o: never) => pool.encodeQuery('ab', o), { withvector: false }, /did you mean withVector/],
   ],

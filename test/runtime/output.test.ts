@@ -27,7 +27,7 @@ import { readWhole } from '../../src/runtime/files.ts';
 import { JOURNAL, type OutputFolder } from '../../src/runtime/output.ts';
 import { folderOutput } from '../../src/runtime/output-folder.ts';
 import { memoryOutput } from '../../src/runtime/output-memory.ts';
-import { rejects } from '../errors.ts';
+import { code, rejects } from '../errors.ts';
 
 const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-output-')));
 let count = 0;
@@ -104,7 +104,10 @@ const contract: [string, (out: OutputFolder) => Promise<void>][] = [
       for (const name of ['../a', '..', '.', 'a/b', '', 'c:\\d']) {
         await out.writeBytes(name, bytes('x')).then(
           () => assert.unreachable(name),
-          (error) => assert.match(error.message, /is no name of a file/),
+          (error) => {
+            assert.is(error.code, 'E_ARGUMENT');
+            assert.match(error.message, /is no name of a file/);
+          },
         );
       }
     },
@@ -125,7 +128,8 @@ test('memory: the result is there after the commit, without the journal', async 
   const out = memoryOutput('model');
   await out.writeBytes('a', bytes('abc'));
   await out.writeBytes(JOURNAL, bytes('x'));
-  assert.throws(() => out.result(), /model is not finished/);
+  assert.throws(() => out.result(), code('E_ARGUMENT'));
+  assert.throws(() => memoryOutput(5 as never), code('E_ARGUMENT'));
   await out.commit();
   assert.equal(Object.keys(out.result()), ['a']);
   assert.is(await out.result()['a']!.text(), 'abc');
