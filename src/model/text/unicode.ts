@@ -1,3 +1,5 @@
+import { orderMarks } from './marks.ts';
+
 /** A test for ranges of code points, written in hexadecimal: `41-5a 5f`. */
 export function ranges(written: string): (code: number) => boolean {
   const bounds = written.split(' ').map((range) => {
@@ -54,7 +56,7 @@ const plain = /^[\0-\x7f]*$/;
 export function normalForm(text: string, form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): string {
   if (plain.test(text)) return text;
   const normal = (part: string): string => {
-    const result = part.normalize(form);
+    const result = orderMarks(part, form === 'NFKC' || form === 'NFKD').normalize(form);
     return form === 'NFC' || form === 'NFKC' ? result.replace(composed, (c) => c.normalize('NFD')) : result;
   };
   if (!inert.test(text)) return normal(text);
