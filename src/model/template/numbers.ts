@@ -177,17 +177,58 @@ function floatDivide(a: number, b: number): { quotient: number; rest: number } {
   return { quotient, rest };
 }
 
-/** Powers whose last bit does not depend on the C library. */
+/** Powers whose last bit does not depend on the C library, which computes them to little more than half a unit in the last place. */
 function floatPower(a: number, b: number): number {
   if (b === 0 || a === 1) return 1;
   if (a === 0 && b < 0) divisionByZero();
   if (b === 1) return a;
-  if (b === 2) return a * a;
-  if (b === -1) return 1 / a;
-  if (b === 0.5 && a >= 0) return Math.sqrt(a);
+  if (a === 0 && (b === 2 || b === 0.5)) return 0; // of -0 too
+  const result = Math.abs(a) > SMALLEST && Math.abs(a) < LARGEST ? roundedPower(a, b) : Number.NaN;
+  return Number.isNaN(result) ? raise('Unsupported', 'this power of floats is not computed') : result;
+}
+
+/** Factors between these have products whose errors are doubles. */
+const SMALLEST = 1e-140;
+const LARGEST = 1e140;
+
+/** NaN where it is not known which double is the nearest, or which the C library gives. */
+function roundedPower(a: number, b: number): number {
+  if (b === 2) return unlessMiddle(a * a, productError(a, a));
+  if (b === -1) return reciprocal(a);
+  if (b === 0.5 && a >= 0) {
+    const root = Math.sqrt(a);
+    return unlessMiddle(root, (a - root * root - productError(root, root)) / (2 * root));
+  }
   const exact = Number.isInteger(a) && Number.isInteger(b) ? a ** Math.abs(b) : Number.NaN;
-  if (Number.isSafeInteger(exact)) return b > 0 ? exact : 1 / exact;
-  return raise('Unsupported', 'this power of floats is not computed');
+  if (!Number.isSafeInteger(exact)) return Number.NaN;
+  return b > 0 ? exact : reciprocal(exact);
+}
+
+function reciprocal(a: number): number {
+  const result = 1 / a;
+  return unlessMiddle(result, (1 - result * a - productError(result, a)) / a);
+}
+
+/** A rounded number, given what it lacks, unless that is so near to the middle of two doubles that libraries differ. */
+function unlessMiddle(rounded: number, error: number): number {
+  const bits = new BigInt64Array(1);
+  const number = new Float64Array(bits.buffer);
+  number[0] = rounded;
+  bits[0]! -= 1n;
+  return Math.abs(error) < 0.48 * Math.abs(rounded - number[0]!) ? rounded : Number.NaN;
+}
+
+/** a b - fl(a b), exactly (Dekker). */
+function productError(a: number, b: number): number {
+  const [a1, a2] = halves(a);
+  const [b1, b2] = halves(b);
+  return a1 * b1 - a * b + a1 * b2 + a2 * b1 + a2 * b2;
+}
+
+function halves(a: number): [number, number] {
+  const scaled = a * (2 ** 27 + 1);
+  const upper = scaled - (scaled - a);
+  return [upper, a - upper];
 }
 
 /** -1, 0 or 1; NaN where one is. */
