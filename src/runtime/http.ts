@@ -271,7 +271,7 @@ export async function* chunks(response: Response, attempt: Attempt): AsyncGenera
     for (;;) {
       let piece: ReadableStreamReadResult<Uint8Array>;
       try {
-        piece = await reader.read();
+        piece = await untilAbort(reader.read(), attempt.signal);
       } catch (cause) {
         throw new Transient('broken', attempt.why('the connection broke off'), { cause });
       }
@@ -282,6 +282,17 @@ export async function* chunks(response: Response, attempt: Attempt): AsyncGenera
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** A host's stream may stay silent although its request is aborted: Node's, where what is packed cannot be unpacked. */
+function untilAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    const done = (): void => signal.removeEventListener('abort', abort);
+    signal.addEventListener('abort', abort);
+    work.then(resolve, reject).finally(done);
+    if (signal.aborted) abort();
+  });
 }
 
 /** Waits; an abort ends it early, and whoever waits looks at the signal. */

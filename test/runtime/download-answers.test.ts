@@ -107,6 +107,28 @@ test('an answer without content is no empty file', async () => {
   }
 });
 
+test('what cannot be unpacked ends, also where the host says nothing of it', async () => {
+  const packed = gzipSync(noise(3 * SIZE));
+  const broken = packed.slice();
+  broken[broken.length - 6]! ^= 1; // of its checksum
+  const bodies = { 'more behind it': Buffer.concat([packed, Buffer.from('more')]), checksum: broken };
+  for (const [name, body] of Object.entries(bodies)) {
+    const { options } = await given(0);
+    server.intercept = ({ response }) => {
+      response.writeHead(200, { 'Content-Encoding': 'gzip', 'Content-Length': body.length }).end(body);
+      return true;
+    };
+    const target = `${server.cdn}/answers/m${++pages}.gguf`;
+    const hub = { ...options.hub, retries: 1, timeout: 500 };
+    const signal = AbortSignal.timeout(20_000);
+    try {
+      await rejects('E_DOWNLOAD', () => load({ target, options: { ...options, hub, signal } } as unknown as Given));
+    } catch (error) {
+      throw new Error(`${name}: ${error}`);
+    }
+  }
+});
+
 test('who answers, but not with HTTP, is there', async () => {
   const answers: Record<string, (socket: Socket) => void> = {
     'something else': (socket) => socket.end('HELLO\r\n\r\n'),
