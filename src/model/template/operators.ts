@@ -4,6 +4,7 @@ import { compareText } from './characters.ts';
 import { escapeHtml } from './html.ts';
 import { arithmetic, compareNumbers, indexOf, type Operator } from './numbers.ts';
 import { percentFormat } from './percent-format.ts';
+import { firstPlace } from './search.ts';
 import { EMPTY, Str, TextBuilder } from './text.ts';
 import {
   Dict,
@@ -158,7 +159,7 @@ export function contains(work: Budget, container: Value, item: Value): boolean {
   if (container instanceof Str) {
     if (!(item instanceof Str)) raise('TypeError', `'in <string>' needs a string, not ${typeName(item)}`);
     work.text(container.text.length);
-    return container.text.includes(item.text);
+    return firstPlace(container.text, item.text) >= 0;
   }
   if (container instanceof Dict) return container.get(work, item) !== undefined;
   if (container instanceof View && container.kind === 'keys') return container.dict.get(work, item) !== undefined;

@@ -4,6 +4,7 @@ import type { Budget } from './budget.ts';
 import * as characters from './characters.ts';
 import { indexOf } from './numbers.ts';
 import { iterate, truth } from './operators.ts';
+import { firstPlace, lastPlace } from './search.ts';
 import { type Bound, signature } from './signature.ts';
 import { EMPTY, Str, TextBuilder } from './text.ts';
 import { type Arguments, Dict, List, raise, Tuple, typeName, type Value } from './values.ts';
@@ -84,7 +85,7 @@ function find(work: Budget, self: Str, args: Bound, last: boolean): number {
   if (range === null) return -1;
   work.text(self.text.length);
   const { from, to } = range;
-  const place = last ? self.text.lastIndexOf(wanted, to - wanted.length) : self.text.indexOf(wanted, from);
+  const place = last ? lastPlace(self.text, wanted, to - wanted.length) : firstPlace(self.text, wanted, from);
   if (place < from || place + wanted.length > to || to - wanted.length < from) return -1;
   return self.point(work, place);
 }
@@ -112,14 +113,14 @@ function splitBy(work: Budget, self: Str, separator: string, most: number, fromR
   if (fromRight) {
     let place = self.text.length;
     while (cuts.length < most && place >= separator.length) {
-      place = self.text.lastIndexOf(separator, place - separator.length);
+      place = lastPlace(self.text, separator, place - separator.length);
       if (place < 0) break;
       cuts.push(place);
     }
     cuts.reverse();
   } else {
     for (let place = 0; cuts.length < most; place += separator.length) {
-      place = self.text.indexOf(separator, place);
+      place = firstPlace(self.text, separator, place);
       if (place < 0) break;
       cuts.push(place);
       work.step();
@@ -172,7 +173,7 @@ function partition(work: Budget, self: Str, separator: Value, last: boolean): Tu
   if (wanted.text === '') raise('ValueError', 'empty separator');
   work.text(self.text.length);
   work.step(self.spans.length / 8);
-  const place = last ? self.text.lastIndexOf(wanted.text) : self.text.indexOf(wanted.text);
+  const place = last ? lastPlace(self.text, wanted.text) : firstPlace(self.text, wanted.text);
   if (place < 0) return new Tuple(last ? [EMPTY, EMPTY, self] : [self, EMPTY, EMPTY]);
   const end = place + wanted.text.length;
   return new Tuple([self.cut(0, place), wanted, self.cut(end)]);
@@ -195,7 +196,7 @@ export function replace(work: Budget, self: Str, old: Str, by: Str, count: Value
     }
   } else {
     for (; done < most; done++) {
-      const place = self.text.indexOf(old.text, copied);
+      const place = firstPlace(self.text, old.text, copied);
       if (place < 0) break;
       to.push(self.cut(copied, place)).push(by);
       copied = place + old.text.length;
@@ -292,7 +293,7 @@ function countOf(work: Budget, self: Str, args: Bound): number {
   const part = self.text.slice(range.from, range.to);
   if (wanted === '') return new Str(part).size(work) + 1;
   let count = 0;
-  for (let place = part.indexOf(wanted); place >= 0; place = part.indexOf(wanted, place + wanted.length)) {
+  for (let place = firstPlace(part, wanted); place >= 0; place = firstPlace(part, wanted, place + wanted.length)) {
     work.step();
     count++;
   }

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../../src/errors.ts';
 import { type ChatMessage, renderChat } from '../../../src/model/chat.ts';
+import { firstPlace, lastPlace } from '../../../src/model/template/search.ts';
 
 const hello: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
 const spec = (chatTemplate: string) => ({ tokenizerJson: {}, tokenizerConfig: {}, chatTemplate });
@@ -90,6 +91,37 @@ test('a budget that is used up says so', () => {
   const nested = '{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}';
   assert.match(refusal(nested).message, /budget of \d+ steps/);
   assert.match(refusal("{{ 'x' * 999999999999 }}").message, /budget of \d+ characters/);
+});
+
+test('a long text that nearly stands in another is looked for in no more time', () => {
+  const search = {
+    '{{ want in text }}': 'False',
+    '{{ text.find(want) }} {{ back.rfind(want) }} {{ text.count(want) }}': '-1 -1 0',
+    "{{ (text|replace(want, ''))|length }}": '1000000',
+    '{{ text.split(want)|length }}{{ text.rsplit(want)|length }}{{ text.partition(want)[2]|length }}': '110',
+  };
+  for (const [template, want] of Object.entries(search)) {
+    const start = performance.now();
+    const set =
+      "{% set want = 'a' * 100000 %}{% set text = ('a' * 99999 ~ 'b') * 10 %}{% set back = ('b' ~ 'a' * 99999) * 10 %}";
+    assert.is(renderChat(spec(set + template), hello), want, template);
+    assert.ok(performance.now() - start < 8000, `${template}: ${performance.now() - start} ms`);
+  }
+});
+
+test('long texts are found where JavaScript finds them', () => {
+  let state = 1;
+  const draw = (n: number) => (state = (state * 48271) % 2147483647) % n;
+  const letters = (n: number) => Array.from({ length: n }, () => 'ab'[draw(9) === 0 ? 1 : 0]).join('');
+  for (let i = 0; i < 500; i++) {
+    const text = letters(400);
+    const at = draw(400);
+    const wanted = i % 3 === 0 ? letters(33) : text.slice(at, at + 20 + draw(60));
+    const from = draw(420) - 10;
+    assert.is(firstPlace(text, wanted, from), text.indexOf(wanted, from));
+    assert.is(lastPlace(text, wanted, from), text.lastIndexOf(wanted, from));
+    assert.is(lastPlace(text, wanted), text.lastIndexOf(wanted));
+  }
 });
 
 test('long conversations are within it', () => {
