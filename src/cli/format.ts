@@ -99,7 +99,10 @@ export class Progress {
   readonly #target: ProgressTarget;
   readonly #clock: () => number;
   readonly #visible: boolean;
-  readonly #start: number;
+  #start: number;
+  /** What was done at `#start`, and at the last update. */
+  #base = 0;
+  #last = -1;
   #drawn = Number.NEGATIVE_INFINITY;
   #ended = false;
 
@@ -115,6 +118,10 @@ export class Progress {
   update(done: number, note = ''): void {
     if (!this.#visible || this.#ended) return;
     const now = this.#clock();
+    // time before the first update is of other work; and where the share falls, more has become known of the whole
+    const part = this.#options.total ? done / this.#options.total : 0;
+    if (this.#last < 0 || part < this.#last) [this.#start, this.#base] = [now, part];
+    this.#last = part;
     if (now - this.#drawn < 100 && done !== this.#options.total) return;
     this.#drawn = now;
     this.#target.write(`\r\u001b[2K${this.#line(done, (now - this.#start) / 1000, note)}`);
@@ -135,7 +142,8 @@ export class Progress {
     if (total === null || total <= 0) return fitting(width, [`${label}  ${done}${tail}`, `${label}  ${done}`]);
     const part = Math.min(1, Math.max(0, done / total));
     const percent = `${Math.floor(part * 100)} %`;
-    const left = part > 0 && part < 1 && seconds > 1 ? `  ${formatDuration((seconds / part) * (1 - part))} left` : '';
+    const gone = part - this.#base;
+    const left = gone > 0 && part < 1 && seconds > 1 ? `  ${formatDuration((seconds / gone) * (1 - part))} left` : '';
     const bar = (cells: number) => '█'.repeat(Math.round(part * cells)).padEnd(cells, '░');
     return fitting(width, [
       `${label}  ${bar(20)}  ${percent}${left}${tail}`,

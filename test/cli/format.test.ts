@@ -52,7 +52,7 @@ test('progress rewrites one line, not too often, and cleans up', () => {
   let time = 0;
   const progress = new Progress({ label: 'layers', total: 4, target: out, clock: () => time });
   progress.update(1, 'q_proj');
-  progress.update(2); // too soon
+  progress.update(1.5); // too soon
   time = 2000;
   progress.update(2);
   time = 2001;
@@ -62,9 +62,26 @@ test('progress rewrites one line, not too often, and cleans up', () => {
   progress.end();
   assert.is(out.written.length, 4);
   assert.match(out.written[0]!, 'layers  █████░░░░░░░░░░░░░░░  25 %  q_proj');
-  assert.match(out.written[1]!, '50 %  2.0 s left');
+  assert.match(out.written[1]!, '50 %  4.0 s left'); // one step in two seconds: the first was there before
   assert.match(out.written[2]!, '100 %');
   assert.is(out.written[3], '\r\u001b[2K');
+});
+
+test('the time that is left is of this work alone, and anew where the whole has grown', () => {
+  let time = 0;
+  const out = target();
+  const progress = new Progress({ label: 'loading', total: 1, target: out, clock: () => time });
+  time = 600_000; // ten minutes of downloading before
+  progress.update(0.25);
+  time += 2000;
+  progress.update(0.5);
+  time += 60_000;
+  progress.update(1); // of the small files, which are all that was known
+  progress.update(0.1);
+  time += 2000;
+  progress.update(0.2);
+  const left = out.written.map((line) => /[^ ]+ [a-z]+ left/.exec(line)?.[0] ?? '');
+  assert.equal(left, ['', '4.0 s left', '', '16.0 s left']);
 });
 
 test('progress counts without a total, and never wraps', () => {
