@@ -29,6 +29,20 @@ test('a table that differs is seen, and a marker of nothing refused', async () =
   );
 });
 
+for (const name of [
+  'README.md',
+  'docs/growing.md',
+  'docs/hosts.md',
+  'docs/showing.md',
+  'docs/formats.md',
+  'docs/errors.md',
+]) {
+  test(`${name}: programs open no folder that only a checkout has`, async () => {
+    const programs = (await readFile(root + name, 'utf8')).match(/```ts\n.*?```/gs) ?? [];
+    for (const program of programs) assert.not.match(program, /'models\//);
+  });
+}
+
 test('comments are read from interfaces', async () => {
   const comments = await commentsOf('model/tokenizer/DecodeOptions');
   assert.is(comments.get('skipSpecialTokens'), 'Whether special tokens are left out of the text. Default true.');
