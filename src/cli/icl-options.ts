@@ -82,7 +82,7 @@ export const iclArguments = {
   seed: flag('Draws the pool (0)', rules.whole(0)),
   storage: flag('How keys and values are stored: f16, int8 or f32', poolOptions.storage),
   store: flag('A folder where encoded examples are kept between runs; "default" is one in the cache', text),
-  exact: exactArgument,
+  exact: { ...exactArgument, description: 'f32 activations for quantised weights: slower, exact' },
   lanes: lanesArgument,
   json: jsonArgument,
 } as const;
