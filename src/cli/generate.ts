@@ -96,7 +96,9 @@ export const generateCommand = defineCommand({
         io.out(`${JSON.stringify({ text, tokens, finishReason, timings: { loadMilliseconds, ...timings } })}\n`);
       } else {
         const prefill = `${timings.promptTokens} tokens read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
-        const decode = `${timings.generatedTokens} written at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s`;
+        // the first token comes with the prompt: of one alone there is no speed
+        const speed = timings.generatedTokens > 1 ? ` at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s` : '';
+        const decode = `${timings.generatedTokens} written${speed}`;
         io.err(`\n${prefill}, ${decode} (${Object.values(model.description).join(', ')})\n`);
       }
     } finally {

@@ -99,6 +99,8 @@ test('generate prints the prompt and the text, and the speed on stderr', async (
   assert.is(code, 0);
   assert.is(out, `${PROMPT}${text}\n`);
   assert.match(err, /^\n\d+ tokens read at [\d.]+ tokens\/s, 12 written at [\d.]+ tokens\/s \(wasm, .+\)\n$/);
+  const one = await cli(['generate', nano, '-p', PROMPT, '-n', '1']);
+  assert.match(one.err, /^\n\d+ tokens read at [\d.]+ tokens\/s, 1 written \(wasm, .+\)\n$/); // no speed of 0
   assert.not.match(err, '\r'); // no progress bar off a terminal
 });
 
