@@ -43,6 +43,12 @@ for (const name of [
   });
 }
 
+test('what a model in a worker takes beside a table is named with it', async () => {
+  const sections = (await readFile(`${root}docs/options.md`, 'utf8')).split('\n## ');
+  for (const call of ['encodeChat', 'encode', 'decode'])
+    assert.match(sections.find((section) => section.startsWith(`model.${call}(`))!, '`signal`', call);
+});
+
 test('comments are read from interfaces', async () => {
   const comments = await commentsOf('model/tokenizer/DecodeOptions');
   assert.is(comments.get('skipSpecialTokens'), 'Whether special tokens are left out of the text. Default true.');
