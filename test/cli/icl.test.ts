@@ -36,7 +36,9 @@ async function json(...args: string[]) {
 }
 
 async function fails(want: string, ...args: string[]): Promise<string> {
-  const [plain, asJson] = await Promise.all([cli(...args), cli(...args, '--json')]);
+  // one after the other: both may want the same file of results, which one alone may hold
+  const plain = await cli(...args);
+  const asJson = await cli(...args, '--json');
   const wanted = want === 'E_ARGUMENT' ? 2 : 1;
   assert.is(plain.code, wanted, `${args.join(' ')}: ${plain.out}${plain.err}`);
   assert.match(plain.err, new RegExp(`^${want}: .+\\n$`), plain.err);
