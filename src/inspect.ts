@@ -47,6 +47,7 @@ export interface ExpertReport extends MoeConfig {
 
 /** Failures to get at the model, which say nothing about it. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'E_ARGUMENT', // of the caller, not of a model
   'E_FILE_READ',
   'E_FILE_WRITE',
   'E_STORAGE_FULL',
@@ -62,7 +63,7 @@ const MOST_LISTED = 20;
 /**
  * Says what a model is and what it will need, from its headers alone (of a tied model that stores an output matrix too, both are compared).
  * What cannot be run is reported, not thrown, with as much of the model as can be read nevertheless.
- * @throws E_FILE_NOT_FOUND, E_FILE_READ, E_ABORTED, and what downloading throws (E_OFFLINE, E_DOWNLOAD, …)
+ * @throws E_ARGUMENT, E_FILE_NOT_FOUND, E_FILE_READ, E_ABORTED, and what downloading throws (E_OFFLINE, E_DOWNLOAD, …)
  */
 export async function inspectModel(
   target: Parameters<typeof surveyCheckpoint>[0],

@@ -14,6 +14,7 @@ import {
   tinyHeader,
   tinySafetensors,
 } from './checkpoint/build.ts';
+import { rejects } from './errors.ts';
 
 const folder = (weights: Uint8Array, changes: Json = {}) => ({
   'config.json': json({ ...tinyConfig, ...changes }),
@@ -33,6 +34,10 @@ const without = (pattern: RegExp): Uint8Array => {
   return safetensors(head, dataLength(head));
 };
 const codes = (report: Awaited<ReturnType<typeof inspectModel>>) => report.unsupported.map(({ code }) => code);
+
+test("a wrong target is the caller's fault, and no report", async () => {
+  await rejects('E_ARGUMENT', () => inspectModel('http://'));
+});
 
 test('with one missing tensor all else is shown', async () => {
   const whole = await inspectModel(folder(tinySafetensors()));
