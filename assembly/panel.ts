@@ -26,7 +26,7 @@ export const enum Type {
   Q4_0 = 3,
   Q4_1 = 4,
   Q8_0 = 5,
-  /** No file has it: what 5-bit codes with minima become (src/checkpoint/repack.ts). */
+  /** No file has it: what 5-bit codes with minima become (src/checkpoint/quantised/repack.ts). */
   Q8_1 = 6,
 }
 

@@ -1,18 +1,18 @@
 /** What `show` times: the library's own calls, and the same shots computed anew. */
 import { access } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { AdapShot } from '../src/adapshot/adapshot.ts';
-import { Bm25 } from '../src/adapshot/bm25.ts';
-import { ShotContext } from '../src/adapshot/context.ts';
-import { readTask } from '../src/adapshot/data-files.ts';
-import { ShotPool } from '../src/adapshot/pool.ts';
-import { splitExamples } from '../src/adapshot/splits.ts';
-import { openShotStore } from '../src/adapshot/store.ts';
-import { renderQuery, TEMPLATES } from '../src/adapshot/templates.ts';
+import { readTask } from '../src/datasets/files.ts';
+import { splitExamples } from '../src/datasets/splits.ts';
+import { renderQuery, TEMPLATES } from '../src/datasets/templates.ts';
 import { STAT } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
 import { shotsOf } from '../src/evaluate/setting.ts';
 import { openLocal } from '../src/open-local.ts';
+import { AdapShot } from '../src/show/answer/answerer.ts';
+import { ShotContext } from '../src/show/place/context.ts';
+import { ShotPool } from '../src/show/pool/pool.ts';
+import { openShotStore } from '../src/show/pool/store.ts';
+import { Bm25 } from '../src/show/rank/bm25.ts';
 
 const SHARED = fileURLToPath(new URL('../../shared', import.meta.url));
 const MODEL = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;

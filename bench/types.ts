@@ -3,18 +3,18 @@
  * the same blocks as f32, on a text of 512 tokens at most. Figures of quality, not of speed; nothing else need be installed.
  */
 import { fileURLToPath } from 'node:url';
-import { withContext } from '../src/checkpoint/context-length.ts';
-import { dequantise } from '../src/checkpoint/dequantise.ts';
+import { withContext } from '../src/checkpoint/config/context-length.ts';
 import { openCheckpoint } from '../src/checkpoint/open.ts';
+import { dequantise } from '../src/checkpoint/quantised/dequantise.ts';
 import type { Checkpoint, TensorEntry } from '../src/checkpoint/types.ts';
 import type { Precision } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
+import { SAMPLE_TEXT } from '../src/grow/verify/compare.ts';
 import { Decoder } from '../src/model/decoder.ts';
 import { divergence, indexOfLargest, logSoftmax } from '../src/model/divergence.ts';
-import { Tokenizer } from '../src/model/tokenizer.ts';
+import { Tokenizer } from '../src/model/text/tokenizer.ts';
 import { loadWeights } from '../src/model/weights.ts';
-import { bytesSource } from '../src/runtime/files.ts';
-import { SAMPLE_TEXT } from '../src/spri/verify.ts';
+import { bytesSource } from '../src/runtime/files/model-files.ts';
 import { header, machine, table } from './harness.ts';
 import { version } from './ours.ts';
 import type { Suite } from './suite.ts';

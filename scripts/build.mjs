@@ -99,7 +99,7 @@ async function buildDist() {
     if (/^kernels\..*\.wasm$/.test(name)) await cp(`${root}build/${name}`, `${root}dist/build/${name}`);
   }
   await referPlatform();
-  await rewrite('dist/src/runtime/host-browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
+  await rewrite('dist/src/runtime/host/browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
   const metafiles = await step('workers and the page’s one file', () => Promise.all([bundleWorkers(), bundlePage()]));
   for (const folder of ['dist/workers', 'dist/page']) await keepOwnSources(folder);
   await stripComments();

@@ -6,9 +6,9 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import type { Command } from '../src/cli/command.ts';
-import { optionRows } from '../src/cli/help.ts';
 import { program } from '../src/cli/program.ts';
+import type { Command } from '../src/cli/shared/command.ts';
+import { optionRows } from '../src/cli/shared/help.ts';
 import { crewOptions, mapOptions } from '../src/options/crew.ts';
 import { embedOptions, generateOptions, scoreOptions } from '../src/options/model.ts';
 import { engineOptions, hubOptions, openOptions } from '../src/options/open.ts';
@@ -35,36 +35,36 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'open-local/OpenOptions',
     'engine/engine/EngineOpenOptions',
     'engine/engine/EngineOptions',
-    'engine/open/OpenOptions',
-    'runtime/session/FilesOptions',
+    'engine/model/open/OpenOptions',
+    'runtime/hub/session/FilesOptions',
   ],
   engine: [engineOptions, 'engine/engine/EngineOptions'],
-  hub: [hubOptions, 'runtime/session/HubOptions'],
+  hub: [hubOptions, 'runtime/hub/session/HubOptions'],
   generate: [
     generateOptions,
-    'model/generation/GenerateOptions',
-    'model/sampler/SamplingOptions',
+    'model/generate/generation/GenerateOptions',
+    'model/generate/sampler/SamplingOptions',
     'model/model/EncodePromptOptions',
     'model/model/PromptOptions',
   ],
-  chat: [chatOptions, 'model/chat/ChatOptions'],
+  chat: [chatOptions, 'model/text/chat/ChatOptions'],
   encode: [encodePromptOptions, 'model/model/EncodePromptOptions'],
-  decode: [decodeOptions, 'model/tokenizer/DecodeOptions'],
+  decode: [decodeOptions, 'model/text/tokenizer/DecodeOptions'],
   score: [scoreOptions, 'model/score/ScoreOptions', 'model/model/EncodePromptOptions'],
   embed: [embedOptions, 'model/embed/EmbedOptions', 'model/model/EncodePromptOptions'],
-  crew: [crewOptions, 'engine/crew/CrewOptions'],
-  map: [mapOptions, 'engine/crew/MapOptions'],
-  pool: [poolOptions, 'adapshot/types/PoolOptions'],
-  chains: [chainsOptions, 'adapshot/chains/ChainsOptions', 'adapshot/chain/ChainOptions'],
-  show: [adapShotOptions, 'adapshot/options/AdapShotOptions', 'adapshot/types/ContextOptions'],
-  ask: [askOptions, 'adapshot/types/AskOptions'],
-  calibrate: [calibrateOptions, 'adapshot/calibration/CalibrateOptions'],
+  crew: [crewOptions, 'engine/crew/crew/CrewOptions'],
+  map: [mapOptions, 'engine/crew/crew/MapOptions'],
+  pool: [poolOptions, 'show/types/PoolOptions'],
+  chains: [chainsOptions, 'show/place/chains/ChainsOptions', 'show/place/chain/ChainOptions'],
+  show: [adapShotOptions, 'show/answer/options/AdapShotOptions', 'show/types/ContextOptions'],
+  ask: [askOptions, 'show/types/AskOptions'],
+  calibrate: [calibrateOptions, 'show/answer/threshold/CalibrateOptions'],
   encodeShots: [
     encodeShotsOptions,
-    'engine/show/EncodeShotsOptions',
-    'adapshot/types/PoolOptions',
+    'engine/show/encode-shots/EncodeShotsOptions',
+    'show/types/PoolOptions',
     'open-local/OpenOptions',
-    'runtime/session/FilesOptions',
+    'runtime/hub/session/FilesOptions',
   ],
 };
 

@@ -4,13 +4,17 @@
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';
-export type { OutputFile, OutputFolder } from './runtime/output.ts';
-export { memoryOutput } from './runtime/output-memory.ts';
-export type { CopiedRange } from './spri/copies.ts';
-export type { GrowOptions } from './spri/options.ts';
-export type { ExpertSizes } from './spri/output-config.ts';
-export type { Receipt } from './spri/receipt.ts';
-export type { Fit } from './spri/targets.ts';
+export {
+  type PlanUpcycleOptions,
+  planUpcycle,
+  RECEIPT_FILE,
+  type UpcycleOptions,
+  type UpcyclePlan,
+  type UpcycleProgress,
+  upcycle,
+} from './grow/job.ts';
+export type { GrowOptions } from './grow/plan/recipe.ts';
+export type { Fit } from './grow/plan/targets.ts';
 export type {
   GrowPlan,
   LayerChoice,
@@ -24,14 +28,10 @@ export type {
   RouterInit,
   TargetName,
   TrainPlan,
-} from './spri/types.ts';
-export {
-  type PlanUpcycleOptions,
-  planUpcycle,
-  RECEIPT_FILE,
-  type UpcycleOptions,
-  type UpcyclePlan,
-  type UpcycleProgress,
-  upcycle,
-} from './spri/upcycle.ts';
-export type { Deviation } from './spri/verify.ts';
+} from './grow/types.ts';
+export type { Deviation } from './grow/verify/compare.ts';
+export type { CopiedRange } from './grow/write/copies.ts';
+export type { ExpertSizes } from './grow/write/output-config.ts';
+export type { Receipt } from './grow/write/receipt.ts';
+export { memoryOutput } from './runtime/output/memory.ts';
+export type { OutputFile, OutputFolder } from './runtime/output/output.ts';

@@ -1,10 +1,10 @@
 import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
-import { repackPlan } from './checkpoint/repack.ts';
+import { repackPlan } from './checkpoint/quantised/repack.ts';
 import { requiredTensors } from './checkpoint/required.ts';
 import type { ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
 import { storedBytes } from './device/wasm/weights.ts';
 import { type ErrorCode, EspalierError } from './errors.ts';
-import { Tokenizer } from './model/tokenizer.ts';
+import { Tokenizer } from './model/text/tokenizer.ts';
 
 export interface ModelReport {
   readonly name: string;

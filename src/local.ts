@@ -19,7 +19,6 @@ export type {
 export type { Device, DeviceStats, ElementType, Precision, Tensor } from './device/device.ts';
 export { WasmDevice, type WasmDeviceOptions } from './device/wasm/wasm-device.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
-export type { ChatContentPart, ChatMessage, ChatOptions } from './model/chat.ts';
 export { Decoder, type ForwardOptions } from './model/decoder.ts';
 export type { EmbedOptions } from './model/embed.ts';
 export { ExpertLoad, type LayerLoad } from './model/expert-load.ts';
@@ -29,16 +28,17 @@ export {
   Generation,
   type GenerationResult,
   type Timings,
-} from './model/generation.ts';
+} from './model/generate/generation.ts';
+export type { SamplingOptions } from './model/generate/sampler.ts';
 export { KvCache, KvPiece } from './model/kv-cache.ts';
 export { type EncodePromptOptions, LocalModel, type PromptOptions, type ScoredToken } from './model/model.ts';
-export type { SamplingOptions } from './model/sampler.ts';
 export type { ScoredPosition, ScoreOptions } from './model/score.ts';
-export { type DecodeOptions, type EncodeOptions, type TextSegment, Tokenizer } from './model/tokenizer.ts';
+export type { ChatContentPart, ChatMessage, ChatOptions } from './model/text/chat.ts';
+export { type DecodeOptions, type EncodeOptions, type TextSegment, Tokenizer } from './model/text/tokenizer.ts';
 export { type OpenOptions, openLocal } from './open-local.ts';
 export type { TokenIds } from './options/prompt.ts';
-export type { Cache, CacheEntry } from './runtime/cache.ts';
-export { openCache } from './runtime/cache-default.ts';
-export type { ModelTarget } from './runtime/files.ts';
-export type { DownloadProgress } from './runtime/meter.ts';
-export type { FilesOptions, HubOptions } from './runtime/session.ts';
+export type { Cache, CacheEntry } from './runtime/cache/cache.ts';
+export { openCache } from './runtime/cache/default.ts';
+export type { ModelTarget } from './runtime/files/model-files.ts';
+export type { DownloadProgress } from './runtime/hub/download-progress.ts';
+export type { FilesOptions, HubOptions } from './runtime/hub/session.ts';

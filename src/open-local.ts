@@ -1,4 +1,4 @@
-import { withContext } from './checkpoint/context-length.ts';
+import { withContext } from './checkpoint/config/context-length.ts';
 import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import type { Device, Precision } from './device/device.ts';
@@ -7,12 +7,12 @@ import { WasmDevice } from './device/wasm/wasm-device.ts';
 import { throwIfAborted } from './errors.ts';
 import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
-import { Tokenizer } from './model/tokenizer.ts';
+import { Tokenizer } from './model/text/tokenizer.ts';
 import { type DecoderWeights, loadWeights } from './model/weights.ts';
 import { checked } from './options/check.ts';
 import { localOpenOptions } from './options/open.ts';
 import { checkedTarget } from './options/target.ts';
-import type { FilesOptions } from './runtime/session.ts';
+import type { FilesOptions } from './runtime/hub/session.ts';
 
 export interface OpenOptions extends FilesOptions {
   /** Where to compute; default: a wasm device of its own, closed with the model. */

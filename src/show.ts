@@ -4,13 +4,6 @@
  * option.
  */
 
-export { AdapShot } from './adapshot/adapshot.ts';
-export { Bm25, type Bm25Options, type Neighbour, vote } from './adapshot/bm25.ts';
-export type { CalibrateOptions, CalibrationItem } from './adapshot/calibration.ts';
-export { Chain, type ChainOptions } from './adapshot/chain.ts';
-export { Chains, type ChainsOptions } from './adapshot/chains.ts';
-export { clusterTexts } from './adapshot/clusters.ts';
-export { type Continuation, type PlacedShots, type Placing, ShotContext } from './adapshot/context.ts';
 export {
   DATA_FORMATS,
   type DataFormat,
@@ -19,22 +12,9 @@ export {
   type Examples,
   type ParseDataOptions,
   parseData,
-} from './adapshot/data.ts';
-export { type DataFiles, type DataSource, readTask, type TaskData } from './adapshot/data-files.ts';
-export { type ShotFields, shotIdentity } from './adapshot/identity.ts';
-export {
-  type LabelNode,
-  type LabelPath,
-  type LabelTokenizer,
-  LabelTrie,
-  type LabelTrieOptions,
-} from './adapshot/labels.ts';
-export type { AdapShotOptions } from './adapshot/options.ts';
-export { ShotPool } from './adapshot/pool.ts';
-export { poolOptionsOf, type ShowSettings } from './adapshot/presets.ts';
-export { type Split, type SplitOptions, type SplitSources, splitExamples } from './adapshot/splits.ts';
-export { memoryShotStore, openShotStore } from './adapshot/store.ts';
-export type { StoredShot } from './adapshot/stored.ts';
+} from './datasets/data.ts';
+export { type DataFiles, type DataSource, readTask, type TaskData } from './datasets/files.ts';
+export { type Split, type SplitOptions, type SplitSources, splitExamples } from './datasets/splits.ts';
 export {
   namedTemplate,
   renderQuery,
@@ -43,10 +23,8 @@ export {
   type Template,
   type TemplateName,
   templateOf,
-} from './adapshot/templates.ts';
-export type * from './adapshot/types.ts';
-export type { PooledUnit } from './adapshot/units.ts';
-export { type EncodeShotsOptions, encodeShots } from './engine/show.ts';
+} from './datasets/templates.ts';
+export { type EncodeShotsOptions, encodeShots } from './engine/show/encode-shots.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
 export { type ArmFigures, type ArmReport, type ReportOptions, reportArms } from './evaluate/report.ts';
@@ -59,3 +37,25 @@ export {
   shotsOf,
 } from './evaluate/setting.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
+export { AdapShot } from './show/answer/answerer.ts';
+export type { AdapShotOptions } from './show/answer/options.ts';
+export { poolOptionsOf, type ShowSettings } from './show/answer/presets.ts';
+export type { CalibrateOptions, CalibrationItem } from './show/answer/threshold.ts';
+export { Chain, type ChainOptions } from './show/place/chain.ts';
+export { Chains, type ChainsOptions } from './show/place/chains.ts';
+export { clusterTexts } from './show/place/clusters.ts';
+export { type Continuation, type PlacedShots, type Placing, ShotContext } from './show/place/context.ts';
+export { type ShotFields, shotIdentity } from './show/pool/identity.ts';
+export { ShotPool } from './show/pool/pool.ts';
+export { memoryShotStore, openShotStore } from './show/pool/store.ts';
+export type { StoredShot } from './show/pool/stored.ts';
+export type { PooledUnit } from './show/pool/units.ts';
+export {
+  type LabelNode,
+  type LabelPath,
+  type LabelTokenizer,
+  LabelTrie,
+  type LabelTrieOptions,
+} from './show/probe/labels.ts';
+export { Bm25, type Bm25Options, type Neighbour, vote } from './show/rank/bm25.ts';
+export type * from './show/types.ts';

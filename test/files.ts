@@ -3,7 +3,7 @@
  * project (`models/nano-base`, `../shared/golden/nano.json`). Nothing of node: is imported before it is used, so that a browser can
  * load this module.
  */
-import type { ModelTarget } from '../src/runtime/files.ts';
+import type { ModelTarget } from '../src/runtime/files/model-files.ts';
 
 /** `file:` or `http:`. The server has ../shared as /shared, which is also where that relative address leads. */
 const project = new URL('../', import.meta.url);

@@ -1,7 +1,7 @@
 /** One more thread, in every host: its first message is a seat among the lanes of a device, with which it shares memory. */
 import { runLane } from '../src/device/wasm/lane.ts';
 import type { LaneFirst, LaneSeat } from '../src/device/wasm/lanes.ts';
-import { parentEndpoint } from '../src/runtime/endpoint.ts';
+import { parentEndpoint } from '../src/runtime/host/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
 void parentEndpoint().then((endpoint) => {

@@ -1,6 +1,6 @@
 /** The show worker of every host: encodes examples into a store. A file apart, so that pages that generate need not load it. */
-import { serve } from '../src/engine/show-service.ts';
-import { parentEndpoint } from '../src/runtime/endpoint.ts';
+import { serve } from '../src/engine/show/service.ts';
+import { parentEndpoint } from '../src/runtime/host/endpoint.ts';
 
 // no await at the top: some bundlers make classic scripts of workers
 void parentEndpoint().then(serve);

@@ -1,7 +1,7 @@
 /** The prompt that all engines run: as ids, and as the text that gives these very ids, for those that take nothing else. */
 import { readFile } from 'node:fs/promises';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 import type { Prompt } from './types.ts';
 
 /** Where the golden text is not there, or is too short. */

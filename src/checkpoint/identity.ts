@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
-import { ByteDigest } from '../runtime/byte-digest.ts';
-import { sha256 } from '../runtime/hash.ts';
-import type { ByteSource, FileStamp } from '../runtime/source.ts';
+import { ByteDigest } from '../runtime/files/byte-digest.ts';
+import { sha256 } from '../runtime/files/hash.ts';
+import type { ByteSource, FileStamp } from '../runtime/files/source.ts';
 import type { Checkpoint, ModelConfig, TensorEntry } from './types.ts';
 
 /** Bytes that are read at a time where nobody else has read them. */

@@ -1,5 +1,5 @@
 import { type ErrorCode, EspalierError } from '../errors.ts';
-import { strangerOf } from '../runtime/strangers.ts';
+import { strangerOf } from '../runtime/files/strangers.ts';
 
 export interface JsonLimits {
   /** For messages: the file's name. */

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../runtime/source.ts';
+import type { ByteSource } from '../runtime/files/source.ts';
 
 /** The element types that checkpoints are stored in, by GGUF's names in lower case. */
 export type StoredType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k';

@@ -1,10 +1,10 @@
 import { EspalierError } from '../errors.ts';
 import { words } from '../options/rules.ts';
-import type { Cache, CacheFault } from '../runtime/cache.ts';
-import { openCache } from '../runtime/cache-default.ts';
-import { type Context, defineCommand } from './command.ts';
-import { jsonArgument } from './common.ts';
-import { formatBytes, formatTable } from './format.ts';
+import type { Cache, CacheFault } from '../runtime/cache/cache.ts';
+import { openCache } from '../runtime/cache/default.ts';
+import { type Context, defineCommand } from './shared/command.ts';
+import { jsonArgument } from './shared/common.ts';
+import { formatBytes, formatTable } from './shared/format.ts';
 
 export const cacheCommand = defineCommand({
   meta: { name: 'cache', description: 'Downloaded models: what there is, and freeing its space' },

@@ -1,9 +1,9 @@
 import { EspalierError } from '../errors.ts';
-import type { GenerateOptions } from '../model/generation.ts';
+import type { GenerateOptions } from '../model/generate/generation.ts';
 import type { PromptOptions } from '../model/model.ts';
 import { generateOptions } from '../options/model.ts';
 import { words } from '../options/rules.ts';
-import { defineCommand } from './command.ts';
+import { defineCommand } from './shared/command.ts';
 import {
   bosArgument,
   bosOf,
@@ -14,8 +14,8 @@ import {
   openWithProgress,
   promptArgument,
   promptOf,
-} from './common.ts';
-import { optionFlags } from './flags.ts';
+} from './shared/common.ts';
+import { optionFlags } from './shared/flags.ts';
 
 const generation = optionFlags<GenerateOptions & PromptOptions>(generateOptions, {
   maxTokens: { alias: 'n', value: 'N', description: 'Most tokens to generate' },

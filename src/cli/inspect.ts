@@ -1,9 +1,9 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { type ExpertReport, inspectModel } from '../inspect.ts';
-import { defineCommand } from './command.ts';
-import { jsonArgument, modelArgument } from './common.ts';
-import { formatBytes, formatCount, formatTable } from './format.ts';
+import { defineCommand } from './shared/command.ts';
+import { jsonArgument, modelArgument } from './shared/common.ts';
+import { formatBytes, formatCount, formatTable } from './shared/format.ts';
 
 export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },

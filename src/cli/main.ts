@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The process: its signals, its streams and its exit code. */
-import { outputFailed } from '../runtime/output.ts';
-import { processIo } from './io.ts';
+import { outputFailed } from '../runtime/output/output.ts';
 import { runProgram } from './program.ts';
+import { processIo } from './shared/io.ts';
 
 // whoever reads the output may have enough of it (`| head`)
 for (const stream of [process.stdout, process.stderr]) {

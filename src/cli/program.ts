@@ -1,14 +1,14 @@
 import { EspalierError } from '../errors.ts';
-import { commandOf, parseArguments } from './arguments.ts';
 import { cacheCommand } from './cache.ts';
-import { type Command, defineCommand } from './command.ts';
-import { inFlags } from './flags.ts';
 import { generateCommand } from './generate.ts';
-import { helpOf, wrap } from './help.ts';
+import { upcycleCommand } from './grow.ts';
 import { inspectCommand } from './inspect.ts';
-import type { Io } from './io.ts';
 import { scoreCommand } from './score.ts';
-import { upcycleCommand } from './upcycle.ts';
+import { commandOf, parseArguments } from './shared/arguments.ts';
+import { type Command, defineCommand } from './shared/command.ts';
+import { inFlags } from './shared/flags.ts';
+import { helpOf, wrap } from './shared/help.ts';
+import type { Io } from './shared/io.ts';
 
 export const VERSION = '0.1.0';
 
@@ -20,7 +20,7 @@ export const program: Command = defineCommand({
     inspect: inspectCommand,
     upcycle: upcycleCommand,
     // on demand: most commands need nothing of it
-    icl: () => import('./icl.ts').then(({ iclCommand }) => iclCommand),
+    icl: () => import('./show.ts').then(({ iclCommand }) => iclCommand),
     cache: cacheCommand,
   },
 });

@@ -1,4 +1,4 @@
-import { defineCommand } from './command.ts';
+import { defineCommand } from './shared/command.ts';
 import {
   bosArgument,
   bosOf,
@@ -9,8 +9,8 @@ import {
   openWithProgress,
   promptArgument,
   promptOf,
-} from './common.ts';
-import { formatTable } from './format.ts';
+} from './shared/common.ts';
+import { formatTable } from './shared/format.ts';
 
 export const scoreCommand = defineCommand({
   meta: { name: 'score', description: 'Log-probability and entropy at every position of a text' },

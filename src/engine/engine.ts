@@ -2,13 +2,13 @@ import { EspalierError } from '../errors.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import { checked, filled } from '../options/check.ts';
 import { engineOpenOptions, engineOptions } from '../options/open.ts';
-import type { ModelTarget } from '../runtime/files.ts';
-import { host } from '../runtime/host.ts';
-import { laneCount } from '../runtime/lane-count.ts';
-import { aborted, type LinkKind, WorkerLink } from './link.ts';
-import { Model } from './model.ts';
-import { LOCAL, partOptions, placeOf, wireTarget } from './options.ts';
-import type { EngineCalls, EngineLink, EngineStats } from './protocol.ts';
+import type { ModelTarget } from '../runtime/files/model-files.ts';
+import { host } from '../runtime/host/host.ts';
+import { laneCount } from '../runtime/host/lane-count.ts';
+import { aborted, type LinkKind, WorkerLink } from './line/link.ts';
+import { LOCAL, partOptions, placeOf, wireTarget } from './line/parted-options.ts';
+import { Model } from './model/model.ts';
+import type { EngineCalls, EngineLink, EngineStats } from './model/protocol.ts';
 
 const KIND: LinkKind = {
   worker: 'engine',

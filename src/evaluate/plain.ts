@@ -1,6 +1,10 @@
-import { inBatches } from '../adapshot/batches.ts';
-import { runBranches } from '../adapshot/branches.ts';
-import { eachChildren } from '../adapshot/label-rows.ts';
+import type { Tensor } from '../device/device.ts';
+import { exclusive } from '../device/exclusive.ts';
+import type { Decoder } from '../model/decoder.ts';
+import type { KvCache } from '../model/kv-cache.ts';
+import { inBatches } from '../show/pool/batches.ts';
+import { runBranches } from '../show/probe/branches.ts';
+import { eachChildren } from '../show/probe/label-rows.ts';
 import {
   type ChildLogProbs,
   greedyLabel,
@@ -8,12 +12,8 @@ import {
   type LabelTrie,
   overLabels,
   sumLogProbabilities,
-} from '../adapshot/labels.ts';
-import type { BranchRows } from '../adapshot/types.ts';
-import type { Tensor } from '../device/device.ts';
-import { exclusive } from '../device/exclusive.ts';
-import type { Decoder } from '../model/decoder.ts';
-import type { KvCache } from '../model/kv-cache.ts';
+} from '../show/probe/labels.ts';
+import type { BranchRows } from '../show/types.ts';
 
 /** Labels behind a prompt, from plain forward passes with full attention. */
 export interface LabelScores {

@@ -1,6 +1,6 @@
-import type { Example } from '../adapshot/data.ts';
-import type { TaskData } from '../adapshot/data-files.ts';
-import { splitExamples } from '../adapshot/splits.ts';
+import type { Example } from '../datasets/data.ts';
+import type { TaskData } from '../datasets/files.ts';
+import { splitExamples } from '../datasets/splits.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';

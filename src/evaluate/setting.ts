@@ -1,13 +1,13 @@
-import { Bm25 } from '../adapshot/bm25.ts';
-import type { Example } from '../adapshot/data.ts';
-import type { TaskData } from '../adapshot/data-files.ts';
-import { LabelTrie } from '../adapshot/labels.ts';
-import { type SplitOptions, shuffled } from '../adapshot/splits.ts';
-import { renderShot, type Template } from '../adapshot/templates.ts';
-import type { Grid, NearestVote, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../adapshot/types.ts';
+import type { Example } from '../datasets/data.ts';
+import type { TaskData } from '../datasets/files.ts';
+import { type SplitOptions, shuffled } from '../datasets/splits.ts';
+import { renderShot, type Template } from '../datasets/templates.ts';
 import type { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checkedExamples, checkedTemplate } from '../options/show-data.ts';
+import { LabelTrie } from '../show/probe/labels.ts';
+import { Bm25 } from '../show/rank/bm25.ts';
+import type { Grid, NearestVote, RankMethod, Shot, ShotOrder, ShotStore, StorageType } from '../show/types.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
 

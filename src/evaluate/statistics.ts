@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import { uniform } from '../model/random.ts';
+import { uniform } from '../model/generate/random.ts';
 
 /** A figure with its interval. */
 export interface Interval {

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import { Pace } from '../runtime/pace.ts';
+import { Pace } from '../runtime/host/yielding.ts';
 import { type Buffers, lastRows } from './decoder-buffers.ts';
 import { mixture, mixtureBuffers, type RoutingTensors } from './experts.ts';
 import { feedForward, feedForwardBuffers } from './feed-forward.ts';

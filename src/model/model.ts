@@ -5,14 +5,14 @@ import { checked } from '../options/check.ts';
 import { checkedGeneration, embedOptions, expertLoadOptions, scoreOptions } from '../options/model.ts';
 import { checkedMessages, checkedText, checkedTextOrIds, checkedTexts, type TokenIds } from '../options/prompt.ts';
 import { chatOptions, encodePromptOptions } from '../options/text.ts';
-import { sha256 } from '../runtime/hash.ts';
-import { type ChatMessage, type ChatOptions, renderChatSegments } from './chat.ts';
+import { sha256 } from '../runtime/files/hash.ts';
 import type { Decoder } from './decoder.ts';
 import { type EmbedOptions, embedTokens } from './embed.ts';
 import { type ExpertLoad, type ExpertLoadOptions, expertLoad } from './expert-load.ts';
-import { type GenerateOptions, Generation } from './generation.ts';
+import { type GenerateOptions, Generation } from './generate/generation.ts';
 import { type ScoredPosition, type ScoreOptions, scoreTokens } from './score.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { type ChatMessage, type ChatOptions, renderChatSegments } from './text/chat.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 
 export interface EncodePromptOptions {
   /** Whether a begin-of-text token stands first. Default: as the tokenizer says (see `Model.encode`). */

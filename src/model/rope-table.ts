@@ -1,4 +1,4 @@
-import { ropeFrequencies } from '../checkpoint/rope-frequencies.ts';
+import { ropeFrequencies } from '../checkpoint/rope/frequencies.ts';
 import type { RopeConfig } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
 

@@ -1,4 +1,4 @@
-import { repackPlan, repackRows } from '../checkpoint/repack.ts';
+import { repackPlan, repackRows } from '../checkpoint/quantised/repack.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor, WeightSource } from '../device/device.ts';

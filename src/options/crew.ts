@@ -1,6 +1,6 @@
 /** Options of a crew, and its tasks. */
-import type { CrewOptions, MapOptions } from '../engine/crew.ts';
-import type { TaskInput, TaskName } from '../engine/tasks.ts';
+import type { CrewOptions, MapOptions } from '../engine/crew/crew.ts';
+import type { TaskInput, TaskName } from '../engine/crew/tasks.ts';
 import { EspalierError } from '../errors.ts';
 import { object, readable } from './check.ts';
 import { MOST_LANES } from './open.ts';

@@ -1,13 +1,14 @@
 /** Options of data, of ranking by words and of evaluations. */
-import type { Bm25Options } from '../adapshot/bm25.ts';
-import type { DataFiles, DataSource } from '../adapshot/data-files.ts';
-import { DATA_FORMATS, type DataFormat, type ParseDataOptions } from '../adapshot/data-format.ts';
-import type { SplitOptions } from '../adapshot/splits.ts';
+
+import type { DataFiles, DataSource } from '../datasets/files.ts';
+import { DATA_FORMATS, type DataFormat, type ParseDataOptions } from '../datasets/format.ts';
+import type { SplitOptions } from '../datasets/splits.ts';
 import type { Arm } from '../evaluate/arms.ts';
 import type { ReportOptions } from '../evaluate/report.ts';
 import type { EvaluateOptions, Shard } from '../evaluate/setting.ts';
 import type { BootstrapOptions } from '../evaluate/statistics.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
+import type { Bm25Options } from '../show/rank/bm25.ts';
 import { object } from './check.ts';
 import {
   callback,

@@ -1,8 +1,8 @@
 /** Options of growing: what is grown (`GrowOptions`), and of a job. */
-import type { PlanUpcycleOptions as PlanThere, UpcycleOptions as UpcycleThere } from '../engine/grow.ts';
+import type { PlanUpcycleOptions as PlanThere, UpcycleOptions as UpcycleThere } from '../engine/grow/grow.ts';
 import { EspalierError } from '../errors.ts';
-import type { OutputFolder } from '../runtime/output.ts';
-import type { GrowOptions } from '../spri/options.ts';
+import type { PlanUpcycleOptions, UpcycleOptions } from '../grow/job.ts';
+import type { GrowOptions } from '../grow/plan/recipe.ts';
 import {
   type LayerChoice,
   METHODS,
@@ -14,8 +14,8 @@ import {
   type RouterInit,
   TARGETS,
   type TrainPlan,
-} from '../spri/types.ts';
-import type { PlanUpcycleOptions, UpcycleOptions } from '../spri/upcycle.ts';
+} from '../grow/types.ts';
+import type { OutputFolder } from '../runtime/output/output.ts';
 import { object } from './check.ts';
 import { filesOptions, lanes } from './open.ts';
 import {

@@ -1,12 +1,12 @@
 /** Options of what an open model does. */
 import { EspalierError } from '../errors.ts';
-import type { ChatMessage, ChatOptions } from '../model/chat.ts';
 import type { EmbedOptions } from '../model/embed.ts';
 import type { ExpertLoadOptions } from '../model/expert-load.ts';
-import type { GenerateOptions } from '../model/generation.ts';
+import type { GenerateOptions } from '../model/generate/generation.ts';
+import type { SamplingOptions } from '../model/generate/sampler.ts';
 import type { EncodePromptOptions, PromptOptions } from '../model/model.ts';
-import type { SamplingOptions } from '../model/sampler.ts';
 import type { ScoreOptions } from '../model/score.ts';
+import type { ChatMessage, ChatOptions } from '../model/text/chat.ts';
 import { checked, object } from './check.ts';
 import { checkedPrompt } from './prompt.ts';
 import {

@@ -3,10 +3,10 @@ import type { OpenOptions as CheckpointOptions } from '../checkpoint/open.ts';
 import type { Device, Precision } from '../device/device.ts';
 import type { WasmDeviceOptions } from '../device/wasm/wasm-device.ts';
 import type { Engine, EngineOpenOptions, EngineOptions } from '../engine/engine.ts';
-import type { OpenOptions } from '../engine/open.ts';
+import type { OpenOptions } from '../engine/model/open.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
-import type { Cache } from '../runtime/cache.ts';
-import type { FilesOptions, HubOptions } from '../runtime/session.ts';
+import type { Cache } from '../runtime/cache/cache.ts';
+import type { FilesOptions, HubOptions } from '../runtime/hub/session.ts';
 import { object } from './check.ts';
 import {
   callback,

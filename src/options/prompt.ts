@@ -1,6 +1,6 @@
 /** What stands before the options: texts, token ids, messages. */
 import { EspalierError } from '../errors.ts';
-import type { ChatMessage } from '../model/chat.ts';
+import type { ChatMessage } from '../model/text/chat.ts';
 import { readable } from './check.ts';
 import { shown } from './shown.ts';
 

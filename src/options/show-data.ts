@@ -1,9 +1,9 @@
 /** What showing takes beside options: models, shots, examples, templates, texts. */
-import type { Example } from '../adapshot/data.ts';
-import type { Template } from '../adapshot/templates.ts';
-import type { EncodedQuery, Shot } from '../adapshot/types.ts';
+import type { Example } from '../datasets/data.ts';
+import type { Template } from '../datasets/templates.ts';
 import { EspalierError } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
+import type { EncodedQuery, Shot } from '../show/types.ts';
 import { readable } from './check.ts';
 import { listOf, text } from './rules.ts';
 import { shown } from './shown.ts';

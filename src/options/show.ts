@@ -1,9 +1,11 @@
 /** Options of showing examples (`espalier/show`). */
-import type { CalibrateOptions } from '../adapshot/calibration.ts';
-import type { ChainOptions } from '../adapshot/chain.ts';
-import type { ChainsOptions } from '../adapshot/chains.ts';
-import type { LabelTrieOptions } from '../adapshot/labels.ts';
-import type { AdapShotOptions } from '../adapshot/options.ts';
+
+import type { EncodeShotsOptions } from '../engine/show/encode-shots.ts';
+import type { AdapShotOptions } from '../show/answer/options.ts';
+import type { CalibrateOptions } from '../show/answer/threshold.ts';
+import type { ChainOptions } from '../show/place/chain.ts';
+import type { ChainsOptions } from '../show/place/chains.ts';
+import type { LabelTrieOptions } from '../show/probe/labels.ts';
 import type {
   AskOptions,
   ContextOptions,
@@ -17,8 +19,7 @@ import type {
   PrefixMode,
   RankMethod,
   ShotStore,
-} from '../adapshot/types.ts';
-import type { EncodeShotsOptions } from '../engine/show.ts';
+} from '../show/types.ts';
 import { checked, object } from './check.ts';
 import { samplingOptions } from './model.ts';
 import { contextLength, engineOpenOptions, MOST_LANES, precision } from './open.ts';

@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import { isDetached } from '../runtime/bytes.ts';
-import type { ModelTarget } from '../runtime/files.ts';
+import { isDetached } from '../runtime/files/bytes.ts';
+import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { readable } from './check.ts';
 import { isOptions } from './rules.ts';
 import { shown } from './shown.ts';

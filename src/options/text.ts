@@ -1,8 +1,8 @@
 /** Options of text and its tokens. */
-import type { SignalOption } from '../engine/model.ts';
-import type { ChatOptions } from '../model/chat.ts';
+import type { SignalOption } from '../engine/model/model.ts';
 import type { EncodePromptOptions } from '../model/model.ts';
-import type { DecodeOptions, EncodeOptions, TextSegment } from '../model/tokenizer.ts';
+import type { ChatOptions } from '../model/text/chat.ts';
+import type { DecodeOptions, EncodeOptions, TextSegment } from '../model/text/tokenizer.ts';
 import {
   defaulting,
   either,

@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../errors.ts';
-import { Pace } from '../runtime/pace.ts';
+import { Pace } from '../runtime/host/yielding.ts';
 
 export interface StepOptions {
   /** Looked at between panels and merges. */

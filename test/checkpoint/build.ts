@@ -1,7 +1,7 @@
-import { byteLengthOf } from '../../src/checkpoint/element-types.ts';
+import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
-import { bytesSource } from '../../src/runtime/files.ts';
-import type { ModelFiles } from '../../src/runtime/source.ts';
+import { bytesSource } from '../../src/runtime/files/model-files.ts';
+import type { ModelFiles } from '../../src/runtime/files/source.ts';
 
 /** Small files made in memory: a Llama of one layer, as safetensors and as GGUF. */
 

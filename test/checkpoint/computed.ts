@@ -1,8 +1,8 @@
-import { dequantise } from '../../src/checkpoint/dequantise.ts';
-import { halfTable } from '../../src/checkpoint/half.ts';
+import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
+import { halfTable } from '../../src/checkpoint/quantised/half.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
 
-/** Values of a type that devices compute with: those of files, and q8_1 (src/checkpoint/repack.ts), two roundings as ggml has for q5_1. */
+/** Values of a type that devices compute with: those of files, and q8_1 (src/checkpoint/quantised/repack.ts), two roundings as ggml has for q5_1. */
 export function dequantiseComputed(type: StoredType | 'q8_1', bytes: Uint8Array, elements: number): Float32Array {
   if (type !== 'q8_1') return dequantise(type, bytes, elements);
   const half = halfTable();

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type ConfigRemarks, configFromJson } from '../../src/checkpoint/config.ts';
+import { type ConfigRemarks, configFromJson } from '../../src/checkpoint/config/config.ts';
 import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { type Json, json, tinyConfig } from './build.ts';

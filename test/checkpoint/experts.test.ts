@@ -1,7 +1,7 @@
 /** Mixtures of experts in config.json, and their tensors under whatever names files give them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { configFromJson } from '../../src/checkpoint/config.ts';
+import { configFromJson } from '../../src/checkpoint/config/config.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { requiredTensors } from '../../src/checkpoint/required.ts';
 import type { ModelConfig, TensorEntry } from '../../src/checkpoint/types.ts';

@@ -1,7 +1,7 @@
 /** Folders in memory that fail as real ones do: the disk fills, or the power goes. */
 
-import { type OutputFile, type OutputFolder, outputFailed } from '../../src/runtime/output.ts';
-import { memoryOutput } from '../../src/runtime/output-memory.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { type OutputFile, type OutputFolder, outputFailed } from '../../src/runtime/output/output.ts';
 import { content, numbers } from './jobs.ts';
 
 export interface FrailOutput extends OutputFolder {

@@ -1,10 +1,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { endTokens } from '../../src/checkpoint/gguf-end-tokens.ts';
-import { tokenizerFromGguf } from '../../src/checkpoint/gguf-tokenizer.ts';
+import { endTokens } from '../../src/checkpoint/gguf/end-tokens.ts';
+import { tokenizerFromGguf } from '../../src/checkpoint/gguf/tokenizer.ts';
 import type { TokenizerSpec } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
-import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 import { exists } from '../files.ts';
 import { ggufMetadata } from '../model/gguf-metadata.ts';
 import { fixture, shared, sharedJson } from '../model/shared-files.ts';

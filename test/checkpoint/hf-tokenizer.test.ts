@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { folderTokenizer } from '../../src/checkpoint/hf-tokenizer.ts';
+import { folderTokenizer } from '../../src/checkpoint/safetensors/tokenizer.ts';
 import { EspalierError } from '../../src/errors.ts';
-import { openModelFiles } from '../../src/runtime/files.ts';
+import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const text = (value: string) => new TextEncoder().encode(value);

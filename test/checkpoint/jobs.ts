@@ -1,9 +1,9 @@
 /** Checkpoints to write: what they hold depends on a number alone. Needs nothing of node:. */
-import { tensorBytes } from '../../src/checkpoint/safetensors-writer.ts';
-import type { OutputGroup, OutputTensor, TensorSpec } from '../../src/checkpoint/write-checkpoint.ts';
-import { readWhole } from '../../src/runtime/files.ts';
-import { createHasher } from '../../src/runtime/hash.ts';
-import type { OutputFolder } from '../../src/runtime/output.ts';
+import { tensorBytes } from '../../src/checkpoint/write/shards.ts';
+import type { OutputGroup, OutputTensor, TensorSpec } from '../../src/checkpoint/write/write-checkpoint.ts';
+import { createHasher } from '../../src/runtime/files/hash.ts';
+import { readWhole } from '../../src/runtime/files/model-files.ts';
+import type { OutputFolder } from '../../src/runtime/output/output.ts';
 
 /** Numbers from 0 to 2^32 - 1 (xorshift). */
 export function numbers(seed: number): () => number {

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { dequantise } from '../../src/checkpoint/dequantise.ts';
-import { isGguf, readGguf } from '../../src/checkpoint/gguf.ts';
+import { isGguf, readGguf } from '../../src/checkpoint/gguf/gguf.ts';
 import { openCheckpoint, openCheckpointFiles } from '../../src/checkpoint/open.ts';
+import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import { requiredTensors } from '../../src/checkpoint/required.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
-import { bytesSource } from '../../src/runtime/files.ts';
+import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 import { exists, hasFileSystem, list, modelTarget, readBytes } from '../files.ts';
 import {

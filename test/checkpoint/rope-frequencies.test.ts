@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ConfigKeys } from '../../src/checkpoint/config-keys.ts';
-import { withContext } from '../../src/checkpoint/context-length.ts';
-import { ropeFromConfig } from '../../src/checkpoint/rope-config.ts';
-import { ropeFrequencies } from '../../src/checkpoint/rope-frequencies.ts';
+import { withContext } from '../../src/checkpoint/config/context-length.ts';
+import { ConfigKeys } from '../../src/checkpoint/config/keys.ts';
+import { ropeFromConfig } from '../../src/checkpoint/rope/config.ts';
+import { ropeFrequencies } from '../../src/checkpoint/rope/frequencies.ts';
 import type { ModelConfig, RopeConfig } from '../../src/checkpoint/types.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { fixture } from '../model/shared-files.ts';

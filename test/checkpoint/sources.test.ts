@@ -1,7 +1,7 @@
 /** What a file is read through: bytes and Blobs. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { blobSource, bytesSource } from '../../src/runtime/files.ts';
+import { blobSource, bytesSource } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 
 const bytes = Uint8Array.of(1, 2, 3, 4, 5);

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import type { ModelTarget } from '../../src/runtime/files.ts';
+import type { ModelTarget } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 import { f32, gguf, json, text, tinyConfig, tinyGgufSpec, tinySafetensors, u32, type Value } from './build.ts';
 

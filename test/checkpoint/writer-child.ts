@@ -1,9 +1,9 @@
 /** Writes a checkpoint as a process of its own. Arguments: what is to happen, and where. Prints what the test has to know as JSON. */
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeCheckpoint } from '../../src/checkpoint/write-checkpoint.ts';
+import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
 import type { EspalierError } from '../../src/errors.ts';
-import { folderOutput } from '../../src/runtime/output-folder.ts';
+import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { job, sums } from './jobs.ts';
 import { KILLED, LARGE } from './writer-jobs.ts';
 

@@ -1,5 +1,5 @@
 /** What writer-child.ts and its test both write. */
-import type { WriteOptions } from '../../src/checkpoint/write-checkpoint.ts';
+import type { WriteOptions } from '../../src/checkpoint/write/write-checkpoint.ts';
 
 interface Written {
   readonly seed: number;

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeCheckpoint } from '../../src/checkpoint/write-checkpoint.ts';
-import { openPath } from '../../src/runtime/node.ts';
-import { folderOutput } from '../../src/runtime/output-folder.ts';
-import { memoryOutput } from '../../src/runtime/output-memory.ts';
+import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
+import { openPath } from '../../src/runtime/files/paths.ts';
+import { folderOutput } from '../../src/runtime/output/folder.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { job, numbers, sums } from './jobs.ts';
 import { KILLED, LARGE } from './writer-jobs.ts';
 

@@ -1,15 +1,15 @@
 /** Checkpoints that are written: a job goes on where it was ended, and how it ends when it cannot. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeLine, readJournal } from '../../src/checkpoint/journal.ts';
+import { encodeLine, readJournal } from '../../src/checkpoint/write/journal.ts';
 import {
   type OutputGroup,
   type WriteOptions,
   type Written,
   writeCheckpoint,
-} from '../../src/checkpoint/write-checkpoint.ts';
-import { JOURNAL, type OutputFolder } from '../../src/runtime/output.ts';
-import { memoryOutput } from '../../src/runtime/output-memory.ts';
+} from '../../src/checkpoint/write/write-checkpoint.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { JOURNAL, type OutputFolder } from '../../src/runtime/output/output.ts';
 import { rejects } from '../errors.ts';
 import { type FrailOutput, frailOutput } from './frail-output.ts';
 import { job, numbers, sums } from './jobs.ts';

@@ -1,17 +1,17 @@
 /** Checkpoints that are written: what is in the files. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readSafetensorsFolder } from '../../src/checkpoint/safetensors-folder.ts';
-import { indexOf, tensorBytes } from '../../src/checkpoint/safetensors-writer.ts';
+import { readSafetensorsFolder } from '../../src/checkpoint/safetensors/folder.ts';
+import { indexOf, tensorBytes } from '../../src/checkpoint/write/shards.ts';
 import {
   type OutputGroup,
   planShards,
   type TensorSpec,
   writeCheckpoint,
-} from '../../src/checkpoint/write-checkpoint.ts';
-import type { OutputFolder } from '../../src/runtime/output.ts';
-import { memoryOutput } from '../../src/runtime/output-memory.ts';
-import type { ByteSource } from '../../src/runtime/source.ts';
+} from '../../src/checkpoint/write/write-checkpoint.ts';
+import type { ByteSource } from '../../src/runtime/files/source.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import type { OutputFolder } from '../../src/runtime/output/output.ts';
 import { content, job, pieces, specs } from './jobs.ts';
 
 const SEED = 5;

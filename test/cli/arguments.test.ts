@@ -3,10 +3,10 @@
 import { PassThrough, Readable } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseArguments } from '../../src/cli/arguments.ts';
-import type { ArgumentSpecs } from '../../src/cli/command.ts';
-import { inFlags } from '../../src/cli/flags.ts';
-import { textOf } from '../../src/cli/io.ts';
+import { parseArguments } from '../../src/cli/shared/arguments.ts';
+import type { ArgumentSpecs } from '../../src/cli/shared/command.ts';
+import { inFlags } from '../../src/cli/shared/flags.ts';
+import { textOf } from '../../src/cli/shared/io.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { real, whole, words } from '../../src/options/rules.ts';
 import { rejects } from '../errors.ts';

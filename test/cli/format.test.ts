@@ -1,7 +1,14 @@
 // hosts: node, deno — the module of a command, which writes to a terminal
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { displayWidth, formatBytes, formatCount, formatDuration, formatTable, Progress } from '../../src/cli/format.ts';
+import {
+  displayWidth,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatTable,
+  Progress,
+} from '../../src/cli/shared/format.ts';
 
 test('bytes, durations and counts read well at every size', () => {
   assert.equal([0, 1023, 1024, 1536, 98_362_432, 2 ** 40 * 5].map(formatBytes), [

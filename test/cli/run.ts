@@ -1,8 +1,8 @@
 /** The command as a shell runs it, in Node and Deno. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Io } from '../../src/cli/io.ts';
 import { runProgram } from '../../src/cli/program.ts';
+import type { Io } from '../../src/cli/shared/io.ts';
 
 export const project = fileURLToPath(new URL('../..', import.meta.url));
 const launch = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];

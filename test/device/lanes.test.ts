@@ -1,7 +1,7 @@
 /** Lanes: the same results as one thread, at sizes that are shared out; parking, stopping, and lanes that die. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { floatToHalf } from '../../src/checkpoint/half.ts';
+import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device, ElementType, Precision, Tensor } from '../../src/device/device.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
 import { evenly, type LaneSeat, markLaneLost } from '../../src/device/wasm/lanes.ts';

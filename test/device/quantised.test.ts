@@ -1,7 +1,7 @@
 /** Products with ggml's block formats, against the reference dequantisation (itself equal to the gguf package bit for bit). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { floatToHalf } from '../../src/checkpoint/half.ts';
+import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device } from '../../src/device/device.ts';
 import { dequantiseComputed as dequantise } from '../checkpoint/computed.ts';
 import { devices, Worst } from './devices.ts';

@@ -1,7 +1,7 @@
 /** Operations of mixtures of experts: routing against transformers and plain JavaScript, grouped products against `linear`. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { floatToHalf } from '../../src/checkpoint/half.ts';
+import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device, Precision, RouteRule, Tensor } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { fixture } from '../model/shared-files.ts';

@@ -3,8 +3,8 @@
  * a kernel does, which says before that it begins. Not a test itself.
  */
 import '../../workers/engine.ts';
-import { parentEndpoint } from '../../src/runtime/endpoint.ts';
-import { heartbeat } from '../../src/runtime/heartbeat.ts';
+import { parentEndpoint } from '../../src/runtime/host/endpoint.ts';
+import { heartbeat } from '../../src/runtime/host/heartbeat.ts';
 
 void parentEndpoint().then((endpoint) => {
   endpoint.addEventListener('message', (event) => {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { Engine, type Model, open } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { host } from '../../src/runtime/host.ts';
+import { host } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
 import { hasFileSystem, modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';

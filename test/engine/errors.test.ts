@@ -1,9 +1,9 @@
 /** Errors across the worker: class, code, hint and cause, for ours and for others'. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { packError, unpackError } from '../../src/engine/wire-error.ts';
+import { packError, unpackError } from '../../src/engine/line/wire-error.ts';
 import { Engine, EspalierError, open } from '../../src/index.ts';
-import { laneCount } from '../../src/runtime/lane-count.ts';
+import { laneCount } from '../../src/runtime/host/lane-count.ts';
 import { code, rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { isFirefox, tinyFiles } from './tiny-model.ts';

@@ -11,16 +11,16 @@ import {
   type UpcycleProgress,
   upcycle,
 } from '../../src/index.ts';
-import { type Host, host, setHost, type WorkerHandle } from '../../src/runtime/host.ts';
-import { laneCount } from '../../src/runtime/lane-count.ts';
+import { type Host, host, setHost, type WorkerHandle } from '../../src/runtime/host/host.ts';
+import { laneCount } from '../../src/runtime/host/lane-count.ts';
 import { rejects } from '../errors.ts';
 import { hasFileSystem, modelTarget } from '../files.ts';
-import { digests } from '../spri/growth.ts';
+import { digests } from '../grow/growth.ts';
 import { isFirefox, tinyFiles } from './tiny-model.ts';
 
 const nano = await modelTarget('models/nano-base');
 const real = await host();
-/** As in test/spri/upcycle.test.ts. */
+/** As in test/grow/job.test.ts. */
 const PINNED = '45337a5c39b9f64f768819f7c4b816f01d76ea1fa4a9707eb59d8f1905abe570';
 const TINY: UpcycleOptions = { experts: 4, lanes: 1, verify: false };
 /** Runs for a second at least, so that there is a middle. */

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
 import { Engine, EspalierError, open } from '../../src/index.ts';
-import { host } from '../../src/runtime/host.ts';
+import { host } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { isFirefox, tinyFiles } from './tiny-model.ts';

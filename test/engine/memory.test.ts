@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { Crew, Engine, open, planUpcycle, upcycle } from '../../src/index.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { type Host, host, setHost } from '../../src/runtime/host.ts';
+import { type Host, host, setHost } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';

@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
-import { RunAhead } from '../../src/engine/run-ahead.ts';
+import { RunAhead } from '../../src/engine/model/run-ahead.ts';
 import { Engine, EspalierError } from '../../src/index.ts';
-import type { GeneratedToken, Generation } from '../../src/model/generation.ts';
+import type { GeneratedToken, Generation } from '../../src/model/generate/generation.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';

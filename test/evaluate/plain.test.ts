@@ -1,11 +1,11 @@
 /** Scores of labels from one pass, held against each label scored by itself. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LabelTrie } from '../../src/adapshot/labels.ts';
-import { renderQuery, renderShot, TEMPLATES } from '../../src/adapshot/templates.ts';
+import { renderQuery, renderShot, TEMPLATES } from '../../src/datasets/templates.ts';
 import { scoreLabels } from '../../src/evaluate/plain.ts';
 import { indexOfLargest } from '../../src/model/divergence.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { LabelTrie } from '../../src/show/probe/labels.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';

@@ -1,14 +1,14 @@
 /** Every architecture, file format and stored type, as tiny models with random weights, against Hugging Face transformers. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { dequantise } from '../../src/checkpoint/dequantise.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { repackPlan, repackRows } from '../../src/checkpoint/repack.ts';
+import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
+import { repackPlan, repackRows } from '../../src/checkpoint/quantised/repack.ts';
 import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
 import { DOT } from '../../src/device/wasm/kernels.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { bytesSource } from '../../src/runtime/files.ts';
+import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { dequantiseComputed } from '../checkpoint/computed.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { GenerateOptions } from '../../src/model/generation.ts';
+import type { GenerateOptions } from '../../src/model/generate/generation.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';

@@ -1,15 +1,15 @@
 /** Opening models: progress, aborts, weights that are no numbers, memory, and every kind of source. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { byteLengthOf } from '../../src/checkpoint/element-types.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
 import type { Checkpoint, StoredType, TensorEntry } from '../../src/checkpoint/types.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';
 import { openLocal, openWith } from '../../src/open-local.ts';
-import { bytesSource } from '../../src/runtime/files.ts';
+import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 import { exists, hasFileSystem, list, modelTarget, readBytes, sizeOf } from '../files.ts';
 import { shared } from './shared-files.ts';

@@ -1,15 +1,15 @@
 /** What logits come from: the embedding, a matrix of its own whatever the flag says, or nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { settleTie } from '../../src/checkpoint/hf-names.ts';
+import { settleTie } from '../../src/checkpoint/safetensors/names.ts';
 import type { TensorTable } from '../../src/checkpoint/tensor-table.ts';
 import type { TensorEntry } from '../../src/checkpoint/types.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { bytesSource } from '../../src/runtime/files.ts';
+import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { renamed } from '../checkpoint/build.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
-import { grown, opened, storedTensor } from '../spri/growth.ts';
+import { grown, opened, storedTensor } from '../grow/growth.ts';
 
 const files = await tinyFiles(); // of a model that is not tied
 const IDS = [1, 5, 9, 2, 7];

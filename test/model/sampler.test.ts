@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import { uniform } from '../../src/model/random.ts';
-import { type Candidates, Sampler, type SamplingOptions } from '../../src/model/sampler.ts';
+import { uniform } from '../../src/model/generate/random.ts';
+import { type Candidates, Sampler, type SamplingOptions } from '../../src/model/generate/sampler.ts';
 import { fixture } from './shared-files.ts';
 
 interface Row {

@@ -1,11 +1,11 @@
-import { withContext } from '../../src/checkpoint/context-length.ts';
+import { withContext } from '../../src/checkpoint/config/context-length.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
 import type { Device, Precision } from '../../src/device/device.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import { loadWeights } from '../../src/model/weights.ts';
-import type { ModelTarget } from '../../src/runtime/files.ts';
+import type { ModelTarget } from '../../src/runtime/files/model-files.ts';
 import { list, modelTarget } from '../files.ts';
 import { readArrays } from './arrays.ts';
 

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import { Tokenizer } from '../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 import { fixture, sharedJson } from './shared-files.ts';
 
 interface Case {

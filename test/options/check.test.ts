@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import type { SamplingOptions } from '../../src/model/sampler.ts';
+import type { SamplingOptions } from '../../src/model/generate/sampler.ts';
 import { checked, filled } from '../../src/options/check.ts';
 import { generateOptions, samplingOptions, scoreOptions } from '../../src/options/model.ts';
 import { engineOptions, openOptions } from '../../src/options/open.ts';

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addressOf, hubName } from '../../src/runtime/address.ts';
+import { addressOf, hubName } from '../../src/runtime/hub/address.ts';
 import { code } from '../errors.ts';
 
 test('what is an address, and of what', () => {

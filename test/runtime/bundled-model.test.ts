@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
-import { bundledModel } from '../../src/runtime/bundled-model.ts';
-import { openModelFiles } from '../../src/runtime/files.ts';
+import { bundledModel } from '../../src/runtime/files/bundled-model.ts';
+import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 

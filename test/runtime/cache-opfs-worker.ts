@@ -1,5 +1,5 @@
 /** A worker, where files are written by other means: runs the contract of caches, or tries to write one blob. */
-import { opfsCache } from '../../src/runtime/cache-opfs.ts';
+import { opfsCache } from '../../src/runtime/cache/opfs.ts';
 import { cacheContract } from './cache-contract.ts';
 
 export interface Order {

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { hasOpfs, opfsCache } from '../../src/runtime/cache-opfs.ts';
+import { hasOpfs, opfsCache } from '../../src/runtime/cache/opfs.ts';
 import { cacheContract } from './cache-contract.ts';
 import type { Answer, Order } from './cache-opfs-worker.ts';
 

@@ -2,12 +2,12 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Cache } from '../../src/runtime/cache.ts';
-import { folderCache } from '../../src/runtime/cache-folder.ts';
-import { openModelFiles, readWhole } from '../../src/runtime/files.ts';
-import type { DownloadProgress } from '../../src/runtime/meter.ts';
-import type { FilesOptions } from '../../src/runtime/session.ts';
-import type { ModelFiles } from '../../src/runtime/source.ts';
+import type { Cache } from '../../src/runtime/cache/cache.ts';
+import { folderCache } from '../../src/runtime/cache/folder.ts';
+import { openModelFiles, readWhole } from '../../src/runtime/files/model-files.ts';
+import type { ModelFiles } from '../../src/runtime/files/source.ts';
+import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';
+import type { FilesOptions } from '../../src/runtime/hub/session.ts';
 import { type Behaviour, HubServer, noise, text } from './hub-server.ts';
 
 export const SIZE = 300_000;

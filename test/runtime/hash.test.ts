@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createHasher } from '../../src/runtime/hash.ts';
-import { hasher as noble } from '../../src/runtime/hash-noble.ts';
+import { createHasher } from '../../src/runtime/files/hash.ts';
+import { hasher as noble } from '../../src/runtime/files/hash-noble.ts';
 
 test("the host's hash and the one in JavaScript are those that everybody computes", async () => {
   const known = {

@@ -22,11 +22,11 @@ import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bootOf, isSameBoot } from '../../src/runtime/boot.ts';
-import { readWhole } from '../../src/runtime/files.ts';
-import { JOURNAL, type OutputFolder } from '../../src/runtime/output.ts';
-import { folderOutput } from '../../src/runtime/output-folder.ts';
-import { memoryOutput } from '../../src/runtime/output-memory.ts';
+import { readWhole } from '../../src/runtime/files/model-files.ts';
+import { folderOutput } from '../../src/runtime/output/folder.ts';
+import { bootOf, isSameBoot } from '../../src/runtime/output/machine-start.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { JOURNAL, type OutputFolder } from '../../src/runtime/output/output.ts';
 import { code, rejects } from '../errors.ts';
 
 const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-output-')));

@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
-import { openCache } from '../../src/runtime/cache-default.ts';
-import type { FilesOptions } from '../../src/runtime/session.ts';
+import { openCache } from '../../src/runtime/cache/default.ts';
+import type { FilesOptions } from '../../src/runtime/hub/session.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget, sizeOf } from '../files.ts';
 

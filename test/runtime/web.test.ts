@@ -4,8 +4,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openModelFiles } from '../../src/runtime/files.ts';
-import type { FilesOptions } from '../../src/runtime/session.ts';
+import { openModelFiles } from '../../src/runtime/files/model-files.ts';
+import type { FilesOptions } from '../../src/runtime/hub/session.ts';
 import { rejects } from '../errors.ts';
 import {
   close,

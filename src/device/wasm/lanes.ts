@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import { heartbeat } from '../../runtime/heartbeat.ts';
+import { heartbeat } from '../../runtime/host/heartbeat.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
 

@@ -1,4 +1,4 @@
-import { host } from '../../runtime/host.ts';
+import { host } from '../../runtime/host/host.ts';
 import { type LaneSeat, markLaneLost } from './lanes.ts';
 
 /** Starts a lane as a worker of this host. It ends with its device. Rejects when it does not start. */

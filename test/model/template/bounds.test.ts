@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../../src/errors.ts';
-import { type ChatMessage, renderChat } from '../../../src/model/chat.ts';
 import { firstPlace, lastPlace } from '../../../src/model/template/search.ts';
+import { type ChatMessage, renderChat } from '../../../src/model/text/chat.ts';
 
 const hello: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
 const spec = (chatTemplate: string) => ({ tokenizerJson: {}, tokenizerConfig: {}, chatTemplate });

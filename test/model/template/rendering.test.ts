@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../../src/errors.ts';
-import { type ChatMessage, type ChatOptions, renderChat } from '../../../src/model/chat.ts';
-import { sha256 } from '../../../src/runtime/hash.ts';
+import { type ChatMessage, type ChatOptions, renderChat } from '../../../src/model/text/chat.ts';
+import { sha256 } from '../../../src/runtime/files/hash.ts';
 import { fixture } from '../shared-files.ts';
 
 const NOW = new Date(2026, 2, 4, 15, 6, 7);

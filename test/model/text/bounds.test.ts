@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { EspalierError } from '../../../src/errors.ts';
 import { Bpe } from '../../../src/model/text/bpe.ts';
 import { type Pairs, PairTable } from '../../../src/model/text/pairs.ts';
-import { Tokenizer } from '../../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../../src/model/text/tokenizer.ts';
 
 type Json = Record<string, unknown>;
 

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Tokenizer } from '../../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../../src/model/text/tokenizer.ts';
 import { fixture } from '../shared-files.ts';
 
 interface Case {

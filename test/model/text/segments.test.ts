@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Tokenizer } from '../../../src/model/tokenizer.ts';
+import { Tokenizer } from '../../../src/model/text/tokenizer.ts';
 
 /** Letters, and special tokens that are looked for in the text as it is or in the normalised one. */
 function tokenizer(specials: string[], normalized = false, normalizer: object | null = null): Tokenizer {

@@ -1,0 +1,113 @@
+import { ConfigKeys, shown } from '../config/keys.ts';
+import { unsupported } from '../limits.ts';
+import type { RopeConfig, RopeScaling } from '../types.ts';
+
+/** What RoPE depends on beside its own keys. */
+export interface RopeContext {
+  readonly headDim: number;
+  readonly maxPositions: number;
+  /** Base where no key gives one. */
+  readonly theta: number;
+  /** Whether a part of each head may rotate; no class of transformers here computes that, our own configuration does. */
+  readonly partial: boolean;
+}
+
+/**
+ * RoPE as config.json tells it. As in transformers 5 (`convert_rope_params_to_dict`, `standardize_rope_params`): `rope_scaling` goes before
+ * `rope_parameters`, unless it is null or empty; a base inside goes before `rope_theta` outside; an original context outside goes
+ * before that inside; `rope_type` goes before `type`.
+ *
+ * @throws E_CONFIG_INVALID, and E_ARCHITECTURE_UNSUPPORTED for longrope and unknown kinds
+ */
+export function ropeFromConfig(keys: ConfigKeys, context: RopeContext, name: string): RopeConfig {
+  const scaling = isNothing(keys.value('rope_scaling')) ? null : keys.child('rope_scaling');
+  const parameters = keys.child('rope_parameters');
+  const chosen = scaling && !scaling.isEmpty ? scaling : parameters;
+  if (scaling && scaling !== chosen) keys.ignore('rope_scaling');
+  if (parameters && parameters !== chosen) keys.ignore('rope_parameters');
+  const inner = chosen ?? new ConfigKeys({}, name);
+  if (inner.has('full_attention') || inner.has('sliding_attention'))
+    throw unsupported(name, 'its layers differ in RoPE');
+  const theta = inner.has('rope_theta') ? inner.number('rope_theta', 0) : keys.number('rope_theta', context.theta);
+  const type = inner.has('rope_type') ? inner.value('rope_type') : inner.has('type') ? inner.value('type') : 'default';
+  if (typeof type !== 'string') throw inner.fault('rope_type', `is ${shown(type)}, not a text`);
+  return {
+    theta,
+    rotaryDims: rotaryDims(keys, inner, type, context, name),
+    layout: 'half',
+    scaling: scalingOf(keys, inner, type, context.maxPositions, name),
+    frequencyDivisors: null,
+  };
+}
+
+/** What Python takes for nothing, `or` something else, beside null and an empty object. */
+function isNothing(value: unknown): boolean {
+  return value === false || value === 0 || value === '' || (Array.isArray(value) && value.length === 0);
+}
+
+/** How many dimensions of a head rotate. Plain RoPE of these classes turns whole heads, whatever `partial_rotary_factor` says. */
+function rotaryDims(keys: ConfigKeys, inner: ConfigKeys, type: string, context: RopeContext, name: string): number {
+  const { headDim, partial } = context;
+  if (!partial && type === 'default') return headDim;
+  const factor = inner.has('partial_rotary_factor')
+    ? inner.number('partial_rotary_factor', 1)
+    : (keys.optional('partial_rotary_factor') ?? 1);
+  const dims = Math.trunc(headDim * factor);
+  if (!partial && dims !== headDim) {
+    throw unsupported(
+      name,
+      `its RoPE scaling ${type} with a partial_rotary_factor of ${factor} is not computed by its class`,
+    );
+  }
+  return dims;
+}
+
+function scalingOf(keys: ConfigKeys, inner: ConfigKeys, type: string, maxPositions: number, name: string): RopeScaling {
+  const need = (key: string) => inner.need(key, `, which the RoPE scaling ${type} needs`);
+  const original = () => {
+    const from = keys.has('original_max_position_embeddings') ? keys : inner;
+    return from.number('original_max_position_embeddings', maxPositions);
+  };
+  switch (type) {
+    case 'default':
+      return { type: 'none' };
+    case 'linear':
+      return { type: 'linear', factor: need('factor') };
+    case 'llama3':
+      return {
+        type: 'llama3',
+        factor: need('factor'),
+        lowFreqFactor: need('low_freq_factor'),
+        highFreqFactor: need('high_freq_factor'),
+        originalMaxPositions: original(),
+      };
+    case 'dynamic':
+      // as there, the original context is the model's, until `withContext` asks for more
+      return { type: 'dynamic', factor: need('factor'), originalMaxPositions: maxPositions, length: maxPositions };
+    case 'yarn': {
+      const originalMaxPositions = original();
+      // null is what the context lengths say; without the key transformers fails
+      const factor = inner.value('factor') === null ? maxPositions / originalMaxPositions : need('factor');
+      return {
+        type: 'yarn',
+        factor,
+        originalMaxPositions,
+        // as there: 0 counts as absent
+        betaFast: inner.optional('beta_fast') || 32,
+        betaSlow: inner.optional('beta_slow') || 1,
+        attentionFactor: inner.optional('attention_factor') ?? quotientOfScales(inner, factor),
+        truncate: inner.value('truncate') === null ? false : inner.flag('truncate', true),
+      };
+    }
+    default:
+      throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
+  }
+}
+
+/** The attention factor of configurations with both `mscale` and `mscale_all_dim`; undefined leaves the default. */
+function quotientOfScales(inner: ConfigKeys, factor: number): number | undefined {
+  const [mscale, all] = [inner.optional('mscale'), inner.optional('mscale_all_dim')];
+  if (!mscale || !all) return undefined;
+  const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1);
+  return scale(mscale) / scale(all);
+}

@@ -1,0 +1,99 @@
+import { planUpcycle, type UpcycleOptions, upcycle } from '../engine/grow/grow.ts';
+import { EspalierError } from '../errors.ts';
+import type { Receipt, UpcyclePlan } from '../grow.ts';
+import { defineCommand } from './shared/command.ts';
+import { jsonArgument, lanesArgument, modelArgument } from './shared/common.ts';
+import { formatBytes, formatCount, formatDuration, formatTable, Progress } from './shared/format.ts';
+import { upcycleArguments, upcycleOptionsOf } from './shared/grow-flags.ts';
+
+export const upcycleCommand = defineCommand({
+  meta: { name: 'upcycle', description: 'Grow a dense model into a mixture of experts (SPRI)' },
+  args: {
+    model: modelArgument,
+    ...upcycleArguments,
+    lanes: lanesArgument,
+    'dry-run': { type: 'boolean', description: 'Say sizes, time and memory, and write nothing', default: false },
+    json: jsonArgument,
+  },
+  run: async ({ args, io, signal }) => {
+    const options: UpcycleOptions = { ...upcycleOptionsOf(args), lanes: args.lanes, signal };
+    const { out, restart: _, ...planned } = options;
+    const dryRun = args['dry-run'];
+    if (out === undefined && !dryRun) {
+      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
+    }
+    if (dryRun) {
+      const plan = await planUpcycle(args.model, { ...planned, ...(out === undefined ? {} : { out }) });
+      io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+      return;
+    }
+    const bars = {
+      downloading: new Progress({ label: 'downloading', total: 1, silent: args.json }),
+      growing: new Progress({ label: 'growing', total: 1, silent: args.json }),
+      verifying: new Progress({ label: 'verifying', total: 1, silent: args.json }),
+    };
+    const started = performance.now();
+    try {
+      const { receipt } = await upcycle(args.model, {
+        ...options,
+        onDownload: ({ overall: { loaded, total } }) =>
+          bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
+        onProgress: ({ stage, done, total }) => {
+          bars.downloading.end();
+          if (stage === 'verifying') bars.growing.end();
+          bars[stage].update(done / total, stage === 'growing' ? formatBytes(done) : '');
+        },
+      });
+      for (const bar of Object.values(bars)) bar.end();
+      if (args.json) io.out(`${JSON.stringify(receipt)}\n`);
+      else io.out(`${describeReceipt(receipt, String(out), (performance.now() - started) / 1000)}\n`);
+    } finally {
+      for (const bar of Object.values(bars)) bar.end();
+    }
+  },
+});
+
+function describePlan({ fit, sizes, plan, ...rest }: UpcyclePlan): string {
+  const rows: [string, string | number][] = [
+    ['target', fit.target],
+    ['layers', `${fit.layers.length} of experts`],
+    [
+      'experts',
+      `${sizes.experts} of ${sizes.expertSize}, ${plan.topK} a token${sizes.sharedSize ? ', one shared' : ''}`,
+    ],
+    ['parameters', `${formatCount(rest.parameters)}, ${formatCount(rest.activeParameters)} active`],
+    ['files', `${rest.files.length}, ${formatBytes(rest.bytes)} as ${fit.type}`],
+    ['free', rest.freeBytes === null ? 'not known' : formatBytes(rest.freeBytes)],
+    ['time', `about ${formatDuration(rest.seconds)}, by a rough estimate`],
+    [
+      'memory',
+      `about ${formatBytes(rest.memoryBytes)} in all${rest.verify ? ', the comparison in the end included' : ''}`,
+    ],
+  ];
+  return [formatTable(null, rows), ...fit.notes].join('\n');
+}
+
+function describeReceipt(receipt: Receipt, out: string, seconds: number): string {
+  const { grown, start, deviation, notes, sizes, target, type, layers } = receipt;
+  const rows = grown.map(({ layer, projections, diversity, outputDiversity, branchSize }) => {
+    const first = projections[0];
+    return [
+      layer,
+      first?.largest ? first.largest.toPrecision(4) : '–',
+      first?.smallest ? first.smallest.toPrecision(4) : '–',
+      first ? first.blockEnergies.map((energy) => `${Math.round(100 * energy)} %`).join(' ') : '–',
+      diversity.toFixed(4),
+      outputDiversity.toFixed(4),
+      branchSize.toPrecision(3),
+    ];
+  });
+  const head = ['layer', 'largest', 'smallest', 'energies', 'diversity', 'of outputs', 'branch'];
+  return [
+    formatTable(head, rows),
+    '',
+    `${out}: ${target}, ${layers.length} layers with ${sizes.experts} experts, ${type}, in ${formatDuration(seconds)}`,
+    ...notes,
+    start.statement,
+    ...(deviation ? [deviation.statement] : []),
+  ].join('\n');
+}

@@ -1,0 +1,117 @@
+import type { EngineOpenOptions, EngineOptions } from '../../engine/engine.ts';
+import type { Model } from '../../engine/model/model.ts';
+import { type OpenOptions, open } from '../../engine/model/open.ts';
+import { EspalierError } from '../../errors.ts';
+import { engineOpenOptions, engineOptions, lanes } from '../../options/open.ts';
+import { oneOf } from '../../options/rules.ts';
+import { optionFlags } from './flags.ts';
+import { formatBytes, Progress } from './format.ts';
+import type { Io } from './io.ts';
+
+/** Arguments that several commands share. */
+export const modelArgument = {
+  type: 'positional',
+  description:
+    'A model folder (config.json, model.safetensors, tokenizer.json), a .gguf file, an address of either, owner/name on the hub, or espalier:tiny, a small model that comes with the program',
+  required: true,
+} as const;
+export const exactArgument = {
+  type: 'boolean',
+  description: 'f32 activations for quantised weights: slower, exact; the same as --precision exact',
+  default: false,
+} as const;
+export const lanesArgument = {
+  type: 'string',
+  value: 'N',
+  description: 'Threads that compute; auto: one for each core',
+  default: 'auto',
+  rule: lanes,
+} as const;
+export const jsonArgument = {
+  type: 'boolean',
+  description: 'Print one JSON object and nothing else',
+  default: false,
+} as const;
+export const bosArgument = {
+  type: 'string',
+  value: 'yes|no|auto',
+  description: 'Begin-of-text token; auto: as the tokenizer says',
+  default: 'auto',
+  rule: oneOf('yes', 'no', 'auto'),
+} as const;
+export const promptArgument = {
+  type: 'string',
+  alias: 'p',
+  value: 'TEXT',
+  description: 'The text; - reads it from standard input',
+  required: true,
+} as const;
+
+const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
+  contextLength: {
+    alias: 'c',
+    value: 'N',
+    description: 'Positions to have room for: fewer than the model has, or with dynamic RoPE scaling more',
+  },
+  precision: { value: 'NAME', description: 'What quantised weights are multiplied with: int8, int16 or exact' },
+  hub: null, // the environment says it: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
+  cache: null, // ESPALIER_CACHE
+  transfer: null,
+  signal: null,
+  onDownload: null,
+  onProgress: null,
+});
+
+const engine = optionFlags<EngineOptions>(engineOptions, {
+  lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes for weights, caches and scratch; default 4 GiB' },
+  relaxed: null,
+  signal: null,
+  wasmLocation: null,
+  workerLocation: null,
+  laneLocation: null,
+});
+
+/** Flags of commands that open a model in a worker. */
+export const openArguments = { ...opening.args, exact: exactArgument, ...engine.args } as const;
+
+/** What they say. @throws E_ARGUMENT */
+export function openOptionsOf(args: Readonly<Record<string, unknown>>): OpenOptions {
+  const { precision, ...rest } = opening.options(args);
+  if (args['exact'] && precision !== undefined && precision !== 'exact') {
+    throw new EspalierError('E_ARGUMENT', `--exact and --precision ${precision} contradict each other.`, 'Give one.');
+  }
+  return { ...rest, ...engine.options(args), precision: args['exact'] ? 'exact' : (precision ?? 'int8') };
+}
+
+/** `--bos`. */
+export function bosOf(said: 'yes' | 'no' | 'auto'): { addBos?: boolean } {
+  return said === 'auto' ? {} : { addBos: said === 'yes' };
+}
+
+/** `--prompt`, or with `-` what standard input holds, without the line end that ends it. @throws E_ARGUMENT, E_ABORTED */
+export async function promptOf(given: string, io: Io, signal: AbortSignal): Promise<string> {
+  return given === '-' ? (await io.input(signal)).replace(/\r?\n$/, '') : given;
+}
+
+/** Opens a model with a progress bar on stderr, for what is downloaded and for what is loaded. */
+export async function openWithProgress(target: string, options: OpenOptions, json: boolean, io: Io): Promise<Model> {
+  const downloading = new Progress({ label: 'downloading', total: 1, silent: json });
+  const loading = new Progress({ label: 'loading', total: 1, silent: json });
+  try {
+    const model = await open(target, {
+      ...options,
+      onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
+      onProgress: (done, total) => {
+        downloading.end();
+        loading.update(done / total, formatBytes(done));
+      },
+    });
+    loading.end();
+    if (!json) for (const note of model.notes) io.err(`note: ${note}\n`);
+    return model;
+  } finally {
+    downloading.end();
+    loading.end();
+  }
+}

@@ -1,0 +1,144 @@
+import { renderQuery } from '../datasets/templates.ts';
+import { fittingShots, shotsOf } from '../evaluate/setting.ts';
+import { defined } from '../options/defined.ts';
+import { AdapShot } from '../show/answer/answerer.ts';
+import type { AdapShotOptions } from '../show/answer/options.ts';
+import { poolOptionsOf, settingsOf } from '../show/answer/presets.ts';
+import { Chain } from '../show/place/chain.ts';
+import { ShotPool } from '../show/pool/pool.ts';
+import type { Answer, WorkEstimate } from '../show/types.ts';
+import { defineCommand } from './shared/command.ts';
+import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
+import {
+  answerArguments,
+  askArguments,
+  dataOf,
+  describeWork,
+  iclArguments,
+  openForShots,
+  prefixArgument,
+  rankOf,
+  storeOf,
+} from './shared/show-options.ts';
+import { poolOf } from './show-build.ts';
+
+/** Examples of a chain, unless told otherwise. */
+const MOST = 128;
+
+export const iclAskCommand = defineCommand({
+  meta: { name: 'ask', description: 'Answer a query by as many examples as it needs' },
+  args: {
+    ...iclArguments,
+    query: { type: 'positional', description: 'What is asked, without the words of the template', required: true },
+    ...askArguments,
+    chain: { type: 'boolean', description: 'Examples in one fixed order, each seeing those before it', default: false },
+    prefix: prefixArgument,
+    ...answerArguments,
+    compare: { type: 'boolean', description: 'Ask full attention over the same examples too', default: false },
+    json: iclArguments.json,
+  },
+  run: async ({ args, io, signal }) => {
+    const { shots: count, prefix, storage, preset: wanted, instruction, seed } = args;
+    const { grid, order, ensemble, vote, temperature, threshold, 'max-tokens': maxTokens } = args;
+    const rank = rankOf(args.rank, seed);
+    const common = defined({ instruction });
+    const pooling = defined({ prefix, storage });
+    const settings = defined({ rank, grid, order, ensemble, vote, temperature, threshold, maxTokens });
+    const { task, template } = await dataOf(args);
+    const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
+    // by keys, all examples would have to be encoded for one query
+    const byWords = preset === 'label' && args.store === undefined && rank === undefined;
+    const options: AdapShotOptions = {
+      ...settings,
+      ...(byWords && { rank: 'bm25' }),
+      preset,
+      prompt: template.output,
+      // what closes a shot closes an answer
+      stop: [`\n${template.separator}`],
+      ...(task.kind === 'labels' && preset !== 'generate' && { labels: task.labels }),
+    };
+    settingsOf(options, args.chain); // what is wrong is said before a model is opened
+    const shots = shotsOf(template, poolOf(args, task));
+    const store = await storeOf(args);
+    const { model, close } = await openForShots(args, signal);
+    const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
+    const watching = {
+      signal,
+      onEstimate: (estimate: WorkEstimate) => {
+        if (!args.json && estimate.seconds !== null && estimate.seconds > 2) io.err(`${describeWork(estimate)}\n`);
+      },
+    };
+    try {
+      const source = args.chain
+        ? await Chain.create(
+            model,
+            count === undefined ? fittingShots(model, shots.slice(0, MOST), common.instruction) : shots.slice(0, count),
+            { ...common, ...watching, onProgress: (done, total) => bar.update(done / total) },
+          )
+        : await ShotPool.build(model, shots, {
+            ...common,
+            ...poolOptionsOf(preset),
+            ...pooling,
+            store,
+            grow: { initial: 0 },
+            ...watching,
+            onProgress: ({ tokens, totalTokens }) => bar.update(tokens / (totalTokens || 1)),
+          });
+      let show: AdapShot | null = null;
+      try {
+        show = await AdapShot.create(source, options);
+        const query = renderQuery(template, args.query);
+        const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
+        let answer: Answer;
+        if (options.labels || args.json) {
+          answer = await show.ask(query, asked);
+          bar.end();
+          if (!args.json) io.out(`${answer.text}\n`);
+        } else {
+          const stream = show.stream(query, asked);
+          for await (const { text: piece } of stream) {
+            bar.end();
+            io.out(piece);
+          }
+          answer = await stream.answer();
+          io.out('\n');
+        }
+        if (args.json) io.out(`${JSON.stringify(answer)}\n`);
+        else io.err(`${describe(answer)}\n`);
+      } finally {
+        show?.close();
+        source.close();
+      }
+    } finally {
+      bar.end();
+      close();
+    }
+  },
+});
+
+/** What was done, for a person. */
+function describe({ receipt, probabilities }: Answer): string {
+  const { probes, chosen, fallback, tokens, bytes, milliseconds, comparison, exactness } = receipt;
+  const sure = Object.entries(probabilities ?? {}).sort(([, a], [, b]) => b - a);
+  const rows: [string, string][] = [
+    ['examples', `${chosen}${fallback ? ', none was sure enough' : ''}`],
+    ['tried', probes.map(({ shots, entropy }) => `${shots}: ${entropy.toFixed(3)}`).join(', ') || 'nothing'],
+    ['tokens', `${tokens.reused} reused, ${tokens.forwarded} computed`],
+    ['cache', `${formatBytes(bytes.cache)}, pool ${formatBytes(bytes.pool)}`],
+    ['time', formatDuration(milliseconds.total / 1000)],
+    ['attention', exactness],
+  ];
+  if (sure.length) {
+    const best = sure.slice(0, 3).map(([label, p]) => `${label} ${p.toFixed(3)}`);
+    rows.unshift(['probability', best.join(', ')]);
+  }
+  if (comparison) {
+    const same = comparison.sameLabel ?? comparison.sameToken;
+    rows.push([
+      'full attention',
+      `${same ? 'the same' : 'another'} answer, KL ${comparison.divergence.toPrecision(3)}`,
+    ]);
+  }
+  for (const warning of receipt.warnings) rows.push(['warning', warning]);
+  return formatTable(null, rows);
+}

@@ -1,0 +1,65 @@
+import type { LaneSeat } from '../../device/wasm/lanes.ts';
+import { planUpcycle, upcycle } from '../../grow/job.ts';
+import { expose, wrap } from '../../runtime/host/comlink.ts';
+import type { Endpoint } from '../../runtime/host/endpoint.ts';
+import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
+import { type Host, setHost, type WorkerHandle } from '../../runtime/host/host.ts';
+import { Loss } from '../../runtime/host/worker-loss.ts';
+import { lockAs } from '../../runtime/output/lock.ts';
+import { memoryOutput } from '../../runtime/output/memory.ts';
+import { Answers, type Methods } from '../line/answers.ts';
+import { lentLanes } from '../line/lent-lanes.ts';
+import type { CallerPort, Heartbeat, Remote } from '../line/port.ts';
+import type { GrowCalls, HostFacts } from './protocol.ts';
+
+/** The functions of a grow worker: those of `espalier/grow`, over the caller's host. */
+function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
+  return {
+    start: (_, facts, { name, ended }) => {
+      setHost(hostOf(facts, caller));
+      lockAs(name, ended);
+    },
+
+    upcycle: async ({ live }, source, { out, ...options }) => {
+      if (out !== undefined) {
+        return { receipt: await upcycle(source, { ...options, ...live, out }), files: {} };
+      }
+      const memory = memoryOutput('the result');
+      const receipt = await upcycle(source, { ...options, ...live, out: memory });
+      return { receipt, files: memory.result() };
+    },
+
+    planUpcycle: ({ live }, source, { out, ...options }) =>
+      planUpcycle(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),
+  };
+}
+
+/** The caller's host, who starts the lanes: he hears of their death when this thread waits for them. */
+function hostOf(facts: HostFacts, caller: Remote<CallerPort>): Host {
+  return { ...facts, spawn: () => lentLane(caller) };
+}
+
+/** A lane on the caller's side, as far as a device uses one: it is sent its seat, and answers when it runs. It ends with the line. */
+function lentLane(caller: Remote<CallerPort>): WorkerHandle {
+  const answers = new EventTarget();
+  const start = lentLanes(caller);
+  const { lose, onLost } = new Loss();
+  return {
+    endpoint: {
+      postMessage: (seat) => void start(seat as LaneSeat).then(() => answers.dispatchEvent(new Event('message')), lose),
+      addEventListener: (type, listener) => answers.addEventListener(type, listener as never),
+      removeEventListener: (type, listener) => answers.removeEventListener(type, listener as never),
+    },
+    ref: () => {},
+    unref: () => {},
+    terminate: async () => {},
+    onLost,
+  };
+}
+
+/** Answers the caller at the other end of the line, and calls him back over the same line. */
+export function serve(endpoint: Endpoint): void {
+  const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
+  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
+  expose(new Answers<GrowCalls>(caller, methodsFor(caller)), endpoint);
+}

@@ -1,0 +1,190 @@
+import type { ModelConfig } from '../../checkpoint/types.ts';
+import { EspalierError } from '../../errors.ts';
+import type { EmbedOptions } from '../../model/embed.ts';
+import type { GenerateOptions } from '../../model/generate/generation.ts';
+import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../../model/model.ts';
+import type { ScoreOptions } from '../../model/score.ts';
+import type { ChatMessage, ChatOptions } from '../../model/text/chat.ts';
+import type { DecodeOptions } from '../../model/text/tokenizer.ts';
+import { checked } from '../../options/check.ts';
+import { checkedGeneration, embedOptions, scoreOptions } from '../../options/model.ts';
+import {
+  checkedAnyIds,
+  checkedMessages,
+  checkedText,
+  checkedTextOrIds,
+  checkedTexts,
+  type TokenIds,
+} from '../../options/prompt.ts';
+import { chatCallOptions, decodeCallOptions, encodeCallOptions } from '../../options/text.ts';
+import type { CallOptions } from '../line/link.ts';
+import { partOptions } from '../line/parted-options.ts';
+import type { CallArguments, CallName, CallResult } from '../line/port.ts';
+import { Generation } from './generation.ts';
+import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
+
+/** Of calls that have no other options of their own than those of the function behind them. */
+export interface SignalOption {
+  /**
+   * Rejects the call with E_ABORTED, within a second. An engine whose worker is so busy that it does not answer is ended: other calls and
+   * models on it get E_WORKER_LOST then.
+   */
+  readonly signal?: AbortSignal;
+}
+
+/** What a model knows of its engine. */
+interface Owner {
+  readonly description: Readonly<Record<string, string>>;
+  readonly lanes: number;
+  close(): Promise<void>;
+}
+
+/**
+ * An open model on an engine: text in, text and numbers out. Make one with `open` or `engine.open`, end it with `close`.
+ *
+ * Everything is computed in the engine's worker. Any call may reject with E_DISPOSED when the model or its engine is closed, and
+ * with E_WORKER_LOST when a thread of the engine dies.
+ */
+export class Model {
+  readonly name: string;
+  readonly config: ModelConfig;
+  /** Of the engine: what was chosen at start, for people. */
+  readonly description: Readonly<Record<string, string>>;
+  /** Threads that compute. */
+  readonly lanes: number;
+  readonly bosId: number | null;
+  /** Tokens that end a text: the configuration's and the tokenizer's. */
+  readonly eosIds: readonly number[];
+  /** One more than the tokenizer's highest id; `config.vocabSize` may be padded beyond it. */
+  readonly vocabSize: number;
+  /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
+  readonly notes: readonly string[];
+  readonly #link: EngineLink;
+  readonly #model: number;
+  /** To be closed with the model. */
+  #engine: Owner | null = null;
+  #closing: Promise<void> | null = null;
+
+  /** Made by `open`. */
+  constructor(link: EngineLink, engine: Owner, facts: ModelFacts) {
+    this.name = facts.name;
+    this.config = facts.config;
+    this.description = engine.description;
+    this.lanes = engine.lanes;
+    this.bosId = facts.bosId;
+    this.eosIds = facts.eosIds;
+    this.vocabSize = facts.vocabSize;
+    this.notes = facts.notes;
+    this.#link = link;
+    this.#model = facts.model;
+  }
+
+  /** The model, closing its engine with itself. */
+  static owning(engine: Owner, model: Model): Model {
+    model.#engine = engine;
+    return model;
+  }
+
+  /**
+   * Token ids of a text. A begin-of-text token is added where the tokenizer's post-processor or `add_bos_token` says so. Where a
+   * plain `PreTrainedTokenizerFast` names one that agrees with the model's and says nothing about adding it, it is added too: such
+   * a model was trained with it. `addBos` overrides both.
+   */
+  async encode(text: string, options: EncodePromptOptions & SignalOption = {}): Promise<number[]> {
+    const { signal, ...given } = checked<EncodePromptOptions & SignalOption>(encodeCallOptions, options, 'encode');
+    return this.#call('encode', [this.#model, checkedText(text, 'The text'), given], { signal });
+  }
+
+  /** The text of ids; ids that the vocabulary does not have are passed over. */
+  async decode(ids: TokenIds, options: DecodeOptions & SignalOption = {}): Promise<string> {
+    const { signal, ...given } = checked<DecodeOptions & SignalOption>(decodeCallOptions, options, 'decode');
+    return this.#call('decode', [this.#model, checkedAnyIds(ids, 'ids'), given], { signal });
+  }
+
+  /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
+  async encodeChat(messages: readonly ChatMessage[], options: ChatOptions & SignalOption = {}): Promise<number[]> {
+    const { signal, ...given } = checked<ChatOptions & SignalOption>(chatCallOptions, options, 'encodeChat');
+    return this.#call('encodeChat', [this.#model, checkedMessages(messages, 'messages'), given], { signal });
+  }
+
+  /**
+   * Continues a prompt: a text, token ids, or the messages of a conversation. It starts when the result is iterated or awaited, and
+   * there its errors come out: E_ARGUMENT, E_CONTEXT_LENGTH, E_TEMPLATE_INVALID, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE.
+   */
+  generate(prompt: Prompt, options: GenerateOptions & PromptOptions = {}): Generation {
+    let begin: () => StreamStart;
+    let signal: AbortSignal | undefined;
+    try {
+      const call = checkedGeneration(prompt, options, this.config.vocabSize);
+      const parted = partOptions(call.options);
+      signal = parted.signal;
+      begin = () => ({ model: this.#model, prompt: call.prompt, options: parted.data });
+    } catch (error) {
+      begin = () => {
+        throw error;
+      };
+    }
+    return new Generation(this.#link, this.#model, begin, signal, () => this.#open());
+  }
+
+  /**
+   * Log-probability and entropy at every position of a text or list of ids.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+   */
+  async score(text: string | TokenIds, options: ScoreOptions & EncodePromptOptions = {}): Promise<ScoredToken[]> {
+    const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
+    const wanted = checkedTextOrIds(text, 'The text', this.config.vocabSize);
+    const { data, signal, callbacks } = partOptions(given);
+    return this.#call('score', [this.#model, wanted, data], { signal, callbacks });
+  }
+
+  /**
+   * A vector for each text, from the hidden states of its tokens: of one text or list of ids, or of several. A language model was
+   * not trained for this; compare vectors of one model only, by their cosine.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY
+   */
+  async embed(input: EmbedInput, options: EmbedOptions & EncodePromptOptions = {}): Promise<Float32Array[]> {
+    const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
+    const texts = checkedTexts(input, 'The input', this.config.vocabSize);
+    const { data, signal, callbacks } = partOptions(given);
+    return this.#call('embed', [this.#model, texts, data], { signal, callbacks });
+  }
+
+  /**
+   * Frees the weights, and ends the engine if `open` made it. What the model still computes ends with E_DISPOSED. Calling it twice
+   * is allowed. It takes no longer than a second: an engine whose worker is too busy with another model frees the weights afterwards; one
+   * that is stuck in a call of this model is ended.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    if (this.#engine) return this.#engine.close();
+    // with the engine gone, so is the memory
+    if (this.#link.ended) return;
+    await this.#link.retire(this.#model, closed(), 'close', [this.#model]);
+  }
+
+  async #call<K extends CallName<EngineCalls>>(
+    name: K,
+    args: CallArguments<EngineCalls, K>,
+    options?: CallOptions<CallResult<EngineCalls, K>>,
+  ): Promise<CallResult<EngineCalls, K>> {
+    this.#open();
+    return this.#link.call(name, args, { ...options, owner: this.#model });
+  }
+
+  #open(): void {
+    if (this.#closing) throw closed();
+  }
+}
+
+function closed(): EspalierError {
+  return new EspalierError('E_DISPOSED', 'The model is closed.', 'Open it again.');
+}

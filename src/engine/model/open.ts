@@ -1,0 +1,42 @@
+import { EspalierError } from '../../errors.ts';
+import { checked } from '../../options/check.ts';
+import { openOptions } from '../../options/open.ts';
+import { checkedTarget } from '../../options/target.ts';
+import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { Engine, type EngineOpenOptions, type EngineOptions } from '../engine.ts';
+import { Model } from './model.ts';
+
+/** With `engine`, the model joins it; without, it has one of its own, made with the other options. */
+export interface OpenOptions extends EngineOpenOptions, EngineOptions {
+  /** Default: one of its own, which is closed with the model. */
+  readonly engine?: Engine;
+}
+
+/**
+ * Opens a model (see `Engine.open`) on an engine of its own, which is closed with it, or on the one given.
+ * @throws as `Engine.create` and `Engine.open`; nothing stays allocated then
+ */
+export async function open(target: ModelTarget, options: OpenOptions = {}): Promise<Model> {
+  const { engine, ...all } = checked<OpenOptions>(openOptions, options, 'open');
+  const { lanes, relaxed, memoryLimit, wasmLocation, workerLocation, laneLocation, ...rest } = all;
+  checkedTarget(target);
+  const own = { lanes, relaxed, memoryLimit, wasmLocation, workerLocation, laneLocation };
+  const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as EngineOptions;
+  if (engine) {
+    const [name] = Object.keys(given);
+    if (name === undefined) return engine.open(target, rest);
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${name} is given together with an engine.`,
+      'Give it to Engine.create instead.',
+    );
+  }
+  const { signal } = rest;
+  const made = await Engine.create({ ...given, ...(signal && { signal }) });
+  try {
+    return Model.owning(made, await made.open(target, rest));
+  } catch (error) {
+    await made.close();
+    throw error;
+  }
+}

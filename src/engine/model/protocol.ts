@@ -1,0 +1,87 @@
+/** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
+import type { ModelConfig } from '../../checkpoint/types.ts';
+import type { DeviceStats } from '../../device/device.ts';
+import type { EmbedOptions } from '../../model/embed.ts';
+import type { GeneratedToken, GenerateOptions, GenerationResult } from '../../model/generate/generation.ts';
+import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../../model/model.ts';
+import type { ScoreOptions } from '../../model/score.ts';
+import type { ChatMessage, ChatOptions } from '../../model/text/chat.ts';
+import type { DecodeOptions } from '../../model/text/tokenizer.ts';
+import type { OpenOptions } from '../../open-local.ts';
+import type { TokenIds } from '../../options/prompt.ts';
+import type { WorkerLink } from '../line/link.ts';
+import type { Data, WireTarget } from '../line/port.ts';
+import type { WireError } from '../line/wire-error.ts';
+
+export interface DeviceOptions {
+  readonly lanes: number;
+  readonly relaxed?: boolean;
+  readonly memoryLimit?: number;
+  /** Folder of the kernels' wasm files. */
+  readonly wasmLocation?: string;
+}
+
+export interface DeviceFacts {
+  readonly description: Readonly<Record<string, string>>;
+  readonly lanes: number;
+}
+
+export interface ModelFacts {
+  /** The worker's number of it. */
+  readonly model: number;
+  readonly name: string;
+  readonly config: ModelConfig;
+  readonly bosId: number | null;
+  readonly eosIds: readonly number[];
+  readonly vocabSize: number;
+  readonly notes: readonly string[];
+}
+
+export type Prompt = string | TokenIds | readonly ChatMessage[];
+/** Texts, or ids of one text, or of several. */
+export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
+
+export interface StreamStart {
+  readonly model: number;
+  readonly prompt: Prompt;
+  readonly options: Data<GenerateOptions & PromptOptions>;
+}
+
+export type Finish = Omit<GenerationResult, 'text' | 'tokens'>;
+
+/** All tokens that were ready, at least one; with the last ones, how it ended. */
+export interface Batch {
+  readonly tokens: readonly GeneratedToken[];
+  readonly finish?: Finish;
+  readonly error?: WireError;
+}
+
+export interface EngineStats extends DeviceStats {
+  readonly models: number;
+  /** Generations that hold a cache. */
+  readonly generations: number;
+  readonly lanes: number;
+}
+
+/** Calls that the engine worker answers. */
+export interface EngineCalls {
+  create(options: DeviceOptions): Promise<DeviceFacts>;
+  stats(): EngineStats;
+  open(target: WireTarget, options: Data<OpenOptions>): Promise<ModelFacts>;
+  close(model: number): Promise<void>;
+  encode(model: number, text: string, options: EncodePromptOptions): number[];
+  encodeChat(model: number, messages: readonly ChatMessage[], options: ChatOptions): number[];
+  decode(model: number, ids: readonly number[], options: DecodeOptions): string;
+  score(
+    model: number,
+    text: string | readonly number[],
+    options: Data<ScoreOptions & EncodePromptOptions>,
+  ): Promise<ScoredToken[]>;
+  embed(model: number, input: EmbedInput, options: Data<EmbedOptions & EncodePromptOptions>): Promise<Float32Array[]>;
+  /** The next tokens of a stream, which the first call starts. */
+  next(stream: number, start: StreamStart | null): Promise<Batch>;
+  /** Ends a stream and resolves when its memory is free. */
+  stop(stream: number): Promise<void>;
+}
+
+export type EngineLink = WorkerLink<EngineCalls>;

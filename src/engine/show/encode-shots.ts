@@ -1,0 +1,130 @@
+import { EspalierError } from '../../errors.ts';
+import type { OpenOptions } from '../../open-local.ts';
+import { checked } from '../../options/check.ts';
+import { encodeShotsOptions } from '../../options/show.ts';
+import { checkedShots } from '../../options/show-data.ts';
+import { checkedTarget } from '../../options/target.ts';
+import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { host } from '../../runtime/host/host.ts';
+import { blockSize } from '../../show/pool/units.ts';
+import type { PoolProgress, PrefixMode, Shot, StorageType, WorkEstimate } from '../../show/types.ts';
+import { aborted, WorkerLink } from '../line/link.ts';
+import { partOptions, placeOf, wireTarget } from '../line/parted-options.ts';
+import { type EncodeOrder, SHOW, type ShowCalls } from './protocol.ts';
+
+export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'contextLength' | 'hub'> {
+  /** As in `PoolOptions`, and as in the pool that is to find the shots. */
+  readonly instruction?: string;
+  readonly prefix?: PrefixMode;
+  readonly storage?: StorageType;
+  /** Folder of the store, or in browsers its name, as `openShotStore` takes it. Default: the same. */
+  readonly store?: string;
+  /** `auto` (default): one for each core, and no more than there are lots of 32 shots. Each opens the model for itself. */
+  readonly workers?: number | 'auto';
+  /** The script of the workers (`workers/show.js`), where it is not beside the JavaScript. */
+  readonly workerLocation?: string | URL;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+  readonly signal?: AbortSignal;
+  /** As in `PoolOptions`: of all workers together, first without and then with seconds. */
+  readonly onEstimate?: (estimate: WorkEstimate) => void;
+  readonly onProgress?: (progress: PoolProgress) => void;
+}
+
+/** Shots that a worker is worth starting for. */
+const LOT = 32;
+
+/**
+ * Encodes shots into a store, in workers that share no memory with each other or with the caller: for pages that are not cross-origin
+ * isolated, where one model has one lane, and to keep the calling thread free. Build a `ShotPool` over the same store afterwards: it loads
+ * them. What is in the store already is not encoded again, also after an error or an abort. On quantised weights stored keys
+ * depend slightly on which shots were encoded together, and so on the number of workers.
+ *
+ * @returns shots in all, and how many of them the store had
+ * @throws E_ARGUMENT; E_DEVICE_UNSUPPORTED where nothing keeps files; what opening the model and `ShotPool.build` throw; E_WORKER_LOST
+ */
+export async function encodeShots(
+  target: ModelTarget,
+  shots: readonly Shot[],
+  options: EncodeShotsOptions = {},
+): Promise<{ readonly total: number; readonly loaded: number }> {
+  checkedShots(shots);
+  const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
+  const { workers: wanted = 'auto', workerLocation, wasmLocation, onProgress, onEstimate, ...rest } = given;
+  const { data, signal } = partOptions(rest, SHOW.local);
+  const wasm = placeOf(wasmLocation, true);
+  const worker = placeOf(workerLocation);
+  checkedTarget(target);
+  const block = blockSize(data.prefix ?? 'bare');
+  if (signal?.aborted) throw aborted(signal);
+  const on = await host();
+  if (signal?.aborted) throw aborted(signal);
+  const most = Math.max(1, Math.ceil(shots.length / (wanted === 'auto' ? Math.max(LOT, block) : block)));
+  const count = Math.min(wanted === 'auto' ? on.cores : wanted, most);
+  const lots = lotsOf(shots, count, block);
+  const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0, tokens: 0, totalTokens: 0 }));
+  const estimates = new Map<number, WorkEstimate>();
+  // one that fails ends the others
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(signal!.reason);
+  signal?.addEventListener('abort', onAbort);
+  const links: WorkerLink<ShowCalls>[] = [];
+  try {
+    for (const _ of lots) links.push(new WorkerLink<ShowCalls>(on, SHOW, { worker }));
+    const loaded = await Promise.all(
+      links.map(async (link, i) => {
+        try {
+          const wire = wireTarget(target, false);
+          const order = { ...data, shots: lots[i]!, ...(wasm && { wasmLocation: wasm.href }) } as EncodeOrder;
+          return await link.call('encode', [wire.target, order], {
+            signal: stop.signal,
+            transfer: wire.transfer,
+            callbacks: {
+              onProgress: (told: PoolProgress) => {
+                progress[i] = told;
+                const sum = (key: keyof PoolProgress) => progress.reduce((all, part) => all + part[key], 0);
+                onProgress?.({
+                  done: sum('done'),
+                  total: sum('total'),
+                  loaded: sum('loaded'),
+                  tokens: sum('tokens'),
+                  totalTokens: sum('totalTokens'),
+                });
+              },
+              onEstimate: (told: WorkEstimate) => {
+                estimates.set(i, told);
+                const all = [...estimates.values()];
+                const timed = all.filter(({ seconds }) => seconds !== null).length;
+                if (all.length === lots.length && (timed === 0 || timed === all.length)) onEstimate?.(together(all));
+              },
+            },
+          });
+        } catch (error) {
+          stop.abort(error);
+          throw error;
+        }
+      }),
+    );
+    return { total: shots.length, loaded: loaded.reduce((sum, n) => sum + n, 0) };
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    const over = new EspalierError('E_DISPOSED', 'The job is over.', 'Start another one.');
+    await Promise.all(links.map((link) => link.end(over)));
+  }
+}
+
+/** Of workers beside each other the last decides how long. */
+function together(all: readonly WorkEstimate[]): WorkEstimate {
+  const sum = (key: 'shots' | 'tokens' | 'bytes') => all.reduce((total, one) => total + one[key], 0);
+  const seconds = all.every((one) => one.seconds !== null) ? Math.max(...all.map((one) => one.seconds!)) : null;
+  return { shots: sum('shots'), tokens: sum('tokens'), bytes: sum('bytes'), seconds };
+}
+
+/** Lots of about equal size, in which blocks are whole. */
+function lotsOf(shots: readonly Shot[], count: number, block: number): readonly (readonly Shot[])[] {
+  const units = Math.ceil(shots.length / block);
+  return Array.from({ length: count }, (_, i) => {
+    const [first, end] = [Math.floor((units * i) / count), Math.floor((units * (i + 1)) / count)];
+    return shots.slice(first * block, end * block).map(({ id, text }) => ({ id, text }));
+  });
+}

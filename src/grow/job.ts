@@ -1,0 +1,314 @@
+import { TensorDigests } from '../checkpoint/identity.ts';
+import { openCheckpointFiles } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
+import { WasmDevice } from '../device/wasm/wasm-device.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import { checked } from '../options/check.ts';
+import { growOptions, planUpcycleOptions, upcycleOptions } from '../options/grow.ts';
+import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
+import type { ModelFiles } from '../runtime/files/source.ts';
+import { host } from '../runtime/host/host.ts';
+import { laneCount } from '../runtime/host/lane-count.ts';
+import type { FilesOptions } from '../runtime/hub/session.ts';
+import type { OutputFolder } from '../runtime/output/output.ts';
+import { LinearAlgebra } from '../svd/linear-algebra.ts';
+import { growLayer } from './methods/layer.ts';
+import { checkComponents } from './methods/partition.ts';
+import { checkRouter } from './methods/router-init.ts';
+import { checkDevice, type Estimate, estimate } from './plan/estimate.ts';
+import { chosenLayers, expertSizes, groupsOf } from './plan/layer-choice.ts';
+import { type GrowOptions, resolveOptions } from './plan/recipe.ts';
+import { type Fit, fitTarget } from './plan/targets.ts';
+import type { GrowPlan } from './types.ts';
+import { measureDeviation } from './verify/measure-deviation.ts';
+import { Copies } from './write/copies.ts';
+import { checkSource, jobIdentity, withSource } from './write/identity.ts';
+import { type GroupRecord, outputGroups } from './write/layout.ts';
+import { configText, type ExpertSizes, outputConfig } from './write/output-config.ts';
+import { RECEIPT_VERSION, type Receipt, receiptOf } from './write/receipt.ts';
+import { writeJson, writeSmallFiles, writeText } from './write/small-files.ts';
+import { decodedTensor } from './write/source-tensors.ts';
+
+export const RECEIPT_FILE = 'espalier-receipt.json';
+
+export interface UpcycleProgress {
+  readonly stage: 'growing' | 'verifying';
+  /** Bytes written of all while growing; a share of 1 while verifying. */
+  readonly done: number;
+  readonly total: number;
+  /** Of this stage, from the pace so far; null until there is one. */
+  readonly secondsLeft: number | null;
+}
+
+export interface PlanUpcycleOptions extends GrowOptions, FilesOptions {
+  /** Refuses, or adapts, what llama.cpp would not compute alike after a conversion to GGUF. Default: as the preset says. */
+  readonly gguf?: boolean;
+  /** Largest file of weights, in bytes. Default 5e9. */
+  readonly maxShardBytes?: number;
+  /** Threads that compute; default: all that can share memory. The result does not depend on it. */
+  readonly lanes?: number | 'auto';
+  /**
+   * Opens the written files again and compares the two models' logits on a text: true (default), a text, or false to leave it out. A plan
+   * counts the memory and the time of it.
+   */
+  readonly verify?: boolean | string;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+}
+
+export interface UpcycleOptions extends PlanUpcycleOptions {
+  /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
+  readonly out: string | URL | OutputFolder;
+  /** Throws away what an earlier job with other options has left unfinished there. */
+  readonly restart?: boolean;
+  readonly onProgress?: (progress: UpcycleProgress) => void;
+}
+
+/** What will be written, before anything is. */
+export interface UpcyclePlan extends Estimate {
+  readonly plan: GrowPlan;
+  readonly fit: Fit;
+  readonly sizes: ExpertSizes;
+  readonly parameters: number;
+  readonly activeParameters: number;
+  readonly bytes: number;
+  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+  /** Bytes free at the destination, where the host says. */
+  readonly freeBytes: number | null;
+}
+
+interface Job {
+  readonly files: ModelFiles;
+  readonly checkpoint: Checkpoint;
+  readonly plan: GrowPlan;
+  readonly fit: Fit;
+  readonly sizes: ExpertSizes;
+}
+
+/**
+ * Sizes, time and memory of a job, from the headers of the source alone.
+ * @throws as `upcycle` for what can be found before work begins
+ */
+export async function planUpcycle(
+  source: ModelTarget,
+  given: PlanUpcycleOptions & { readonly out?: string | URL | OutputFolder } = {},
+): Promise<UpcyclePlan> {
+  const options = checked<typeof given>(planUpcycleOptions, given, 'planUpcycle');
+  const job = await prepare(source, options);
+  let out: OutputFolder | null = null;
+  try {
+    out = options.out === undefined ? null : await outputOf(options.out);
+    return await describe(job, options, out);
+  } finally {
+    // an output of the caller’s own stays his
+    if (out !== options.out) await out?.release();
+    await job.checkpoint.close();
+  }
+}
+
+/**
+ * Grows a dense model into a mixture of experts (SPRI, arXiv 2606.16456, or a baseline) and writes it as a checkpoint that stock loaders
+ * accept, layer by layer: memory stays below what the largest layer takes. A job that was interrupted goes on where it was when it is
+ * called again with the same arguments, and its result is the same to the bit, for any number of lanes and in every runtime.
+ *
+ * @returns the receipt, which also lies in the folder as `espalier-receipt.json`
+ * @throws E_ARGUMENT for options out of range; E_TARGET when the target cannot hold the result exactly; E_STORAGE_FULL before work
+ *   begins and later, E_FILE_WRITE; E_TENSOR_VALUE for NaN in the source; what opening the source throws; E_OUT_OF_MEMORY, E_ABORTED.
+ *   What is finished stays for the next call; nothing has its final name before all of it is written
+ */
+export async function upcycle(source: ModelTarget, given: UpcycleOptions): Promise<Receipt> {
+  const options = checked<UpcycleOptions>(upcycleOptions, given, 'upcycle');
+  if (options.out === undefined) {
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+  }
+  throwIfAborted(options.signal);
+  const job = await prepare(source, options);
+  const { checkpoint, plan, fit, sizes } = job;
+  let out: OutputFolder | null = null;
+  let device: WasmDevice | null = null;
+  try {
+    out = await outputOf(options.out);
+    const lanes = await lanesOf(options.lanes);
+    // plain SIMD: the same bits in every runtime
+    const { wasmLocation } = options;
+    device = await WasmDevice.create({
+      relaxed: false,
+      lanes,
+      ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
+    });
+    const receipt = await write(job, options, out, device);
+    await out.commit();
+    return receipt;
+  } catch (error) {
+    // what went wrong first is what is told
+    await out?.release().catch(() => {});
+    throw error;
+  } finally {
+    device?.close();
+    await checkpoint.close();
+  }
+
+  async function write(
+    { files }: Job,
+    { signal, onProgress, restart, maxShardBytes, verify = true }: UpcycleOptions,
+    to: OutputFolder,
+    on: WasmDevice,
+  ): Promise<Receipt> {
+    const algebra = LinearAlgebra.over(on);
+    const { hiddenSize: hidden, intermediateSize: intermediate, headDim } = checkpoint.config;
+    const copies = new Copies(fit.type, { headDim, signal });
+    const digests = new TensorDigests(checkpoint);
+    const groups = outputGroups({
+      checkpoint: digests.checkpoint,
+      fit,
+      sizes,
+      copies,
+      grow: (layer) =>
+        growLayer({
+          device: on,
+          algebra,
+          plan,
+          layer,
+          hidden,
+          intermediate,
+          renormalise: fit.renormalise,
+          read: (projection) => {
+            const entry = digests.checkpoint.tensors.get(`model.layers.${layer}.mlp.${projection}_proj.weight`)!;
+            return decodedTensor(entry, { headDim, signal });
+          },
+          ...(signal && { signal }),
+        }),
+    });
+    const pace = new Timer('growing', onProgress);
+    const written = await writeCheckpoint(to, withSource(groups, digests), {
+      onResume: (records) => checkSource(records, digests, checkpoint.name, signal),
+      identity: await jobIdentity(checkpoint, {
+        plan,
+        fit,
+        maxShardBytes: maxShardBytes ?? null,
+        receipt: RECEIPT_VERSION,
+      }),
+      ...(signal && { signal }),
+      ...(restart === undefined ? {} : { restart }),
+      ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
+      onProgress: (done, total) => pace.update(done, total),
+    });
+    await writeText(to, 'config.json', configText(outputConfig(checkpoint.config, fit, plan, sizes)));
+    await writeSmallFiles(checkpoint, files, to);
+    const timer = new Timer('verifying', onProgress);
+    const deviation =
+      verify === false
+        ? null
+        : await measureDeviation(on, checkpoint, await to.files(), {
+            text: verify === true ? null : verify,
+            signal,
+            onProgress: (fraction) => timer.update(fraction, 1),
+          }).catch(async (error) => {
+            // what was written may have been changed by somebody else, and then that is what is wrong
+            await to.check();
+            throw error;
+          });
+    const receipt = receiptOf({
+      checkpoint,
+      plan,
+      fit,
+      sizes,
+      files: written.files,
+      records: written.records as readonly GroupRecord[],
+      deviation,
+    });
+    await writeJson(to, RECEIPT_FILE, receipt);
+    return receipt;
+  }
+}
+
+/** Of a job's options those of what is grown. */
+function planOf(options: PlanUpcycleOptions): GrowPlan {
+  const names = Object.keys(growOptions) as (keyof GrowOptions)[];
+  return resolveOptions(Object.fromEntries(names.map((name) => [name, options[name]])));
+}
+
+async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promise<Job> {
+  const plan = planOf(options);
+  const files = await openModelFiles(source, options);
+  const checkpoint = await openCheckpointFiles(files, { signal: options.signal });
+  try {
+    const { config } = checkpoint;
+    const stored = checkpoint.tensors.get('model.layers.0.mlp.down_proj.weight')?.type;
+    if (stored === undefined && config.moe === null) {
+      throw new EspalierError('E_TENSOR_MISSING', 'The checkpoint has no feed-forward layers.', 'Get the whole model.');
+    }
+    const gguf = options.gguf ?? options.preset === 'gguf-safe';
+    const fit = fitTarget(config, stored ?? 'f32', plan, chosenLayers(plan.layers, config.nLayers), { gguf });
+    const sizes = expertSizes(plan, config.intermediateSize);
+    if (plan.method === 'spri') {
+      const blocks = groupsOf(plan.experts, plan.groupSize).length - 1;
+      checkComponents(Math.min(config.hiddenSize, config.intermediateSize), plan.partition, blocks);
+    }
+    checkRouter(plan, sizes.experts, config.hiddenSize);
+    checkDevice({ config, plan, fit, sizes, bytes: 0, lanes: 1, verify: options.verify !== false });
+    return { files, checkpoint, plan, fit, sizes };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+async function describe(job: Job, options: PlanUpcycleOptions, out: OutputFolder | null): Promise<UpcyclePlan> {
+  const { checkpoint, plan, fit, sizes } = job;
+  const { config } = checkpoint;
+  const copies = new Copies(fit.type, { headDim: config.headDim });
+  const never = () => Promise.reject(new Error('nothing is grown for a plan'));
+  const groups = outputGroups({ checkpoint, fit, sizes, copies, grow: never });
+  const count = (shape: readonly number[]) => shape.reduce((product, n) => product * n, 1);
+  const parameters = groups.flatMap(({ tensors }) => tensors).reduce((sum, { shape }) => sum + count(shape), 0);
+  const idle = fit.layers.length * (sizes.experts - plan.topK) * 3 * sizes.expertSize * config.hiddenSize;
+  const files = planShards(groups, options.maxShardBytes).map(({ name, bytes }) => ({ name, bytes }));
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  const lanes = await lanesOf(options.lanes);
+  return {
+    plan,
+    fit,
+    sizes,
+    parameters,
+    activeParameters: parameters - idle,
+    bytes,
+    files,
+    freeBytes: (await out?.free()) ?? null,
+    ...estimate({ config, plan, fit, sizes, bytes, lanes, verify: options.verify !== false }),
+  };
+}
+
+/** A page's main thread must not wait for others. */
+async function lanesOf(wanted: number | 'auto' = 'auto'): Promise<number> {
+  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
+}
+
+async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder> {
+  if (typeof out === 'object' && !(out instanceof URL)) return out;
+  const { folderOutput } = await import('../runtime/output/folder.ts');
+  return folderOutput(out);
+}
+
+/** Progress with the time that is left at the pace so far. */
+class Timer {
+  readonly #stage: UpcycleProgress['stage'];
+  readonly #report: ((progress: UpcycleProgress) => void) | undefined;
+  readonly #started = performance.now();
+  #from: number | null = null;
+
+  constructor(stage: UpcycleProgress['stage'], report: ((progress: UpcycleProgress) => void) | undefined) {
+    this.#stage = stage;
+    this.#report = report;
+  }
+
+  update(done: number, total: number): void {
+    // what an earlier run had done says nothing of the pace
+    this.#from ??= done;
+    const seconds = (performance.now() - this.#started) / 1000;
+    const gained = done - this.#from;
+    const secondsLeft = gained > 0 && seconds > 0.5 ? (seconds * (total - done)) / gained : null;
+    this.#report?.({ stage: this.#stage, done, total, secondsLeft });
+  }
+}

@@ -1,0 +1,48 @@
+import type { GrowPlan, LayerChoice } from '../types.ts';
+import type { ExpertSizes } from '../write/output-config.ts';
+import { refused } from './rules.ts';
+
+/** Consecutive experts that share a block: group g has those from bounds[g] to bounds[g + 1] - 1; the last may have fewer. */
+export function groupsOf(experts: number, groupSize: number): number[] {
+  const groups = Math.ceil(experts / groupSize);
+  return Array.from({ length: groups + 1 }, (_, g) => Math.min(experts, g * groupSize));
+}
+
+/**
+ * Zero-based layers, ascending.
+ * @throws E_ARGUMENT for layers that the model has not, and for a rule that takes none
+ */
+export function chosenLayers(choice: LayerChoice | 'auto', nLayers: number): number[] {
+  const all = Array.from({ length: nLayers }, (_, layer) => layer);
+  if (choice === 'auto') return all;
+  if ('interval' in choice) {
+    const layers = all.filter((layer) => (layer + 1) % choice.interval === 0);
+    if (layers.length > 0) return layers;
+    throw refused(`An interval of ${choice.interval} takes none of ${nLayers} layers.`, `It takes 1 to ${nLayers}.`);
+  }
+  const count = 'first' in choice ? choice.first : 'last' in choice ? choice.last : null;
+  if (count !== null) {
+    if (count > nLayers) throw refused(`${count} layers are chosen of ${nLayers}.`, `It takes 1 to ${nLayers}.`);
+    return 'first' in choice ? all.slice(0, count) : all.slice(nLayers - count);
+  }
+  const list = [...(choice as readonly number[])].sort((a, b) => a - b);
+  if (list.at(-1)! >= nLayers) throw refused(`Layer ${list.at(-1)} is chosen of ${nLayers}.`, 'The first layer is 0.');
+  return list;
+}
+
+/** @throws E_ARGUMENT where the feed-forward does not divide into the method's shards */
+export function expertSizes(plan: GrowPlan, intermediate: number): ExpertSizes {
+  const { method, anchor } = plan;
+  const shards = method === 'virtual-group' ? plan.granularity : method === 'split' ? plan.experts : 1;
+  if (intermediate % shards !== 0) {
+    throw refused(
+      `${method} cuts ${intermediate} neurons into ${shards} shards, which does not divide.`,
+      `Use ${method === 'split' ? 'a number of experts' : 'a granularity'} that divides ${intermediate}.`,
+    );
+  }
+  return {
+    experts: plan.experts + (anchor === 'routed' ? 1 : 0),
+    expertSize: intermediate / shards,
+    sharedSize: anchor === 'shared' ? intermediate : 0,
+  };
+}

@@ -1,0 +1,241 @@
+import type { Checkpoint, TensorEntry } from '../../checkpoint/types.ts';
+import type { OutputGroup, OutputTensor } from '../../checkpoint/write/write-checkpoint.ts';
+import { EspalierError } from '../../errors.ts';
+import type { GrownLayer } from '../methods/layer.ts';
+import type { Fit } from '../plan/targets.ts';
+import { type LayerRecord, type OutputType, PROJECTIONS, type Projection, type TargetName } from '../types.ts';
+import type { CopiedRange, Copies } from './copies.ts';
+import type { ExpertSizes } from './output-config.ts';
+import { castBytes } from './source-tensors.ts';
+
+/** What the files are made from. */
+export interface Materials {
+  readonly checkpoint: Checkpoint;
+  readonly fit: Fit;
+  readonly sizes: ExpertSizes;
+  readonly copies: Copies;
+  /** Grows a layer; it is disposed of when its tensors are written. */
+  readonly grow: (layer: number) => Promise<GrownLayer>;
+}
+
+/** What the journal keeps of a group, for the receipt. */
+export interface GroupRecord {
+  readonly layer: LayerRecord | null;
+  readonly copied: readonly CopiedRange[];
+}
+
+/** Tensor names of a layer's mixture, after `model.layers.L.`. Granite's are fused: [E, 2f, d] gate then up, and [E, d, f]. */
+interface Names {
+  readonly router: string;
+  readonly fused: { readonly input: string; readonly output: string } | null;
+  readonly expert: (expert: number, projection: Projection) => string;
+  readonly shared: { readonly gate: string; readonly up: string; readonly down: string } | null;
+  readonly sharedFused: { readonly input: string; readonly output: string } | null;
+  readonly sharedGate: string | null;
+}
+
+const qwenExpert = (expert: number, projection: Projection) => `mlp.experts.${expert}.${projection}_proj.weight`;
+const MIXTRAL: Readonly<Record<Projection, string>> = { gate: 'w1', up: 'w3', down: 'w2' };
+const qwenShared = {
+  gate: 'mlp.shared_expert.gate_proj.weight',
+  up: 'mlp.shared_expert.up_proj.weight',
+  down: 'mlp.shared_expert.down_proj.weight',
+};
+const QWEN: Names = {
+  router: 'mlp.gate.weight',
+  fused: null,
+  expert: qwenExpert,
+  shared: qwenShared,
+  sharedFused: null,
+  sharedGate: null,
+};
+
+const NAMES: Readonly<Record<TargetName, Names>> = {
+  granitemoeshared: {
+    ...QWEN,
+    router: 'block_sparse_moe.router.layer.weight',
+    fused: { input: 'block_sparse_moe.input_linear.weight', output: 'block_sparse_moe.output_linear.weight' },
+    shared: null,
+    sharedFused: { input: 'shared_mlp.input_linear.weight', output: 'shared_mlp.output_linear.weight' },
+  },
+  mixtral: {
+    ...QWEN,
+    router: 'block_sparse_moe.gate.weight',
+    expert: (expert, projection) => `block_sparse_moe.experts.${expert}.${MIXTRAL[projection]}.weight`,
+    shared: null,
+  },
+  qwen2_moe: { ...QWEN, sharedGate: 'mlp.shared_expert_gate.weight' },
+  qwen3_moe: { ...QWEN, shared: null },
+  espalier: QWEN,
+};
+
+/** All tensors of the grown model in the order of computing: what lies outside the layers, each layer, the end. */
+export function outputGroups(materials: Materials): OutputGroup[] {
+  const { checkpoint, fit, copies } = materials;
+  const { config } = checkpoint;
+  const entry = (name: string) => entryOf(checkpoint, name);
+  const head = entry(config.tiedEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight');
+  const copied = (name: string, tensors: readonly OutputTensor[]): OutputGroup => ({
+    name,
+    tensors,
+    end: async (): Promise<GroupRecord> => ({ layer: null, copied: copies.takeRanges() }),
+  });
+  return [
+    copied('embedding', [copies.tensor(entry('model.embed_tokens.weight'))]),
+    ...Array.from({ length: config.nLayers }, (_, layer) =>
+      fit.layers.includes(layer)
+        ? grownLayer(materials, layer)
+        : copied(`layer ${layer}`, denseLayer(materials, layer)),
+    ),
+    copied('head', [
+      copies.tensor(entry('model.norm.weight')),
+      ...(config.tiedEmbeddings && !fit.untie ? [] : [copies.tensor(head, 'lm_head.weight')]),
+    ]),
+  ];
+}
+
+function denseLayer(materials: Materials, layer: number): OutputTensor[] {
+  const { checkpoint, copies } = materials;
+  const name = (projection: Projection) => `model.layers.${layer}.mlp.${projection}_proj.weight`;
+  return [
+    ...attention(materials, layer),
+    ...PROJECTIONS.map((projection) => copies.tensor(entryOf(checkpoint, name(projection)))),
+  ];
+}
+
+/** Norms and attention, which are copied. */
+function attention({ checkpoint, fit, copies }: Materials, layer: number): OutputTensor[] {
+  const { config } = checkpoint;
+  const at = `model.layers.${layer}`;
+  const copy = (name: string) => copies.tensor(entryOf(checkpoint, `${at}.${name}`));
+  const biased = config.qkvBias;
+  const qkv = (['q', 'k', 'v'] as const).flatMap((part): OutputTensor[] => {
+    const weight = copy(`self_attn.${part}_proj.weight`);
+    const name = `self_attn.${part}_proj.bias`;
+    if (biased) return [weight, copy(name)];
+    // qwen2_moe has these biases in every case
+    return fit.target === 'qwen2_moe' ? [weight, zeros(`${at}.${name}`, weight.shape[0]!, fit.type)] : [weight];
+  });
+  // Granite's attention_bias is of o too
+  const graniteBias = fit.target === 'granitemoeshared' && biased && !config.outputBias;
+  return [
+    copy('input_layernorm.weight'),
+    ...qkv,
+    ...(config.qkNorm ? [copy('self_attn.q_norm.weight'), copy('self_attn.k_norm.weight')] : []),
+    copy('self_attn.o_proj.weight'),
+    ...(config.outputBias ? [copy('self_attn.o_proj.bias')] : []),
+    ...(graniteBias ? [zeros(`${at}.self_attn.o_proj.bias`, config.hiddenSize, fit.type)] : []),
+    copy('post_attention_layernorm.weight'),
+  ];
+}
+
+function grownLayer(materials: Materials, layer: number): OutputGroup {
+  const { checkpoint, fit, sizes, copies } = materials;
+  const { type } = fit;
+  const { hiddenSize: d } = checkpoint.config;
+  const { experts, expertSize: f, sharedSize: s } = sizes;
+  const names = NAMES[fit.target];
+  const at = `model.layers.${layer}`;
+  let grown: GrownLayer | null = null;
+  const now = (): GrownLayer => {
+    if (grown === null) throw new Error(`layer ${layer} was not grown`);
+    return grown;
+  };
+  const source = (projection: Projection) => entryOf(checkpoint, `${at}.mlp.${projection}_proj.weight`);
+  const routed = async function* (expert: number, projection: Projection): AsyncGenerator<Uint8Array> {
+    if (now().routed(expert, projection).kind === 'copy') yield* copies.bytes(source(projection));
+    else yield* now().rows(expert, projection, type);
+  };
+  const shared = async function* (projection: Projection): AsyncGenerator<Uint8Array> {
+    const part = now().shared(projection);
+    if (part === null) throw new Error('a layer without a shared expert is asked for one');
+    // sigmoid(0) = 1/2 times twice the weights: doubling is exact
+    const doubled = fit.target === 'qwen2_moe' && projection === 'down' ? 2 : 1;
+    yield* copies.bytes(source(projection), part.scale * doubled);
+  };
+  const tensor = (name: string, shape: readonly number[], bytes: () => AsyncIterable<Uint8Array>): OutputTensor => ({
+    name: `${at}.${name}`,
+    type,
+    shape,
+    bytes,
+  });
+  const list = Array.from({ length: experts }, (_, e) => e);
+  const shapeOf = (projection: Projection, size: number) => (projection === 'down' ? [d, size] : [size, d]);
+
+  const tensors: OutputTensor[] = [
+    ...attention(materials, layer),
+    tensor(names.router, [experts, d], async function* () {
+      yield await now().router(type);
+    }),
+  ];
+  if (names.fused) {
+    tensors.push(
+      tensor(names.fused.input, [experts, 2 * f, d], async function* () {
+        for (const e of list) {
+          yield* routed(e, 'gate');
+          yield* routed(e, 'up');
+        }
+      }),
+      tensor(names.fused.output, [experts, d, f], async function* () {
+        for (const e of list) yield* routed(e, 'down');
+      }),
+    );
+  } else {
+    for (const e of list) {
+      for (const p of PROJECTIONS) tensors.push(tensor(names.expert(e, p), shapeOf(p, f), () => routed(e, p)));
+    }
+  }
+  if (s > 0) {
+    if (names.sharedFused) {
+      tensors.push(
+        tensor(names.sharedFused.input, [2 * s, d], async function* () {
+          yield* shared('gate');
+          yield* shared('up');
+        }),
+        tensor(names.sharedFused.output, [d, s], () => shared('down')),
+      );
+    } else {
+      for (const p of PROJECTIONS) tensors.push(tensor(names.shared![p], shapeOf(p, s), () => shared(p)));
+    }
+    if (names.sharedGate !== null) {
+      tensors.push(
+        tensor(names.sharedGate, [1, d], async function* () {
+          yield castBytes(new Float32Array(d).fill(fit.sharedGate), type, names.sharedGate!);
+        }),
+      );
+    }
+  }
+  return {
+    name: `layer ${layer}`,
+    tensors,
+    begin: async () => {
+      grown = await materials.grow(layer);
+    },
+    end: async (): Promise<GroupRecord> => ({
+      layer: await now().finish(type),
+      copied: copies.takeRanges(),
+    }),
+    dispose: () => {
+      grown?.dispose();
+      grown = null;
+      copies.forget();
+    },
+  };
+}
+
+function zeros(name: string, length: number, type: OutputType): OutputTensor {
+  return {
+    name,
+    type,
+    shape: [length],
+    bytes: async function* () {
+      yield castBytes(new Float32Array(length), type, name);
+    },
+  };
+}
+
+function entryOf(checkpoint: Checkpoint, name: string): TensorEntry {
+  const entry = checkpoint.tensors.get(name);
+  if (entry) return entry;
+  throw new EspalierError('E_TENSOR_MISSING', `The checkpoint has no ${name}.`, 'Get the whole model.');
+}

@@ -1,0 +1,286 @@
+import { type Device, STAT, type Tensor } from '../../device/device.ts';
+import { exclusive } from '../../device/exclusive.ts';
+import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { checked, filled } from '../../options/check.ts';
+import { generationOptions } from '../../options/model.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
+import type { Decoder, ForwardOptions } from '../decoder.ts';
+import { checkLogitStats } from '../finite.ts';
+import type { KvCache } from '../kv-cache.ts';
+import { StopStrings } from '../text/stop-strings.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { Sampler, type SamplingOptions } from './sampler.ts';
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens to generate; the context of the model may end it earlier. Default 256. */
+  readonly maxTokens?: number;
+  /** One or several strings that end the text and are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Whether the model's end-of-text tokens end it. Default true. */
+  readonly stopAtEos?: boolean;
+  /** Whether special tokens show in the text. Default false. */
+  readonly showSpecialTokens?: boolean;
+  /** Aborts within one token, or one layer of the prompt: iteration throws E_ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+export interface GeneratedToken {
+  readonly id: number;
+  /** The text that this token lets out; all of them joined are the text. Empty while a character or stop string is open. */
+  readonly text: string;
+  /** Natural log of its probability under the model (temperature 1, no filters). */
+  readonly logprob: number;
+  /** Shannon entropy, in nats, of the distribution that it was drawn from (temperature 1, no filters). */
+  readonly entropy: number;
+}
+
+export interface Timings {
+  readonly promptTokens: number;
+  readonly generatedTokens: number;
+  readonly prefillMilliseconds: number;
+  readonly decodeMilliseconds: number;
+  readonly prefillTokensPerSecond: number;
+  /** Of the tokens after the first, which comes with the prompt. */
+  readonly decodeTokensPerSecond: number;
+}
+
+export interface GenerationResult {
+  readonly text: string;
+  readonly tokens: readonly GeneratedToken[];
+  /** `length`: maxTokens or the context was used up. */
+  readonly finishReason: 'eos' | 'stop' | 'length';
+  readonly timings: Timings;
+}
+
+/** What a generation needs of its model. */
+export interface GenerationContext {
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  readonly eosIds: ReadonlySet<number>;
+  /** Text that stands before the prompt, already computed; default: none. */
+  readonly behind?: TextBehind | undefined;
+}
+
+/** What a generation goes on from. */
+export interface TextBehind {
+  /** Rows are appended to it. */
+  readonly cache: KvCache;
+  /** Position of the first token of the prompt. */
+  readonly position: number;
+  /** Positions that there are; default: those of the model. */
+  readonly limit?: number;
+  /** Positions and masks of so many tokens, of which the first is the `done`-th behind the text. */
+  options(done: number, count: number): Pick<ForwardOptions, 'positions' | 'mask' | 'split'>;
+}
+
+/**
+ * One running generation: iterate it for tokens as they come, or await `result()`. It starts when first asked and runs once.
+ */
+export class Generation implements AsyncIterable<GeneratedToken> {
+  readonly #run: AsyncGenerator<GeneratedToken, Omit<GenerationResult, 'tokens' | 'text'>>;
+  readonly #tokens: GeneratedToken[] = [];
+  #result: Promise<GenerationResult> | null = null;
+  #finish: Omit<GenerationResult, 'tokens' | 'text'> | null = null;
+  #iterated = false;
+
+  /** @throws E_ARGUMENT for an option outside its range, E_CONTEXT_LENGTH when the prompt leaves no room */
+  constructor(context: GenerationContext, prompt: readonly number[], given: GenerateOptions) {
+    const options = filled(generationOptions, checked<GenerateOptions>(generationOptions, given, 'generate'));
+    const { stop = [], maxTokens } = options;
+    const { maxPositions } = context.decoder.config;
+    if (prompt.length === 0) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        'The prompt has no tokens.',
+        'Give a text, or let a begin-of-text token be added.',
+      );
+    }
+    context.decoder.checkHead();
+    const room = (context.behind?.limit ?? maxPositions) - (context.behind?.position ?? 0);
+    if (prompt.length >= room) {
+      throw new EspalierError(
+        'E_CONTEXT_LENGTH',
+        `The prompt has ${prompt.length} tokens and the context ${room}.`,
+        'Shorten the prompt.',
+      );
+    }
+    const sampler = new Sampler(options);
+    const stops = new StopStrings(typeof stop === 'string' ? [stop] : stop);
+    const most = Math.min(maxTokens, room - prompt.length);
+    this.#run = run(context, prompt, most, sampler, stops, options);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void> {
+    if (this.#iterated) {
+      throw new EspalierError('E_ARGUMENT', 'A generation can be iterated once.', 'Call generate() again.');
+    }
+    this.#iterated = true;
+    try {
+      for (;;) {
+        const step = await this.#run.next();
+        if (step.done) {
+          this.#finish = step.value;
+          return;
+        }
+        this.#tokens.push(step.value);
+        yield step.value;
+      }
+    } finally {
+      // breaking out of the loop frees the cache
+      await this.#run.return(undefined as never);
+    }
+  }
+
+  /** Runs to the end, or waits for it when it is being iterated elsewhere… once iteration is over. */
+  result(): Promise<GenerationResult> {
+    this.#result ??= (async () => {
+      if (!this.#iterated) for await (const _ of this);
+      if (!this.#finish) {
+        throw new EspalierError(
+          'E_ARGUMENT',
+          'The generation was not finished.',
+          'Await result() after the loop, or instead of it.',
+        );
+      }
+      return { text: this.#tokens.map((t) => t.text).join(''), tokens: this.#tokens, ...this.#finish };
+    })();
+    return this.#result;
+  }
+}
+
+async function* run(
+  { decoder, tokenizer, eosIds, behind }: GenerationContext,
+  prompt: readonly number[],
+  most: number,
+  sampler: Sampler,
+  stops: StopStrings,
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, Omit<GenerationResult, 'tokens' | 'text'>> {
+  const { device } = decoder;
+  const { signal } = options;
+  const seen = new Set(prompt);
+  const stream = tokenizer.stream({ skipSpecialTokens: !options.showSpecialTokens, continues: true });
+  const cache = behind?.cache ?? decoder.cache();
+  const pace = new Pace();
+  const started = performance.now();
+  let prefilled = started;
+  let generated = 0;
+  let finishReason: GenerationResult['finishReason'] = 'length';
+  /** A token whose text is still open, kept back so that the end of the text can be added to it. */
+  let pending: GeneratedToken | null = null;
+  let open = 0;
+  try {
+    await exclusive(device, async () => {
+      cache.reserve(cache.length + prompt.length + most); // most stays within the context
+      decoder.rope.forward((behind?.position ?? 0) + prompt.length + most); // so that the table does not grow in the middle of the text
+    });
+    let input: readonly number[] = prompt;
+    let done = 0;
+    while (generated < most) {
+      throwIfAborted(signal);
+      const given = { signal, ...behind?.options(done, input.length) };
+      const drawn = await exclusive(device, () => step(decoder, input, cache, sampler, generated, seen, given));
+      done += input.length;
+      if (generated === 0) prefilled = performance.now();
+      if (options.stopAtEos !== false && eosIds.has(drawn.id)) {
+        finishReason = 'eos';
+        break;
+      }
+      generated++;
+      seen.add(drawn.id);
+      input = [drawn.id];
+      const piece = stream.push(drawn.id);
+      const out = stops.push(piece);
+      open = Math.max(0, open + piece.length - out.text.length);
+      if (pending) yield pending;
+      pending = { ...drawn, text: out.text };
+      if (out.stop !== null) {
+        finishReason = 'stop';
+        break;
+      }
+      if (open === 0 && piece !== '') {
+        yield pending;
+        pending = null;
+      }
+      await pace.breathe();
+    }
+    if (finishReason !== 'stop') {
+      const last = stops.push(stream.end());
+      const rest = stops.end();
+      const text = last.text + rest.text;
+      if (last.stop !== null || rest.stop !== null) finishReason = 'stop';
+      if (pending && text !== '') pending = { ...pending, text: pending.text + text };
+    }
+    if (pending) yield pending;
+    const prefillMilliseconds = prefilled - started;
+    const decodeMilliseconds = performance.now() - prefilled;
+    return {
+      finishReason,
+      timings: {
+        promptTokens: prompt.length,
+        generatedTokens: generated,
+        prefillMilliseconds,
+        decodeMilliseconds,
+        prefillTokensPerSecond: (1000 * prompt.length) / prefillMilliseconds,
+        decodeTokensPerSecond: generated > 1 ? (1000 * (generated - 1)) / decodeMilliseconds : 0,
+      },
+    };
+  } finally {
+    if (!behind) cache.dispose();
+  }
+}
+
+/** One forward pass and one readback: the next token with its log-probability and the entropy it was drawn at. */
+async function step(
+  decoder: Decoder,
+  input: readonly number[],
+  cache: ReturnType<Decoder['cache']>,
+  sampler: Sampler,
+  count: number,
+  seen: ReadonlySet<number>,
+  options: ForwardOptions,
+): Promise<{ id: number; logprob: number; entropy: number }> {
+  const { device } = decoder;
+  let drawn: { id: number; logprob: number; entropy: number } | null = null;
+  await decoder.forward(input, cache, {
+    ...options,
+    output: 'last',
+    onChunk: async (hidden) => {
+      const logits = decoder.logits(hidden);
+      drawn = await draw(device, logits, sampler, count, seen);
+    },
+  });
+  return drawn!;
+}
+
+async function draw(device: Device, logits: Tensor, sampler: Sampler, count: number, seen: ReadonlySet<number>) {
+  const vocabSize = logits.shape[1]!;
+  const stats = device.scratch('f32', [1, 8]);
+  device.logitStats(logits, null, 1, stats);
+  const plainGreedy = sampler.greedy && sampler.options.repetitionPenalty === 1;
+  const k = plainGreedy ? 0 : Math.min(vocabSize, sampler.candidatesWanted);
+  let candidates: { ids: Int32Array; logits: Float32Array } | null = null;
+  const reads: Promise<unknown>[] = [device.read(stats)];
+  if (k > 0) {
+    const values = device.scratch('f32', [k]);
+    const places = device.scratch('i32', [k]);
+    device.topK(logits, k, values, places);
+    reads.push(device.read(values), device.read(places));
+  }
+  const [row, values, places] = (await Promise.all(reads)) as [Float32Array, Float32Array, Int32Array];
+  const logSumExp = row[STAT.logSumExp]!;
+  const entropy = row[STAT.shannon]!;
+  checkLogitStats(row);
+  if (plainGreedy) {
+    const id = new Int32Array(row.buffer)[STAT.argmax]!;
+    return { id, logprob: row[STAT.max]! - logSumExp, entropy };
+  }
+  if (k > 0) {
+    candidates = { ids: places, logits: values };
+    const id = sampler.sampleTop(candidates, vocabSize, count, seen);
+    if (id !== null) return { id, logprob: values[places.indexOf(id)]! - logSumExp, entropy };
+  }
+  const full = (await device.read(logits)) as Float32Array;
+  const id = sampler.sampleFull(full, count, seen);
+  return { id, logprob: full[id]! - logSumExp, entropy };
+}

@@ -1,0 +1,32 @@
+import { STAT, type Tensor } from '../device/device.ts';
+import type { Decoder } from './decoder.ts';
+import { checkLogitStats } from './finite.ts';
+
+/** Rows of logits that exist at once. */
+const ROWS = 16;
+
+/** Logits of some rows of hidden states, one by one, with their log-sum-exp. The array is the callback's own. */
+export async function eachLogits(
+  decoder: Decoder,
+  hidden: Tensor,
+  rows: readonly number[],
+  take: (index: number, logits: Float32Array, logSumExp: number) => void,
+): Promise<void> {
+  const { device, config } = decoder;
+  const { hiddenSize, vocabSize } = config;
+  for (let first = 0; first < rows.length; first += ROWS) {
+    const some = rows.slice(first, first + ROWS);
+    const mark = device.mark();
+    const chosen = device.scratch('f32', [some.length, hiddenSize]);
+    for (const [i, row] of some.entries()) device.copyRows(device.rows(hidden, row, 1), chosen, i);
+    const logits = decoder.logits(chosen);
+    const stats = device.scratch('f32', [some.length, 8]);
+    device.logitStats(logits, null, 1, stats);
+    const [values, numbers] = (await Promise.all([device.read(logits), device.read(stats)])) as Float32Array[];
+    device.reset(mark);
+    checkLogitStats(numbers!);
+    for (const i of some.keys()) {
+      take(first + i, values!.slice(i * vocabSize, (i + 1) * vocabSize), numbers![8 * i + STAT.logSumExp]!);
+    }
+  }
+}

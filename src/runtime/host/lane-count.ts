@@ -1,0 +1,27 @@
+import { EspalierError } from '../../errors.ts';
+import type { Host } from './host.ts';
+
+const MOST = 256;
+
+/**
+ * How many threads compute: as asked for, or all that the host has where they can share memory.
+ * @throws E_ARGUMENT; E_NO_ISOLATION for more than one where memory cannot be shared
+ */
+export function laneCount(wanted: number | 'auto', host: Pick<Host, 'cores' | 'sharedMemory'>): number {
+  if (wanted === 'auto') return host.sharedMemory ? Math.min(MOST, Math.max(1, host.cores)) : 1;
+  if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `lanes is ${String(wanted)}.`,
+      `Give an integer from 1 to ${MOST}, or "auto".`,
+    );
+  }
+  if (wanted > 1 && !host.sharedMemory) {
+    throw new EspalierError(
+      'E_NO_ISOLATION',
+      `${wanted} lanes need shared memory, and this page is not cross-origin isolated.`,
+      'Serve it with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or use one lane.',
+    );
+  }
+  return wanted;
+}

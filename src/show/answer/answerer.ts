@@ -1,0 +1,354 @@
+import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { type GeneratedToken, Generation } from '../../model/generate/generation.ts';
+import type { LocalModel } from '../../model/model.ts';
+import { checked } from '../../options/check.ts';
+import { askOptions, calibrateOptions } from '../../options/show.ts';
+import { checkedItems, checkedText } from '../../options/show-data.ts';
+import { shown } from '../../options/shown.ts';
+import { Turns } from '../../queue.ts';
+import { Chain } from '../place/chain.ts';
+import { Chains } from '../place/chains.ts';
+import { type PlacedShots, ShotContext } from '../place/context.ts';
+import { ShotPool } from '../pool/pool.ts';
+import { LabelTrie } from '../probe/labels.ts';
+import { yesNoTokens } from '../probe/question-probe.ts';
+import { needsCentre, needsVector } from '../rank/rank.ts';
+import type { Answer, AnswerStream, AskOptions, Calibration, Fitted } from '../types.ts';
+import { fitCalibration, type Observation } from './calibrate.ts';
+import { compareFull, firstLogits } from './compare-full.ts';
+import { mostOf, roundsOf } from './grid.ts';
+import type { AdapShotOptions } from './options.ts';
+import { openPlainText } from './plain-text.ts';
+import { type ShowSettings, settingsOf } from './presets.ts';
+import { QueryRun, type Task } from './query-run.ts';
+import { receiptOf } from './receipt.ts';
+import type { CalibrateOptions, CalibrationItem } from './threshold.ts';
+
+/**
+ * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644): ranks the pool, tries several counts in one forward
+ * pass, takes the smallest that is sure enough, and answers behind it. Nothing of the shots is computed again, unless the pool's
+ * prefix mode says so. Queries are answered one at a time.
+ */
+export class AdapShot {
+  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
+  threshold: number;
+  readonly #pool: ShotPool | null;
+  readonly #chains: Chains | null;
+  /** As given, before anything was fitted. */
+  readonly #given: ShowSettings;
+  #task: Task;
+  readonly #turns = new Turns();
+  #closed = false;
+
+  private constructor(source: ShotPool | Chain | Chains, task: Task) {
+    this.#pool = source instanceof ShotPool ? source : null;
+    this.#chains = source instanceof Chains ? source : null;
+    this.#task = task;
+    const { calibration, ...given } = task.settings;
+    this.#given = given;
+    this.threshold = given.threshold;
+    if (calibration) this.#apply(calibration);
+  }
+
+  /** All options, with what was fitted. */
+  get settings(): ShowSettings {
+    return this.#task.settings;
+  }
+
+  /**
+   * Over a pool; over a chain, whose shots stand in their order whatever the query (ranking, order, temperature and scale do not count
+   * then); or over chains, of which the query's best ranked shots choose one. The source stays the caller's.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
+   */
+  static async create(source: ShotPool | Chain | Chains, options: AdapShotOptions): Promise<AdapShot> {
+    if (!(source instanceof ShotPool || source instanceof Chain || source instanceof Chains)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `The examples are ${shown(source)}.`,
+        'Give a ShotPool, a Chain or Chains.',
+      );
+    }
+    const settings = settingsOf(options, !(source instanceof ShotPool));
+    const { model } = source;
+    const { labels, prompt, order, temperature, scale, room } = settings;
+    const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
+    const yesNo = settings.entropy === 'label' ? null : yesNoTokens(model.tokenizer);
+    const context = { order, temperature, ...(scale !== undefined && { scale }), ...(room !== undefined && { room }) };
+    // of chains, each query's own takes its place
+    const chain = source instanceof Chains ? source.chains[0]! : source;
+    const placed = chain instanceof ShotPool ? await ShotContext.create(chain, context) : chain;
+    return new AdapShot(source, { model, placed, settings, trie, yesNo, bias: null });
+  }
+
+  get model(): LocalModel {
+    return this.#task.model;
+  }
+
+  /**
+   * An answer and what it took. Of an empty pool: without examples.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH for a query that does not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
+   */
+  async ask(query: string, options: AskOptions = {}): Promise<Answer> {
+    options = askingOf(query, options, 'ask()');
+    if (this.#task.trie) return this.#turns.run(() => this.#label(query, options));
+    const stream = this.stream(query, options);
+    for await (const _ of stream);
+    return stream.answer();
+  }
+
+  /**
+   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token, and other
+   * queries wait until it has ended or was left.
+   * @throws E_ARGUMENT with labels, which come as a whole; while iterating as `ask`
+   */
+  stream(query: string, options: AskOptions = {}): AnswerStream {
+    options = askingOf(query, options, 'stream()');
+    if (this.#task.trie) {
+      throw new EspalierError('E_ARGUMENT', 'Labels do not come token by token.', 'Call ask().');
+    }
+    let answer: Answer | null = null;
+    const tokens = this.#generate(query, options, (done) => {
+      answer = done;
+    });
+    return {
+      [Symbol.asyncIterator]: () => tokens,
+      answer: async () => {
+        if (answer) return answer;
+        for await (const _ of tokens);
+        if (answer) return answer;
+        throw new EspalierError(
+          'E_ARGUMENT',
+          'The stream was left before its end.',
+          'Read it to its end, or call ask().',
+        );
+      },
+    };
+  }
+
+  /**
+   * Fits to a development set, and uses from then on, what gives most right answers; of equals, that with fewest shots. Of all entropies
+   * that occur the threshold; and unless `fit` is `threshold`: how much of what each label gets whatever is asked is taken off (batch
+   * calibration), the weight of the vote, and what is done when no count is sure. What was fitted before is forgotten. In a pool that
+   * recomputes, the threshold alone, by what the probes would have answered.
+   * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
+   */
+  async calibrate(dev: readonly CalibrationItem[], options: CalibrateOptions = {}): Promise<Calibration> {
+    const { trie } = this.#task;
+    const { fit = 'all', signal, onProgress } = checked<CalibrateOptions>(calibrateOptions, options, 'calibrate()');
+    const items = checkedItems<CalibrationItem>(dev);
+    const stray = items.find(({ label }) => !trie?.labels.includes(label));
+    if (!trie || items.length === 0 || stray) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        !trie
+          ? 'There are no labels.'
+          : stray
+            ? `"${stray.label.slice(0, 60)}" is no label.`
+            : 'The development set is empty.',
+        'Give queries with labels of this task.',
+      );
+    }
+    onProgress?.(0, items.length);
+    const settings = this.#given;
+    const observations: Observation[] = [];
+    for (const [i, { query, input, label }] of items.entries()) {
+      const observation = await this.#turns.run(async () => {
+        const task = { ...this.#task, settings, bias: null };
+        const run = await this.#start(
+          query,
+          { ...(input !== undefined && { input }), ...(signal && { signal }) },
+          task,
+        );
+        const cap = run.cap(mostUsed(settings));
+        const rounds = roundsOf(settings.grid, cap);
+        for (const round of rounds) {
+          await run.probe(round);
+          for (const shots of round) await run.scoresAt(shots);
+        }
+        const { probes, alone, vote } = run;
+        return { rounds, probes, alone, vote, truth: trie.labels.indexOf(label), cap };
+      });
+      observations.push(observation);
+      onProgress?.(i + 1, items.length);
+    }
+    const fitted = fitCalibration(observations, settings, this.#pool?.prefix === 'recompute' ? 'threshold' : fit);
+    throwIfAborted(signal);
+    this.#apply(fitted);
+    return fitted;
+  }
+
+  #apply(fitted: Fitted): void {
+    const { threshold, fallback, vote, bias } = fitted;
+    this.threshold = threshold;
+    this.#task = {
+      ...this.#task,
+      settings: { ...this.#given, threshold, fallback, vote, calibration: fitted },
+      bias: bias && new Map(Object.entries(bias).map(([shots, list]) => [Number(shots), list])),
+    };
+  }
+
+  /** Frees the working cache; pool, chain and model stay. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#pool) this.#task.placed.close();
+  }
+
+  /** Tokens and ranking of a query; the context is empty then. */
+  async #start(query: string, options: AskOptions, task: Task = this.#task): Promise<QueryRun> {
+    if (this.#closed) throw new EspalierError('E_DISPOSED', 'This AdapShot is closed.', 'Create another one.');
+    throwIfAborted(options.signal);
+    const { settings } = task;
+    const started = performance.now();
+    if (!this.#pool) return this.#startChained(query, options, task);
+    const placed = task.placed as ShotContext;
+    placed.clear();
+    const ranked = options.ranking === undefined;
+    const withVector = ranked && needsVector(settings.rank);
+    // what was never encoded could not be ranked by its keys
+    if (withVector) await this.#pool.preparePooled({ signal: options.signal });
+    const { input, signal } = options;
+    const withCentre = needsCentre(settings.rank);
+    const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
+    const encoded = await this.#pool.encodeQuery(query, given);
+    const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
+    // a shot brings the others of its block along
+    const excluded = new Set(options.exclude ?? []);
+    const isFree = (id: string) => !this.#pool!.unitOf(id).some(({ shot }) => excluded.has(shot.id));
+    const ranking = [...new Set(ids)].filter(isFree);
+    const voters = ranking.slice(0, settings.vote?.neighbours ?? 0).map((id) => this.#pool!.shot(id));
+    const run = new QueryRun(task, encoded.ids, ranking, signal, voters);
+    if (withVector) run.forwarded += encoded.ids.length;
+    run.milliseconds.rank = performance.now() - started;
+    return run;
+  }
+
+  /** Over the chain, or the one that the ranking chooses. */
+  #startChained(query: string, { exclude, ranking, input, signal }: AskOptions, task: Task): QueryRun {
+    const started = performance.now();
+    if (exclude?.length || (ranking && !this.#chains)) {
+      throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
+    }
+    const ids = task.model.encode(query, { addBos: false });
+    if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
+    const order = ({ placed }: PlacedShots) => placed.map(({ id }) => id);
+    if (!this.#chains) return new QueryRun(task, ids, order(task.placed), signal, []);
+    const ranked = [...new Set(ranking ?? this.#chains.rank(input ?? query).map(({ id }) => id))];
+    const placed = this.#chains.choose(ranked);
+    const voters = ranked.slice(0, task.settings.vote?.neighbours ?? 0).map((id) => this.#chains!.shot(id));
+    const run = new QueryRun({ ...task, placed }, ids, order(placed), signal, voters);
+    run.milliseconds.rank = performance.now() - started;
+    return run;
+  }
+
+  /** How many shots to use. */
+  async #choose(run: QueryRun, { shots }: AskOptions) {
+    if (shots === undefined) return run.choose(run.cap(mostUsed(this.settings)), this.threshold);
+    const cap = Number.isSafeInteger(shots) && shots >= 0 ? run.cap(shots) : -1;
+    if (cap !== shots) {
+      throw new EspalierError(
+        cap < 0 || run.ranking.length < shots ? 'E_ARGUMENT' : 'E_CONTEXT_LENGTH',
+        `${String(shots)} shots are wanted; ${cap < 0 ? run.ranking.length : cap} can be used.`,
+        'Ask for fewer.',
+      );
+    }
+    await run.place(shots);
+    return { shots, fallback: false };
+  }
+
+  async #label(query: string, options: AskOptions): Promise<Answer> {
+    const started = performance.now();
+    const run = await this.#start(query, options);
+    const choice = await this.#choose(run, options);
+    const trie = this.#task.trie!;
+    const recomputed = this.#pool?.prefix === 'recompute';
+    const answering = performance.now();
+    const before = run.milliseconds.answer;
+    const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
+    if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
+    run.milliseconds.total = performance.now() - started;
+    // what attention gives, without averages and votes
+    const own = run.recomputed ?? run.alone.get(choice.shots)!;
+    const compared = options.compare ? await compareFull(run.task, run, choice.shots, own) : null;
+    const label = trie.labels[scores.best]!;
+    return {
+      text: label,
+      label,
+      probabilities: Object.fromEntries(trie.labels.map((name, i) => [name, scores.probabilities[i]!])),
+      receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, 0),
+    };
+  }
+
+  async *#generate(
+    query: string,
+    options: AskOptions,
+    end: (answer: Answer) => void,
+  ): AsyncGenerator<GeneratedToken, void> {
+    let release = (): void => {};
+    // our turn lasts until the generator ends
+    const turn = new Promise<void>((begin) => {
+      void this.#turns.run(() => {
+        begin();
+        return new Promise<void>((done) => {
+          release = done;
+        });
+      });
+    });
+    await turn;
+    try {
+      const started = performance.now();
+      const run = await this.#start(query, options);
+      const choice = await this.#choose(run, options);
+      const { model, placed, settings } = run.task;
+      await run.place(choice.shots);
+      const answering = performance.now();
+      const plain =
+        this.#pool?.prefix === 'recompute'
+          ? await openPlainText(model, run.textOf(choice.shots), options.signal)
+          : null;
+      const compared = options.compare
+        ? await compareFull(run.task, run, choice.shots, {
+            logits: await firstLogits(model, placed, run, choice.shots),
+          })
+        : null;
+      const comparing = performance.now() - answering;
+      const behind = plain ? plain.continuation() : await placed.continueAt(choice.shots);
+      const { maxTokens, stop, sampling } = settings;
+      const { decoder, tokenizer } = model;
+      let text = '';
+      let count = 0;
+      try {
+        const context = { decoder, tokenizer, eosIds: new Set(model.eosIds), behind };
+        const signal = options.signal && { signal: options.signal };
+        const generation = new Generation(context, run.ids, { ...sampling, ...signal, maxTokens, stop });
+        for await (const token of generation) {
+          text += token.text;
+          count++;
+          yield token;
+        }
+      } finally {
+        behind.end();
+        plain?.close();
+      }
+      run.forwarded += run.ids.length + Math.max(0, count - 1) + (plain?.length ?? 0);
+      run.milliseconds.answer += performance.now() - answering - comparing;
+      run.milliseconds.total = performance.now() - started - comparing;
+      end({
+        text: text.trim(),
+        receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, count),
+      });
+    } finally {
+      release();
+    }
+  }
+}
+
+/** The largest count that is used without being asked for. */
+function mostUsed({ grid, fallback }: ShowSettings): number {
+  return Math.max(mostOf(grid), typeof fallback === 'object' ? fallback.shots : 0);
+}
+
+function askingOf(query: string, options: AskOptions, what: string): AskOptions {
+  checkedText(query, 'The query');
+  return checked<AskOptions>(askOptions, options, what);
+}

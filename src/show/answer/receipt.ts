@@ -1,0 +1,42 @@
+import { ShotContext } from '../place/context.ts';
+import type { ShotPool } from '../pool/pool.ts';
+import type { Comparison, ShowReceipt } from '../types.ts';
+import type { QueryRun, Task } from './query-run.ts';
+import type { Choice } from './stopping.ts';
+
+/** What was done for an answer. */
+export function receiptOf(
+  { placed, settings, bias }: Task,
+  pool: ShotPool | null,
+  run: QueryRun,
+  { shots: chosen, fallback }: Choice,
+  threshold: number,
+  comparison: Comparison | null,
+  generated: number,
+): ShowReceipt {
+  const context = placed instanceof ShotContext ? placed : null;
+  const used = placed.tokens(chosen).length;
+  const recomputed = pool?.prefix === 'recompute';
+  const averaged = run.averaged(chosen);
+  return {
+    shots: placed.used(chosen).map(({ id }) => id),
+    probes: run.probes,
+    chosen,
+    averaged: recomputed && averaged.length > 0 ? [chosen] : averaged,
+    vote: run.vote && settings.vote,
+    unbiased: bias !== null && !recomputed,
+    threshold,
+    fallback,
+    tokens: {
+      reused: recomputed ? 0 : placed.prefix.length + used,
+      rotated: run.rotated,
+      forwarded: run.forwarded,
+      generated,
+    },
+    bytes: { read: run.bytesRead, cache: placed.byteLength, pool: pool?.bytes ?? 0 },
+    milliseconds: run.milliseconds,
+    exactness: recomputed || placed.isCausal(chosen) ? 'causal' : context?.isPlain ? 'blocks' : 'approximate',
+    comparison,
+    warnings: (pool?.warnings ?? []).map(String),
+  };
+}

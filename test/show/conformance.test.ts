@@ -1,0 +1,485 @@
+/** T1 to T9 of the specification: stored and placed shots against plain forward passes, on a model of each RoPE kind and layout. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Device, Tensor } from '../../src/device/device.ts';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { KvCache } from '../../src/model/kv-cache.ts';
+import type { LocalModel } from '../../src/model/model.ts';
+import { openLocal } from '../../src/open-local.ts';
+import { encodeUnits } from '../../src/show/pool/encode.ts';
+import type { StoredShot } from '../../src/show/pool/stored.ts';
+import { ShotContext, ShotPool } from '../../src/show.ts';
+import { Worst } from '../device/devices.ts';
+import { worstError } from '../device/reference.ts';
+import { modelTarget } from '../files.ts';
+import { distance } from '../model/run.ts';
+import { logitsOf, tinyReference } from '../model/tiny.ts';
+import { tinyModel } from './models.ts';
+
+const worst = new Worst();
+const device: Device = await WasmDevice.create();
+const LOGITS = 1e-5; // of the largest
+
+const MODELS = [
+  'nano-base',
+  'llama-gqa',
+  'qwen2',
+  'qwen3',
+  'llama-rope-linear',
+  'llama-rope-llama3',
+  'llama-rope-dynamic',
+  'llama-yarn',
+  'gguf-qwen2-partial-rotary',
+  'gguf-llama-rope-linear',
+  'gguf-llama-rope-llama3',
+  'gguf-llama-yarn',
+];
+const TEXTS = ['abc. de', 'fgh, ij', 'klmno pq.'];
+const QUERY = 'rst uv:';
+const INSTRUCTION = 'wxyz.';
+const shots = TEXTS.map((text, i) => ({ id: `${i}`, text }));
+const range = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+const floats = async (t: Tensor) => (await device.read(t)) as Float32Array;
+
+function close(title: string, got: ArrayLike<number>, want: ArrayLike<number>, bound = LOGITS): void {
+  const error = worstError(got, want);
+  assert.ok(worst.within(title, error, bound), `${title}: ${error}`);
+}
+/** Logits of each branch's rows. */
+async function branchLogits(context: ShotContext, list: readonly { ids: readonly number[]; shots: number }[]) {
+  const { decoder } = context.model;
+  return context.branches(list, async (hidden, rows) => {
+    const all = await floats(decoder.logits(hidden));
+    const width = decoder.config.vocabSize;
+    return rows.map(({ first, count }) => all.slice(first * width, (first + count) * width));
+  });
+}
+/** Bare shots as one masked forward pass sees them: each itself, the query everything. */
+async function maskedLogits(
+  model: LocalModel,
+  prefix: readonly number[],
+  list: readonly (readonly number[])[],
+  query: readonly number[],
+): Promise<Float32Array> {
+  const ids = [...prefix, ...list.flat(), ...query];
+  const mask: number[] = prefix.flatMap(() => [0, 0, 0]);
+  let start = prefix.length;
+  for (const shot of list) {
+    for (const _ of shot) mask.push(0, 0, start);
+    start += shot.length;
+  }
+  for (const _ of query) mask.push(0, 0, 0);
+  const cache = model.decoder.cache();
+  const logits = await logitsOf(model.decoder, cache, ids, { mask: Int32Array.from(mask) });
+  cache.dispose();
+  return logits.slice(start * model.config.vocabSize);
+}
+/**
+ * Shots that saw the prefix right before them, wherever they are placed: no single pass gives that. Each is read behind the prefix by a plain
+ * pass, its rotated keys are turned back, and it is placed.
+ */
+async function piecedLogits(
+  { decoder, config }: LocalModel,
+  prefix: readonly number[],
+  list: readonly (readonly number[])[],
+  query: readonly number[],
+): Promise<Float32Array> {
+  const all = decoder.cache();
+  if (prefix.length > 0) await logitsOf(decoder, all, prefix);
+  for (const ids of list) {
+    const alone = decoder.cache();
+    await logitsOf(decoder, alone, [...prefix, ...ids]);
+    const piece = alone.extract(prefix.length, prefix.length + ids.length);
+    all.place(piece);
+    piece.dispose();
+    alone.dispose();
+  }
+  const logits = await logitsOf(decoder, all, query);
+  all.dispose();
+  assert.is(logits.length, query.length * config.vocabSize);
+  return logits;
+}
+async function plainLogits(model: LocalModel, before: readonly number[], query: readonly number[]) {
+  const cache = model.decoder.cache();
+  const logits = await logitsOf(model.decoder, cache, [...before, ...query]);
+  cache.dispose();
+  return logits.slice(before.length * model.config.vocabSize);
+}
+
+const open = async (name: string): Promise<LocalModel> =>
+  name === 'nano-base'
+    ? openLocal(await modelTarget('models/nano-base'), { device, precision: 'exact' })
+    : tinyModel(name, device, { bos: true });
+
+/** Some ids, and what transformers makes of them; of nano-base another test holds that. */
+async function referenceOf(name: string): Promise<{ ids: readonly number[]; logits: Float32Array | null }> {
+  if (name !== 'nano-base') return tinyReference(name);
+  return { ids: range(100, 40), logits: null };
+}
+
+for (const name of MODELS) {
+  const on = (title: string, run: (model: LocalModel) => Promise<void>) =>
+    test(`${title} [${name}]`, async () => {
+      const before = device.stats().tensors;
+      const model = await open(name);
+      await run(model);
+      model.close();
+      assert.is(device.stats().tensors, before, 'tensors left');
+    });
+
+  on('T1: keys before RoPE, values and logits do not depend on where a shot stood', async ({ decoder, config }) => {
+    const { ids } = await referenceOf(name);
+    const at = async (first: number) => {
+      const keys: Float32Array[] = [];
+      const logits: Float32Array[] = [];
+      const pending: Promise<void>[] = [];
+      const cache = decoder.cache();
+      await decoder.forward(ids.slice(0, 8), cache, {
+        positions: range(first, 8),
+        onKeys: (layer, k, v) => {
+          const copies = [k, v].map((t) => {
+            const copy = device.tensor('f32', t.shape);
+            device.copyRows(t, copy, 0);
+            return copy;
+          });
+          pending.push(
+            (async () => {
+              keys[2 * layer] = await floats(copies[0]!);
+              keys[2 * layer + 1] = await floats(copies[1]!);
+              for (const copy of copies) copy.dispose();
+            })(),
+          );
+        },
+        onChunk: async (normed) => {
+          logits.push(await floats(decoder.logits(normed)));
+        },
+      });
+      await Promise.all(pending);
+      const rotated = await floats(device.rows(cache.keys(0), 0, 8));
+      cache.dispose();
+      return { keys, logits: logits[0]!, rotated };
+    };
+    const [low, high] = [await at(0), await at(41)];
+    assert.is(low.keys.length, 2 * config.nLayers);
+    for (const [i, list] of low.keys.entries()) close('T1 keys and values', high.keys[i]!, list);
+    close('T1 logits', high.logits, low.logits);
+    assert.ok(worstError(high.rotated, low.rotated) > 1e-2, 'rotated keys do depend on it');
+  });
+
+  on('T2: placed shots equal one masked forward pass', async (model) => {
+    for (const prefix of ['bare', 'prefixed'] as const) {
+      const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION, prefix });
+      const context = await ShotContext.create(pool, { room: 16 });
+      await context.place(['0', '1']);
+      await context.place(['2']);
+      const query = model.encode(QUERY, { addBos: false });
+      for (const count of [0, 1, 2, 3]) {
+        const [got] = await branchLogits(context, [{ ids: query, shots: count }]);
+        const list = shots.slice(0, count).map(({ id }) => pool.tokens(id));
+        const want =
+          prefix === 'bare'
+            ? await maskedLogits(model, pool.prefixIds, list, query)
+            : await piecedLogits(model, pool.prefixIds, list, query);
+        close(`T2 placed, ${prefix}: logits`, got!, want);
+        const plain = await plainLogits(model, [...pool.prefixIds, ...list.flat()], query);
+        assert.is(context.isCausal(count), count === 0 || (count === 1 && prefix === 'prefixed'));
+        if (context.isCausal(count)) close('T2 what is exact, against plain prefill: logits', got!, plain);
+        else if (model.config.nLayers > 1) assert.ok(worstError(got!, plain) > 1e-3, 'blocks are not full attention');
+        // keys and values of a first layer depend on nothing before them
+        else close('T2 one layer, against plain prefill: logits', got!, plain);
+      }
+      context.close();
+      pool.close();
+    }
+  });
+
+  on(
+    'T3: one shot without a prefix is a plain prefill, and what transformers computes',
+    async ({ decoder, config }) => {
+      const { ids, logits } = await referenceOf(name);
+      const cache = decoder.cache();
+      const first = ids.slice(0, 9);
+      const [encoded] = await encodeUnits(decoder, cache, [[first]], { storage: 'f32', seen: 0 });
+      const { shot } = encoded!;
+      cache.placeStored(shot.keys, shot.values, 0);
+      const got = await logitsOf(decoder, cache, ids.slice(9));
+      if (logits) close('T3 against transformers: logits', got, logits.slice(9 * config.vocabSize), 2e-4);
+      cache.truncate(0);
+      const plain = await logitsOf(decoder, cache, ids);
+      close('T3 against plain prefill: logits', got, plain.slice(9 * config.vocabSize));
+
+      // T8: the other pairing is a self-consistent rotation too, and wrong
+      const layout = config.rope.layout === 'half' ? ('interleaved' as const) : ('half' as const);
+      const wrong = new KvCache(device, { ...config, rope: { ...config.rope, layout } }, decoder.rope);
+      wrong.placeStored(shot.keys, shot.values, 0);
+      const bad = await logitsOf(decoder, wrong, ids.slice(9));
+      assert.ok(worstError(bad, plain.slice(9 * config.vocabSize)) > 1e-2, 'T8: the wrong pairing passes');
+      for (const thing of [cache, wrong, shot]) thing.dispose();
+    },
+  );
+
+  on('T4: branches beside each other equal separate probes, in both orders, and forks too', async (model) => {
+    const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION });
+    for (const order of ['best-first', 'best-nearest'] as const) {
+      for (const scale of [1, 0.8]) {
+        const context = await ShotContext.create(pool, { room: 20, order, scale });
+        await context.place(['0', '1', '2']);
+        const query = model.encode(QUERY, { addBos: false });
+        const other = model.encode('ab:', { addBos: false });
+        const list = [
+          { ids: query, shots: 1 },
+          { ids: other, shots: 3 },
+          { ids: query, shots: 0 },
+          { ids: query, shots: 2 },
+        ];
+        const together = await branchLogits(context, list);
+        for (const [i, branch] of list.entries()) {
+          const [alone] = await branchLogits(context, [branch]);
+          close('T4 together against alone: logits', together[i]!, alone!);
+        }
+        // forks go on from their branch, and do not see each other
+        const { decoder } = model;
+        const tails = [model.encode('cd', { addBos: false }), model.encode('e', { addBos: false })];
+        const forks = tails.map((ids, i) => ({ branch: i === 0 ? 3 : 1, ids }));
+        const forked = await context.branches(list, (_, __, fork) =>
+          fork([...forks, { branch: 3, ids: tails[1]! }], async (hidden, rows) => {
+            const all = await floats(decoder.logits(hidden));
+            const width = decoder.config.vocabSize;
+            return rows.map(({ first, count }) => all.slice(first * width, (first + count) * width));
+          }),
+        );
+        const longer = [...forks, { branch: 3, ids: tails[1]! }];
+        for (const [i, { branch, ids }] of longer.entries()) {
+          const stem = list[branch]!;
+          const [whole] = await branchLogits(context, [{ ids: [...stem.ids, ...ids], shots: stem.shots }]);
+          const tail = whole!.slice(stem.ids.length * decoder.config.vocabSize);
+          close('T4 forks against whole branches: logits', forked[i]!, tail);
+        }
+        context.close();
+      }
+    }
+    pool.close();
+  });
+
+  on('going on from so many shots equals a branch, in both orders, with a scale of attention too', async (model) => {
+    const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION });
+    const query = model.encode(QUERY, { addBos: false });
+    const { decoder } = model;
+    for (const order of ['best-first', 'best-nearest'] as const) {
+      const plain = await ShotContext.create(pool, { room: 20, order, temperature: 0.9 });
+      await plain.place(['0', '1', '2']);
+      const [unscaled] = await branchLogits(plain, [{ ids: query, shots: 2 }]);
+      for (const scale of [1 / 0.9, 1.0000001 / 0.9, 0.6]) {
+        const context = await ShotContext.create(pool, { room: 20, order, temperature: 0.9, scale });
+        await context.place(['0', '1', '2']);
+        const [want] = await branchLogits(context, [{ ids: query, shots: 2 }]);
+        // a factor that is hardly one goes the way of all factors, and must come out as none
+        if (scale > 1) close('scale of 1 in two parts against one: logits', want!, unscaled!);
+        else assert.ok(worstError(want!, unscaled!) > 1e-3, 'the scale changes something');
+        const behind = await context.continueAt(2);
+        const got: number[] = [];
+        let done = 0;
+        for (const some of [query.slice(0, 3), query.slice(3, 4), query.slice(4)]) {
+          await decoder.forward(some, behind.cache, {
+            ...behind.options(done, some.length),
+            onChunk: async (normed) => {
+              got.push(...(await floats(decoder.logits(normed))));
+            },
+          });
+          done += some.length;
+        }
+        behind.end();
+        close('going on against a branch: logits', got, want!, 2e-5);
+        // the context is as good as before, with the shots that were kept
+        assert.is(context.placed.length, 2);
+        await context.place(['2']);
+        const [again] = await branchLogits(context, [{ ids: query, shots: 2 }]);
+        close('a branch afterwards: logits', again!, want!);
+        context.close();
+      }
+      plain.close();
+    }
+    pool.close();
+  });
+
+  on('T5: shots placed leftwards from a fixed query equal normal packing', async (model) => {
+    for (const prefix of ['bare', 'prefixed'] as const) {
+      const pool = await ShotPool.build(model, shots, { storage: 'f32', instruction: INSTRUCTION, prefix });
+      const query = model.encode(QUERY, { addBos: false });
+      const anchored = await ShotContext.create(pool, { room: 12, order: 'best-nearest', temperature: 0.8 });
+      for (const id of ['2', '0', '1']) await anchored.place([id]); // grown one by one
+      const order = ['2', '0', '1'];
+      for (const count of [0, 1, 2, 3]) {
+        const packed = await ShotContext.create(pool, { room: 12, temperature: 0.8 });
+        await packed.place(order.slice(0, count).reverse());
+        const [want] = await branchLogits(packed, [{ ids: query, shots: count }]);
+        const [got] = await branchLogits(anchored, [{ ids: query, shots: count }]);
+        close('T5 anchored against packed: logits', got!, want!, 2e-5);
+        assert.equal(anchored.tokens(count), packed.tokens(count));
+        packed.close();
+      }
+      anchored.close();
+      pool.close();
+    }
+  });
+
+  on('T6: keys left where they were cached change logits grossly', async (model) => {
+    const { decoder } = model;
+    const list = TEXTS.map((text) => model.encode(text, { addBos: false }));
+    const query = model.encode(QUERY, { addBos: false });
+    const cache = decoder.cache();
+    const encoded = await encodeUnits(
+      decoder,
+      cache,
+      list.map((ids) => [ids]),
+      { storage: 'f32', seen: 0 },
+    );
+    const placed = async (positions: readonly number[]) => {
+      cache.truncate(0);
+      for (const [i, { shot }] of encoded.entries()) cache.placeStored(shot.keys, shot.values, positions[i]!);
+      const total = list.flat().length;
+      return logitsOf(decoder, cache, query, { positions: range(total, query.length) });
+    };
+    const ends = [0, list[0]!.length, list[0]!.length + list[1]!.length];
+    const want = await maskedLogits(model, [], list, query);
+    close('T6 moved keys: logits', await placed(ends), want);
+    const error = worstError(await placed([0, 0, 0]), want);
+    assert.ok(error > 1e-2, `T6: keys at local positions pass: ${error}`);
+    for (const { shot } of encoded) shot.dispose();
+    cache.dispose();
+  });
+
+  on('T7: the attention factor is in keys exactly once, however often they are placed', async ({ decoder, config }) => {
+    const { ids } = await referenceOf(name);
+    const { nKvHeads, headDim, rope } = config;
+    const cache = decoder.cache();
+    const [encoded] = await encodeUnits(decoder, cache, [[ids.slice(0, 8)]], { storage: 'f32', seen: 0 });
+    const { shot } = encoded!;
+    const norms = (data: Float32Array) =>
+      range(0, 8 * nKvHeads).map((i) => Math.hypot(...data.subarray(i * headDim, i * headDim + rope.rotaryDims)));
+    const bare = norms((await floats(device.rows(shot.keys.data, 0, 8))) as Float32Array);
+    for (const position of [0, 3, 50, 17]) {
+      cache.truncate(0);
+      cache.placeStored(shot.keys, shot.values, position);
+      const turned = norms(await floats(device.rows(cache.keys(0), 0, 8)));
+      close(
+        'T7 lengths of keys',
+        turned,
+        bare.map((n) => n * decoder.rope.attentionFactor),
+        1e-6,
+      );
+    }
+    assert.is(decoder.rope.attentionFactor !== 1, name.includes('yarn'));
+    shot.dispose();
+    cache.dispose();
+  });
+
+  on('T9: what f16 and int8 lose stays as it is, wherever keys are placed', async ({ decoder, config }) => {
+    const last = config.nLayers - 1;
+    const { ids } = await referenceOf(name);
+    const cache = decoder.cache();
+    const encode = async (storage: 'f32' | 'f16' | 'int8') =>
+      (await encodeUnits(decoder, cache, [[ids.slice(0, 12)]], { storage, seen: 0 }))[0]!.shot;
+    const sides = async (shot: StoredShot, position: number) => {
+      cache.truncate(0);
+      cache.placeStored(shot.keys, shot.values, position);
+      return [
+        await floats(device.rows(cache.keys(last), 0, 12)),
+        await floats(device.rows(cache.values(last), 0, 12)),
+      ] as const;
+    };
+    const exact = await encode('f32');
+    // the un-rotated column of 4.5; on a head of 8 to 16 channels the largest is farther from the rest than on 64
+    for (const [storage, bound] of [
+      ['f16', 2.5e-4],
+      ['int8', 9.6e-3],
+    ] as const) {
+      const shot = await encode(storage);
+      for (const position of [0, 50, 7]) {
+        const [want, got] = [await sides(exact, position), await sides(shot, position)];
+        for (const side of [0, 1] as const) {
+          const error = distance(got[side], want[side]);
+          assert.ok(
+            worst.within(`T9 ${storage}: ${side === 0 ? 'keys' : 'values'}, relative`, error, bound),
+            `${error}`,
+          );
+        }
+      }
+      shot.dispose();
+    }
+    exact.dispose();
+    cache.dispose();
+  });
+
+  on('repair computes first tokens as a pass over everything would', async (model) => {
+    const query = model.encode(QUERY, { addBos: false });
+    const long = 20;
+    // all tokens of every shot repaired: full attention, whether they are placed together or one by one
+    for (const together of [true, false]) {
+      const pool = await ShotPool.build(model, shots, {
+        storage: 'f32',
+        instruction: INSTRUCTION,
+        prefix: { repair: long },
+      });
+      const context = await ShotContext.create(pool, { room: 16 });
+      let repaired = 0;
+      if (together) repaired = (await context.place(['0', '1', '2'])).repaired;
+      else for (const id of ['0', '1', '2']) repaired += (await context.place([id])).repaired;
+      assert.is(repaired, context.tokens(3).length);
+      const [got] = await branchLogits(context, [{ ids: query, shots: 3 }]);
+      const want = await plainLogits(model, [...pool.prefixIds, ...context.tokens(3)], query);
+      close('everything repaired, against plain prefill: logits', got!, want);
+      context.close();
+      pool.close();
+    }
+    // one token each: a masked pass in which only the first token of a shot sees those before
+    const pool = await ShotPool.build(model, shots, {
+      storage: 'f32',
+      instruction: INSTRUCTION,
+      prefix: { repair: 1 },
+    });
+    const context = await ShotContext.create(pool, { room: 16 });
+    await context.place(['0', '1', '2']);
+    const [got] = await branchLogits(context, [{ ids: query, shots: 3 }]);
+    const list = shots.map(({ id }) => pool.tokens(id));
+    const unrepaired = await piecedLogits(model, pool.prefixIds, list, query);
+    const changed = worstError(got!, unrepaired);
+    assert.ok(model.config.nLayers > 1 ? changed > 1e-4 : changed < LOGITS, `repair changes it by ${changed}`);
+    context.close();
+    pool.close();
+  });
+
+  on('a block of shots is a causal text of its own', async (model) => {
+    const query = model.encode(QUERY, { addBos: false });
+    const pool = await ShotPool.build(model, shots, {
+      storage: 'f32',
+      instruction: INSTRUCTION,
+      prefix: { blocks: 2 },
+    });
+    const context = await ShotContext.create(pool, { room: 16 });
+    await context.place(['2', '1']); // the block of 2 alone, then that of 0 and 1
+    assert.equal(
+      context.placed.map(({ id }) => id),
+      ['2', '0', '1'],
+    );
+    assert.ok(context.isCausal(1) && !context.isCausal(3));
+    const blocks = [pool.tokens('2'), [...pool.tokens('0'), ...pool.tokens('1')]];
+    for (const [count, units] of [
+      [1, 1],
+      [2, 2],
+      [3, 2],
+    ] as const) {
+      const [got] = await branchLogits(context, [{ ids: query, shots: count }]);
+      const want = await piecedLogits(model, pool.prefixIds, blocks.slice(0, units), query);
+      close('blocks: logits', got!, want);
+    }
+    context.close();
+    pool.close();
+  });
+}
+
+test.after(() => {
+  device.close();
+  worst.print();
+});
+test.run();
