@@ -1,9 +1,9 @@
 /** One job of `bench -- grow` in a process of its own, so that its memory can be told: MODEL OUT LANES VERIFY. */
-import { upcycle } from '../src/grow.ts';
+import { grow } from '../src/grow.ts';
 
 const [model, out, lanes, verify] = process.argv.slice(2);
 const started = performance.now();
-const receipt = await upcycle(model!, {
+const receipt = await grow(model!, {
   out: out!,
   target: 'granitemoeshared',
   experts: 8,

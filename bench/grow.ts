@@ -63,7 +63,7 @@ const suite: Suite = {
         contenders.push(
           job('numpy', 'model', async () => {
             const out = join(folder, 'numpy');
-            const args = ['bench/peers/numpy_upcycle.py', model, out, '--threads', String(threads)];
+            const args = ['bench/peers/numpy_grow.py', model, out, '--threads', String(threads)];
             const answer = await child(python, args);
             for (const end of ['.data', '.header']) await rm(out + end, { force: true });
             return answer;

@@ -8,7 +8,7 @@ import { STAT } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
 import { shotsOf } from '../src/evaluate/setting.ts';
 import { openLocal } from '../src/open-local.ts';
-import { AdapShot } from '../src/show/answer/answerer.ts';
+import { Show } from '../src/show/answer/answerer.ts';
 import { ShotContext } from '../src/show/place/context.ts';
 import { ShotPool } from '../src/show/pool/pool.ts';
 import { openShotStore } from '../src/show/pool/store.ts';
@@ -79,7 +79,7 @@ export async function open(options: WorkOptions): Promise<Work> {
   const pool = await ShotPool.build(lm, shots, { grow });
   const context = await ShotContext.create(pool);
   const label = { preset: 'label', labels: task.labels, prompt: template.output } as const;
-  const shown = await AdapShot.create(pool, label);
+  const shown = await Show.create(pool, label);
   const stats = device.tensor('f32', [1, 8]);
   const plain = decoder.cache(0, Number.MAX_SAFE_INTEGER);
   const idsOf = (ids: readonly string[]) => [...pool.prefixIds, ...ids.flatMap((id) => pool.tokens(id))];
@@ -106,7 +106,7 @@ export async function open(options: WorkOptions): Promise<Work> {
     });
     return token;
   };
-  const ask = (shotPool: AdapShot, i: number) => shotPool.ask(texts[i]!, { input: split.test[i]!.input });
+  const ask = (shotPool: Show, i: number) => shotPool.ask(texts[i]!, { input: split.test[i]!.input });
   await pool.prepare(first.slice(0, 128));
   for (const ids of ranked) await pool.prepare(ids.slice(0, 64));
 
@@ -149,7 +149,7 @@ export async function open(options: WorkOptions): Promise<Work> {
       const start = performance.now();
       const made = await ShotPool.build(lm, shots.slice(0, count), { store, grow: { initial: count, most: count } });
       const seconds = (performance.now() - start) / 1000;
-      const asked = await AdapShot.create(made, label);
+      const asked = await Show.create(made, label);
       try {
         const answers = [];
         for (let i = 0; i < Math.min(4, texts.length); i++) answers.push((await ask(asked, i)).probabilities);

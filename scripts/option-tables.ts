@@ -14,12 +14,12 @@ import { embedOptions, generateOptions, scoreOptions } from '../src/options/mode
 import { engineOptions, hubOptions, openOptions } from '../src/options/open.ts';
 import type { AnyRule } from '../src/options/rules.ts';
 import {
-  adapShotOptions,
   askOptions,
   calibrateOptions,
   chainsOptions,
   encodeShotsOptions,
   poolOptions,
+  showOptions,
 } from '../src/options/show.ts';
 import { chatOptions, decodeOptions, encodePromptOptions } from '../src/options/text.ts';
 
@@ -56,7 +56,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   map: [mapOptions, 'engine/crew/crew/MapOptions'],
   pool: [poolOptions, 'show/types/PoolOptions'],
   chains: [chainsOptions, 'show/place/chains/ChainsOptions', 'show/place/chain/ChainOptions'],
-  show: [adapShotOptions, 'show/answer/options/AdapShotOptions', 'show/types/ContextOptions'],
+  show: [showOptions, 'show/answer/options/ShowOptions', 'show/types/ContextOptions'],
   ask: [askOptions, 'show/types/AskOptions'],
   calibrate: [calibrateOptions, 'show/answer/threshold/CalibrateOptions'],
   encodeShots: [

@@ -1,19 +1,19 @@
 /**
  * Growing dense models into mixtures of experts (`espalier/grow`): SPRI (arXiv 2606.16456) and its baselines, in the calling thread with
- * as many lanes as asked for; `upcycle` of `espalier` is the same in a worker. Formulas, defaults and their sources stand with each option.
+ * as many lanes as asked for; `grow` of `espalier` is the same in a worker. Formulas, defaults and their sources stand with each option.
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';
 export {
-  type PlanUpcycleOptions,
-  planUpcycle,
+  type GrowOptions,
+  type GrowProgress,
+  grow,
+  type PlanGrowOptions,
+  type PlannedGrowth,
+  planGrow,
   RECEIPT_FILE,
-  type UpcycleOptions,
-  type UpcyclePlan,
-  type UpcycleProgress,
-  upcycle,
 } from './grow/job.ts';
-export type { GrowOptions } from './grow/plan/recipe.ts';
+export type { GrowRecipe } from './grow/plan/recipe.ts';
 export type { Fit } from './grow/plan/targets.ts';
 export type {
   GrowPlan,

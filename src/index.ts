@@ -6,10 +6,10 @@ export { Crew, type CrewOptions, type MapOptions } from './engine/crew/crew.ts';
 export type { TaskInput, TaskName, TaskResult } from './engine/crew/tasks.ts';
 export { Engine, type EngineOpenOptions, type EngineOptions } from './engine/engine.ts';
 export {
-  type PlanUpcycleOptions,
-  planUpcycle,
-  type UpcycleOptions,
-  upcycle,
+  type GrowOptions,
+  grow,
+  type PlanGrowOptions,
+  planGrow,
 } from './engine/grow/grow.ts';
 export type { Grown } from './engine/grow/protocol.ts';
 export { Generation } from './engine/model/generation.ts';
@@ -17,8 +17,8 @@ export { Model } from './engine/model/model.ts';
 export { type OpenOptions, open } from './engine/model/open.ts';
 export type { EmbedInput, EngineStats, Prompt } from './engine/model/protocol.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
-export type { UpcyclePlan, UpcycleProgress } from './grow/job.ts';
-export type { GrowOptions } from './grow/plan/recipe.ts';
+export type { GrowProgress, PlannedGrowth } from './grow/job.ts';
+export type { GrowRecipe } from './grow/plan/recipe.ts';
 export type { Receipt } from './grow/write/receipt.ts';
 export type { EmbedOptions } from './model/embed.ts';
 export type { GeneratedToken, GenerateOptions, GenerationResult, Timings } from './model/generate/generation.ts';

@@ -37,8 +37,8 @@ export {
   shotsOf,
 } from './evaluate/setting.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
-export { AdapShot } from './show/answer/answerer.ts';
-export type { AdapShotOptions } from './show/answer/options.ts';
+export { Show } from './show/answer/answerer.ts';
+export type { ShowOptions } from './show/answer/options.ts';
 export { poolOptionsOf, type ShowSettings } from './show/answer/presets.ts';
 export type { CalibrateOptions, CalibrationItem } from './show/answer/threshold.ts';
 export { Chain, type ChainOptions } from './show/place/chain.ts';

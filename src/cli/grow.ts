@@ -1,29 +1,29 @@
-import { planUpcycle, type UpcycleOptions, upcycle } from '../engine/grow/grow.ts';
+import { type GrowOptions, grow, planGrow } from '../engine/grow/grow.ts';
 import { EspalierError } from '../errors.ts';
-import type { Receipt, UpcyclePlan } from '../grow.ts';
+import type { PlannedGrowth, Receipt } from '../grow.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, lanesArgument, modelArgument } from './shared/common.ts';
 import { formatBytes, formatCount, formatDuration, formatTable, Progress } from './shared/format.ts';
-import { upcycleArguments, upcycleOptionsOf } from './shared/grow-flags.ts';
+import { growArguments, growOptionsOf } from './shared/grow-flags.ts';
 
-export const upcycleCommand = defineCommand({
-  meta: { name: 'upcycle', description: 'Grow a dense model into a mixture of experts (SPRI)' },
+export const growCommand = defineCommand({
+  meta: { name: 'grow', description: 'Grow a dense model into a mixture of experts (SPRI)' },
   args: {
     model: modelArgument,
-    ...upcycleArguments,
+    ...growArguments,
     lanes: lanesArgument,
     'dry-run': { type: 'boolean', description: 'Say sizes, time and memory, and write nothing', default: false },
     json: jsonArgument,
   },
   run: async ({ args, io, signal }) => {
-    const options: UpcycleOptions = { ...upcycleOptionsOf(args), lanes: args.lanes, signal };
+    const options: GrowOptions = { ...growOptionsOf(args), lanes: args.lanes, signal };
     const { out, restart: _, ...planned } = options;
     const dryRun = args['dry-run'];
     if (out === undefined && !dryRun) {
       throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
     }
     if (dryRun) {
-      const plan = await planUpcycle(args.model, { ...planned, ...(out === undefined ? {} : { out }) });
+      const plan = await planGrow(args.model, { ...planned, ...(out === undefined ? {} : { out }) });
       io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
       return;
     }
@@ -34,7 +34,7 @@ export const upcycleCommand = defineCommand({
     };
     const started = performance.now();
     try {
-      const { receipt } = await upcycle(args.model, {
+      const { receipt } = await grow(args.model, {
         ...options,
         onDownload: ({ overall: { loaded, total } }) =>
           bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
@@ -53,7 +53,7 @@ export const upcycleCommand = defineCommand({
   },
 });
 
-function describePlan({ fit, sizes, plan, ...rest }: UpcyclePlan): string {
+function describePlan({ fit, sizes, plan, ...rest }: PlannedGrowth): string {
   const rows: [string, string | number][] = [
     ['target', fit.target],
     ['layers', `${fit.layers.length} of experts`],

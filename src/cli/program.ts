@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
-import { upcycleCommand } from './grow.ts';
+import { growCommand } from './grow.ts';
 import { inspectCommand } from './inspect.ts';
 import { scoreCommand } from './score.ts';
 import { commandOf, parseArguments } from './shared/arguments.ts';
@@ -18,9 +18,9 @@ export const program: Command = defineCommand({
     generate: generateCommand,
     score: scoreCommand,
     inspect: inspectCommand,
-    upcycle: upcycleCommand,
+    grow: growCommand,
     // on demand: most commands need nothing of it
-    icl: () => import('./show.ts').then(({ iclCommand }) => iclCommand),
+    show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     cache: cacheCommand,
   },
 });

@@ -1,8 +1,8 @@
 import { renderQuery } from '../datasets/templates.ts';
 import { fittingShots, shotsOf } from '../evaluate/setting.ts';
 import { defined } from '../options/defined.ts';
-import { AdapShot } from '../show/answer/answerer.ts';
-import type { AdapShotOptions } from '../show/answer/options.ts';
+import { Show } from '../show/answer/answerer.ts';
+import type { ShowOptions } from '../show/answer/options.ts';
 import { poolOptionsOf, settingsOf } from '../show/answer/presets.ts';
 import { Chain } from '../show/place/chain.ts';
 import { ShotPool } from '../show/pool/pool.ts';
@@ -14,10 +14,10 @@ import {
   askArguments,
   dataOf,
   describeWork,
-  iclArguments,
   openForShots,
   prefixArgument,
   rankOf,
+  showArguments,
   storeOf,
 } from './shared/show-options.ts';
 import { poolOf } from './show-build.ts';
@@ -25,17 +25,17 @@ import { poolOf } from './show-build.ts';
 /** Examples of a chain, unless told otherwise. */
 const MOST = 128;
 
-export const iclAskCommand = defineCommand({
+export const showAskCommand = defineCommand({
   meta: { name: 'ask', description: 'Answer a query by as many examples as it needs' },
   args: {
-    ...iclArguments,
+    ...showArguments,
     query: { type: 'positional', description: 'What is asked, without the words of the template', required: true },
     ...askArguments,
     chain: { type: 'boolean', description: 'Examples in one fixed order, each seeing those before it', default: false },
     prefix: prefixArgument,
     ...answerArguments,
     compare: { type: 'boolean', description: 'Ask full attention over the same examples too', default: false },
-    json: iclArguments.json,
+    json: showArguments.json,
   },
   run: async ({ args, io, signal }) => {
     const { shots: count, prefix, storage, preset: wanted, instruction, seed } = args;
@@ -48,7 +48,7 @@ export const iclAskCommand = defineCommand({
     const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
     // by keys, all examples would have to be encoded for one query
     const byWords = preset === 'label' && args.store === undefined && rank === undefined;
-    const options: AdapShotOptions = {
+    const options: ShowOptions = {
       ...settings,
       ...(byWords && { rank: 'bm25' }),
       preset,
@@ -84,9 +84,9 @@ export const iclAskCommand = defineCommand({
             ...watching,
             onProgress: ({ tokens, totalTokens }) => bar.update(tokens / (totalTokens || 1)),
           });
-      let show: AdapShot | null = null;
+      let show: Show | null = null;
       try {
-        show = await AdapShot.create(source, options);
+        show = await Show.create(source, options);
         const query = renderQuery(template, args.query);
         const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
         let answer: Answer;

@@ -7,23 +7,23 @@ import { ShotPool } from '../show/pool/pool.ts';
 import { openShotStore } from '../show/pool/store.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
-import { dataOf, describeWork, iclArguments, openForShots, prefixArgument, storeOf } from './shared/show-options.ts';
+import { dataOf, describeWork, openForShots, prefixArgument, showArguments, storeOf } from './shared/show-options.ts';
 
 /** Examples of a pool unless told otherwise. */
 const POOL = 1024;
 
 /** The pool that `build` fills and `ask` uses. @throws E_ARGUMENT */
 export function poolOf(
-  { pool, seed = 0, balanced }: Pick<Values<typeof iclArguments>, 'pool' | 'seed' | 'balanced'>,
+  { pool, seed = 0, balanced }: Pick<Values<typeof showArguments>, 'pool' | 'seed' | 'balanced'>,
   task: TaskData,
 ): readonly Example[] {
   const size = pool ?? Math.min(POOL, distinctInputs(task.train));
   return splitExamples({ train: task.train }, { pool: size, test: 0, seed, balanced }).pool;
 }
 
-export const iclBuildCommand = defineCommand({
+export const showBuildCommand = defineCommand({
   meta: { name: 'build', description: 'Encode the examples of a pool and keep them, so that asking finds them ready' },
-  args: { ...iclArguments, prefix: prefixArgument },
+  args: { ...showArguments, prefix: prefixArgument },
   run: async ({ args, io, signal }) => {
     const { instruction, prefix, storage } = args;
     const settings = defined({ instruction, prefix, storage });

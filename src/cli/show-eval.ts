@@ -13,17 +13,17 @@ import {
   answerArguments,
   dataOf,
   evalArguments,
-  iclArguments,
   openForShots,
   rankOf,
+  showArguments,
   storeOf,
 } from './shared/show-options.ts';
 import { RecordFile } from './shared/show-records.ts';
 import { describeReports } from './shared/show-table.ts';
 
-const ARGUMENTS = { ...iclArguments, ...evalArguments, ...answerArguments } as const;
+const ARGUMENTS = { ...showArguments, ...evalArguments, ...answerArguments } as const;
 
-export const iclEvalCommand = defineCommand({
+export const showEvalCommand = defineCommand({
   meta: { name: 'eval', description: 'Measure ways of showing examples against each other, on data with labels' },
   args: ARGUMENTS,
   run: async ({ args, io, signal }) => {

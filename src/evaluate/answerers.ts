@@ -4,8 +4,8 @@ import type { Decoder } from '../model/decoder.ts';
 import { indexOfLargest } from '../model/divergence.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import { defined } from '../options/defined.ts';
-import { AdapShot } from '../show/answer/answerer.ts';
-import type { AdapShotOptions } from '../show/answer/options.ts';
+import { Show } from '../show/answer/answerer.ts';
+import type { ShowOptions } from '../show/answer/options.ts';
 import { settingsOf } from '../show/answer/presets.ts';
 import { Chain } from '../show/place/chain.ts';
 import { Chains } from '../show/place/chains.ts';
@@ -213,7 +213,7 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
       ? pools.chains()
       : pools.pool(modeOf(arm, options.repair)));
   if (arm.kind === 'fixed') checkLengths(source, arm.shots);
-  const show = await AdapShot.create(source, showOptions(arm, setting));
+  const show = await Show.create(source, settingsOfArm(arm, setting));
   try {
     // all keys that ranking looks at, before anything is timed
     if (source instanceof ShotPool && needsVector(show.settings.rank)) await source.preparePooled({ signal });
@@ -289,7 +289,7 @@ function modeOf(arm: Reusing, repair = 8): PrefixMode {
 export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>): void {
   if (arm.kind !== 'fixed' && arm.kind !== 'adaptive') return;
   const from = arm.kind === 'fixed' ? arm.attention : arm.preset;
-  settingsOf(showOptions(arm, setting), from === 'chain' || from === 'chains');
+  settingsOf(settingsOfArm(arm, setting), from === 'chain' || from === 'chains');
   const { clusters = 1, pool } = setting.options;
   if (from !== 'chains' || (clusters <= MOST_CLUSTERS && pool <= MOST_CLUSTERED)) return;
   throw new EspalierError(
@@ -299,7 +299,7 @@ export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>)
   );
 }
 
-function showOptions(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'>): AdapShotOptions {
+function settingsOfArm(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'>): ShowOptions {
   const { options, labels } = setting;
   const { scoring = 'sum', temperature, grid, threshold, ensemble, vote } = options;
   if (arm.kind === 'adaptive' && arm.preset === 'parity') {

@@ -5,7 +5,7 @@ import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoin
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { growOptions, planUpcycleOptions, upcycleOptions } from '../options/grow.ts';
+import { growOptions, growRecipe, planGrowOptions } from '../options/grow.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ModelFiles } from '../runtime/files/source.ts';
 import { host } from '../runtime/host/host.ts';
@@ -18,7 +18,7 @@ import { checkComponents } from './methods/partition.ts';
 import { checkRouter } from './methods/router-init.ts';
 import { checkDevice, type Estimate, estimate } from './plan/estimate.ts';
 import { chosenLayers, expertSizes, groupsOf } from './plan/layer-choice.ts';
-import { type GrowOptions, resolveOptions } from './plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from './plan/recipe.ts';
 import { type Fit, fitTarget } from './plan/targets.ts';
 import type { GrowPlan } from './types.ts';
 import { measureDeviation } from './verify/measure-deviation.ts';
@@ -32,7 +32,7 @@ import { decodedTensor } from './write/source-tensors.ts';
 
 export const RECEIPT_FILE = 'espalier-receipt.json';
 
-export interface UpcycleProgress {
+export interface GrowProgress {
   readonly stage: 'growing' | 'verifying';
   /** Bytes written of all while growing; a share of 1 while verifying. */
   readonly done: number;
@@ -41,7 +41,7 @@ export interface UpcycleProgress {
   readonly secondsLeft: number | null;
 }
 
-export interface PlanUpcycleOptions extends GrowOptions, FilesOptions {
+export interface PlanGrowOptions extends GrowRecipe, FilesOptions {
   /** Refuses, or adapts, what llama.cpp would not compute alike after a conversion to GGUF. Default: as the preset says. */
   readonly gguf?: boolean;
   /** Largest file of weights, in bytes. Default 5e9. */
@@ -57,16 +57,16 @@ export interface PlanUpcycleOptions extends GrowOptions, FilesOptions {
   readonly wasmLocation?: string | URL;
 }
 
-export interface UpcycleOptions extends PlanUpcycleOptions {
+export interface GrowOptions extends PlanGrowOptions {
   /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
   readonly out: string | URL | OutputFolder;
   /** Throws away what an earlier job with other options has left unfinished there. */
   readonly restart?: boolean;
-  readonly onProgress?: (progress: UpcycleProgress) => void;
+  readonly onProgress?: (progress: GrowProgress) => void;
 }
 
 /** What will be written, before anything is. */
-export interface UpcyclePlan extends Estimate {
+export interface PlannedGrowth extends Estimate {
   readonly plan: GrowPlan;
   readonly fit: Fit;
   readonly sizes: ExpertSizes;
@@ -88,13 +88,13 @@ interface Job {
 
 /**
  * Sizes, time and memory of a job, from the headers of the source alone.
- * @throws as `upcycle` for what can be found before work begins
+ * @throws as `grow` for what can be found before work begins
  */
-export async function planUpcycle(
+export async function planGrow(
   source: ModelTarget,
-  given: PlanUpcycleOptions & { readonly out?: string | URL | OutputFolder } = {},
-): Promise<UpcyclePlan> {
-  const options = checked<typeof given>(planUpcycleOptions, given, 'planUpcycle');
+  given: PlanGrowOptions & { readonly out?: string | URL | OutputFolder } = {},
+): Promise<PlannedGrowth> {
+  const options = checked<typeof given>(planGrowOptions, given, 'planGrow');
   const job = await prepare(source, options);
   let out: OutputFolder | null = null;
   try {
@@ -117,8 +117,8 @@ export async function planUpcycle(
  *   begins and later, E_FILE_WRITE; E_TENSOR_VALUE for NaN in the source; what opening the source throws; E_OUT_OF_MEMORY, E_ABORTED.
  *   What is finished stays for the next call; nothing has its final name before all of it is written
  */
-export async function upcycle(source: ModelTarget, given: UpcycleOptions): Promise<Receipt> {
-  const options = checked<UpcycleOptions>(upcycleOptions, given, 'upcycle');
+export async function grow(source: ModelTarget, given: GrowOptions): Promise<Receipt> {
+  const options = checked<GrowOptions>(growOptions, given, 'grow');
   if (options.out === undefined) {
     throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
   }
@@ -151,7 +151,7 @@ export async function upcycle(source: ModelTarget, given: UpcycleOptions): Promi
 
   async function write(
     { files }: Job,
-    { signal, onProgress, restart, maxShardBytes, verify = true }: UpcycleOptions,
+    { signal, onProgress, restart, maxShardBytes, verify = true }: GrowOptions,
     to: OutputFolder,
     on: WasmDevice,
   ): Promise<Receipt> {
@@ -224,12 +224,12 @@ export async function upcycle(source: ModelTarget, given: UpcycleOptions): Promi
 }
 
 /** Of a job's options those of what is grown. */
-function planOf(options: PlanUpcycleOptions): GrowPlan {
-  const names = Object.keys(growOptions) as (keyof GrowOptions)[];
+function planOf(options: PlanGrowOptions): GrowPlan {
+  const names = Object.keys(growRecipe) as (keyof GrowRecipe)[];
   return resolveOptions(Object.fromEntries(names.map((name) => [name, options[name]])));
 }
 
-async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promise<Job> {
+async function prepare(source: ModelTarget, options: PlanGrowOptions): Promise<Job> {
   const plan = planOf(options);
   const files = await openModelFiles(source, options);
   const checkpoint = await openCheckpointFiles(files, { signal: options.signal });
@@ -255,7 +255,7 @@ async function prepare(source: ModelTarget, options: PlanUpcycleOptions): Promis
   }
 }
 
-async function describe(job: Job, options: PlanUpcycleOptions, out: OutputFolder | null): Promise<UpcyclePlan> {
+async function describe(job: Job, options: PlanGrowOptions, out: OutputFolder | null): Promise<PlannedGrowth> {
   const { checkpoint, plan, fit, sizes } = job;
   const { config } = checkpoint;
   const copies = new Copies(fit.type, { headDim: config.headDim });
@@ -293,12 +293,12 @@ async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder>
 
 /** Progress with the time that is left at the pace so far. */
 class Timer {
-  readonly #stage: UpcycleProgress['stage'];
-  readonly #report: ((progress: UpcycleProgress) => void) | undefined;
+  readonly #stage: GrowProgress['stage'];
+  readonly #report: ((progress: GrowProgress) => void) | undefined;
   readonly #started = performance.now();
   #from: number | null = null;
 
-  constructor(stage: UpcycleProgress['stage'], report: ((progress: UpcycleProgress) => void) | undefined) {
+  constructor(stage: GrowProgress['stage'], report: ((progress: GrowProgress) => void) | undefined) {
     this.#stage = stage;
     this.#report = report;
   }

@@ -47,7 +47,7 @@ export interface TrainPlan {
   readonly schedule: 'linear';
 }
 
-/** Options with their defaults filled in. See `GrowOptions` for what each means. */
+/** Options with their defaults filled in. See `GrowRecipe` for what each means. */
 export interface GrowPlan {
   readonly method: Method;
   readonly preserve: 'as-published' | 'function-preserving';

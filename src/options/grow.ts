@@ -1,8 +1,8 @@
-/** Options of growing: what is grown (`GrowOptions`), and of a job. */
-import type { PlanUpcycleOptions as PlanThere, UpcycleOptions as UpcycleThere } from '../engine/grow/grow.ts';
+/** Options of growing: what is grown (`GrowRecipe`), and of a job. */
+import type { GrowOptions as GrowThere, PlanGrowOptions as PlanThere } from '../engine/grow/grow.ts';
 import { EspalierError } from '../errors.ts';
-import type { PlanUpcycleOptions, UpcycleOptions } from '../grow/job.ts';
-import type { GrowOptions } from '../grow/plan/recipe.ts';
+import type { GrowOptions, PlanGrowOptions } from '../grow/job.ts';
+import type { GrowRecipe } from '../grow/plan/recipe.ts';
 import {
   type LayerChoice,
   METHODS,
@@ -96,7 +96,7 @@ function kinds<T>(byKind: Readonly<Record<string, Readonly<Record<string, Rule<n
 
 const count = whole(1, MOST_LAYERS);
 
-export const growOptions = {
+export const growRecipe = {
   preset: oneOf('paper', 'gguf-safe'),
   method: defaulting(oneOf(...METHODS), 'spri'),
   preserve: defaulting(oneOf('as-published', 'function-preserving'), 'as-published'),
@@ -163,10 +163,10 @@ export const growOptions = {
   sigma: defaulting(real(0), 0.02),
   permute: defaulting(truth, true),
   granularity: whole(1, MOST_EXPERTS),
-} as const satisfies Schema<GrowOptions>;
+} as const satisfies Schema<GrowRecipe>;
 
 const job = {
-  ...growOptions,
+  ...growRecipe,
   gguf: truth,
   maxShardBytes: defaulting(real(1), 5e9),
   lanes,
@@ -183,14 +183,14 @@ const output = either(
 );
 
 /** Of `espalier/grow`. */
-export const planUpcycleOptions = { ...job, ...filesOptions, out: output } as const satisfies Schema<
-  PlanUpcycleOptions & { readonly out?: UpcycleOptions['out'] }
+export const planGrowOptions = { ...job, ...filesOptions, out: output } as const satisfies Schema<
+  PlanGrowOptions & { readonly out?: GrowOptions['out'] }
 >;
-export const upcycleOptions = {
-  ...planUpcycleOptions,
+export const growOptions = {
+  ...planGrowOptions,
   restart: truth,
   onProgress: callback,
-} as const satisfies Schema<UpcycleOptions>;
+} as const satisfies Schema<GrowOptions>;
 
 const there = {
   ...job,
@@ -198,7 +198,7 @@ const there = {
   out: {
     ...folder,
     check: (value: unknown, name: string): string | URL => {
-      const elsewhere = 'a path, or a file URL; upcycle of espalier/grow writes to any output, in your own thread';
+      const elsewhere = 'a path, or a file URL; grow of espalier/grow writes to any output, in your own thread';
       if (typeof value === 'object' && !(value instanceof URL)) throw refusal(name, value, elsewhere);
       return folder.check(value, name);
     },
@@ -211,4 +211,4 @@ const there = {
 
 /** Of `espalier`, where a worker does it. */
 export const planThereOptions = there as Schema<PlanThere>;
-export const upcycleThereOptions = { ...there, restart: truth, onProgress: callback } as Schema<UpcycleThere>;
+export const growThereOptions = { ...there, restart: truth, onProgress: callback } as Schema<GrowThere>;

@@ -1,7 +1,7 @@
 /** Options of showing examples (`espalier/show`). */
 
 import type { EncodeShotsOptions } from '../engine/show/encode-shots.ts';
-import type { AdapShotOptions } from '../show/answer/options.ts';
+import type { ShowOptions } from '../show/answer/options.ts';
 import type { CalibrateOptions } from '../show/answer/threshold.ts';
 import type { ChainOptions } from '../show/place/chain.ts';
 import type { ChainsOptions } from '../show/place/chains.ts';
@@ -198,7 +198,7 @@ export const ensemble = oneOf('one', 'all');
 export const scoring = oneOf('sum', 'greedy');
 const { temperature: heat, topK, topP, seed } = samplingOptions;
 
-export const adapShotOptions = {
+export const showOptions = {
   preset: oneOf('label', 'generate', 'parity'),
   labels: listOf(text('a text'), 2),
   prompt: text(),
@@ -217,8 +217,8 @@ export const adapShotOptions = {
   question: words,
   maxTokens: whole(1),
   stop: either(words, listOf(words)),
-  sampling: object<NonNullable<AdapShotOptions['sampling']>>({ temperature: heat, topK, topP, seed }, 'sampling'),
-} as const satisfies Schema<AdapShotOptions>;
+  sampling: object<NonNullable<ShowOptions['sampling']>>({ temperature: heat, topK, topP, seed }, 'sampling'),
+} as const satisfies Schema<ShowOptions>;
 
 const ids = listOf(words);
 

@@ -338,7 +338,7 @@ export interface CalibrationPoint {
   readonly meanShots: number;
 }
 
-/** What `calibrate` fits; plain data, to be given to `AdapShot.create` again. */
+/** What `calibrate` fits; plain data, to be given to `Show.create` again. */
 export interface Fitted {
   /** In their order. */
   readonly labels: readonly string[];

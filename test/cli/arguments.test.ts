@@ -174,7 +174,7 @@ test('exit codes: 2 for the command line, 1 for what fails', async () => {
   const nowhere = 'no/such/model';
   const usage: string[][] = [
     [],
-    ['icl'],
+    ['show'],
     ['generat'],
     ['generate'],
     ['generate', nowhere],
@@ -193,10 +193,10 @@ test('exit codes: 2 for the command line, 1 for what fails', async () => {
     ['generate', nowhere, 'another', '-p', 'x'],
     ['score', nowhere],
     ['score', nowhere, '-p', 'x', '--max-tokens', '5'],
-    ['upcycle', nowhere],
+    ['grow', nowhere],
     ['generate', nowhere, '-p', 'x', '--chat', '--bos', 'yes'],
     ['generate', nowhere, '-prompt=x'],
-    ['upcycle', nowhere, '--out', 'https://example.com/x'],
+    ['grow', nowhere, '--out', 'https://example.com/x'],
     ['cache', '--remove', ''],
     ['cache', '--clear', '--verify'],
     ['cache', '--clear', '--remove', 'x'],
@@ -206,7 +206,7 @@ test('exit codes: 2 for the command line, 1 for what fails', async () => {
   for (const args of usage) {
     const { code, out, err } = await inProcess(args);
     assert.is(code, 2, args.join(' '));
-    if (args.length === 0 || args[0] === 'icl') assert.match(out, /^espalier[^\n]*(?:\n {2}[^\n]+)?\n\nUsage: /);
+    if (args.length === 0 || args[0] === 'show') assert.match(out, /^espalier[^\n]*(?:\n {2}[^\n]+)?\n\nUsage: /);
     else {
       assert.is(out, '');
       assert.match(err, /^E_ARGUMENT: [^\n]+\. [^\n]+\.\n$|^E_ARGUMENT: [^\n]+\? [^\n]+\.\n$/);
@@ -238,13 +238,13 @@ test('help: every command, in plain letters, within the terminal', async () => {
     ['help'],
     ['generate', '--help'],
     ['help', 'generate'],
-    ['help', 'icl', 'ask'],
-    ['icl', 'eval', '-h'],
-    ['upcycle', '--help', '--bad'],
+    ['help', 'show', 'ask'],
+    ['show', 'eval', '-h'],
+    ['grow', '--help', '--bad'],
     ['cache', '-h'],
     ['score', '-h'],
     ['inspect', '-h'],
-    ['icl', 'build', '-h'],
+    ['show', 'build', '-h'],
   ]) {
     for (const columns of [80, 40, 0, 300]) {
       const { code, out, err } = await inProcess(asked, { columns });

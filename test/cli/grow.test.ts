@@ -1,6 +1,6 @@
 // hosts: node, deno — starts the command as a process
 // long — grows models in processes
-/** `espalier upcycle` as a shell runs it: what it prints, what it writes, what it refuses, and that Ctrl-C loses nothing. */
+/** `espalier grow` as a shell runs it: what it prints, what it writes, what it refuses, and that Ctrl-C loses nothing. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { sums } from '../checkpoint/jobs.ts';
 import { cli, project, start } from './run.ts';
 
 const NANO = join(project, 'models/nano-base');
-const temporary = mkdtempSync(join(tmpdir(), 'espalier-upcycle-'));
+const temporary = mkdtempSync(join(tmpdir(), 'espalier-grow-'));
 const grown = join(temporary, 'grown');
 const digestsOf = (path: string): Promise<Record<string, string>> => sums({ files: () => openPath(path) });
 
@@ -28,7 +28,7 @@ async function json(...args: string[]) {
 
 /** One line on stderr: the code, what happened, and what to do. */
 async function fails(want: string, says: RegExp, ...args: string[]): Promise<void> {
-  const { code, out, err } = await cli('upcycle', NANO, ...args);
+  const { code, out, err } = await cli('grow', NANO, ...args);
   assert.is(code, want === 'E_ARGUMENT' ? 2 : 1, `${args.join(' ')}: ${out}${err}`);
   assert.is(out, '');
   assert.match(err, new RegExp(`^${want}: [^\\n]+[.?] [^\\n]+\\.\\n$`), err);
@@ -36,17 +36,17 @@ async function fails(want: string, says: RegExp, ...args: string[]): Promise<voi
 }
 
 test('--help lists every option', async () => {
-  const { code, out } = await cli('upcycle', '--help');
+  const { code, out } = await cli('grow', '--help');
   assert.is(code, 0);
   const options =
     'out target preset method preserve experts top-k group-size layers partition placement anchor rho noise router seed ' +
     'dtype gguf max-shard-bytes lanes dry-run restart verify verify-text json';
   for (const option of options.split(' ')) assert.match(out, new RegExp(`--(no-)?${option}\\b`), option);
-  assert.match((await cli('--help')).out, /upcycle/);
+  assert.match((await cli('--help')).out, /grow/);
 });
 
 test('--dry-run says sizes, time and memory, and writes nothing', async () => {
-  const { code, out, err } = await cli('upcycle', NANO, '--dry-run');
+  const { code, out, err } = await cli('grow', NANO, '--dry-run');
   assert.is(code, 0, err);
   assert.is(err, '');
   for (const line of [
@@ -62,7 +62,7 @@ test('--dry-run says sizes, time and memory, and writes nothing', async () => {
   ])
     assert.match(out, line);
   const planned = join(temporary, 'planned');
-  const some = await cli('upcycle', NANO, '--dry-run', '--out', planned, '--experts', '4', '--max-shard-bytes', '2e7');
+  const some = await cli('grow', NANO, '--dry-run', '--out', planned, '--experts', '4', '--max-shard-bytes', '2e7');
   assert.match(some.out, /^experts +4 of 768/m);
   assert.match(some.out, /^files +[3-9], /m);
   assert.match(some.out, /^free +[\d.]+ [KMGT]iB$/m);
@@ -73,7 +73,7 @@ test('every option has its flag, and the plan what the run would have', async ()
   const said =
     '--allow-constant-gate --top-k 1 --group-size 4 --shuffle --delta 1e-9 --normalise group --noise-all --layers first:2 ' +
     '--partition head-keep:64 --noise absolute:1e-5 --router uniform:0.01 --target espalier --no-verify';
-  const { plan, verify } = await json('upcycle', NANO, '--dry-run', ...said.split(' '));
+  const { plan, verify } = await json('grow', NANO, '--dry-run', ...said.split(' '));
   assert.is(verify, false);
   const { allowConstantGate, groupSize, shuffle, delta, noiseAll, layers, partition, noise, router } = plan;
   assert.equal([allowConstantGate, groupSize, shuffle, delta, noiseAll], [true, 4, true, 1e-9, true]);
@@ -85,15 +85,15 @@ test('every option has its flag, and the plan what the run would have', async ()
       { kind: 'uniform', std: 0.01 },
     ],
   );
-  const drop = await json('upcycle', NANO, '--dry-run', '--method', 'drop', '--ratio', '0.25', '--no-permute');
+  const drop = await json('grow', NANO, '--dry-run', '--method', 'drop', '--ratio', '0.25', '--no-permute');
   assert.equal([drop.plan.ratio, drop.plan.permute, drop.verify], [0.25, false, true]);
-  const shards = await json('upcycle', NANO, '--dry-run', '--method', 'virtual-group', '--granularity', '4');
+  const shards = await json('grow', NANO, '--dry-run', '--method', 'virtual-group', '--granularity', '4');
   assert.is(shards.plan.granularity, 4);
 });
 
 test('--json prints one object, the receipt, which is also in the folder', async () => {
-  const plan = await json('upcycle', NANO, '--dry-run');
-  const receipt = await json('upcycle', NANO, '--out', grown);
+  const plan = await json('grow', NANO, '--dry-run');
+  const receipt = await json('grow', NANO, '--out', grown);
   assert.equal(JSON.parse(readFileSync(join(grown, RECEIPT_FILE), 'utf8')), receipt);
   assert.equal(
     readdirSync(temporary).filter((name) => /grown/.test(name)),
@@ -131,7 +131,7 @@ test('inspect shows the experts, and generate says what the dense model says', a
 
 test('--preset paper: every fourth layer, in our own layout', async () => {
   const path = join(temporary, 'paper');
-  const { code, out, err } = await cli('upcycle', NANO, '--out', path, '--preset', 'paper');
+  const { code, out, err } = await cli('grow', NANO, '--out', path, '--preset', 'paper');
   assert.is(code, 0, err);
   assert.is(err, ''); // no progress bar off a terminal
   assert.match(out, /^layer +largest +smallest +energies +diversity +of outputs +branch$/m);
@@ -169,7 +169,7 @@ test('options reach the job', async () => {
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const path = join(temporary, 'options');
-  const receipt = await json('upcycle', NANO, '--out', path, '--target', 'espalier', ...args);
+  const receipt = await json('grow', NANO, '--out', path, '--target', 'espalier', ...args);
   const { plan } = receipt;
   const got = [plan.experts, plan.topK, plan.groupSize, plan.layers, plan.partition, plan.placement, plan.anchor];
   assert.equal(got, [6, 3, 2, [1, 4], { tailDrop: 8 }, ['gate', 'up'], 'folded']);
@@ -177,7 +177,7 @@ test('options reach the job', async () => {
   assert.is(receipt.type, 'f32');
   assert.is(receipt.deviation.text, 'given');
   assert.ok(receipt.files.length > 3);
-  const unverified = await json('upcycle', NANO, '--out', join(temporary, 'drop'), '--method', 'drop', '--no-verify');
+  const unverified = await json('grow', NANO, '--out', join(temporary, 'drop'), '--method', 'drop', '--no-verify');
   assert.is(unverified.plan.method, 'drop');
   assert.is(unverified.deviation, null);
 });
@@ -219,7 +219,7 @@ test('wrong options are refused with a sentence, before anything is written', as
   // a few at a time
   for (let i = 0; i < wrong.length; i += 3)
     await Promise.all(wrong.slice(i, i + 3).map(([says, ...args]) => fails('E_ARGUMENT', says, ...args)));
-  const { code, out: answer, err } = await cli('upcycle', NANO, '--rho=-1', '--json', ...out);
+  const { code, out: answer, err } = await cli('grow', NANO, '--rho=-1', '--json', ...out);
   assert.is(code, 2);
   assert.is(err, '');
   assert.equal(Object.keys(JSON.parse(answer).error), ['code', 'message', 'hint']);
@@ -244,7 +244,7 @@ test('Ctrl-C: E_ABORTED, nothing has its name, and the same command goes on', as
   const path = join(temporary, 'stopped');
   const journal = join(`${path}.partial`, JOURNAL);
   const done = () => (existsSync(journal) ? readFileSync(journal, 'utf8').match(/"done"/g) : null)?.length ?? 0;
-  const running = start(['upcycle', NANO, '--out', path]);
+  const running = start(['grow', NANO, '--out', path]);
   while (running.runs() && done() < 2) await new Promise((resolve) => setTimeout(resolve, 2));
   running.kill('SIGINT');
   const { code, signal, out, err } = await running.ended;
@@ -256,7 +256,7 @@ test('Ctrl-C: E_ABORTED, nothing has its name, and the same command goes on', as
   const groups = done();
   assert.ok(groups >= 2);
   await fails('E_ARGUMENT', new RegExp(`another job: ${groups} of its parts`), '--out', path, '--seed', '1');
-  await json('upcycle', NANO, '--out', path);
+  await json('grow', NANO, '--out', path);
   assert.equal(await digestsOf(path), await digestsOf(grown));
   assert.equal(
     readdirSync(temporary).filter((name) => /stopped./.test(name)),

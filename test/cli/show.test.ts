@@ -1,6 +1,6 @@
 // hosts: node, deno — starts the command as a process
 // long — starts the command some sixty times
-/** `espalier icl` as a shell runs it: evaluations and their files, pools, answers, and what is refused. */
+/** `espalier show` as a shell runs it: evaluations and their files, pools, answers, and what is refused. */
 import {
   appendFileSync,
   cpSync,
@@ -20,12 +20,12 @@ import { animalsAndNumbers } from '../evaluate/examples.ts';
 import { cli, type Ended, project, start } from './run.ts';
 
 const NANO = 'models/nano-base';
-const temporary = mkdtempSync(join(tmpdir(), 'espalier-icl-'));
+const temporary = mkdtempSync(join(tmpdir(), 'espalier-show-'));
 const file = (name: string) => join(temporary, name);
 const train = file('train.jsonl');
 writeFileSync(train, animalsAndNumbers());
 const data = ['--data', 'jsonl', '--path', train];
-const EVAL = ['icl', 'eval', NANO, ...data, '--pool', '20', '--items', '4', '--counts', '2,4'];
+const EVAL = ['show', 'eval', NANO, ...data, '--pool', '20', '--items', '4', '--counts', '2,4'];
 
 async function json(...args: string[]) {
   const { code, out, err } = await cli(...args, '--json');
@@ -165,7 +165,7 @@ test('a file of results belongs to one evaluation', async () => {
 
 test('a file of results belongs to one model, wherever it lies', async () => {
   const [one, two, out] = [file('model-one'), file('model-two'), file('model.jsonl')];
-  const of = (model: string) => ['icl', 'eval', model, ...EVAL.slice(3), '--arms', 'vote:2', '--out', out];
+  const of = (model: string) => ['show', 'eval', model, ...EVAL.slice(3), '--arms', 'vote:2', '--out', out];
   cpSync(join(project, NANO), one, { recursive: true });
   await json(...of(one));
   renameSync(one, two);
@@ -201,22 +201,22 @@ test('several runs share the items, and their files joined are those of one', as
   await fails('E_ARGUMENT', ...args, '--seed', '1', '--out', file('elsewhere.jsonl'), '--join', parts[0]!);
   await fails('E_FILE_NOT_FOUND', ...args, '--out', half, '--join', file('nothing.jsonl'));
   for (const shard of ['0/2', '3/2', '1', '1/2/3', 'x/2']) {
-    await fails('E_ARGUMENT', 'icl', 'eval', file('nothing'), ...data, '--shard', shard);
+    await fails('E_ARGUMENT', 'show', 'eval', file('nothing'), ...data, '--shard', shard);
   }
 });
 
 test('build keeps what ask finds', async () => {
   const store = file('store');
   const pool = [...data, '--pool', '8', '--store', store];
-  const first = await json('icl', 'build', NANO, ...pool);
+  const first = await json('show', 'build', NANO, ...pool);
   assert.is(first.shots, 8);
   assert.is(first.loaded, 0);
   assert.ok(first.tokens > 80 && first.bytes > 0);
-  const second = await json('icl', 'build', NANO, ...pool);
+  const second = await json('show', 'build', NANO, ...pool);
   assert.is(second.loaded, 8);
   assert.is(second.bytes, first.bytes);
 
-  const ask = ['icl', 'ask', NANO, 'I see a dog', ...pool];
+  const ask = ['show', 'ask', NANO, 'I see a dog', ...pool];
   const got = await json(...ask, '--compare');
   assert.ok(['animal', 'colour', 'number'].includes(got.label));
   const sum = Object.values(got.probabilities as Record<string, number>).reduce((a, b) => a + b);
@@ -244,7 +244,20 @@ test('free answers', async () => {
     path,
     ['one', 'two', 'three', 'four'].map((w) => JSON.stringify({ input: `say ${w}`, output: `${w} ${w}` })).join('\n'),
   );
-  const args = ['icl', 'ask', NANO, 'say five', '--data', 'jsonl', '--path', path, '--max-tokens', '8', '--shots', '2'];
+  const args = [
+    'show',
+    'ask',
+    NANO,
+    'say five',
+    '--data',
+    'jsonl',
+    '--path',
+    path,
+    '--max-tokens',
+    '8',
+    '--shots',
+    '2',
+  ];
   const got = await json(...args);
   assert.is(got.label, undefined);
   assert.not.match(got.text, '==');
@@ -254,7 +267,7 @@ test('free answers', async () => {
   assert.is(out.trim(), got.text.trim());
   await fails(
     'E_ARGUMENT',
-    'icl',
+    'show',
     'eval',
     NANO,
     '--data',
@@ -272,8 +285,8 @@ test('free answers', async () => {
 
 test('what is refused, before a model is loaded', async () => {
   const none = 'no/such/model';
-  const args = ['icl', 'eval', none, ...data];
-  await fails('E_ARGUMENT', 'icl', 'eval', none, '--data', 'nothing', '--path', train);
+  const args = ['show', 'eval', none, ...data];
+  await fails('E_ARGUMENT', 'show', 'eval', none, '--data', 'nothing', '--path', train);
   await fails('E_ARGUMENT', ...args, '--arms', 'best');
   await fails('E_ARGUMENT', ...args, '--arms', 'vote:2', '--against', 'label');
   await fails('E_ARGUMENT', ...args, '--items', '0');
@@ -283,9 +296,9 @@ test('what is refused, before a model is loaded', async () => {
   await fails('E_ARGUMENT', ...args, '--storage', 'f8');
   await fails('E_ARGUMENT', ...args, '--template', 'nothing');
   await fails('E_ARGUMENT', ...args, '--nothing', '1');
-  await fails('E_ARGUMENT', 'icl', 'ask', none, 'query', ...data, '--prefix', 'blocks');
-  await fails('E_FILE_NOT_FOUND', 'icl', 'build', none, '--data', 'trec', '--path', file('nothing'));
-  assert.match(await fails('E_DATA_INVALID', 'icl', 'eval', none, '--data', 'trec', '--path', train), /line 1/);
+  await fails('E_ARGUMENT', 'show', 'ask', none, 'query', ...data, '--prefix', 'blocks');
+  await fails('E_FILE_NOT_FOUND', 'show', 'build', none, '--data', 'trec', '--path', file('nothing'));
+  assert.match(await fails('E_DATA_INVALID', 'show', 'eval', none, '--data', 'trec', '--path', train), /line 1/);
   await fails('E_FILE_NOT_FOUND', ...args, '--arms', 'vote:2');
 });
 

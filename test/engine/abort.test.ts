@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
-import { Engine, type Model, open, upcycle } from '../../src/index.ts';
+import { Engine, grow, type Model, open } from '../../src/index.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';
@@ -182,7 +182,7 @@ test('closing is as quick', async () => {
 });
 
 test('a job of growing whose worker does not answer', async () => {
-  await abortsSoon((signal) => upcycle(files, { signal, lanes: 1, workerLocation: silent }));
+  await abortsSoon((signal) => grow(files, { signal, lanes: 1, workerLocation: silent }));
 });
 
 test.run();

@@ -200,16 +200,16 @@ if (chrome) {
   test('the built package grows a model: in Node, and on a page that takes it from another origin', async () => {
     // by name, as installed, in this process
     const [name, parts] = ['espalier', 'espalier/grow'];
-    const { upcycle } = await import(name);
+    const { grow } = await import(name);
     assert.type((await import(parts)).memoryOutput, 'function');
-    const { receipt: want } = await upcycle(`${root}models/nano-base`, { layers: [3], verify: false });
+    const { receipt: want } = await grow(`${root}models/nano-base`, { layers: [3], verify: false });
     const cdn = await serveFolders({ '': root }, false);
     const page = `<!doctype html><title>page</title>
         <script type="importmap">{"imports": {"comlink": "${cdn.origin}/node_modules/comlink/dist/esm/comlink.mjs"}}</script>
         <script type="module">
-          import { upcycle } from '${cdn.origin}/dist/src/index.js';
+          import { grow } from '${cdn.origin}/dist/src/index.js';
           const source = new URL('/models/nano-base/', location.href);
-          const { receipt, files } = await upcycle(source, { layers: [3], verify: false, cache: null });
+          const { receipt, files } = await grow(source, { layers: [3], verify: false, cache: null });
           const size = files['model.safetensors'].size;
           console.log(JSON.stringify({ grown: receipt.grown, size, isolated: crossOriginIsolated }));
         </script>`;

@@ -2,15 +2,8 @@
 /** Growing in a worker: the same files as in one thread, and what crosses: progress, aborts, errors, deaths. Nothing outlives a call. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { memoryOutput, planUpcycle as planHere, RECEIPT_FILE } from '../../src/grow.ts';
-import {
-  EspalierError,
-  open,
-  planUpcycle,
-  type UpcycleOptions,
-  type UpcycleProgress,
-  upcycle,
-} from '../../src/index.ts';
+import { memoryOutput, planGrow as planHere, RECEIPT_FILE } from '../../src/grow.ts';
+import { EspalierError, type GrowOptions, type GrowProgress, grow, open, planGrow } from '../../src/index.ts';
 import { type Host, host, setHost, type WorkerHandle } from '../../src/runtime/host/host.ts';
 import { laneCount } from '../../src/runtime/host/lane-count.ts';
 import { rejects } from '../errors.ts';
@@ -22,9 +15,9 @@ const nano = await modelTarget('models/nano-base');
 const real = await host();
 /** As in test/grow/job.test.ts. */
 const PINNED = '45337a5c39b9f64f768819f7c4b816f01d76ea1fa4a9707eb59d8f1905abe570';
-const TINY: UpcycleOptions = { experts: 4, lanes: 1, verify: false };
+const TINY: GrowOptions = { experts: 4, lanes: 1, verify: false };
 /** Runs for a second at least, so that there is a middle. */
-const LONG: UpcycleOptions = { target: 'granitemoeshared', verify: false };
+const LONG: GrowOptions = { target: 'granitemoeshared', verify: false };
 
 interface Started {
   readonly kind: string;
@@ -56,8 +49,8 @@ const kinds = () => started.map(({ kind }) => kind).sort();
 const living = () => started.filter(({ gone }) => !gone);
 
 test('the files are those of one thread, with as many lanes as there are, and are opened as they come', async () => {
-  const seen: UpcycleProgress[] = [];
-  const { receipt, files } = await upcycle(nano, {
+  const seen: GrowProgress[] = [];
+  const { receipt, files } = await grow(nano, {
     target: 'granitemoeshared',
     onProgress: (progress) => seen.push(progress),
   });
@@ -81,7 +74,7 @@ test('the files are those of one thread, with as many lanes as there are, and ar
 
 test('a plan is that of one thread', async () => {
   const options = { target: 'qwen2_moe', experts: 4, lanes: 1 } as const;
-  const plan = await planUpcycle(nano, options);
+  const plan = await planGrow(nano, options);
   assert.equal(plan, await planHere(nano, options));
   assert.ok(plan.bytes > 1e6);
   assert.equal(kinds(), ['grow']);
@@ -93,7 +86,7 @@ test('an abort ends it within a layer', async () => {
   const reason = new Error('enough');
   let [at, last, total] = [0, 0, 0];
   const error = await rejects('E_ABORTED', () =>
-    upcycle(nano, {
+    grow(nano, {
       ...LONG,
       signal: controller.signal,
       onProgress: (progress) => {
@@ -112,19 +105,19 @@ test('an abort ends it within a layer', async () => {
   assert.equal(living(), []);
   started.length = 0;
   const signal = AbortSignal.abort('before');
-  assert.is((await rejects('E_ABORTED', () => upcycle(nano, { signal }))).cause, 'before');
+  assert.is((await rejects('E_ABORTED', () => grow(nano, { signal }))).cause, 'before');
   assert.equal(started, [], 'nothing was started');
 });
 
 test('bytes are copied, or given away', async () => {
   const files = await tinyFiles();
   const sizes = Object.values(files).map(({ byteLength }) => byteLength);
-  const copied = await upcycle(files, TINY);
+  const copied = await grow(files, TINY);
   assert.equal(
     Object.values(files).map(({ byteLength }) => byteLength),
     sizes,
   );
-  const moved = await upcycle(files, { ...TINY, transfer: true });
+  const moved = await grow(files, { ...TINY, transfer: true });
   assert.ok(Object.values(files).every(({ byteLength }) => byteLength === 0));
   assert.equal(await digests(moved.files), await digests(copied.files));
   assert.is(living().length, 0);
@@ -132,26 +125,26 @@ test('bytes are copied, or given away', async () => {
 
 test('errors are ours here, with code, hint and cause', async () => {
   const files = await tinyFiles();
-  const target = await rejects('E_TARGET', () => upcycle(files, { ...TINY, target: 'qwen3_moe' }));
+  const target = await rejects('E_TARGET', () => grow(files, { ...TINY, target: 'qwen3_moe' }));
   assert.instance(target, EspalierError);
   assert.ok(target.hint.length > 10);
-  await rejects('E_TARGET', () => planUpcycle(files, { ...TINY, target: 'qwen3_moe' }));
-  await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, topK: 9 }));
-  await rejects('E_FILE_NOT_FOUND', () => upcycle({}, TINY));
-  await rejects('E_ARGUMENT', () => upcycle(5 as never, TINY));
+  await rejects('E_TARGET', () => planGrow(files, { ...TINY, target: 'qwen3_moe' }));
+  await rejects('E_ARGUMENT', () => grow(files, { ...TINY, topK: 9 }));
+  await rejects('E_FILE_NOT_FOUND', () => grow({}, TINY));
+  await rejects('E_ARGUMENT', () => grow(5 as never, TINY));
   const weights = files['model.safetensors']!.slice();
   const begin = 8 + new DataView(weights.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(weights.subarray(8, begin)));
   const [at] = header['model.layers.0.mlp.down_proj.weight'].data_offsets;
   weights.set([0xc0, 0x7f], begin + at + 64); // bf16 NaN
-  await rejects('E_TENSOR_VALUE', () => upcycle({ ...files, 'model.safetensors': weights }, TINY));
+  await rejects('E_TENSOR_VALUE', () => grow({ ...files, 'model.safetensors': weights }, TINY));
   const half = { ...files, 'model.safetensors': weights.slice(0, 40_000) };
-  await rejects('E_CHECKPOINT_TRUNCATED', () => upcycle(half, TINY));
+  await rejects('E_CHECKPOINT_TRUNCATED', () => grow(half, TINY));
   const thrown = new Error('mine');
   const onProgress = () => {
     throw thrown;
   };
-  const got = await upcycle(files, { ...TINY, onProgress }).catch((error) => error);
+  const got = await grow(files, { ...TINY, onProgress }).catch((error) => error);
   assert.is(got, thrown, 'what a callback throws');
   assert.equal(living(), []);
 });
@@ -159,17 +152,17 @@ test('errors are ours here, with code, hint and cause', async () => {
 test('what cannot cross is refused before anything starts', async () => {
   const files = await tinyFiles();
   const out = memoryOutput('mine');
-  const refused = await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, out: out as never }));
+  const refused = await rejects('E_ARGUMENT', () => grow(files, { ...TINY, out: out as never }));
   assert.match(refused.hint, 'espalier/grow');
-  const odd = await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, dtype: (() => 'f32') as never }));
+  const odd = await rejects('E_ARGUMENT', () => grow(files, { ...TINY, dtype: (() => 'f32') as never }));
   assert.match(odd.message, 'dtype is a function');
-  await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, lanes: 0 }));
-  await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, workerLocation: 'http://[' }));
+  await rejects('E_ARGUMENT', () => grow(files, { ...TINY, lanes: 0 }));
+  await rejects('E_ARGUMENT', () => grow(files, { ...TINY, workerLocation: 'http://[' }));
   if (!hasFileSystem) {
-    const nowhere = await rejects('E_ARGUMENT', () => upcycle(files, { ...TINY, out: 'folder' }));
+    const nowhere = await rejects('E_ARGUMENT', () => grow(files, { ...TINY, out: 'folder' }));
     assert.match(nowhere.hint, 'Blobs');
   }
-  if (!real.sharedMemory) await rejects('E_NO_ISOLATION', () => upcycle(files, { ...TINY, lanes: 2 }));
+  if (!real.sharedMemory) await rejects('E_NO_ISOLATION', () => grow(files, { ...TINY, lanes: 2 }));
   assert.equal(started, []);
 });
 
@@ -178,13 +171,13 @@ test('a worker that dies in the middle: E_WORKER_LOST, and the next job runs', a
     started.length = 0;
     const onProgress = () => void started.find((one) => one.kind === kind)!.handle.terminate();
     const lanes = kind === 'lane' ? 2 : 1;
-    const lost = await rejects('E_WORKER_LOST', () => upcycle(nano, { ...LONG, lanes, onProgress }));
+    const lost = await rejects('E_WORKER_LOST', () => grow(nano, { ...LONG, lanes, onProgress }));
     assert.instance(lost.cause, Error);
     assert.match(lost.message, `${kind}${kind === 'grow' ? ' worker' : ''} is gone`);
     assert.is(started.length, lanes);
     assert.equal(living(), []);
   }
-  const { receipt } = await upcycle(await tinyFiles(), TINY);
+  const { receipt } = await grow(await tinyFiles(), TINY);
   assert.is(receipt.sizes.experts, 4);
 });
 
@@ -192,11 +185,11 @@ test('kernels that are elsewhere', async () => {
   const files = await tinyFiles();
   const wasmLocation = new URL('../../build', import.meta.url); // a slash is added
   assert.equal(
-    await digests((await upcycle(files, { ...TINY, wasmLocation })).files),
-    await digests((await upcycle(files, TINY)).files),
+    await digests((await grow(files, { ...TINY, wasmLocation })).files),
+    await digests((await grow(files, TINY)).files),
   );
   const nowhere = new URL('./nowhere/', import.meta.url);
-  await rejects('E_FILE_NOT_FOUND', () => upcycle(files, { ...TINY, wasmLocation: nowhere }));
+  await rejects('E_FILE_NOT_FOUND', () => grow(files, { ...TINY, wasmLocation: nowhere }));
   assert.equal(living(), []);
 });
 
@@ -205,13 +198,13 @@ if (!isFirefox()) {
     const nowhere = new URL('./nowhere/', import.meta.url);
     const files = await tinyFiles();
     const lost = await rejects('E_WORKER_LOST', () =>
-      upcycle(files, { ...TINY, workerLocation: new URL('grow.js', nowhere) }),
+      grow(files, { ...TINY, workerLocation: new URL('grow.js', nowhere) }),
     );
     assert.match(lost.message, 'grow worker could not be started');
     assert.match(lost.hint, 'workerLocation');
     if (real.sharedMemory) {
       const laneLocation = new URL('lane.js', nowhere);
-      await rejects('E_WORKER_LOST', () => upcycle(files, { ...TINY, lanes: 2, laneLocation }));
+      await rejects('E_WORKER_LOST', () => grow(files, { ...TINY, lanes: 2, laneLocation }));
     }
     assert.equal(living(), []);
   });
@@ -233,21 +226,21 @@ if (hasFileSystem) {
     try {
       const out = join(folder, 'nano-moe');
       const controller = new AbortController();
-      const abort = ({ done, total }: UpcycleProgress) => {
+      const abort = ({ done, total }: GrowProgress) => {
         if (done / total > 0.4) controller.abort();
       };
       let aborted = 0;
       controller.signal.addEventListener('abort', () => {
         aborted = performance.now();
       });
-      await rejects('E_ABORTED', () => upcycle(nano, { ...LONG, out, signal: controller.signal, onProgress: abort }));
+      await rejects('E_ABORTED', () => grow(nano, { ...LONG, out, signal: controller.signal, onProgress: abort }));
       // a worker that took longer was ended before it could clean up
       const inTime = performance.now() - aborted < 450;
       const left = await readdir(folder);
       if (inTime) assert.equal(left, ['nano-moe.partial'], 'no lock, no final name');
       else assert.ok(left.includes('nano-moe.partial') && !left.includes('nano-moe'));
       const shares: number[] = [];
-      const { files, receipt } = await upcycle(nano, {
+      const { files, receipt } = await grow(nano, {
         ...LONG,
         out,
         onProgress: ({ done, total }) => shares.push(done / total),
@@ -257,17 +250,17 @@ if (hasFileSystem) {
       const written = await read(out);
       assert.is((await digests(written))['model.safetensors'], PINNED);
       assert.equal(JSON.parse(await written[RECEIPT_FILE]!.text()), JSON.parse(JSON.stringify(receipt)));
-      await rejects('E_ARGUMENT', () => upcycle(nano, { ...LONG, out })); // it is there now
+      await rejects('E_ARGUMENT', () => grow(nano, { ...LONG, out })); // it is there now
       const url = pathToFileURL(join(folder, 'by url'));
-      await upcycle(await tinyFiles(), { ...TINY, out: url });
+      await grow(await tinyFiles(), { ...TINY, out: url });
       const text = pathToFileURL(join(folder, 'as text')).href;
-      await upcycle(await tinyFiles(), { ...TINY, out: text });
+      await grow(await tinyFiles(), { ...TINY, out: text });
       assert.equal((await readdir(folder)).sort(), ['as text', 'by url', 'nano-moe']);
       assert.equal(
         await digests(await read(join(folder, 'as text'))),
         await digests(await read(join(folder, 'by url'))),
       );
-      const plan = await planUpcycle(await tinyFiles(), { ...TINY, out: join(folder, 'planned') });
+      const plan = await planGrow(await tinyFiles(), { ...TINY, out: join(folder, 'planned') });
       assert.ok(plan.freeBytes! > 0);
       assert.is((await readdir(folder)).length, 3, 'a plan leaves nothing');
       assert.equal(living(), []);
@@ -292,13 +285,13 @@ if (hasFileSystem) {
       };
       const given = { ...LONG, out, lanes: 1 };
       const { signal } = controller;
-      await rejects('E_ABORTED', () => upcycle(nano, { ...given, workerLocation, signal, onProgress }));
+      await rejects('E_ABORTED', () => grow(nano, { ...given, workerLocation, signal, onProgress }));
       assert.equal(living(), []);
       assert.ok(
         (await readdir(folder)).some((name) => /lock/.test(name)),
         (await readdir(folder)).join(' '),
       );
-      await upcycle(nano, given);
+      await grow(nano, given);
       assert.equal(await readdir(folder), ['grown']);
     } finally {
       await rm(folder, { recursive: true });

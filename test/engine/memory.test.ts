@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { Crew, Engine, open, planUpcycle, upcycle } from '../../src/index.ts';
+import { Crew, Engine, grow, open, planGrow } from '../../src/index.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { type Host, host, setHost } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
@@ -45,7 +45,7 @@ test('so is that of engines that did not start, of aborted and failed opens, of 
     await rejects('E_ABORTED', () => opening);
     await rejects('E_OUT_OF_MEMORY', () => open(nano, { lanes: 2, memoryLimit: 4 << 20 }));
     await (await Crew.create({ workers: 1 })).close();
-    await planUpcycle(files, { experts: 4, lanes: 2 });
+    await planGrow(files, { experts: 4, lanes: 2 });
   });
   assert.ok(more < 60, `${more} MB`);
 });
@@ -109,7 +109,7 @@ test('no message to the caller’s thread carries the memory', async () => {
     const model = await engine.open(files);
     await model.score('abc');
     await engine.close();
-    await upcycle(files, { experts: 4, lanes: 2, verify: false });
+    await grow(files, { experts: 4, lanes: 2, verify: false });
   } finally {
     setHost(real);
   }

@@ -18,7 +18,7 @@ interface Run {
 /** Runs a script as a process of its own, with the library and a tiny model at hand. */
 function script(body: string, flags: readonly string[] = []): Promise<Run> {
   const url = (path: string) => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
-  const text = `import { Engine, open, planUpcycle, upcycle } from ${url('src/index.ts')};
+  const text = `import { Engine, open, planGrow, grow } from ${url('src/index.ts')};
     import { linkOf } from ${url('src/engine/engine.ts')};
     import { tinyFiles } from ${url('test/engine/tiny-model.ts')};
     const files = await tinyFiles();
@@ -88,10 +88,10 @@ test('a call that waits keeps the process alive, with nothing else to do', () =>
 test('growing keeps the process alive, with nothing else to do, and lets it go afterwards', () =>
   ends(
     `const options = { experts: 4, lanes: 2 };
-    console.log((await planUpcycle(files, options)).files.length);
-    const grown = await upcycle(files, options);
+    console.log((await planGrow(files, options)).files.length);
+    const grown = await grow(files, options);
     console.log(grown.receipt.layers.length, Object.keys(grown.files).includes('model.safetensors'));
-    console.log(await upcycle(files, { experts: 1 }).catch((error) => error.code));`,
+    console.log(await grow(files, { experts: 1 }).catch((error) => error.code));`,
     '1\n2 true\nE_ARGUMENT\n',
   ));
 

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { permutation } from '../../src/grow/methods/noise.ts';
-import type { GrowOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/recipe.ts';
 import { PROJECTIONS, type Projection } from '../../src/grow/types.ts';
 import { Worst } from '../device/devices.ts';
 import { normal } from '../svd/algebras.ts';
@@ -16,7 +16,7 @@ const x = normal(d, 1);
 const exact = feedForward(x, dense);
 
 /** ||mixture - dense|| / ||dense|| for one input. */
-async function deviation(options: GrowOptions): Promise<number> {
+async function deviation(options: GrowRecipe): Promise<number> {
   const mix = await mixture(on, dense, options);
   return relative(mixtureOutput(x, dense, mix, options.topK ?? 2), exact);
 }

@@ -4,9 +4,9 @@ import * as assert from 'uvu/assert';
 import { configFromJson } from '../../src/checkpoint/config/config.ts';
 import { checkDevice, type EstimateOptions, estimate } from '../../src/grow/plan/estimate.ts';
 import { chosenLayers, expertSizes } from '../../src/grow/plan/layer-choice.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { fitTarget } from '../../src/grow/plan/targets.ts';
-import { memoryOutput, planUpcycle, upcycle } from '../../src/grow.ts';
+import { grow, memoryOutput, planGrow } from '../../src/grow.ts';
 import { code, rejects } from '../errors.ts';
 import { modelOf } from './models.ts';
 
@@ -22,7 +22,7 @@ interface Size {
 
 function jobOf(
   { d, m, layers, vocab, heads }: Size,
-  options: GrowOptions & { verify?: boolean; lanes?: number } = {},
+  options: GrowRecipe & { verify?: boolean; lanes?: number } = {},
 ): EstimateOptions {
   const { verify = true, lanes = 2, ...own } = options;
   const json = {
@@ -99,7 +99,7 @@ test('a job that would run out of memory in the end is refused before it begins'
 
 test('what no layer can be grown with is refused by the plan, before anything is made', async () => {
   const model = modelOf(); // 16 singular components
-  const refused: GrowOptions[] = [
+  const refused: GrowRecipe[] = [
     { partition: { tailDrop: 13 } },
     { partition: { headKeep: 3 } },
     { experts: 32, groupSize: 1 },
@@ -109,29 +109,29 @@ test('what no layer can be grown with is refused by the plan, before anything is
   ];
   for (const options of refused) {
     const told = JSON.stringify(options);
-    await rejects('E_ARGUMENT', () => planUpcycle(model, { ...options, lanes: 1 }));
+    await rejects('E_ARGUMENT', () => planGrow(model, { ...options, lanes: 1 }));
     const out = memoryOutput('grown');
-    await rejects('E_ARGUMENT', () => upcycle(model, { ...options, lanes: 1, out }));
+    await rejects('E_ARGUMENT', () => grow(model, { ...options, lanes: 1, out }));
     assert.equal((await out.files()).names, [], told);
   }
-  const most: GrowOptions[] = [
+  const most: GrowRecipe[] = [
     { partition: { tailDrop: 12 } },
     { experts: 16, groupSize: 1 },
     { experts: 32, groupSize: 1, partition: 'none' },
     { experts: 16, router: { kind: 'orthogonal' } },
     { experts: 32, topK: 2, method: 'virtual-group', router: { kind: 'orthogonal' } },
   ];
-  for (const options of most) await upcycle(model, { ...options, lanes: 1, verify: false, out: memoryOutput('grown') });
+  for (const options of most) await grow(model, { ...options, lanes: 1, verify: false, out: memoryOutput('grown') });
 });
 
 test('a plan says whether it compares, as the run would', async () => {
   const model = modelOf();
-  const plan = await planUpcycle(model, { lanes: 1 });
+  const plan = await planGrow(model, { lanes: 1 });
   assert.is(plan.verify, true);
-  const without = await planUpcycle(model, { lanes: 1, verify: false });
+  const without = await planGrow(model, { lanes: 1, verify: false });
   assert.is(without.verify, false);
   assert.ok(without.memoryBytes <= plan.memoryBytes && without.seconds < plan.seconds);
-  assert.is((await planUpcycle(model, { lanes: 1, verify: 'A text.' })).verify, true);
+  assert.is((await planGrow(model, { lanes: 1, verify: 'A text.' })).verify, true);
 });
 
 test.run();

@@ -1,13 +1,13 @@
 // long — grows a model for every target
 /**
- * Grown models against Hugging Face transformers, which loaded the very same bytes with stock classes (test/oracles/upcycled.py): a
+ * Grown models against Hugging Face transformers, which loaded the very same bytes with stock classes (test/oracles/grown.py): a
  * digest says that they are the same, and then our logits must be transformers'.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { PlanUpcycleOptions } from '../../src/grow.ts';
+import type { PlanGrowOptions } from '../../src/grow.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import { loadWeights } from '../../src/model/weights.ts';
 import { Worst } from '../device/devices.ts';
@@ -17,7 +17,7 @@ import { digest, grown } from './growth.ts';
 
 interface Job {
   readonly source: string;
-  readonly options: PlanUpcycleOptions;
+  readonly options: PlanGrowOptions;
   readonly sha256: Readonly<Record<string, string>>;
   readonly ids: readonly number[];
   /** Entries of the vocabulary whose logits are kept. */
@@ -28,7 +28,7 @@ interface Job {
   readonly logits: string;
 }
 
-const jobs: Readonly<Record<string, Job>> = await readJson('test/fixtures/upcycled.json');
+const jobs: Readonly<Record<string, Job>> = await readJson('test/fixtures/grown.json');
 const worst = new Worst();
 const device = await WasmDevice.create();
 /** Of the largest logit; the issue asks for 1e-3. */

@@ -5,29 +5,29 @@
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { EspalierError } from '../../src/errors.ts';
-import { type UpcycleOptions, upcycle } from '../../src/grow.ts';
+import { type GrowOptions, grow } from '../../src/grow.ts';
 import { openPath } from '../../src/runtime/files/paths.ts';
 import { sums } from '../checkpoint/jobs.ts';
 
 const [source, out, ballast] = process.argv.slice(2) as [string, string, string | undefined];
 const print = (value: unknown): void => console.log(JSON.stringify(value));
-const options: UpcycleOptions = { out, target: 'granitemoeshared' };
+const options: GrowOptions = { out, target: 'granitemoeshared' };
 
 if (ballast === undefined) {
-  const { deviation } = await upcycle(source, options);
+  const { deviation } = await grow(source, options);
   print({ deviation, bytes: process.resourceUsage().maxRSS * 1024 });
 } else {
-  await upcycle(source, { ...options, onProgress: fillAt(0.4) }).catch((error: unknown) => {
+  await grow(source, { ...options, onProgress: fillAt(0.4) }).catch((error: unknown) => {
     if (!(error instanceof EspalierError)) throw error;
     print({ code: error.code, message: error.message, names: readdirSync(dirname(out)).sort() });
   });
   rmSync(ballast, { force: true });
   let first: number | null = null;
-  await upcycle(source, { ...options, onProgress: ({ done, total }) => void (first ??= done / total) });
+  await grow(source, { ...options, onProgress: ({ done, total }) => void (first ??= done / total) });
   print({ first, names: readdirSync(dirname(out)), sums: await sums({ files: () => openPath(out) }) });
 }
 
-function fillAt(share: number): UpcycleOptions['onProgress'] {
+function fillAt(share: number): GrowOptions['onProgress'] {
   let full = false;
   return ({ done, total }) => {
     if (full || done / total < share) return;

@@ -3,7 +3,7 @@
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import type { Checkpoint } from '../../src/checkpoint/types.ts';
-import { memoryOutput, type Receipt, type UpcycleOptions, upcycle } from '../../src/grow.ts';
+import { type GrowOptions, grow, memoryOutput, type Receipt } from '../../src/grow.ts';
 import { createHasher } from '../../src/runtime/files/hash.ts';
 import type { ModelTarget } from '../../src/runtime/files/model-files.ts';
 import { list, readBytes } from '../files.ts';
@@ -14,9 +14,9 @@ export interface Growth {
 }
 
 /** Grows into memory. */
-export async function grown(source: ModelTarget, options: Omit<UpcycleOptions, 'out'> = {}): Promise<Growth> {
+export async function grown(source: ModelTarget, options: Omit<GrowOptions, 'out'> = {}): Promise<Growth> {
   const out = memoryOutput('grown');
-  const receipt = await upcycle(source, { ...options, out });
+  const receipt = await grow(source, { ...options, out });
   return { receipt, files: out.result() };
 }
 

@@ -25,7 +25,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../src/errors.ts';
-import { type OutputType, type UpcycleOptions, upcycle } from '../../src/grow.ts';
+import { type GrowOptions, grow, type OutputType } from '../../src/grow.ts';
 import { openPath } from '../../src/runtime/files/paths.ts';
 import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { JOURNAL } from '../../src/runtime/output/output.ts';
@@ -53,7 +53,7 @@ const JOBS: readonly Job[] = [
 ];
 
 const command = (job: Job, out: string, source = NANO): string[] => [
-  ...['upcycle', source, '--out', out, '--target', 'granitemoeshared', '--json'],
+  ...['grow', source, '--out', out, '--target', 'granitemoeshared', '--json'],
   ...job.args,
 ];
 const digestsOf = (path: string): Promise<Record<string, string>> => sums({ files: () => openPath(path) });
@@ -215,7 +215,7 @@ test('a folder that is not empty, and a file, are refused and not touched', asyn
   const file = join(root, 'occupied file');
   writeFileSync(file, 'mine');
   for (const path of [folder, file]) {
-    const { code, out, err } = await start(['upcycle', NANO, '--out', path]).ended;
+    const { code, out, err } = await start(['grow', NANO, '--out', path]).ended;
     assert.is(code, 2, out);
     assert.match(err, /^E_ARGUMENT: .* exists and is (not empty|no folder)\. .+\n$/);
     assert.equal(beside(path), [path]);
@@ -291,9 +291,9 @@ async function shards(folder: string): Promise<{ path: string; files: string[] }
   return { path, files: files.sort() };
 }
 
-async function fails(code: string, source: string, out: string, options: Partial<UpcycleOptions> = {}): Promise<void> {
+async function fails(code: string, source: string, out: string, options: Partial<GrowOptions> = {}): Promise<void> {
   try {
-    await upcycle(source, { out, target: 'granitemoeshared', verify: false, ...options });
+    await grow(source, { out, target: 'granitemoeshared', verify: false, ...options });
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error;
     assert.is(error.code, code, String(error));
@@ -342,7 +342,7 @@ test('a shard that shrinks while it is read, and one that loses its name', async
   const shard = join(path, files[3]!);
   cpSync(shard, `${shard}.whole`);
   const { size } = statSync(shard);
-  const at = (share: number, work: () => void): UpcycleOptions['onProgress'] => {
+  const at = (share: number, work: () => void): GrowOptions['onProgress'] => {
     let first = true;
     return ({ done, total }) => {
       if (first && done / total > share) {
@@ -356,7 +356,7 @@ test('a shard that shrinks while it is read, and one that loses its name', async
   assert.ok(groups > 1, `${groups} groups are whole`);
   renameSync(`${shard}.whole`, shard);
   // an open file outlives its name
-  await upcycle(path, { out, target: 'granitemoeshared', onProgress: at(0.6, () => unlinkSync(shard)) });
+  await grow(path, { out, target: 'granitemoeshared', onProgress: at(0.6, () => unlinkSync(shard)) });
   assert.not.ok(existsSync(shard));
   const { 'espalier-receipt.json': own, ...got } = await digestsOf(out);
   const { 'espalier-receipt.json': other, ...want } = wanted.get(WHOLE)!.sums;

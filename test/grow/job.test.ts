@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import { memoryOutput, planUpcycle, RECEIPT_FILE, type UpcycleOptions, upcycle } from '../../src/grow.ts';
+import { type GrowOptions, grow, memoryOutput, planGrow, RECEIPT_FILE } from '../../src/grow.ts';
 import { openLocal } from '../../src/open-local.ts';
 import type { ModelTarget } from '../../src/runtime/files/model-files.ts';
 import { Worst } from '../device/devices.ts';
@@ -148,7 +148,7 @@ test('routed down projections sum to rho times the norm each, and the receipt te
 test('every layout that fits the model generates the same text', async () => {
   const some = PROMPTS.slice(1, 2);
   const want = await texts(two, some);
-  const jobs: UpcycleOptions[] = [
+  const jobs: GrowOptions[] = [
     { target: 'qwen2_moe', gguf: true, out: '' },
     { target: 'mixtral', anchor: 'folded', out: '' },
     { preset: 'paper', layers: [1], out: '' },
@@ -163,7 +163,7 @@ test('every layout that fits the model generates the same text', async () => {
 });
 
 test('a plan tells the sizes that are then written', async () => {
-  const plan = await planUpcycle(nano, { target: 'granitemoeshared' });
+  const plan = await planGrow(nano, { target: 'granitemoeshared' });
   assert.equal(plan.files, granite.receipt.files);
   assert.is(plan.files[0]!.bytes, granite.files['model.safetensors']!.size);
   // T9: 8 layers of 8 experts of 3 d m beside the dense model
@@ -197,18 +197,18 @@ test('a job that is aborted goes on where it was, and ends in the same bytes', a
   for (const share of aborts) {
     const controller = new AbortController();
     let first: number | null = null;
-    const onProgress: UpcycleOptions['onProgress'] = ({ stage, done, total }) => {
+    const onProgress: GrowOptions['onProgress'] = ({ stage, done, total }) => {
       first ??= done / total;
       if (stage === 'growing' && done / total > share) controller.abort();
     };
     await fails('E_ABORTED', () =>
-      upcycle(two, { target: 'granitemoeshared', verify: false, out, onProgress, signal: controller.signal }),
+      grow(two, { target: 'granitemoeshared', verify: false, out, onProgress, signal: controller.signal }),
     );
     assert.throws(() => out.result(), 'nothing is finished');
     if (share > 0.2) assert.ok(first! > 0.05, `it began again at ${first}`);
   }
-  await fails('E_ARGUMENT', () => upcycle(two, { target: 'granitemoeshared', verify: false, seed: 1, out }));
-  await upcycle(two, { target: 'granitemoeshared', verify: false, out });
+  await fails('E_ARGUMENT', () => grow(two, { target: 'granitemoeshared', verify: false, seed: 1, out }));
+  await grow(two, { target: 'granitemoeshared', verify: false, out });
   assert.equal(await digests(out.result()), want);
 });
 
@@ -222,17 +222,17 @@ test('NaN in the source, a torn file and options that contradict it are found, a
     const [begin] = header[name].data_offsets;
     broken.set([0xc0, 0x7f], at + begin + 64); // bf16 NaN
     const out = memoryOutput('grown');
-    await fails('E_TENSOR_VALUE', () => upcycle({ ...folder, 'model.safetensors': broken }, { out }));
+    await fails('E_TENSOR_VALUE', () => grow({ ...folder, 'model.safetensors': broken }, { out }));
     assert.throws(() => out.result());
   }
   const out = memoryOutput('grown');
   await fails('E_CHECKPOINT_TRUNCATED', () =>
-    upcycle({ ...folder, 'model.safetensors': weights.subarray(0, weights.length - 100) }, { out }),
+    grow({ ...folder, 'model.safetensors': weights.subarray(0, weights.length - 100) }, { out }),
   );
-  await fails('E_ARGUMENT', () => upcycle(nano, { out, experts: 8, topK: 9 }));
-  await fails('E_ARGUMENT', () => upcycle(nano, { out, topK: 1 }));
-  await fails('E_TARGET', () => upcycle(nano, { out, target: 'qwen3_moe' }));
-  await fails('E_TARGET', () => upcycle(granite.files, { out }));
+  await fails('E_ARGUMENT', () => grow(nano, { out, experts: 8, topK: 9 }));
+  await fails('E_ARGUMENT', () => grow(nano, { out, topK: 1 }));
+  await fails('E_TARGET', () => grow(nano, { out, target: 'qwen3_moe' }));
+  await fails('E_TARGET', () => grow(granite.files, { out }));
   assert.throws(() => out.result());
 });
 

@@ -5,7 +5,7 @@ import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { growLayer } from '../../src/grow/methods/layer.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { PROJECTIONS } from '../../src/grow/types.ts';
 import { spread } from '../../src/grow/verify/diversity.ts';
 import { createHasher } from '../../src/runtime/files/hash.ts';
@@ -233,7 +233,7 @@ test('several placements: the branch keeps the size rho, whatever is placed and 
 });
 
 test('the record states the size of the branch and the change of the layer, of every method and anchor', async () => {
-  const plans: GrowOptions[] = [
+  const plans: GrowRecipe[] = [
     {},
     { anchor: 'folded' },
     { anchor: 'none' },
@@ -322,7 +322,7 @@ test('experts may be asked for in any order, some never, and pieces do not matte
 /** One digest of all that several plans make. */
 async function digestOf(at: Ground): Promise<string> {
   const hasher = await createHasher('sha256');
-  const plans: GrowOptions[] = [
+  const plans: GrowRecipe[] = [
     { seed: 2 ** 53 - 1 },
     { partition: 'random-orthogonal', router: { kind: 'orthogonal' } },
     { placement: ['gate'], partition: 'strided', router: { kind: 'uniform', std: 0.02 } },
@@ -395,7 +395,7 @@ test('progress, aborts, and what is wrong with the weights', async () => {
 });
 
 test('the router by each law', async () => {
-  const rows = async (options: GrowOptions) => {
+  const rows = async (options: GrowRecipe) => {
     const layer = await grow(on, dense, options);
     const bytes = await layer.router('f32');
     layer.dispose();

@@ -3,7 +3,7 @@ import type { Device } from '../../src/device/device.ts';
 import type { Tuning } from '../../src/device/wasm/tune.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { type GrownLayer, growLayer } from '../../src/grow/methods/layer.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import type { LayerRecord, OutputType, Projection } from '../../src/grow/types.ts';
 import { LinearAlgebra } from '../../src/svd/linear-algebra.ts';
 import { modelTarget } from '../files.ts';
@@ -49,7 +49,7 @@ export function randomLayer(hidden: number, intermediate: number): Dense {
 export async function grow(
   { device, algebra }: Ground,
   dense: Dense,
-  options: GrowOptions,
+  options: GrowRecipe,
   layer = 3,
 ): Promise<GrownLayer> {
   const { hidden, intermediate } = dense;
@@ -99,7 +99,7 @@ export interface Mixture {
 export async function mixture(
   on: Ground,
   dense: Dense,
-  options: GrowOptions,
+  options: GrowRecipe,
   type: OutputType = 'f32',
 ): Promise<Mixture> {
   const layer = await grow(on, dense, options);

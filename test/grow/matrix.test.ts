@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
-import type { Method, Receipt, TargetName, UpcycleOptions } from '../../src/grow.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowOptions, Method, Receipt, TargetName } from '../../src/grow.ts';
 import { Worst } from '../device/devices.ts';
 import { grown, opened } from './growth.ts';
 import { modelOf, SMALL } from './models.ts';
@@ -24,7 +24,7 @@ const sources: Readonly<Record<TargetName, Record<string, Uint8Array>>> = {
 };
 
 /** The receipt, or the code with which it was refused. */
-async function job(options: Omit<UpcycleOptions, 'out'>): Promise<Receipt | string> {
+async function job(options: Omit<GrowOptions, 'out'>): Promise<Receipt | string> {
   try {
     return (await grown(sources[options.target as TargetName], { lanes: 1, experts: 4, ...options })).receipt;
   } catch (error) {
@@ -102,7 +102,7 @@ test('weights that are not divided by their sum preserve nothing', async () => {
 });
 
 test('three placements, compared on the model: as far off as one', async () => {
-  const kl = async (placement: GrowOptions['placement']) => {
+  const kl = async (placement: GrowRecipe['placement']) => {
     const {
       deviation,
       grown: layers,
@@ -152,7 +152,7 @@ test('an option that would do nothing is refused, at its default it is not', () 
     // whatever is said at its default, a plan that was written down
     assert.equal(resolveOptions(JSON.parse(JSON.stringify(plan))), plan);
     for (const [name, value] of Object.entries(other)) {
-      const given = { method, [name]: value } as GrowOptions;
+      const given = { method, [name]: value } as GrowRecipe;
       let message: string | null = null;
       try {
         resolveOptions(given);
@@ -168,7 +168,7 @@ test('an option that would do nothing is refused, at its default it is not', () 
 });
 
 test('zeros in two projections would never be trained', () => {
-  const refused = (options: GrowOptions) =>
+  const refused = (options: GrowRecipe) =>
     assert.throws(
       () => resolveOptions(options),
       (error: EspalierError) => /gradient/.test(error.message),

@@ -3,14 +3,14 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
 import { chosenLayers, expertSizes, groupsOf } from '../../src/grow/plan/layer-choice.ts';
-import { controlPlans, type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
-import { growOptions } from '../../src/options/grow.ts';
+import { controlPlans, type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { growRecipe } from '../../src/options/grow.ts';
 import { hasFileSystem, readBytes } from '../files.ts';
 
 /** The message and hint with which options are refused. */
 function refusal(options: unknown): string {
   try {
-    resolveOptions(options as GrowOptions);
+    resolveOptions(options as GrowRecipe);
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error;
     assert.is(error.code, 'E_ARGUMENT');
@@ -179,9 +179,9 @@ test('the table of the documentation has every option, with its default', async 
   const rows = [...table.matchAll(/^\| `(\w+)` *\| ([^|]+) \|/gm)].map(
     ([, name, value]) => [name!, value!.trim()] as const,
   );
-  assert.equal(rows.map(([name]) => name).sort(), Object.keys(growOptions).sort());
+  assert.equal(rows.map(([name]) => name).sort(), Object.keys(growRecipe).sort());
   for (const [name, value] of rows) {
-    const rule = growOptions[name as keyof typeof growOptions];
+    const rule = growRecipe[name as keyof typeof growRecipe];
     if ('default' in rule) assert.is(value.replaceAll('`', ''), String(rule.default), name);
   }
 });

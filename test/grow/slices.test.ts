@@ -5,7 +5,7 @@ import type { EspalierError } from '../../src/errors.ts';
 import { shapeOf } from '../../src/grow/methods/method.ts';
 import { evenSplit, partitionSpectrum } from '../../src/grow/methods/partition.ts';
 import { Slices } from '../../src/grow/methods/slices.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import type { Partition, Projection } from '../../src/grow/types.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
@@ -21,7 +21,7 @@ async function slices(
   w: Float32Array,
   rows: number,
   columns: number,
-  options: GrowOptions = {},
+  options: GrowRecipe = {},
   projection: Projection = 'down',
   blocks = 4,
 ): Promise<{ made: Slices; r: Float32Array[] }> {
@@ -193,7 +193,7 @@ test('partitions: sizes, cuts, strides, and what they leave out', () => {
 test('rules of alpha; blocks in another order; a matrix of low rank and one of zeros', async () => {
   const { down } = await nanoLayer(3);
   const plain = (await slices(down, 256, 768)).made;
-  const by = async (options: GrowOptions) => (await slices(down, 256, 768, options)).made;
+  const by = async (options: GrowRecipe) => (await slices(down, 256, 768, options)).made;
   assert.equal((await by({ normalise: 'global' })).alphas, [1e-3, 1e-3, 1e-3, 1e-3]);
   assert.equal((await by({ normalise: 'none' })).alphas, [1, 1, 1, 1]);
   const spectral = await by({ normalise: 'spectral' });

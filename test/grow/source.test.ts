@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { type UpcycleOptions, upcycle } from '../../src/grow.ts';
+import { type GrowOptions, grow } from '../../src/grow.ts';
 import { openPath } from '../../src/runtime/files/paths.ts';
 import { sums } from '../checkpoint/jobs.ts';
 import { rejects } from '../errors.ts';
@@ -30,7 +30,7 @@ const tiny = fileURLToPath(new URL('../fixtures/tiny/llama-gqa', import.meta.url
 const WEIGHTS = 'model.safetensors';
 let count = 0;
 
-const options: Omit<UpcycleOptions, 'out'> = { target: 'espalier', experts: 4, topK: 2, lanes: 1, verify: false };
+const options: Omit<GrowOptions, 'out'> = { target: 'espalier', experts: 4, topK: 2, lanes: 1, verify: false };
 
 /** A copy of the source by its own name, and a place to grow to. */
 async function given(): Promise<{ path: string; weights: string; out: string }> {
@@ -44,15 +44,15 @@ const result = (out: string): Promise<Record<string, string>> => sums({ files: (
 /** Ends when its first layer is written and the second is on its way. */
 async function half(path: string, out: string, meanwhile?: () => Promise<void>): Promise<void> {
   const fault = new Error('enough');
-  const onProgress: UpcycleOptions['onProgress'] = ({ done, total }) => {
+  const onProgress: GrowOptions['onProgress'] = ({ done, total }) => {
     if (done / total > 0.6) throw fault;
   };
-  assert.is(await upcycle(path, { ...options, out, onProgress }).catch((error) => error), fault);
+  assert.is(await grow(path, { ...options, out, onProgress }).catch((error) => error), fault);
   await meanwhile?.();
 }
 
 const reference = await given();
-await upcycle(reference.path, { ...options, out: reference.out });
+await grow(reference.path, { ...options, out: reference.out });
 const wanted = await result(reference.out);
 
 /** A place in the file where a bit of the first layer's gate can be turned; no sample of four kilobytes would show it. */
@@ -78,10 +78,10 @@ test('a source that was exchanged between two runs is not gone on with', async (
         await rename(`${weights}.new`, weights);
       } else await writeFile(weights, bytes);
       if (how === 'with its times') await utimes(weights, atime, mtime);
-      const error = await rejects('E_ARGUMENT', () => upcycle(path, { ...options, out }));
+      const error = await rejects('E_ARGUMENT', () => grow(path, { ...options, out }));
       assert.match(error.message, tensor);
       assert.equal(await readdir(`${out}.partial`), before, 'nothing is lost');
-      await upcycle(path, { ...options, out, restart: true });
+      await grow(path, { ...options, out, restart: true });
       assert.is.not((await result(out))[WEIGHTS], wanted[WEIGHTS]);
     }
   }
@@ -91,19 +91,19 @@ test('the same source elsewhere is the same', async () => {
   const { path, out } = await given();
   await half(path, out);
   const other = await given();
-  await upcycle(other.path, { ...options, out });
+  await grow(other.path, { ...options, out });
   assert.equal(await result(out), wanted);
 });
 
 test('a source that changes while it is read', async () => {
   const { path, weights, out } = await given();
-  const onProgress: UpcycleOptions['onProgress'] = ({ done, total }) => {
+  const onProgress: GrowOptions['onProgress'] = ({ done, total }) => {
     if (done / total < 0.3) return;
     const file = openSync(weights, 'r+');
     writeSync(file, new Uint8Array(8), 0, 8, statSync(weights).size - 8);
     closeSync(file);
   };
-  await rejects('E_FILE_READ', () => upcycle(path, { ...options, out, onProgress }));
+  await rejects('E_FILE_READ', () => grow(path, { ...options, out, onProgress }));
 });
 
 test('weights that are removed, cut or replaced while the rest is written', async () => {
@@ -116,7 +116,7 @@ test('weights that are removed, cut or replaced while the rest is written', asyn
     const { path, out } = await given();
     let harmed: Promise<void> | null = null;
     const watched = { ...options, out, verify: true as const };
-    const error = await upcycle(path, {
+    const error = await grow(path, {
       ...watched,
       onProgress: ({ stage }) => {
         if (stage === 'verifying') harmed ??= harm(join(`${out}.partial`, WEIGHTS));
@@ -125,7 +125,7 @@ test('weights that are removed, cut or replaced while the rest is written', asyn
     await harmed;
     assert.is(error.code, 'E_FILE_WRITE', `${error}`);
     assert.equal((await readdir(join(out, '..'))).sort(), ['llama-gqa', 'out.partial'], 'nothing has the final name');
-    await upcycle(path, { ...options, out });
+    await grow(path, { ...options, out });
     assert.equal(await result(out), wanted);
   }
 });
@@ -138,7 +138,7 @@ test('a bit that turns in what an earlier run has written is written again', asy
     bytes[Math.floor(bytes.length / 3)]! ^= 4;
     await writeFile(file, bytes);
   });
-  await upcycle(path, { ...options, out });
+  await grow(path, { ...options, out });
   assert.equal(await result(out), wanted);
 });
 

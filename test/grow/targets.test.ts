@@ -5,7 +5,7 @@ import { configFromJson } from '../../src/checkpoint/config/config.ts';
 import type { ModelConfig, StoredType } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { chosenLayers, expertSizes } from '../../src/grow/plan/layer-choice.ts';
-import { type GrowOptions, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { type Fit, fitTarget } from '../../src/grow/plan/targets.ts';
 import type { GrowPlan } from '../../src/grow/types.ts';
 import { outputConfig } from '../../src/grow/write/output-config.ts';
@@ -41,14 +41,14 @@ interface Fitted {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
-function fitted(json: Json, options: GrowOptions = {}, stored: StoredType = 'bf16', gguf = false): Fitted {
+function fitted(json: Json, options: GrowRecipe = {}, stored: StoredType = 'bf16', gguf = false): Fitted {
   const model = config(json);
   const plan = resolveOptions(options);
   const fit = fitTarget(model, stored, plan, chosenLayers(plan.layers, model.nLayers), { gguf });
   return { fit, plan, json: outputConfig(model, fit, plan, expertSizes(plan, model.intermediateSize)) };
 }
 
-function refuses(json: Json, options: GrowOptions, why: RegExp, gguf = false, stored: StoredType = 'bf16'): void {
+function refuses(json: Json, options: GrowRecipe, why: RegExp, gguf = false, stored: StoredType = 'bf16'): void {
   try {
     fitted(json, options, stored, gguf);
   } catch (error) {
@@ -61,7 +61,7 @@ function refuses(json: Json, options: GrowOptions, why: RegExp, gguf = false, st
 }
 
 test('auto takes a stock layout that is exact, else our own', () => {
-  const target = (json: Json, options: GrowOptions = {}) => fitted(json, options).fit.target;
+  const target = (json: Json, options: GrowRecipe = {}) => fitted(json, options).fit.target;
   assert.is(target(LLAMA), 'granitemoeshared');
   assert.is(target(MISTRAL), 'granitemoeshared');
   assert.is(target(QWEN2), 'qwen2_moe');

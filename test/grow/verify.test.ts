@@ -1,8 +1,8 @@
 /** What a receipt must not certify: comparisons of numbers that are none, of predictions that say nothing, of weights that compute nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { GrowOptions } from '../../src/grow/plan/recipe.ts';
-import { upcycle } from '../../src/grow.ts';
+import type { GrowRecipe } from '../../src/grow/plan/recipe.ts';
+import { grow } from '../../src/grow.ts';
 import { divergence, logSoftmax } from '../../src/model/divergence.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
@@ -32,10 +32,10 @@ const one = (name: RegExp, value: number) => (weights: Weights) => {
 async function refused(
   model: Record<string, Uint8Array>,
   says: RegExp,
-  options: GrowOptions & { verify?: boolean } = {},
+  options: GrowRecipe & { verify?: boolean } = {},
 ) {
   const out = memoryOutput('grown');
-  const error = await rejects('E_TENSOR_VALUE', () => upcycle(model, { lanes: 1, ...options, out }));
+  const error = await rejects('E_TENSOR_VALUE', () => grow(model, { lanes: 1, ...options, out }));
   assert.match(error.message, says);
   assert.throws(() => out.result(), 'nothing has its final name');
 }
@@ -67,7 +67,7 @@ test('weights of zeros have no directions, and a feed-forward of zeros none to b
 });
 
 test('what a type cannot hold is not written as infinity', async () => {
-  const jobs: [GrowOptions, says: RegExp][] = [
+  const jobs: [GrowRecipe, says: RegExp][] = [
     [{ rho: 1e6, dtype: 'f16' }, /down projection has numbers beyond the range of f16/],
     [{ rho: 3e38, dtype: 'bf16' }, /beyond the range of bf16/],
     [{ rho: 1e300 }, /beyond the range of f32/],

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { upcycle as growHere, planUpcycle as planHere } from '../../src/grow.ts';
+import { grow as growHere, planGrow as planHere } from '../../src/grow.ts';
 import { Crew, Engine, type Model, open, openCache } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';

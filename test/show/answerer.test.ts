@@ -13,7 +13,7 @@ import { fallBack, firstSure } from '../../src/show/answer/stopping.ts';
 import { fitThreshold } from '../../src/show/answer/threshold.ts';
 import { LabelTrie } from '../../src/show/probe/labels.ts';
 import { scoreOf } from '../../src/show/probe/question-probe.ts';
-import { AdapShot, type Answer, Chain, type Probe, ShotPool } from '../../src/show.ts';
+import { type Answer, Chain, type Probe, ShotPool, Show } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { rejects } from '../errors.ts';
@@ -131,7 +131,7 @@ on('labels: the accepted probe is the answer, as plain passes give it', async ()
   const chain = await Chain.create(model, shots, { instruction: 'Name the intent.\n' });
   const trie = LabelTrie.create(model.tokenizer, LABELS, { prompt: 'intent:' });
   for (const scoring of ['sum', 'greedy'] as const) {
-    const show = await AdapShot.create(chain, { ...labelled, scoring, threshold: 0 });
+    const show = await Show.create(chain, { ...labelled, scoring, threshold: 0 });
     const answer = await show.ask(ask('tea'), { compare: true });
     const { receipt } = answer;
     assert.equal(
@@ -171,7 +171,7 @@ on('labels: the accepted probe is the answer, as plain passes give it', async ()
     assert.ok(tokens.forwarded >= 3 * query.length && tokens.forwarded < 3 * query.length + 40, `${tokens.forwarded}`);
     show.close();
     // sure enough at once: the smallest
-    const easy = await AdapShot.create(chain, { ...labelled, scoring, threshold: 10 });
+    const easy = await Show.create(chain, { ...labelled, scoring, threshold: 10 });
     const quick = await easy.ask(ask('tea'));
     assert.is(quick.receipt.chosen, 4);
     assert.not.ok(quick.receipt.fallback);
@@ -185,7 +185,7 @@ on('labels from a pool: temperature, both orders, receipts, fixed counts and ran
   const pool = await ShotPool.build(model, shots, { instruction: 'Name the intent.\n', grow: { initial: 0 } });
   const query = model.encode(ask('chess number 3'), { addBos: false });
   for (const order of ['best-first', 'best-nearest'] as const) {
-    const show = await AdapShot.create(pool, { ...labelled, order });
+    const show = await Show.create(pool, { ...labelled, order });
     const answer = await show.ask(ask('chess number 3'), { input: 'I want chess number 3', compare: true });
     const { receipt } = answer;
     assert.is(receipt.exactness, 'approximate');
@@ -224,8 +224,8 @@ on('labels from a pool: temperature, both orders, receipts, fixed counts and ran
     await rejects('E_DISPOSED', () => show.ask(ask('tea')));
   }
   // one count a round comes to the same answer with fewer tokens
-  const once = await AdapShot.create(pool, { ...labelled, threshold: 1.2 });
-  const bit = await AdapShot.create(pool, { ...labelled, threshold: 1.2, grid: { kind: 'geometric' } });
+  const once = await Show.create(pool, { ...labelled, threshold: 1.2 });
+  const bit = await Show.create(pool, { ...labelled, threshold: 1.2, grid: { kind: 'geometric' } });
   for (const what of ['chess number 3', 'rain', 'tea']) {
     const [all, few] = [await once.ask(ask(what)), await bit.ask(ask(what))];
     assert.equal([few.label, few.receipt.chosen], [all.label, all.receipt.chosen]);
@@ -241,7 +241,7 @@ on('labels from a pool: temperature, both orders, receipts, fixed counts and ran
 
 on('of blocks all shots are used, told of, and excluded', async () => {
   const pool = await ShotPool.build(model, shots.slice(0, 8), { prefix: { blocks: 2 }, grow: { initial: 0 } });
-  const show = await AdapShot.create(pool, labelled);
+  const show = await Show.create(pool, labelled);
   const { receipt } = await show.ask(ask('chess number 6'), { ranking: ['06', '01', '03'], shots: 3 });
   assert.equal([receipt.chosen, receipt.shots], [3, ['06', '07', '00', '01']]);
   const tokens = receipt.shots.flatMap((id) => pool.tokens(id));
@@ -256,7 +256,7 @@ on('of blocks all shots are used, told of, and excluded', async () => {
 
 on('an empty pool answers without examples; recompute equals full attention', async () => {
   const empty = await ShotPool.build(model, []);
-  const none = await AdapShot.create(empty, labelled);
+  const none = await Show.create(empty, labelled);
   const answer = await none.ask(ask('tea'), { compare: true });
   assert.equal([answer.receipt.chosen, answer.receipt.shots.length, answer.receipt.exactness], [0, 0, 'causal']);
   assert.ok(answer.receipt.comparison!.divergence < 1e-6);
@@ -264,7 +264,7 @@ on('an empty pool answers without examples; recompute equals full attention', as
   empty.close();
 
   const pool = await ShotPool.build(model, shots, { prefix: 'recompute' });
-  const show = await AdapShot.create(pool, labelled);
+  const show = await Show.create(pool, labelled);
   const whole = await show.ask(ask('rain'), { compare: true });
   assert.is(whole.receipt.exactness, 'causal');
   assert.is(whole.receipt.tokens.reused, 0);
@@ -276,7 +276,7 @@ on('an empty pool answers without examples; recompute equals full attention', as
 
 on('parity: a yes-or-no question, ranked by keys, answers by labels or in free text', async () => {
   const pool = await ShotPool.build(model, shots, { storage: 'f16' });
-  const show = await AdapShot.create(pool, { preset: 'parity', labels: LABELS, prompt: 'intent:' });
+  const show = await Show.create(pool, { preset: 'parity', labels: LABELS, prompt: 'intent:' });
   const answer = await show.ask(ask('rain'));
   assert.ok(LABELS.includes(answer.label!));
   // nano-base hardly says yes or no: the guard keeps it from being taken for sure
@@ -300,7 +300,7 @@ on('free text goes on from the placed shots, in both orders, token by token', as
     ['best-first', 0.8],
     ['best-nearest', 0.8],
   ] as const) {
-    const show = await AdapShot.create(pool, { ...options, order, ...(scale && { scale }) });
+    const show = await Show.create(pool, { ...options, order, ...(scale && { scale }) });
     const stream = show.stream(ask('rain'), { compare: true });
     let text = '';
     for await (const token of stream) text += token.text;
@@ -328,7 +328,7 @@ on('free text goes on from the placed shots, in both orders, token by token', as
     show.close();
   }
   const chain = await Chain.create(model, shots.slice(0, 12));
-  const show = await AdapShot.create(chain, options);
+  const show = await Show.create(chain, options);
   const answer = await show.ask(ask('rain'), { shots: 12 });
   const prompt = [...chain.prefix, ...chain.tokens(12), ...model.encode(ask('rain'), { addBos: false })];
   const plain = await model.generate(prompt, { maxTokens: 8, stop: ['\n'] }).result();
@@ -341,7 +341,7 @@ on('free text goes on from the placed shots, in both orders, token by token', as
 
 on('calibration takes the threshold with most right answers, then fewest shots', async () => {
   const pool = await ShotPool.build(model, shots);
-  const show = await AdapShot.create(pool, labelled);
+  const show = await Show.create(pool, labelled);
   const dev = shots.slice(0, 6).map(({ input, label }) => ({ query: `utterance: ${input}\nintent:`, input, label }));
   const seen: number[] = [];
   const fitted = await show.calibrate(dev, { onProgress: (done) => void seen.push(done) });
@@ -394,7 +394,7 @@ test('T10: any number of lanes gives the same bits', async () => {
     const other = await open(own);
     for (const storage of ['f16', 'int8'] as const) {
       const pool = await ShotPool.build(other, shots, { instruction: 'Name the intent.\n', storage });
-      const show = await AdapShot.create(pool, { ...labelled, order: 'best-nearest', scale: 0.9 });
+      const show = await Show.create(pool, { ...labelled, order: 'best-nearest', scale: 0.9 });
       const answer = await show.ask(ask('rain'));
       answers.push([...asList(answer), ...answer.receipt.probes.map(({ entropy }) => entropy)]);
       show.close();
@@ -428,11 +428,11 @@ test('options that cannot be', async () => {
     { ...labelled, scoring: 'other' },
     { preset: 'generate', entropy: 'label' },
   ]) {
-    await rejects('E_ARGUMENT', () => AdapShot.create(pool, bad as never));
+    await rejects('E_ARGUMENT', () => Show.create(pool, bad as never));
   }
   pool.close();
   const repaired = await ShotPool.build(model, shots.slice(0, 2), { prefix: { repair: 1 } });
-  await rejects('E_ARGUMENT', () => AdapShot.create(repaired, { ...labelled, order: 'best-nearest' }));
+  await rejects('E_ARGUMENT', () => Show.create(repaired, { ...labelled, order: 'best-nearest' }));
   repaired.close();
   await rejects('E_CONTEXT_LENGTH', () => Chain.create(model, [{ id: 'a', text: 'word '.repeat(3000) }]));
 });

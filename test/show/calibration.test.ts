@@ -9,7 +9,7 @@ import { labelBias } from '../../src/show/answer/ensemble.ts';
 import { settingsOf } from '../../src/show/answer/presets.ts';
 import type { LabelScores } from '../../src/show/probe/label-probe.ts';
 import { overLabels } from '../../src/show/probe/labels.ts';
-import { AdapShot, type AdapShotOptions, Chain, ShotPool } from '../../src/show.ts';
+import { Chain, ShotPool, Show, type ShowOptions } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { modelTarget } from '../files.ts';
 
@@ -22,7 +22,7 @@ const base = {
   prompt: 'intent:',
   rank: 'bm25',
   grid: { kind: 'geometric', first: 2, most: 8 },
-} as const satisfies AdapShotOptions;
+} as const satisfies ShowOptions;
 
 /** Behind so many shots: logarithms, not normalised. */
 function scores(shots: number, logs: readonly number[]): LabelScores {
@@ -109,13 +109,13 @@ test('what is fitted is what asking gives, also when it is given to another one'
   const chain = await Chain.create(model, shots.slice(0, 8));
   for (const source of [pool, chain]) {
     for (const fit of ['all', 'threshold'] as const) {
-      const show = await AdapShot.create(source, base);
+      const show = await Show.create(source, base);
       const before = { ...show.settings };
       const fitted = await show.calibrate(dev, { fit });
       if (fit === 'threshold') {
         assert.equal([fitted.fallback, fitted.vote, fitted.bias], [before.fallback, before.vote, null]);
       }
-      const again = await AdapShot.create(source, { ...base, calibration: JSON.parse(JSON.stringify(fitted)) });
+      const again = await Show.create(source, { ...base, calibration: JSON.parse(JSON.stringify(fitted)) });
       assert.is(again.threshold, fitted.threshold);
       assert.equal(again.settings, { ...show.settings, calibration: again.settings.calibration });
       let right = 0;
@@ -163,7 +163,7 @@ test('a calibration that cannot be is refused', async () => {
     { ...whole, fallback: 'none' },
     { ...whole, vote: { neighbours: 0, weight: 1 } },
   ]) {
-    await AdapShot.create(pool, { ...base, calibration } as AdapShotOptions).then(
+    await Show.create(pool, { ...base, calibration } as ShowOptions).then(
       () => assert.unreachable(JSON.stringify(calibration)),
       (error: EspalierError) => assert.is(error.code, 'E_ARGUMENT'),
     );
@@ -173,7 +173,7 @@ test('a calibration that cannot be is refused', async () => {
 
 test('an empty pool leaves the vote as it was; an abort after the last item fits nothing', async () => {
   const pool = await ShotPool.build(model, []);
-  const show = await AdapShot.create(pool, base);
+  const show = await Show.create(pool, base);
   const { vote } = await show.calibrate(dev);
   assert.equal(vote, { neighbours: 32, weight: 1 });
   const abort = new AbortController();

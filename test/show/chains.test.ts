@@ -5,7 +5,7 @@ import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { clusterTexts } from '../../src/show/place/clusters.ts';
-import { AdapShot, Chain, Chains } from '../../src/show.ts';
+import { Chain, Chains, Show } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
@@ -73,7 +73,7 @@ test('a query goes to the chain of its nearest shots, and is answered exactly', 
     chains.chains.map(({ placed }) => placed.length),
     [6, 6, 6],
   );
-  const show = await AdapShot.create(chains, options);
+  const show = await Show.create(chains, options);
   const answer = await show.ask(query, { input, compare: true });
   const mine = chains.chains.find(({ placed }) => placed[0]!.label === 'weather')!;
   assert.ok(answer.receipt.shots.every((id, i) => mine.placed[i]!.id === id));
@@ -82,7 +82,7 @@ test('a query goes to the chain of its nearest shots, and is answered exactly', 
   assert.is(answer.receipt.tokens.rotated, 0);
   // as a chain of the same shots answers
   const chain = await Chain.create(model, mine.placed, { instruction: 'Name the intent.\n' });
-  const single = await AdapShot.create(chain, options);
+  const single = await Show.create(chain, options);
   const same = await single.ask(query, { input });
   assert.equal(same.probabilities, answer.probabilities);
   single.close();
@@ -95,7 +95,7 @@ test('a query goes to the chain of its nearest shots, and is answered exactly', 
   await rejects('E_ARGUMENT', () => show.ask(query, { shots: 7 }));
   show.close();
   // neighbours vote across chains
-  const voting = await AdapShot.create(chains, { ...options, vote: { neighbours: 6, weight: 100 } });
+  const voting = await Show.create(chains, { ...options, vote: { neighbours: 6, weight: 100 } });
   assert.is((await voting.ask(query, { input })).label, 'weather');
   voting.close();
   assert.is(

@@ -6,7 +6,7 @@ import type { EspalierError } from '../../src/errors.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { pooledScores, voteShares } from '../../src/show/answer/ensemble.ts';
 import type { LabelScores } from '../../src/show/probe/label-probe.ts';
-import { AdapShot, type AdapShotOptions, Chain, ShotPool } from '../../src/show.ts';
+import { Chain, ShotPool, Show, type ShowOptions } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { modelTarget } from '../files.ts';
 
@@ -85,7 +85,7 @@ test('a pool of opinions', () => {
 });
 
 async function single(source: ShotPool | Chain, counts: readonly number[]): Promise<number[][]> {
-  const show = await AdapShot.create(source, { ...base, ensemble: 'one', vote: null });
+  const show = await Show.create(source, { ...base, ensemble: 'one', vote: null });
   const lists = [];
   for (const count of counts) {
     const { probabilities, receipt } = await show.ask(query, {
@@ -104,14 +104,14 @@ test('an answer averages what was tried, and lets the nearest vote', async () =>
   const chain = await Chain.create(model, shots.slice(0, 8));
   for (const source of [pool, chain]) {
     for (const threshold of [0, 10]) {
-      const options: AdapShotOptions = {
+      const options: ShowOptions = {
         ...base,
         threshold,
         fallback: 'most',
         ensemble: 'all',
         vote: { neighbours: 5, weight: 1.5 },
       };
-      const show = await AdapShot.create(source, options);
+      const show = await Show.create(source, options);
       const { probabilities, receipt } = await show.ask(query, source === pool ? { input } : {});
       assert.is(receipt.chosen, threshold === 0 ? 8 : 2);
       assert.equal(receipt.averaged, threshold === 0 ? [2, 4, 8] : [2]);
@@ -142,16 +142,16 @@ test('options that are none', async () => {
     { temperature: 0 },
     { grid: { kind: 'geometric', first: 200 } },
   ]) {
-    await AdapShot.create(pool, { ...base, ...options } as unknown as AdapShotOptions).then(
+    await Show.create(pool, { ...base, ...options } as unknown as ShowOptions).then(
       () => assert.unreachable(JSON.stringify(options)),
       (error: EspalierError) => assert.is(error.code, 'E_ARGUMENT'),
     );
   }
   // left open, they are what can be
-  const greedy = await AdapShot.create(pool, { ...base, scoring: 'greedy' });
+  const greedy = await Show.create(pool, { ...base, scoring: 'greedy' });
   assert.equal([greedy.settings.ensemble, greedy.settings.vote], ['one', null]);
   greedy.close();
-  const asked = await AdapShot.create(pool, { ...base, entropy: 'raw-nats' });
+  const asked = await Show.create(pool, { ...base, entropy: 'raw-nats' });
   assert.equal([asked.settings.ensemble, asked.settings.vote?.weight], ['one', 1]);
   asked.close();
   pool.close();
@@ -161,7 +161,7 @@ test('a fallback beyond the grid is used; only the count itself is compared with
   const chain = await Chain.create(model, shots);
   const bias = Object.fromEntries([2, 4, 8].map((count) => [count, [0, 0, 0, -50]]));
   const calibration = { labels: LABELS, threshold: 0, fallback: { shots: 12 }, vote: null, bias };
-  const show = await AdapShot.create(chain, { ...base, calibration });
+  const show = await Show.create(chain, { ...base, calibration });
   const answer = await show.ask(query, { compare: true });
   assert.is(answer.receipt.chosen, 12);
   // the bias of the nearest count, 8, has turned the answer; attention has not

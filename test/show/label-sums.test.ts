@@ -8,7 +8,7 @@ import { uniform } from '../../src/model/generate/random.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { LabelTrie } from '../../src/show/probe/labels.ts';
-import { AdapShot, type AdapShotOptions, type Answer, Chain, ShotPool } from '../../src/show.ts';
+import { type Answer, Chain, ShotPool, Show, type ShowOptions } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { modelTarget } from '../files.ts';
 
@@ -72,8 +72,8 @@ function check(title: string, answer: Answer, labels: readonly string[], logs: r
 /** How far a wrong answer lies below the best sum: answers may differ where sums are equal but for rounding. */
 const behind = (sums: readonly number[], label: number) => Math.max(...sums) - sums[label]!;
 
-const ask = async (source: ShotPool | Chain, labels: readonly string[], options: Partial<AdapShotOptions> = {}) => {
-  const show = await AdapShot.create(source, { ...PLAIN, ...options, labels });
+const ask = async (source: ShotPool | Chain, labels: readonly string[], options: Partial<ShowOptions> = {}) => {
+  const show = await Show.create(source, { ...PLAIN, ...options, labels });
   const answer = await show.ask(QUERY);
   show.close();
   return answer;
@@ -135,7 +135,7 @@ test('behind every count of a chain, and in what the calibration saw', async () 
       await scored(model, [...chain.prefix, ...chain.tokens(count), ...model.encode(QUERY, { addBos: false })], labels),
     );
   }
-  const show = await AdapShot.create(chain, { ...PLAIN, grid, threshold: 0, fallback: { shots: 3 }, labels });
+  const show = await Show.create(chain, { ...PLAIN, grid, threshold: 0, fallback: { shots: 3 }, labels });
   for (const count of grid) {
     const answer = await show.ask(QUERY, { shots: count });
     const want = logsOf[count]!.map(sumOf);

@@ -16,7 +16,7 @@ const shots = ['ab: one;', 'cd: two;', 'ef: one;'].map((text, i) => ({
 const label = { preset: 'label', labels: ['one', 'two'], rank: 'bm25' } as const;
 const pool = await show.ShotPool.build(model, shots);
 const chain = await show.Chain.create(model, shots);
-const answering = await show.AdapShot.create(pool, { ...label, grid: [1, 2] });
+const answering = await show.Show.create(pool, { ...label, grid: [1, 2] });
 const task = { kind: 'labels', labels: ['one', 'two'], train: [] } as const;
 const evaluation = { arms: show.parseArms('vote:2'), template: show.TEMPLATES.plain, pool: 2, test: 1 };
 
@@ -24,10 +24,10 @@ const evaluation = { arms: show.parseArms('vote:2'), template: show.TEMPLATES.pl
 const WRONG: Readonly<
   Record<string, readonly (readonly [call: (wrong: never) => unknown, wrong: unknown, says: RegExp])[]>
 > = {
-  'AdapShot.create': [
+  'Show.create': [
     ...[null, [], {}, 'pool', shots].map((source) => create(source, label, /The examples are .*ShotPool/)),
     create(pool, undefined, /preset/),
-    create(pool, 5, /options of AdapShot\.create\(\) are 5/),
+    create(pool, 5, /options of Show\.create\(\) are 5/),
     create(pool, { ...label, label: ['one'] }, /no option label; did you mean labels/),
     create(pool, { ...label, threshhold: 1 }, /did you mean threshold/),
     create(pool, { ...label, max_tokens: 1 }, /did you mean maxTokens/),
@@ -188,7 +188,7 @@ const WRONG: Readonly<
 type Wrong = readonly [call: (wrong: never) => unknown, wrong: unknown, says: RegExp];
 
 function create(source: unknown, options: unknown, says: RegExp): Wrong {
-  return [(given: never) => show.AdapShot.create(source as never, given), options, says];
+  return [(given: never) => show.Show.create(source as never, given), options, says];
 }
 function build(options: unknown, says: RegExp): Wrong {
   return [(given: never) => show.ShotPool.build(model, shots, given), options, says];
@@ -220,12 +220,12 @@ for (const [name, list] of Object.entries(WRONG)) {
 
 test('what is right is taken, and what is undefined is not given', async () => {
   const options = { ...label, threshold: undefined, grid: { kind: 'geometric', first: 1, most: 2 } } as never;
-  const other = await show.AdapShot.create(pool, options);
+  const other = await show.Show.create(pool, options);
   assert.is(other.threshold, 0.3);
   assert.is((await other.ask('ab:', { input: undefined, shots: 1 } as never)).receipt.chosen, 1);
   const { labels, threshold, fallback, vote, bias } = await other.calibrate([{ query: 'ab:', label: 'one' }]);
   other.close();
-  const again = await show.AdapShot.create(chain, {
+  const again = await show.Show.create(chain, {
     ...label,
     calibration: { labels, threshold, fallback, vote, bias },
     stop: ';',
@@ -234,7 +234,7 @@ test('what is right is taken, and what is undefined is not given', async () => {
   again.close();
   // a mean caller's list
   const list = ['one', 'two'];
-  const own = await show.AdapShot.create(pool, { ...label, labels: list });
+  const own = await show.Show.create(pool, { ...label, labels: list });
   list.push('three');
   assert.equal(own.settings.labels, ['one', 'two']);
   own.close();

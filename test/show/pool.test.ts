@@ -10,13 +10,13 @@ import { hasNode } from '../../src/runtime/host/host.ts';
 import { type ShotFields, shotIdentity } from '../../src/show/pool/identity.ts';
 import { shotStore } from '../../src/show/pool/store.ts';
 import {
-  AdapShot,
   memoryShotStore,
   openShotStore,
   type PoolProgress,
   ShotContext,
   ShotPool,
   type ShotStore,
+  Show,
 } from '../../src/show.ts';
 import { rejects } from '../errors.ts';
 import { tinyModel } from './models.ts';
@@ -344,7 +344,7 @@ on('a store that cannot be written or read costs no answer, and says so once', a
     );
     assert.equal(pool.warnings, warnings);
     assert.is(written, writes, 'it is not tried for ever');
-    const show = await AdapShot.create(pool, { preset: 'label', labels: ['ab', 'cd'], rank: 'bm25', vote: null });
+    const show = await Show.create(pool, { preset: 'label', labels: ['ab', 'cd'], rank: 'bm25', vote: null });
     const { receipt } = await show.ask('what:', { shots: 1 });
     assert.equal(receipt.warnings, [String(warnings[0])]);
     show.close();

@@ -15,7 +15,7 @@ import { voteShares } from '../../src/show/answer/ensemble.ts';
 import { encodeUnits } from '../../src/show/pool/encode.ts';
 import type { StoredShot } from '../../src/show/pool/stored.ts';
 import { LabelTrie } from '../../src/show/probe/labels.ts';
-import { AdapShot, type Answer, type AskOptions, Chain, openShotStore, ShotContext, ShotPool } from '../../src/show.ts';
+import { type Answer, type AskOptions, Chain, openShotStore, ShotContext, ShotPool, Show } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
 import { exists, modelTarget } from '../files.ts';
@@ -111,7 +111,7 @@ else {
     });
 
   async function ask(source: ShotPool | Chain, options: object, asked: AskOptions = {}) {
-    const show = await AdapShot.create(source, { ...labelled, ...options });
+    const show = await Show.create(source, { ...labelled, ...options });
     const answer = await show.ask(QUERY, asked);
     show.close();
     return answer;

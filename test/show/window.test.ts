@@ -7,7 +7,7 @@ import { scoreLabels } from '../../src/evaluate/plain.ts';
 import { Generation } from '../../src/model/generate/generation.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openPlainText } from '../../src/show/answer/plain-text.ts';
-import { AdapShot, Chain, LabelTrie, ShotContext, ShotPool } from '../../src/show.ts';
+import { Chain, LabelTrie, ShotContext, ShotPool, Show } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { tinyModel } from './models.ts';
@@ -44,7 +44,7 @@ for (const name of ['mistral-window', 'qwen2-window']) {
       const model = await open(name, window);
       const unbounded = await open(name, 1000);
       const chain = await Chain.create(model, shots);
-      const show = await AdapShot.create(chain, { ...labelled, grid: [0, 1, 2, 4], threshold: 0 });
+      const show = await Show.create(chain, { ...labelled, grid: [0, 1, 2, 4], threshold: 0 });
       let apart = 0;
       for (const count of [0, 1, 2, 4]) {
         const before = [...chain.prefix, ...chain.tokens(count)];
@@ -108,7 +108,7 @@ test('shots that were cached alone must fit the window with the query', async ()
     const [near, far] = await Promise.all(
       [model, unbounded].map(async (one) => {
         const pool = await ShotPool.build(one, shots);
-        return { pool, show: await AdapShot.create(pool, options) };
+        return { pool, show: await Show.create(pool, options) };
       }),
     );
     // what fits is what it would be without a window

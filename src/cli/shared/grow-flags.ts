@@ -1,23 +1,23 @@
-import type { UpcycleOptions } from '../../engine/grow/grow.ts';
+import type { GrowOptions } from '../../engine/grow/grow.ts';
 import { EspalierError } from '../../errors.ts';
-import type { GrowOptions } from '../../grow/plan/recipe.ts';
-import { growOptions, upcycleThereOptions } from '../../options/grow.ts';
+import type { GrowRecipe } from '../../grow/plan/recipe.ts';
+import { growRecipe, growThereOptions } from '../../options/grow.ts';
 import { type AnyRule, type Rule, refusal, words } from '../../options/rules.ts';
 import type { ArgumentSpecs } from './command.ts';
 import { optionFlags } from './flags.ts';
 
 /** How a value that is an object or a list in a program is written at the command line. */
-function written<K extends keyof GrowOptions>(
+function written<K extends keyof GrowRecipe>(
   option: K,
   takes: string,
   read: (text: string) => unknown,
-): Rule<NonNullable<GrowOptions[K]>> {
+): Rule<NonNullable<GrowRecipe[K]>> {
   return {
     takes,
     parse: (text) => text,
     check: (text, name) => {
       try {
-        return growOptions[option].check(read(String(text)), name) as NonNullable<GrowOptions[K]>;
+        return growRecipe[option].check(read(String(text)), name) as NonNullable<GrowRecipe[K]>;
       } catch (error) {
         if (!(error instanceof EspalierError)) throw error;
         throw refusal(name, text, takes);
@@ -74,7 +74,7 @@ const WRITTEN = {
 const own = (value: string, description: string, rule: AnyRule) =>
   ({ type: 'string', value, description, rule }) as const;
 
-const flags = optionFlags<UpcycleOptions>(upcycleThereOptions, {
+const flags = optionFlags<GrowOptions>(growThereOptions, {
   out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty' },
   target: { value: 'NAME', description: 'granitemoeshared, mixtral, qwen2_moe, qwen3_moe, espalier, or auto' },
   preset: { value: 'NAME', description: 'paper, or gguf-safe' },
@@ -124,7 +124,7 @@ const flags = optionFlags<UpcycleOptions>(upcycleThereOptions, {
 const { layers, partition, placement, noise, router } = WRITTEN;
 
 /** Flags of growing, but for those that all commands share. */
-export const upcycleArguments: ArgumentSpecs = {
+export const growArguments: ArgumentSpecs = {
   ...flags.args,
   layers: own('LAYERS', 'Every n-th layer (4), or a list (3,7,11; "3," is one), first:N, last:N', layers),
   partition: own(
@@ -144,7 +144,7 @@ export const upcycleArguments: ArgumentSpecs = {
 };
 
 /** What they say. @throws E_ARGUMENT for two that contradict each other */
-export function upcycleOptionsOf(args: Readonly<Record<string, unknown>>): UpcycleOptions {
+export function growOptionsOf(args: Readonly<Record<string, unknown>>): GrowOptions {
   const text = args['verify-text'];
   if (text !== undefined && args['verify'] === false) {
     throw new EspalierError('E_ARGUMENT', '--no-verify and --verify-text contradict each other.', 'Give one.');

@@ -9,7 +9,7 @@ import { openLocal } from '../../open-local.ts';
 import { dataFormat, evaluateOptions } from '../../options/evaluate.ts';
 import type { AnyRule, Rule } from '../../options/rules.ts';
 import * as rules from '../../options/rules.ts';
-import { adapShotOptions, askOptions, poolOptions } from '../../options/show.ts';
+import { askOptions, poolOptions, showOptions } from '../../options/show.ts';
 import { host } from '../../runtime/host/host.ts';
 import { laneCount } from '../../runtime/host/lane-count.ts';
 import { openShotStore } from '../../show/pool/store.ts';
@@ -70,8 +70,8 @@ const shard: Rule<Shard> = said('K/N, such as 1/4: K from 1 to N', (text) => {
 export const count = (least: number): Rule<number> => rules.whole(least, 1e9);
 export const text = rules.words;
 
-/** Arguments that all commands of `icl` share. */
-export const iclArguments = {
+/** Arguments that all commands of `show` share. */
+export const showArguments = {
   model: modelArgument,
   data: { ...flag(`Format of the data: ${DATA_FORMATS.join(', ')}`, dataFormat), required: true },
   path: { ...flag('File of training data, or a folder with files under their published names', text), required: true },
@@ -99,17 +99,17 @@ export const answerArguments = {
     rules.oneOf('bm25', 'hybrid', 'keys', 'keys-z', 'keys-centred', 'random'),
   ),
   grid: flag('Counts of examples to try, with commas between; default: as the preset', numbers(0)),
-  order: flag('best-first or best-nearest', adapShotOptions.order),
-  temperature: flag('Keys of examples are divided by this', adapShotOptions.temperature),
-  ensemble: flag('one or all: whether smaller counts that were tried count too', adapShotOptions.ensemble),
+  order: flag('best-first or best-nearest', showOptions.order),
+  temperature: flag('Keys of examples are divided by this', showOptions.temperature),
+  ensemble: flag('one or all: whether smaller counts that were tried count too', showOptions.ensemble),
   vote: flag("N:W: the N nearest examples' labels vote with weight W; 0 for no vote", vote),
-  threshold: flag('Entropy that is sure enough', adapShotOptions.threshold),
+  threshold: flag('Entropy that is sure enough', showOptions.threshold),
 } as const;
 
 export const askArguments = {
-  preset: flag('label, generate or parity (label where the data have labels)', adapShotOptions.preset),
+  preset: flag('label, generate or parity (label where the data have labels)', showOptions.preset),
   shots: flag('Use exactly so many examples, and try nothing', askOptions.shots),
-  'max-tokens': flag('Most tokens of a free answer (256)', adapShotOptions.maxTokens),
+  'max-tokens': flag('Most tokens of a free answer (256)', showOptions.maxTokens),
 } as const;
 
 export const evalArguments = {
@@ -141,7 +141,7 @@ export function rankOf(
   return rank === 'random' ? { random: seed } : rank;
 }
 
-type Args = Values<typeof iclArguments>;
+type Args = Values<typeof showArguments>;
 
 /** @throws E_ARGUMENT, E_FILE_…, E_DATA_INVALID */
 export async function dataOf(

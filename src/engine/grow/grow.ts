@@ -1,11 +1,11 @@
 import { EspalierError } from '../../errors.ts';
 import type {
-  PlanUpcycleOptions as LocalPlanOptions,
-  UpcycleOptions as LocalUpcycleOptions,
-  UpcyclePlan,
+  GrowOptions as LocalGrowOptions,
+  PlanGrowOptions as LocalPlanOptions,
+  PlannedGrowth,
 } from '../../grow/job.ts';
 import { checked } from '../../options/check.ts';
-import { planThereOptions, upcycleThereOptions } from '../../options/grow.ts';
+import { growThereOptions, planThereOptions } from '../../options/grow.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { type Host, hasNode, host } from '../../runtime/host/host.ts';
 import { laneCount } from '../../runtime/host/lane-count.ts';
@@ -30,18 +30,18 @@ interface Place {
   readonly laneLocation?: string | URL;
 }
 
-export interface PlanUpcycleOptions extends Omit<LocalPlanOptions, 'cache'>, Place {}
+export interface PlanGrowOptions extends Omit<LocalPlanOptions, 'cache'>, Place {}
 
-export interface UpcycleOptions extends Omit<LocalUpcycleOptions, 'out' | 'cache'>, Place {}
+export interface GrowOptions extends Omit<LocalGrowOptions, 'out' | 'cache'>, Place {}
 
 type Job = Exclude<keyof GrowCalls, 'start'>;
 
 /**
  * Sizes, time and memory of a job, from the headers of the source alone, read in a worker.
- * @throws as `upcycle` for what can be found before work begins
+ * @throws as `grow` for what can be found before work begins
  */
-export async function planUpcycle(source: ModelTarget, options: PlanUpcycleOptions = {}): Promise<UpcyclePlan> {
-  return work('planUpcycle', source, checked(planThereOptions, options, 'planUpcycle'));
+export async function planGrow(source: ModelTarget, options: PlanGrowOptions = {}): Promise<PlannedGrowth> {
+  return work('planGrow', source, checked(planThereOptions, options, 'planGrow'));
 }
 
 /**
@@ -54,8 +54,8 @@ export async function planUpcycle(source: ModelTarget, options: PlanUpcycleOptio
  *   E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_ABORTED, E_WORKER_LOST. What is finished in a folder stays for the next call; nothing has its
  *   final name before all of it is written
  */
-export async function upcycle(source: ModelTarget, options: UpcycleOptions = {}): Promise<Grown> {
-  return work('upcycle', source, checked(upcycleThereOptions, options, 'upcycle'));
+export async function grow(source: ModelTarget, options: GrowOptions = {}): Promise<Grown> {
+  return work('grow', source, checked(growThereOptions, options, 'grow'));
 }
 
 /** Workers that have ended before their job had: what they have locked is free. */
@@ -65,7 +65,7 @@ const unfinished = new Set<string>();
 async function work<K extends Job>(
   name: K,
   source: ModelTarget,
-  { transfer: give = false, workerLocation, laneLocation, wasmLocation, ...options }: PlanUpcycleOptions,
+  { transfer: give = false, workerLocation, laneLocation, wasmLocation, ...options }: PlanGrowOptions,
 ): Promise<CallResult<GrowCalls, K>> {
   checkOut(options.out);
   const { data, signal, callbacks } = partOptions(options, GROW.local);

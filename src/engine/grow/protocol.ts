@@ -1,9 +1,9 @@
 /** What crosses between the caller's thread and a grow worker, as types. */
 
 import type {
-  PlanUpcycleOptions as LocalPlanOptions,
-  UpcycleOptions as LocalUpcycleOptions,
-  UpcyclePlan,
+  GrowOptions as LocalGrowOptions,
+  PlanGrowOptions as LocalPlanOptions,
+  PlannedGrowth,
 } from '../../grow/job.ts';
 import type { Receipt } from '../../grow/write/receipt.ts';
 import type { Host } from '../../runtime/host/host.ts';
@@ -38,8 +38,8 @@ export interface Grown {
 /** Calls that a grow worker answers: `start`, and then one of the others. */
 export interface GrowCalls {
   start(host: HostFacts, threads: Threads): void;
-  upcycle(source: WireTarget, options: Wire<LocalUpcycleOptions>): Promise<Grown>;
-  planUpcycle(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<UpcyclePlan>;
+  grow(source: WireTarget, options: Wire<LocalGrowOptions>): Promise<Grown>;
+  planGrow(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<PlannedGrowth>;
 }
 
 export type GrowLink = WorkerLink<GrowCalls>;
@@ -47,5 +47,5 @@ export type GrowLink = WorkerLink<GrowCalls>;
 export const GROW: LinkKind = {
   worker: 'grow',
   again: 'Start it again; a job in a folder goes on where it was.',
-  local: 'upcycle of espalier/grow',
+  local: 'grow of espalier/grow',
 };

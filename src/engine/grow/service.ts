@@ -1,5 +1,5 @@
 import type { LaneSeat } from '../../device/wasm/lanes.ts';
-import { planUpcycle, upcycle } from '../../grow/job.ts';
+import { grow, planGrow } from '../../grow/job.ts';
 import { expose, wrap } from '../../runtime/host/comlink.ts';
 import type { Endpoint } from '../../runtime/host/endpoint.ts';
 import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
@@ -20,17 +20,17 @@ function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
       lockAs(name, ended);
     },
 
-    upcycle: async ({ live }, source, { out, ...options }) => {
+    grow: async ({ live }, source, { out, ...options }) => {
       if (out !== undefined) {
-        return { receipt: await upcycle(source, { ...options, ...live, out }), files: {} };
+        return { receipt: await grow(source, { ...options, ...live, out }), files: {} };
       }
       const memory = memoryOutput('the result');
-      const receipt = await upcycle(source, { ...options, ...live, out: memory });
+      const receipt = await grow(source, { ...options, ...live, out: memory });
       return { receipt, files: memory.result() };
     },
 
-    planUpcycle: ({ live }, source, { out, ...options }) =>
-      planUpcycle(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),
+    planGrow: ({ live }, source, { out, ...options }) =>
+      planGrow(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),
   };
 }
 

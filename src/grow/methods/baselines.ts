@@ -21,7 +21,7 @@ interface Part {
 /**
  * The baselines, made of the dense neurons (rows of gate and up, columns of down):
  *
- * - naive (sparse upcycling, Komatsuzaki et al. 2022): copies.
+ * - naive (sparse growing, Komatsuzaki et al. 2022): copies.
  * - noise (as in the released Drop-Upcycling scripts): a share `ratio` of neurons gets N(0, sigma) added, chosen apart for each of the three
  *   matrices; with `permute` each expert has its neurons in another order, which alone changes nothing.
  * - drop (Nakamura et al. 2025): a share `ratio` is drawn anew with mean and deviation of what it replaces. `permute`: as released, in

@@ -1,5 +1,5 @@
 import { checked } from '../../options/check.ts';
-import { growOptions } from '../../options/grow.ts';
+import { growRecipe } from '../../options/grow.ts';
 import {
   type GrowPlan,
   type LayerChoice,
@@ -16,7 +16,7 @@ import {
 import { checkPlan, idle, isCorrection, refused } from './rules.ts';
 
 /** What a dense model is grown into. Every field has a default; figures and letters refer to the SPRI paper (arXiv 2606.16456). */
-export interface GrowOptions {
+export interface GrowRecipe {
   /** `paper`: all of the paper's values. `gguf-safe`: what llama.cpp computes alike after a conversion. */
   readonly preset?: 'paper' | 'gguf-safe';
   /** Default spri; the others are its baselines and controls. */
@@ -84,8 +84,8 @@ const FOLDED_TARGETS: readonly (TargetName | 'auto')[] = ['mixtral', 'qwen3_moe'
  * Options with preset and defaults filled in, checked as far as that needs no model.
  * @throws E_ARGUMENT naming the field and what it takes, or why fields contradict each other, or why one would do nothing
  */
-export function resolveOptions(given: GrowOptions = {}): GrowPlan {
-  const options = checked<GrowOptions>(growOptions, given, 'growing');
+export function resolveOptions(given: GrowRecipe = {}): GrowPlan {
+  const options = checked<GrowRecipe>(growRecipe, given, 'growing');
   const plan = filled(options);
   checkPlan(plan);
   for (const name of Object.keys(plan) as (keyof GrowPlan)[]) {
@@ -98,35 +98,35 @@ export function resolveOptions(given: GrowOptions = {}): GrowPlan {
 }
 
 /** Preset and defaults in the gaps. */
-function filled(options: GrowOptions): GrowPlan {
+function filled(options: GrowRecipe): GrowPlan {
   const paper = options.preset === 'paper';
   const ggufSafe = options.preset === 'gguf-safe';
-  const method = options.method ?? growOptions.method.default;
-  const experts = options.experts ?? growOptions.experts.default;
-  const topK = options.topK ?? growOptions.topK.default;
+  const method = options.method ?? growRecipe.method.default;
+  const experts = options.experts ?? growRecipe.experts.default;
+  const topK = options.topK ?? growRecipe.topK.default;
   const target = options.target ?? (paper ? 'espalier' : ggufSafe ? 'granitemoeshared' : 'auto');
   const without = FOLDED_TARGETS.includes(target);
   const anchor = options.anchor ?? (without ? (isCorrection(method) ? 'folded' : 'none') : 'shared');
   return {
     method,
-    preserve: options.preserve ?? growOptions.preserve.default,
+    preserve: options.preserve ?? growRecipe.preserve.default,
     experts,
     topK,
-    allowConstantGate: options.allowConstantGate ?? growOptions.allowConstantGate.default,
+    allowConstantGate: options.allowConstantGate ?? growRecipe.allowConstantGate.default,
     groupSize: options.groupSize ?? topK,
     layers: options.layers ?? (paper ? { interval: 4 } : ggufSafe ? { interval: 1 } : 'auto'),
-    partition: options.partition ?? growOptions.partition.default,
-    shuffle: options.shuffle ?? growOptions.shuffle.default,
+    partition: options.partition ?? growRecipe.partition.default,
+    shuffle: options.shuffle ?? growRecipe.shuffle.default,
     placement: PROJECTIONS.filter((name) => (options.placement ?? ['down']).includes(name)),
     anchor,
     rho: options.rho ?? (ggufSafe && anchor === 'folded' ? 1e-2 : 1e-3),
-    delta: options.delta ?? growOptions.delta.default,
-    normalise: options.normalise ?? growOptions.normalise.default,
+    delta: options.delta ?? growRecipe.delta.default,
+    normalise: options.normalise ?? growRecipe.normalise.default,
     noise: options.noise ?? (method === 'zero-delta' ? { kind: 'none' } : { kind: 'relative', ratio: 0.44 }),
     noiseAll: options.noiseAll ?? (paper && method === 'spri'),
     router: options.router ?? { kind: 'normal', std: 0.02 },
-    seed: options.seed ?? growOptions.seed.default,
-    dtype: options.dtype ?? growOptions.dtype.default,
+    seed: options.seed ?? growRecipe.seed.default,
+    dtype: options.dtype ?? growRecipe.dtype.default,
     target,
     trainPlan: {
       tau: options.trainPlan?.tau ?? 0.1,
@@ -136,9 +136,9 @@ function filled(options: GrowOptions): GrowPlan {
       warmup: options.trainPlan?.warmup ?? 0.02,
       schedule: 'linear',
     },
-    ratio: options.ratio ?? growOptions.ratio.default,
-    sigma: options.sigma ?? growOptions.sigma.default,
-    permute: options.permute ?? growOptions.permute.default,
+    ratio: options.ratio ?? growRecipe.ratio.default,
+    sigma: options.sigma ?? growRecipe.sigma.default,
+    permute: options.permute ?? growRecipe.permute.default,
     granularity: options.granularity ?? (experts % topK === 0 ? topK : 1),
   };
 }
@@ -153,9 +153,9 @@ function same(x: unknown, y: unknown): boolean {
  * says applies to all.
  * @throws as `resolveOptions`
  */
-export function controlPlans(options: GrowOptions = {}): { readonly name: string; readonly options: GrowOptions }[] {
+export function controlPlans(options: GrowRecipe = {}): { readonly name: string; readonly options: GrowRecipe }[] {
   const { preset: _, ...common } = options;
-  const controls: readonly (readonly [string, GrowOptions])[] = [
+  const controls: readonly (readonly [string, GrowRecipe])[] = [
     ['spri', { method: 'spri' }],
     ['scaled-copy', { method: 'scaled-copy' }],
     ['gaussian', { method: 'zero-delta', noise: { kind: 'relative', ratio: 1 } }],
@@ -167,7 +167,7 @@ export function controlPlans(options: GrowOptions = {}): { readonly name: string
     const fixed = resolveOptions(own);
     // what says nothing of a control is of the others
     const fitting = Object.entries(common).filter(([field]) => idle(field as keyof GrowPlan, fixed) === null);
-    const plan: GrowOptions = { ...Object.fromEntries(fitting), ...own };
+    const plan: GrowRecipe = { ...Object.fromEntries(fitting), ...own };
     resolveOptions(plan);
     return { name, options: plan };
   });

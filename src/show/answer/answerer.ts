@@ -17,7 +17,7 @@ import type { Answer, AnswerStream, AskOptions, Calibration, Fitted } from '../t
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
 import { mostOf, roundsOf } from './grid.ts';
-import type { AdapShotOptions } from './options.ts';
+import type { ShowOptions } from './options.ts';
 import { openPlainText } from './plain-text.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
 import { QueryRun, type Task } from './query-run.ts';
@@ -29,7 +29,7 @@ import type { CalibrateOptions, CalibrationItem } from './threshold.ts';
  * pass, takes the smallest that is sure enough, and answers behind it. Nothing of the shots is computed again, unless the pool's
  * prefix mode says so. Queries are answered one at a time.
  */
-export class AdapShot {
+export class Show {
   /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
   threshold: number;
   readonly #pool: ShotPool | null;
@@ -60,7 +60,7 @@ export class AdapShot {
    * then); or over chains, of which the query's best ranked shots choose one. The source stays the caller's.
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED
    */
-  static async create(source: ShotPool | Chain | Chains, options: AdapShotOptions): Promise<AdapShot> {
+  static async create(source: ShotPool | Chain | Chains, options: ShowOptions): Promise<Show> {
     if (!(source instanceof ShotPool || source instanceof Chain || source instanceof Chains)) {
       throw new EspalierError(
         'E_ARGUMENT',
@@ -77,7 +77,7 @@ export class AdapShot {
     // of chains, each query's own takes its place
     const chain = source instanceof Chains ? source.chains[0]! : source;
     const placed = chain instanceof ShotPool ? await ShotContext.create(chain, context) : chain;
-    return new AdapShot(source, { model, placed, settings, trie, yesNo, bias: null });
+    return new Show(source, { model, placed, settings, trie, yesNo, bias: null });
   }
 
   get model(): LocalModel {
@@ -196,7 +196,7 @@ export class AdapShot {
 
   /** Tokens and ranking of a query; the context is empty then. */
   async #start(query: string, options: AskOptions, task: Task = this.#task): Promise<QueryRun> {
-    if (this.#closed) throw new EspalierError('E_DISPOSED', 'This AdapShot is closed.', 'Create another one.');
+    if (this.#closed) throw new EspalierError('E_DISPOSED', 'This Show is closed.', 'Create another one.');
     throwIfAborted(options.signal);
     const { settings } = task;
     const started = performance.now();

@@ -1,7 +1,7 @@
 import type { ContextOptions, EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RankMethod } from '../types.ts';
 
-/** How queries are answered. Every field has a default by the preset; `showOptions` gives all of them. */
-export interface AdapShotOptions extends ContextOptions {
+/** How queries are answered. Every field has a default by the preset; `settingsOfArm` gives all of them. */
+export interface ShowOptions extends ContextOptions {
   /**
    * `label`: one of the labels, from the distribution at the answer. `generate`: free text, probed by a yes-or-no question. `parity`: as
    * the paper, for either: with labels the answer is one of them.

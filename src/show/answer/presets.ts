@@ -1,10 +1,10 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { adapShotOptions } from '../../options/show.ts';
+import { showOptions } from '../../options/show.ts';
 import { QUESTION } from '../probe/question-probe.ts';
 import type { PoolOptions, Preset } from '../types.ts';
 import { roundsOf } from './grid.ts';
-import type { AdapShotOptions } from './options.ts';
+import type { ShowOptions } from './options.ts';
 
 type Settled =
   | 'order'
@@ -26,7 +26,7 @@ type Settled =
   | 'sampling';
 
 /** Options with nothing left open. */
-export type ShowSettings = Omit<AdapShotOptions, Settled> & Required<Pick<AdapShotOptions, Settled>>;
+export type ShowSettings = Omit<ShowOptions, Settled> & Required<Pick<ShowOptions, Settled>>;
 
 const COMMON = {
   ensemble: 'one',
@@ -78,7 +78,7 @@ const PRESETS = {
     onlyYes: true,
     scoring: 'sum',
   },
-} as const satisfies Record<Preset, Pick<Required<AdapShotOptions>, Settled>>;
+} as const satisfies Record<Preset, Pick<Required<ShowOptions>, Settled>>;
 
 /**
  * What `label` has otherwise over a chain, where shots are not the nearest ones: more of them help, and a number of them that prefers some
@@ -88,7 +88,7 @@ const CHAINED = { grid: { kind: 'geometric', first: 4 }, ensemble: 'one', vote: 
 
 /** How a pool for a preset is built. */
 export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
-  adapShotOptions.preset.check(preset, 'preset');
+  showOptions.preset.check(preset, 'preset');
   return { prefix: preset === 'generate' ? { repair: 1 } : 'bare' };
 }
 
@@ -98,10 +98,10 @@ export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
  * @param chained over a chain
  * @throws E_ARGUMENT
  */
-export function settingsOf(options: AdapShotOptions, chained = false): ShowSettings {
-  const given: Partial<AdapShotOptions> = checked<AdapShotOptions>(adapShotOptions, options, 'AdapShot.create()');
+export function settingsOf(options: ShowOptions, chained = false): ShowSettings {
+  const given: Partial<ShowOptions> = checked<ShowOptions>(showOptions, options, 'Show.create()');
   if (given.preset === undefined) refuse('There is no preset.', "Give 'parity', 'label' or 'generate'.");
-  const preset: Pick<Required<AdapShotOptions>, Settled> = PRESETS[given.preset];
+  const preset: Pick<Required<ShowOptions>, Settled> = PRESETS[given.preset];
   const usual = chained && given.preset === 'label' ? { ...preset, ...CHAINED } : preset;
   const wanted = { ...usual, ...given } as ShowSettings;
   const plain: { ensemble?: 'one'; vote?: null } = {

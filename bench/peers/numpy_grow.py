@@ -1,7 +1,7 @@
 """SPRI as one would write it with NumPy: the rival of `npm run bench -- grow`.
 
 The same arithmetic (Gram matrix and eigenvectors in f64, projections in f32, Philox noise, rounding to bf16) and the same tensors written.
-Usage: python numpy_upcycle.py MODEL.gguf|FOLDER OUT.safetensors [--experts 8] [--top-k 2] [--threads 2]
+Usage: python numpy_grow.py MODEL.gguf|FOLDER OUT.safetensors [--experts 8] [--top-k 2] [--threads 2]
 Prints one JSON object: seconds, bytes, peak_rss.
 """
 

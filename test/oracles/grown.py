@@ -1,10 +1,10 @@
-"""Loads grown models with stock classes of Hugging Face transformers, and writes ../fixtures/upcycled.json.
+"""Loads grown models with stock classes of Hugging Face transformers, and writes ../fixtures/grown.json.
 
 Each job is run by the command line of the build (`npm run build` first) into a temporary folder; then transformers loads source and result,
 nothing missing or left over, and computes logits of a text in f32. The fixture keeps the sha256 of the weights, which are the same
 in every runtime, and some of the logits, so that the tests hold ours against transformers' without Python.
 
-Usage: python test/oracles/upcycled.py [SMOLLM2.gguf]   (torch transformers safetensors; with a GGUF also gguf)
+Usage: python test/oracles/grown.py [SMOLLM2.gguf]   (torch transformers safetensors; with a GGUF also gguf)
 With SmolLM2's file it also prints how the grown model's logits and greedy text compare with the source's; nothing of that is kept.
 """
 
@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 torch.set_num_threads(2)
 ROOT = pathlib.Path(__file__).parent.parent.parent
-OUT = ROOT / "test" / "fixtures" / "upcycled.json"
+OUT = ROOT / "test" / "fixtures" / "grown.json"
 NANO = "models/nano-base"
 QWEN2, QWEN3 = "test/fixtures/tiny/qwen2", "test/fixtures/tiny/qwen3"
 POSITIONS, ENTRIES = 24, 64
@@ -77,8 +77,8 @@ def sha256(folder):
     return digests
 
 
-def upcycle(source, out, options):
-    command = ["node", "dist/src/cli/main.js", "upcycle", source, "--out", str(out), "--json", *flags(options)]
+def grow(source, out, options):
+    command = ["node", "dist/src/cli/main.js", "grow", source, "--out", str(out), "--json", *flags(options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
@@ -93,7 +93,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         for number, (name, (source, options)) in enumerate(JOBS.items()):
             out = pathlib.Path(temporary) / str(number)
-            receipt = upcycle(source, out, options)
+            receipt = grow(source, out, options)
             dense, grown = load(ROOT / source), load(out)
             vocab = dense.config.vocab_size
             ids = [(7 + 37 * i + i * i) % vocab for i in range(POSITIONS)]
@@ -122,7 +122,7 @@ def main():
 def smollm2(path):
     with tempfile.TemporaryDirectory() as temporary:
         out = pathlib.Path(temporary) / "grown"
-        print(upcycle(path, out, {"target": "granitemoeshared"})["deviation"]["statement"])
+        print(grow(path, out, {"target": "granitemoeshared"})["deviation"]["statement"])
         file = pathlib.Path(path)
         dense = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
         grown, tokenizer = load(out), AutoTokenizer.from_pretrained(out)
