@@ -9,19 +9,18 @@ import { fileURLToPath } from 'node:url';
 import { program } from '../src/cli/program.ts';
 import type { Command } from '../src/cli/shared/command.ts';
 import { optionRows } from '../src/cli/shared/help.ts';
-import { crewOptions, mapOptions } from '../src/options/crew.ts';
-import { embedOptions, generateOptions, scoreOptions } from '../src/options/model.ts';
-import { engineOptions, hubOptions, openOptions } from '../src/options/open.ts';
+import { crewOptions, mapOptions } from '../src/engine/crew/options.ts';
+import { openOptions } from '../src/engine/model/open.ts';
+import { engineOptions } from '../src/engine/options.ts';
+import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
+import { generateOptions } from '../src/model/generate/options.ts';
+import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
+import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
-import {
-  askOptions,
-  calibrateOptions,
-  chainsOptions,
-  encodeShotsOptions,
-  poolOptions,
-  showOptions,
-} from '../src/options/show.ts';
-import { chatOptions, decodeOptions, encodePromptOptions } from '../src/options/text.ts';
+import { hubOptions } from '../src/runtime/hub/options.ts';
+import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
+import { chainsOptions } from '../src/show/place/options.ts';
+import { poolOptions } from '../src/show/pool/options.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -33,38 +32,38 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   open: [
     openOptions,
     'open-local/OpenOptions',
-    'engine/engine/EngineOpenOptions',
-    'engine/engine/EngineOptions',
+    'engine/options/EngineOpenOptions',
+    'engine/options/EngineOptions',
     'engine/model/open/OpenOptions',
-    'runtime/hub/session/FilesOptions',
+    'runtime/hub/options/FilesOptions',
   ],
-  engine: [engineOptions, 'engine/engine/EngineOptions'],
-  hub: [hubOptions, 'runtime/hub/session/HubOptions'],
+  engine: [engineOptions, 'engine/options/EngineOptions'],
+  hub: [hubOptions, 'runtime/hub/options/HubOptions'],
   generate: [
     generateOptions,
-    'model/generate/generation/GenerateOptions',
-    'model/generate/sampler/SamplingOptions',
-    'model/model/EncodePromptOptions',
-    'model/model/PromptOptions',
+    'model/generate/options/GenerateOptions',
+    'model/generate/options/SamplingOptions',
+    'model/options/EncodePromptOptions',
+    'model/options/PromptOptions',
   ],
-  chat: [chatOptions, 'model/text/chat/ChatOptions'],
-  encode: [encodePromptOptions, 'model/model/EncodePromptOptions'],
-  decode: [decodeOptions, 'model/text/tokenizer/DecodeOptions'],
-  score: [scoreOptions, 'model/score/ScoreOptions', 'model/model/EncodePromptOptions'],
-  embed: [embedOptions, 'model/embed/EmbedOptions', 'model/model/EncodePromptOptions'],
-  crew: [crewOptions, 'engine/crew/crew/CrewOptions'],
-  map: [mapOptions, 'engine/crew/crew/MapOptions'],
-  pool: [poolOptions, 'show/types/PoolOptions'],
-  chains: [chainsOptions, 'show/place/chains/ChainsOptions', 'show/place/chain/ChainOptions'],
-  show: [showOptions, 'show/answer/options/ShowOptions', 'show/types/ContextOptions'],
-  ask: [askOptions, 'show/types/AskOptions'],
-  calibrate: [calibrateOptions, 'show/answer/threshold/CalibrateOptions'],
+  chat: [chatOptions, 'model/text/options/ChatOptions'],
+  encode: [encodePromptOptions, 'model/options/EncodePromptOptions'],
+  decode: [decodeOptions, 'model/text/options/DecodeOptions'],
+  score: [scoreOptions, 'model/options/ScoreOptions', 'model/options/EncodePromptOptions'],
+  embed: [embedOptions, 'model/options/EmbedOptions', 'model/options/EncodePromptOptions'],
+  crew: [crewOptions, 'engine/crew/options/CrewOptions'],
+  map: [mapOptions, 'engine/crew/options/MapOptions'],
+  pool: [poolOptions, 'show/pool/options/PoolOptions'],
+  chains: [chainsOptions, 'show/place/options/ChainsOptions', 'show/place/options/ChainOptions'],
+  show: [showOptions, 'show/answer/options/ShowOptions', 'show/place/options/ContextOptions'],
+  ask: [askOptions, 'show/answer/options/AskOptions'],
+  calibrate: [calibrateOptions, 'show/answer/options/CalibrateOptions'],
   encodeShots: [
     encodeShotsOptions,
     'engine/show/encode-shots/EncodeShotsOptions',
-    'show/types/PoolOptions',
+    'show/pool/options/PoolOptions',
     'open-local/OpenOptions',
-    'runtime/hub/session/FilesOptions',
+    'runtime/hub/options/FilesOptions',
   ],
 };
 

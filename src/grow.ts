@@ -4,16 +4,9 @@
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';
-export {
-  type GrowOptions,
-  type GrowProgress,
-  grow,
-  type PlanGrowOptions,
-  type PlannedGrowth,
-  planGrow,
-  RECEIPT_FILE,
-} from './grow/job.ts';
-export type { GrowRecipe } from './grow/plan/recipe.ts';
+export { grow, type PlannedGrowth, planGrow, RECEIPT_FILE } from './grow/job.ts';
+export type { GrowOptions, GrowProgress, PlanGrowOptions } from './grow/options.ts';
+export type { GrowRecipe } from './grow/plan/options.ts';
 export type { Fit } from './grow/plan/targets.ts';
 export type {
   GrowPlan,

@@ -3,16 +3,18 @@ import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
+import { precision } from './device/options.ts';
 import { WasmDevice } from './device/wasm/wasm-device.ts';
 import { throwIfAborted } from './errors.ts';
 import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
+import { contextLength } from './model/options.ts';
 import { Tokenizer } from './model/text/tokenizer.ts';
 import { type DecoderWeights, loadWeights } from './model/weights.ts';
 import { checked } from './options/check.ts';
-import { localOpenOptions } from './options/open.ts';
-import { checkedTarget } from './options/target.ts';
-import type { FilesOptions } from './runtime/hub/session.ts';
+import { callback, like, type Schema } from './options/rules.ts';
+import { checkedTarget } from './runtime/files/target.ts';
+import { type FilesOptions, filesOptions } from './runtime/hub/options.ts';
 
 export interface OpenOptions extends FilesOptions {
   /** Where to compute; default: a wasm device of its own, closed with the model. */
@@ -30,6 +32,17 @@ export interface OpenOptions extends FilesOptions {
   /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
+
+export const localOpenOptions = {
+  ...filesOptions,
+  device: like<Device>(
+    'a device, such as WasmDevice.create() makes',
+    (value) => typeof (value as Device).loadMatrix === 'function' && typeof (value as Device).read === 'function',
+  ),
+  precision,
+  contextLength,
+  onProgress: callback,
+} as const satisfies Schema<OpenOptions>;
 
 /**
  * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, a model of

@@ -14,7 +14,8 @@ export {
   parseData,
 } from './datasets/data.ts';
 export { type DataFiles, type DataSource, readTask, type TaskData } from './datasets/files.ts';
-export { type Split, type SplitOptions, type SplitSources, splitExamples } from './datasets/splits.ts';
+export type { SplitOptions } from './datasets/options.ts';
+export { type Split, type SplitSources, splitExamples } from './datasets/splits.ts';
 export {
   namedTemplate,
   renderQuery,
@@ -27,25 +28,22 @@ export {
 export { type EncodeShotsOptions, encodeShots } from './engine/show/encode-shots.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
-export { type ArmFigures, type ArmReport, type ReportOptions, reportArms } from './evaluate/report.ts';
+export type { EvaluateOptions, EvaluationProgress, Preparing, ReportOptions, Shard } from './evaluate/options.ts';
+export { type ArmFigures, type ArmReport, reportArms } from './evaluate/report.ts';
 export { evaluate } from './evaluate/run.ts';
-export {
-  type EvaluateOptions,
-  type EvaluationProgress,
-  type Preparing,
-  type Shard,
-  shotsOf,
-} from './evaluate/setting.ts';
+export { shotsOf } from './evaluate/setting.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
 export { Show } from './show/answer/answerer.ts';
-export type { ShowOptions } from './show/answer/options.ts';
+export type { AskOptions, CalibrateOptions, ShowOptions } from './show/answer/options.ts';
 export { poolOptionsOf, type ShowSettings } from './show/answer/presets.ts';
-export type { CalibrateOptions, CalibrationItem } from './show/answer/threshold.ts';
-export { Chain, type ChainOptions } from './show/place/chain.ts';
-export { Chains, type ChainsOptions } from './show/place/chains.ts';
+export type { CalibrationItem } from './show/answer/threshold.ts';
+export { Chain } from './show/place/chain.ts';
+export { Chains } from './show/place/chains.ts';
 export { clusterTexts } from './show/place/clusters.ts';
 export { type Continuation, type PlacedShots, type Placing, ShotContext } from './show/place/context.ts';
+export type { ChainOptions, ChainsOptions, ContextOptions } from './show/place/options.ts';
 export { type ShotFields, shotIdentity } from './show/pool/identity.ts';
+export type { EncodeQueryOptions, GrowRule, PoolOptions } from './show/pool/options.ts';
 export { ShotPool } from './show/pool/pool.ts';
 export { memoryShotStore, openShotStore } from './show/pool/store.ts';
 export type { StoredShot } from './show/pool/stored.ts';

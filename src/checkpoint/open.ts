@@ -1,23 +1,16 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { checkpointOptions } from '../options/open.ts';
-import { checkedTarget } from '../options/target.ts';
 import { type ModelTarget, notFound, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/files/source.ts';
 import { STRANGER_BYTES, strangeFolder, strangerOf } from '../runtime/files/strangers.ts';
-import type { FilesOptions } from '../runtime/hub/session.ts';
+import { checkedTarget } from '../runtime/files/target.ts';
 import { isGguf } from './gguf/gguf.ts';
 import { surveyGguf } from './gguf/open.ts';
+import { checkpointOptions, type OpenOptions } from './options.ts';
 import { type Report, raise } from './report.ts';
 import { adapterFault, isAdapter, surveyFolder } from './safetensors/open.ts';
 import type { Survey } from './survey.ts';
 import type { Checkpoint } from './types.ts';
-
-/** Where models come from, and what is told meanwhile. */
-export interface OpenOptions extends FilesOptions {
-  /** Called after each file whose header was read, with files so far and in all. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
 
 /**
  * Opens a model: a Hugging Face folder (`config.json` and safetensors) or a GGUF file, by path, address or content. Headers and configuration are read and

@@ -1,7 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import type { GenerateOptions } from '../model/generate/generation.ts';
-import type { PromptOptions } from '../model/model.ts';
-import { generateOptions } from '../options/model.ts';
+import { type GenerateOptions, generateOptions } from '../model/generate/options.ts';
+import type { PromptOptions } from '../model/options.ts';
 import { words } from '../options/rules.ts';
 import { defineCommand } from './shared/command.ts';
 import {

@@ -1,4 +1,5 @@
-import { type GrowOptions, grow, planGrow } from '../engine/grow/grow.ts';
+import { grow, planGrow } from '../engine/grow/grow.ts';
+import type { GrowOptions } from '../engine/grow/options.ts';
 import { EspalierError } from '../errors.ts';
 import type { PlannedGrowth, Receipt } from '../grow.ts';
 import { defineCommand } from './shared/command.ts';

@@ -1,9 +1,9 @@
 import { EspalierError } from '../errors.ts';
 import { checkArm } from '../evaluate/answerers.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
+import type { EvaluateOptions } from '../evaluate/options.ts';
 import { reportArms } from '../evaluate/report.ts';
 import { evaluate } from '../evaluate/run.ts';
-import type { EvaluateOptions } from '../evaluate/setting.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { defined } from '../options/defined.ts';
 import { sha256 } from '../runtime/files/hash.ts';

@@ -1,19 +1,13 @@
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { dataFormat, parseDataOptions } from '../options/evaluate.ts';
 import { shown } from '../options/shown.ts';
-import type { DataFormat, DataPart, Example, Examples, ParseDataOptions } from './format.ts';
+import type { DataFormat, DataPart, Example, Examples } from './format.ts';
+import { dataFormat, type ParseDataOptions, parseDataOptions } from './options.ts';
 import { type Row, rowsOfCsv, rowsOfLines } from './rows.ts';
 import { verbalise } from './templates.ts';
 
-export {
-  DATA_FORMATS,
-  type DataFormat,
-  type DataPart,
-  type Example,
-  type Examples,
-  type ParseDataOptions,
-} from './format.ts';
+export { DATA_FORMATS, type DataFormat, type DataPart, type Example, type Examples } from './format.ts';
+export type { ParseDataOptions } from './options.ts';
 
 /** Words of TREC's coarse classes, as Parallel Context Windows and its successors prompt them (spec 7.1). */
 const TREC_COARSE: Readonly<Record<string, string>> = {

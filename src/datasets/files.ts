@@ -1,12 +1,13 @@
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { dataFiles, dataFormat } from '../options/evaluate.ts';
+import { type Rule, refusal, type Schema } from '../options/rules.ts';
 import { blobSource, bytesSource } from '../runtime/files/bytes.ts';
 import { pathOf } from '../runtime/files/path.ts';
 import { openFile, openPath } from '../runtime/files/paths.ts';
 import type { ByteSource } from '../runtime/files/source.ts';
 import { hasNode } from '../runtime/host/host.ts';
 import { type DataFormat, type DataPart, type Examples, parseData } from './data.ts';
+import { dataFormat } from './options.ts';
 import type { SplitSources } from './splits.ts';
 
 /** One file of examples: its path or file URL (Node, Deno, Bun), or its content. */
@@ -19,6 +20,23 @@ export interface DataFiles {
   readonly test?: DataSource | undefined;
   readonly dev?: DataSource | undefined;
 }
+
+const dataSource: Rule<DataSource> = {
+  takes: 'a path, a file URL, bytes or a Blob',
+  check: (value, name) => {
+    const isBlob = typeof Blob !== 'undefined' && value instanceof Blob;
+    if (isBlob || value instanceof URL || value instanceof Uint8Array || (typeof value === 'string' && value !== '')) {
+      return value as DataSource;
+    }
+    throw refusal(name, value, dataSource.takes);
+  },
+};
+
+export const dataFiles = {
+  path: dataSource,
+  test: dataSource,
+  dev: dataSource,
+} as const satisfies Schema<DataFiles>;
 
 export interface TaskData extends SplitSources {
   readonly kind: Examples['kind'];

@@ -17,10 +17,3 @@ export interface Examples {
   readonly kind: 'labels' | 'text';
   readonly list: readonly Example[];
 }
-
-export interface ParseDataOptions {
-  /** For messages: the file. */
-  readonly name?: string;
-  /** Which part of a file that holds several (clinc150). Default `train`. */
-  readonly part?: DataPart;
-}

@@ -1,9 +1,9 @@
 import { EspalierError } from '../errors.ts';
 import { uniform } from '../model/generate/random.ts';
 import { checked } from '../options/check.ts';
-import { splitOptions } from '../options/evaluate.ts';
-import { checkedExamples } from '../options/show-data.ts';
+import { checkedExamples } from './checks.ts';
 import type { Example } from './format.ts';
+import { type SplitOptions, splitOptions } from './options.ts';
 
 /** Streams of random numbers, so that one choice does not move another. 0 belongs to sampling. */
 const STREAM = { test: 64, dev: 65, pool: 66 } as const;
@@ -14,18 +14,6 @@ export interface SplitSources {
   readonly dev?: readonly Example[] | undefined;
   /** Default: taken from `train`. */
   readonly test?: readonly Example[] | undefined;
-}
-
-export interface SplitOptions {
-  /** Examples in the pool. */
-  readonly pool: number;
-  /** Items to fit thresholds on. Default 0. */
-  readonly dev?: number;
-  readonly test: number;
-  /** Equally many of every output, as far as there are. Default false: as they come. */
-  readonly balanced?: boolean;
-  /** An integer from 0. Default 0. */
-  readonly seed?: number;
 }
 
 export interface Split {

@@ -1,8 +1,8 @@
 import { EspalierError } from '../errors.ts';
-import { dataFormat } from '../options/evaluate.ts';
-import { checkedTemplate, checkedText } from '../options/show-data.ts';
 import { shown } from '../options/shown.ts';
+import { checkedText, refused } from '../options/texts.ts';
 import type { DataFormat, Example } from './format.ts';
+import { dataFormat } from './options.ts';
 
 /**
  * How examples and queries are written into a prompt. A shot is `INPUT x LF OUTPUT y LF SEPARATOR`, a query the same up to and with
@@ -82,4 +82,12 @@ export function renderQuery(template: Template, query: string): string {
   const { input, output } = checkedTemplate(template);
   checkedText(query, 'The query');
   return `${input} ${query}\n${output}`;
+}
+
+/** @throws E_ARGUMENT */
+export function checkedTemplate(template: unknown): Template {
+  const { input, output, separator } = (template ?? {}) as Partial<Template>;
+  if (typeof input === 'string' && typeof output === 'string' && typeof separator === 'string')
+    return template as Template;
+  throw refused(`The template is ${shown(template)}.`, 'Give one of TEMPLATES, or what namedTemplate() makes.');
 }

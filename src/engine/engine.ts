@@ -1,7 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import { checked, filled } from '../options/check.ts';
-import { engineOpenOptions, engineOptions } from '../options/open.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { host } from '../runtime/host/host.ts';
 import { laneCount } from '../runtime/host/lane-count.ts';
@@ -9,38 +7,13 @@ import { aborted, type LinkKind, WorkerLink } from './line/link.ts';
 import { LOCAL, partOptions, placeOf, wireTarget } from './line/parted-options.ts';
 import { Model } from './model/model.ts';
 import type { EngineCalls, EngineLink, EngineStats } from './model/protocol.ts';
+import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from './options.ts';
 
 const KIND: LinkKind = {
   worker: 'engine',
   again: 'Create another engine and open the models again.',
   local: LOCAL,
 };
-
-export interface EngineOptions {
-  /**
-   * Threads that compute. `auto` (default): all that the host has where memory can be shared, else 1. A number above 1 without
-   * shared memory is E_NO_ISOLATION.
-   */
-  readonly lanes?: number | 'auto';
-  /** False forces plain SIMD, for comparison. Default: what the JavaScript engine has. */
-  readonly relaxed?: boolean;
-  /** Most bytes of memory for weights, caches and scratch. Default 4 GiB, the end of a 32-bit address space. */
-  readonly memoryLimit?: number;
-  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
-  readonly wasmLocation?: string | URL;
-  /** The script of the engine worker, and that of a lane, where they are not beside the JavaScript. */
-  readonly workerLocation?: string | URL;
-  readonly laneLocation?: string | URL;
-  /** Ends the start. */
-  readonly signal?: AbortSignal;
-}
-
-export interface EngineOpenOptions extends Omit<LocalOpenOptions, 'device' | 'cache'> {
-  /** Name of the folder for downloads; default: the host's own. Null: in memory, until the model is open. */
-  readonly cache?: string | null;
-  /** Gives bytes away: they are moved to the worker instead of copied, and the caller's arrays are empty then. */
-  readonly transfer?: boolean;
-}
 
 /**
  * A worker thread that computes, with its lanes and its memory. Models on one engine share both and take turns token by token; a

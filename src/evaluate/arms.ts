@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { listOf, whole } from '../options/rules.ts';
-import { checkedText } from '../options/show-data.ts';
 import { shown } from '../options/shown.ts';
+import { checkedText } from '../options/texts.ts';
 
 /**
  * Where shots come from, and what they see of each other. `full`: one plain forward pass. `chain`: cached once in a fixed order. `chains`:

@@ -1,18 +1,16 @@
 import { EspalierError } from '../errors.ts';
 import { checked, readable } from '../options/check.ts';
-import { arms as armsRule, record as recordRule, reportOptions } from '../options/evaluate.ts';
 import { listOf } from '../options/rules.ts';
 import { type Arm, familyOf } from './arms.ts';
 import { type DivergenceSummary, summarise } from './divergence.ts';
 import {
-  agreement,
+  arms as armsRule,
   type BootstrapOptions,
-  type Interval,
-  macroF1,
-  mean,
-  meanInterval,
-  pairedDifference,
-} from './statistics.ts';
+  type ReportOptions,
+  record as recordRule,
+  reportOptions,
+} from './options.ts';
+import { agreement, type Interval, macroF1, mean, meanInterval, pairedDifference } from './statistics.ts';
 import type { EvaluationRecord, ItemResult } from './types.ts';
 
 /** What an arm achieved over all its items and seeds. */
@@ -43,11 +41,6 @@ export interface ArmFigures {
   /** Against full attention over the same shots, of the items where that was asked for. */
   readonly divergence: DivergenceSummary | null;
   readonly agreement: number | null;
-}
-
-export interface ReportOptions extends BootstrapOptions {
-  /** Name of the arm that all are held against. Default: none. */
-  readonly against?: string;
 }
 
 /**

@@ -4,11 +4,11 @@ import { splitExamples } from '../datasets/splits.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';
-import { evaluateOptions } from '../options/evaluate.ts';
-import { checkedModel } from '../options/show-data.ts';
+import { checkedModel } from '../show/checks.ts';
 import { checkArm, openArm, Pools } from './answerers.ts';
 import type { Arm } from './arms.ts';
-import { type EvaluateOptions, type Setting, settingOf } from './setting.ts';
+import { type EvaluateOptions, evaluateOptions } from './options.ts';
+import { type Setting, settingOf } from './setting.ts';
 import type { EvaluationRecord, ItemResult, SkippedArm } from './types.ts';
 
 /**

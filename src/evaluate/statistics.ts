@@ -1,20 +1,12 @@
 import { EspalierError } from '../errors.ts';
 import { uniform } from '../model/generate/random.ts';
+import type { BootstrapOptions } from './options.ts';
 
 /** A figure with its interval. */
 export interface Interval {
   readonly value: number;
   readonly low: number;
   readonly high: number;
-}
-
-export interface BootstrapOptions {
-  /** Default 1000. */
-  readonly resamples?: number;
-  /** Default 0.95. */
-  readonly level?: number;
-  /** An integer from 0. Default 0. */
-  readonly seed?: number;
 }
 
 /** Tells draws of the bootstrap from others with the same seed. */

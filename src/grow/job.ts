@@ -5,20 +5,20 @@ import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoin
 import { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { growOptions, growRecipe, planGrowOptions } from '../options/grow.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ModelFiles } from '../runtime/files/source.ts';
 import { host } from '../runtime/host/host.ts';
 import { laneCount } from '../runtime/host/lane-count.ts';
-import type { FilesOptions } from '../runtime/hub/session.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { LinearAlgebra } from '../svd/linear-algebra.ts';
 import { growLayer } from './methods/layer.ts';
 import { checkComponents } from './methods/partition.ts';
 import { checkRouter } from './methods/router-init.ts';
+import { type GrowOptions, type GrowProgress, growOptions, type PlanGrowOptions, planGrowOptions } from './options.ts';
 import { checkDevice, type Estimate, estimate } from './plan/estimate.ts';
 import { chosenLayers, expertSizes, groupsOf } from './plan/layer-choice.ts';
-import { type GrowRecipe, resolveOptions } from './plan/recipe.ts';
+import { type GrowRecipe, growRecipe } from './plan/options.ts';
+import { resolveOptions } from './plan/recipe.ts';
 import { type Fit, fitTarget } from './plan/targets.ts';
 import type { GrowPlan } from './types.ts';
 import { measureDeviation } from './verify/measure-deviation.ts';
@@ -31,39 +31,6 @@ import { writeJson, writeSmallFiles, writeText } from './write/small-files.ts';
 import { decodedTensor } from './write/source-tensors.ts';
 
 export const RECEIPT_FILE = 'espalier-receipt.json';
-
-export interface GrowProgress {
-  readonly stage: 'growing' | 'verifying';
-  /** Bytes written of all while growing; a share of 1 while verifying. */
-  readonly done: number;
-  readonly total: number;
-  /** Of this stage, from the pace so far; null until there is one. */
-  readonly secondsLeft: number | null;
-}
-
-export interface PlanGrowOptions extends GrowRecipe, FilesOptions {
-  /** Refuses, or adapts, what llama.cpp would not compute alike after a conversion to GGUF. Default: as the preset says. */
-  readonly gguf?: boolean;
-  /** Largest file of weights, in bytes. Default 5e9. */
-  readonly maxShardBytes?: number;
-  /** Threads that compute; default: all that can share memory. The result does not depend on it. */
-  readonly lanes?: number | 'auto';
-  /**
-   * Opens the written files again and compares the two models' logits on a text: true (default), a text, or false to leave it out. A plan
-   * counts the memory and the time of it.
-   */
-  readonly verify?: boolean | string;
-  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
-  readonly wasmLocation?: string | URL;
-}
-
-export interface GrowOptions extends PlanGrowOptions {
-  /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
-  readonly out: string | URL | OutputFolder;
-  /** Throws away what an earlier job with other options has left unfinished there. */
-  readonly restart?: boolean;
-  readonly onProgress?: (progress: GrowProgress) => void;
-}
 
 /** What will be written, before anything is. */
 export interface PlannedGrowth extends Estimate {

@@ -3,24 +3,7 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import { checkComputed } from './finite.ts';
-
-export interface EmbedOptions {
-  /**
-   * What becomes of the hidden states of a text. `mean` (default): their mean over all tokens, begin-of-text included, [hidden].
-   * `last`: that of the last token, which has seen all others, [hidden]. `none`: all of them, row-major [T, hidden].
-   */
-  readonly pool?: 'mean' | 'last' | 'none';
-  /** Scales every vector to length 1. Default false. */
-  readonly normalise?: boolean;
-  /**
-   * The residual stream after this many layers, as it is (0: the embeddings of the tokens). Default: the last layer's output
-   * after the model's final norm.
-   */
-  readonly layer?: number;
-  readonly signal?: AbortSignal;
-  /** Tokens done and in all, over all texts. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
+import type { EmbedOptions } from './options.ts';
 
 /**
  * One vector for each list of ids (or all its vectors, see `pool`), f32, from one forward pass each.

@@ -3,6 +3,7 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import { checkComputed } from './finite.ts';
+import type { ExpertLoadOptions } from './options.ts';
 
 /** How the tokens of one layer were shared out among its experts. */
 export interface LayerLoad {
@@ -18,12 +19,6 @@ export interface LayerLoad {
   readonly largestShare: number;
   /** Experts that had no token. */
   readonly unused: readonly number[];
-}
-
-export interface ExpertLoadOptions {
-  readonly signal?: AbortSignal;
-  /** Tokens done and in all. */
-  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** Counts of tokens by layer and expert, over any number of forward passes: pass `add` as `onExperts`. */

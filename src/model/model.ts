@@ -2,33 +2,29 @@ import type { Checkpoint, ModelConfig, TokenizerSpec } from '../checkpoint/types
 import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { checkedGeneration, embedOptions, expertLoadOptions, scoreOptions } from '../options/model.ts';
-import { checkedMessages, checkedText, checkedTextOrIds, checkedTexts, type TokenIds } from '../options/prompt.ts';
-import { chatOptions, encodePromptOptions } from '../options/text.ts';
+import { checkedText } from '../options/texts.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { Decoder } from './decoder.ts';
-import { type EmbedOptions, embedTokens } from './embed.ts';
-import { type ExpertLoad, type ExpertLoadOptions, expertLoad } from './expert-load.ts';
-import { type GenerateOptions, Generation } from './generate/generation.ts';
-import { type ScoredPosition, type ScoreOptions, scoreTokens } from './score.ts';
-import { type ChatMessage, type ChatOptions, renderChatSegments } from './text/chat.ts';
+import { embedTokens } from './embed.ts';
+import { type ExpertLoad, expertLoad } from './expert-load.ts';
+import { Generation } from './generate/generation.ts';
+import { checkedGeneration, type GenerateOptions } from './generate/options.ts';
+import {
+  type EmbedOptions,
+  type EncodePromptOptions,
+  type ExpertLoadOptions,
+  embedOptions,
+  encodePromptOptions,
+  expertLoadOptions,
+  type PromptOptions,
+  type ScoreOptions,
+  scoreOptions,
+} from './options.ts';
+import { checkedMessages, checkedTextOrIds, checkedTexts, type TokenIds } from './prompt.ts';
+import { type ScoredPosition, scoreTokens } from './score.ts';
+import { type ChatMessage, renderChatSegments } from './text/chat.ts';
+import { type ChatOptions, chatOptions } from './text/options.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-
-export interface EncodePromptOptions {
-  /** Whether a begin-of-text token stands first. Default: as the tokenizer says (see `Model.encode`). */
-  readonly addBos?: boolean;
-  /**
-   * Whether special tokens written in the text become their ids. Default true. False for text that comes from a user. Of a conversation
-   * `ChatOptions.specialTokensInContent` says it.
-   */
-  readonly specialTokens?: boolean;
-}
-
-/** How a prompt of any kind becomes tokens. */
-export interface PromptOptions extends EncodePromptOptions {
-  /** Of a conversation: what its template gets beside the messages. */
-  readonly chat?: ChatOptions;
-}
 
 export interface ScoredToken extends ScoredPosition {
   readonly text: string;

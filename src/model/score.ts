@@ -3,13 +3,7 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
-
-export interface ScoreOptions {
-  /** Order q of the Tsallis entropy to report as well, above 0 and up to 100; default: none. */
-  readonly tsallisOrder?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}
+import type { ScoreOptions } from './options.ts';
 
 export interface ScoredPosition {
   readonly id: number;

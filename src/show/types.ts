@@ -1,5 +1,4 @@
 import type { Tensor } from '../device/device.ts';
-import type { EspalierError } from '../errors.ts';
 import type { GeneratedToken } from '../model/generate/generation.ts';
 
 /** One example of a pool. */
@@ -21,27 +20,8 @@ export interface Shot {
  */
 export type PrefixMode = 'bare' | 'prefixed' | { readonly blocks: number } | { readonly repair: number } | 'recompute';
 
-export interface EncodeQueryOptions {
-  /** False: tokens only, which is enough for bm25, random, printed and functions. Default true. */
-  readonly withVector?: boolean;
-  /** With the vector: whether the centre is wanted too, for keys-centred and hybrid; computed once a pool. Default true. */
-  readonly withCentre?: boolean;
-  /** What is compared by words. Default: the query. */
-  readonly input?: string;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** How stored keys and values are written down. int8: symmetric, one f32 scale a token and KV head. */
 export type StorageType = 'f16' | 'int8' | 'f32';
-
-export interface GrowRule {
-  /** Shots that are encoded when the pool is built. Default 32; 0: none. */
-  readonly initial?: number;
-  /** How many are encoded, or placed, at a time. Default 32. */
-  readonly step?: number;
-  /** Most shots held at once; beyond, the one that was used longest ago goes. Default 128. */
-  readonly most?: number;
-}
 
 /** Where encoded shots are kept between runs; see `openShotStore`. */
 export interface ShotStore {
@@ -79,31 +59,6 @@ export interface WorkEstimate {
   readonly bytes: number;
   /** From now on, as fast as the first tokens went; null before any did. */
   readonly seconds: number | null;
-}
-
-export interface PoolOptions {
-  /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
-  readonly instruction?: string;
-  /** What a shot sees while it is encoded: see `PrefixMode`. Default `bare`. */
-  readonly prefix?: PrefixMode;
-  /** How keys and values are stored. Default f16. */
-  readonly storage?: StorageType;
-  /** How many shots are encoded at first (32), at a time (32), and held at most (128). */
-  readonly grow?: GrowRule;
-  /** Most bytes of stored keys and values on the device; default: no limit but `grow.most`. */
-  readonly byteLimit?: number;
-  /** Keeps encoded shots between runs. One that cannot be read or written costs time, and no answer. Default null: nowhere. */
-  readonly store?: ShotStore | null;
-  /** Called when the store fails for the first time: E_STORAGE_FULL, E_FILE_WRITE, E_FILE_READ. `ShotPool.warnings` has it too. */
-  readonly onWarning?: (warning: EspalierError) => void;
-  readonly signal?: AbortSignal;
-  /**
-   * Called before shots are encoded, by `build`, by `prepare` or because a ranking needs the keys of all; and again, with the time that is left,
-   * when the first of them are done. What is in the store is loaded and takes less.
-   */
-  readonly onEstimate?: (estimate: WorkEstimate) => void;
-  /** Called several times a second, and when all is done. */
-  readonly onProgress?: (progress: PoolProgress) => void;
 }
 
 /** A query as ranking needs it. */
@@ -145,20 +100,6 @@ export interface Ranked {
 
 /** `best-first`: the best shot is farthest from the query. `best-nearest`: it stands right before it. */
 export type ShotOrder = 'best-first' | 'best-nearest';
-
-export interface ContextOptions {
-  /** Default best-first. */
-  readonly order?: ShotOrder;
-  /** Keys of shots are divided by this (APE, arXiv 2502.05431). Default 1. */
-  readonly temperature?: number;
-  /**
-   * APE's scale S: the shots' share of attention is exp(S · T · lse) instead of exp(lse), T the temperature. Default 1 / T, which
-   * changes nothing and costs nothing.
-   */
-  readonly scale?: number;
-  /** Positions that stay free behind the shots, for queries and answers. Default 256, at most half of the model's. */
-  readonly room?: number;
-}
 
 /** Tokens behind the first `shots` of the placed shots. */
 export interface Branch {
@@ -311,20 +252,6 @@ export interface Answer {
 }
 
 export type Preset = 'parity' | 'label' | 'generate';
-
-export interface AskOptions {
-  /** What is asked, without the words of the template: ranking by words compares this. Default: the query. */
-  readonly input?: string;
-  /** Shots that must not be used, by id, nor the blocks that they are in; ids of none do no harm. */
-  readonly exclude?: readonly string[];
-  /** Uses exactly so many shots (of blocks, the first ones that have as many) and probes nothing; for comparisons. A vote counts all the same, of 0 shots too. */
-  readonly shots?: number;
-  /** The ranking to use instead of the configured one: ids, best first. */
-  readonly ranking?: readonly string[];
-  /** Computes the same with full attention too. Default false. */
-  readonly compare?: boolean;
-  readonly signal?: AbortSignal;
-}
 
 /** A generated answer as it comes: iterate it, then await `answer()`. */
 export interface AnswerStream extends AsyncIterable<GeneratedToken> {

@@ -1,16 +1,12 @@
 import { EspalierError } from '../errors.ts';
 import { type Blas, plain, transposed, Workspace } from './blas.ts';
 import { checkMatrix } from './input.ts';
-import { type StepOptions, Steps } from './steps.ts';
-import type { Matrix, Shape } from './types.ts';
+import type { GramOptions } from './options.ts';
+import { Steps } from './steps.ts';
+import type { Matrix } from './types.ts';
 
 /** Rows or columns of A that are in the workspace at a time. */
 const SLICE = 512;
-
-export interface GramOptions extends Shape, StepOptions {
-  /** 'left': A A^T [rows, rows]. 'right': A^T A [columns, columns]. */
-  readonly side: 'left' | 'right';
-}
 
 /** See LinearAlgebra.gram. */
 export async function gram(blas: Blas, a: Matrix, options: GramOptions): Promise<Float64Array> {

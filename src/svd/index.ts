@@ -1,18 +1,15 @@
 /** Dense linear algebra (`espalier/svd`): symmetric eigenvalues and singular values in f64, in the calling thread. */
 
 export { type ErrorCode, EspalierError } from '../errors.ts';
-export type { GramOptions } from './gram.ts';
-export { type BatchOptions, LinearAlgebra, type LinearAlgebraOptions } from './linear-algebra.ts';
-export type { StepOptions } from './steps.ts';
+export { LinearAlgebra } from './linear-algebra.ts';
 export type {
+  BatchOptions,
   EigOptions,
-  Matrix,
-  Quality,
+  GramOptions,
+  LinearAlgebraOptions,
   RandomizedOptions,
-  Svd,
   SvdOptions,
-  SymmetricEig,
   TruncatedOptions,
-  TruncatedSvd,
-  TruncationError,
-} from './types.ts';
+} from './options.ts';
+export type { StepOptions } from './steps.ts';
+export type { Matrix, Quality, Svd, SymmetricEig, TruncatedSvd, TruncationError } from './types.ts';

@@ -1,4 +1,4 @@
-import { type LaneSeat, Lanes } from '../device/wasm/lanes.ts';
+import { Lanes } from '../device/wasm/lanes.ts';
 import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/load-kernels.ts';
 import { newMemory, WasmMemory } from '../device/wasm/memory.ts';
 import { spawnLane } from '../device/wasm/spawn-lane.ts';
@@ -6,47 +6,28 @@ import type { WasmDevice } from '../device/wasm/wasm-device.ts';
 import { EspalierError } from '../errors.ts';
 import { checked, filled } from '../options/check.ts';
 import { isOptions } from '../options/rules.ts';
-import {
-  batchOptions,
-  eigOptions,
-  gramOptions,
-  linearAlgebraOptions,
-  randomizedOptions,
-  svdOptions,
-  truncatedOptions,
-} from '../options/svd.ts';
 import { Blas } from './blas.ts';
-import { type GramOptions, gram } from './gram.ts';
+import { gram } from './gram.ts';
+import {
+  type BatchOptions,
+  batchOptions,
+  type EigOptions,
+  eigOptions,
+  type GramOptions,
+  gramOptions,
+  type LinearAlgebraOptions,
+  linearAlgebraOptions,
+  type RandomizedOptions,
+  randomizedOptions,
+  type SvdOptions,
+  svdOptions,
+  type TruncatedOptions,
+  truncatedOptions,
+} from './options.ts';
 import { randomizedSvd } from './randomized.ts';
 import { svd, truncatedSvd } from './svd.ts';
 import { symmetricEig } from './symmetric-eig.ts';
-import type {
-  EigOptions,
-  Matrix,
-  RandomizedOptions,
-  Svd,
-  SvdOptions,
-  SymmetricEig,
-  TruncatedOptions,
-  TruncatedSvd,
-} from './types.ts';
-
-export interface LinearAlgebraOptions {
-  /** Threads that share products of matrices, this one included. Default 1; more need shared memory, and not a page's main thread. */
-  readonly lanes?: number;
-  /** Shared memory with one lane. */
-  readonly shared?: boolean;
-  /** false forces plain SIMD. Default: what the engine has. */
-  readonly relaxed?: boolean;
-  /** Bytes that the memory may grow to. Default 4 GiB. */
-  readonly memoryLimit?: number;
-  /** Folder of the wasm files, where it is not the package's. */
-  readonly wasmLocation?: URL;
-  /** Starts a lane; default: a worker of this host. */
-  readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
-}
-
-export type BatchOptions = Omit<SvdOptions, 'rows' | 'columns'>;
+import type { Matrix, Svd, SymmetricEig, TruncatedSvd } from './types.ts';
 
 /**
  * Dense linear algebra in f64 in the calling thread, over one WebAssembly memory. Calls may overlap: they take turns between panels.

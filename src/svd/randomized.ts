@@ -1,13 +1,14 @@
 import { type Blas, plain, transposed, Workspace } from './blas.ts';
 import { checkCount, checkMatrix, load, take, unscaled } from './input.ts';
 import { fillNormal } from './normal.ts';
+import type { RandomizedOptions } from './options.ts';
 import { qr } from './qr.ts';
 import { svdQuality } from './quality.ts';
 import { applyReflectors } from './reflectors.ts';
 import { Steps } from './steps.ts';
 import { norm } from './svd.ts';
 import { thinSvd } from './thin.ts';
-import type { Matrix, RandomizedOptions, TruncatedSvd } from './types.ts';
+import type { Matrix, TruncatedSvd } from './types.ts';
 
 /** Probes of the error: the bound fails with probability 10^-PROBES. */
 const PROBES = 10;

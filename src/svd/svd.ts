@@ -2,10 +2,11 @@ import { EspalierError } from '../errors.ts';
 import { type Blas, Workspace } from './blas.ts';
 import { checkCount, checkMatrix, load, take, unscaled } from './input.ts';
 import { jacobiSvd } from './jacobi.ts';
+import type { SvdOptions, TruncatedOptions } from './options.ts';
 import { svdQuality } from './quality.ts';
 import { Steps } from './steps.ts';
 import { thinSvd } from './thin.ts';
-import type { Matrix, Svd, SvdOptions, TruncatedOptions, TruncatedSvd } from './types.ts';
+import type { Matrix, Svd, TruncatedSvd } from './types.ts';
 
 /** See LinearAlgebra.svd. */
 export async function svd<T extends Matrix>(blas: Blas, a: T, options: SvdOptions): Promise<Svd<T>> {

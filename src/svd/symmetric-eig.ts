@@ -1,11 +1,12 @@
 import { type Blas, Workspace } from './blas.ts';
 import { tridiagonalEigen } from './eigen-divide.ts';
 import { checkMatrix, load, take, unscaled } from './input.ts';
+import type { EigOptions } from './options.ts';
 import { eigQuality } from './quality.ts';
 import { applyReflectors } from './reflectors.ts';
 import { Steps } from './steps.ts';
 import { tridiagonalise } from './tridiagonal.ts';
-import type { EigOptions, Matrix, SymmetricEig } from './types.ts';
+import type { Matrix, SymmetricEig } from './types.ts';
 
 /** See LinearAlgebra.symmetricEig. */
 export async function symmetricEig<T extends Matrix>(blas: Blas, a: T, options: EigOptions): Promise<SymmetricEig<T>> {

@@ -1,5 +1,3 @@
-import type { StepOptions } from './steps.ts';
-
 /** Numbers of a matrix, row-major. What is computed is f64 in either case; vectors are returned in the type that came in. */
 export type Matrix = Float64Array | Float32Array;
 
@@ -16,31 +14,12 @@ export interface Shape {
   readonly columns: number;
 }
 
-export interface QualityOption {
-  /** Measures `quality`, which costs two to four more products of matrices, a third to a half of the time. Default false: `quality` is null. */
-  readonly quality?: boolean;
-}
-
-export interface EigOptions extends StepOptions, QualityOption {
-  /** The order of the matrix. */
-  readonly n: number;
-}
-
 export interface SymmetricEig<T extends Matrix> {
   /** Largest first [n]. */
   readonly values: Float64Array;
   /** [n, n]: row i is the eigenvector of values[i], of length 1. */
   readonly vectors: T;
   readonly quality: Quality | null;
-}
-
-export interface SvdOptions extends Shape, StepOptions, QualityOption {
-  /**
-   * 'norm', the default: backward stable, an error in each singular value of a few eps times the largest. 'relative': small singular values keep
-   * their leading digits as far as the columns' scales are what makes them small (of the rows, where there are more columns than
-   * rows); some five times slower.
-   */
-  readonly accuracy?: 'norm' | 'relative';
 }
 
 export interface Svd<T extends Matrix> {
@@ -51,11 +30,6 @@ export interface Svd<T extends Matrix> {
   /** [k, columns]; rows are right singular vectors. */
   readonly vt: T;
   readonly quality: Quality | null;
-}
-
-export interface TruncatedOptions extends SvdOptions {
-  /** How many singular triplets, at most min(rows, columns). */
-  readonly rank: number;
 }
 
 /** What A - U S V^T leaves out. */
@@ -70,14 +44,4 @@ export interface TruncationError {
 
 export interface TruncatedSvd<T extends Matrix> extends Svd<T> {
   readonly error: TruncationError;
-}
-
-export interface RandomizedOptions extends Shape, StepOptions, QualityOption {
-  readonly rank: number;
-  /** Columns of the sketch beyond `rank`. Default 10. */
-  readonly oversampling?: number;
-  /** Products with A A^T, each after an orthogonalisation: more where singular values fall slowly. Default 2. */
-  readonly powerIterations?: number;
-  /** Of the Gaussian sketch, 0 to 2^53 - 1. Default 0. */
-  readonly seed?: number;
 }

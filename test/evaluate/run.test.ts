@@ -1,12 +1,14 @@
 /** Whole evaluations on the embedded model: what arms do, how they agree, and that an interrupted run goes on. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Example, parseData } from '../../src/datasets/data.ts';
 import { splitExamples } from '../../src/datasets/splits.ts';
 import { renderQuery, renderShot, TEMPLATES } from '../../src/datasets/templates.ts';
 import { parseArms } from '../../src/evaluate/arms.ts';
+import type { EvaluateOptions } from '../../src/evaluate/options.ts';
 import { evaluate } from '../../src/evaluate/run.ts';
-import { type EvaluateOptions, settingOf } from '../../src/evaluate/setting.ts';
+import { settingOf } from '../../src/evaluate/setting.ts';
 import type { EvaluationRecord, ItemResult } from '../../src/evaluate/types.ts';
 import { indexOfLargest } from '../../src/model/divergence.ts';
 import { openLocal } from '../../src/open-local.ts';

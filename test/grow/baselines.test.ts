@@ -1,8 +1,9 @@
 /** The baselines on the embedded model's weights: what each changes, and where it computes the dense function. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { permutation } from '../../src/grow/methods/noise.ts';
-import type { GrowRecipe } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
 import { PROJECTIONS, type Projection } from '../../src/grow/types.ts';
 import { Worst } from '../device/devices.ts';
 import { normal } from '../svd/algebras.ts';

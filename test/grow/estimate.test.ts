@@ -1,10 +1,12 @@
 /** What a plan says of memory, held against what processes took, and what is refused before work begins. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { configFromJson } from '../../src/checkpoint/config/config.ts';
 import { checkDevice, type EstimateOptions, estimate } from '../../src/grow/plan/estimate.ts';
 import { chosenLayers, expertSizes } from '../../src/grow/plan/layer-choice.ts';
-import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { fitTarget } from '../../src/grow/plan/targets.ts';
 import { grow, memoryOutput, planGrow } from '../../src/grow.ts';
 import { code, rejects } from '../errors.ts';

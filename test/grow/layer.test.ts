@@ -1,11 +1,13 @@
 /** Grown layers: T5 to T7 and T10 of the specification on the embedded model's weights, anchors, placements, and the same bits everywhere. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { growLayer } from '../../src/grow/methods/layer.ts';
-import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { PROJECTIONS } from '../../src/grow/types.ts';
 import { spread } from '../../src/grow/verify/diversity.ts';
 import { createHasher } from '../../src/runtime/files/hash.ts';

@@ -1,8 +1,10 @@
 /** Every method in every layout with every anchor: it has its documented effect, or it is refused; and no option is passed over. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
-import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import type { GrowOptions, Method, Receipt, TargetName } from '../../src/grow.ts';
 import { Worst } from '../device/devices.ts';
 import { grown, opened } from './growth.ts';

@@ -1,10 +1,11 @@
 /** Options of growing: defaults, presets, what is refused and how it says so, groups and layers. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
 import { chosenLayers, expertSizes, groupsOf } from '../../src/grow/plan/layer-choice.ts';
-import { controlPlans, type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
-import { growRecipe } from '../../src/options/grow.ts';
+import { type GrowRecipe, growRecipe } from '../../src/grow/plan/options.ts';
+import { controlPlans, resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { hasFileSystem, readBytes } from '../files.ts';
 
 /** The message and hint with which options are refused. */

@@ -1,11 +1,13 @@
 /** The slices of a projection: T1 to T4 of the specification, and partitions. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
 import { shapeOf } from '../../src/grow/methods/method.ts';
 import { evenSplit, partitionSpectrum } from '../../src/grow/methods/partition.ts';
 import { Slices } from '../../src/grow/methods/slices.ts';
-import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import type { Partition, Projection } from '../../src/grow/types.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';

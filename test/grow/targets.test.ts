@@ -1,11 +1,13 @@
 /** Which layouts can hold which growth exactly, what is refused and what is repaired; and what config.json says then. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { configFromJson } from '../../src/checkpoint/config/config.ts';
 import type { ModelConfig, StoredType } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { chosenLayers, expertSizes } from '../../src/grow/plan/layer-choice.ts';
-import { type GrowRecipe, resolveOptions } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { type Fit, fitTarget } from '../../src/grow/plan/targets.ts';
 import type { GrowPlan } from '../../src/grow/types.ts';
 import { outputConfig } from '../../src/grow/write/output-config.ts';

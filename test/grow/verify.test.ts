@@ -1,7 +1,8 @@
 /** What a receipt must not certify: comparisons of numbers that are none, of predictions that say nothing, of weights that compute nothing. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { GrowRecipe } from '../../src/grow/plan/recipe.ts';
+import type { GrowRecipe } from '../../src/grow/plan/options.ts';
 import { grow } from '../../src/grow.ts';
 import { divergence, logSoftmax } from '../../src/model/divergence.ts';
 import { openLocal } from '../../src/open-local.ts';

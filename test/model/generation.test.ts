@@ -1,8 +1,9 @@
 /** Generations and scores on the embedded model: streaming, ends, seeds, aborts, and what they leave behind. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import type { GenerateOptions } from '../../src/model/generate/generation.ts';
+import type { GenerateOptions } from '../../src/model/generate/options.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';

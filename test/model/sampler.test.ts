@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
+import type { SamplingOptions } from '../../src/model/generate/options.ts';
 import { uniform } from '../../src/model/generate/random.ts';
-import { type Candidates, Sampler, type SamplingOptions } from '../../src/model/generate/sampler.ts';
+import { type Candidates, Sampler } from '../../src/model/generate/sampler.ts';
 import { fixture } from './shared-files.ts';
 
 interface Row {

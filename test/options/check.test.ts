@@ -1,11 +1,13 @@
 /** The check of options: values, names, what is no object, and messages that say what is meant. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openOptions } from '../../src/engine/model/open.ts';
+import { engineOptions } from '../../src/engine/options.ts';
 import { EspalierError } from '../../src/errors.ts';
-import type { SamplingOptions } from '../../src/model/generate/sampler.ts';
+import { generateOptions, type SamplingOptions, samplingOptions } from '../../src/model/generate/options.ts';
+import { scoreOptions } from '../../src/model/options.ts';
 import { checked, filled } from '../../src/options/check.ts';
-import { generateOptions, samplingOptions, scoreOptions } from '../../src/options/model.ts';
-import { engineOptions, openOptions } from '../../src/options/open.ts';
 import { nearest } from '../../src/options/suggest.ts';
 
 function refused(schema: object, options: unknown): EspalierError {

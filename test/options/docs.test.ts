@@ -50,7 +50,7 @@ test('what a model in a worker takes beside a table is named with it', async () 
 });
 
 test('comments are read from interfaces', async () => {
-  const comments = await commentsOf('model/text/tokenizer/DecodeOptions');
+  const comments = await commentsOf('model/text/options/DecodeOptions');
   assert.is(comments.get('skipSpecialTokens'), 'Whether special tokens are left out of the text. Default true.');
   assert.match(comments.get('continues')!, /^Whether the ids go on from others, .+ Default false\.$/);
 });

@@ -7,7 +7,7 @@ import { folderCache } from '../../src/runtime/cache/folder.ts';
 import { openModelFiles, readWhole } from '../../src/runtime/files/model-files.ts';
 import type { ModelFiles } from '../../src/runtime/files/source.ts';
 import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';
-import type { FilesOptions } from '../../src/runtime/hub/session.ts';
+import type { FilesOptions } from '../../src/runtime/hub/options.ts';
 import { type Behaviour, HubServer, noise, text } from './hub-server.ts';
 
 export const SIZE = 300_000;

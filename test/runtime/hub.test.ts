@@ -1,5 +1,6 @@
 // hosts: node, deno — starts servers
 /** Models of a hub: which files, at which revision, with which token, and what serves without a connection. */
+
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -11,7 +12,7 @@ import type { Cache } from '../../src/runtime/cache/cache.ts';
 import { folderCache } from '../../src/runtime/cache/folder.ts';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';
-import type { FilesOptions, HubOptions } from '../../src/runtime/hub/session.ts';
+import type { FilesOptions, HubOptions } from '../../src/runtime/hub/options.ts';
 import { rejects } from '../errors.ts';
 import { close, contentOf as contentOfAll, newFolder, offline, server } from './downloads.ts';
 import { HubServer, noise, refuse, type ServedFile, same, text } from './hub-server.ts';

@@ -1,9 +1,10 @@
 // hosts: chromium, chromium-plain, firefox — downloads from the page's own server into the browser's storage
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
 import { openCache } from '../../src/runtime/cache/default.ts';
-import type { FilesOptions } from '../../src/runtime/hub/session.ts';
+import type { FilesOptions } from '../../src/runtime/hub/options.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget, sizeOf } from '../files.ts';
 

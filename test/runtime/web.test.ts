@@ -1,11 +1,12 @@
 // hosts: node, deno — starts servers
 /** Models at addresses that are no hub: versions, changes, folders by name, and what is not shown. */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
-import type { FilesOptions } from '../../src/runtime/hub/session.ts';
+import type { FilesOptions } from '../../src/runtime/hub/options.ts';
 import { rejects } from '../errors.ts';
 import {
   close,

@@ -1,8 +1,8 @@
-import type { EngineOpenOptions, EngineOptions } from '../../engine/engine.ts';
+import { lanes } from '../../device/options.ts';
 import type { Model } from '../../engine/model/model.ts';
 import { type OpenOptions, open } from '../../engine/model/open.ts';
+import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from '../../engine/options.ts';
 import { EspalierError } from '../../errors.ts';
-import { engineOpenOptions, engineOptions, lanes } from '../../options/open.ts';
 import { oneOf } from '../../options/rules.ts';
 import { optionFlags } from './flags.ts';
 import { formatBytes, Progress } from './format.ts';

@@ -1,7 +1,6 @@
-import type { GrowOptions } from '../../engine/grow/grow.ts';
+import { type GrowOptions, growThereOptions } from '../../engine/grow/options.ts';
 import { EspalierError } from '../../errors.ts';
-import type { GrowRecipe } from '../../grow/plan/recipe.ts';
-import { growRecipe, growThereOptions } from '../../options/grow.ts';
+import { type GrowRecipe, growRecipe } from '../../grow/plan/options.ts';
 import { type AnyRule, type Rule, refusal, words } from '../../options/rules.ts';
 import type { ArgumentSpecs } from './command.ts';
 import { optionFlags } from './flags.ts';

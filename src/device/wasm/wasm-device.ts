@@ -1,6 +1,5 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { wasmDeviceOptions } from '../../options/open.ts';
 import type {
   ArenaMark,
   AttentionArguments,
@@ -18,10 +17,11 @@ import type {
   WeightSource,
 } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
-import { type Call, checkLanes, type LaneSeat } from './lanes.ts';
+import { type Call, checkLanes } from './lanes.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, loadKernels } from './load-kernels.ts';
 import { logitStats, topK } from './logits.ts';
 import { newMemory, WasmMemory } from './memory.ts';
+import { type WasmDeviceOptions, wasmDeviceOptions } from './options.ts';
 import { type Parts, partsOf } from './parts.ts';
 import { perturb } from './perturb.ts';
 import { spawnLane } from './spawn-lane.ts';
@@ -29,25 +29,6 @@ import { placeRows, storeRows } from './stored-rows.ts';
 import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 import { readPanels, readVector } from './weights.ts';
-
-export interface WasmDeviceOptions {
-  /** Threads that compute each large operation together, this one included. Default 1. More need shared memory. */
-  readonly lanes?: number;
-  /** Starts a lane and resolves when it runs; default: a worker of this package (workers/lane.ts). */
-  readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
-  /** Over a SharedArrayBuffer. Default: with more than one lane. */
-  readonly shared?: boolean;
-  /** False forces plain SIMD, for comparison. Default: what the engine has. */
-  readonly relaxed?: boolean;
-  /** Most bytes of memory. Default 4 GiB, the end of a 32-bit address space. */
-  readonly memoryLimit?: number;
-  /** Records where each tensor is made, for `liveTensors`. */
-  readonly debug?: boolean;
-  /** Forces kernels instead of timing them: numbers of MICRO and DOT. */
-  readonly tuning?: Partial<Tuning>;
-  /** Folder of the kernels' wasm files. */
-  readonly wasmLocation?: URL;
-}
 
 /** Timed once a process for each kind of kernels: the processor does not change. */
 const tunings = new Map<boolean, Tuning>();

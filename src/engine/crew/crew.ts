@@ -1,6 +1,5 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
-import { checkedTasks, crewOptions, mapOptions } from '../../options/crew.ts';
 import { isDetached } from '../../runtime/files/bytes.ts';
 import { type Host, host, type WorkerHandle } from '../../runtime/host/host.ts';
 import { aborted } from '../line/link.ts';
@@ -9,26 +8,8 @@ import type { Heartbeat } from '../line/port.ts';
 import { isHeartbeat } from '../line/watchdog.ts';
 import { unpackError } from '../line/wire-error.ts';
 import type { HandAnswer, HandStart, HandTask } from './hand.ts';
+import { type CrewOptions, checkedTasks, crewOptions, type MapOptions, mapOptions } from './options.ts';
 import type { TaskInput, TaskName, TaskResult } from './tasks.ts';
-
-export interface CrewOptions {
-  /** Workers; `auto` (default): as many as the host has cores. */
-  readonly workers?: number | 'auto';
-  /** False forces plain SIMD. */
-  readonly relaxed?: boolean;
-  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
-  readonly wasmLocation?: string | URL;
-  /** The script of the workers (`workers/engine.js`), where it is not beside the JavaScript. */
-  readonly workerLocation?: string | URL;
-}
-
-export interface MapOptions {
-  readonly signal?: AbortSignal;
-  /** Gives the inputs' arrays away: they are moved instead of copied, and empty then. */
-  readonly transfer?: boolean;
-  /** Tasks done and in all. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
 
 /** A worker and what it does. */
 interface Hand {

@@ -1,38 +1,14 @@
 import { EspalierError } from '../../errors.ts';
-import type {
-  GrowOptions as LocalGrowOptions,
-  PlanGrowOptions as LocalPlanOptions,
-  PlannedGrowth,
-} from '../../grow/job.ts';
+import type { PlannedGrowth } from '../../grow/job.ts';
 import { checked } from '../../options/check.ts';
-import { growThereOptions, planThereOptions } from '../../options/grow.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { type Host, hasNode, host } from '../../runtime/host/host.ts';
 import { laneCount } from '../../runtime/host/lane-count.ts';
 import { aborted, type CallOptions, WorkerLink } from '../line/link.ts';
 import { partOptions, placeOf, wireTarget } from '../line/parted-options.ts';
 import type { CallArguments, CallResult } from '../line/port.ts';
+import { type GrowOptions, growThereOptions, type PlanGrowOptions, planThereOptions } from './options.ts';
 import { GROW, type GrowCalls, type GrowLink, type Grown } from './protocol.ts';
-
-/** Where a job runs and what it gets; the rest is as in `espalier/grow`. */
-interface Place {
-  /**
-   * The folder to write: one that does not exist yet or is empty, by path or file URL, where the host has files. Default: none; the
-   * result is held in memory and comes back as Blobs.
-   */
-  readonly out?: string | URL;
-  /** Name of the folder for downloads; default: the host's own. Null: in memory. */
-  readonly cache?: string | null;
-  /** Gives bytes away: they are moved to the worker instead of copied, and the caller's arrays are empty then. */
-  readonly transfer?: boolean;
-  /** The script of the worker (`workers/grow.js`), and that of a lane, where they are not beside the JavaScript. */
-  readonly workerLocation?: string | URL;
-  readonly laneLocation?: string | URL;
-}
-
-export interface PlanGrowOptions extends Omit<LocalPlanOptions, 'cache'>, Place {}
-
-export interface GrowOptions extends Omit<LocalGrowOptions, 'out' | 'cache'>, Place {}
 
 type Job = Exclude<keyof GrowCalls, 'start'>;
 

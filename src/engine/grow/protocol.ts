@@ -1,10 +1,7 @@
 /** What crosses between the caller's thread and a grow worker, as types. */
 
-import type {
-  GrowOptions as LocalGrowOptions,
-  PlanGrowOptions as LocalPlanOptions,
-  PlannedGrowth,
-} from '../../grow/job.ts';
+import type { PlannedGrowth } from '../../grow/job.ts';
+import type { GrowOptions as LocalGrowOptions, PlanGrowOptions as LocalPlanOptions } from '../../grow/options.ts';
 import type { Receipt } from '../../grow/write/receipt.ts';
 import type { Host } from '../../runtime/host/host.ts';
 import type { LinkKind, WorkerLink } from '../line/link.ts';

@@ -1,7 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { shown } from '../../options/shown.ts';
-import { checkedTarget } from '../../options/target.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { checkedTarget } from '../../runtime/files/target.ts';
 import type { Data, WireTarget } from './port.ts';
 
 /** Where functions may be given that cannot cross to an engine worker. */

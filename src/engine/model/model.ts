@@ -1,36 +1,26 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
-import type { EmbedOptions } from '../../model/embed.ts';
-import type { GenerateOptions } from '../../model/generate/generation.ts';
-import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../../model/model.ts';
-import type { ScoreOptions } from '../../model/score.ts';
-import type { ChatMessage, ChatOptions } from '../../model/text/chat.ts';
-import type { DecodeOptions } from '../../model/text/tokenizer.ts';
-import { checked } from '../../options/check.ts';
-import { checkedGeneration, embedOptions, scoreOptions } from '../../options/model.ts';
+import { checkedGeneration, type GenerateOptions } from '../../model/generate/options.ts';
+import type { ScoredToken } from '../../model/model.ts';
 import {
-  checkedAnyIds,
-  checkedMessages,
-  checkedText,
-  checkedTextOrIds,
-  checkedTexts,
-  type TokenIds,
-} from '../../options/prompt.ts';
-import { chatCallOptions, decodeCallOptions, encodeCallOptions } from '../../options/text.ts';
+  type EmbedOptions,
+  type EncodePromptOptions,
+  embedOptions,
+  type PromptOptions,
+  type ScoreOptions,
+  scoreOptions,
+} from '../../model/options.ts';
+import { checkedAnyIds, checkedMessages, checkedTextOrIds, checkedTexts, type TokenIds } from '../../model/prompt.ts';
+import type { ChatMessage } from '../../model/text/chat.ts';
+import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
+import { checked } from '../../options/check.ts';
+import { checkedText } from '../../options/texts.ts';
 import type { CallOptions } from '../line/link.ts';
 import { partOptions } from '../line/parted-options.ts';
 import type { CallArguments, CallName, CallResult } from '../line/port.ts';
 import { Generation } from './generation.ts';
+import { chatCallOptions, decodeCallOptions, encodeCallOptions, type SignalOption } from './options.ts';
 import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
-
-/** Of calls that have no other options of their own than those of the function behind them. */
-export interface SignalOption {
-  /**
-   * Rejects the call with E_ABORTED, within a second. An engine whose worker is so busy that it does not answer is ended: other calls and
-   * models on it get E_WORKER_LOST then.
-   */
-  readonly signal?: AbortSignal;
-}
 
 /** What a model knows of its engine. */
 interface Owner {

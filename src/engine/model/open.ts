@@ -1,9 +1,10 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { openOptions } from '../../options/open.ts';
-import { checkedTarget } from '../../options/target.ts';
+import { like, type Schema } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import { Engine, type EngineOpenOptions, type EngineOptions } from '../engine.ts';
+import { checkedTarget } from '../../runtime/files/target.ts';
+import { Engine } from '../engine.ts';
+import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from '../options.ts';
 import { Model } from './model.ts';
 
 /** With `engine`, the model joins it; without, it has one of its own, made with the other options. */
@@ -11,6 +12,15 @@ export interface OpenOptions extends EngineOpenOptions, EngineOptions {
   /** Default: one of its own, which is closed with the model. */
   readonly engine?: Engine;
 }
+
+export const openOptions = {
+  ...engineOpenOptions,
+  ...engineOptions,
+  engine: like<Engine>(
+    'an Engine, such as Engine.create() makes',
+    (value) => typeof (value as Engine).open === 'function' && typeof (value as Engine).stats === 'function',
+  ),
+} as const satisfies Schema<OpenOptions>;
 
 /**
  * Opens a model (see `Engine.open`) on an engine of its own, which is closed with it, or on the one given.

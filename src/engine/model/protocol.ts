@@ -1,14 +1,14 @@
 /** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { DeviceStats } from '../../device/device.ts';
-import type { EmbedOptions } from '../../model/embed.ts';
-import type { GeneratedToken, GenerateOptions, GenerationResult } from '../../model/generate/generation.ts';
-import type { EncodePromptOptions, PromptOptions, ScoredToken } from '../../model/model.ts';
-import type { ScoreOptions } from '../../model/score.ts';
-import type { ChatMessage, ChatOptions } from '../../model/text/chat.ts';
-import type { DecodeOptions } from '../../model/text/tokenizer.ts';
+import type { GeneratedToken, GenerationResult } from '../../model/generate/generation.ts';
+import type { GenerateOptions } from '../../model/generate/options.ts';
+import type { ScoredToken } from '../../model/model.ts';
+import type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from '../../model/options.ts';
+import type { TokenIds } from '../../model/prompt.ts';
+import type { ChatMessage } from '../../model/text/chat.ts';
+import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
-import type { TokenIds } from '../../options/prompt.ts';
 import type { WorkerLink } from '../line/link.ts';
 import type { Data, WireTarget } from '../line/port.ts';
 import type { WireError } from '../line/wire-error.ts';

@@ -1,15 +1,20 @@
+import { MOST_LANES, precision } from '../../device/options.ts';
 import { EspalierError } from '../../errors.ts';
+import { contextLength } from '../../model/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
 import { checked } from '../../options/check.ts';
-import { encodeShotsOptions } from '../../options/show.ts';
-import { checkedShots } from '../../options/show-data.ts';
-import { checkedTarget } from '../../options/target.ts';
+import { callback, defaulting, either, oneOf, place, type Schema, signal, whole, words } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { checkedTarget } from '../../runtime/files/target.ts';
 import { host } from '../../runtime/host/host.ts';
+import { checkedShots } from '../../show/checks.ts';
+import { poolOptions, storage } from '../../show/pool/options.ts';
 import { blockSize } from '../../show/pool/units.ts';
+import { instruction } from '../../show/rules.ts';
 import type { PoolProgress, PrefixMode, Shot, StorageType, WorkEstimate } from '../../show/types.ts';
 import { aborted, WorkerLink } from '../line/link.ts';
 import { partOptions, placeOf, wireTarget } from '../line/parted-options.ts';
+import { engineOpenOptions } from '../options.ts';
 import { type EncodeOrder, SHOW, type ShowCalls } from './protocol.ts';
 
 export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'contextLength' | 'hub'> {
@@ -30,6 +35,22 @@ export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'con
   readonly onEstimate?: (estimate: WorkEstimate) => void;
   readonly onProgress?: (progress: PoolProgress) => void;
 }
+
+export const encodeShotsOptions = {
+  precision,
+  contextLength,
+  hub: engineOpenOptions.hub,
+  instruction,
+  prefix: poolOptions.prefix,
+  storage,
+  store: words,
+  workers: defaulting(either(whole(1, MOST_LANES), oneOf('auto')), 'auto'),
+  workerLocation: place,
+  wasmLocation: place,
+  signal,
+  onEstimate: callback,
+  onProgress: callback,
+} as const satisfies Schema<EncodeShotsOptions>;
 
 /** Shots that a worker is worth starting for. */
 const LOT = 32;

@@ -1,7 +1,7 @@
 /** What crosses between the caller's thread and a show worker, as types. */
 
 import type { Precision } from '../../device/device.ts';
-import type { HubOptions } from '../../runtime/hub/session.ts';
+import type { HubOptions } from '../../runtime/hub/options.ts';
 import type { PrefixMode, Shot, StorageType } from '../../show/types.ts';
 import type { LinkKind, WorkerLink } from '../line/link.ts';
 import type { WireTarget } from '../line/port.ts';

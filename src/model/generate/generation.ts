@@ -2,27 +2,14 @@ import { type Device, STAT, type Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
-import { generationOptions } from '../../options/model.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { Decoder, ForwardOptions } from '../decoder.ts';
 import { checkLogitStats } from '../finite.ts';
 import type { KvCache } from '../kv-cache.ts';
 import { StopStrings } from '../text/stop-strings.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { Sampler, type SamplingOptions } from './sampler.ts';
-
-export interface GenerateOptions extends SamplingOptions {
-  /** Most tokens to generate; the context of the model may end it earlier. Default 256. */
-  readonly maxTokens?: number;
-  /** One or several strings that end the text and are not part of it. */
-  readonly stop?: string | readonly string[];
-  /** Whether the model's end-of-text tokens end it. Default true. */
-  readonly stopAtEos?: boolean;
-  /** Whether special tokens show in the text. Default false. */
-  readonly showSpecialTokens?: boolean;
-  /** Aborts within one token, or one layer of the prompt: iteration throws E_ABORTED. */
-  readonly signal?: AbortSignal;
-}
+import { type GenerateOptions, generationOptions } from './options.ts';
+import { Sampler } from './sampler.ts';
 
 export interface GeneratedToken {
   readonly id: number;

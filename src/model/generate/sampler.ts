@@ -1,26 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
-import { samplingOptions } from '../../options/model.ts';
+import { type SamplingOptions, samplingOptions } from './options.ts';
 import { uniform } from './random.ts';
-
-/**
- * How the next token is drawn. The options act in Hugging Face's order: repetition penalty, temperature, top-k, top-p,
- * min-p; each sees what the one before has left, renormalised.
- */
-export interface SamplingOptions {
-  /** Divides the logits; 0 takes the likeliest token (greedy). From 0 to 100; default 0. */
-  readonly temperature?: number;
-  /** Keeps the k likeliest tokens; 0 keeps all. Default 0. */
-  readonly topK?: number;
-  /** Keeps the likeliest tokens until their mass reaches this, the one that crosses it included. In (0, 1]; default 1. */
-  readonly topP?: number;
-  /** Keeps tokens at least this many times as likely as the likeliest. In [0, 1]; default 0. */
-  readonly minP?: number;
-  /** Divides positive and multiplies negative logits of tokens already seen. In (0, 100]; default 1. */
-  readonly repetitionPenalty?: number;
-  /** An integer from 0 to 2^53 - 1: the same seed draws the same tokens in every runtime. Default 0. */
-  readonly seed?: number;
-}
 
 /** The likeliest tokens of one row of logits, likeliest first, before any penalty. Equal logits stand by ascending id. */
 export interface Candidates {

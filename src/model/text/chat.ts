@@ -6,6 +6,7 @@ import { Objection } from '../template/globals.ts';
 import { readTemplate, type Template } from '../template/template.ts';
 import { Str } from '../template/text.ts';
 import { Dict, List, type Value } from '../template/values.ts';
+import type { ChatOptions } from './options.ts';
 
 /** A part of a message whose content is a list: `{ type: 'text', text: '…' }`. */
 export interface ChatContentPart {
@@ -20,29 +21,6 @@ export interface ChatMessage {
   readonly content?: string | null | readonly (ChatContentPart | string)[];
   /** What else the template reads: `tool_calls`, `reasoning_content`, `name` and so on. Fields that are null are left out. */
   readonly [field: string]: unknown;
-}
-
-export interface ChatOptions {
-  /** Whether the text ends with the opening of the assistant's turn, so that the model answers. Default true. */
-  readonly addGenerationPrompt?: boolean;
-  /** What the model may call, as JSON schemas: the template's `tools`. */
-  readonly tools?: readonly object[] | null;
-  /** What the model is to answer from, usually with `title` and `text`: the template's `documents`. */
-  readonly documents?: readonly object[] | null;
-  /** Which template, where the model has several. Default: `tool_use` where it has one and `tools` are given, else `default`. */
-  readonly template?: string;
-  /** Default: the tokens that the tokenizer's configuration names. */
-  readonly bosToken?: string;
-  readonly eosToken?: string;
-  /** Further variables of the template, such as `{ enable_thinking: false }`. */
-  readonly variables?: Readonly<Record<string, unknown>>;
-  /** The moment that `strftime_now` tells. Default: now, in local time. */
-  readonly now?: Date;
-  /**
-   * Whether the text of a control token (a special one, or another that templates of the model write) that stands in a message, a tool, a
-   * document or a variable becomes that token. Default false: what a user writes stays text, and only the template writes control tokens.
-   */
-  readonly specialTokensInContent?: boolean;
 }
 
 /** A stretch of a rendered conversation. */

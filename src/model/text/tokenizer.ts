@@ -1,8 +1,8 @@
 import type { TokenizerSpec } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { checkedAnyIds, checkedText } from '../../options/prompt.ts';
-import { decodeOptions, encodeOptions, textSegments } from '../../options/text.ts';
+import { checkedText } from '../../options/texts.ts';
+import { checkedAnyIds } from '../prompt.ts';
 import { namedToken, readAddedTokens } from './added-tokens.ts';
 import { BYTE_LEVEL_ALPHABET } from './byte-level.ts';
 import { asObject, invalidTokenizer, type Json } from './checks.ts';
@@ -11,6 +11,14 @@ import { Detokenizer, type TokenStream } from './detokenizer.ts';
 import { Encoder, tooLong } from './encoder.ts';
 import { LengthBound } from './length-bound.ts';
 import { readNormalizer } from './normalizers.ts';
+import {
+  type DecodeOptions,
+  decodeOptions,
+  type EncodeOptions,
+  encodeOptions,
+  type TextSegment,
+  textSegments,
+} from './options.ts';
 import { PlainParts } from './plain-parts.ts';
 import { type Frame, readPostProcessor } from './post-processor.ts';
 import { readPreTokenizer } from './pre-tokenizers.ts';
@@ -18,33 +26,6 @@ import { wellFormed } from './unicode.ts';
 import { readVocabulary } from './vocabulary.ts';
 
 export type { TokenStream } from './detokenizer.ts';
-
-export interface EncodeOptions {
-  /** Whether what the model's post-processor adds (usually a begin-of-text token) is added. Default true. */
-  readonly addSpecialTokens?: boolean;
-  /**
-   * Whether special tokens written in the text become their ids. Default true, as in Hugging Face. False for text that comes
-   * from a user: `<|im_end|>` in it is then read as the letters it is made of. Added tokens that are not special always match.
-   */
-  readonly specialTokens?: boolean;
-}
-
-/** A part of a text. Special tokens are found only where they lie wholly in parts that are not plain. */
-export interface TextSegment {
-  readonly text: string;
-  /** Whether what looks like a special token here is text. */
-  readonly plain: boolean;
-}
-
-export interface DecodeOptions {
-  /** Whether special tokens are left out of the text. Default true. */
-  readonly skipSpecialTokens?: boolean;
-  /**
-   * Whether the ids go on from others, as generated ones do from a prompt. SentencePiece marks the start of a text with a
-   * space, which is taken away only where the text starts. Default false.
-   */
-  readonly continues?: boolean;
-}
 
 const NONE: ReadonlySet<number> = new Set();
 

@@ -1,41 +1,9 @@
-import { hubOptions } from '../../options/open.ts';
 import type { Cache } from '../cache/cache.ts';
 import { openCache } from '../cache/default.ts';
 import { hasNode } from '../host/host.ts';
 import { checkedRevision } from './address.ts';
-import { type DownloadProgress, Meter } from './download-progress.ts';
-
-export interface HubOptions {
-  /** Default: `HF_ENDPOINT`, else `https://huggingface.co`. */
-  readonly endpoint?: string | undefined;
-  /** For private and gated models; default: `HF_TOKEN`. It is sent to the endpoint's origin and nowhere else. */
-  readonly token?: string | undefined;
-  /** A branch, tag or commit, where the address names none; default `main`. */
-  readonly revision?: string | undefined;
-  /** The file to open, where the address names none: one of several GGUF files. */
-  readonly file?: string | undefined;
-  /** Only what is in the cache; the network is not touched. Default: whether `HF_HUB_OFFLINE` is 1. Counts for all addresses. */
-  readonly offline?: boolean | undefined;
-  /** How often in a row a request that failed in passing is made again; default 5. Counts for all addresses. */
-  readonly retries?: number | undefined;
-  /** Milliseconds before the first of them, doubled each time up to 10 s; default 500. */
-  readonly retryDelay?: number | undefined;
-  /** Milliseconds without a byte after which a connection is given up; default 30,000. */
-  readonly timeout?: number | undefined;
-}
-
-export interface FilesOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Called while files are downloaded, some ten times a second; never when all is in the cache. */
-  readonly onDownload?: ((progress: DownloadProgress) => void) | undefined;
-  /** Of the Hugging Face hub, or another one like it. */
-  readonly hub?: HubOptions | undefined;
-  /**
-   * Where downloads are kept, or the name of the folder for `openCache`; default: the host's own. Null: in memory, until the model is
-   * open.
-   */
-  readonly cache?: Cache | string | null | undefined;
-}
+import { Meter } from './download-progress.ts';
+import { type FilesOptions, type HubOptions, hubOptions } from './options.ts';
 
 /** What all requests of one call have in common. */
 export interface Session {

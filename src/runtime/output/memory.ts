@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import { checkedText } from '../../options/prompt.ts';
+import { checkedText } from '../../options/texts.ts';
 import { blobSource } from '../files/bytes.ts';
 import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder } from './output.ts';
 

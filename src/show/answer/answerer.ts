@@ -2,10 +2,10 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { type GeneratedToken, Generation } from '../../model/generate/generation.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
-import { askOptions, calibrateOptions } from '../../options/show.ts';
-import { checkedItems, checkedText } from '../../options/show-data.ts';
 import { shown } from '../../options/shown.ts';
+import { checkedText } from '../../options/texts.ts';
 import { Turns } from '../../queue.ts';
+import { checkedItems } from '../checks.ts';
 import { Chain } from '../place/chain.ts';
 import { Chains } from '../place/chains.ts';
 import { type PlacedShots, ShotContext } from '../place/context.ts';
@@ -13,16 +13,16 @@ import { ShotPool } from '../pool/pool.ts';
 import { LabelTrie } from '../probe/labels.ts';
 import { yesNoTokens } from '../probe/question-probe.ts';
 import { needsCentre, needsVector } from '../rank/rank.ts';
-import type { Answer, AnswerStream, AskOptions, Calibration, Fitted } from '../types.ts';
+import type { Answer, AnswerStream, Calibration, Fitted } from '../types.ts';
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
 import { mostOf, roundsOf } from './grid.ts';
-import type { ShowOptions } from './options.ts';
+import { type AskOptions, askOptions, type CalibrateOptions, calibrateOptions, type ShowOptions } from './options.ts';
 import { openPlainText } from './plain-text.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
 import { QueryRun, type Task } from './query-run.ts';
 import { receiptOf } from './receipt.ts';
-import type { CalibrateOptions, CalibrationItem } from './threshold.ts';
+import type { CalibrationItem } from './threshold.ts';
 
 /**
  * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644): ranks the pool, tries several counts in one forward

@@ -1,4 +1,28 @@
-import type { ContextOptions, EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RankMethod } from '../types.ts';
+import { samplingOptions } from '../../model/generate/options.ts';
+import { object } from '../../options/check.ts';
+import {
+  type AnyRule,
+  callback,
+  defaulting,
+  either,
+  isOptions,
+  listOf,
+  nothing,
+  oneOf,
+  type Rule,
+  real,
+  refusal,
+  type Schema,
+  signal,
+  text,
+  truth,
+  whole,
+  words,
+} from '../../options/rules.ts';
+import { type ContextOptions, contextOptions } from '../place/options.ts';
+import { rank } from '../rank/options.ts';
+import { count, ids, some } from '../rules.ts';
+import type { EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RankMethod } from '../types.ts';
 
 /** How queries are answered. Every field has a default by the preset; `settingsOfArm` gives all of them. */
 export interface ShowOptions extends ContextOptions {
@@ -57,3 +81,141 @@ export interface ShowOptions extends ContextOptions {
     readonly seed?: number;
   };
 }
+
+const geometric = { kind: oneOf('geometric'), first: some, perRound: some, most: some, zero: truth };
+
+const arithmetic = { kind: oneOf('arithmetic'), step: some, perRound: some, rounds: some, most: some, zero: truth };
+
+const counts = listOf(count, 1);
+
+const GRID = "{ kind: 'geometric', … }, { kind: 'arithmetic', … }, or a list of at least one count";
+
+export const grid: Rule<Grid> = {
+  takes: GRID,
+  list: true,
+  check: (value, name) => {
+    if (Array.isArray(value)) return counts.check(value, name);
+    const kind = isOptions(value) ? value['kind'] : null;
+    if (kind === 'geometric') return object<Extract<Grid, { kind: 'geometric' }>>(geometric, 'grid').check(value, name);
+    if (kind === 'arithmetic') {
+      return object<Extract<Grid, { kind: 'arithmetic' }>>(arithmetic, 'grid').check(value, name);
+    }
+    throw refusal(name, value, GRID);
+  },
+};
+
+export const vote: Rule<NearestVote | null> = either(
+  nothing,
+  object<NearestVote>({ neighbours: some, weight: real(0, 1e3) }, 'vote', ['neighbours', 'weight']),
+);
+
+const fallback: Rule<Fallback> = either(
+  oneOf('most', 'least-entropy'),
+  object<{ readonly shots: number }>({ shots: count }, 'fallback', ['shots']),
+);
+
+const bias: Rule<NonNullable<Fitted['bias']>> = {
+  takes: 'lists of numbers by count',
+  check: (value, name) => {
+    if (!isOptions(value)) throw refusal(name, value, bias.takes);
+    const lists = Object.entries(value).map(([shots, list]) => {
+      if (!/^\d+$/.test(shots)) throw refusal(name, value, bias.takes);
+      return [Number(shots), listOf(real(-1e4, 1e4)).check(list, `${name}.${shots}`)] as const;
+    });
+    return Object.fromEntries(lists);
+  },
+};
+
+const fitted: Readonly<Record<keyof Fitted, AnyRule>> = {
+  labels: listOf(words, 2),
+  threshold: real(0),
+  fallback,
+  vote,
+  bias: either(nothing, bias),
+};
+
+/** What `calibrate` gave, with what else it said; or these members of it. */
+const calibration: Rule<Fitted> = {
+  takes: 'what calibrate() gave',
+  check: (value, name) => {
+    if (!isOptions(value)) throw refusal(name, value, calibration.takes);
+    const members = Object.entries(fitted).map(([field, rule]) => [
+      field,
+      rule.check(value[field], `${name}.${field}`),
+    ]);
+    return { ...value, ...Object.fromEntries(members) } as unknown as Fitted;
+  },
+};
+
+export const threshold = real(0);
+
+export const ensemble = oneOf('one', 'all');
+
+export const scoring = oneOf('sum', 'greedy');
+
+export const showOptions = {
+  preset: oneOf('label', 'generate', 'parity'),
+  labels: listOf(text('a text'), 2),
+  prompt: text(),
+  ...contextOptions,
+  scoring,
+  ensemble,
+  vote,
+  rank,
+  grid,
+  entropy: oneOf('label', 'raw-nats', 'two-way-nats', 'two-way-bits'),
+  threshold,
+  leastMass: real(0, 1),
+  onlyYes: truth,
+  fallback,
+  calibration,
+  question: words,
+  maxTokens: whole(1),
+  stop: either(words, listOf(words)),
+  sampling: object<NonNullable<ShowOptions['sampling']>>(
+    {
+      temperature: samplingOptions.temperature,
+      topK: samplingOptions.topK,
+      topP: samplingOptions.topP,
+      seed: samplingOptions.seed,
+    },
+    'sampling',
+  ),
+} as const satisfies Schema<ShowOptions>;
+
+export interface AskOptions {
+  /** What is asked, without the words of the template: ranking by words compares this. Default: the query. */
+  readonly input?: string;
+  /** Shots that must not be used, by id, nor the blocks that they are in; ids of none do no harm. */
+  readonly exclude?: readonly string[];
+  /** Uses exactly so many shots (of blocks, the first ones that have as many) and probes nothing; for comparisons. A vote counts all the same, of 0 shots too. */
+  readonly shots?: number;
+  /** The ranking to use instead of the configured one: ids, best first. */
+  readonly ranking?: readonly string[];
+  /** Computes the same with full attention too. Default false. */
+  readonly compare?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export const askOptions = {
+  input: text(),
+  exclude: ids,
+  shots: count,
+  ranking: ids,
+  compare: defaulting(truth, false),
+  signal,
+} as const satisfies Schema<AskOptions>;
+
+export interface CalibrateOptions {
+  /** `threshold`: that alone. `all` (default): also the fallback, the weight of the vote, and what is taken off each label. */
+  readonly fit?: 'threshold' | 'all';
+  readonly signal?: AbortSignal;
+  /** Items that are done, 0 before the first. What their ranking has to encode first is told by the pool. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export const calibrateOptions = {
+  fit: defaulting(oneOf('threshold', 'all'), 'all'),
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<CalibrateOptions>;

@@ -1,10 +1,10 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { showOptions } from '../../options/show.ts';
+import type { PoolOptions } from '../pool/options.ts';
 import { QUESTION } from '../probe/question-probe.ts';
-import type { PoolOptions, Preset } from '../types.ts';
+import type { Preset } from '../types.ts';
 import { roundsOf } from './grid.ts';
-import type { ShowOptions } from './options.ts';
+import { type ShowOptions, showOptions } from './options.ts';
 
 type Settled =
   | 'order'

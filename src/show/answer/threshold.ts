@@ -9,14 +9,6 @@ export interface CalibrationItem {
   readonly label: string;
 }
 
-export interface CalibrateOptions {
-  /** `threshold`: that alone. `all` (default): also the fallback, the weight of the vote, and what is taken off each label. */
-  readonly fit?: 'threshold' | 'all';
-  readonly signal?: AbortSignal;
-  /** Items that are done, 0 before the first. What their ranking has to encode first is told by the pool. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
 /** All counts of the grid for one item. */
 export interface CalibrationRow {
   readonly probes: readonly Probe[];

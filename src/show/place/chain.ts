@@ -3,25 +3,15 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { KvCache } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
-import { chainOptions } from '../../options/show.ts';
-import { checkedModel, checkedShots } from '../../options/show-data.ts';
+import { checkedModel, checkedShots } from '../checks.ts';
 import { MOST_ROWS } from '../pool/encode.ts';
 import { shotBytes } from '../pool/stored.ts';
 import { type Entry, entryOf, prefixIds } from '../pool/units.ts';
 import { Work } from '../pool/work.ts';
 import { runBranches } from '../probe/branches.ts';
-import type { Branch, Shot, UseHidden, WorkEstimate } from '../types.ts';
+import type { Branch, Shot, UseHidden } from '../types.ts';
 import type { Continuation, PlacedShots } from './context.ts';
-
-export interface ChainOptions {
-  /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
-  readonly instruction?: string;
-  readonly signal?: AbortSignal;
-  /** As in `PoolOptions`. */
-  readonly onEstimate?: (estimate: WorkEstimate) => void;
-  /** Tokens that are through, in part by layers, of all; several times a second. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
+import { type ChainOptions, chainOptions } from './options.ts';
 
 /**
  * Shots in one order, computed once under ordinary causal attention. Every count of them is exactly what a prompt with so many would

@@ -1,28 +1,19 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
-import { chainsOptions } from '../../options/show.ts';
-import { checkedModel, checkedShots } from '../../options/show-data.ts';
+import { checkedModel, checkedShots } from '../checks.ts';
 import { shotBytes } from '../pool/stored.ts';
 import { prefixIds } from '../pool/units.ts';
 import { Work } from '../pool/work.ts';
 import { Bm25 } from '../rank/bm25.ts';
 import { wordsFor } from '../rank/rank.ts';
 import type { Ranked, Shot } from '../types.ts';
-import { Chain, type ChainOptions, checkIds } from './chain.ts';
+import { Chain, checkIds } from './chain.ts';
 import { clusterTexts } from './clusters.ts';
+import { type ChainsOptions, chainsOptions } from './options.ts';
 
 /** Of a ranking, so many of the best shots have a say in which chain is taken. */
 const DECIDING = 8;
-
-export interface ChainsOptions extends Omit<ChainOptions, 'onProgress'> {
-  /** How many chains, at most 256; fewer where there are fewer shots. Default 16. */
-  readonly clusters?: number;
-  /** Most shots of a chain, the most typical of its cluster; the others are in none. Default: all of the cluster. */
-  readonly most?: number;
-  /** Chains that are done, parts of one included, and all. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
 
 /**
  * A chain for each cluster of shots, clustered by the words they share; a query is answered behind the chain that most of its best ranked

@@ -4,11 +4,11 @@ import type { TextBehind } from '../../model/generate/generation.ts';
 import type { KvCache, KvPiece } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
-import { contextOptions } from '../../options/show.ts';
 import type { ShotPool } from '../pool/pool.ts';
 import { contextOf, type PooledUnit } from '../pool/units.ts';
 import { type BranchPlan, type Range, runBranches } from '../probe/branches.ts';
-import type { Branch, ContextOptions, Shot, ShotOrder, UseHidden } from '../types.ts';
+import type { Branch, Shot, ShotOrder, UseHidden } from '../types.ts';
+import { type ContextOptions, contextOptions } from './options.ts';
 import { repairRows } from './repair.ts';
 
 /** Where free text goes on. */

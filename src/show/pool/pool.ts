@@ -2,22 +2,15 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { KvCache } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
-import { encodeQueryOptions, poolOptions, rank as rankRule, signalOf } from '../../options/show.ts';
-import { checkedIds, checkedModel, checkedQuery, checkedShots, checkedText } from '../../options/show-data.ts';
+import { checkedText } from '../../options/texts.ts';
 import { Turns } from '../../queue.ts';
+import { checkedIds, checkedModel, checkedQuery, checkedShots } from '../checks.ts';
+import { rank as rankRule } from '../rank/options.ts';
 import { PoolRanking } from '../rank/pool-ranking.ts';
-import type {
-  EncodedQuery,
-  EncodeQueryOptions,
-  PoolOptions,
-  PrefixMode,
-  Ranked,
-  RankMethod,
-  Shot,
-  StorageType,
-} from '../types.ts';
+import type { EncodedQuery, PrefixMode, Ranked, RankMethod, Shot, StorageType } from '../types.ts';
 import { inBatches } from './batches.ts';
 import { encodeUnits } from './encode.ts';
+import { type EncodeQueryOptions, encodeQueryOptions, type PoolOptions, poolOptions, signalOf } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { Residents } from './residents.ts';
 import { Keeper } from './unit-store.ts';

@@ -1,8 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { indexOfLargest } from '../../model/divergence.ts';
 import { checked } from '../../options/check.ts';
-import { listOf, text } from '../../options/rules.ts';
-import { labelTrieOptions } from '../../options/show.ts';
+import { callback, defaulting, listOf, type Schema, text, truth } from '../../options/rules.ts';
 
 export interface LabelTrieOptions {
   /** End of the prompt, such as `Type:`, behind which labels are tokenised. Default: none. */
@@ -14,6 +13,13 @@ export interface LabelTrieOptions {
   /** Cuts each label behind the first token that no other label shares with it so far. Default false. */
   readonly cut?: boolean;
 }
+
+export const labelTrieOptions = {
+  prompt: defaulting(text(), ''),
+  labelText: callback,
+  terminator: defaulting(text(), '\n'),
+  cut: defaulting(truth, false),
+} as const satisfies Schema<LabelTrieOptions>;
 
 /** A point of the trie: so many tokens of one or more labels. */
 export interface LabelNode {

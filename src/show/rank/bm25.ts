@@ -1,8 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, readable } from '../../options/check.ts';
-import { bm25Options } from '../../options/evaluate.ts';
-import { like, listOf } from '../../options/rules.ts';
-import { checkedText } from '../../options/show-data.ts';
+import { defaulting, like, listOf, real, type Schema } from '../../options/rules.ts';
+import { checkedText } from '../../options/texts.ts';
 import type { Ranked } from '../types.ts';
 
 export interface Bm25Options {
@@ -11,6 +10,11 @@ export interface Bm25Options {
   /** How much long texts are held back, 0 to 1. Default 0.75. */
   readonly b?: number;
 }
+
+export const bm25Options = {
+  k1: defaulting(real(0), 1.2),
+  b: defaulting(real(0, 1), 0.75),
+} as const satisfies Schema<Bm25Options>;
 
 /**
  * An index of texts that ranks them by the words they share with a query: Okapi BM25 in the form of Lucene,

@@ -1,7 +1,9 @@
 /** Which characters of a rendered conversation came from the caller. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type ChatMessage, type ChatOptions, renderChat, renderChatSegments } from '../../../src/model/text/chat.ts';
+import { type ChatMessage, renderChat, renderChatSegments } from '../../../src/model/text/chat.ts';
+import type { ChatOptions } from '../../../src/model/text/options.ts';
 import { fixture } from '../shared-files.ts';
 
 /** The rendered text with the caller's stretches in brackets. */

@@ -1,8 +1,10 @@
 /** Templates give what transformers gives (`test/oracles/templates.py`), or are refused where it refuses them. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../../src/errors.ts';
-import { type ChatMessage, type ChatOptions, renderChat } from '../../../src/model/text/chat.ts';
+import { type ChatMessage, renderChat } from '../../../src/model/text/chat.ts';
+import type { ChatOptions } from '../../../src/model/text/options.ts';
 import { sha256 } from '../../../src/runtime/files/hash.ts';
 import { fixture } from '../shared-files.ts';
 

@@ -1,19 +1,13 @@
 /** What stands before the options: texts, token ids, messages. */
 import { EspalierError } from '../errors.ts';
-import type { ChatMessage } from '../model/text/chat.ts';
-import { readable } from './check.ts';
-import { shown } from './shown.ts';
+import { readable } from '../options/check.ts';
+import { shown } from '../options/shown.ts';
+import type { ChatMessage } from './text/chat.ts';
 
 /** Token ids of one text. Of lists and arrays alike: integers that the model's vocabulary has. */
 export type TokenIds = readonly number[] | Int32Array | Uint32Array | Uint16Array;
 
 const ID_LIST = 'a list of token ids, or an Int32Array, Uint32Array or Uint16Array of them';
-
-/** @throws E_ARGUMENT */
-export function checkedText(value: unknown, name: string): string {
-  if (typeof value === 'string') return value;
-  throw new EspalierError('E_ARGUMENT', `${name} is ${shown(value)}.`, 'Give a text.');
-}
 
 /** A text, or token ids as a list of their own. @throws E_ARGUMENT */
 export function checkedTextOrIds(value: unknown, name: string, vocabSize: number): string | number[] {

@@ -1,44 +1,100 @@
-/** Options of growing: what is grown (`GrowRecipe`), and of a job. */
-import type { GrowOptions as GrowThere, PlanGrowOptions as PlanThere } from '../engine/grow/grow.ts';
-import { EspalierError } from '../errors.ts';
-import type { GrowOptions, PlanGrowOptions } from '../grow/job.ts';
-import type { GrowRecipe } from '../grow/plan/recipe.ts';
+/** What a dense model is grown into: the recipe and its rules. */
+import { EspalierError } from '../../errors.ts';
+import { object } from '../../options/check.ts';
 import {
-  type LayerChoice,
-  METHODS,
-  type Noise,
-  PARTITIONS,
-  type Partition,
-  PROJECTIONS,
-  type Projection,
-  type RouterInit,
-  TARGETS,
-  type TrainPlan,
-} from '../grow/types.ts';
-import type { OutputFolder } from '../runtime/output/output.ts';
-import { object } from './check.ts';
-import { filesOptions, lanes } from './open.ts';
-import {
-  callback,
   defaulting,
   either,
-  folder,
   isOptions,
-  like,
   listOf,
-  nothing,
   oneOf,
-  place,
   type Rule,
   real,
   refusal,
   type Schema,
   truth,
   whole,
-  words,
-} from './rules.ts';
+} from '../../options/rules.ts';
+import {
+  type GrowPlan,
+  type LayerChoice,
+  METHODS,
+  type Method,
+  type Noise,
+  type OutputType,
+  PARTITIONS,
+  type Partition,
+  PROJECTIONS,
+  type Projection,
+  type RouterInit,
+  TARGETS,
+  type TargetName,
+  type TrainPlan,
+} from '../types.ts';
+
+/** What a dense model is grown into. Every field has a default; figures and letters refer to the SPRI paper (arXiv 2606.16456). */
+export interface GrowRecipe {
+  /** `paper`: all of the paper's values. `gguf-safe`: what llama.cpp computes alike after a conversion. */
+  readonly preset?: 'paper' | 'gguf-safe';
+  /** Default spri; the others are its baselines and controls. */
+  readonly method?: Method;
+  /**
+   * How baselines are scaled. `as-published`, the default: copies of full size beside a shared expert of full size give twice the dense
+   * output. `function-preserving`: the grown model starts as the dense one, to rounding, because each branch gets its share: naive and
+   * virtual-group, and noise and drop where they change nothing; it is refused for what no scale can preserve. spri, scaled-copy and
+   * zero-delta start as the dense model to a part of rho with the anchors shared and folded, whatever this says.
+   */
+  readonly preserve?: GrowPlan['preserve'];
+  /** Routed experts E, 2 to 1024. Default 8. */
+  readonly experts?: number;
+  /** Experts k that a token uses. Default 2. */
+  readonly topK?: number;
+  readonly allowConstantGate?: boolean;
+  /** Experts that share a block of singular components; the last group may be smaller. Default: topK. */
+  readonly groupSize?: number;
+  /** Zero-based layers, or a rule: `interval` s takes those with (l + 1) % s == 0. Default `auto`: all layers; `paper`: every fourth. */
+  readonly layers?: LayerChoice | 'auto';
+  /** How singular components, largest first, go to groups. Default contiguous: blocks of equal count. */
+  readonly partition?: Partition;
+  readonly shuffle?: boolean;
+  /**
+   * Projections that get corrections. Default down; gate is the paper's best single one, and it tried no several. Of n together each gets the
+   * n-th root of rho, because they multiply (folded: rho / sqrt n, because they add).
+   */
+  readonly placement?: readonly Projection[];
+  /** Where the dense feed-forward stays. Default shared: an expert for every token; folded where the target has none. */
+  readonly anchor?: GrowPlan['anchor'];
+  /** Size of the corrections: ||alpha R|| / ||W|| of the one that is placed. Default 1e-3; 1e-2 where `gguf-safe` folds. */
+  readonly rho?: number;
+  /** Added to ||R|| in the divisor of alpha. Default 1e-12. */
+  readonly delta?: number;
+  /** alpha: `group` rho ||W|| / ||R_g||, the default; `global` rho; `spectral` rho s_1 / s of the block; `none` 1. */
+  readonly normalise?: GrowPlan['normalise'];
+  /**
+   * Tells apart the experts of a group. Default relative 0.44: ||noise|| / ||alpha R||, the size that the paper's diversity implies.
+   * zero-delta: default none; relative to rho ||W|| (of several placed projections to its root, see `placement`).
+   */
+  readonly noise?: Noise;
+  /** Noise for groups of one expert too. Default false; `paper`: true. */
+  readonly noiseAll?: boolean;
+  /** Default normal with standard deviation 0.02. */
+  readonly router?: RouterInit;
+  /** 0 to 2^53 - 1. Default 0. */
+  readonly seed?: number;
+  readonly dtype?: 'auto' | OutputType;
+  readonly target?: TargetName | 'auto';
+  readonly trainPlan?: Partial<TrainPlan>;
+  /** noise, drop: share of the neurons that change. Default 0.5. */
+  readonly ratio?: number;
+  /** noise: standard deviation. Default 0.02. */
+  readonly sigma?: number;
+  /** noise, drop: as the released code has it, neurons in another order in each expert and chosen anew for each matrix. Default true. */
+  readonly permute?: boolean;
+  /** virtual-group: shards that the feed-forward is cut into. Default: topK. */
+  readonly granularity?: number;
+}
 
 const MOST_EXPERTS = 1024;
+
 const MOST_LAYERS = 1e6;
 
 /** A list of which no two members are the same. */
@@ -164,51 +220,3 @@ export const growRecipe = {
   permute: defaulting(truth, true),
   granularity: whole(1, MOST_EXPERTS),
 } as const satisfies Schema<GrowRecipe>;
-
-const job = {
-  ...growRecipe,
-  gguf: truth,
-  maxShardBytes: defaulting(real(1), 5e9),
-  lanes,
-  verify: defaulting(either(truth, words), true),
-  wasmLocation: place,
-};
-
-const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
-const output = either(
-  folder,
-  like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
-    OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
-  ),
-);
-
-/** Of `espalier/grow`. */
-export const planGrowOptions = { ...job, ...filesOptions, out: output } as const satisfies Schema<
-  PlanGrowOptions & { readonly out?: GrowOptions['out'] }
->;
-export const growOptions = {
-  ...planGrowOptions,
-  restart: truth,
-  onProgress: callback,
-} as const satisfies Schema<GrowOptions>;
-
-const there = {
-  ...job,
-  ...filesOptions,
-  out: {
-    ...folder,
-    check: (value: unknown, name: string): string | URL => {
-      const elsewhere = 'a path, or a file URL; grow of espalier/grow writes to any output, in your own thread';
-      if (typeof value === 'object' && !(value instanceof URL)) throw refusal(name, value, elsewhere);
-      return folder.check(value, name);
-    },
-  },
-  cache: either(words, nothing),
-  transfer: truth,
-  workerLocation: place,
-  laneLocation: place,
-};
-
-/** Of `espalier`, where a worker does it. */
-export const planThereOptions = there as Schema<PlanThere>;
-export const growThereOptions = { ...there, restart: truth, onProgress: callback } as Schema<GrowThere>;

@@ -1,9 +1,7 @@
 /** Options of a crew, and its tasks. */
-import type { CrewOptions, MapOptions } from '../engine/crew/crew.ts';
-import type { TaskInput, TaskName } from '../engine/crew/tasks.ts';
-import { EspalierError } from '../errors.ts';
-import { object, readable } from './check.ts';
-import { MOST_LANES } from './open.ts';
+import { MOST_LANES } from '../../device/options.ts';
+import { EspalierError } from '../../errors.ts';
+import { object, readable } from '../../options/check.ts';
 import {
   callback,
   defaulting,
@@ -18,9 +16,21 @@ import {
   signal,
   truth,
   whole,
-} from './rules.ts';
-import { shown } from './shown.ts';
-import { nearest } from './suggest.ts';
+} from '../../options/rules.ts';
+import { shown } from '../../options/shown.ts';
+import { nearest } from '../../options/suggest.ts';
+import type { TaskInput, TaskName } from './tasks.ts';
+
+export interface CrewOptions {
+  /** Workers; `auto` (default): as many as the host has cores. */
+  readonly workers?: number | 'auto';
+  /** False forces plain SIMD. */
+  readonly relaxed?: boolean;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+  /** The script of the workers (`workers/engine.js`), where it is not beside the JavaScript. */
+  readonly workerLocation?: string | URL;
+}
 
 export const crewOptions = {
   workers: defaulting(either(whole(1, MOST_LANES), oneOf('auto')), 'auto'),
@@ -28,6 +38,14 @@ export const crewOptions = {
   wasmLocation: place,
   workerLocation: place,
 } as const satisfies Schema<CrewOptions>;
+
+export interface MapOptions {
+  readonly signal?: AbortSignal;
+  /** Gives the inputs' arrays away: they are moved instead of copied, and empty then. */
+  readonly transfer?: boolean;
+  /** Tasks done and in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
 
 export const mapOptions = {
   signal,
@@ -37,7 +55,9 @@ export const mapOptions = {
 
 // whether numbers are as many as sizes say, the task itself tells: E_SHAPE
 const size = whole(0);
+
 const floats = like<Float32Array>('a Float32Array', (value) => value instanceof Float32Array);
+
 const finite = real(-Number.MAX_VALUE, Number.MAX_VALUE, { takes: 'a finite number' });
 
 const TASKS: { readonly [K in TaskName]: Rule<TaskInput<K>> } = {

@@ -1,9 +1,10 @@
-import { EspalierError } from '../errors.ts';
-import { isDetached } from '../runtime/files/bytes.ts';
-import type { ModelTarget } from '../runtime/files/model-files.ts';
-import { readable } from './check.ts';
-import { isOptions } from './rules.ts';
-import { shown } from './shown.ts';
+/** What a model may be. */
+import { EspalierError } from '../../errors.ts';
+import { readable } from '../../options/check.ts';
+import { isOptions } from '../../options/rules.ts';
+import { shown } from '../../options/shown.ts';
+import { isDetached } from './bytes.ts';
+import type { ModelTarget } from './model-files.ts';
 
 /** What a model may be, as far as its type says. @throws E_ARGUMENT */
 export function checkedTarget(target: unknown): ModelTarget {

@@ -1,0 +1,21 @@
+/** Rules that options of every device share. */
+import { defaulting, either, oneOf, type Rule, whole } from '../options/rules.ts';
+import type { Precision } from './device.ts';
+
+/** Most threads of an engine or a job. */
+export const MOST_LANES = 256;
+
+const MiB = 2 ** 20;
+
+export const lanes: Rule<number | 'auto'> = either(whole(1, MOST_LANES), oneOf('auto'));
+
+export const memoryLimit: Rule<number> = whole(
+  MiB,
+  2 ** 32,
+  'an integer of bytes from 1,048,576 (1 MiB) to 4,294,967,296 (4 GiB)',
+);
+
+export const precision: Rule<Precision> & { readonly default: 'int8' } = defaulting(
+  oneOf('int8', 'int16', 'exact'),
+  'int8',
+);
