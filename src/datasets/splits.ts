@@ -1,6 +1,6 @@
 import { EspalierError } from '../errors.ts';
-import { uniform } from '../model/generate/random.ts';
 import { checked } from '../options/check.ts';
+import { uniform } from '../random.ts';
 import { checkedExamples } from './checks.ts';
 import type { Example } from './format.ts';
 import { type SplitOptions, splitOptions } from './options.ts';

@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import { uniform } from '../model/generate/random.ts';
+import { uniform } from '../random.ts';
 import type { BootstrapOptions } from './options.ts';
 
 /** A figure with its interval. */

@@ -1,4 +1,4 @@
-import { philox4x32 } from '../model/generate/random.ts';
+import { philox4x32 } from '../random.ts';
 
 /** 53 random bits of two words as a number in (0, 1]. */
 const unit = (high: number, low: number): number => ((high >>> 5) * 2 ** 26 + (low >>> 6) + 1) / 2 ** 53;

@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device, PerturbArguments } from '../../src/device/device.ts';
-import { philox4x32 } from '../../src/model/generate/random.ts';
+import { philox4x32 } from '../../src/random.ts';
 import { devices, Worst } from './devices.ts';
 
 const worst = new Worst();

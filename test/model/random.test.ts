@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { philox4x32, uniform } from '../../src/model/generate/random.ts';
+import { philox4x32, uniform } from '../../src/random.ts';
 
 test('Philox4x32-10 gives the known answers of its authors', () => {
   const known: [number[], number[], number[]][] = [

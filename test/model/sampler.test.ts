@@ -2,8 +2,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
 import type { SamplingOptions } from '../../src/model/generate/options.ts';
-import { uniform } from '../../src/model/generate/random.ts';
 import { type Candidates, Sampler } from '../../src/model/generate/sampler.ts';
+import { uniform } from '../../src/random.ts';
 import { fixture } from './shared-files.ts';
 
 interface Row {

@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EspalierError } from '../../src/errors.ts';
-import { uniform } from '../../src/model/generate/random.ts';
 import { StopStrings } from '../../src/model/text/stop-strings.ts';
+import { uniform } from '../../src/random.ts';
 
 /** What comes out of the pieces, and the stop string that ended them. */
 function run(stops: string[], pieces: string[]): [string, string | null] {

@@ -4,8 +4,8 @@ import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { indexOfLargest, logSoftmax } from '../../src/model/divergence.ts';
-import { uniform } from '../../src/model/generate/random.ts';
 import { Tokenizer } from '../../src/model/text/tokenizer.ts';
+import { uniform } from '../../src/random.ts';
 import {
   greedyLabel,
   type LabelNode,

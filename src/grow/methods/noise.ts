@@ -1,5 +1,5 @@
 import type { Device, Tensor } from '../../device/device.ts';
-import { philox4x32 } from '../../model/generate/random.ts';
+import { philox4x32 } from '../../random.ts';
 import type { Projection } from '../types.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
+import { uniform } from '../../random.ts';
 import { type SamplingOptions, samplingOptions } from './options.ts';
-import { uniform } from './random.ts';
 
 /** The likeliest tokens of one row of logits, likeliest first, before any penalty. Equal logits stand by ascending id. */
 export interface Candidates {

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import { uniform } from '../../model/generate/random.ts';
+import { uniform } from '../../random.ts';
 import type { EncodedQuery, Ranked, RankMethod, Shot } from '../types.ts';
 import { type Bm25, byScore } from './bm25.ts';
 import type { CentredKeys } from './centred-keys.ts';
