@@ -1,7 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { words } from '../options/rules.ts';
-import type { Cache, CacheFault } from '../runtime/cache/cache.ts';
 import { openCache } from '../runtime/cache/default.ts';
+import type { Cache, CacheFault } from '../runtime/cache/types.ts';
 import { type Context, defineCommand } from './shared/command.ts';
 import { jsonArgument } from './shared/common.ts';
 import { formatBytes, formatTable } from './shared/format.ts';

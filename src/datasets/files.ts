@@ -5,7 +5,7 @@ import { blobSource, bytesSource } from '../runtime/files/bytes.ts';
 import { pathOf } from '../runtime/files/path.ts';
 import { openFile, openPath } from '../runtime/files/paths.ts';
 import type { ByteSource } from '../runtime/files/source.ts';
-import { hasNode } from '../runtime/host/host.ts';
+import { hasNode } from '../runtime/host/types.ts';
 import { type DataFormat, type DataPart, type Examples, parseData } from './data.ts';
 import { dataFormat } from './options.ts';
 import type { SplitSources } from './splits.ts';

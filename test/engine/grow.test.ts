@@ -1,11 +1,13 @@
 // long — grows models in workers again and again
 /** Growing in a worker: the same files as in one thread, and what crosses: progress, aborts, errors, deaths. Nothing outlives a call. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { memoryOutput, planGrow as planHere, RECEIPT_FILE } from '../../src/grow.ts';
 import { EspalierError, type GrowOptions, type GrowProgress, grow, open, planGrow } from '../../src/index.ts';
-import { type Host, host, setHost, type WorkerHandle } from '../../src/runtime/host/host.ts';
+import { host, setHost } from '../../src/runtime/host/host.ts';
 import { laneCount } from '../../src/runtime/host/lane-count.ts';
+import type { Host, WorkerHandle } from '../../src/runtime/host/types.ts';
 import { rejects } from '../errors.ts';
 import { hasFileSystem, modelTarget } from '../files.ts';
 import { digests } from '../grow/growth.ts';

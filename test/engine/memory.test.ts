@@ -1,6 +1,7 @@
 // hosts: node — reads the memory of the process
 // long — opens and closes models many times, and measures
 /** What an engine leaves of memory when it is closed, without waiting for the garbage collector of the caller's thread. */
+
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
@@ -8,7 +9,8 @@ import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { Crew, Engine, grow, open, planGrow } from '../../src/index.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { type Host, host, setHost } from '../../src/runtime/host/host.ts';
+import { host, setHost } from '../../src/runtime/host/host.ts';
+import type { Host } from '../../src/runtime/host/types.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';

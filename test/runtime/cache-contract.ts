@@ -1,6 +1,6 @@
 /** What every cache must do, wherever it keeps its files. Nothing of node: is needed. */
 import * as assert from 'uvu/assert';
-import type { BlobWriter, Cache } from '../../src/runtime/cache/cache.ts';
+import type { BlobWriter, Cache } from '../../src/runtime/cache/types.ts';
 import { rejects } from '../errors.ts';
 
 const key = (n: number): string => `sha256-${n.toString(16).padStart(64, '0')}`;

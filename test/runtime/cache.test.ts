@@ -1,4 +1,5 @@
 // hosts: node, deno — a cache in a folder
+
 import { execFileSync } from 'node:child_process';
 import {
   link,
@@ -18,10 +19,11 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Cache, writeFailed } from '../../src/runtime/cache/cache.ts';
+import { writeFailed } from '../../src/runtime/cache/cache.ts';
 import { openCache } from '../../src/runtime/cache/default.ts';
 import { defaultFolder, folderCache } from '../../src/runtime/cache/folder.ts';
 import { memoryCache } from '../../src/runtime/cache/memory.ts';
+import type { Cache } from '../../src/runtime/cache/types.ts';
 import { sha256 } from '../../src/runtime/files/hash.ts';
 import { rejects } from '../errors.ts';
 import { cacheContract } from './cache-contract.ts';

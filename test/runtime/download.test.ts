@@ -1,5 +1,6 @@
 // hosts: node, deno — starts servers
 /** Downloads that are cut, changed, damaged, aborted, or made twice at once. */
+
 import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
@@ -10,8 +11,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { folderTokenizer } from '../../src/checkpoint/safetensors/tokenizer.ts';
-import { type Cache, writeFailed } from '../../src/runtime/cache/cache.ts';
+import { writeFailed } from '../../src/runtime/cache/cache.ts';
 import { folderCache } from '../../src/runtime/cache/folder.ts';
+import type { Cache } from '../../src/runtime/cache/types.ts';
 import { limitOf } from '../../src/runtime/files/file-limits.ts';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';

@@ -2,8 +2,8 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Cache } from '../../src/runtime/cache/cache.ts';
 import { folderCache } from '../../src/runtime/cache/folder.ts';
+import type { Cache } from '../../src/runtime/cache/types.ts';
 import { openModelFiles, readWhole } from '../../src/runtime/files/model-files.ts';
 import type { ModelFiles } from '../../src/runtime/files/source.ts';
 import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';

@@ -1,4 +1,5 @@
 /** The pool: lazily encoded, evicted by use, changed shot by shot; and its store, T11 among it. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device } from '../../src/device/device.ts';
@@ -6,7 +7,7 @@ import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { EspalierError } from '../../src/errors.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { memoryHost } from '../../src/runtime/cache/memory.ts';
-import { hasNode } from '../../src/runtime/host/host.ts';
+import { hasNode } from '../../src/runtime/host/types.ts';
 import { type ShotFields, shotIdentity } from '../../src/show/pool/identity.ts';
 import { shotStore } from '../../src/show/pool/store.ts';
 import {

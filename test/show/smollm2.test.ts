@@ -1,5 +1,6 @@
 // long — a real model, and prompts of a thousand tokens
 /** T1 to T11 of the specification on a real model and text: SmolLM2-135M-Instruct in Q4_1, and questions like those of TREC. */
+
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Tensor } from '../../src/device/device.ts';
@@ -10,7 +11,7 @@ import { divergence, logSoftmax } from '../../src/model/divergence.ts';
 import { KvCache } from '../../src/model/kv-cache.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { hasNode } from '../../src/runtime/host/host.ts';
+import { hasNode } from '../../src/runtime/host/types.ts';
 import { voteShares } from '../../src/show/answer/ensemble.ts';
 import { encodeUnits } from '../../src/show/pool/encode.ts';
 import type { StoredShot } from '../../src/show/pool/stored.ts';

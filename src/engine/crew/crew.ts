@@ -1,7 +1,8 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
 import { isDetached } from '../../runtime/files/bytes.ts';
-import { type Host, host, type WorkerHandle } from '../../runtime/host/host.ts';
+import { host } from '../../runtime/host/host.ts';
+import type { Host, WorkerHandle } from '../../runtime/host/types.ts';
 import { aborted } from '../line/link.ts';
 import { placeOf } from '../line/parted-options.ts';
 import type { Heartbeat } from '../line/port.ts';

@@ -1,5 +1,5 @@
 import { WasmDevice } from '../../device/wasm/wasm-device.ts';
-import type { Endpoint } from '../../runtime/host/endpoint.ts';
+import type { Endpoint } from '../../runtime/host/types.ts';
 import { packError, type WireError } from '../line/wire-error.ts';
 import { type TaskName, tasks } from './tasks.ts';
 

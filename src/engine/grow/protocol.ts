@@ -3,7 +3,7 @@
 import type { PlannedGrowth } from '../../grow/job.ts';
 import type { GrowOptions as LocalGrowOptions, PlanGrowOptions as LocalPlanOptions } from '../../grow/options.ts';
 import type { Receipt } from '../../grow/write/receipt.ts';
-import type { Host } from '../../runtime/host/host.ts';
+import type { Host } from '../../runtime/host/types.ts';
 import type { LinkKind, WorkerLink } from '../line/link.ts';
 import type { Data, WireTarget } from '../line/port.ts';
 

@@ -1,9 +1,9 @@
 import type { LaneSeat } from '../../device/wasm/lanes.ts';
 import { grow, planGrow } from '../../grow/job.ts';
 import { expose, wrap } from '../../runtime/host/comlink.ts';
-import type { Endpoint } from '../../runtime/host/endpoint.ts';
 import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
-import { type Host, setHost, type WorkerHandle } from '../../runtime/host/host.ts';
+import { setHost } from '../../runtime/host/host.ts';
+import type { Endpoint, Host, WorkerHandle } from '../../runtime/host/types.ts';
 import { Loss } from '../../runtime/host/worker-loss.ts';
 import { lockAs } from '../../runtime/output/lock.ts';
 import { memoryOutput } from '../../runtime/output/memory.ts';

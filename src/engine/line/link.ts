@@ -1,7 +1,6 @@
 import { EspalierError } from '../../errors.ts';
 import { expose, transfer, wrap } from '../../runtime/host/comlink.ts';
-import type { Endpoint } from '../../runtime/host/endpoint.ts';
-import type { Host, WorkerHandle, WorkerKind } from '../../runtime/host/host.ts';
+import type { Endpoint, Host, WorkerHandle, WorkerKind } from '../../runtime/host/types.ts';
 import { LaneWorkers } from './lane-workers.ts';
 import { type Callback, notCloneable } from './parted-options.ts';
 import type {

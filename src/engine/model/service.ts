@@ -3,8 +3,8 @@ import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { openWith } from '../../open-local.ts';
 import { expose, wrap } from '../../runtime/host/comlink.ts';
-import type { Endpoint } from '../../runtime/host/endpoint.ts';
 import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
+import type { Endpoint } from '../../runtime/host/types.ts';
 import { Answers, type Methods, type Running } from '../line/answers.ts';
 import { lentLanes } from '../line/lent-lanes.ts';
 import type {

@@ -1,4 +1,5 @@
 /** `value.name` and `value[key]`, as Jinja2's immutable sandbox lets templates reach them. */
+import type { Reach } from './brace-format.ts';
 import type { Budget } from './budget.ts';
 import { indexOf } from './numbers.ts';
 import { elementAt, equals } from './operators.ts';
@@ -115,12 +116,15 @@ const REFUSED: Readonly<Record<string, ReadonlySet<string>>> = {
   generator: new Set('close send throw gi_running gi_suspended gi_yieldfrom'.split(' ')),
 };
 
+/** For `format`, whose fields reach into values as templates do. */
+const REACH: Reach = { attribute: getAttribute, item: getItem };
+
 /** An attribute that Python's object has: undefined where it has none, an `Undefined` where the sandbox hides it. */
 function own(value: Value, name: string): Value | undefined {
   if (REFUSED[typeName(value)]?.has(name)) raise('Unsupported', `${typeName(value)}.${name} is not computed`);
   if (value instanceof Str) {
     const found = strMethod(value, name);
-    return found && new Native(name, (work, args) => found(work, value, args));
+    return found && new Native(name, (work, args) => found(work, value, args, REACH));
   }
   if (value instanceof Dict) {
     if (DICT_CHANGING.has(name) || DICT_HIDDEN.has(name)) return hidden(value, name);

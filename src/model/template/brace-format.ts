@@ -1,5 +1,4 @@
 /** `text.format(…)`, within Jinja2's sandbox. */
-import { getAttribute, getItem } from './attributes.ts';
 import type { Budget } from './budget.ts';
 import { isAscii } from './characters.ts';
 import { formatValue } from './format-spec.ts';
@@ -7,18 +6,25 @@ import { repr, toText } from './repr.ts';
 import { Str, TextBuilder } from './text.ts';
 import { type Arguments, raise, type Value } from './values.ts';
 
+/** How a field reaches into a value; given, because a text's own attributes, `format` among them, are such values too. */
+export interface Reach {
+  attribute(work: Budget, value: Value, name: string): Value;
+  item(work: Budget, value: Value, key: Value): Value;
+}
+
 interface State {
   readonly work: Budget;
   readonly args: Arguments;
+  readonly reach: Reach;
   /** The next place of a field without one; null once a field has named its own. */
   automatic: number | null;
   manual: boolean;
 }
 
 /** @throws ValueError, LookupError as Python */
-export function braceFormat(work: Budget, format: Str, args: Arguments): Str {
+export function braceFormat(work: Budget, format: Str, args: Arguments, reach: Reach): Str {
   if (format.markup) raise('Unsupported', 'formatting a text that is marked as safe is not computed');
-  return expand({ work, args, automatic: 0, manual: false }, format, 2);
+  return expand({ work, args, reach, automatic: 0, manual: false }, format, 2);
 }
 
 function expand(state: State, format: Str, depth: number): Str {
@@ -99,8 +105,8 @@ function lookUp(state: State, name: string): Value {
     if (match.index !== read) break;
     read += match[0].length;
     const [, attribute, key] = match;
-    if (attribute !== undefined) value = getAttribute(state.work, value, attribute);
-    else value = getItem(state.work, value, /^\d+$/.test(key!) ? Number(key) : new Str(key!));
+    if (attribute !== undefined) value = state.reach.attribute(state.work, value, attribute);
+    else value = state.reach.item(state.work, value, /^\d+$/.test(key!) ? Number(key) : new Str(key!));
   }
   if (read !== steps.length) raise('ValueError', 'Empty attribute or malformed field in format string');
   return value;

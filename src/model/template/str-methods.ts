@@ -1,5 +1,5 @@
 /** Methods of `str`. Each keeps what of the text came from the caller. */
-import { braceFormat } from './brace-format.ts';
+import { braceFormat, type Reach } from './brace-format.ts';
 import type { Budget } from './budget.ts';
 import * as characters from './characters.ts';
 import { indexOf } from './numbers.ts';
@@ -9,7 +9,7 @@ import { type Bound, signature } from './signature.ts';
 import { EMPTY, Str, TextBuilder } from './text.ts';
 import { type Arguments, Dict, List, raise, Tuple, typeName, type Value } from './values.ts';
 
-type Method = (work: Budget, self: Str, args: Arguments) => Value;
+type Method = (work: Budget, self: Str, args: Arguments, reach: Reach) => Value;
 
 function method(
   name: string,
@@ -357,11 +357,11 @@ const METHODS: ReadonlyMap<string, Method> = new Map([
   ['format', braceFormat],
   [
     'format_map',
-    (work, self, args) => {
+    (work, self, args, reach) => {
       const mapping = signature('format_map', 'mapping, /')(args)[0]!;
       if (!(mapping instanceof Dict)) raise('Unsupported', 'format_map of anything but a dict is not computed');
       const named = new Map([...mapping.entries.values()].map(([key, value]) => [textArgument(key).text, value]));
-      return braceFormat(work, self, { positional: [], named });
+      return braceFormat(work, self, { positional: [], named }, reach);
     },
   ],
 ]);

@@ -1,6 +1,6 @@
 import { words } from '../../options/rules.ts';
-import { hasNode } from '../host/host.ts';
-import type { Cache } from './cache.ts';
+import { hasNode } from '../host/types.ts';
+import type { Cache } from './types.ts';
 
 /**
  * The cache of this host: a folder in Node, Deno and Bun (`ESPALIER_CACHE`, else the system's folder for caches), the origin private

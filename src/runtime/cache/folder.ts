@@ -4,7 +4,8 @@ import { sha256 } from '../files/hash.ts';
 import { pathOf } from '../files/path.ts';
 import { openFile } from '../files/paths.ts';
 import { openRegular } from '../files/regular-file.ts';
-import { type BlobWriter, type Cache, type CacheFolder, type CacheHost, createCache, writeFailed } from './cache.ts';
+import { createCache, writeFailed } from './cache.ts';
+import type { BlobWriter, Cache, CacheFolder, CacheHost } from './types.ts';
 
 /** A writer shows that it lives by the time of its file; one that has not for this long, in milliseconds, is taken for dead. */
 const STALE = 30_000;

@@ -1,5 +1,6 @@
 import { blobSource, checkRange } from '../files/bytes.ts';
-import { type BlobWriter, type Cache, type CacheFolder, type CacheHost, type Claim, createCache } from './cache.ts';
+import { createCache } from './cache.ts';
+import type { BlobWriter, Cache, CacheFolder, CacheHost, Claim } from './types.ts';
 
 interface Stored {
   readonly blob: Blob;

@@ -1,5 +1,6 @@
 import { blobSource, readFailed } from '../files/bytes.ts';
-import { type BlobWriter, type Cache, type CacheFolder, type CacheHost, createCache, writeFailed } from './cache.ts';
+import { createCache, writeFailed } from './cache.ts';
+import type { BlobWriter, Cache, CacheFolder, CacheHost } from './types.ts';
 
 /** What TypeScript's DOM library lacks: only dedicated workers have it. Some engines were asynchronous in all of it once. */
 interface SyncAccess {

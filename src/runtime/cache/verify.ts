@@ -1,6 +1,6 @@
 import { throwIfAborted } from '../../errors.ts';
 import { createHasher } from '../files/hash.ts';
-import type { CacheFault, CacheFile, CacheHost, CacheRef, HostFile, VerifyOptions } from './cache.ts';
+import type { CacheFault, CacheFile, CacheHost, CacheRef, HostFile, VerifyOptions } from './types.ts';
 
 const PIECE = 4 << 20;
 

@@ -1,5 +1,6 @@
-import { hasNode } from '../host/host.ts';
-import { bytesOfHex, createHasher, type Hasher, type HashName, sha256Bytes } from './hash.ts';
+import { hasNode } from '../host/types.ts';
+import { bytesOfHex, createHasher, sha256Bytes } from './hash.ts';
+import type { Hasher, HashName } from './hasher.ts';
 
 /** Bytes that are hashed at a time. Part of what a digest means. */
 const CHUNK = 1 << 20;

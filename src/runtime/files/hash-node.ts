@@ -1,4 +1,4 @@
-import type { Hasher, HashName } from './hash.ts';
+import type { Hasher, HashName } from './hasher.ts';
 
 export async function hasher(name: HashName): Promise<Hasher> {
   return (await hashers())(name);

@@ -1,13 +1,5 @@
-import { hasNode } from '../host/host.ts';
-
-export type HashName = 'sha256' | 'sha1';
-
-/** A hash that takes its input piece by piece. */
-export interface Hasher {
-  update(bytes: Uint8Array): void;
-  /** The digest, in lower case. Call it once. */
-  hex(): string;
-}
+import { hasNode } from '../host/types.ts';
+import type { Hasher, HashName } from './hasher.ts';
 
 /** The host's own hash where it has one that streams; Web Crypto takes only whole inputs. */
 export async function createHasher(name: HashName): Promise<Hasher> {

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import { hasNode } from '../host/host.ts';
+import { hasNode } from '../host/types.ts';
 import { addressOf, hubName } from '../hub/address.ts';
 import { openHub } from '../hub/hub.ts';
 import type { FilesOptions } from '../hub/options.ts';

@@ -1,6 +1,5 @@
 import { beside } from '../files/beside.ts';
-import type { Endpoint } from './endpoint.ts';
-import type { Host, WorkerHandle, WorkerKind } from './host.ts';
+import type { Endpoint, Host, WorkerHandle, WorkerKind } from './types.ts';
 import { Loss } from './worker-loss.ts';
 
 /**

@@ -1,5 +1,5 @@
 import * as comlink from 'comlink';
-import type { Endpoint } from './endpoint.ts';
+import type { Endpoint } from './types.ts';
 
 /**
  * The only place where Comlink is imported. Its markers are symbols of one copy, so it stays an external dependency and a caller

@@ -1,14 +1,4 @@
-import { hasNode } from './host.ts';
-
-/** One end of a line between two threads, whatever the host calls it. */
-export interface Endpoint {
-  postMessage(message: unknown, transfer?: readonly object[]): void;
-  addEventListener(type: 'message', listener: MessageListener): void;
-  removeEventListener(type: 'message', listener: MessageListener): void;
-}
-
-type Listen = (event: { readonly data: unknown }) => void;
-export type MessageListener = Listen | { readonly handleEvent: Listen };
+import { type Endpoint, hasNode } from './types.ts';
 
 /** What node:worker_threads' Worker and MessagePort have in common. */
 export interface NodePort {

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import type { Host } from './host.ts';
+import type { Host } from './types.ts';
 
 const MOST = 256;
 

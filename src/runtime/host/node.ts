@@ -1,6 +1,6 @@
 import { beside } from '../files/beside.ts';
 import { type NodePort, nodeEndpoint } from './endpoint.ts';
-import type { Host, WorkerHandle, WorkerKind } from './host.ts';
+import type { Host, WorkerHandle, WorkerKind } from './types.ts';
 import { Loss } from './worker-loss.ts';
 
 const here: string = import.meta.url;

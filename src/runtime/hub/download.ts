@@ -1,9 +1,10 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
-import type { BlobWriter } from '../cache/cache.ts';
+import type { BlobWriter } from '../cache/types.ts';
 import { tooLarge } from '../files/file-limits.ts';
-import { createHasher, type Hasher } from '../files/hash.ts';
+import { createHasher } from '../files/hash.ts';
+import type { Hasher } from '../files/hasher.ts';
 import type { ByteSource } from '../files/source.ts';
-import { hasNode } from '../host/host.ts';
+import { hasNode } from '../host/types.ts';
 import { type Attempt, chunks, delay, drop, hasContent, refusal, request, Transient, withRetries } from './http.ts';
 import type { Session } from './session.ts';
 

@@ -1,5 +1,5 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
-import { hasNode } from '../host/host.ts';
+import { hasNode } from '../host/types.ts';
 import type { Session } from './session.ts';
 
 const MAX_REDIRECTS = 10;

@@ -16,7 +16,7 @@ import {
   whole,
   words,
 } from '../../options/rules.ts';
-import type { Cache } from '../cache/cache.ts';
+import type { Cache } from '../cache/types.ts';
 import type { DownloadProgress } from './download-progress.ts';
 
 export interface HubOptions {

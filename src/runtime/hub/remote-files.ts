@@ -1,4 +1,4 @@
-import type { Cache, CacheFile } from '../cache/cache.ts';
+import type { Cache, CacheFile } from '../cache/types.ts';
 import { notFound } from '../files/bytes.ts';
 import { sha256 } from '../files/hash.ts';
 import type { ByteSource, ModelFiles } from '../files/source.ts';

@@ -1,6 +1,6 @@
-import type { Cache } from '../cache/cache.ts';
 import { openCache } from '../cache/default.ts';
-import { hasNode } from '../host/host.ts';
+import type { Cache } from '../cache/types.ts';
+import { hasNode } from '../host/types.ts';
 import { checkedRevision } from './address.ts';
 import { Meter } from './download-progress.ts';
 import { type FilesOptions, type HubOptions, hubOptions } from './options.ts';

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import type { CacheFile, CacheRef } from '../cache/cache.ts';
+import type { CacheFile, CacheRef } from '../cache/types.ts';
 import { readWhole } from '../files/bytes.ts';
 import { FILE_LIMITS, limitOf } from '../files/file-limits.ts';
 import { sha256 } from '../files/hash.ts';

@@ -4,7 +4,7 @@ import { pathOf } from '../files/path.ts';
 import { openPath } from '../files/paths.ts';
 import { checkRegular, kindOf, openRegular } from '../files/regular-file.ts';
 import type { ModelFiles } from '../files/source.ts';
-import { hasNode } from '../host/host.ts';
+import { hasNode } from '../host/types.ts';
 import { type Lock, lock } from './lock.ts';
 import { bootOf, isSameBoot } from './machine-start.ts';
 import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';

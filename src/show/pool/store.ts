@@ -1,9 +1,9 @@
 import { EspalierError } from '../../errors.ts';
 import { words } from '../../options/rules.ts';
-import type { CacheHost } from '../../runtime/cache/cache.ts';
+import type { CacheHost } from '../../runtime/cache/types.ts';
 import { equalBytes } from '../../runtime/files/bytes.ts';
 import { sha256Bytes } from '../../runtime/files/hash.ts';
-import { hasNode } from '../../runtime/host/host.ts';
+import { hasNode } from '../../runtime/host/types.ts';
 import type { ShotStore } from '../types.ts';
 
 const KEY = /^[0-9a-f]{64}$/;

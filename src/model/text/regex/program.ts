@@ -29,6 +29,8 @@ export const ASSERTIONS: readonly Assertion[] = [
   'no-word-boundary',
 ];
 
+/** Bits of a word that say in which sets a character is; the 32nd is the reader's own. */
+export const SETS_PER_WORD = 31;
 const MAX_INSTRUCTIONS = 20_000;
 const MAX_SETS = 248;
 

@@ -1,19 +1,18 @@
 import { invalidTokenizer, quoted } from '../checks.ts';
 import { parseRegex } from './parse.ts';
-import { type Alphabet, alphabetOf, compile, type Program } from './program.ts';
-import { Scanner } from './scanner.ts';
+import { type Alphabet, alphabetOf, compile, type Program, SETS_PER_WORD } from './program.ts';
+import { type Expression, Scanner } from './scanner.ts';
 import type { CharSet } from './sets.ts';
 import type { Node } from './syntax.ts';
 
-/** Bits of a word that say in which sets a character is; the 32nd that it has been looked up. */
-export const SETS_PER_WORD = 31;
+/** Of a word of sets the 32nd bit: that the character has been looked up. */
 const LOOKED_UP = 0x80000000 | 0;
 
 /**
  * A regular expression in the dialect of Hugging Face's tokenizers (Oniguruma), with matches of its own: JavaScript's RegExp has
  * other classes of characters, and no bound on how long it backtracks.
  */
-export class Regex {
+export class Regex implements Expression {
   readonly source: string;
   /** The program that is run first. */
   readonly fused: Program;

@@ -1,11 +1,25 @@
-import { ASSERTIONS, OP, type Program } from './program.ts';
-import { type Regex, SETS_PER_WORD } from './regex.ts';
+import { ASSERTIONS, OP, type Program, SETS_PER_WORD } from './program.ts';
 import { WORD } from './sets.ts';
 
 /** Steps for each character before failures are remembered, and then before the scanner gives up. */
 const PATIENCE = 64;
 const LIMIT = 256;
 const MAX_MEMORY = 64 << 20;
+
+/** What is looked for: a `Regex`. */
+export interface Expression {
+  /** The program that is run first. */
+  readonly fused: Program;
+  /** The same without fused repeats. */
+  readonly plain: Program;
+  /** Word `word` of the sets that a character is in. */
+  setsOf(code: number, word: number): number;
+  /** The alternatives, by number, that a match which begins with this character may follow. */
+  startsWith(code: number): readonly number[];
+  /** The alternatives that may match at the end of a text. */
+  readonly atEnd: readonly number[];
+  exhausted(): Error;
+}
 
 /**
  * Finds one match after the other, as Oniguruma's iteration does: leftmost, alternatives in their order, greedy repeats longest
@@ -16,7 +30,7 @@ const MAX_MEMORY = 64 << 20;
  * characters.
  */
 export class Scanner {
-  readonly #regex: Regex;
+  readonly #regex: Expression;
   readonly #text: string;
   #program: Program;
   /** One bit for each character and choice: nothing matches from there. Null while nothing is remembered. */
@@ -31,7 +45,7 @@ export class Scanner {
   start = 0;
   end = 0;
 
-  constructor(regex: Regex, text: string) {
+  constructor(regex: Expression, text: string) {
     this.#regex = regex;
     this.#text = text;
     this.#program = regex.fused;
