@@ -101,7 +101,10 @@ async function buildDist() {
   await referPlatform();
   await rewrite('dist/src/runtime/host/browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
   const metafiles = await step('workers and the page’s one file', () => Promise.all([bundleWorkers(), bundlePage()]));
-  for (const folder of ['dist/workers', 'dist/page']) await keepOwnSources(folder);
+  for (const folder of ['dist/workers', 'dist/page']) {
+    await keepOwnSources(folder);
+    await checkAddresses(folder);
+  }
   await stripComments();
   await hideNodeImports();
   const packages = [...bundledPackages(metafiles), 'assemblyscript'];
@@ -155,9 +158,19 @@ const ADDRESSES = {
   name: 'addresses',
   setup: ({ onLoad }) => {
     moved(onLoad, /wasm[\\/]location\.ts$/, '../../../build/', '../build/');
-    moved(onLoad, /runtime[\\/]bundled-model\.ts$/, '../../models/', '../models/');
+    moved(onLoad, /files[\\/]bundled-model\.ts$/, '../../../models/', '../models/');
   },
 };
+
+/** A module that has moved would keep its address, and nobody would hear of it before a page asks for the file. */
+async function checkAddresses(folder) {
+  for (const name of await readdir(`${root}${folder}`)) {
+    if (!name.endsWith('.js')) continue;
+    const [beyond] =
+      /new URL\(\s*["'](?:\.\.\/){2}[^)]*/.exec(await readFile(`${root}${folder}/${name}`, 'utf8')) ?? [];
+    if (beyond !== undefined) throw new Error(`${folder}/${name} has ${beyond}, which is not in dist/.`);
+  }
+}
 
 /** Maps name our own files and their lines, and hold no text: that of others is theirs to publish, ours is in every map otherwise. */
 async function keepOwnSources(folder) {
@@ -199,7 +212,7 @@ async function bundleWorkers() {
     name: 'no-workers',
     setup: ({ onLoad }) => {
       // workers start no workers: a bundler would follow one that names itself for ever
-      onLoad({ filter: /runtime[\\/]host-(?:browser|node)\.ts$/ }, () => ({
+      onLoad({ filter: /host[\\/](?:browser|node)\.ts$/ }, () => ({
         contents:
           "const none = () => { throw new Error('A worker starts no workers.'); };\n" +
           'export { none as browserHost, none as nodeHost };',
@@ -220,13 +233,15 @@ async function bundlePage() {
   const workers = {
     name: 'workers',
     setup: ({ onLoad }) => {
-      onLoad({ filter: /runtime[\\/]host-browser\.ts$/ }, async ({ path }) => {
+      onLoad({ filter: /host[\\/]browser\.ts$/ }, async ({ path }) => {
         const text = await readFile(path, 'utf8');
-        const contents = text.replaceAll('../../workers/', '../workers/').replaceAll(/(workers\/\w+)\.ts'/g, "$1.js'");
+        const contents = text
+          .replaceAll('../../../workers/', '../workers/')
+          .replaceAll(/(workers\/\w+)\.ts'/g, "$1.js'");
         return { contents, loader: 'ts' };
       });
       // it is for pages alone
-      onLoad({ filter: /runtime[\\/]host-node\.ts$/ }, () => ({
+      onLoad({ filter: /host[\\/]node\.ts$/ }, () => ({
         contents:
           "export const nodeHost = () => { throw new Error('This file is for pages; import espalier itself.'); };",
       }));
