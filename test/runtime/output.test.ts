@@ -1,44 +1,18 @@
 // hosts: node, deno — folders of the file system
 /** Folders that are written: under their final name only as a whole, by one writer alone. */
 import { execFileSync } from 'node:child_process';
-import {
-  appendFile,
-  chmod,
-  link,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  realpath,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { appendFile, chmod, link, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readWhole } from '../../src/runtime/files/model-files.ts';
 import { folderOutput } from '../../src/runtime/output/folder.ts';
-import { bootOf, isSameBoot } from '../../src/runtime/output/machine-start.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { JOURNAL, type OutputFolder } from '../../src/runtime/output/output.ts';
 import { code, rejects } from '../errors.ts';
+import { beside, bytes, place, root } from './output-places.ts';
 
-const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-output-')));
-let count = 0;
-/** Where nothing is, in a folder of its own. */
-async function place(): Promise<string> {
-  const parent = join(root, String(++count));
-  await mkdir(parent);
-  return join(parent, 'model');
-}
-const beside = async (path: string): Promise<string[]> => (await readdir(dirname(path))).sort();
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const { Deno } = globalThis as { Deno?: unknown };
 
 /** What every output must do, on an empty one. */
@@ -306,97 +280,6 @@ test('nothing but files is opened: pipes would wait for ever, links lead elsewhe
     await rm(path);
   }
   assert.is(await readFile(secret, 'utf8'), 'mine');
-});
-
-test('one writer at a time', async () => {
-  const path = await place();
-  const out = await folderOutput(path);
-  const error = await rejects('E_ARGUMENT', () => folderOutput(path));
-  assert.match(error.message, `Process ${process.pid} on ${hostname()} is writing ${path}.`);
-  assert.match(error.hint, `${path}.partial.lock`);
-  await out.writeBytes('a', bytes('x'));
-  await out.release();
-  const next = await folderOutput(path);
-  await out.release(); // a second time: not the other's lock
-  await rejects('E_ARGUMENT', () => folderOutput(path));
-  await next.commit();
-  await rejects('E_ARGUMENT', () => folderOutput(path));
-});
-
-/** No process has it: they are numbered up to 2^22. */
-const DEAD = 99_999_999;
-const boot = await bootOf();
-const owner = { host: hostname(), boot, pid: DEAD, started: '', nonce: '01234567' };
-const another = boot.startsWith('id-') ? 'id-other' : 'time-1000';
-
-test('the lock of a dead writer is taken over', async () => {
-  const path = await place();
-  const lock = `${path}.partial.lock`;
-  const dead: [string, unknown][] = [
-    ['no such process', owner],
-    ['before the machine was started', { ...owner, pid: process.pid, boot: another }],
-  ];
-  // only there the system says when a process was started
-  if (await stat('/proc/self/stat').catch(() => null)) {
-    dead.push(['its number is another’s now', { ...owner, pid: process.pid, started: '1' }]);
-  }
-  for (const [what, content] of dead) {
-    await writeFile(lock, JSON.stringify(content));
-    const out = await folderOutput(path);
-    await rejects('E_ARGUMENT', () => folderOutput(path));
-    await out.release();
-    assert.equal(await beside(path), [], what);
-  }
-  // ended while it wrote the lock, or while it took another over
-  await writeFile(lock, '{"pi');
-  await utimes(lock, 1e9, 1e9);
-  await (await folderOutput(path)).release();
-  await writeFile(lock, JSON.stringify(owner));
-  await writeFile(`${lock}.${owner.nonce}`, JSON.stringify({ ...owner, nonce: '89abcdef' }));
-  await (await folderOutput(path)).release();
-  assert.equal(await beside(path), []);
-});
-
-test('one that may live is not', async () => {
-  const path = await place();
-  const lock = `${path}.partial.lock`;
-  for (const content of [
-    JSON.stringify({ ...owner, host: 'another machine' }),
-    JSON.stringify({ ...owner, pid: process.pid }),
-    JSON.stringify({ ...owner, pid: process.ppid }),
-    '{"pi', // just being written
-  ]) {
-    await writeFile(lock, content);
-    await rejects('E_ARGUMENT', () => folderOutput(path));
-    assert.is(await readFile(lock, 'utf8'), content);
-    assert.equal(await beside(path), [basename(lock)]);
-  }
-});
-
-test('of many that find a dead lock at once, one gets it', async () => {
-  for (let round = 0; round < 60; round++) {
-    const path = await place();
-    if (round % 2) await writeFile(`${path}.partial.lock`, JSON.stringify(owner));
-    const later = async (steps: number): Promise<OutputFolder> => {
-      for (let step = 0; step < steps; step++) await stat(root);
-      return folderOutput(path);
-    };
-    const tries = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => later((i * round) % 17)));
-    const outs = tries.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    assert.is(outs.length, 1);
-    for (const result of tries) if (result.status === 'rejected') assert.is(result.reason.code, 'E_ARGUMENT');
-    await outs[0]!.release();
-    assert.equal(await beside(path), []);
-  }
-});
-
-test('starts of the machine', () => {
-  assert.ok(boot !== '' && isSameBoot(boot, boot));
-  assert.not.ok(isSameBoot(boot, another));
-  assert.not.ok(isSameBoot('', ''));
-  assert.ok(isSameBoot('time-1000000', 'time-1009000'));
-  assert.not.ok(isSameBoot('time-1000000', 'time-1020000'));
-  assert.not.ok(isSameBoot('id-1', 'time-1000000'));
 });
 
 test('free space is known', async () => {

@@ -1,121 +1,30 @@
-/** T1 to T9 of the specification: stored and placed shots against plain forward passes, on a model of each RoPE kind and layout. */
+/** T1 to T7 of the specification: stored and placed shots against plain forward passes, on a model of each RoPE kind and layout. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Device, Tensor } from '../../src/device/device.ts';
-import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { KvCache } from '../../src/model/kv-cache.ts';
 import type { LocalModel } from '../../src/model/model.ts';
-import { openLocal } from '../../src/open-local.ts';
 import { encodeUnits } from '../../src/show/pool/encode.ts';
-import type { StoredShot } from '../../src/show/pool/stored.ts';
 import { ShotContext, ShotPool } from '../../src/show.ts';
-import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
-import { modelTarget } from '../files.ts';
-import { distance } from '../model/run.ts';
-import { logitsOf, tinyReference } from '../model/tiny.ts';
-import { tinyModel } from './models.ts';
-
-const worst = new Worst();
-const device: Device = await WasmDevice.create();
-const LOGITS = 1e-5; // of the largest
-
-const MODELS = [
-  'nano-base',
-  'llama-gqa',
-  'qwen2',
-  'qwen3',
-  'llama-rope-linear',
-  'llama-rope-llama3',
-  'llama-rope-dynamic',
-  'llama-yarn',
-  'gguf-qwen2-partial-rotary',
-  'gguf-llama-rope-linear',
-  'gguf-llama-rope-llama3',
-  'gguf-llama-yarn',
-];
-const TEXTS = ['abc. de', 'fgh, ij', 'klmno pq.'];
-const QUERY = 'rst uv:';
-const INSTRUCTION = 'wxyz.';
-const shots = TEXTS.map((text, i) => ({ id: `${i}`, text }));
-const range = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
-const floats = async (t: Tensor) => (await device.read(t)) as Float32Array;
-
-function close(title: string, got: ArrayLike<number>, want: ArrayLike<number>, bound = LOGITS): void {
-  const error = worstError(got, want);
-  assert.ok(worst.within(title, error, bound), `${title}: ${error}`);
-}
-/** Logits of each branch's rows. */
-async function branchLogits(context: ShotContext, list: readonly { ids: readonly number[]; shots: number }[]) {
-  const { decoder } = context.model;
-  return context.branches(list, async (hidden, rows) => {
-    const all = await floats(decoder.logits(hidden));
-    const width = decoder.config.vocabSize;
-    return rows.map(({ first, count }) => all.slice(first * width, (first + count) * width));
-  });
-}
-/** Bare shots as one masked forward pass sees them: each itself, the query everything. */
-async function maskedLogits(
-  model: LocalModel,
-  prefix: readonly number[],
-  list: readonly (readonly number[])[],
-  query: readonly number[],
-): Promise<Float32Array> {
-  const ids = [...prefix, ...list.flat(), ...query];
-  const mask: number[] = prefix.flatMap(() => [0, 0, 0]);
-  let start = prefix.length;
-  for (const shot of list) {
-    for (const _ of shot) mask.push(0, 0, start);
-    start += shot.length;
-  }
-  for (const _ of query) mask.push(0, 0, 0);
-  const cache = model.decoder.cache();
-  const logits = await logitsOf(model.decoder, cache, ids, { mask: Int32Array.from(mask) });
-  cache.dispose();
-  return logits.slice(start * model.config.vocabSize);
-}
-/**
- * Shots that saw the prefix right before them, wherever they are placed: no single pass gives that. Each is read behind the prefix by a plain
- * pass, its rotated keys are turned back, and it is placed.
- */
-async function piecedLogits(
-  { decoder, config }: LocalModel,
-  prefix: readonly number[],
-  list: readonly (readonly number[])[],
-  query: readonly number[],
-): Promise<Float32Array> {
-  const all = decoder.cache();
-  if (prefix.length > 0) await logitsOf(decoder, all, prefix);
-  for (const ids of list) {
-    const alone = decoder.cache();
-    await logitsOf(decoder, alone, [...prefix, ...ids]);
-    const piece = alone.extract(prefix.length, prefix.length + ids.length);
-    all.place(piece);
-    piece.dispose();
-    alone.dispose();
-  }
-  const logits = await logitsOf(decoder, all, query);
-  all.dispose();
-  assert.is(logits.length, query.length * config.vocabSize);
-  return logits;
-}
-async function plainLogits(model: LocalModel, before: readonly number[], query: readonly number[]) {
-  const cache = model.decoder.cache();
-  const logits = await logitsOf(model.decoder, cache, [...before, ...query]);
-  cache.dispose();
-  return logits.slice(before.length * model.config.vocabSize);
-}
-
-const open = async (name: string): Promise<LocalModel> =>
-  name === 'nano-base'
-    ? openLocal(await modelTarget('models/nano-base'), { device, precision: 'exact' })
-    : tinyModel(name, device, { bos: true });
-
-/** Some ids, and what transformers makes of them; of nano-base another test holds that. */
-async function referenceOf(name: string): Promise<{ ids: readonly number[]; logits: Float32Array | null }> {
-  if (name !== 'nano-base') return tinyReference(name);
-  return { ids: range(100, 40), logits: null };
-}
+import { logitsOf } from '../model/tiny.ts';
+import {
+  branchLogits,
+  close,
+  device,
+  floats,
+  INSTRUCTION,
+  MODELS,
+  maskedLogits,
+  open,
+  piecedLogits,
+  plainLogits,
+  QUERY,
+  range,
+  referenceOf,
+  shots,
+  TEXTS,
+  worst,
+} from './conformance.ts';
 
 for (const name of MODELS) {
   const on = (title: string, run: (model: LocalModel) => Promise<void>) =>
@@ -372,109 +281,6 @@ for (const name of MODELS) {
     assert.is(decoder.rope.attentionFactor !== 1, name.includes('yarn'));
     shot.dispose();
     cache.dispose();
-  });
-
-  on('T9: what f16 and int8 lose stays as it is, wherever keys are placed', async ({ decoder, config }) => {
-    const last = config.nLayers - 1;
-    const { ids } = await referenceOf(name);
-    const cache = decoder.cache();
-    const encode = async (storage: 'f32' | 'f16' | 'int8') =>
-      (await encodeUnits(decoder, cache, [[ids.slice(0, 12)]], { storage, seen: 0 }))[0]!.shot;
-    const sides = async (shot: StoredShot, position: number) => {
-      cache.truncate(0);
-      cache.placeStored(shot.keys, shot.values, position);
-      return [
-        await floats(device.rows(cache.keys(last), 0, 12)),
-        await floats(device.rows(cache.values(last), 0, 12)),
-      ] as const;
-    };
-    const exact = await encode('f32');
-    // the un-rotated column of 4.5; on a head of 8 to 16 channels the largest is farther from the rest than on 64
-    for (const [storage, bound] of [
-      ['f16', 2.5e-4],
-      ['int8', 9.6e-3],
-    ] as const) {
-      const shot = await encode(storage);
-      for (const position of [0, 50, 7]) {
-        const [want, got] = [await sides(exact, position), await sides(shot, position)];
-        for (const side of [0, 1] as const) {
-          const error = distance(got[side], want[side]);
-          assert.ok(
-            worst.within(`T9 ${storage}: ${side === 0 ? 'keys' : 'values'}, relative`, error, bound),
-            `${error}`,
-          );
-        }
-      }
-      shot.dispose();
-    }
-    exact.dispose();
-    cache.dispose();
-  });
-
-  on('repair computes first tokens as a pass over everything would', async (model) => {
-    const query = model.encode(QUERY, { addBos: false });
-    const long = 20;
-    // all tokens of every shot repaired: full attention, whether they are placed together or one by one
-    for (const together of [true, false]) {
-      const pool = await ShotPool.build(model, shots, {
-        storage: 'f32',
-        instruction: INSTRUCTION,
-        prefix: { repair: long },
-      });
-      const context = await ShotContext.create(pool, { room: 16 });
-      let repaired = 0;
-      if (together) repaired = (await context.place(['0', '1', '2'])).repaired;
-      else for (const id of ['0', '1', '2']) repaired += (await context.place([id])).repaired;
-      assert.is(repaired, context.tokens(3).length);
-      const [got] = await branchLogits(context, [{ ids: query, shots: 3 }]);
-      const want = await plainLogits(model, [...pool.prefixIds, ...context.tokens(3)], query);
-      close('everything repaired, against plain prefill: logits', got!, want);
-      context.close();
-      pool.close();
-    }
-    // one token each: a masked pass in which only the first token of a shot sees those before
-    const pool = await ShotPool.build(model, shots, {
-      storage: 'f32',
-      instruction: INSTRUCTION,
-      prefix: { repair: 1 },
-    });
-    const context = await ShotContext.create(pool, { room: 16 });
-    await context.place(['0', '1', '2']);
-    const [got] = await branchLogits(context, [{ ids: query, shots: 3 }]);
-    const list = shots.map(({ id }) => pool.tokens(id));
-    const unrepaired = await piecedLogits(model, pool.prefixIds, list, query);
-    const changed = worstError(got!, unrepaired);
-    assert.ok(model.config.nLayers > 1 ? changed > 1e-4 : changed < LOGITS, `repair changes it by ${changed}`);
-    context.close();
-    pool.close();
-  });
-
-  on('a block of shots is a causal text of its own', async (model) => {
-    const query = model.encode(QUERY, { addBos: false });
-    const pool = await ShotPool.build(model, shots, {
-      storage: 'f32',
-      instruction: INSTRUCTION,
-      prefix: { blocks: 2 },
-    });
-    const context = await ShotContext.create(pool, { room: 16 });
-    await context.place(['2', '1']); // the block of 2 alone, then that of 0 and 1
-    assert.equal(
-      context.placed.map(({ id }) => id),
-      ['2', '0', '1'],
-    );
-    assert.ok(context.isCausal(1) && !context.isCausal(3));
-    const blocks = [pool.tokens('2'), [...pool.tokens('0'), ...pool.tokens('1')]];
-    for (const [count, units] of [
-      [1, 1],
-      [2, 2],
-      [3, 2],
-    ] as const) {
-      const [got] = await branchLogits(context, [{ ids: query, shots: count }]);
-      const want = await piecedLogits(model, pool.prefixIds, blocks.slice(0, units), query);
-      close('blocks: logits', got!, want);
-    }
-    context.close();
-    pool.close();
   });
 }
 
