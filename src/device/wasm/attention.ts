@@ -105,8 +105,8 @@ export class Attention {
       ];
       const n = to - from;
       return [
-        ...[micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!],
-        ...[window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, scratch],
+        ...([micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!] as const),
+        ...([window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, scratch] as const),
       ];
     });
   }

@@ -125,8 +125,10 @@ export function checkLanes(count: number, shared: boolean | undefined): void {
   }
 }
 
-/** A kernel and its arguments. */
-export type Call = readonly [name: KernelName, values: readonly number[]];
+/** A kernel and its arguments: as many as it has, or it does not compile. */
+export type Call<K extends KernelName = KernelName> = {
+  readonly [N in K]: readonly [name: N, values: Readonly<Parameters<Kernels[N]>>];
+}[K];
 
 /** The commanding side. With one lane a command is a plain call. */
 export class Lanes {
@@ -198,15 +200,15 @@ export class Lanes {
    * first .. last - 1; `part` picks scratch memory of its own.
    * @throws E_WORKER_LOST, after which every call throws it
    */
-  run(
-    name: KernelName,
+  run<K extends KernelName>(
+    name: K,
     bounds: readonly number[],
-    args: (first: number, last: number, part: number) => number[],
+    args: (first: number, last: number, part: number) => Readonly<Parameters<Kernels[K]>>,
   ): void {
     const parts: Call[][] = [];
     for (let i = 0; i < bounds.length - 1; i++) {
       const [first, last] = [bounds[i]!, bounds[i + 1]!];
-      if (first < last) parts.push([[name, args(first, last, i)]]);
+      if (first < last) parts.push([[name, args(first, last, i)] as readonly [KernelName, readonly number[]] as Call]);
     }
     this.dispatch(parts);
   }

@@ -1,5 +1,5 @@
 import type { RopeLayout, Tensor } from '../device.ts';
-import type { KernelName } from './kernels.ts';
+import type { KernelName, Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import { addressOf, elements, rowsOf, shapeError } from './tensor.ts';
 
@@ -93,7 +93,13 @@ export class Layers {
   }
 
   /** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
-  #run(name: KernelName, rows: number, width: number, args: (first: number, last: number) => number[], align = 1) {
+  #run<K extends KernelName>(
+    name: K,
+    rows: number,
+    width: number,
+    args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
+    align = 1,
+  ) {
     this.#lanes.run(name, evenly(rows, this.#lanes.parts(rows * width, FEW, 2), align), args);
   }
 }

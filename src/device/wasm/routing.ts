@@ -52,8 +52,8 @@ export class Routing {
     const parts = this.#lanes.parts(rows * experts, FEW / 8);
     const scratch = Array.from({ length: parts }, () => this.#arena.allocate(this.#kernels.routeScratch(experts)));
     this.#lanes.run('route', evenly(rows, parts), (first, last, part) => [
-      ...[first, last, experts, k, from, biasAt, score, renormalise, rule.scale, groups, topGroups, top2],
-      ...[to, weightsAt, scratch[part]!],
+      ...([first, last, experts, k, from, biasAt, score, renormalise, rule.scale, groups, topGroups, top2] as const),
+      ...([to, weightsAt, scratch[part]!] as const),
     ]);
     this.#arena.reset(mark);
   }

@@ -54,7 +54,7 @@ export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: 
   new Uint32Array(memory.memory.buffer, list, to.length).set(addressesOfLayers);
   const interleaved = layout === 'interleaved' ? 1 : 0;
   lanes.run('placeRows', evenly(all, lanes.parts(all * width, FEW, 2)), (first, last) => {
-    const shape = [first, last, rows, heads, headDim, rotaryDims, interleaved];
+    const shape = [first, last, rows, heads, headDim, rotaryDims, interleaved] as const;
     return [...shape, ROW_TYPE[type], at, scales, factor, tableAt, list, toRow];
   });
   arena.reset(mark);
