@@ -117,6 +117,8 @@ export async function openArm(arm: Arm, setting: Setting, pools: Pools): Promise
       return openReused(arm, setting, pools);
     case 'oracle':
       throw new Error('an oracle is computed from other arms');
+    default:
+      throw arm satisfies never;
   }
 }
 
@@ -281,8 +283,21 @@ function answered({ label, receipt }: Answer, before: number, adaptive: boolean)
 }
 
 function modeOf(arm: Reusing, repair = 8): PrefixMode {
-  if (arm.kind === 'adaptive' || arm.attention === 'bare') return 'bare';
-  return arm.attention === 'prefixed' ? 'prefixed' : { repair };
+  if (arm.kind === 'adaptive') return 'bare';
+  const { attention } = arm;
+  switch (attention) {
+    case 'bare':
+    case 'prefixed':
+      return attention;
+    case 'repair':
+      return { repair };
+    case 'full':
+    case 'chain':
+    case 'chains':
+      throw new Error(`${attention} attention has no pool`);
+    default:
+      throw attention satisfies never;
+  }
 }
 
 /** What is wrong with the options of an arm, before anything is opened. @throws E_ARGUMENT */

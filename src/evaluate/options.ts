@@ -120,7 +120,7 @@ export interface EvaluationProgress {
   readonly preparing: Preparing | null;
 }
 
-const template: EvaluateOptions['template'] extends infer T ? Rule<T> : never = {
+const template: Rule<Template> = {
   takes: 'one of TEMPLATES, or what namedTemplate() makes',
   check: (value) => checkedTemplate(value),
 };

@@ -50,6 +50,8 @@ export async function routerRows(
         return within(1 / Math.sqrt(hidden));
       case 'orthogonal':
         return orthogonal(Float64Array.from(await normals(device, count, seed, stream)), drawn, hidden);
+      default:
+        throw router satisfies never;
     }
 
     function within(bound: number): Float32Array {

@@ -151,6 +151,8 @@ function alphaOf({ normalise, rho, delta }: GrowPlan, norm: number, e: number, b
       return basis === null ? rho : (rho * basis.s![0]!) / basis.largest[b]!;
     case 'none':
       return 1;
+    default:
+      throw normalise satisfies never;
   }
 }
 

@@ -88,6 +88,8 @@ function scalingOf(scaling: RopeScaling): Json | null {
         ...(scaling.attentionFactor === undefined ? {} : { attention_factor: scaling.attentionFactor }),
         truncate: scaling.truncate,
       };
+    default:
+      throw scaling satisfies never;
   }
 }
 

@@ -150,7 +150,23 @@ export function isConstant(node: Expression): boolean {
       return isConstant(node.node);
     case 'binary':
       return isConstant(node.left) && isConstant(node.right);
-    default:
+    case 'data':
+    case 'name':
+    case 'tuple':
+    case 'list':
+    case 'dict':
+    case 'condition':
+    case 'filter':
+    case 'test':
+    case 'call':
+    case 'attribute':
+    case 'item':
+    case 'slice':
+    case 'concat':
+    case 'comparison':
+    case 'namespaceRef':
       return false;
+    default:
+      throw node satisfies never;
   }
 }

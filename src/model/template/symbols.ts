@@ -155,8 +155,32 @@ function sameFrame(node: Node): readonly Node[] {
       return [node.target];
     case 'block':
       return [];
-    default:
+    case 'constant':
+    case 'data':
+    case 'name':
+    case 'namespaceRef':
+    case 'tuple':
+    case 'list':
+    case 'dict':
+    case 'condition':
+    case 'filter':
+    case 'test':
+    case 'call':
+    case 'attribute':
+    case 'unary':
+    case 'binary':
+    case 'item':
+    case 'slice':
+    case 'concat':
+    case 'comparison':
+    case 'output':
+    case 'if':
+    case 'macro':
+    case 'break':
+    case 'continue':
       return childrenOf(node);
+    default:
+      throw node satisfies never;
   }
 }
 

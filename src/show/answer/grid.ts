@@ -46,7 +46,7 @@ function plan(grid: Grid): readonly (readonly number[])[] {
   } else {
     throw new EspalierError(
       'E_ARGUMENT',
-      `The grid is ${JSON.stringify(grid)}.`,
+      `The grid is ${JSON.stringify(grid satisfies never)}.`,
       "Give 'arithmetic', 'geometric' or a list.",
     );
   }

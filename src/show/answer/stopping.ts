@@ -36,6 +36,7 @@ export function fallBack(
   const { fallback } = settings;
   if (typeof fallback === 'object') return Math.min(fallback.shots, cap);
   if (fallback === 'most') return Math.max(...probes.map(({ shots }) => shots));
+  fallback satisfies 'least-entropy';
   return probes.reduce((least, probe) => {
     const better = probe.entropy < least.entropy || (probe.entropy === least.entropy && probe.shots < least.shots);
     return better ? probe : least;

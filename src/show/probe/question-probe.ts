@@ -77,6 +77,10 @@ export function scoreOf(
   const share = mass > 0 ? yes / mass : 0.5;
   const term = (p: number) => (p > 0 ? -p * Math.log(p) : 0);
   const two = term(share) + term(1 - share);
-  const entropy = rule === 'raw-nats' ? term(yes) + term(no) : rule === 'two-way-bits' ? two / Math.LN2 : two;
-  return { entropy, mass, yes: share };
+  const entropies: Readonly<Record<typeof rule, number>> = {
+    'raw-nats': term(yes) + term(no),
+    'two-way-nats': two,
+    'two-way-bits': two / Math.LN2,
+  };
+  return { entropy: entropies[rule], mass, yes: share };
 }

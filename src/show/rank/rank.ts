@@ -3,6 +3,7 @@ import { uniform } from '../../random.ts';
 import type { EncodedQuery, Ranked, RankMethod, Shot } from '../types.ts';
 import { type Bm25, byScore } from './bm25.ts';
 import type { CentredKeys } from './centred-keys.ts';
+import { NEEDS } from './options.ts';
 
 /** What ranking knows of a shot. */
 export interface Rankable {
@@ -22,12 +23,12 @@ export interface RankContext {
 
 /** Whether a method needs the query's vector. */
 export function needsVector(method: RankMethod): boolean {
-  return method === 'keys' || method === 'keys-z' || needsCentre(method);
+  return typeof method === 'string' && NEEDS[method] !== null;
 }
 
 /** Whether a method needs what queries have in common, too. */
 export function needsCentre(method: RankMethod): boolean {
-  return method === 'keys-centred' || method === 'hybrid';
+  return typeof method === 'string' && NEEDS[method] === 'centre';
 }
 
 /** What of a shot is compared by words. */
@@ -81,6 +82,7 @@ function scoresOf(
   const width = vector.length / layers;
   const byLayer = shots.map(({ pooled }) => pooled && productsByLayer(vector, pooled, layers, width));
   if (method === 'keys-z') standardise(byLayer, layers);
+  else if (method !== 'keys') throw method satisfies never;
   return byLayer.map(meanOf);
 }
 
