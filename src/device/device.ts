@@ -67,25 +67,6 @@ export interface RopeLayout {
   readonly layout: 'half' | 'interleaved';
 }
 
-export interface PerturbArguments {
-  /** f32, f16 or bf16 */
-  readonly to: Tensor;
-  /** f32 like `to`, or null for zeros; may be `to` where that is f32. */
-  readonly from: Tensor | null;
-  /** Of `from`. Default 1. */
-  readonly scale?: number;
-  /** f32 like `to`, or null for zeros. */
-  readonly anchor?: Tensor | null;
-  /** Standard deviation of the normal numbers. Default 0: none are drawn. */
-  readonly std?: number;
-  /** 0 to 2^53 - 1 */
-  readonly seed?: number;
-  /** Two words of 32 bits that tell apart uses of one seed. */
-  readonly stream?: readonly [number, number];
-  /** Number of the first draw, 0 to 2^53 - 1: a part of a matrix gets what the whole would get there. */
-  readonly first?: number;
-}
-
 export interface AttentionArguments {
   /** [T, nHeads · headDim], rotated. */
   readonly q: Tensor;
@@ -175,8 +156,11 @@ export interface DeviceStats {
   readonly scratchBytes: number;
 }
 
-/** A point of the scratch arena to return to. */
-export type ArenaMark = { readonly chunk: number; readonly offset: number };
+declare const arena: unique symbol;
+/** A point of the scratch arena to return to: what it holds is the device's own. */
+export interface ArenaMark {
+  readonly [arena]: true;
+}
 
 export interface Device {
   readonly kind: 'wasm' | 'webgpu';
@@ -251,11 +235,6 @@ export interface Device {
   copyRows(from: Tensor, to: Tensor, toRow: number): void;
   /** Element by element to another type: f32, f16 and bf16 in any direction by way of f32. */
   cast(from: Tensor, to: Tensor): void;
-  /**
-   * to[i] = anchor[i] + (scale · from[i] + std · normal(seed, stream, first + i)), each step in f32, rounded to the type of `to` once. The
-   * numbers are the same bits on every device (assembly/noise.ts).
-   */
-  perturb(args: PerturbArguments): void;
 
   // ---- experts: a token's k choices are its slots, t · k + j; all f32 but for i32 places, orders and offsets
   /**

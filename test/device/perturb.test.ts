@@ -1,12 +1,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
-import type { Device, PerturbArguments } from '../../src/device/device.ts';
+import type { ExactDevice, PerturbArguments } from '../../src/device/exact-device.ts';
 import { philox4x32 } from '../../src/random.ts';
-import { devices, Worst } from './devices.ts';
+import { exactDevices, Worst } from './devices.ts';
 
 const worst = new Worst();
-const all = await devices();
+const all = await exactDevices();
 const first = all[0]!.device;
 
 /** Number `i` of a stream in f64, from the same words. */
@@ -24,7 +24,7 @@ function reference(i: number, seed: number, stream: readonly [number, number]): 
 
 type Drawn = Float32Array | Uint16Array;
 async function run(
-  device: Device,
+  device: ExactDevice,
   n: number,
   type: 'f32' | 'f16' | 'bf16',
   args: Omit<PerturbArguments, 'to' | 'from' | 'anchor'> & { from?: Float32Array; anchor?: Float32Array },

@@ -125,6 +125,12 @@ export class WasmMemory {
   }
 }
 
+/** A point to return to; outside, an opaque `ArenaMark`. */
+export interface ArenaPoint {
+  readonly chunk: number;
+  readonly offset: number;
+}
+
 /** Scratch memory by bumping a pointer through chunks. `reset` frees nothing, so a steady step allocates nothing. */
 export class Arena {
   readonly #memory: WasmMemory;
@@ -156,11 +162,11 @@ export class Arena {
     }
   }
 
-  mark(): { chunk: number; offset: number } {
+  mark(): ArenaPoint {
     return { chunk: this.#chunk, offset: this.#offset };
   }
 
-  reset(mark: { chunk: number; offset: number }): void {
+  reset(mark: ArenaPoint): void {
     this.#chunk = mark.chunk;
     this.#offset = mark.offset;
     // a first step that overflowed several chunks leaves one large one, so that later steps fit without gaps

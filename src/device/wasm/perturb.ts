@@ -1,4 +1,4 @@
-import type { PerturbArguments } from '../device.ts';
+import type { PerturbArguments } from '../exact-device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';

@@ -3,11 +3,9 @@ import { checked } from '../../options/check.ts';
 import type {
   ArenaMark,
   AttentionArguments,
-  Device,
   DeviceStats,
   ElementType,
   MatmulOptions,
-  PerturbArguments,
   PlaceArguments,
   Precision,
   RopeLayout,
@@ -16,11 +14,12 @@ import type {
   Tensor,
   WeightSource,
 } from '../device.ts';
+import type { ExactDevice, PerturbArguments } from '../exact-device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import { type Call, checkLanes } from './lanes.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, loadKernels } from './load-kernels.ts';
 import { logitStats, topK } from './logits.ts';
-import { newMemory, WasmMemory } from './memory.ts';
+import { type ArenaPoint, newMemory, WasmMemory } from './memory.ts';
 import { type WasmDeviceOptions, wasmDeviceOptions } from './options.ts';
 import { type Parts, partsOf } from './parts.ts';
 import { perturb } from './perturb.ts';
@@ -34,7 +33,7 @@ import { readPanels, readVector } from './weights.ts';
 const tunings = new Map<boolean, Tuning>();
 
 /** The CPU device. Operations run when they are called. */
-export class WasmDevice implements Device {
+export class WasmDevice implements ExactDevice {
   readonly kind = 'wasm' as const;
   readonly description: Readonly<Record<string, string>>;
   readonly tuning: Tuning;
@@ -124,12 +123,12 @@ export class WasmDevice implements Device {
   }
 
   mark(): ArenaMark {
-    return this.#open.arena.mark();
+    return this.#open.arena.mark() as unknown as ArenaMark;
   }
 
   reset(mark: ArenaMark): void {
     // what is computed while the device is closed still ends with this
-    this.#parts?.arena.reset(mark);
+    this.#parts?.arena.reset(mark as unknown as ArenaPoint);
   }
 
   rows(t: Tensor, first: number, count: number): Tensor {

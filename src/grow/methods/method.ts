@@ -1,11 +1,12 @@
-import type { Device, Tensor } from '../../device/device.ts';
+import type { Tensor } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import type { LinearAlgebra } from '../../svd/linear-algebra.ts';
 import type { GrowPlan, Projection, ProjectionRecord } from '../types.ts';
 
 /** What a layer is grown from. */
 export interface LayerSource {
   /** Of `relaxed: false` where the result is to be the same bits in every runtime. */
-  readonly device: Device;
+  readonly device: ExactDevice;
   /** Over the same device, or another memory. */
   readonly algebra: LinearAlgebra;
   readonly plan: GrowPlan;

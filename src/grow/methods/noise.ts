@@ -1,4 +1,5 @@
-import type { Device, Tensor } from '../../device/device.ts';
+import type { Tensor } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import { philox4x32 } from '../../random.ts';
 import type { Projection } from '../types.ts';
 
@@ -70,7 +71,7 @@ export function permutation(n: number, seed: number, stream: Stream): Int32Array
 
 /** Standard normal numbers first, first + 1, … of a stream, from the device's kernel. */
 export async function normals(
-  device: Device,
+  device: ExactDevice,
   count: number,
   seed: number,
   stream: Stream,

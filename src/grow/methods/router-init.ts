@@ -1,4 +1,5 @@
-import type { Device, Tensor } from '../../device/device.ts';
+import type { Tensor } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { GrowPlan } from '../types.ts';
 import { normals, PURPOSE, streamOf, uniforms } from './noise.ts';
@@ -15,7 +16,7 @@ import { normals, PURPOSE, streamOf, uniforms } from './noise.ts';
  * @throws E_ARGUMENT for more orthogonal rows than hidden
  */
 export async function routerRows(
-  device: Device,
+  device: ExactDevice,
   plan: GrowPlan,
   layer: number,
   experts: number,
@@ -99,7 +100,11 @@ function dot(x: Float64Array, y: Float64Array): number {
 }
 
 /** f32 numbers as bytes of a type, rounded to nearest even. */
-export async function asBytes(device: Device, values: Float32Array, type: 'f32' | 'f16' | 'bf16'): Promise<Uint8Array> {
+export async function asBytes(
+  device: ExactDevice,
+  values: Float32Array,
+  type: 'f32' | 'f16' | 'bf16',
+): Promise<Uint8Array> {
   const tensors: Tensor[] = [device.tensor('f32', [values.length]), device.tensor(type, [values.length])];
   const [from, to] = tensors as [Tensor, Tensor];
   try {

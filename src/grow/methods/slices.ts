@@ -1,4 +1,5 @@
-import type { Device, Tensor } from '../../device/device.ts';
+import type { Tensor } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { GrowPlan, ProjectionRecord } from '../types.ts';
@@ -21,7 +22,7 @@ export class Slices {
   readonly norms: readonly number[];
   readonly alphas: readonly number[];
   readonly record: Omit<ProjectionRecord, 'noiseRatio'>;
-  readonly #device: Device;
+  readonly #device: ExactDevice;
   readonly #signal: AbortSignal | undefined;
   /** Null: every slice is W. */
   readonly #basis: { readonly own: Tensor; readonly other: Tensor | null; readonly slice: Tensor } | null;

@@ -1,4 +1,4 @@
-import type { Device } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import { throwIfAborted } from '../../errors.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { LinearAlgebra } from '../../svd/linear-algebra.ts';
@@ -14,7 +14,7 @@ const SMALL_BLOCK = 1e-3;
 const SVD_NOISE = 1e-12;
 
 export interface SpectrumOptions {
-  readonly device: Device;
+  readonly device: ExactDevice;
   readonly algebra: LinearAlgebra;
   readonly plan: GrowPlan;
   readonly layer: number;

@@ -1,4 +1,5 @@
-import type { Device, Tensor } from '../../device/device.ts';
+import type { Tensor } from '../../device/device.ts';
+import type { ExactDevice } from '../../device/exact-device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError } from '../../errors.ts';
 import { allFinite } from '../../model/finite.ts';
@@ -20,7 +21,7 @@ const RUN = 8;
 const PIECE = 4 << 20;
 
 export interface MeasureOptions {
-  readonly device: Device;
+  readonly device: ExactDevice;
   readonly algebra: LinearAlgebra;
   readonly plan: GrowPlan;
   readonly layer: number;
