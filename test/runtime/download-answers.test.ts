@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { rejects } from '../errors.ts';
 import { close, cutAfter, type Given, given, SIZE, server, weightsOf } from './downloads.ts';
-import { type Behaviour, type Exchange, noise, same, send } from './hub-server.ts';
+import { type Behaviour, type Exchange, noise, same, send, weights } from './hub-server.ts';
 
 let pages = 0;
 
@@ -14,7 +14,7 @@ let pages = 0;
 async function cut(version: Behaviour, then: (exchange: Exchange, from: number) => boolean): Promise<Given> {
   const one = await given(0);
   const path = `/answers/m${++pages}.gguf`;
-  const served = { bytes: noise(SIZE), chunked: true, ...version };
+  const served = { bytes: weights(SIZE), chunked: true, ...version };
   server.pages.set(path, served);
   let bodies = 0;
   server.intercept = (exchange) => {
@@ -108,7 +108,7 @@ test('an answer without content is no empty file', async () => {
 });
 
 test('what cannot be unpacked ends, also where the host says nothing of it', async () => {
-  const packed = gzipSync(noise(3 * SIZE));
+  const packed = gzipSync(weights(3 * SIZE));
   const broken = packed.slice();
   broken[broken.length - 6]! ^= 1; // of its checksum
   const bodies = { 'more behind it': Buffer.concat([packed, Buffer.from('more')]), checksum: broken };

@@ -103,6 +103,16 @@ test('small files are read up to their limit, and nothing of more is kept', asyn
     assert.equal(await partials(folder), []);
     assert.equal(await options.cache.list(), []);
   }
+  // weights have no limit, but a beginning
+  sent = 0;
+  server.intercept = (exchange) => {
+    if (exchange.method === 'HEAD') exchange.response.writeHead(200).end();
+    else endless(exchange.response);
+    return true;
+  };
+  await rejects('E_CHECKPOINT_FORMAT', () => weightsOf(`${server.cdn}/endless/m.gguf`, options, 'm.gguf'));
+  assert.ok(sent < limit, `${sent} bytes were sent`);
+  assert.equal(await partials(folder), []);
   // a hub says sizes before
   server.repositories.get(target)!.files['tokenizer.json']!.listed = { size: 900e6 };
   server.reset();

@@ -48,6 +48,14 @@ export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update
 export const gitSha = (bytes: Uint8Array): string =>
   createHash('sha1').update(`blob ${bytes.byteLength}\0`).update(bytes).digest('hex');
 export const noise = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
+/** The same behind the first bytes of a GGUF file and what a safetensors file has at its ninth. */
+export function weights(length: number): Uint8Array {
+  const bytes = noise(length);
+  // what lies beyond the end is not written
+  for (const [place, byte] of [0x47, 0x47, 0x55, 0x46].entries()) bytes[place] = byte;
+  bytes[8] = 0x7b;
+  return bytes;
+}
 export const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 export class HubServer {

@@ -20,7 +20,7 @@ import {
   server,
   weightsOf,
 } from './downloads.ts';
-import { type Behaviour, type Exchange, noise, refuse, same, send, sha256, text } from './hub-server.ts';
+import { type Behaviour, type Exchange, noise, refuse, same, send, sha256, text, weights } from './hub-server.ts';
 
 let pages = 0;
 
@@ -28,7 +28,7 @@ let pages = 0;
 async function page(behaviour: Behaviour, size = SIZE): Promise<Given & { served: { bytes: Uint8Array } & Behaviour }> {
   const { options, folder, calls } = await given(0);
   const path = `/files/m${++pages}.gguf`;
-  const served = { bytes: noise(size), ...behaviour };
+  const served = { bytes: weights(size), ...behaviour };
   server.pages.set(path, served);
   return { bytes: served.bytes, target: `${server.cdn}${path}`, folder, options, calls, served };
 }

@@ -52,7 +52,8 @@ export class Changed extends Error {}
  * process, has ended, and are checked before they count as there. When somebody else downloads the same, that is waited for.
  *
  * @throws E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED (what was loaded is kept);
- *   E_CHECKPOINT_HEADER for a small file above its limit, of which nothing is kept; Changed where only the version tells what the content is
+ *   E_CHECKPOINT_HEADER for a small file above its limit, E_CHECKPOINT_FORMAT for weights of unknown length that are none, of which
+ *   nothing is kept; Changed where only the version tells what the content is
  */
 export async function download(remote: Remote, session: Session): Promise<Downloaded> {
   const { cache, meter, signal } = session;
@@ -113,13 +114,16 @@ async function fill(remote: Remote, writer: BlobWriter, session: Session): Promi
   } catch (cause) {
     const error = cause instanceof Transient ? explained(cause, remote, writer.size, session) : cause;
     const { code } = error as { code?: unknown };
-    const useless = error instanceof Changed || code === 'E_DOWNLOAD_CORRUPT' || code === 'E_CHECKPOINT_HEADER';
+    const useless = error instanceof Changed || USELESS.has(code);
     await (useless ? writer.discard() : writer.release()).catch(() => {});
     throw error;
   }
   await writer.commit();
   return filling.sha256;
 }
+
+/** Failures after which what came is of no use. */
+const USELESS: ReadonlySet<unknown> = new Set(['E_DOWNLOAD_CORRUPT', 'E_CHECKPOINT_HEADER', 'E_CHECKPOINT_FORMAT']);
 
 /** @throws E_CHECKPOINT_HEADER for more bytes than are read of such a file */
 function checkLimit({ label, limit }: Remote, bytes: number | null, isWhole = true): void {
@@ -249,6 +253,7 @@ class Filling {
     const writer = this.#writer;
     this.#session.meter.report(file, writer.size, total);
     for await (const bytes of chunks(response, attempt)) {
+      if (total === null && writer.size < START) checkStart(this.#remote, writer.size, bytes);
       if (total !== null && writer.size + bytes.byteLength > total) {
         throw corrupt(label, `the server sends more than its ${total} bytes`);
       }
@@ -280,6 +285,33 @@ class Filling {
     if (this.#writer.size > 0) await this.#writer.reset();
     await this.#beginHash();
     this.#mixed = false;
+  }
+}
+
+/** Bytes that tell a file of weights from another. */
+const START = 9;
+const GGUF = [0x47, 0x47, 0x55, 0x46];
+const BRACE = 0x7b;
+
+/**
+ * A body of unknown length may never end, and weights have no limit: what is none is not taken further.
+ * @param at where in the file `bytes` stand
+ * @throws E_CHECKPOINT_FORMAT
+ */
+function checkStart({ file, label }: Remote, at: number, bytes: Uint8Array): void {
+  const wanted = (place: number): number | undefined => {
+    if (/\.gguf$/i.test(file)) return GGUF[place];
+    // the header's text begins behind its length
+    return /\.safetensors$/i.test(file) && place === START - 1 ? BRACE : undefined;
+  };
+  for (let i = 0; i < Math.min(bytes.byteLength, START - at); i++) {
+    const want = wanted(at + i);
+    if (want === undefined || bytes[i] === want) continue;
+    throw new EspalierError(
+      'E_CHECKPOINT_FORMAT',
+      `What the server sends for ${label} is no file of weights.`,
+      'Check the address, and look at what it answers.',
+    );
   }
 }
 
