@@ -1,4 +1,5 @@
-import { EspalierError } from '../errors.ts';
+import type { EspalierError } from '../errors.ts';
+import { configInvalid } from './config/faults.ts';
 import type { ModelConfig, MoeConfig } from './types.ts';
 
 const MAX_SIZE = 2 ** 31 - 1;
@@ -108,23 +109,4 @@ function checkScaling(config: ModelConfig, invalid: (what: string) => EspalierEr
     throw invalid(`there are ${frequencyDivisors.length} RoPE frequency divisors for ${rotaryDims / 2} frequencies`);
   }
   for (const divisor of frequencyDivisors) positive('frequency divisor', divisor);
-}
-
-export function configInvalid(name: string, what: string, cause?: unknown): EspalierError {
-  return new EspalierError(
-    'E_CONFIG_INVALID',
-    `${name}: ${what}.`,
-    'Get the configuration that belongs to the weights.',
-    {
-      cause,
-    },
-  );
-}
-
-export function unsupported(name: string, what: string): EspalierError {
-  return new EspalierError(
-    'E_ARCHITECTURE_UNSUPPORTED',
-    `${name}: ${what}.`,
-    'Models of the llama, mistral, qwen2 and qwen3 architectures are computed, and their mixtures of experts granitemoeshared, mixtral, qwen2_moe, qwen3_moe and espalier_moe.',
-  );
 }

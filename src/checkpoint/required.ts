@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import { configInvalid } from './limits.ts';
+import { configInvalid } from './config/faults.ts';
 import { type Report, raise } from './report.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, StoredType } from './types.ts';
 

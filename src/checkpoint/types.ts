@@ -1,4 +1,10 @@
 import type { ByteSource } from '../runtime/files/source.ts';
+import type { MoeConfig } from './experts.ts';
+import type { Architecture } from './families/families.ts';
+import type { LayerParts, LayerScales, LayerWindows } from './families/family.ts';
+
+export type { MoeConfig, RouterRule } from './experts.ts';
+export type { Architecture } from './families/families.ts';
 
 /** The element types that checkpoints are stored in, by GGUF's names in lower case. */
 export type StoredType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k';
@@ -20,17 +26,6 @@ export interface TensorEntry {
    */
   readonly rowOrder: 'plain' | 'llama-permuted';
 }
-
-export type Architecture =
-  | 'llama'
-  | 'mistral'
-  | 'qwen2'
-  | 'qwen3'
-  | 'granitemoeshared'
-  | 'mixtral'
-  | 'qwen2_moe'
-  | 'qwen3_moe'
-  | 'espalier_moe';
 
 export type RopeScaling =
   | { readonly type: 'none' }
@@ -73,43 +68,8 @@ export interface RopeConfig {
   readonly frequencyDivisors: Float32Array | null;
 }
 
-/** How a token's experts are chosen and weighted. Scores are f32; ties go to the lower number. */
-export interface RouterRule {
-  /**
-   * `softmax`: over all experts, then the topK largest. `selected-softmax`: the topK largest logits, then softmax over these.
-   * `sigmoid`: of each logit by itself.
-   */
-  readonly score: 'softmax' | 'selected-softmax' | 'sigmoid';
-  /** Whether the weights of the chosen are divided by their sum. */
-  readonly renormalise: boolean;
-  /** The weights are multiplied by this in the end. */
-  readonly scale: number;
-  /** Experts stand in this many groups, of which the best topGroups are looked into; 1: no groups. */
-  readonly groups: number;
-  readonly topGroups: number;
-  /** What a group is worth: its largest score, or the sum of its two largest. */
-  readonly groupScore: 'max' | 'top2';
-  /** A vector that is added to scores for choosing, not for weighting (`…mlp.gate.e_score_correction_bias`). */
-  readonly selectionBias: boolean;
-}
-
-/** The mixture of experts of some layers. */
-export interface MoeConfig {
-  /** Layers that have experts instead of a dense feed-forward, ascending. */
-  readonly layers: readonly number[];
-  readonly experts: number;
-  readonly topK: number;
-  /** Inner size of a routed expert. */
-  readonly expertSize: number;
-  /** Inner size of the expert that every token passes; 0: there is none. */
-  readonly sharedSize: number;
-  /** Whether the shared expert's output is multiplied by sigmoid(x · gate). */
-  readonly sharedGate: boolean;
-  readonly router: RouterRule;
-}
-
 /** All that the decoder needs to know about a model, from config.json or GGUF metadata. */
-export interface ModelConfig {
+export interface ModelConfig extends LayerParts, LayerWindows, LayerScales {
   readonly architecture: Architecture;
   readonly vocabSize: number;
   readonly hiddenSize: number;
@@ -125,24 +85,8 @@ export interface ModelConfig {
   readonly tiedEmbeddings: boolean;
   /** There is no output matrix at all (the export of a base model that is not tied): it embeds texts, and predicts nothing. */
   readonly headless: boolean;
-  /** Biases of q, k and v; of o; of gate, up and down. */
-  readonly qkvBias: boolean;
-  readonly outputBias: boolean;
-  readonly mlpBias: boolean;
-  /** RMSNorm over each head of q and k before RoPE (Qwen3). */
-  readonly qkNorm: boolean;
-  /** A query sees at most this many positions, its own included, in the layers of `windowLayers`; null: all, in every layer. */
-  readonly slidingWindow: number | null;
-  /** The layers with the sliding window, ascending; empty exactly where `slidingWindow` is null. */
-  readonly windowLayers: readonly number[];
   /** Null: every layer has a dense feed-forward. */
   readonly moe: MoeConfig | null;
-  /** Granite's factors, 1 elsewhere: of the embeddings, of what a block adds, and what logits are divided by. */
-  readonly embeddingScale: number;
-  readonly residualScale: number;
-  readonly logitScale: number;
-  /** Of q · k; null: headDim^-0.5. */
-  readonly attentionScale: number | null;
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
   readonly padId: number | null;

@@ -1,11 +1,14 @@
+import { ARCHITECTURES, familyOf, familyOfClass, isFamily, type StockArchitecture } from '../families/families.ts';
+import { type Family, NO_SCALES, type StockConfig } from '../families/family.ts';
 import { jsonObject, parseJson } from '../json.ts';
-import { checkConfig, configInvalid, MAX_LAYERS, unsupported } from '../limits.ts';
+import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import { ropeFromConfig } from '../rope/config.ts';
 import type { Architecture, ModelConfig } from '../types.ts';
-import { moeFromConfig } from './experts.ts';
+import { ownMixture } from './experts.ts';
+import { configInvalid, unsupported } from './faults.ts';
 import { ConfigKeys, shown } from './keys.ts';
-import { BASES, CLASSES, NEUTRAL, STOCK, type StockArchitecture } from './stock.ts';
-import { checkLayerTypes, windowFromConfig } from './window.ts';
+import { NEUTRAL } from './neutral-keys.ts';
+import { checkLayerTypes, ownWindows } from './window.ts';
 
 /** What is said about a configuration beside what it means. */
 export interface ConfigRemarks {
@@ -34,8 +37,9 @@ export function configFromJson(
   const keys = new ConfigKeys(raw, name);
   const architecture = architectureOf(keys, name);
   refuseOthers(keys, name);
-  const base = architecture === 'espalier_moe' ? baseOf(keys, name) : architecture;
-  const stock = STOCK[base];
+  const own = architecture === 'espalier_moe';
+  const family = familyOf(own ? baseOf(keys, name) : architecture);
+  const stock = family.defaults;
 
   const nLayers = keys.whole('num_hidden_layers', stock.layers);
   if (nLayers < 1 || nLayers > MAX_LAYERS)
@@ -44,12 +48,12 @@ export function configFromJson(
   const hiddenSize = keys.whole('hidden_size', stock.hidden);
   const intermediateSize = keys.whole('intermediate_size', stock.inner);
   const maxPositions = keys.whole('max_position_embeddings', stock.positions);
-  const heads = headsOf(keys, base, hiddenSize, name);
+  const heads = headsOf(keys, family, hiddenSize, name);
   const context = {
     headDim: heads.headDim,
     maxPositions,
     theta: stock.theta,
-    partial: architecture === 'espalier_moe',
+    partial: own,
   };
   const special = specialTokens(keys, stock, vocabSize, generationJson, remarks);
   const config: ModelConfig = {
@@ -64,10 +68,10 @@ export function configFromJson(
     rope: ropeFromConfig(keys, context, name),
     tiedEmbeddings: keys.flag('tie_word_embeddings', false),
     headless: false,
-    ...partsOf(keys, base),
-    ...windowFromConfig(keys, base, architecture === 'espalier_moe', nLayers, name),
-    moe: moeFromConfig(keys, architecture, nLayers, intermediateSize),
-    ...scalesOf(keys, base),
+    ...family.parts(keys),
+    ...((own ? ownWindows(keys, nLayers, name) : null) ?? family.windows(keys, nLayers, name)),
+    moe: own ? ownMixture(keys) : (family.experts?.(keys, nLayers, intermediateSize) ?? null),
+    ...(family.scales?.(keys) ?? NO_SCALES),
     ...special,
   };
   if (holdsNonFinite(raw)) {
@@ -93,14 +97,14 @@ function holdsNonFinite(value: unknown): boolean {
 function architectureOf(keys: ConfigKeys, name: string): Architecture {
   const type = keys.value('model_type');
   if (typeof type === 'string') {
-    if (type === 'espalier_moe' || Object.hasOwn(STOCK, type)) return type as Architecture;
-    throw unsupported(name, `its model_type is ${type.slice(0, 100)}`);
+    if (type === 'espalier_moe' || isFamily(type)) return type;
+    throw unsupported(name, `its model_type is ${type.slice(0, 100)}`, ARCHITECTURES);
   }
   const architectures = keys.value('architectures');
   const first = Array.isArray(architectures) ? architectures[0] : undefined;
   if (typeof first !== 'string') throw configInvalid(name, 'neither model_type nor architectures tells what it is');
-  const architecture = CLASSES.get(first.replace(/(?:ForCausalLM|Model)$/, ''));
-  if (!architecture) throw unsupported(name, `its architecture is ${first.slice(0, 100)}`);
+  const architecture = familyOfClass(first.replace(/(?:ForCausalLM|Model)$/, ''));
+  if (!architecture) throw unsupported(name, `its architecture is ${first.slice(0, 100)}`, ARCHITECTURES);
   return architecture;
 }
 
@@ -130,18 +134,16 @@ function refuseOthers(keys: ConfigKeys, name: string): void {
 /** The dense architecture that the layers of our own config are built like. */
 function baseOf(keys: ConfigKeys, name: string): StockArchitecture {
   const wanted = keys.value('base_model_type');
-  const base = BASES.find((type) => type === wanted);
-  if (base) return base;
+  if (typeof wanted === 'string' && isFamily(wanted) && familyOf(wanted).base) return wanted;
   throw configInvalid(name, `base_model_type is ${shown(wanted)}`);
 }
 
 function headsOf(
   keys: ConfigKeys,
-  base: StockArchitecture,
+  { defaults: stock }: Family,
   hiddenSize: number,
   name: string,
 ): Pick<ModelConfig, 'nHeads' | 'nKvHeads' | 'headDim'> {
-  const stock = STOCK[base];
   const nHeads = keys.whole('num_attention_heads', stock.heads);
   const kvHeads = stock.kvHeadsNull
     ? keys.wholeOrNull('num_key_value_heads', stock.kvHeads)
@@ -151,59 +153,15 @@ function headsOf(
     : keys.has('head_dim')
       ? keys.whole('head_dim', 0)
       : stock.headDim;
-  if (own === null && base === 'llama' && hiddenSize % nHeads !== 0) {
+  if (own === null && stock.headsDivide && hiddenSize % nHeads !== 0) {
     throw configInvalid(name, `a hidden size of ${hiddenSize} does not divide into ${nHeads} heads`);
   }
   return { nHeads, nKvHeads: kvHeads ?? nHeads, headDim: own ?? Math.floor(hiddenSize / nHeads) };
 }
 
-function partsOf(
-  keys: ConfigKeys,
-  base: StockArchitecture,
-): Pick<ModelConfig, 'qkvBias' | 'outputBias' | 'mlpBias' | 'qkNorm'> {
-  const none = { qkvBias: false, outputBias: false, mlpBias: false, qkNorm: false };
-  switch (base) {
-    case 'llama': {
-      const given = keys.flag('attention_bias', false);
-      return { ...none, qkvBias: given, outputBias: given, mlpBias: keys.flag('mlp_bias', false) };
-    }
-    case 'granitemoeshared': {
-      const given = keys.flag('attention_bias', false);
-      return { ...none, qkvBias: given, outputBias: given };
-    }
-    case 'qwen3':
-    case 'qwen3_moe': {
-      const given = keys.flag('attention_bias', false);
-      return { ...none, qkvBias: given, outputBias: given, qkNorm: true };
-    }
-    case 'qwen2': // on q, k and v whatever the file says
-      return { ...none, qkvBias: true };
-    case 'qwen2_moe':
-      return { ...none, qkvBias: keys.flag('qkv_bias', true) };
-    case 'mistral':
-    case 'mixtral':
-      return none;
-    default:
-      return base satisfies never;
-  }
-}
-
-function scalesOf(
-  keys: ConfigKeys,
-  base: StockArchitecture,
-): Pick<ModelConfig, 'embeddingScale' | 'residualScale' | 'logitScale' | 'attentionScale'> {
-  if (base !== 'granitemoeshared') return { embeddingScale: 1, residualScale: 1, logitScale: 1, attentionScale: null };
-  return {
-    embeddingScale: keys.number('embedding_multiplier', 1),
-    residualScale: keys.number('residual_multiplier', 1),
-    logitScale: keys.number('logits_scaling', 1),
-    attentionScale: keys.number('attention_multiplier', 1),
-  };
-}
-
 function specialTokens(
   keys: ConfigKeys,
-  stock: (typeof STOCK)[StockArchitecture],
+  stock: StockConfig,
   vocabSize: number,
   generationJson: Uint8Array | null,
   { notes }: ConfigRemarks,

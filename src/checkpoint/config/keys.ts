@@ -1,5 +1,5 @@
 import type { EspalierError } from '../../errors.ts';
-import { configInvalid } from '../limits.ts';
+import { configInvalid } from './faults.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
 

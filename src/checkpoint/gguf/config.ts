@@ -1,19 +1,23 @@
 import type { ConfigRemarks } from '../config/config.ts';
-import { checkConfig, configInvalid, MAX_LAYERS, unsupported } from '../limits.ts';
+import { configInvalid, unsupported } from '../config/faults.ts';
+import { ARCHITECTURES, familyOf, isFamily, type StockArchitecture } from '../families/families.ts';
+import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import type { TensorTable } from '../tensor-table.ts';
-import type { Architecture, ModelConfig, RopeScaling } from '../types.ts';
+import type { ModelConfig, RopeScaling } from '../types.ts';
 import { endTokens } from './end-tokens.ts';
 import type { GgufValue } from './gguf.ts';
 import { GGUF_TYPE } from './reader.ts';
 
-const ARCHITECTURES: ReadonlySet<string> = new Set<Architecture>(['llama', 'qwen2', 'qwen3']);
-
 /** The architecture that a GGUF file states. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
-export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name: string): Architecture {
+export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name: string): StockArchitecture {
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string') throw configInvalid(name, 'general.architecture is missing');
-  if (!ARCHITECTURES.has(architecture)) throw unsupported(name, `its architecture is ${architecture.slice(0, 100)}`);
-  return architecture as Architecture;
+  if (isFamily(architecture) && familyOf(architecture).gguf) return architecture;
+  throw unsupported(
+    name,
+    `its architecture is ${architecture.slice(0, 100)}`,
+    ARCHITECTURES.filter((type) => isFamily(type) && familyOf(type).gguf),
+  );
 }
 
 /**
@@ -50,7 +54,8 @@ export function configFromGguf(
   if (valueDim !== headDim) throw unsupported(name, 'its keys and values differ in length');
   const rotaryDims = read.whole('rope.dimension_count') ?? headDim;
   // llama.cpp pairs neighbours there, and the converter's order of rows matches only when all dimensions rotate
-  if (architecture === 'llama' && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
+  if (familyOf(architecture).gguf!.permuted && rotaryDims < headDim)
+    throw unsupported(name, 'only part of each head rotates');
   const maxPositions = read.need('context_length');
   const window = read.whole('attention.sliding_window') ?? 0;
   if (metadata.get(`${architecture}.attention.causal`) === false) {
@@ -92,7 +97,7 @@ export function configFromGguf(
       qkvBias: has(`${attention}.q_proj.bias`),
       outputBias: has(`${attention}.o_proj.bias`),
       mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
-      qkNorm: architecture === 'qwen3',
+      qkNorm: familyOf(architecture).gguf!.qkNorm,
       slidingWindow: window === 0 ? null : window,
       windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
       moe: null,

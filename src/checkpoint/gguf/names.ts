@@ -1,4 +1,5 @@
 import type { ByteSource } from '../../runtime/files/source.ts';
+import type { GgufFamily } from '../families/family.ts';
 import { emptyTable, putAs, type TensorTable } from '../tensor-table.ts';
 import type { TensorEntry } from '../types.ts';
 import type { GgufTensor } from './gguf.ts';
@@ -40,11 +41,15 @@ export function canonicalName(name: string): string {
 }
 
 /**
- * Tensors by canonical name. llama.cpp's converter reorders rows of q and k, weights and biases, of the llama architecture
- * (Mistral's files are of it too), because its RoPE there turns neighbours; qwen2 and qwen3 keep Hugging Face's order.
+ * Tensors by canonical name.
+ * @param family whose rows of q and k stand in another order where it says so; null: not known
  * @throws E_CHECKPOINT_HEADER when two tensors come to the same name
  */
-export function canonicalTensors(list: readonly GgufTensor[], source: ByteSource, architecture: string): TensorTable {
+export function canonicalTensors(
+  list: readonly GgufTensor[],
+  source: ByteSource,
+  family: GgufFamily | null,
+): TensorTable {
   const table = emptyTable();
   for (const { name: stored, type, typeName, shape, offset, byteLength } of list) {
     const name = canonicalName(stored);
@@ -52,7 +57,7 @@ export function canonicalTensors(list: readonly GgufTensor[], source: ByteSource
       putAs(table, name, typeName, source.name);
       continue;
     }
-    const permuted = architecture === 'llama' && PERMUTED.test(name);
+    const permuted = family?.permuted === true && PERMUTED.test(name);
     const rowOrder: TensorEntry['rowOrder'] = permuted ? 'llama-permuted' : 'plain';
     putAs(table, name, { name, type, shape, source, offset, byteLength, rowOrder }, source.name);
   }

@@ -1,7 +1,8 @@
 import { EspalierError } from '../../errors.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import type { ConfigRemarks } from '../config/config.ts';
-import { configInvalid } from '../limits.ts';
+import { configInvalid } from '../config/faults.ts';
+import { familyOf } from '../families/families.ts';
 import { dequantise } from '../quantised/dequantise.ts';
 import type { Report } from '../report.ts';
 import { checkTensors } from '../required.ts';
@@ -20,10 +21,10 @@ export async function surveyGguf(source: ByteSource, report: Report): Promise<Su
   const header = await readGguf(source);
   const { metadata, tensors } = header;
   const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
-  let table = canonicalTensors(tensors, source, '');
+  let table = canonicalTensors(tensors, source, null);
   let config: ModelConfig | null = null;
   try {
-    table = canonicalTensors(tensors, source, ggufArchitecture(metadata, source.name));
+    table = canonicalTensors(tensors, source, familyOf(ggufArchitecture(metadata, source.name)).gguf);
     config = await readConfig(header, table, source, remarks);
   } catch (error) {
     report(error);

@@ -1,5 +1,5 @@
+import { unsupported } from '../config/faults.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
-import { unsupported } from '../limits.ts';
 import type { RopeConfig, RopeScaling } from '../types.ts';
 
 /** What RoPE depends on beside its own keys. */
