@@ -26,8 +26,8 @@ export interface Io {
 const MOST = 256 << 20;
 
 export const processIo: Io = {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  out: (text) => put(process.stdout, text),
+  err: (text) => put(process.stderr, text),
   get columns() {
     return process.stdout.columns || 80;
   },
@@ -36,6 +36,15 @@ export const processIo: Io = {
   },
   input: (signal) => textOf(process.stdin, signal),
 };
+
+/** Deno throws what Node says by an event. */
+function put(stream: NodeJS.WriteStream, text: string): void {
+  try {
+    stream.write(text);
+  } catch (error) {
+    stream.emit('error', error);
+  }
+}
 
 /** All of a stream, as text. @throws E_ARGUMENT when it is none or too long; E_ABORTED, whatever the stream waits for */
 export async function textOf(stream: Readable, signal: AbortSignal): Promise<string> {
