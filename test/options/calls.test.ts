@@ -105,7 +105,9 @@ test('the tasks of a crew', async () => {
 });
 
 test('addresses: of the kernels, workers and hubs, and the path or file URL of a folder', async () => {
-  for (const location of ['somewhere', './here', 'x'.repeat(1e5)]) {
+  // in a page such an address is one beside it
+  const page = 'document' in globalThis;
+  for (const location of page ? ['http://'] : ['somewhere', './here', 'x'.repeat(1e5)]) {
     for (const name of ['wasmLocation', 'workerLocation']) {
       const error = await rejects('E_ARGUMENT', () => Crew.create({ workers: 1, [name]: location }));
       assert.ok(error.message.length < 200);
@@ -120,6 +122,7 @@ test('addresses: of the kernels, workers and hubs, and the path or file URL of a
     assert.match(error.message, /^hub\.\w+ is /);
     assert.not.match(error.message, 'ä');
   }
+  if (page) return; // which has no folders
   for (const place of ['https://example.com/x', 'file://host/x', 'file:///a%2Fb']) {
     for (const given of [place, new URL(place)]) {
       for (const grow of [growHere, planHere]) {
