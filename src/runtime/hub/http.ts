@@ -21,7 +21,7 @@ const BROKEN: ReadonlySet<unknown> = new Set([
 
 /** Who answers is there, even if not with HTTP, or without a certificate that counts: that is no missing connection. */
 const NO_HTTP =
-  /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW|EPROTO|ERR_SSL_)|invalid (?:HTTP|URI|header|content-length)|message (?:head )?is too large|received (?:corrupt|fatal)|handshake eof/i;
+  /^(?:HPE_|UND_ERR_HEADERS_OVERFLOW|EPROTO|ERR_SSL_)|HTTPParserError|invalid (?:HTTP|URI|header|content-length)|message (?:head )?is too large|received (?:corrupt|fatal)|handshake eof/i;
 const UNTRUSTED = /^(?:CERT_|ERR_TLS_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)|invalid peer certificate/;
 
 /** A failure that may pass: no connection, one that broke, a server that is overloaded. */
