@@ -107,6 +107,7 @@ export class Decoder {
       }
     }
     checkMasks(ids.length, cache.length, options);
+    throwIfAborted(options.signal);
     const before = cache.length;
     const next = (cache.positions.at(-1) ?? -1) + 1;
     const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);

@@ -158,6 +158,7 @@ async function* run(
   let open = 0;
   try {
     await exclusive(device, async () => {
+      throwIfAborted(signal); // it may have fired before, or while others computed
       cache.reserve(cache.length + prompt.length + most); // most stays within the context
       decoder.rope.forward((behind?.position ?? 0) + prompt.length + most); // so that the table does not grow in the middle of the text
     });
