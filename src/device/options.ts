@@ -1,9 +1,7 @@
 /** Rules that options of every device share. */
 import { defaulting, either, oneOf, type Rule, whole } from '../options/rules.ts';
+import { MOST_LANES } from '../runtime/host/lane-count.ts';
 import type { Precision } from './device.ts';
-
-/** Most threads of an engine or a job. */
-export const MOST_LANES = 256;
 
 const MiB = 2 ** 20;
 

@@ -1,7 +1,8 @@
 /** Options of a wasm device. */
 import { object } from '../../options/check.ts';
 import { callback, defaulting, like, type Schema, truth, whole } from '../../options/rules.ts';
-import { MOST_LANES, memoryLimit } from '../options.ts';
+import { MOST_LANES } from '../../runtime/host/lane-count.ts';
+import { memoryLimit } from '../options.ts';
 import type { LaneSeat } from './lanes.ts';
 import type { Tuning } from './tune.ts';
 

@@ -1,5 +1,5 @@
 /** Options of a crew, and its tasks. */
-import { MOST_LANES } from '../../device/options.ts';
+
 import { EspalierError } from '../../errors.ts';
 import { object, readable } from '../../options/check.ts';
 import {
@@ -19,6 +19,7 @@ import {
 } from '../../options/rules.ts';
 import { shown } from '../../options/shown.ts';
 import { nearest } from '../../options/suggest.ts';
+import { MOST_LANES } from '../../runtime/host/lane-count.ts';
 import type { TaskInput, TaskName } from './tasks.ts';
 
 export interface CrewOptions {

@@ -1,4 +1,4 @@
-import { MOST_LANES, precision } from '../../device/options.ts';
+import { precision } from '../../device/options.ts';
 import { EspalierError } from '../../errors.ts';
 import { contextLength } from '../../model/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
@@ -7,6 +7,7 @@ import { callback, defaulting, either, oneOf, place, type Schema, signal, whole,
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { checkedTarget } from '../../runtime/files/target.ts';
 import { host } from '../../runtime/host/host.ts';
+import { MOST_LANES } from '../../runtime/host/lane-count.ts';
 import { checkedShots } from '../../show/checks.ts';
 import { poolOptions, storage } from '../../show/pool/options.ts';
 import { blockSize } from '../../show/pool/units.ts';

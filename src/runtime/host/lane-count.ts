@@ -1,19 +1,20 @@
 import { EspalierError } from '../../errors.ts';
 import type { Host } from './types.ts';
 
-const MOST = 256;
+/** Most threads of an engine or a job. */
+export const MOST_LANES = 256;
 
 /**
  * How many threads compute: as asked for, or all that the host has where they can share memory.
  * @throws E_ARGUMENT; E_NO_ISOLATION for more than one where memory cannot be shared
  */
 export function laneCount(wanted: number | 'auto', host: Pick<Host, 'cores' | 'sharedMemory'>): number {
-  if (wanted === 'auto') return host.sharedMemory ? Math.min(MOST, Math.max(1, host.cores)) : 1;
-  if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST)) {
+  if (wanted === 'auto') return host.sharedMemory ? Math.min(MOST_LANES, Math.max(1, host.cores)) : 1;
+  if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_LANES)) {
     throw new EspalierError(
       'E_ARGUMENT',
       `lanes is ${String(wanted)}.`,
-      `Give an integer from 1 to ${MOST}, or "auto".`,
+      `Give an integer from 1 to ${MOST_LANES}, or "auto".`,
     );
   }
   if (wanted > 1 && !host.sharedMemory) {
