@@ -1,8 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { uniform } from '../random.ts';
-import { checkedExamples } from './checks.ts';
-import type { Example } from './format.ts';
+import { checkedExamples, type Example } from './format.ts';
 import { type SplitOptions, splitOptions } from './options.ts';
 
 /** Streams of random numbers, so that one choice does not move another. 0 belongs to sampling. */

@@ -1,6 +1,6 @@
-import { checkedExamples } from '../datasets/checks.ts';
 import type { Example } from '../datasets/data.ts';
 import type { TaskData } from '../datasets/files.ts';
+import { checkedExamples } from '../datasets/format.ts';
 import { shuffled } from '../datasets/splits.ts';
 import { checkedTemplate, renderShot, type Template } from '../datasets/templates.ts';
 import type { LocalModel } from '../model/model.ts';
