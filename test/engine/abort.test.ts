@@ -16,8 +16,8 @@ const FOR_EVER = 60_000;
 const SOON = 2000;
 /** Milliseconds between looks at how late this thread's timers are. */
 const LOOK = 20;
-/** Most milliseconds that are put down to the machine. */
-const MOST_LAG = 8000;
+/** Most milliseconds that are put down to the machine: more may be a call that blocks this thread. */
+const MOST_LAG = 2000;
 
 interface Busy {
   readonly engine: Engine;
