@@ -1,6 +1,7 @@
 import type { ConfigRemarks } from '../config/config.ts';
 import { configInvalid, unsupported } from '../config/faults.ts';
 import { ARCHITECTURES, familyOf, isFamily, type StockArchitecture } from '../families/families.ts';
+import type { GgufFamily } from '../families/family.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import type { TensorTable } from '../tensor-table.ts';
 import type { ModelConfig, RopeScaling } from '../types.ts';
@@ -8,11 +9,15 @@ import { endTokens } from './end-tokens.ts';
 import type { GgufValue } from './gguf.ts';
 import { GGUF_TYPE } from './reader.ts';
 
-/** The architecture that a GGUF file states. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
-export function ggufArchitecture(metadata: ReadonlyMap<string, GgufValue>, name: string): StockArchitecture {
+/** The architecture that a GGUF file states, and how its family is stored. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
+export function ggufArchitecture(
+  metadata: ReadonlyMap<string, GgufValue>,
+  name: string,
+): { readonly architecture: StockArchitecture; readonly family: GgufFamily } {
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string') throw configInvalid(name, 'general.architecture is missing');
-  if (isFamily(architecture) && familyOf(architecture).gguf) return architecture;
+  const family = isFamily(architecture) ? familyOf(architecture).gguf : null;
+  if (family) return { architecture: architecture as StockArchitecture, family };
   throw unsupported(
     name,
     `its architecture is ${architecture.slice(0, 100)}`,
@@ -37,7 +42,7 @@ export function configFromGguf(
   name: string,
   remarks: ConfigRemarks = { ignoredKeys: [], notes: [] },
 ): ModelConfig {
-  const architecture = ggufArchitecture(metadata, name);
+  const { architecture, family } = ggufArchitecture(metadata, name);
   const read = new Reader(metadata, types, architecture, name);
   const has = (tensor: string) => table.tensors.has(tensor) || table.unsupported.has(tensor);
   const attention = 'model.layers.0.self_attn';
@@ -54,8 +59,7 @@ export function configFromGguf(
   if (valueDim !== headDim) throw unsupported(name, 'its keys and values differ in length');
   const rotaryDims = read.whole('rope.dimension_count') ?? headDim;
   // llama.cpp pairs neighbours there, and the converter's order of rows matches only when all dimensions rotate
-  if (familyOf(architecture).gguf!.permuted && rotaryDims < headDim)
-    throw unsupported(name, 'only part of each head rotates');
+  if (family.permuted && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
   const maxPositions = read.need('context_length');
   const window = read.whole('attention.sliding_window') ?? 0;
   if (metadata.get(`${architecture}.attention.causal`) === false) {
@@ -97,7 +101,7 @@ export function configFromGguf(
       qkvBias: has(`${attention}.q_proj.bias`),
       outputBias: has(`${attention}.o_proj.bias`),
       mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
-      qkNorm: familyOf(architecture).gguf!.qkNorm,
+      qkNorm: family.qkNorm,
       slidingWindow: window === 0 ? null : window,
       windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
       moe: null,

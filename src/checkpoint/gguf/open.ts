@@ -2,7 +2,6 @@ import { EspalierError } from '../../errors.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import type { ConfigRemarks } from '../config/config.ts';
 import { configInvalid } from '../config/faults.ts';
-import { familyOf } from '../families/families.ts';
 import { dequantise } from '../quantised/dequantise.ts';
 import type { Report } from '../report.ts';
 import { checkTensors } from '../required.ts';
@@ -24,7 +23,7 @@ export async function surveyGguf(source: ByteSource, report: Report): Promise<Su
   let table = canonicalTensors(tensors, source, null);
   let config: ModelConfig | null = null;
   try {
-    table = canonicalTensors(tensors, source, familyOf(ggufArchitecture(metadata, source.name)).gguf);
+    table = canonicalTensors(tensors, source, ggufArchitecture(metadata, source.name).family);
     config = await readConfig(header, table, source, remarks);
   } catch (error) {
     report(error);
