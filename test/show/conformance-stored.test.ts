@@ -1,7 +1,6 @@
 /** T9 of the specification: what storage loses; repair, and blocks of shots, on a model of each RoPE kind and layout. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { LocalModel } from '../../src/model/model.ts';
 import { encodeUnits } from '../../src/show/pool/encode.ts';
 import type { StoredShot } from '../../src/show/pool/stored.ts';
 import { ShotContext, ShotPool } from '../../src/show.ts';
@@ -15,24 +14,17 @@ import {
   INSTRUCTION,
   LOGITS,
   MODELS,
-  open,
   piecedLogits,
   plainLogits,
   QUERY,
   referenceOf,
   shots,
+  testsOf,
   worst,
 } from './conformance.ts';
 
 for (const name of MODELS) {
-  const on = (title: string, run: (model: LocalModel) => Promise<void>) =>
-    test(`${title} [${name}]`, async () => {
-      const before = device.stats().tensors;
-      const model = await open(name);
-      await run(model);
-      model.close();
-      assert.is(device.stats().tensors, before, 'tensors left');
-    });
+  const on = testsOf(name);
 
   on('T9: what f16 and int8 lose stays as it is, wherever keys are placed', async ({ decoder, config }) => {
     const last = config.nLayers - 1;

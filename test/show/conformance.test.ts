@@ -2,7 +2,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { KvCache } from '../../src/model/kv-cache.ts';
-import type { LocalModel } from '../../src/model/model.ts';
 import { encodeUnits } from '../../src/show/pool/encode.ts';
 import { ShotContext, ShotPool } from '../../src/show.ts';
 import { worstError } from '../device/reference.ts';
@@ -15,7 +14,6 @@ import {
   INSTRUCTION,
   MODELS,
   maskedLogits,
-  open,
   piecedLogits,
   plainLogits,
   QUERY,
@@ -23,18 +21,12 @@ import {
   referenceOf,
   shots,
   TEXTS,
+  testsOf,
   worst,
 } from './conformance.ts';
 
 for (const name of MODELS) {
-  const on = (title: string, run: (model: LocalModel) => Promise<void>) =>
-    test(`${title} [${name}]`, async () => {
-      const before = device.stats().tensors;
-      const model = await open(name);
-      await run(model);
-      model.close();
-      assert.is(device.stats().tensors, before, 'tensors left');
-    });
+  const on = testsOf(name);
 
   on('T1: keys before RoPE, values and logits do not depend on where a shot stood', async ({ decoder, config }) => {
     const { ids } = await referenceOf(name);

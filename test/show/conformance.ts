@@ -1,4 +1,5 @@
 /** Models, shots and passes that conformance is measured with. */
+import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
@@ -108,3 +109,15 @@ export async function referenceOf(name: string): Promise<{ ids: readonly number[
   if (name !== 'nano-base') return tinyReference(name);
   return { ids: range(100, 40), logits: null };
 }
+
+/** Tests of one model: each opens it anew, and leaves nothing on the device. */
+export const testsOf =
+  (name: string) =>
+  (title: string, run: (model: LocalModel) => Promise<void>): void =>
+    test(`${title} [${name}]`, async () => {
+      const before = device.stats().tensors;
+      const model = await open(name);
+      await run(model);
+      model.close();
+      assert.is(device.stats().tensors, before, 'tensors left');
+    });
