@@ -6,8 +6,8 @@
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { grow, type PlannedGrowth, planGrow, RECEIPT_FILE } from './grow/job.ts';
 export type { GrowOptions, GrowProgress, PlanGrowOptions } from './grow/options.ts';
+export type { Fit } from './grow/plan/fit.ts';
 export type { GrowRecipe } from './grow/plan/options.ts';
-export type { Fit } from './grow/plan/targets.ts';
 export type {
   GrowPlan,
   LayerChoice,

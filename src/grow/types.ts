@@ -1,5 +1,9 @@
 /** What a dense checkpoint is grown into: every option, resolved, and what is told of the result. */
 
+import type { TargetName } from './targets/names.ts';
+
+export type { TargetName } from './targets/names.ts';
+
 export type Projection = 'gate' | 'up' | 'down';
 export const PROJECTIONS: readonly Projection[] = ['gate', 'up', 'down'];
 
@@ -33,8 +37,6 @@ export type RouterInit =
   | { readonly kind: 'normal' | 'uniform'; readonly std: number }
   | { readonly kind: 'kaiming-uniform' | 'standard-normal' | 'inverse-sqrt-uniform' | 'orthogonal' };
 
-export const TARGETS = ['granitemoeshared', 'mixtral', 'qwen2_moe', 'qwen3_moe', 'espalier'] as const;
-export type TargetName = (typeof TARGETS)[number];
 export type OutputType = 'bf16' | 'f16' | 'f32';
 
 export interface TrainPlan {

@@ -3,14 +3,16 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { configFromJson } from '../../src/checkpoint/config/config.ts';
+import { FAMILIES } from '../../src/checkpoint/families/families.ts';
 import type { ModelConfig, StoredType } from '../../src/checkpoint/types.ts';
 import { EspalierError } from '../../src/errors.ts';
+import { type Fit, fitTarget } from '../../src/grow/plan/fit.ts';
 import { chosenLayers, expertSizes } from '../../src/grow/plan/layer-choice.ts';
 import type { GrowRecipe } from '../../src/grow/plan/options.ts';
 import { resolveOptions } from '../../src/grow/plan/recipe.ts';
-import { type Fit, fitTarget } from '../../src/grow/plan/targets.ts';
+import { TARGET_NAMES, type TargetName } from '../../src/grow/targets/names.ts';
 import type { GrowPlan } from '../../src/grow/types.ts';
-import { outputConfig } from '../../src/grow/write/output-config.ts';
+import { configText, outputConfig } from '../../src/grow/write/output-config.ts';
 
 const BASE = {
   vocab_size: 104,
@@ -195,6 +197,110 @@ test('attention of every family survives in our own layout', () => {
     const { moe: _, architecture: family, ...want } = before;
     assert.equal(after, want, family);
   }
+});
+
+test('what a target does not list is refused, whatever the family is called', () => {
+  const plan = resolveOptions({});
+  const fits = (change: Partial<ModelConfig>, target: TargetName | 'auto' = 'auto') => {
+    const model = { ...config(LLAMA), ...change };
+    return fitTarget(model, 'bf16', { ...plan, target }, chosenLayers('auto', model.nLayers)).target;
+  };
+  const wrong = (change: Partial<ModelConfig>, why: RegExp, target: TargetName | 'auto' = 'auto') => {
+    assert.throws(
+      () => fits(change, target),
+      (error: EspalierError) => error.code === 'E_TARGET' && why.test(error.message) && error.hint.length > 10,
+    );
+  };
+  const { rope } = config(LLAMA);
+  wrong({ rope: { ...rope, layout: 'interleaved' } }, /none has any RoPE that turns neighbours/);
+  wrong({ rope: { ...rope, frequencyDivisors: new Float32Array(4).fill(2) } }, /baked into its GGUF/);
+  wrong({ headless: true }, /without an output matrix/);
+  // Granite's factors, which the others lack
+  assert.is(fits({ embeddingScale: 12 }), 'granitemoeshared');
+  for (const target of TARGET_NAMES.filter((name) => name !== 'granitemoeshared')) {
+    const anchor = target === 'mixtral' || target === 'qwen3_moe' ? 'folded' : 'shared';
+    const model = { ...config(target === 'qwen3_moe' ? QWEN3 : LLAMA), embeddingScale: 12 };
+    const own = resolveOptions({ target, anchor, rho: 0.1 });
+    assert.throws(
+      () => fitTarget(model, 'bf16', own, chosenLayers('auto', model.nLayers)),
+      (error: EspalierError) => error.code === 'E_TARGET' && /factor of the embeddings/.test(error.message),
+      target,
+    );
+  }
+  const scaled = { embeddingScale: 12, residualScale: 0.5, logitScale: 3, attentionScale: 0.25 };
+  const model = { ...config(LLAMA), ...scaled };
+  const fit = fitTarget(model, 'bf16', plan, chosenLayers('auto', model.nLayers));
+  const { architecture, ...after } = config(outputConfig(model, fit, plan, expertSizes(plan, model.intermediateSize)));
+  assert.is(architecture, 'granitemoeshared');
+  for (const [key, value] of Object.entries(scaled)) assert.is(after[key as keyof typeof scaled], value, key);
+});
+
+/** What must be the same behind a target: all but the experts, and what is another name for the same or is zeros. */
+function computed(model: ModelConfig, biases: Pick<ModelConfig, 'qkvBias' | 'outputBias'>): object {
+  const { moe, architecture, intermediateSize, attentionScale, slidingWindow, windowLayers, ...rest } = model;
+  const windowed = slidingWindow !== null && slidingWindow < model.maxPositions;
+  return {
+    ...rest,
+    ...biases,
+    attentionScale: attentionScale ?? 1 / Math.sqrt(model.headDim),
+    windows: windowed ? [slidingWindow, windowLayers] : null,
+  };
+}
+
+test('a dense model of any family in any target is refused, or its config.json reads back as the same', () => {
+  const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 16 };
+  const llama3 = { rope_type: 'llama3', factor: 2, low_freq_factor: 1, high_freq_factor: 4 };
+  const variants: Json[] = [
+    {},
+    { attention_bias: true },
+    { head_dim: 16 },
+    { sliding_window: 16, use_sliding_window: true },
+    { sliding_window: 16, use_sliding_window: true, max_window_layers: 3 },
+    { halfRotary: true },
+    { rope_scaling: yarn },
+    { rope_scaling: llama3 },
+    { rope_scaling: { rope_type: 'linear', factor: 2 } },
+    { rope_scaling: { rope_type: 'dynamic', factor: 2 }, rope_theta: 5e5 },
+    { tie_word_embeddings: false, eos_token_id: 3, rms_norm_eps: 1e-5 },
+  ];
+  const held = new Map<string, Set<string>>();
+  for (const family of Object.keys(FAMILIES)) {
+    for (const variant of variants) {
+      const model = config({ ...BASE, sliding_window: null, model_type: family, ...variant });
+      if (model.moe !== null) continue;
+      for (const target of TARGET_NAMES) {
+        for (const [anchor, layers] of [
+          ['shared', 'auto'],
+          ['folded', 'auto'],
+          ['none', { interval: 3 }],
+        ] as const) {
+          const plan = resolveOptions({ target, anchor, layers, rho: 0.1 });
+          let fit: Fit;
+          try {
+            fit = fitTarget(model, 'bf16', plan, chosenLayers(plan.layers, model.nLayers));
+          } catch (error) {
+            assert.is((error as EspalierError).code, 'E_TARGET', `${family} ${target}: ${error}`);
+            continue;
+          }
+          const json = outputConfig(model, fit, plan, expertSizes(plan, model.intermediateSize));
+          const after = config(JSON.parse(configText(json)));
+          const { qkvBias, outputBias } = after;
+          const name = `${family} ${JSON.stringify(variant)} in ${target}`;
+          assert.equal(computed(after, { qkvBias, outputBias }), computed(model, { qkvBias, outputBias }), name);
+          assert.ok((qkvBias || !model.qkvBias) && (outputBias || !model.outputBias), name);
+          assert.equal(after.moe!.layers, fit.layers, name);
+          assert.is(after.moe!.router.renormalise || after.moe!.router.score === 'selected-softmax', true, name);
+          held.set(target, (held.get(target) ?? new Set()).add(family));
+        }
+      }
+    }
+  }
+  const families = (target: string) => [...held.get(target)!];
+  for (const family of ['llama', 'mistral', 'qwen2']) assert.ok(families('granitemoeshared').includes(family), family);
+  for (const family of ['llama', 'mistral']) assert.ok(families('mixtral').includes(family), family);
+  for (const family of ['llama', 'mistral', 'qwen2']) assert.ok(families('qwen2_moe').includes(family), family);
+  assert.equal(families('qwen3_moe'), ['qwen3']);
+  for (const family of ['llama', 'mistral', 'qwen2', 'qwen3']) assert.ok(families('espalier').includes(family), family);
 });
 
 test.run();

@@ -1,6 +1,7 @@
 import { type GrowOptions, growThereOptions } from '../../engine/grow/options.ts';
 import { EspalierError } from '../../errors.ts';
 import { type GrowRecipe, growRecipe } from '../../grow/plan/options.ts';
+import { TARGET_NAMES } from '../../grow/targets/names.ts';
 import { type AnyRule, type Rule, refusal, words } from '../../options/rules.ts';
 import type { ArgumentSpecs } from './command.ts';
 import { optionFlags } from './flags.ts';
@@ -75,7 +76,7 @@ const own = (value: string, description: string, rule: AnyRule) =>
 
 const flags = optionFlags<GrowOptions>(growThereOptions, {
   out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty' },
-  target: { value: 'NAME', description: 'granitemoeshared, mixtral, qwen2_moe, qwen3_moe, espalier, or auto' },
+  target: { value: 'NAME', description: `${TARGET_NAMES.join(', ')}, or auto` },
   preset: { value: 'NAME', description: 'paper, or gguf-safe' },
   method: { value: 'NAME', description: 'spri, naive, noise, drop, virtual-group, split, scaled-copy or zero-delta' },
   preserve: { value: 'NAME', description: 'as-published, or function-preserving: refused where a method cannot' },

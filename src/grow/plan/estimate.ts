@@ -3,8 +3,8 @@ import { EspalierError } from '../../errors.ts';
 import type { GrowPlan } from '../types.ts';
 import { PROBES, sampledEntries } from '../verify/diversity.ts';
 import type { ExpertSizes } from '../write/output-config.ts';
+import type { Fit } from './fit.ts';
 import { isCorrection } from './rules.ts';
-import type { Fit } from './targets.ts';
 
 /** What a job will take. Time is a rough guess: operations by the rates of one Zen 3 core in plain SIMD, bytes by those of a disk. */
 export interface Estimate {

@@ -14,6 +14,7 @@ import {
   truth,
   whole,
 } from '../../options/rules.ts';
+import { TARGET_NAMES } from '../targets/names.ts';
 import {
   type GrowPlan,
   type LayerChoice,
@@ -26,7 +27,6 @@ import {
   PROJECTIONS,
   type Projection,
   type RouterInit,
-  TARGETS,
   type TargetName,
   type TrainPlan,
 } from '../types.ts';
@@ -203,7 +203,7 @@ export const growRecipe = {
   ),
   seed: defaulting(whole(0), 0),
   dtype: defaulting(oneOf('auto', 'bf16', 'f16', 'f32'), 'auto'),
-  target: oneOf('auto', ...TARGETS),
+  target: oneOf('auto', ...TARGET_NAMES),
   trainPlan: object<Partial<TrainPlan>>(
     {
       tau: defaulting(real(0, 1), 0.1),

@@ -1,10 +1,8 @@
 import { checked } from '../../options/check.ts';
-import { type GrowPlan, PROJECTIONS, type TargetName } from '../types.ts';
+import { targetOf } from '../targets/targets.ts';
+import { type GrowPlan, PROJECTIONS } from '../types.ts';
 import { type GrowRecipe, growRecipe } from './options.ts';
 import { checkPlan, idle, isCorrection, refused } from './rules.ts';
-
-/** Targets without a shared expert. */
-const FOLDED_TARGETS: readonly (TargetName | 'auto')[] = ['mixtral', 'qwen3_moe'];
 
 /**
  * Options with preset and defaults filled in, checked as far as that needs no model.
@@ -31,7 +29,7 @@ function filled(options: GrowRecipe): GrowPlan {
   const experts = options.experts ?? growRecipe.experts.default;
   const topK = options.topK ?? growRecipe.topK.default;
   const target = options.target ?? (paper ? 'espalier' : ggufSafe ? 'granitemoeshared' : 'auto');
-  const without = FOLDED_TARGETS.includes(target);
+  const without = target !== 'auto' && targetOf(target).shared === 'never';
   const anchor = options.anchor ?? (without ? (isCorrection(method) ? 'folded' : 'none') : 'shared');
   return {
     method,

@@ -2,8 +2,9 @@ import type { Checkpoint, TensorEntry } from '../../checkpoint/types.ts';
 import type { OutputGroup, OutputTensor } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../errors.ts';
 import type { GrownLayer } from '../methods/layer.ts';
-import type { Fit } from '../plan/targets.ts';
-import { type LayerRecord, type OutputType, PROJECTIONS, type Projection, type TargetName } from '../types.ts';
+import type { Fit } from '../plan/fit.ts';
+import { targetOf } from '../targets/targets.ts';
+import { type LayerRecord, type OutputType, PROJECTIONS, type Projection } from '../types.ts';
 import type { CopiedRange, Copies } from './copies.ts';
 import type { ExpertSizes } from './output-config.ts';
 import { castBytes } from './source-tensors.ts';
@@ -23,51 +24,6 @@ export interface GroupRecord {
   readonly layer: LayerRecord | null;
   readonly copied: readonly CopiedRange[];
 }
-
-/** Tensor names of a layer's mixture, after `model.layers.L.`. Granite's are fused: [E, 2f, d] gate then up, and [E, d, f]. */
-interface Names {
-  readonly router: string;
-  readonly fused: { readonly input: string; readonly output: string } | null;
-  readonly expert: (expert: number, projection: Projection) => string;
-  readonly shared: { readonly gate: string; readonly up: string; readonly down: string } | null;
-  readonly sharedFused: { readonly input: string; readonly output: string } | null;
-  readonly sharedGate: string | null;
-}
-
-const qwenExpert = (expert: number, projection: Projection) => `mlp.experts.${expert}.${projection}_proj.weight`;
-const MIXTRAL: Readonly<Record<Projection, string>> = { gate: 'w1', up: 'w3', down: 'w2' };
-const qwenShared = {
-  gate: 'mlp.shared_expert.gate_proj.weight',
-  up: 'mlp.shared_expert.up_proj.weight',
-  down: 'mlp.shared_expert.down_proj.weight',
-};
-const QWEN: Names = {
-  router: 'mlp.gate.weight',
-  fused: null,
-  expert: qwenExpert,
-  shared: qwenShared,
-  sharedFused: null,
-  sharedGate: null,
-};
-
-const NAMES: Readonly<Record<TargetName, Names>> = {
-  granitemoeshared: {
-    ...QWEN,
-    router: 'block_sparse_moe.router.layer.weight',
-    fused: { input: 'block_sparse_moe.input_linear.weight', output: 'block_sparse_moe.output_linear.weight' },
-    shared: null,
-    sharedFused: { input: 'shared_mlp.input_linear.weight', output: 'shared_mlp.output_linear.weight' },
-  },
-  mixtral: {
-    ...QWEN,
-    router: 'block_sparse_moe.gate.weight',
-    expert: (expert, projection) => `block_sparse_moe.experts.${expert}.${MIXTRAL[projection]}.weight`,
-    shared: null,
-  },
-  qwen2_moe: { ...QWEN, sharedGate: 'mlp.shared_expert_gate.weight' },
-  qwen3_moe: { ...QWEN, shared: null },
-  espalier: QWEN,
-};
 
 /** All tensors of the grown model in the order of computing: what lies outside the layers, each layer, the end. */
 export function outputGroups(materials: Materials): OutputGroup[] {
@@ -103,28 +59,23 @@ function denseLayer(materials: Materials, layer: number): OutputTensor[] {
   ];
 }
 
-/** Norms and attention, which are copied. */
+/** Norms and attention, which are copied, with zeros for biases that the target has and the dense model has not. */
 function attention({ checkpoint, fit, copies }: Materials, layer: number): OutputTensor[] {
   const { config } = checkpoint;
   const at = `model.layers.${layer}`;
   const copy = (name: string) => copies.tensor(entryOf(checkpoint, `${at}.${name}`));
-  const biased = config.qkvBias;
-  const qkv = (['q', 'k', 'v'] as const).flatMap((part): OutputTensor[] => {
+  const wanted = targetOf(fit.target).biases(config);
+  const linear = (part: 'q' | 'k' | 'v' | 'o', has: boolean, wants: boolean): OutputTensor[] => {
     const weight = copy(`self_attn.${part}_proj.weight`);
     const name = `self_attn.${part}_proj.bias`;
-    if (biased) return [weight, copy(name)];
-    // qwen2_moe has these biases in every case
-    return fit.target === 'qwen2_moe' ? [weight, zeros(`${at}.${name}`, weight.shape[0]!, fit.type)] : [weight];
-  });
-  // Granite's attention_bias is of o too
-  const graniteBias = fit.target === 'granitemoeshared' && biased && !config.outputBias;
+    if (has) return [weight, copy(name)];
+    return wants ? [weight, zeros(`${at}.${name}`, weight.shape[0]!, fit.type)] : [weight];
+  };
   return [
     copy('input_layernorm.weight'),
-    ...qkv,
+    ...(['q', 'k', 'v'] as const).flatMap((part) => linear(part, config.qkvBias, wanted.qkv)),
     ...(config.qkNorm ? [copy('self_attn.q_norm.weight'), copy('self_attn.k_norm.weight')] : []),
-    copy('self_attn.o_proj.weight'),
-    ...(config.outputBias ? [copy('self_attn.o_proj.bias')] : []),
-    ...(graniteBias ? [zeros(`${at}.self_attn.o_proj.bias`, config.hiddenSize, fit.type)] : []),
+    ...linear('o', config.outputBias, wanted.output),
     copy('post_attention_layernorm.weight'),
   ];
 }
@@ -134,7 +85,7 @@ function grownLayer(materials: Materials, layer: number): OutputGroup {
   const { type } = fit;
   const { hiddenSize: d } = checkpoint.config;
   const { experts, expertSize: f, sharedSize: s } = sizes;
-  const names = NAMES[fit.target];
+  const { names } = targetOf(fit.target);
   const at = `model.layers.${layer}`;
   let grown: GrownLayer | null = null;
   const now = (): GrownLayer => {
@@ -150,7 +101,7 @@ function grownLayer(materials: Materials, layer: number): OutputGroup {
     const part = now().shared(projection);
     if (part === null) throw new Error('a layer without a shared expert is asked for one');
     // sigmoid(0) = 1/2 times twice the weights: doubling is exact
-    const doubled = fit.target === 'qwen2_moe' && projection === 'down' ? 2 : 1;
+    const doubled = names.sharedGate !== null && projection === 'down' ? 2 : 1;
     yield* copies.bytes(source(projection), part.scale * doubled);
   };
   const tensor = (name: string, shape: readonly number[], bytes: () => AsyncIterable<Uint8Array>): OutputTensor => ({
@@ -168,39 +119,42 @@ function grownLayer(materials: Materials, layer: number): OutputGroup {
       yield await now().router(type);
     }),
   ];
-  if (names.fused) {
+  if (names.experts.kind === 'fused') {
     tensors.push(
-      tensor(names.fused.input, [experts, 2 * f, d], async function* () {
+      tensor(names.experts.input, [experts, 2 * f, d], async function* () {
         for (const e of list) {
           yield* routed(e, 'gate');
           yield* routed(e, 'up');
         }
       }),
-      tensor(names.fused.output, [experts, d, f], async function* () {
+      tensor(names.experts.output, [experts, d, f], async function* () {
         for (const e of list) yield* routed(e, 'down');
       }),
     );
   } else {
     for (const e of list) {
-      for (const p of PROJECTIONS) tensors.push(tensor(names.expert(e, p), shapeOf(p, f), () => routed(e, p)));
+      const own = names.experts.of(e);
+      for (const p of PROJECTIONS) tensors.push(tensor(own[p], shapeOf(p, f), () => routed(e, p)));
     }
   }
-  if (s > 0) {
-    if (names.sharedFused) {
+  if (names.shared !== null && s > 0) {
+    const own = names.shared;
+    if (own.kind === 'fused') {
       tensors.push(
-        tensor(names.sharedFused.input, [2 * s, d], async function* () {
+        tensor(own.input, [2 * s, d], async function* () {
           yield* shared('gate');
           yield* shared('up');
         }),
-        tensor(names.sharedFused.output, [d, s], () => shared('down')),
+        tensor(own.output, [d, s], () => shared('down')),
       );
     } else {
-      for (const p of PROJECTIONS) tensors.push(tensor(names.shared![p], shapeOf(p, s), () => shared(p)));
+      for (const p of PROJECTIONS) tensors.push(tensor(own[p], shapeOf(p, s), () => shared(p)));
     }
-    if (names.sharedGate !== null) {
+    const gate = names.sharedGate;
+    if (gate !== null) {
       tensors.push(
-        tensor(names.sharedGate, [1, d], async function* () {
-          yield castBytes(new Float32Array(d).fill(fit.sharedGate), type, names.sharedGate!);
+        tensor(gate, [1, d], async function* () {
+          yield castBytes(new Float32Array(d).fill(fit.sharedGate), type, gate);
         }),
       );
     }

@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
-import type { Fit } from '../plan/targets.ts';
+import type { Fit } from '../plan/fit.ts';
 import type { GrowPlan, LayerRecord } from '../types.ts';
 import type { Deviation } from '../verify/compare.ts';
 import { PROBES } from '../verify/diversity.ts';
