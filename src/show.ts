@@ -56,4 +56,5 @@ export {
   type LabelTrieOptions,
 } from './show/probe/labels.ts';
 export { Bm25, type Bm25Options, type Neighbour, vote } from './show/rank/bm25.ts';
+export type { RankMethod } from './show/rank/rankings.ts';
 export type * from './show/types.ts';

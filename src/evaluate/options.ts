@@ -23,7 +23,8 @@ import { ensemble, grid, scoring, threshold, vote } from '../show/answer/options
 import { chainsOptions, order, temperature } from '../show/place/options.ts';
 import { poolOptions } from '../show/pool/options.ts';
 import { rank } from '../show/rank/options.ts';
-import type { Grid, NearestVote, RankMethod, ShotOrder, ShotStore, StorageType } from '../show/types.ts';
+import type { RankMethod } from '../show/rank/rankings.ts';
+import type { Grid, NearestVote, ShotOrder, ShotStore, StorageType } from '../show/types.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
 

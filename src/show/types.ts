@@ -76,23 +76,6 @@ export interface EncodedQuery {
   readonly centre: Float32Array | null;
 }
 
-/**
- * How shots are ranked. `keys`: mean product of the query's and a shot's vectors before RoPE, over layers and heads (R2). `keys-z`: the
- * same, each layer standardised over the pool first (R2z). `keys-centred`: mean over layers of the cosine of the query's vector less the
- * pool's centre and the shot's less the pool's mean: what all have in common points to the same shots whatever is asked, and outweighs the
- * rest. `bm25`: by words. `hybrid`: the last two, standardised over the pool, in equal parts. `random`: by a seed. `printed`: the formula
- * as the paper prints it, which is 1 / tokens whatever the query: a negative control. Or a function that gives a score for each shot.
- */
-export type RankMethod =
-  | 'keys'
-  | 'keys-z'
-  | 'keys-centred'
-  | 'bm25'
-  | 'hybrid'
-  | 'printed'
-  | { readonly random: number }
-  | ((query: EncodedQuery, shots: readonly Shot[]) => readonly number[]);
-
 export interface Ranked {
   readonly id: string;
   readonly score: number;

@@ -14,7 +14,8 @@ import { laneCount } from '../../runtime/host/lane-count.ts';
 import { askOptions, showOptions } from '../../show/answer/options.ts';
 import { poolOptions } from '../../show/pool/options.ts';
 import { openShotStore } from '../../show/pool/store.ts';
-import type { NearestVote, PrefixMode, RankMethod, ShotStore, WorkEstimate } from '../../show/types.ts';
+import { RANK_NAMES, RANKINGS, type RankMethod, type RankName } from '../../show/rank/rankings.ts';
+import type { NearestVote, PrefixMode, ShotStore, WorkEstimate } from '../../show/types.ts';
 import type { Values } from './command.ts';
 import { exactArgument, jsonArgument, lanesArgument, modelArgument } from './common.ts';
 import { formatBytes, formatCount, formatDuration, Progress } from './format.ts';
@@ -93,12 +94,12 @@ export const prefixArgument = flag(
   prefix,
 );
 
+/** Rankings of the command line. */
+const OFFERED = RANK_NAMES.filter((name) => !RANKINGS[name].control);
+
 /** How queries are answered. */
 export const answerArguments = {
-  rank: flag(
-    'bm25, hybrid, keys, keys-z, keys-centred or random',
-    rules.oneOf('bm25', 'hybrid', 'keys', 'keys-z', 'keys-centred', 'random'),
-  ),
+  rank: flag(`${OFFERED.join(', ')} or random`, rules.oneOf(...OFFERED, 'random')),
   grid: flag('Counts of examples to try, with commas between; default: as the preset', numbers(0)),
   order: flag('best-first or best-nearest', showOptions.order),
   temperature: flag('Keys of examples are divided by this', showOptions.temperature),
@@ -135,10 +136,7 @@ export const evalArguments = {
 } as const;
 
 /** Ranking by its name; random is drawn by the seed of the pool. */
-export function rankOf(
-  rank: 'bm25' | 'hybrid' | 'keys' | 'keys-z' | 'keys-centred' | 'random' | undefined,
-  seed = 0,
-): RankMethod | undefined {
+export function rankOf(rank: RankName | 'random' | undefined, seed = 0): RankMethod | undefined {
   return rank === 'random' ? { random: seed } : rank;
 }
 

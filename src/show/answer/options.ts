@@ -21,8 +21,9 @@ import {
 } from '../../options/rules.ts';
 import { type ContextOptions, contextOptions } from '../place/options.ts';
 import { rank } from '../rank/options.ts';
+import type { RankMethod } from '../rank/rankings.ts';
 import { count, ids, some } from '../rules.ts';
-import type { EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RankMethod } from '../types.ts';
+import type { EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset } from '../types.ts';
 
 /** How queries are answered. Every field has a default by the preset; `settingsOfArm` gives all of them. */
 export interface ShowOptions extends ContextOptions {

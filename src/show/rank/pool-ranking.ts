@@ -1,10 +1,12 @@
 import type { KvCache } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
-import type { EncodedQuery, Ranked, RankMethod, Shot } from '../types.ts';
+import type { EncodedQuery, Ranked, Shot } from '../types.ts';
 import { Bm25 } from './bm25.ts';
 import { CentredKeys } from './centred-keys.ts';
 import { meanQuery } from './query-vector.ts';
-import { type Rankable, rankShots, wordsFor } from './rank.ts';
+import { rankShots, wordsFor } from './rank.ts';
+import type { Rankable } from './ranking.ts';
+import type { RankMethod } from './rankings.ts';
 
 /** Texts whose mean query is the centre: more give no better ranking. */
 const CENTRE = 16;
