@@ -1,10 +1,14 @@
+/** How experts are scored, and what a group of them is worth. */
+export const SCORES = ['softmax', 'selected-softmax', 'sigmoid'] as const;
+export const GROUP_SCORES = ['max', 'top2'] as const;
+
 /** How a token's experts are chosen and weighted. Scores are f32; ties go to the lower number. */
 export interface RouterRule {
   /**
    * `softmax`: over all experts, then the topK largest. `selected-softmax`: the topK largest logits, then softmax over these.
    * `sigmoid`: of each logit by itself.
    */
-  readonly score: 'softmax' | 'selected-softmax' | 'sigmoid';
+  readonly score: (typeof SCORES)[number];
   /** Whether the weights of the chosen are divided by their sum. */
   readonly renormalise: boolean;
   /** The weights are multiplied by this in the end. */
@@ -13,7 +17,7 @@ export interface RouterRule {
   readonly groups: number;
   readonly topGroups: number;
   /** What a group is worth: its largest score, or the sum of its two largest. */
-  readonly groupScore: 'max' | 'top2';
+  readonly groupScore: (typeof GROUP_SCORES)[number];
   /** A vector that is added to scores for choosing, not for weighting (`…mlp.gate.e_score_correction_bias`). */
   readonly selectionBias: boolean;
 }

@@ -1,4 +1,4 @@
-import type { MoeConfig, RouterRule } from '../experts.ts';
+import { GROUP_SCORES, type MoeConfig, type RouterRule, SCORES } from '../experts.ts';
 import type { ConfigKeys } from './keys.ts';
 
 /** Softmax over all experts, then the largest: what most architectures do. */
@@ -34,12 +34,12 @@ export function ownMixture(keys: ConfigKeys): MoeConfig {
     sharedSize: keys.whole('shared_expert_intermediate_size', 0),
     sharedGate: keys.flag('shared_expert_gate', false),
     router: {
-      score: keys.choice('scoring_func', ['softmax', 'selected-softmax', 'sigmoid'], 'softmax'),
+      score: keys.choice('scoring_func', SCORES, 'softmax'),
       renormalise: keys.flag('norm_topk_prob', false),
       scale: keys.number('routed_scaling_factor', 1),
       groups,
       topGroups: keys.whole('topk_group', groups),
-      groupScore: keys.choice('group_score', ['max', 'top2'], 'max'),
+      groupScore: keys.choice('group_score', GROUP_SCORES, 'max'),
       selectionBias: keys.flag('selection_bias', false),
     },
   };

@@ -2,24 +2,38 @@ import type { ArmFigures, ArmReport } from '../../evaluate/report.ts';
 import type { Interval } from '../../evaluate/statistics.ts';
 import { formatCount, formatDuration, formatTable } from './format.ts';
 
-/** A row for each arm, columns only where an arm has something in them. */
-export function describeReports(reports: readonly ArmReport[]): string {
-  const columns: readonly (readonly [head: string, cell: (figures: ArmFigures) => string])[] = [
+type Column = readonly [head: string, cell: (figures: ArmFigures) => string];
+
+/** What is shown of each figure, in this order. */
+const COLUMNS: Readonly<Record<keyof ArmFigures, readonly Column[]>> = {
+  accuracy: [
     ['accuracy', ({ accuracy }) => accuracy.value.toFixed(3)],
     ['95 %', ({ accuracy }) => range(accuracy)],
-    ['F1', ({ macroF1 }) => macroF1.toFixed(3)],
+  ],
+  macroF1: [['F1', ({ macroF1 }) => macroF1.toFixed(3)]],
+  difference: [
     ['difference', ({ difference }) => (difference ? `${signed(difference.value)} ${range(difference)}` : '')],
-    ['shots', ({ meanShots }) => meanShots.toFixed(1)],
-    ['first token', ({ firstMilliseconds }) => duration(firstMilliseconds)],
-    ['answer', ({ milliseconds }) => duration(milliseconds)],
+  ],
+  meanShots: [['shots', ({ meanShots }) => meanShots.toFixed(1)]],
+  firstMilliseconds: [['first token', ({ firstMilliseconds }) => duration(firstMilliseconds)]],
+  milliseconds: [['answer', ({ milliseconds }) => duration(milliseconds)]],
+  encodeMilliseconds: [
     ['encoding', ({ encodeMilliseconds }) => (encodeMilliseconds ? duration(encodeMilliseconds) : '')],
-    ['tokens', ({ forwarded }) => count(forwarded)],
-    ['reused', ({ reused }) => (reused ? count(reused) : '')],
-    ['fallback', ({ fallbacks }) => percent(fallbacks)],
-    ['KL', ({ divergence }) => divergence?.mean.toPrecision(3) ?? ''],
-    ['agrees', (figures) => percent(figures.agreement)],
-  ];
-  const used = columns.filter(([, cell]) => reports.some(({ result }) => result && cell(result) !== ''));
+  ],
+  forwarded: [['tokens', ({ forwarded }) => count(forwarded)]],
+  reused: [['reused', ({ reused }) => (reused ? count(reused) : '')]],
+  // with --json alone
+  probes: [],
+  fallbacks: [['fallback', ({ fallbacks }) => percent(fallbacks)]],
+  divergence: [['KL', ({ divergence }) => divergence?.mean.toPrecision(3) ?? '']],
+  agreement: [['agrees', ({ agreement }) => percent(agreement)]],
+};
+
+/** A row for each arm, columns only where an arm has something in them. */
+export function describeReports(reports: readonly ArmReport[]): string {
+  const used = Object.values(COLUMNS)
+    .flat()
+    .filter(([, cell]) => reports.some(({ result }) => result && cell(result) !== ''));
   const rows = reports.map(({ arm, items, result }) => [
     arm,
     items,

@@ -1,5 +1,5 @@
 import type { RouteRule, Tensor } from '../device.ts';
-import { type Kernels, SCORE } from './kernels.ts';
+import { GROUP_SCORE, type Kernels, SCORE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
 import { addressOf, elements, rowsOf, shapeError } from './tensor.ts';
@@ -43,11 +43,7 @@ export class Routing {
     const from = addressOf(logits, 'route', 'f32');
     const biasAt = bias ? addressOf(bias, 'route', 'f32') : 0;
     const [to, weightsAt] = [addressOf(places, 'route', 'i32'), addressOf(weights, 'route', 'f32')];
-    const [score, renormalise, top2] = [
-      SCORE[rule.score],
-      rule.renormalise ? 1 : 0,
-      rule.groupScore === 'top2' ? 1 : 0,
-    ];
+    const [score, renormalise, top2] = [SCORE[rule.score], rule.renormalise ? 1 : 0, GROUP_SCORE[rule.groupScore]];
     const mark = this.#arena.mark();
     const parts = this.#lanes.parts(rows * experts, FEW / 8);
     const scratch = Array.from({ length: parts }, () => this.#arena.allocate(this.#kernels.routeScratch(experts)));

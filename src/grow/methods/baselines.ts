@@ -119,30 +119,50 @@ export class Baseline implements Maker {
   }
 
   #decide(expert: number, projection: Projection, w: Float32Array): Part {
-    const { plan, layer, intermediate: m } = this.#source;
+    const { plan, layer, hidden, intermediate: m } = this.#source;
     const { method, seed, experts } = plan;
     const size = this.#size;
     const half = projection === 'down' ? this.#routedScale : 1;
     const plain: Part = { from: null, scale: half, changed: null, keep: true, mean: 0, std: 0 };
-    if (method === 'virtual-group') {
-      const shard = expert % plan.granularity;
-      const from = Int32Array.from({ length: size }, (_, i) => shard * size + i);
-      return { ...plain, from, scale: half * groupScale(plan, projection) };
+    switch (method) {
+      case 'naive':
+        return plain;
+      case 'noise':
+        return { ...plain, ...this.#chosen(expert, projection), std: plan.sigma };
+      case 'drop': {
+        const { from, changed } = this.#chosen(expert, projection);
+        return { ...plain, from, changed, keep: false, ...statistics(w, changed, from, projection, hidden) };
+      }
+      case 'virtual-group': {
+        const shard = expert % plan.granularity;
+        const from = Int32Array.from({ length: size }, (_, i) => shard * size + i);
+        return { ...plain, from, scale: half * groupScale(plan, projection) };
+      }
+      case 'split': {
+        const all = permutation(m, seed, streamOf(layer, 0, PURPOSE.split));
+        const from = all.slice(expert * size, (expert + 1) * size).sort();
+        return { ...plain, from, scale: projection === 'down' ? experts / plan.topK : 1 };
+      }
+      case 'spri':
+      case 'scaled-copy':
+      case 'zero-delta':
+        throw new Error(`${method} makes corrections`);
+      default:
+        throw method satisfies never;
     }
-    if (method === 'split') {
-      const all = permutation(m, seed, streamOf(layer, 0, PURPOSE.split));
-      const from = all.slice(expert * size, (expert + 1) * size).sort();
-      return { ...plain, from, scale: projection === 'down' ? experts / plan.topK : 1 };
-    }
-    if (method === 'naive') return plain;
-    const from = plan.permute ? permutation(m, seed, streamOf(layer, expert, PURPOSE.permutation)) : null;
-    const together = method === 'drop' && !plan.permute;
+  }
+
+  /** noise, drop: the order of an expert's neurons, and which of them change. */
+  #chosen(expert: number, projection: Projection): { readonly from: Int32Array | null; readonly changed: Uint8Array } {
+    const { plan, layer, intermediate: m } = this.#source;
+    const { method, seed, permute, ratio } = plan;
+    const from = permute ? permutation(m, seed, streamOf(layer, expert, PURPOSE.permutation)) : null;
+    const together = method === 'drop' && !permute;
     const purpose = together ? PURPOSE.choice : ofProjection('choice', projection);
     const order = permutation(m, seed, streamOf(layer, expert, purpose));
     const changed = new Uint8Array(m);
-    for (const neuron of order.subarray(0, Math.round(plan.ratio * m))) changed[neuron] = 1;
-    if (method === 'noise') return { ...plain, from, changed, std: plan.sigma };
-    return { ...plain, from, changed, keep: false, ...statistics(w, changed, from, projection, this.#source.hidden) };
+    for (const neuron of order.subarray(0, Math.round(ratio * m))) changed[neuron] = 1;
+    return { from, changed };
   }
 }
 

@@ -44,22 +44,37 @@ export function partitionSpectrum(
 ): Blocks {
   const r = s.length;
   checkComponents(r, partition, blocks);
-  const all = Array.from({ length: r }, (_, i) => i);
-  let list = all;
-  if (typeof partition === 'object') {
-    list = 'tailDrop' in partition ? all.slice(partition.tailDrop) : all.slice(0, partition.headKeep);
-  } else if (partition === 'random') list = Array.from(permutation(r, seed, stream));
-  const members =
-    partition === 'strided'
-      ? Array.from({ length: blocks }, (_, g) => list.filter((j) => j % blocks === g))
-      : partition === 'equal-energy'
-        ? equalEnergy(s, blocks).map(([from, to]) => list.slice(from, to))
-        : evenSplit(list.length, blocks).map(([from, to]) => list.slice(from, to).sort((a, b) => a - b));
+  const members = membersOf(s, partition, blocks, () => permutation(r, seed, stream));
   const owner = new Int32Array(r).fill(-1);
   members.forEach((block, g) => {
     for (const j of block) owner[j] = g;
   });
-  return { members, boundaries: all.slice(0, r - 1).filter((j) => owner[j] !== owner[j + 1]) };
+  const boundaries = Array.from({ length: r - 1 }, (_, j) => j).filter((j) => owner[j] !== owner[j + 1]);
+  return { members, boundaries };
+}
+
+function membersOf(s: Float64Array, partition: Partition, blocks: number, drawn: () => Int32Array): number[][] {
+  const all = Array.from({ length: s.length }, (_, i) => i);
+  const even = (list: readonly number[]): number[][] =>
+    evenSplit(list.length, blocks).map(([from, to]) => list.slice(from, to).sort((a, b) => a - b));
+  if (typeof partition === 'object') {
+    return even('tailDrop' in partition ? all.slice(partition.tailDrop) : all.slice(0, partition.headKeep));
+  }
+  switch (partition) {
+    case 'contiguous':
+      return even(all);
+    case 'random':
+      return even(Array.from(drawn()));
+    case 'strided':
+      return Array.from({ length: blocks }, (_, g) => all.filter((j) => j % blocks === g));
+    case 'equal-energy':
+      return equalEnergy(s, blocks).map(([from, to]) => all.slice(from, to));
+    case 'none':
+    case 'random-orthogonal':
+      throw new Error(`${partition} has no blocks of singular components`);
+    default:
+      throw partition satisfies never;
+  }
 }
 
 /** Ranges whose sizes differ by one at most, the larger first (NumPy's array_split). */

@@ -1,4 +1,4 @@
-import type { GrowPlan, LayerChoice } from '../types.ts';
+import type { GrowPlan, LayerChoice, Method } from '../types.ts';
 import type { ExpertSizes } from '../write/output-config.ts';
 import { refused } from './rules.ts';
 
@@ -30,10 +30,22 @@ export function chosenLayers(choice: LayerChoice | 'auto', nLayers: number): num
   return list;
 }
 
+/** Shards that a method cuts a feed-forward into. */
+const SHARDS: Readonly<Record<Method, (plan: GrowPlan) => number>> = {
+  spri: () => 1,
+  naive: () => 1,
+  noise: () => 1,
+  drop: () => 1,
+  'virtual-group': ({ granularity }) => granularity,
+  split: ({ experts }) => experts,
+  'scaled-copy': () => 1,
+  'zero-delta': () => 1,
+};
+
 /** @throws E_ARGUMENT where the feed-forward does not divide into the method's shards */
 export function expertSizes(plan: GrowPlan, intermediate: number): ExpertSizes {
   const { method, anchor } = plan;
-  const shards = method === 'virtual-group' ? plan.granularity : method === 'split' ? plan.experts : 1;
+  const shards = SHARDS[method](plan);
   if (intermediate % shards !== 0) {
     throw refused(
       `${method} cuts ${intermediate} neurons into ${shards} shards, which does not divide.`,

@@ -2,10 +2,19 @@ import { EspalierError } from '../../errors.ts';
 import { cubeRoot } from '../methods/roots.ts';
 import type { GrowPlan, Method } from '../types.ts';
 
-/** Methods whose routed experts are corrections of the dense weights. */
-const CORRECTIONS: readonly Method[] = ['spri', 'scaled-copy', 'zero-delta'];
+/** Whether the routed experts of a method are corrections of the dense weights. */
+const CORRECTIONS: Readonly<Record<Method, boolean>> = {
+  spri: true,
+  naive: false,
+  noise: false,
+  drop: false,
+  'virtual-group': false,
+  split: false,
+  'scaled-copy': true,
+  'zero-delta': true,
+};
 
-export const isCorrection = (method: Method): boolean => CORRECTIONS.includes(method);
+export const isCorrection = (method: Method): boolean => CORRECTIONS[method];
 
 /**
  * Size of the correction of each placed projection, relative to its matrix, such that the layer's change is about rho.
