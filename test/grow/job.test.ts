@@ -197,13 +197,19 @@ test('a job that is aborted goes on where it was, and ends in the same bytes', a
   for (const share of aborts) {
     const controller = new AbortController();
     let first: number | null = null;
+    let [at, last] = [0, 0];
     const onProgress: GrowOptions['onProgress'] = ({ stage, done, total }) => {
       first ??= done / total;
-      if (stage === 'growing' && done / total > share) controller.abort();
+      last = done / total;
+      if (stage !== 'growing' || last <= share || controller.signal.aborted) return;
+      at = last;
+      controller.abort();
     };
     await fails('E_ABORTED', () =>
       grow(two, { target: 'granitemoeshared', verify: false, out, onProgress, signal: controller.signal }),
     );
+    // in one thread, where nothing lies between: two layers, of three matrices each
+    assert.ok(worst.within('share done after an abort', last - at, 1 / 6), `${at} to ${last}`);
     assert.throws(() => out.result(), 'nothing is finished');
     if (share > 0.2) assert.ok(first! > 0.05, `it began again at ${first}`);
   }
