@@ -14,21 +14,23 @@ const enum Row {
 const HALF: f32 = reinterpret<f32>(0x77800000);
 
 /**
- * Stored rows first..last-1 of several layers, layerRows each, to f32: row r of layer l to row toRow + r of the tensor whose address
- * stands in to[l] (u32). Everything is multiplied by factor. table: 0, or one row [2][rotaryDims/2] for each of the layerRows, cos and
- * then sin, by which it is rotated; interleaved: pairs (2j, 2j + 1), else (j, j + rotaryDims/2).
+ * Stored rows first..last-1 of several layers, layerRows each, to f32 [layers][capacity][heads][headDim]: row r of layer l to its row
+ * toRow + r. Everything is multiplied by factor. tables: 0, or by layer the address (u32) of a table that has one row
+ * [2][rotaryDims/2], cos and then sin, for each of the layerRows, by which it is rotated, or 0: not. interleaved: pairs (2j, 2j + 1),
+ * else (j, j + rotaryDims/2).
  */
 export function placeRows(
   first: i32, last: i32, layerRows: i32, heads: i32, headDim: i32, rotaryDims: i32, interleaved: i32, type: i32, from: usize,
-  scales: usize, factor: f32, table: usize, to: usize, toRow: i32,
+  scales: usize, factor: f32, tables: usize, to: usize, capacity: i32, toRow: i32,
 ): void {
   const width = <usize>(heads * headDim), bytes = width << (type == Row.F32 ? 2 : type == Row.F16 ? 1 : 0);
   const headBytes = <usize>headDim << (type == Row.F32 ? 2 : type == Row.F16 ? 1 : 0);
-  const turning = table ? rotaryDims : 0, half = <usize>(turning >> 1);
   let layer = first / layerRows, r = first % layerRows;
   for (let row = first; row < last; row++) {
+    const table: usize = tables ? <usize>load<u32>(tables + (<usize>layer << 2)) : 0;
+    const turning = table ? rotaryDims : 0, half = <usize>(turning >> 1);
     const angles = table + <usize>(r * rotaryDims) * 4;
-    let out = <usize>load<u32>(to + (<usize>layer << 2)) + (<usize>(toRow + r) * width << 2), at = from + <usize>row * bytes;
+    let out = to + (<usize>(layer * capacity + toRow + r) * width << 2), at = from + <usize>row * bytes;
     for (let h = 0; h < heads; h++, at += headBytes, out += <usize>headDim << 2) {
       if (type == Row.F16) {
         if (turning && !interleaved) turnHalves<u16>(at, out, angles, half, factor * HALF);

@@ -114,14 +114,18 @@ export interface StoredRows {
 
 export interface PlaceArguments {
   readonly from: StoredRows;
-  /** By layer, f32 [capacity, heads · headDim]: rows toRow .. of each are written. */
-  readonly to: readonly Tensor[];
+  /** f32 [layers · capacity, heads · headDim]: row r of layer l goes to row l · capacity + toRow + r. */
+  readonly to: Tensor;
+  readonly layers: number;
   readonly toRow: number;
   /** Multiplies everything. */
   readonly factor: number;
   readonly layout: RopeLayout;
-  /** [rows, 2, rotaryDims/2]: by how much each row is rotated (cos, then sin); null: values, which are not. */
-  readonly table: Tensor | null;
+  /**
+   * By layer, [rows, 2, rotaryDims/2]: by how much each row is rotated (cos, then sin). Layers that rotate alike have the same tensor;
+   * null: a layer whose rows are not rotated. Null as a whole: values, which are not.
+   */
+  readonly tables: readonly (Tensor | null)[] | null;
 }
 
 /** How `route` chooses and weights experts; src/checkpoint/types.ts says what each field means. */
@@ -219,7 +223,7 @@ export interface Device {
   attention(args: AttentionArguments): void;
   /** Rows of f32 [rows, heads · headDim] to rows toRow .. of stored ones; i8: symmetric, scale = largest of a row's head / 127. */
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void;
-  /** Stored rows to f32 rows of every layer's cache, rotated. */
+  /** Stored rows to f32 rows of the cache, which has all layers, rotated. */
   placeRows(args: PlaceArguments): void;
   /** out = silu(gate) · up; out may be gate. */
   siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void;

@@ -24,6 +24,38 @@ export class KvPiece {
 }
 
 /**
+ * One side of a cache, keys or values, of all layers in one tensor [layers · capacity, width] f32: row r of layer l is row
+ * l · capacity + r, and a layer is a view.
+ */
+class Side {
+  /** Rows that each layer has room for. */
+  capacity = 0;
+  tensor: Tensor | null = null;
+  /** By layer, [capacity, width]: made once for each size, since every token asks for all of them. */
+  layers: readonly Tensor[] = [];
+
+  /** Makes room and keeps the first `used` rows of each layer. Both tensors exist while they are copied. @throws E_OUT_OF_MEMORY */
+  grow(device: Device, layers: number, width: number, capacity: number, used: number): void {
+    // what holds nothing need not stand beside its successor
+    if (used === 0) this.dispose();
+    const tensor = device.tensor('f32', [layers * capacity, width]);
+    const views = Array.from({ length: layers }, (_, layer) => device.rows(tensor, layer * capacity, capacity));
+    if (used > 0) for (const [i, to] of views.entries()) device.copyRows(device.rows(this.layers[i]!, 0, used), to, 0);
+    this.tensor?.dispose();
+    this.tensor = tensor;
+    this.layers = views;
+    this.capacity = capacity;
+  }
+
+  dispose(): void {
+    this.tensor?.dispose();
+    this.tensor = null;
+    this.layers = [];
+    this.capacity = 0;
+  }
+}
+
+/**
  * The working cache of one running sequence: rotated keys and values by layer, [capacity, nKvHeads · headDim] f32. Row i is the
  * i-th token of the sequence; the position its key was rotated to is `positions[i]`, usually i.
  */
@@ -31,9 +63,8 @@ export class KvCache {
   readonly #device: Device;
   readonly #config: ModelConfig;
   readonly #rope: RopeTable;
-  #keys: Tensor[] = [];
-  #values: Tensor[] = [];
-  #capacity = 0;
+  readonly #keys = new Side();
+  readonly #values = new Side();
   #disposed = false;
   /** RoPE position of each row. */
   #positions: number[] = [];
@@ -60,28 +91,27 @@ export class KvCache {
     return this.#positions.length;
   }
   get capacity(): number {
-    return this.#capacity;
+    return Math.min(this.#keys.capacity, this.#values.capacity);
   }
   get positions(): readonly number[] {
     return this.#positions;
   }
   /** Bytes on the device. */
   get byteLength(): number {
-    return 8 * this.#config.nLayers * this.#capacity * this.#config.nKvHeads * this.#config.headDim;
+    return (this.#keys.tensor?.byteLength ?? 0) + (this.#values.tensor?.byteLength ?? 0);
   }
 
   keys(layer: number): Tensor {
-    return this.#keys[layer]!;
+    return this.#keys.layers[layer]!;
   }
   values(layer: number): Tensor {
-    return this.#values[layer]!;
+    return this.#values.layers[layer]!;
   }
 
   /** Makes room for `capacity` rows; keeps what is there. @throws E_OUT_OF_MEMORY, E_CONTEXT_LENGTH */
   reserve(capacity: number): void {
     this.#check();
-    if (capacity <= this.#capacity) return;
-    const { nLayers, nKvHeads, headDim } = this.#config;
+    if (capacity <= this.capacity) return;
     if (capacity > this.#mostRows) {
       throw new EspalierError(
         'E_CONTEXT_LENGTH',
@@ -89,20 +119,21 @@ export class KvCache {
         'Shorten the text or ask for fewer tokens.',
       );
     }
-    const grown = Math.min(this.#mostRows, Math.max(capacity, Math.ceil(this.#capacity * 1.5), 64));
-    const shape = [grown, nKvHeads * headDim];
-    for (let layer = 0; layer < nLayers; layer++) {
-      for (const tensors of [this.#keys, this.#values]) {
-        const next = this.#device.tensor('f32', shape);
-        const before = tensors[layer];
-        if (before) {
-          if (this.length > 0) this.#device.copyRows(this.#device.rows(before, 0, this.length), next, 0);
-          before.dispose();
-        }
-        tensors[layer] = next;
-      }
+    const grown = Math.min(this.#mostRows, Math.max(capacity, Math.ceil(this.capacity * 1.5), 64));
+    try {
+      this.#grow(grown);
+    } catch (error) {
+      if (grown === capacity || !(error instanceof EspalierError && error.code === 'E_OUT_OF_MEMORY')) throw error;
+      this.#grow(capacity); // room for later is the first to go
     }
-    this.#capacity = grown;
+  }
+
+  /** One side after the other, so that at most three of old and new stand beside each other, and the fourth when one is gone. */
+  #grow(capacity: number): void {
+    const { nLayers, nKvHeads, headDim } = this.#config;
+    for (const side of [this.#keys, this.#values]) {
+      if (side.capacity < capacity) side.grow(this.#device, nLayers, nKvHeads * headDim, capacity, this.length);
+    }
   }
 
   /** Records rows that the decoder has written behind the present ones. */
@@ -143,8 +174,8 @@ export class KvCache {
       device.copyRows(device.rows(t, start, rows), to, 0);
       return to;
     };
-    const keys = this.#keys.map(copy);
-    const values = this.#values.map(copy);
+    const keys = this.#keys.layers.map(copy);
+    const values = this.#values.layers.map(copy);
     for (const key of keys) device.rope(key, table, positions, this.#layout());
     device.reset(mark);
     return new KvPiece(rows, keys, values);
@@ -168,9 +199,9 @@ export class KvCache {
     const positions = this.#positionTensor(list);
     const table = this.#rope.forward(position + piece.length);
     for (const [layer, keys] of piece.keys.entries()) {
-      device.copyRows(keys, this.#keys[layer]!, base);
-      device.copyRows(piece.values[layer]!, this.#values[layer]!, base);
-      device.rope(device.rows(this.#keys[layer]!, base, piece.length), table, positions, this.#layout());
+      device.copyRows(keys, this.keys(layer), base);
+      device.copyRows(piece.values[layer]!, this.values(layer), base);
+      device.rope(device.rows(this.keys(layer), base, piece.length), table, positions, this.#layout());
     }
     device.reset(mark);
     this.advance(list);
@@ -196,9 +227,10 @@ export class KvCache {
     this.reserve(toRow + count);
     // the table is a row of cos and a row of sin for each position
     const table = this.#device.rows(this.#rope.forward(position + count), 2 * position, 2 * count);
-    const layout = this.#layout();
-    this.#device.placeRows({ from: keys, to: this.#keys, toRow, factor: keyFactor, layout, table });
-    this.#device.placeRows({ from: values, to: this.#values, toRow, factor: 1, layout, table: null });
+    const tables = Array.from({ length: nLayers }, () => table);
+    const common = { layers: nLayers, toRow, layout: this.#layout() };
+    this.#device.placeRows({ ...common, from: keys, to: this.#keys.tensor!, factor: keyFactor, tables });
+    this.#device.placeRows({ ...common, from: values, to: this.#values.tensor!, factor: 1, tables: null });
     this.advance(Array.from({ length: count }, (_, i) => position + i));
   }
 
@@ -216,8 +248,8 @@ export class KvCache {
     const toRow = this.length;
     this.reserve(toRow + count);
     for (let layer = 0; layer < this.#config.nLayers; layer++) {
-      this.#device.copyRows(this.#device.rows(other.keys(layer), 0, count), this.#keys[layer]!, toRow);
-      this.#device.copyRows(this.#device.rows(other.values(layer), 0, count), this.#values[layer]!, toRow);
+      this.#device.copyRows(this.#device.rows(other.keys(layer), 0, count), this.keys(layer), toRow);
+      this.#device.copyRows(this.#device.rows(other.values(layer), 0, count), this.values(layer), toRow);
     }
     this.advance(other.positions.slice(0, count));
   }
@@ -237,8 +269,9 @@ export class KvCache {
     }
     if (moved.length === 0 || delta === 0) return;
     const table = this.#rope.delta(delta);
-    for (const keys of this.#keys)
+    for (const keys of this.#keys.layers) {
       this.#device.rope(this.#device.rows(keys, start, end - start), table, 0, this.#layout());
+    }
     table.dispose();
     this.#positions.splice(start, moved.length, ...moved);
   }
@@ -246,9 +279,8 @@ export class KvCache {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const tensor of [...this.#keys, ...this.#values]) tensor.dispose();
-    this.#keys = [];
-    this.#values = [];
+    this.#keys.dispose();
+    this.#values.dispose();
   }
 
   #layout() {

@@ -72,15 +72,18 @@ for (const { name, device } of all) {
           device.storeRows(device.rows(t, cut, rows - cut), stored, layer * rows + cut, heads);
           t.dispose();
         }
-        const to = data.map(() => put(device, [rows + 4, width], new Array((rows + 4) * width).fill(9)));
+        const capacity = rows + 4;
+        const to = put(device, [LAYERS * capacity, width], new Array(LAYERS * capacity * width).fill(9));
         for (const layout of ['half', 'interleaved'] as const) {
           const shape = { heads, headDim, rotaryDims, layout };
           for (const turning of [true, false]) {
-            const args = { from: stored, to, toRow: 2, factor: 1.25, layout: shape };
-            device.placeRows({ ...args, table: turning ? table : null });
+            const args = { from: stored, to, layers: LAYERS, toRow: 2, factor: 1.25, layout: shape };
+            // the second layer has no rotation
+            device.placeRows({ ...args, tables: turning ? [table, null, table] : null });
             for (const [layer, x] of data.entries()) {
-              const got = (await device.read(to[layer]!)) as Float32Array;
-              const want = turning ? rotated(x, rows, shape, first, 1.25) : Float64Array.from(x, (v) => 1.25 * v);
+              const got = (await device.read(device.rows(to, layer * capacity, capacity))) as Float32Array;
+              const turned = turning && layer !== 1;
+              const want = turned ? rotated(x, rows, shape, first, 1.25) : Float64Array.from(x, (v) => 1.25 * v);
               const own = got.subarray(2 * width, (rows + 2) * width);
               const error = worstError(own, want);
               assert.ok(
@@ -92,14 +95,14 @@ for (const { name, device } of all) {
                 around.every((v) => v === 9),
                 'rows around it were written',
               );
-              if (turning && rotaryDims > 2) {
+              if (turned && rotaryDims > 2) {
                 const other = { ...shape, layout: layout === 'half' ? ('interleaved' as const) : ('half' as const) };
                 assert.ok(worstError(own, rotated(x, rows, other, first, 1.25)) > 0.1, 'the wrong pairing passes');
               }
             }
           }
         }
-        for (const t of [stored.data, stored.scales, ...to]) t?.dispose();
+        for (const t of [stored.data, stored.scales, to]) t?.dispose();
       }
       table.dispose();
     }
@@ -119,7 +122,7 @@ for (const { name, device } of all) {
       if (a.scales) device.writeBytes(b.scales!, await device.readBytes(a.scales));
       const to = device.tensor('f32', [3, 4]);
       const layout = { heads: 1, headDim: 4, rotaryDims: 4, layout: 'half' as const };
-      device.placeRows({ from: b, to: [to], toRow: 0, factor: 1, layout, table: null });
+      device.placeRows({ from: b, to, layers: 1, toRow: 0, factor: 1, layout, tables: null });
       const got = (await device.read(to)) as Float32Array;
       // one f16 step, also among denormals; half a step of 127 of the row's largest
       const bound = (i: number) => {
@@ -139,26 +142,30 @@ for (const { name, device } of all) {
     const stored = { data: device.tensor('f16', [4, 8]), scales: null };
     const bare = { data: device.tensor('i8', [4, 8]), scales: null };
     const to = device.tensor('f32', [3, 8]);
+    const both = device.tensor('f32', [6, 8]);
     const layout = { heads: 2, headDim: 4, rotaryDims: 4, layout: 'half' as const };
     const table = device.tensor('f32', [1, 2, 2]);
     assert.throws(() => device.storeRows(from, stored, 3, 2), code);
     assert.throws(() => device.storeRows(from, bare, 0, 2), code);
     assert.throws(() => device.storeRows(from, { data: to, scales: to }, 0, 2), code);
     const place = (more: object) => () =>
-      device.placeRows({ from: stored, to: [to], toRow: 0, factor: 1, layout, table: null, ...more });
+      device.placeRows({ from: stored, to, layers: 1, toRow: 0, factor: 1, layout, tables: null, ...more });
     assert.throws(place({}), code); // four rows into three
-    assert.throws(place({ to: [to, to], toRow: 2 }), code);
-    assert.throws(place({ to: [to, to, to] }), code);
-    assert.throws(place({ to: [to, to], table }), code);
+    assert.throws(place({ to: both, layers: 2, toRow: 2 }), code);
+    assert.throws(place({ to: both, layers: 3 }), code);
+    assert.throws(place({ to, layers: 2 }), code); // one and a half rows a layer
+    assert.throws(place({ to: both, layers: 2, toRow: -1 }), code);
+    assert.throws(place({ to: both, layers: 2, tables: [null] }), code);
+    assert.throws(place({ to: both, layers: 2, tables: [null, table] }), code);
     assert.throws(place({ from: bare }), code);
-    place({ to: [to, to], toRow: 1 })();
+    place({ to: both, layers: 2, toRow: 1 })();
     let rejected: unknown = null;
     await device.read(bare.data).catch((error) => {
       rejected = error;
     });
     assert.is((rejected as EspalierError).code, 'E_SHAPE');
     assert.throws(() => device.writeBytes(to, new Uint8Array(3)), code);
-    for (const t of [from, stored.data, bare.data, to, table]) t.dispose();
+    for (const t of [from, stored.data, bare.data, to, both, table]) t.dispose();
   });
 
   on('masks of six numbers, and attention in two parts', async () => {

@@ -77,6 +77,42 @@ test('growing beyond the first size copies what is there and frees the old', () 
     cache.dispose();
   }));
 
+test('views are made once for each size, and what an empty cache held is gone before it grows', () =>
+  tiny(async (decoder) => {
+    const cache = new KvCache(device, { ...decoder.config, maxPositions: 1 << 16 }, decoder.rope, 64);
+    assert.is(cache.keys(1), cache.keys(1));
+    const { bytes } = device.stats();
+    const small = cache.byteLength;
+    cache.reserve(1 << 16);
+    assert.is(device.stats().bytes, bytes - small + cache.byteLength);
+    assert.ok(device.stats().peakBytes < bytes + cache.byteLength + (4 << 20), 'old and new stood beside each other');
+    cache.dispose();
+  }));
+
+test('where memory is short a cache grows by what is needed, and one that cannot grow keeps what it has', async () => {
+  const MiB = 1 << 20;
+  const limited = await WasmDevice.create({ memoryLimit: 20 * MiB });
+  const decoder = await tinyDecoder('llama-gqa', limited, 'exact');
+  const { nLayers, nKvHeads, headDim } = decoder.config;
+  const rows = Math.floor((4 * MiB) / (4 * nLayers * nKvHeads * headDim));
+  const cache = new KvCache(limited, { ...decoder.config, maxPositions: 10 * rows }, decoder.rope, rows);
+  await logitsOf(decoder, cache, ids);
+  const all = async () => [await limited.read(limited.rows(cache.keys(1), 0, 16)), await limited.read(limited.rows(cache.values(0), 0, 16))];
+  const before = await all();
+  cache.reserve(rows + 1); // half as much again would be 20 MiB beside what the model has
+  assert.is(cache.capacity, rows + 1);
+  assert.equal(await all(), before);
+  assert.throws(() => cache.reserve(3 * rows), code('E_OUT_OF_MEMORY'));
+  assert.is(cache.capacity, rows + 1);
+  assert.equal(await all(), before);
+  await logitsOf(decoder, cache, ids); // and is still of use, though one side may have grown
+  assert.is(cache.length, 2 * ids.length);
+  cache.dispose();
+  decoder.dispose();
+  assert.is(limited.stats().tensors, 0);
+  limited.close();
+});
+
 test('truncating forgets the rows behind', () =>
   tiny(async (decoder) => {
     const cache = decoder.cache();
@@ -177,7 +213,8 @@ test('a disposed cache is refused everywhere, and disposing twice is allowed', (
     const cache = decoder.cache(20);
     await logitsOf(decoder, cache, ids);
     const piece = cache.extract(0, 4);
-    assert.is(device.stats().tensors - before.tensors, 4 * decoder.config.nLayers + 2); // and two RoPE tables
+    // the cache, a piece by layer, and two RoPE tables
+    assert.is(device.stats().tensors - before.tensors, 2 + 2 * decoder.config.nLayers + 2);
     cache.dispose();
     cache.dispose();
     const uses: (() => unknown)[] = [

@@ -37,7 +37,8 @@ export class Attention {
       cache.width !== nKvHeads * headDim ||
       cache.rows < keys ||
       nHeads % nKvHeads !== 0 ||
-      elements(args.values.shape) !== elements(args.keys.shape) ||
+      rowsOf(args.values).width !== cache.width ||
+      rowsOf(args.values).rows < keys ||
       (args.mask && elements(args.mask.shape) !== 3 * rows && elements(args.mask.shape) !== 6 * rows) ||
       (args.split && (!args.mask || elements(args.split.mask.shape) !== elements(args.mask.shape)))
     ) {

@@ -197,8 +197,9 @@ export interface Kernels extends LinearKernels {
     from: number,
     scales: number,
     factor: number,
-    table: number,
+    tables: number,
     to: number,
+    capacity: number,
     toRow: number,
   ): void;
   storeRows(

@@ -24,38 +24,35 @@ export function storeRows(lanes: Lanes, from: Tensor, to: StoredRows, toRow: num
 
 /** As Device.placeRows. @throws E_SHAPE, E_DISPOSED */
 export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: PlaceArguments): void {
-  const { from, to, toRow, factor, table } = args;
+  const { from, to, layers, toRow, factor, tables } = args;
   const { heads, headDim, rotaryDims, layout } = args.layout;
   const width = heads * headDim;
   const { type, at, scales, rows: all } = addresses('placeRows', from, width, heads);
-  const rows = all / to.length;
-  if (
-    !Number.isInteger(rows) ||
-    !Number.isInteger(toRow) ||
-    toRow < 0 ||
-    rotaryDims > headDim ||
-    rotaryDims % 2 !== 0
-  ) {
-    throw shapeError('placeRows', `${all} rows of ${to.length} layers to row ${toRow}`);
+  const target = rowsOf(to);
+  const [rows, capacity] = [all / layers, target.rows / layers];
+  if (![rows, capacity, toRow].every(Number.isInteger) || rotaryDims > headDim || rotaryDims % 2 !== 0) {
+    throw shapeError('placeRows', `${all} rows of ${layers} layers to row ${toRow} of ${target.rows}`);
   }
-  if (table && elements(table.shape) !== rows * rotaryDims) {
-    throw shapeError('placeRows', `a table of ${elements(table.shape)} for ${rows} rows of ${rotaryDims} rotating`);
+  if (target.width !== width || toRow < 0 || toRow + rows > capacity) {
+    throw shapeError('placeRows', `${rows} rows of ${width} to row ${toRow} of [${capacity}, ${target.width}] a layer`);
   }
-  for (const t of to) {
-    const target = rowsOf(t);
-    if (target.width !== width || toRow + rows > target.rows) {
-      throw shapeError('placeRows', `${rows} rows of ${width} to row ${toRow} of [${target.rows}, ${target.width}]`);
+  if (tables && tables.length !== layers) {
+    throw shapeError('placeRows', `${tables.length} tables of ${layers} layers`);
+  }
+  const angles = tables?.map((table) => {
+    if (table && elements(table.shape) !== rows * rotaryDims) {
+      throw shapeError('placeRows', `a table of ${elements(table.shape)} for ${rows} rows of ${rotaryDims} rotating`);
     }
-  }
-  const addressesOfLayers = to.map((t) => addressOf(t, 'placeRows', 'f32'));
-  const tableAt = table ? addressOf(table, 'placeRows', 'f32') : 0;
+    return table ? addressOf(table, 'placeRows', 'f32') : 0;
+  });
+  const toAt = addressOf(to, 'placeRows', 'f32');
   const mark = arena.mark();
-  const list = arena.allocate(4 * to.length);
-  new Uint32Array(memory.memory.buffer, list, to.length).set(addressesOfLayers);
+  const list = angles ? arena.allocate(4 * layers) : 0;
+  if (angles) new Uint32Array(memory.memory.buffer, list, layers).set(angles);
   const interleaved = layout === 'interleaved' ? 1 : 0;
   lanes.run('placeRows', evenly(all, lanes.parts(all * width, FEW, 2)), (first, last) => {
     const shape = [first, last, rows, heads, headDim, rotaryDims, interleaved] as const;
-    return [...shape, ROW_TYPE[type], at, scales, factor, tableAt, list, toRow];
+    return [...shape, ROW_TYPE[type], at, scales, factor, list, toAt, capacity, toRow];
   });
   arena.reset(mark);
 }
