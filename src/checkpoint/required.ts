@@ -71,6 +71,9 @@ function* mixture(moe: MoeConfig, at: string, hidden: number): Generator<Require
   if (moe.sharedGate) yield { name: `${at}.shared_expert_gate.weight`, shape: [1, hidden], optional: false };
 }
 
+/** A tensor of one of a layer's experts, which are put together by projection. */
+const EXPERT = /\.experts\.\d+\./;
+
 /** Vectors are small and added or multiplied in f32; nobody stores them in blocks. */
 const VECTOR_TYPES: ReadonlySet<StoredType> = new Set<StoredType>(['f32', 'f16', 'bf16']);
 
@@ -99,6 +102,7 @@ export function checkTensors(
 ): string[] {
   const { name: file, format, config, tensors, unsupported } = checkpoint;
   const wanted = new Set<string>();
+  const stacks = new Map<string, StoredType>();
   for (const { name, shape, optional } of requiredTensors(config)) {
     wanted.add(name);
     const entry = tensors.get(name);
@@ -115,6 +119,12 @@ export function checkTensors(
         ),
       );
     } else if (shape.length === 1 && !VECTOR_TYPES.has(entry.type)) report(wrongType(file, name, entry.type));
+    else if (EXPERT.test(name)) {
+      const stack = name.replace(EXPERT, '.experts.');
+      const type = stacks.get(stack) ?? entry.type;
+      stacks.set(stack, type);
+      if (type !== entry.type) report(mixedTypes(file, name, entry.type, type));
+    }
   }
   return checkUnused(
     [...tensors.keys(), ...unsupported.keys()].filter((name) => !wanted.has(name)),
@@ -171,5 +181,13 @@ function wrongType(file: string, name: string, type: string): EspalierError {
     'E_TENSOR_TYPE',
     `${name} in ${file} is stored as ${type}, which is not read there.`,
     'Convert the model to bf16, f16, f32 or one of q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k.',
+  );
+}
+
+function mixedTypes(file: string, name: string, type: string, others: string): EspalierError {
+  return new EspalierError(
+    'E_TENSOR_TYPE',
+    `${name} in ${file} is stored as ${type}, and that of another expert as ${others}.`,
+    'Convert the experts of a layer to one type.',
   );
 }

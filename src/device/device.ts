@@ -12,7 +12,7 @@ export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'i8' | 'q8_0'
 
 /**
  * A tensor on a device. `rows`: row-major, last dimension contiguous. `panels`: a weight matrix in the layout that the device's
- * kernels like; only `linear` and `embed` take it.
+ * kernels like, [N, K], or a stack of them [E, N, K]: products and `embed` take it.
  */
 export interface Tensor {
   readonly type: ElementType;
@@ -196,6 +196,10 @@ export interface Device {
   // ---- weights
   /** Reads a linear layer [out, in] into panels, straight into the device's memory. @throws E_TENSOR_VALUE on NaN */
   loadMatrix(source: WeightSource): Promise<Tensor>;
+  /** Reads matrices of one type and shape, those of the experts of a layer, as one stack [E, out, in]. @throws as `loadMatrix` */
+  loadMatrices(sources: readonly WeightSource[]): Promise<Tensor>;
+  /** One matrix [out, in] of a stack, sharing its memory. */
+  matrix(stack: Tensor, index: number): Tensor;
   /** Reads a norm's or bias's vector as f32 [n]. */
   loadVector(source: WeightSource): Promise<Tensor>;
 
@@ -253,14 +257,14 @@ export interface Device {
   /** out[i] = the row of x [T, d] of the token that slot order[i] belongs to: x in the order of experts, [T · k, d]. */
   gatherRows(x: Tensor, order: Tensor, out: Tensor): void;
   /**
-   * `linear` for rows that belong to different experts: rows offsets[e] .. offsets[e + 1] - 1 of x [R, K] meet weights[i][e] and
-   * give the same rows of outs[i] [R, Ni]. All weights[i] have E matrices of one shape; rows before offsets[0] and from
-   * offsets[E] on stay as they are.
+   * `linear` for rows that belong to different experts: rows offsets[e] .. offsets[e + 1] - 1 of x [R, K] meet matrix e of the stack
+   * weights[i] [E, Ni, K] and give the same rows of outs[i] [R, Ni]; rows before offsets[0] and from offsets[E] on stay as they are.
+   * Offsets stay on the device: whoever calls this does not know them.
    */
   linearGrouped(
     x: Tensor,
     offsets: Tensor,
-    weights: readonly (readonly Tensor[])[],
+    weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
   ): void;

@@ -25,8 +25,8 @@ export interface TrainDevice extends Device {
   // ---- optimiser
   adamStep(args: AdamArguments): void;
   /**
-   * Rounds the rows of an f32 weight [N, K] to the type of a matrix that `loadMatrix` made, f32, bf16 or f16, and puts them into its
-   * panels: an updated master weight back to where `linear` reads it.
+   * Rounds an f32 weight [N, K], or a stack [E, N, K], to the type of one that `loadMatrix` or `loadMatrices` made, f32, bf16 or f16, and
+   * puts it into its panels: an updated master weight back to where products read it.
    */
   pack(from: Tensor, to: Tensor): void;
 
@@ -36,14 +36,8 @@ export interface TrainDevice extends Device {
    * The gradient of the weight is `matmul(dY, x, dW, { transposeA: true, accumulate: true })`.
    */
   linearBackward(dY: Tensor, weight: Tensor, dX: Tensor, accumulate?: boolean): void;
-  /** The same by expert: rows offsets[e] .. offsets[e + 1] - 1 of dY [R, N] meet weights[e]. */
-  linearGroupedBackward(
-    dY: Tensor,
-    offsets: Tensor,
-    weights: readonly Tensor[],
-    dX: Tensor,
-    accumulate?: boolean,
-  ): void;
+  /** The same by expert: rows offsets[e] .. offsets[e + 1] - 1 of dY [R, N] meet matrix e of the stack `weights` [E, N, K]. */
+  linearGroupedBackward(dY: Tensor, offsets: Tensor, weights: Tensor, dX: Tensor, accumulate?: boolean): void;
   /** dW[e] [N, K] += dY_eᵀ · X_e over the rows of expert e; dW f32 [E, N, K]. */
   linearGroupedWeights(dY: Tensor, offsets: Tensor, x: Tensor, dW: Tensor): void;
   /** dW[ids[t], :] += dY[t, :], rows in their order: ids i32 [T], dY [T, K], dW f32 [V, K]. Of `embed`. */

@@ -32,14 +32,14 @@ export interface FeedForwardWeights {
   readonly downBias: Tensor | null;
 }
 
-/** The experts of a layer; lists by the number of the expert. */
+/** The experts of a layer, each projection one stack by the number of the expert. */
 export interface MixtureWeights {
   readonly kind: 'mixture';
   readonly router: Tensor; // [experts, hidden]
   readonly selectionBias: Tensor | null; // [experts]
-  readonly gate: readonly Tensor[]; // each [expertSize, hidden]
-  readonly up: readonly Tensor[]; // each [expertSize, hidden]
-  readonly down: readonly Tensor[]; // each [hidden, expertSize]
+  readonly gate: Tensor; // [experts, expertSize, hidden]
+  readonly up: Tensor; // [experts, expertSize, hidden]
+  readonly down: Tensor; // [experts, hidden, expertSize]
   readonly shared: FeedForwardWeights | null; // of sharedSize
   readonly sharedGate: Tensor | null; // [1, hidden]
 }
@@ -165,17 +165,24 @@ class Loader {
 
   async load(name: string): Promise<Tensor> {
     throwIfAborted(this.#options.signal);
-    const entry = this.#checkpoint.tensors.get(name);
-    if (!entry) {
-      throw new EspalierError('E_TENSOR_MISSING', `The checkpoint has no ${name}.`, 'Get the whole model.');
-    }
+    const entry = this.#entry(name);
     const source = weightSource(entry, this.#checkpoint.config);
     const one = entry.shape.length === 1;
     const tensor = one ? await this.#device.loadVector(source) : await this.#device.loadMatrix(source);
     this.#made.push(tensor);
-    this.#loaded += entry.byteLength;
-    this.#options.onProgress?.(this.#loaded, this.#total);
+    this.#count(entry);
     return tensor;
+  }
+
+  #entry(name: string): TensorEntry {
+    const entry = this.#checkpoint.tensors.get(name);
+    if (entry) return entry;
+    throw new EspalierError('E_TENSOR_MISSING', `The checkpoint has no ${name}.`, 'Get the whole model.');
+  }
+
+  #count({ byteLength }: TensorEntry): void {
+    this.#loaded += byteLength;
+    this.#options.onProgress?.(this.#loaded, this.#total);
   }
 
   #loadIf(wanted: boolean, name: string): Promise<Tensor | null> {
@@ -234,20 +241,37 @@ class Loader {
   }
 
   async #mixture(at: string, moe: MoeConfig): Promise<MixtureWeights> {
-    const router = await this.load(`${at}.gate.weight`);
-    const selectionBias = await this.#loadIf(moe.router.selectionBias, `${at}.gate.e_score_correction_bias`);
-    const experts: FeedForwardWeights[] = [];
-    for (let e = 0; e < moe.experts; e++) experts.push(await this.#feedForward(`${at}.experts.${e}`, false));
+    const stack = (projection: string) =>
+      this.#stack(Array.from({ length: moe.experts }, (_, e) => `${at}.experts.${e}.${projection}.weight`));
     return {
       kind: 'mixture',
-      router,
-      selectionBias,
-      gate: experts.map(({ gate }) => gate),
-      up: experts.map(({ up }) => up),
-      down: experts.map(({ down }) => down),
+      router: await this.load(`${at}.gate.weight`),
+      selectionBias: await this.#loadIf(moe.router.selectionBias, `${at}.gate.e_score_correction_bias`),
+      gate: await stack('gate_proj'),
+      up: await stack('up_proj'),
+      down: await stack('down_proj'),
       shared: moe.sharedSize > 0 ? await this.#feedForward(`${at}.shared_expert`, false) : null,
       sharedGate: await this.#loadIf(moe.sharedGate, `${at}.shared_expert_gate.weight`),
     };
+  }
+
+  /** Several of the checkpoint as one of the device; signal and progress see each of them. */
+  async #stack(names: readonly string[]): Promise<Tensor> {
+    const entries = names.map((name) => this.#entry(name));
+    let counted = 0;
+    const sources = entries.map((entry, i): WeightSource => {
+      const source = weightSource(entry, this.#checkpoint.config);
+      const read: WeightSource['read'] = (firstRow, target) => {
+        throwIfAborted(this.#options.signal);
+        while (counted < i) this.#count(entries[counted++]!); // those before it are there
+        return source.read(firstRow, target);
+      };
+      return { ...source, read };
+    });
+    const tensor = await this.#device.loadMatrices(sources);
+    this.#made.push(tensor);
+    while (counted < entries.length) this.#count(entries[counted++]!);
+    return tensor;
   }
 }
 

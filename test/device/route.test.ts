@@ -1,12 +1,12 @@
-/** Operations of mixtures of experts: routing against transformers and plain JavaScript, grouped products against `linear`. */
+/** Operations of mixtures of experts: routing against transformers and plain JavaScript, and a mixture from end to end. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
-import type { Device, Precision, RouteRule, Tensor } from '../../src/device/device.ts';
+import type { Device, RouteRule, Tensor } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { fixture } from '../model/shared-files.ts';
 import { devices, put, putInts, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
+import { stored } from './sources.ts';
 
 interface Case {
   readonly name: string;
@@ -75,36 +75,6 @@ function reference(z: readonly number[], bias: readonly number[] | null, rule: R
   const chosen = places.map((i) => (rule.score === 'selected-softmax' ? exps[i]! : scores[i]!));
   const whole = rule.renormalise || rule.score === 'selected-softmax' ? chosen.reduce((a, b) => a + b) : 1;
   return { places, weights: chosen.map((w) => (w / whole) * rule.scale) };
-}
-
-type Stored = 'f32' | 'bf16' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1';
-
-/** A random matrix [n, k] in panels. */
-function matrix(device: Device, type: Stored, n: number, k: number, seed: number): Promise<Tensor> {
-  const values = randomF32(n * k, seed);
-  let bytes = new Uint8Array(values.buffer);
-  if (type === 'bf16') bytes = new Uint8Array(Uint16Array.from(new Uint32Array(values.buffer), (v) => v >>> 16).buffer);
-  else if (type !== 'f32') {
-    const size = { q8_0: 34, q8_1: 36, q4_0: 18, q4_1: 20 }[type];
-    bytes = new Uint8Array(((n * k) / 32) * size);
-    const next = noise(seed);
-    const view = new DataView(bytes.buffer);
-    for (let at = 0; at < bytes.length; at += size) {
-      for (let i = 2; i < size; i++) bytes[at + i] = (next() + 1) * 128;
-      view.setUint16(at, floatToHalf(0.01 * (1.5 + next())), true);
-      if (type.endsWith('_1')) view.setUint16(at + 2, floatToHalf(-0.07 * (1.5 + next())), true);
-    }
-  }
-  const row = bytes.length / n;
-  return device.loadMatrix({
-    name: 'w',
-    type,
-    rows: n,
-    columns: k,
-    order: null,
-    orderGroup: 1,
-    read: async (first, target) => target.set(bytes.subarray(first * row, first * row + target.length)),
-  });
 }
 
 /** What each device gives for one mixture, for comparing lanes. */
@@ -235,63 +205,6 @@ for (const { name, device } of all) {
     dispose(gate, x);
   });
 
-  for (const [type, precisions] of [
-    ['f32', ['exact']],
-    ['bf16', ['int8']],
-    ['q8_0', ['int8']],
-    ['q8_1', ['int8']],
-    ['q4_0', ['exact', 'int16', 'int8']],
-    ['q4_1', ['int8']],
-  ] as const) {
-    on(`grouped products are those of each expert alone, ${type}`, async () => {
-      const k = 96;
-      for (const { counts, widths } of [
-        { counts: [1, 0, 1], widths: [40, 24] }, // a token of a decoding step
-        { counts: [7, 0, 61, 300, 1, 13], widths: [72, 19] },
-        { counts: Array.from({ length: 41 }, (_, e) => e % 3), widths: [136, 96] }, // more than a command holds
-      ]) {
-        const rows = 3 + counts.reduce((a, b) => a + b, 0);
-        // a row before the first expert and two behind the last belong to nobody
-        const bounds = [1];
-        for (const n of counts) bounds.push(bounds.at(-1)! + n);
-        const offsets = putInts(device, [bounds.length], bounds);
-        const values = randomF32(rows * k, 4);
-        const x = put(device, [rows, k], values);
-        const weights: Tensor[][] = [];
-        for (const [i, n] of widths.entries()) {
-          weights.push([]);
-          for (const e of counts.keys()) weights[i]!.push(await matrix(device, type, n, k, 100 * i + e + 1));
-        }
-        for (const precision of precisions as readonly Precision[]) {
-          const outs = widths.map((n) => put(device, [rows, n], new Float32Array(rows * n).fill(7)));
-          device.linearGrouped(x, offsets, weights, outs, precision);
-          for (const [i, n] of widths.entries()) {
-            const got = await floats(device, outs[i]!);
-            const want = new Float32Array(rows * n).fill(7);
-            for (const [e, count] of counts.entries()) {
-              if (count === 0) continue;
-              const alone = device.tensor('f32', [count, n]);
-              device.linear(device.rows(x, bounds[e]!, count), [weights[i]![e]!], [alone], precision);
-              want.set(await floats(device, alone), bounds[e]! * n);
-              alone.dispose();
-            }
-            assert.equal(got, want, `${type}, ${precision}, ${counts.length} experts`);
-            if (type !== 'f32') continue;
-            // and against plain JavaScript
-            const [e, first] = [2, bounds[2]!];
-            const w = randomF32(n * k, 100 * i + e + 1);
-            const part = values.subarray(first * k, (first + counts[e]!) * k);
-            const exact = product(counts[e]!, n, k, part, w, { transposeB: true });
-            const error = worstError(got.subarray(first * n, (first + counts[e]!) * n), exact);
-            assert.ok(worst.within('linearGrouped f32', error, 1e-6), `${error}`);
-          }
-          dispose(...outs);
-        }
-        dispose(offsets, x, ...weights.flat());
-      }
-    });
-  }
-
   on('a mixture from end to end', async () => {
     const [t, experts, k, d, n] = [150, 6, 2, 128, 128];
     const values = randomF32(t * d, 1);
@@ -301,12 +214,11 @@ for (const { name, device } of all) {
     const [order, offsets] = [device.tensor('i32', [t * k]), device.tensor('i32', [experts + 1])];
     const [gathered, y] = [device.tensor('f32', [t * k, d]), device.tensor('f32', [t * k, n])];
     const out = device.tensor('f32', [t, n]);
-    const matrices: Tensor[] = [];
-    for (let e = 0; e < experts; e++) matrices.push(await matrix(device, 'f32', n, d, e + 1));
+    const stack = await device.loadMatrices(Array.from({ length: experts }, (_, e) => stored('f32', n, d, e + 1)));
     device.route(logits, null, plain, places, weights);
     device.dispatch(places, order, offsets);
     device.gatherRows(x, order, gathered);
-    device.linearGrouped(gathered, offsets, [matrices], [y], 'exact');
+    device.linearGrouped(gathered, offsets, [stack], [y], 'exact');
     device.combine(y, order, weights, out);
     const got = await floats(device, out);
     const [chosen, shares] = [await ints(device, places), await floats(device, weights)];
@@ -319,7 +231,7 @@ for (const { name, device } of all) {
     }
     assert.ok(worst.within('mixture', worstError(got, want), 1e-6));
     outputs.set(name, got);
-    dispose(x, logits, places, weights, order, offsets, gathered, y, out, ...matrices);
+    dispose(x, logits, places, weights, order, offsets, gathered, y, out, stack);
   });
 
   on('what does not fit is refused', async () => {
@@ -330,7 +242,6 @@ for (const { name, device } of all) {
     ];
     const [order, offsets] = [device.tensor('i32', [8]), device.tensor('i32', [7])];
     const [x, y] = [device.tensor('f32', [4, 32]), device.tensor('f32', [8, 32])];
-    const w = await matrix(device, 'f32', 24, 32, 1);
     const out = device.tensor('f32', [8, 24]);
     const refuses = (what: string, run: () => void, code = 'E_SHAPE') => {
       try {
@@ -356,21 +267,6 @@ for (const { name, device } of all) {
     device.write(order, Int32Array.from([0, 1, 2, 3, 4, 5, 6, 8]));
     refuses('an order that is none', () => device.combine(y, order, weights, x));
     refuses('gates of another number', () => device.sigmoidScale(weights, x));
-    const six = new Array(6).fill(w);
-    for (const wrong of [
-      [0, 1, 2, 3, 2, 5, 8],
-      [0, 1, 2, 3, 4, 5, 9],
-      [-1, 1, 2, 3, 4, 5, 8],
-    ]) {
-      device.write(offsets, Int32Array.from(wrong));
-      refuses(`offsets ${wrong}`, () => device.linearGrouped(y, offsets, [six], [out], 'exact'));
-    }
-    device.write(offsets, Int32Array.from([0, 1, 2, 3, 4, 5, 8]));
-    refuses('too few experts', () => device.linearGrouped(y, offsets, [six.slice(1)], [out], 'exact'));
-    refuses('another width', () => device.linearGrouped(y, offsets, [six], [y], 'exact'));
-    device.linearGrouped(y, offsets, [six], [out], 'exact');
-    w.dispose();
-    refuses('a disposed weight', () => device.linearGrouped(y, offsets, [six], [out], 'exact'), 'E_DISPOSED');
     dispose(z, places, weights, order, offsets, x, y, out);
   });
 }

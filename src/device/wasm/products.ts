@@ -2,7 +2,7 @@ import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts
 import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
 import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
 import type { Arena } from './memory.ts';
-import { addressOf, rowsOf, shapeError, type WasmTensor, weightOf } from './tensor.ts';
+import { addressOf, rowsOf, shapeError, weightOf } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
 /** Addresses of quantised activations: tiles, or one row (all but the codes interleaved in `scales`). */
@@ -13,9 +13,11 @@ interface QuantisedRows {
   readonly places: number;
 }
 
-/** One product of `linear`. */
+/** One product of `linear`: a matrix in panels and where its result goes. */
 interface Layer {
-  readonly w: WasmTensor;
+  readonly type: ElementType;
+  readonly at: number;
+  readonly shift: number;
   readonly n: number;
   readonly y: number;
 }
@@ -53,20 +55,20 @@ export class Products {
     const { rows, width: k } = rowsOf(x);
     if (outs.length !== weights.length) throw shapeError('linear', `${weights.length} weights into ${outs.length}`);
     const layers = weights.map((weight, i): Layer => {
-      const w = weightOf(weight, 'linear');
+      const w = weightOf(weight, 'linear', 2);
       const [n, columns] = w.shape as [number, number];
       const y = addressOf(outs[i]!, 'linear', 'f32');
       const out = rowsOf(outs[i]!);
       if (columns !== k || out.width !== n || out.rows !== rows) {
         throw shapeError('linear', `[${rows}, ${k}] · [${n}, ${columns}]ᵀ into [${out.rows}, ${out.width}]`);
       }
-      return { w, n, y };
+      return { type: w.type, at: w.at, shift: w.shifts[0]!, n, y };
     });
     const mark = this.#arena.mark();
     const quantised = new Map<number, QuantisedRows>();
     const columns = layers.reduce((sum, { n }) => sum + n, 0);
     // the exact path packs x for each part, the quantised one has packed it before
-    const fine = rows === 1 || precision === 'exact' || layers.some(({ w }) => !isQuantised(w)) ? 1 : 4;
+    const fine = rows === 1 || precision === 'exact' || layers.some(({ type }) => !isQuantised(type)) ? 1 : 4;
     const parts = this.#lanes.parts(rows * k * columns, FEW, fine);
     const calls = Array.from({ length: parts }, (): Call[] => []);
     // All columns of all weights in a row, cut into equal ranges: one command however many weights there are.
@@ -94,7 +96,7 @@ export class Products {
   linearGrouped(
     x: Tensor,
     offsets: Int32Array,
-    weights: readonly (readonly Tensor[])[],
+    weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
   ): void {
@@ -103,7 +105,7 @@ export class Products {
     const mark = this.#arena.mark();
     const all = groups.flatMap(({ layers }) => layers);
     const single = groups.every(({ rows }) => rows === 1);
-    const fine = single || precision === 'exact' || all.some(({ w }) => !isQuantised(w)) ? 1 : 4;
+    const fine = single || precision === 'exact' || all.some(({ type }) => !isQuantised(type)) ? 1 : 4;
     const work = groups.reduce((sum, { rows, layers }) => sum + rows * layers.reduce((n, layer) => n + layer.n, 0), 0);
     const parts = this.#lanes.parts(work * k, FEW, fine);
     const calls = Array.from({ length: parts }, (): Call[] => []);
@@ -154,12 +156,12 @@ export class Products {
     quantised: Map<number, QuantisedRows>,
     scratch: number[],
   ): (first: number, last: number, part: number) => Call {
-    const { w } = layer;
-    if (!isQuantised(w) || precision === 'exact') {
+    const { type } = layer;
+    if (!isQuantised(type) || precision === 'exact') {
       return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
     }
     // the relaxed dots take codes of 7 bits
-    const dot = codeBits(w.type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
+    const dot = codeBits(type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
     const q = quantised.get(dot) ?? this.#quantise(x, rows, k, dot);
     quantised.set(dot, q);
     return (first, last, part) => this.#quantisedCall(layer, dot, rows, k, q, first, last, scratch, part);
@@ -197,7 +199,7 @@ export class Products {
 
   /** The panels first .. last - 1 of a product with quantised activations. scratch: of each part, made when first needed. */
   #quantisedCall(
-    { w, n, y }: Layer,
+    { type, at, shift, n, y }: Layer,
     dot: number,
     rows: number,
     k: number,
@@ -207,21 +209,21 @@ export class Products {
     scratch: number[],
     part: number,
   ): Call {
-    const type = PANEL_TYPE[w.type as 'q8_0'];
+    const panels = PANEL_TYPE[type as 'q8_0'];
     if (rows === 1) {
-      return ['matvecQuantised', [type, w.at, first, last, n, k, w.shift, dot, q.codes, q.scales, y]];
+      return ['matvecQuantised', [panels, at, first, last, n, k, shift, dot, q.codes, q.scales, y]];
     }
     scratch[part] ||= this.#scratch(k);
     const { codes, scales, sums, places } = q;
     return [
       'linearInt8',
-      [dot, rows, k, n, codes, scales, sums, places, type, w.at, w.shift, first, last, y, 4 * n, scratch[part]],
+      [dot, rows, k, n, codes, scales, sums, places, panels, at, shift, first, last, y, 4 * n, scratch[part]],
     ];
   }
 
   /** The same with f32 activations. */
   #exactCall(
-    { w, n, y }: Layer,
+    { type, at, shift, n, y }: Layer,
     rows: number,
     k: number,
     x: number,
@@ -230,13 +232,13 @@ export class Products {
     scratch: number[],
     part: number,
   ): Call {
-    const type = PANEL_TYPE[w.type as 'f32'];
-    if (rows === 1 && (w.type === 'f32' || w.type === 'f16' || w.type === 'bf16')) {
-      return ['matvecDense', [type, w.at, first, last, n, k, x, y]];
+    const panels = PANEL_TYPE[type as 'f32'];
+    if (rows === 1 && (type === 'f32' || type === 'f16' || type === 'bf16')) {
+      return ['matvecDense', [panels, at, first, last, n, k, x, y]];
     }
     scratch[part] ||= this.#scratch(k);
     const { micro } = this.#tuning;
-    return ['linearExact', [micro, rows, k, n, x, 4 * k, type, w.at, w.shift, first, last, y, 4 * n, scratch[part]]];
+    return ['linearExact', [micro, rows, k, n, x, 4 * k, panels, at, shift, first, last, y, 4 * n, scratch[part]]];
   }
 
   /** What one lane needs for products of either kind. */
@@ -285,13 +287,8 @@ export class Products {
   }
 }
 
-/** The experts that have rows, with the weights that these meet; only those weights are looked at. */
-function groupsOf(
-  x: Tensor,
-  offsets: Int32Array,
-  weights: readonly (readonly Tensor[])[],
-  outs: readonly Tensor[],
-): Group[] {
+/** The experts that have rows, with the weights that these meet. */
+function groupsOf(x: Tensor, offsets: Int32Array, weights: readonly Tensor[], outs: readonly Tensor[]): Group[] {
   const at = addressOf(x, 'linearGrouped', 'f32');
   const { rows, width: k } = rowsOf(x);
   const experts = offsets.length - 1;
@@ -299,10 +296,12 @@ function groupsOf(
     throw shapeError('linearGrouped', `${weights.length} weights into ${outs.length}`);
   const targets = outs.map((out, i) => {
     const { rows: height, width: n } = rowsOf(out);
-    if (height !== rows || weights[i]!.length !== experts) {
-      throw shapeError('linearGrouped', `${rows} rows and ${weights[i]!.length} of ${experts} experts into ${height}`);
+    const w = weightOf(weights[i]!, 'linearGrouped', 3);
+    if (height !== rows || w.shape[0] !== experts || w.shape[1] !== n || w.shape[2] !== k) {
+      const shape = `[${rows}, ${k}] · ${experts} of [${w.shape.join(', ')}]ᵀ`;
+      throw shapeError('linearGrouped', `${shape} into [${height}, ${n}]`);
     }
-    return { n, y: addressOf(out, 'linearGrouped', 'f32') };
+    return { w, n, y: addressOf(out, 'linearGrouped', 'f32'), bytes: w.byteLength / experts };
   });
   const groups: Group[] = [];
   for (let e = 0; e < experts; e++) {
@@ -311,12 +310,8 @@ function groupsOf(
       throw shapeError('linearGrouped', `rows ${first} .. ${last} of ${rows} for expert ${e}`);
     }
     if (first === last) continue;
-    const layers = targets.map(({ n, y }, i): Layer => {
-      const w = weightOf(weights[i]![e]!, 'linearGrouped');
-      if (w.shape[0] !== n || w.shape[1] !== k) {
-        throw shapeError('linearGrouped', `[${rows}, ${k}] · [${w.shape.join(', ')}]ᵀ into [${rows}, ${n}]`);
-      }
-      return { w, n, y: y + 4 * n * first };
+    const layers = targets.map(({ w, n, y, bytes }): Layer => {
+      return { type: w.type, at: w.at + e * bytes, shift: w.shifts[e]!, n, y: y + 4 * n * first };
     });
     groups.push({ x: at + 4 * k * first, rows: last - first, layers });
   }
@@ -334,7 +329,7 @@ function grid(tiles: number, m: number, n: number): [number, number] {
   return best;
 }
 
-function isQuantised({ type }: WasmTensor): boolean {
+function isQuantised(type: ElementType): boolean {
   return codeBits(type) !== 0;
 }
 

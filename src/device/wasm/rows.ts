@@ -15,7 +15,7 @@ export class Rows {
 
   /** Rows of a weight by their numbers, widened to f32. @throws E_SHAPE, also for an id outside; E_DISPOSED */
   embed(ids: Tensor, weight: Tensor, out: Tensor): void {
-    const w = weightOf(weight, 'embed');
+    const w = weightOf(weight, 'embed', 2);
     const [n, k] = w.shape as [number, number];
     const from = addressOf(ids, 'embed', 'i32');
     const to = addressOf(out, 'embed', 'f32');
@@ -26,7 +26,7 @@ export class Rows {
     for (let i = 0; i < count; i++) {
       const id = list[i]!;
       if (id < 0 || id >= n) throw shapeError('embed', `id ${id} outside a vocabulary of ${n}`);
-      this.#kernels.gatherRow(PANEL_TYPE[w.type as 'f32'], w.at, k, id, w.shift, to + i * k * 4);
+      this.#kernels.gatherRow(PANEL_TYPE[w.type as 'f32'], w.at, k, id, w.shifts[0]!, to + i * k * 4);
     }
   }
 

@@ -11,8 +11,8 @@ export class WasmTensor implements Tensor {
   readonly byteLength: number;
   /** Address; read it through `addressOf`, which checks. */
   readonly at: number;
-  /** Power of two by which the f16 scales of quantised panels were multiplied (assembly/panel.ts). */
-  shift = 0;
+  /** Of each matrix in panels, the power of two by which its f16 scales were multiplied (assembly/panel.ts). */
+  shifts: readonly number[] = [0];
   #disposed = false;
   readonly #release: ((tensor: WasmTensor) => void) | null;
   readonly #owner: WasmTensor | null;
@@ -79,8 +79,8 @@ export function addressOf(t: Tensor, operation: string, ...types: ElementType[])
   return (t as WasmTensor).at;
 }
 
-/** A weight in panels: [N, K]. */
-export function weightOf(t: Tensor, operation: string): WasmTensor {
+/** A weight in panels: [N, K], or with three dimensions a stack [E, N, K]. */
+export function weightOf(t: Tensor, operation: string, dimensions: 2 | 3): WasmTensor {
   if (t.disposed) {
     throw new EspalierError(
       'E_DISPOSED',
@@ -88,6 +88,8 @@ export function weightOf(t: Tensor, operation: string): WasmTensor {
       'Keep the model open until the last operation on it has been called.',
     );
   }
-  if (t.layout !== 'panels') throw shapeError(operation, 'needs a weight loaded by loadMatrix');
+  if (t.layout !== 'panels' || t.shape.length !== dimensions) {
+    throw shapeError(operation, `needs a weight made by ${dimensions === 2 ? 'loadMatrix' : 'loadMatrices'}`);
+  }
   return t as WasmTensor;
 }

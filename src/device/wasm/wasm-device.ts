@@ -25,7 +25,7 @@ import { type Parts, partsOf } from './parts.ts';
 import { perturb } from './perturb.ts';
 import { spawnLane } from './spawn-lane.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
-import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
+import { addressOf, ELEMENT_BYTES, elements, rowsOf, shapeError, WasmTensor, weightOf } from './tensor.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 import { readPanels, readVector } from './weights.ts';
 
@@ -194,15 +194,30 @@ export class WasmDevice implements ExactDevice {
   // ---- weights
 
   async loadMatrix(source: WeightSource): Promise<Tensor> {
-    const bytes = this.#open.kernels.panelBytes(PANEL_TYPE[source.type], source.columns) * Math.ceil(source.rows / 8);
-    const tensor = this.#own(source.type, [source.rows, source.columns], 'panels', bytes);
-    try {
-      tensor.shift = await readPanels(this.#open.kernels, this.#open.memory, source, tensor.at);
-    } catch (error) {
-      tensor.dispose();
-      throw error;
+    return this.#load([source], [source.rows, source.columns]);
+  }
+
+  async loadMatrices(sources: readonly WeightSource[]): Promise<Tensor> {
+    const [first] = sources;
+    if (first === undefined) throw shapeError('loadMatrices', 'there is no matrix');
+    const { rows, columns, type } = first;
+    for (const other of sources) {
+      if (other.rows !== rows || other.columns !== columns || other.type !== type) {
+        const [a, b] = [first, other].map((s) => `${s.name} is ${s.type} [${s.rows}, ${s.columns}]`);
+        throw shapeError('loadMatrices', `${a}, and ${b}`);
+      }
     }
-    return tensor;
+    return this.#load(sources, [sources.length, rows, columns]);
+  }
+
+  matrix(stack: Tensor, index: number): Tensor {
+    const all = weightOf(stack, 'matrix', 3);
+    const [count, n, k] = all.shape as [number, number, number];
+    if (!(Number.isInteger(index) && index >= 0 && index < count)) throw shapeError('matrix', `${index} of ${count}`);
+    const bytes = all.byteLength / count;
+    const view = new WasmTensor(all.type, [n, k], 'panels', all.at + index * bytes, bytes, null, all);
+    view.shifts = [all.shifts[index]!];
+    return view;
   }
 
   async loadVector(source: WeightSource): Promise<Tensor> {
@@ -301,7 +316,7 @@ export class WasmDevice implements ExactDevice {
   linearGrouped(
     x: Tensor,
     offsets: Tensor,
-    weights: readonly (readonly Tensor[])[],
+    weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
   ): void {
@@ -348,6 +363,26 @@ export class WasmDevice implements ExactDevice {
   get #open(): Parts {
     if (this.#parts === null) throw new EspalierError('E_DISPOSED', 'The device is closed.', 'Open a new one.');
     return this.#parts;
+  }
+
+  /** Matrices of one type and shape into panels behind one another. */
+  async #load(sources: readonly WeightSource[], shape: readonly number[]): Promise<Tensor> {
+    const { kernels } = this.#open;
+    const { type, rows, columns } = sources[0]!;
+    const bytes = kernels.panelBytes(PANEL_TYPE[type], columns) * Math.ceil(rows / 8);
+    const tensor = this.#own(type, shape, 'panels', sources.length * bytes);
+    try {
+      const shifts: number[] = [];
+      for (const [i, source] of sources.entries()) {
+        const { kernels: k, memory } = this.#open; // closed in between, it ends here
+        shifts.push(await readPanels(k, memory, source, tensor.at + i * bytes));
+      }
+      tensor.shifts = shifts;
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+    return tensor;
   }
 
   #own(type: ElementType, shape: readonly number[], layout: 'rows' | 'panels', bytes: number): WasmTensor {
