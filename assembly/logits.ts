@@ -1,7 +1,7 @@
 /** What generation and scoring want of a row of logits, without copying the row out. */
 import { exp4, max4, sum4 } from './math';
 
-/** f32 values a row of statistics has; the last two are i32. */
+/** Columns of a row's numbers, f32. */
 export const enum Stat {
   Max = 0,
   LogSumExp = 1,
@@ -9,29 +9,36 @@ export const enum Stat {
   Tsallis = 3,
   Target = 4,
   RunnerUp = 5,
-  ArgMax = 6,
-  RunnerUpAt = 7,
+  Count = 6,
+}
+
+/** Columns of its places, i32. */
+export const enum Place {
+  ArgMax = 0,
+  RunnerUp = 1,
+  Count = 2,
 }
 
 /** Elements whose statistics are gathered before the running ones are rescaled: stays in level 1. */
 const CHUNK: i32 = 4096;
 
 /**
- * Statistics of rows first..last-1 of n logits: to [rows][8]: maximum, log-sum-exp (natural), Shannon entropy in nats, Tsallis
- * entropy of order q ((1 - sum p^q) / (q - 1); 0 when q = 1, where it is Shannon's), log-probability of the target, second
- * largest logit, and the places of the largest and the second as i32 (the first of equals). targets: [rows] i32, or 0.
- * One pass over memory: each chunk is read three times while it is in level 1.
+ * Statistics of rows first..last-1 of n logits. To numbers [rows][Stat.Count] f32: maximum, log-sum-exp (natural), Shannon entropy in
+ * nats, Tsallis entropy of order q ((1 - sum p^q) / (q - 1); 0 when q = 1, where it is Shannon's), log-probability of the target, second
+ * largest logit; to places [rows][Place.Count] i32 where the largest and the second stand (the first of equals). targets: [rows] i32,
+ * or 0. One pass over memory: each chunk is read three times while it is in level 1.
  */
 export function logitStats(
-  first: i32, last: i32, n: i32, x: usize, stride: usize, targets: usize, q: f32, out: usize,
+  first: i32, last: i32, n: i32, x: usize, stride: usize, targets: usize, q: f32, numbers: usize, places: usize,
 ): void {
   for (let r = first; r < last; r++) {
     const target = targets ? load<i32>(targets + (<usize>r << 2)) : -1;
-    rowStats(n, x + <usize>r * stride, target, q, out + (<usize>r << 5));
+    const to = numbers + (<usize>(r * Stat.Count) << 2), placesTo = places + (<usize>(r * Place.Count) << 2);
+    rowStats(n, x + <usize>r * stride, target, q, to, placesTo);
   }
 }
 
-function rowStats(n: i32, x: usize, target: i32, q: f32, out: usize): void {
+function rowStats(n: i32, x: usize, target: i32, q: f32, numbers: usize, places: usize): void {
   const nothing = -Infinity as f32;
   let most: f32 = nothing, z: f64 = 0, weighted: f64 = 0, power: f64 = 0;
   let best: f32 = nothing, second: f32 = nothing, bestAt = -1, secondAt = -1;
@@ -92,14 +99,16 @@ function rowStats(n: i32, x: usize, target: i32, q: f32, out: usize): void {
     }
   }
   const logZ = Math.log(z), lse = <f64>most + logZ;
-  store<f32>(out, most);
-  store<f32>(out, <f32>lse, 4);
-  store<f32>(out, <f32>max(0, logZ - weighted / z), 8);
-  store<f32>(out, q == 1 ? 0 : <f32>((1 - power * Math.exp(-<f64>q * logZ)) / (<f64>q - 1)), 12);
-  store<f32>(out, target >= 0 && target < n ? <f32>(<f64>load<f32>(x + (<usize>target << 2)) - lse) : 0, 16);
-  store<f32>(out, second, 20);
-  store<i32>(out, bestAt, 24);
-  store<i32>(out, secondAt, 28);
+  store<f32>(numbers, most, Stat.Max << 2);
+  store<f32>(numbers, <f32>lse, Stat.LogSumExp << 2);
+  store<f32>(numbers, <f32>max(0, logZ - weighted / z), Stat.Shannon << 2);
+  const tsallis: f32 = q == 1 ? 0 : <f32>((1 - power * Math.exp(-<f64>q * logZ)) / (<f64>q - 1));
+  store<f32>(numbers, tsallis, Stat.Tsallis << 2);
+  const own: f32 = target >= 0 && target < n ? <f32>(<f64>load<f32>(x + (<usize>target << 2)) - lse) : 0;
+  store<f32>(numbers, own, Stat.Target << 2);
+  store<f32>(numbers, second, Stat.RunnerUp << 2);
+  store<i32>(places, bestAt, Place.ArgMax << 2);
+  store<i32>(places, secondAt, Place.RunnerUp << 2);
 }
 
 /**

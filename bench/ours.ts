@@ -1,5 +1,5 @@
 /** The library as a contender. The only file here that knows how to call it; everything is imported when first used. */
-import { STAT } from '../src/device/device.ts';
+import { STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
 import { openLocal } from '../src/open-local.ts';
 
@@ -54,7 +54,8 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
   const model = await openLocal(path, { device, precision: options.activations === 'int8' ? 'int8' : 'exact' });
   const { decoder } = model;
   const cache = decoder.cache(Math.min(options.context, model.config.maxPositions));
-  const stats = device.tensor('f32', [1, 8]);
+  const numbers = device.tensor('f32', [1, STAT_NUMBERS]);
+  const places = device.tensor('i32', [1, STAT_PLACES]);
   let next = 0;
   /** Seconds for the tokens, their logits and the readback; leaves the likeliest token in `next`. */
   const run = async (ids: readonly number[]): Promise<number> => {
@@ -62,8 +63,8 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
     await decoder.forward(ids, cache, {
       output: 'last',
       onChunk: async (hidden) => {
-        device.logitStats(decoder.logits(hidden), null, 1, stats);
-        next = new Int32Array((await device.read(stats)).buffer)[STAT.argmax]!;
+        device.logitStats(decoder.logits(hidden), null, 1, numbers, places);
+        next = (await device.read(places))[STAT_PLACE.argmax]!;
       },
     });
     return (performance.now() - start) / 1000;
@@ -84,7 +85,8 @@ export async function openModel(path: string, options: OpenOptions): Promise<Ben
     },
     dispose: () => {
       cache.dispose();
-      stats.dispose();
+      numbers.dispose();
+      places.dispose();
       model.close();
       device.close();
     },
@@ -113,7 +115,8 @@ export async function micro(): Promise<MicroCase[]> {
     device.write(tensor, random(shape.reduce((a, b) => a * b)));
     return tensor;
   };
-  const [x, y, norm, logits, stats] = [f32(16, 576), f32(16, 576), f32(576), f32(1, 49152), f32(1, 8)];
+  const [x, y, norm, logits] = [f32(16, 576), f32(16, 576), f32(576), f32(1, 49152)];
+  const [numbers, argmax] = [f32(1, STAT_NUMBERS), device.tensor('i32', [1, STAT_PLACES])];
   const [values, places] = [device.tensor('f32', [40]), device.tensor('i32', [40])];
   const [query, keys, cached, attended] = [f32(1, 576), f32(256, 192), f32(256, 192), f32(1, 576)];
   const [gate, up, product, table] = [f32(16, 1536), f32(16, 1536), f32(16, 1536), f32(1, 2, 32)];
@@ -125,7 +128,7 @@ export async function micro(): Promise<MicroCase[]> {
       name: 'rope 16 x 9 x 64',
       run: () => device.rope(x, table, 0, { heads: 9, headDim: 64, rotaryDims: 64, layout: 'half' }),
     },
-    { name: 'logitStats 49152', run: () => device.logitStats(logits, null, 1, stats) },
+    { name: 'logitStats 49152', run: () => device.logitStats(logits, null, 1, numbers, argmax) },
     { name: 'topK 40 of 49152', run: () => device.topK(logits, 40, values, places) },
     {
       name: 'attention, 1 query over 256',

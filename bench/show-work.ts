@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { readTask } from '../src/datasets/files.ts';
 import { splitExamples } from '../src/datasets/splits.ts';
 import { renderQuery, TEMPLATES } from '../src/datasets/templates.ts';
-import { STAT } from '../src/device/device.ts';
+import { STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../src/device/device.ts';
 import { WasmDevice } from '../src/device/wasm/wasm-device.ts';
 import { shotsOf } from '../src/evaluate/setting.ts';
 import { openLocal } from '../src/open-local.ts';
@@ -80,13 +80,14 @@ export async function open(options: WorkOptions): Promise<Work> {
   const context = await ShotContext.create(pool);
   const label = { preset: 'label', labels: task.labels, prompt: template.output } as const;
   const shown = await Show.create(pool, label);
-  const stats = device.tensor('f32', [1, 8]);
+  const numbers = device.tensor('f32', [1, STAT_NUMBERS]);
+  const places = device.tensor('i32', [1, STAT_PLACES]);
   const plain = decoder.cache(0, Number.MAX_SAFE_INTEGER);
   const idsOf = (ids: readonly string[]) => [...pool.prefixIds, ...ids.flatMap((id) => pool.tokens(id))];
 
   const likeliest = async (hidden: Parameters<typeof decoder.logits>[0]): Promise<number> => {
-    device.logitStats(decoder.logits(hidden), null, 1, stats);
-    return new Int32Array((await device.read(stats)).buffer)[STAT.argmax]!;
+    device.logitStats(decoder.logits(hidden), null, 1, numbers, places);
+    return (await device.read(places))[STAT_PLACE.argmax]!;
   };
   const cached = async (ids: readonly string[], query: readonly number[]) => {
     context.clear();
@@ -164,7 +165,8 @@ export async function open(options: WorkOptions): Promise<Work> {
       context.close();
       pool.close();
       plain.dispose();
-      stats.dispose();
+      numbers.dispose();
+      places.dispose();
       lm.close();
       device.close();
     },

@@ -138,17 +138,13 @@ export interface RouteRule {
   readonly groupScore: 'max' | 'top2';
 }
 
-/** Columns of a row of `logitStats`, [rows, 8] f32; the last two are i32 bits. */
-export const STAT = {
-  max: 0,
-  logSumExp: 1,
-  shannon: 2,
-  tsallis: 3,
-  targetLogProbability: 4,
-  runnerUp: 5,
-  argmax: 6,
-  runnerUpAt: 7,
-} as const;
+/** Columns of the numbers that `logitStats` gives for a row, f32 [rows, STAT_NUMBERS]. */
+export const STAT = { max: 0, logSumExp: 1, shannon: 2, tsallis: 3, targetLogProbability: 4, runnerUp: 5 } as const;
+export const STAT_NUMBERS = 6;
+
+/** Columns of its places, i32 [rows, STAT_PLACES]: where the largest logit stands, and the second; the first of equals. */
+export const STAT_PLACE = { argmax: 0, runnerUp: 1 } as const;
+export const STAT_PLACES = 2;
 
 export interface DeviceStats {
   /** Live tensors that own memory, and their bytes. */
@@ -276,8 +272,11 @@ export interface Device {
   sigmoidScale(gate: Tensor, x: Tensor): void;
 
   // ---- logits
-  /** out[T, 8] as in `STAT`; targets i32 [T] or null; tsallisOrder 1 skips the Tsallis entropy. */
-  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void;
+  /**
+   * numbers f32 [T, STAT_NUMBERS] and places i32 [T, STAT_PLACES], columns as in `STAT` and `STAT_PLACE`; targets i32 [T] or null, below 0:
+   * none (its log-probability is 0); tsallisOrder 1 skips the Tsallis entropy.
+   */
+  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void;
   /** The k largest of one row, descending, ties by the lower place: values f32 [k], places i32 [k]. */
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void;
 

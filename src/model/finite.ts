@@ -1,13 +1,13 @@
-import { STAT } from '../device/device.ts';
+import { STAT, STAT_NUMBERS } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 
 /**
- * Rows of `logitStats` [rows, 8]. One NaN among the logits leaves their maximum and log-sum-exp finite, and shows in the entropy.
+ * Numbers of `logitStats` [rows, STAT_NUMBERS]. One NaN among the logits leaves their maximum and log-sum-exp finite, and shows in the entropy.
  * @throws E_TENSOR_VALUE where a row has NaN or positive infinity, or nothing finite
  */
-export function checkLogitStats(stats: Float32Array): void {
-  for (let at = 0; at < stats.length; at += 8) {
-    if (Number.isFinite(stats[at + STAT.logSumExp]!) && Number.isFinite(stats[at + STAT.shannon]!)) continue;
+export function checkLogitStats(numbers: Float32Array): void {
+  for (let at = 0; at < numbers.length; at += STAT_NUMBERS) {
+    if (Number.isFinite(numbers[at + STAT.logSumExp]!) && Number.isFinite(numbers[at + STAT.shannon]!)) continue;
     throw notFinite('The model gave logits that are not finite.');
   }
 }

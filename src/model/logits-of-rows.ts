@@ -1,6 +1,7 @@
-import { STAT, type Tensor } from '../device/device.ts';
+import { STAT, STAT_NUMBERS, type Tensor } from '../device/device.ts';
 import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
+import { statsBuffers } from './logit-stats.ts';
 
 /** Rows of logits that exist at once. */
 const ROWS = 16;
@@ -20,13 +21,13 @@ export async function eachLogits(
     const chosen = device.scratch('f32', [some.length, hiddenSize]);
     for (const [i, row] of some.entries()) device.copyRows(device.rows(hidden, row, 1), chosen, i);
     const logits = decoder.logits(chosen);
-    const stats = device.scratch('f32', [some.length, 8]);
-    device.logitStats(logits, null, 1, stats);
-    const [values, numbers] = (await Promise.all([device.read(logits), device.read(stats)])) as Float32Array[];
+    const stats = statsBuffers(device, some.length);
+    device.logitStats(logits, null, 1, stats.numbers, stats.places);
+    const [values, numbers] = (await Promise.all([device.read(logits), device.read(stats.numbers)])) as Float32Array[];
     device.reset(mark);
     checkLogitStats(numbers!);
     for (const i of some.keys()) {
-      take(first + i, values!.slice(i * vocabSize, (i + 1) * vocabSize), numbers![8 * i + STAT.logSumExp]!);
+      take(first + i, values!.slice(i * vocabSize, (i + 1) * vocabSize), numbers![STAT_NUMBERS * i + STAT.logSumExp]!);
     }
   }
 }

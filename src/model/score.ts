@@ -1,8 +1,9 @@
-import { STAT } from '../device/device.ts';
+import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
+import { statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
 
 export interface ScoredPosition {
@@ -43,7 +44,7 @@ export function scoreTokens(
         onProgress: options.onProgress,
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
-          const stats = device.scratch('f32', [rows, 8]);
+          const stats = statsBuffers(device, rows);
           const targets = device.scratch('i32', [rows, 1]);
           device.write(
             targets,
@@ -54,23 +55,24 @@ export function scoreTokens(
             const mark = device.mark();
             const logits = decoder.logits(device.rows(hidden, first, count));
             const some = device.rows(targets, first, count);
-            device.logitStats(logits, some, order, device.rows(stats, first, count));
+            const [to, placesTo] = [stats.numbers, stats.places].map((t) => device.rows(t, first, count));
+            device.logitStats(logits, some, order, to!, placesTo!);
             device.reset(mark);
           }
-          const values = (await device.read(stats)) as Float32Array;
-          checkLogitStats(values);
-          const places = new Int32Array(values.buffer);
+          const numbers = (await device.read(stats.numbers)) as Float32Array;
+          const places = (await device.read(stats.places)) as Int32Array;
+          checkLogitStats(numbers);
           for (let i = 0; i < rows; i++) {
-            const at = 8 * i;
+            const at = STAT_NUMBERS * i;
             const before = firstRow + i === 0 ? null : nextLogprob;
             scored.push({
               id: ids[firstRow + i]!,
               logprob: before,
-              entropy: values[at + STAT.shannon]!,
-              tsallis: order === 1 ? null : values[at + STAT.tsallis]!,
-              argmax: places[at + STAT.argmax]!,
+              entropy: numbers[at + STAT.shannon]!,
+              tsallis: order === 1 ? null : numbers[at + STAT.tsallis]!,
+              argmax: places[STAT_PLACES * i + STAT_PLACE.argmax]!,
             });
-            nextLogprob = values[at + STAT.targetLogProbability]!;
+            nextLogprob = numbers[at + STAT.targetLogProbability]!;
           }
         },
       });

@@ -158,7 +158,8 @@ const calls: Record<string, { fits: () => void; wrong: (() => void)[] }> = {
       () => attention({ out: f(2, 4) }),
       () => attention({ out: f(1, 8) }),
       () => attention({ keys: f(4, 8) }),
-      () => attention({ values: f(3, 4) }),
+      () => attention({ values: f(2, 4) }),
+      () => attention({ values: f(4, 8) }),
       () => attention({ base: 3 }),
       () =>
         attention({ nHeads: 3, headDim: 4, q: f(2, 12), out: f(2, 12), keys: f(4, 8), values: f(4, 8), nKvHeads: 2 }),
@@ -195,11 +196,13 @@ const calls: Record<string, { fits: () => void; wrong: (() => void)[] }> = {
     ],
   },
   logitStats: {
-    fits: () => device.logitStats(f(2, 5), tensor('i32', 2), 1, f(2, 8)),
+    fits: () => device.logitStats(f(2, 5), tensor('i32', 2), 1, f(2, 6), tensor('i32', 2, 2)),
     wrong: [
-      () => device.logitStats(f(2, 5), null, 1, f(1, 8)),
-      () => device.logitStats(f(2, 5), tensor('i32', 3), 1, f(2, 8)),
-      () => device.logitStats(f(2, 5), f(2), 1, f(2, 8)),
+      () => device.logitStats(f(2, 5), null, 1, f(1, 6), tensor('i32', 2, 2)),
+      () => device.logitStats(f(2, 5), null, 1, f(2, 6), tensor('i32', 2, 1)),
+      () => device.logitStats(f(2, 5), null, 1, f(2, 6), f(2, 2)),
+      () => device.logitStats(f(2, 5), tensor('i32', 3), 1, f(2, 6), tensor('i32', 2, 2)),
+      () => device.logitStats(f(2, 5), f(2), 1, f(2, 6), tensor('i32', 2, 2)),
     ],
   },
   topK: {
@@ -283,7 +286,7 @@ test('every operation refuses a disposed tensor', async () => {
     copyRows: () => device.copyRows(gone, f(2, 8), 0),
     'copyRows to': () => device.copyRows(f(2, 8), gone, 0),
     cast: () => device.cast(gone, tensor('f16', 2, 8)),
-    logitStats: () => device.logitStats(gone, null, 1, f(2, 8)),
+    logitStats: () => device.logitStats(gone, null, 1, f(2, 6), tensor('i32', 2, 2)),
     topK: () => device.topK(gone, 2, f(2), tensor('i32', 2)),
   };
   const mark = device.mark();

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { STAT } from '../../src/device/device.ts';
+import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../../src/device/device.ts';
 import { fixture } from '../model/shared-files.ts';
 import { devices, put, putInts, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
@@ -157,11 +157,12 @@ for (const { name, device } of all) {
     const o = oracle.logitStats;
     const x = put(device, [o.rows, o.width], o.x);
     const targets = putInts(device, [o.rows], o.targets);
-    const out = device.tensor('f32', [o.rows, 8]);
-    device.logitStats(x, targets, o.order, out);
-    const stats = (await device.read(out)) as Float32Array;
-    const ints = new Int32Array(stats.buffer);
-    const column = (stat: number) => Array.from({ length: o.rows }, (_, r) => stats[8 * r + stat]!);
+    const numbers = device.tensor('f32', [o.rows, STAT_NUMBERS]);
+    const places = device.tensor('i32', [o.rows, STAT_PLACES]);
+    device.logitStats(x, targets, o.order, numbers, places);
+    const stats = (await device.read(numbers)) as Float32Array;
+    const ints = (await device.read(places)) as Int32Array;
+    const column = (stat: number) => Array.from({ length: o.rows }, (_, r) => stats[STAT_NUMBERS * r + stat]!);
     for (const [stat, key] of [
       [STAT.max, 'max'],
       [STAT.logSumExp, 'logSumExp'],
@@ -173,10 +174,10 @@ for (const { name, device } of all) {
       assert.ok(worst.within(`logitStats ${key}`, worstError(column(stat), o[key]), 2e-6), key);
     }
     for (let r = 0; r < o.rows; r++) {
-      assert.is(ints[8 * r + STAT.argmax], o.argmax[r]);
-      assert.is(ints[8 * r + STAT.runnerUpAt], o.runnerUpAt[r]);
+      assert.is(ints[STAT_PLACES * r + STAT_PLACE.argmax], o.argmax[r]);
+      assert.is(ints[STAT_PLACES * r + STAT_PLACE.runnerUp], o.runnerUpAt[r]);
     }
-    for (const t of [x, targets, out]) t.dispose();
+    for (const t of [x, targets, numbers, places]) t.dispose();
   });
 
   on('topK: descending, ties by the lower place', async () => {

@@ -2,7 +2,7 @@
 /** SmolLM2-135M-Instruct in Q4_1 against Hugging Face transformers on the same file, dequantised to f32. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { STAT } from '../../src/device/device.ts';
+import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../../src/device/device.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { exists, modelTarget, readText } from '../files.ts';
@@ -108,7 +108,8 @@ else {
     const fast = await openLocal(model, { precision: 'int8' });
     const { decoder, device } = fast;
     const cache = decoder.cache();
-    const stats = device.tensor('f32', [1, 8]);
+    const stats = device.tensor('f32', [1, STAT_NUMBERS]);
+    const places = device.tensor('i32', [1, STAT_PLACES]);
     const target = device.tensor('i32', [1, 1]);
     let wrong = 0;
     let drift = 0;
@@ -117,9 +118,9 @@ else {
       device.write(target, Int32Array.of(ids[t + 1]!));
       await decoder.forward([ids[t]!], cache, {
         onChunk: async (hidden) => {
-          device.logitStats(decoder.logits(hidden), target, 1, stats);
+          device.logitStats(decoder.logits(hidden), target, 1, stats, places);
           const row = (await device.read(stats)) as Float32Array;
-          if (new Int32Array(row.buffer)[STAT.argmax] !== argmax[t]) wrong++;
+          if ((await device.read(places))[STAT_PLACE.argmax] !== argmax[t]) wrong++;
           drift += Math.abs(row[STAT.targetLogProbability]! + nll[t]!);
         },
       });

@@ -257,7 +257,8 @@ export interface Kernels extends LinearKernels {
     stride: number,
     targets: number,
     q: number,
-    out: number,
+    numbers: number,
+    places: number,
   ): void;
   topK(n: number, k: number, x: number, values: number, places: number): void;
   routeScratch(experts: number): number;

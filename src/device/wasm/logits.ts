@@ -1,22 +1,29 @@
-import type { Tensor } from '../device.ts';
+import { STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device.ts';
 import type { Kernels } from './kernels.ts';
 import { addressOf, elements, rowsOf, shapeError } from './tensor.ts';
 
-/** As `Device.logitStats`: eight numbers for each row of logits. @throws E_SHAPE, E_DISPOSED */
+/** As `Device.logitStats`. @throws E_SHAPE, E_DISPOSED */
 export function logitStats(
   kernels: Kernels,
   logits: Tensor,
   targets: Tensor | null,
   tsallisOrder: number,
-  out: Tensor,
+  numbers: Tensor,
+  places: Tensor,
 ): void {
   const { rows, width } = rowsOf(logits);
-  if (elements(out.shape) !== 8 * rows || (targets && elements(targets.shape) !== rows)) {
-    throw shapeError('logitStats', `${rows} rows into ${elements(out.shape)} numbers`);
+  const [wide, high] = [elements(numbers.shape), elements(places.shape)];
+  if (
+    wide !== STAT_NUMBERS * rows ||
+    high !== STAT_PLACES * rows ||
+    (targets && elements(targets.shape) !== rows)
+  ) {
+    throw shapeError('logitStats', `${rows} rows into ${wide} numbers and ${high} places`);
   }
   const at = targets ? addressOf(targets, 'logitStats', 'i32') : 0;
   const from = addressOf(logits, 'logitStats', 'f32');
-  kernels.logitStats(0, rows, width, from, 4 * width, at, tsallisOrder, addressOf(out, 'logitStats', 'f32'));
+  const [to, placesAt] = [addressOf(numbers, 'logitStats', 'f32'), addressOf(places, 'logitStats', 'i32')];
+  kernels.logitStats(0, rows, width, from, 4 * width, at, tsallisOrder, to, placesAt);
 }
 
 /** As `Device.topK`. @throws E_SHAPE, E_DISPOSED */

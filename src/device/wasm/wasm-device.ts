@@ -339,8 +339,8 @@ export class WasmDevice implements ExactDevice {
 
   // ---- logits
 
-  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, out: Tensor): void {
-    logitStats(this.#open.kernels, logits, targets, tsallisOrder, out);
+  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void {
+    logitStats(this.#open.kernels, logits, targets, tsallisOrder, numbers, places);
   }
 
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {

@@ -1,4 +1,4 @@
-import { type Device, STAT, type Tensor } from '../../device/device.ts';
+import { type Device, STAT, STAT_PLACE, type Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
@@ -6,6 +6,7 @@ import { Pace } from '../../runtime/host/yielding.ts';
 import type { Decoder, ForwardOptions } from '../decoder.ts';
 import { checkLogitStats } from '../finite.ts';
 import type { KvCache } from '../kv-cache.ts';
+import { statsBuffers } from '../logit-stats.ts';
 import { StopStrings } from '../text/stop-strings.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { type GenerateOptions, generationOptions } from './options.ts';
@@ -243,30 +244,26 @@ async function step(
 
 async function draw(device: Device, logits: Tensor, sampler: Sampler, count: number, seen: ReadonlySet<number>) {
   const vocabSize = logits.shape[1]!;
-  const stats = device.scratch('f32', [1, 8]);
-  device.logitStats(logits, null, 1, stats);
+  const stats = statsBuffers(device, 1);
+  device.logitStats(logits, null, 1, stats.numbers, stats.places);
   const plainGreedy = sampler.greedy && sampler.options.repetitionPenalty === 1;
   const k = plainGreedy ? 0 : Math.min(vocabSize, sampler.candidatesWanted);
-  let candidates: { ids: Int32Array; logits: Float32Array } | null = null;
-  const reads: Promise<unknown>[] = [device.read(stats)];
+  const reads = [device.read(stats.numbers), device.read(stats.places)];
   if (k > 0) {
     const values = device.scratch('f32', [k]);
-    const places = device.scratch('i32', [k]);
-    device.topK(logits, k, values, places);
-    reads.push(device.read(values), device.read(places));
+    const ids = device.scratch('i32', [k]);
+    device.topK(logits, k, values, ids);
+    reads.push(device.read(values), device.read(ids));
   }
-  const [row, values, places] = (await Promise.all(reads)) as [Float32Array, Float32Array, Int32Array];
-  const logSumExp = row[STAT.logSumExp]!;
-  const entropy = row[STAT.shannon]!;
-  checkLogitStats(row);
-  if (plainGreedy) {
-    const id = new Int32Array(row.buffer)[STAT.argmax]!;
-    return { id, logprob: row[STAT.max]! - logSumExp, entropy };
-  }
-  if (k > 0) {
-    candidates = { ids: places, logits: values };
-    const id = sampler.sampleTop(candidates, vocabSize, count, seen);
-    if (id !== null) return { id, logprob: values[places.indexOf(id)]! - logSumExp, entropy };
+  const got = (await Promise.all(reads)) as [Float32Array, Int32Array, Float32Array?, Int32Array?];
+  const [numbers, places, values, ids] = got;
+  checkLogitStats(numbers);
+  const logSumExp = numbers[STAT.logSumExp]!;
+  const entropy = numbers[STAT.shannon]!;
+  if (plainGreedy) return { id: places[STAT_PLACE.argmax]!, logprob: numbers[STAT.max]! - logSumExp, entropy };
+  if (values && ids) {
+    const id = sampler.sampleTop({ ids, logits: values }, vocabSize, count, seen);
+    if (id !== null) return { id, logprob: values[ids.indexOf(id)]! - logSumExp, entropy };
   }
   const full = (await device.read(logits)) as Float32Array;
   const id = sampler.sampleFull(full, count, seen);

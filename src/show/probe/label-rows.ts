@@ -1,6 +1,7 @@
-import { STAT, type Tensor } from '../../device/device.ts';
+import { STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
 import type { Decoder } from '../../model/decoder.ts';
 import { checkLogitStats } from '../../model/finite.ts';
+import { statsBuffers } from '../../model/logit-stats.ts';
 import type { LabelNode } from './labels.ts';
 
 /** Rows of logits that exist at once. */
@@ -34,12 +35,12 @@ export async function eachChildren<T extends NodeRow>(
       const targets = device.scratch('i32', [some.length]);
       const firstTokens = some.map(({ node }) => node.children.keys().next().value!);
       device.write(targets, Int32Array.from(firstTokens));
-      const stats = device.scratch('f32', [some.length, 8]);
-      device.logitStats(logits, targets, 1, stats);
-      const numbers = (await device.read(stats)) as Float32Array;
+      const stats = statsBuffers(device, some.length);
+      device.logitStats(logits, targets, 1, stats.numbers, stats.places);
+      const numbers = (await device.read(stats.numbers)) as Float32Array;
       checkLogitStats(numbers);
       for (const [i, of] of some.entries()) {
-        const stat = (index: number) => numbers[8 * i + index]!;
+        const stat = (index: number) => numbers[STAT_NUMBERS * i + index]!;
         if (of.node.children.size === 1) take(of, Float64Array.of(stat(STAT.targetLogProbability)));
         else {
           const row = (await device.read(device.rows(logits, i, 1))) as Float32Array;

@@ -1,0 +1,11 @@
+import { type Device, STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device/device.ts';
+
+/** Scratch for `logitStats` of some rows. */
+export interface StatsBuffers {
+  readonly numbers: Tensor; // [rows, STAT_NUMBERS] f32
+  readonly places: Tensor; // [rows, STAT_PLACES] i32
+}
+
+export function statsBuffers(device: Device, rows: number): StatsBuffers {
+  return { numbers: device.scratch('f32', [rows, STAT_NUMBERS]), places: device.scratch('i32', [rows, STAT_PLACES]) };
+}
