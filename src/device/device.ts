@@ -25,6 +25,9 @@ export interface Tensor {
   dispose(): void;
 }
 
+/** What `read` gives, and `write` takes, by the tensor's type; bf16 and f16 as their bits. */
+export type TensorData = Float32Array | Int32Array | Uint32Array | Uint16Array;
+
 /** Where `loadMatrix` and `loadVector` take a weight from. */
 export interface WeightSource {
   /** For messages. */
@@ -177,10 +180,12 @@ export interface Device {
   /** Rows first .. first + count - 1 of a row-major tensor, sharing its memory. */
   rows(t: Tensor, first: number, count: number): Tensor;
   /** Copies data in, from row-major JavaScript memory, at an element offset. */
-  write(t: Tensor, data: Float32Array | Int32Array | Uint32Array | Uint16Array, offset?: number): void;
-  /** The content of a row-major tensor as f32, i32 or u32, or raw u16 for bf16 and f16, once all work before is done. */
-  read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array>;
-  /** The same of any element type, as bytes (little-endian), and back. */
+  write(t: Tensor, data: TensorData, offset?: number): void;
+  /** The content of a row-major tensor as it is at the call, when all work before is done. */
+  read(t: Tensor): Promise<TensorData>;
+  /** The same of several, in one readback: what is needed together is asked for together. */
+  read(tensors: readonly Tensor[]): Promise<TensorData[]>;
+  /** One of any element type, as bytes (little-endian), and back. */
   readBytes(t: Tensor): Promise<Uint8Array<ArrayBuffer>>;
   writeBytes(t: Tensor, bytes: Uint8Array): void;
   stats(): DeviceStats;

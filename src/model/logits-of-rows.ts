@@ -23,7 +23,7 @@ export async function eachLogits(
     const logits = decoder.logits(chosen);
     const stats = statsBuffers(device, some.length);
     device.logitStats(logits, null, 1, stats.numbers, stats.places);
-    const [values, numbers] = (await Promise.all([device.read(logits), device.read(stats.numbers)])) as Float32Array[];
+    const [values, numbers] = (await device.read([logits, stats.numbers])) as Float32Array[];
     device.reset(mark);
     checkLogitStats(numbers!);
     for (const i of some.keys()) {

@@ -59,8 +59,7 @@ export function scoreTokens(
             device.logitStats(logits, some, order, to!, placesTo!);
             device.reset(mark);
           }
-          const numbers = (await device.read(stats.numbers)) as Float32Array;
-          const places = (await device.read(stats.places)) as Int32Array;
+          const [numbers, places] = (await device.read([stats.numbers, stats.places])) as [Float32Array, Int32Array];
           checkLogitStats(numbers);
           for (let i = 0; i < rows; i++) {
             const at = STAT_NUMBERS * i;

@@ -12,6 +12,7 @@ import type {
   RouteRule,
   StoredRows,
   Tensor,
+  TensorData,
   WeightSource,
 } from '../device.ts';
 import type { ExactDevice, PerturbArguments } from '../exact-device.ts';
@@ -139,7 +140,7 @@ export class WasmDevice implements ExactDevice {
     return new WasmTensor(t.type, [count, width], 'rows', at + first * bytes, count * bytes, null, t as WasmTensor);
   }
 
-  write(t: Tensor, data: Float32Array | Int32Array | Uint32Array | Uint16Array, offset = 0): void {
+  write(t: Tensor, data: TensorData, offset = 0): void {
     const at = addressOf(t, 'write');
     const size = ELEMENT_BYTES[t.type as 'f32'];
     if (size !== data.BYTES_PER_ELEMENT) throw shapeError('write', `${data.constructor.name} into ${t.type}`);
@@ -148,18 +149,14 @@ export class WasmDevice implements ExactDevice {
     this.#open.memory.u8.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at + offset * size);
   }
 
-  async read(t: Tensor): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array> {
-    if (t.type === 'i8') throw shapeError('read', 'got i8, which readBytes gives');
-    const { buffer } = await this.readBytes(t);
-    if (t.type === 'f32') return new Float32Array(buffer);
-    if (t.type === 'i32') return new Int32Array(buffer);
-    if (t.type === 'u32') return new Uint32Array(buffer);
-    return new Uint16Array(buffer);
+  read(t: Tensor): Promise<TensorData>;
+  read(tensors: readonly Tensor[]): Promise<TensorData[]>;
+  async read(t: Tensor | readonly Tensor[]): Promise<TensorData | TensorData[]> {
+    return 'length' in t ? t.map((one) => this.#content(one)) : this.#content(t);
   }
 
   async readBytes(t: Tensor): Promise<Uint8Array<ArrayBuffer>> {
-    const at = addressOf(t, 'read');
-    return this.#open.memory.u8.slice(at, at + t.byteLength) as Uint8Array<ArrayBuffer>;
+    return this.#bytes(t);
   }
 
   writeBytes(t: Tensor, bytes: Uint8Array): void {
@@ -357,6 +354,20 @@ export class WasmDevice implements ExactDevice {
     if (!shape.every((n) => Number.isSafeInteger(n) && n >= 0))
       throw shapeError('tensor', `shape [${shape.join(', ')}]`);
     return elements(shape) * size;
+  }
+
+  #content(t: Tensor): TensorData {
+    if (t.type === 'i8') throw shapeError('read', 'got i8, which readBytes gives');
+    const { buffer } = this.#bytes(t);
+    if (t.type === 'f32') return new Float32Array(buffer);
+    if (t.type === 'i32') return new Int32Array(buffer);
+    if (t.type === 'u32') return new Uint32Array(buffer);
+    return new Uint16Array(buffer);
+  }
+
+  #bytes(t: Tensor): Uint8Array<ArrayBuffer> {
+    const at = addressOf(t, 'read');
+    return this.#open.memory.u8.slice(at, at + t.byteLength) as Uint8Array<ArrayBuffer>;
   }
 
   /** @throws E_DISPOSED */

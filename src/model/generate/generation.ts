@@ -248,14 +248,12 @@ async function draw(device: Device, logits: Tensor, sampler: Sampler, count: num
   device.logitStats(logits, null, 1, stats.numbers, stats.places);
   const plainGreedy = sampler.greedy && sampler.options.repetitionPenalty === 1;
   const k = plainGreedy ? 0 : Math.min(vocabSize, sampler.candidatesWanted);
-  const reads = [device.read(stats.numbers), device.read(stats.places)];
+  const wanted = [stats.numbers, stats.places];
   if (k > 0) {
-    const values = device.scratch('f32', [k]);
-    const ids = device.scratch('i32', [k]);
-    device.topK(logits, k, values, ids);
-    reads.push(device.read(values), device.read(ids));
+    wanted.push(device.scratch('f32', [k]), device.scratch('i32', [k]));
+    device.topK(logits, k, wanted[2]!, wanted[3]!);
   }
-  const got = (await Promise.all(reads)) as [Float32Array, Int32Array, Float32Array?, Int32Array?];
+  const got = (await device.read(wanted)) as [Float32Array, Int32Array, Float32Array?, Int32Array?];
   const [numbers, places, values, ids] = got;
   checkLogitStats(numbers);
   const logSumExp = numbers[STAT.logSumExp]!;
