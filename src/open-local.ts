@@ -3,8 +3,8 @@ import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
+import { openDevice } from './device/open-device.ts';
 import { precision } from './device/options.ts';
-import { WasmDevice } from './device/wasm/wasm-device.ts';
 import { throwIfAborted } from './errors.ts';
 import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
@@ -75,7 +75,7 @@ export async function openWith(
     const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
-    device ??= await WasmDevice.create();
+    device ??= await openDevice();
     const on = device;
     // hashed while it is read
     const digests = withIdentity ? new TensorDigests(checkpoint) : null;

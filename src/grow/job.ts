@@ -2,7 +2,8 @@ import { TensorDigests } from '../checkpoint/identity.ts';
 import { openCheckpointFiles } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
-import { WasmDevice } from '../device/wasm/wasm-device.ts';
+import type { ExactDevice } from '../device/exact-device.ts';
+import { openExactDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
@@ -93,14 +94,12 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
   const job = await prepare(source, options);
   const { checkpoint, plan, fit, sizes } = job;
   let out: OutputFolder | null = null;
-  let device: WasmDevice | null = null;
+  let device: ExactDevice | null = null;
   try {
     out = await outputOf(options.out);
     const lanes = await lanesOf(options.lanes);
-    // plain SIMD: the same bits in every runtime
     const { wasmLocation } = options;
-    device = await WasmDevice.create({
-      relaxed: false,
+    device = await openExactDevice({
       lanes,
       ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
     });
@@ -120,7 +119,7 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
     { files }: Job,
     { signal, onProgress, restart, maxShardBytes, verify = true }: GrowOptions,
     to: OutputFolder,
-    on: WasmDevice,
+    on: ExactDevice,
   ): Promise<Receipt> {
     const algebra = LinearAlgebra.over(on);
     const { hiddenSize: hidden, intermediateSize: intermediate, headDim } = checkpoint.config;

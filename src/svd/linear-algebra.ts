@@ -1,3 +1,4 @@
+import type { Device } from '../device/device.ts';
 import { Lanes } from '../device/wasm/lanes.ts';
 import { hasRelaxedSimd, instantiate, loadKernels } from '../device/wasm/load-kernels.ts';
 import { newMemory, WasmMemory } from '../device/wasm/memory.ts';
@@ -72,12 +73,12 @@ export class LinearAlgebra {
   }
 
   /**
-   * The same over a device's memory, kernels and lanes. `close` leaves the device as it is, and returns what was taken of its memory when
+   * The same over a wasm device's memory, kernels and lanes. `close` leaves the device as it is, and returns what was taken of its memory when
    * no call is under way. A device with `relaxed: false` gives the same bits in every engine.
    * @throws E_OUT_OF_MEMORY; E_DISPOSED for a closed device
    */
-  static over(device: WasmDevice): LinearAlgebra {
-    if (typeof device?.parts !== 'function') {
+  static over(device: Device): LinearAlgebra {
+    if (!isWasm(device)) {
       throw new EspalierError('E_ARGUMENT', 'That is no WasmDevice.', 'Give what WasmDevice.create() makes.');
     }
     const { kernels, memory, lanes } = device.parts();
@@ -177,4 +178,8 @@ export class LinearAlgebra {
       if (this.#closed && this.#device !== null && this.#calls === 0) this.#blas.dispose();
     }
   }
+}
+
+function isWasm(device: Device): device is WasmDevice {
+  return typeof (device as Partial<WasmDevice> | undefined)?.parts === 'function';
 }

@@ -2,7 +2,7 @@ import { DATA_FORMATS, type DataFormat } from '../../datasets/data.ts';
 import { type DataFiles, readTask, type TaskData } from '../../datasets/files.ts';
 import { dataFormat } from '../../datasets/options.ts';
 import { namedTemplate, type Template, templateOf } from '../../datasets/templates.ts';
-import { WasmDevice } from '../../device/wasm/wasm-device.ts';
+import { openDevice } from '../../device/open-device.ts';
 import { DEFAULT_ARMS } from '../../evaluate/arms.ts';
 import { evaluateOptions, type Shard } from '../../evaluate/options.ts';
 import type { LocalModel } from '../../model/model.ts';
@@ -169,7 +169,7 @@ export async function openForShots(
 ): Promise<{ model: LocalModel; close(): void }> {
   const downloading = new Progress({ label: 'downloading', total: 1, silent });
   const loading = new Progress({ label: 'loading', total: 1, silent });
-  const device = await WasmDevice.create({ lanes: laneCount(lanes, await host()) });
+  const device = await openDevice('auto', { lanes: laneCount(lanes, await host()) });
   try {
     const model = await openLocal(target, {
       device,

@@ -1,4 +1,4 @@
-import { WasmDevice } from '../../device/wasm/wasm-device.ts';
+import { openDevice } from '../../device/open-device.ts';
 import type { Endpoint } from '../../runtime/host/types.ts';
 import { packError, type WireError } from '../line/wire-error.ts';
 import { type TaskName, tasks } from './tasks.ts';
@@ -21,7 +21,7 @@ export async function runHand({ hand }: HandStart, endpoint: Endpoint): Promise<
   const { relaxed, wasmLocation } = hand;
   const answer = (message: HandAnswer, transfer: ArrayBuffer[] = []) => endpoint.postMessage(message, transfer);
   try {
-    const device = await WasmDevice.create({
+    const device = await openDevice('wasm', {
       ...(relaxed === undefined ? {} : { relaxed }),
       ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
     });

@@ -1,4 +1,5 @@
-import { WasmDevice } from '../../device/wasm/wasm-device.ts';
+import type { Device } from '../../device/device.ts';
+import { openDevice } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { openWith } from '../../open-local.ts';
@@ -31,7 +32,7 @@ export class EngineService implements WorkerPort<EngineCalls> {
   readonly #caller: Remote<CallerPort>;
   readonly #answers: Answers<EngineCalls>;
   readonly #models = new Map<number, OpenModel>();
-  #device: WasmDevice | null = null;
+  #device: Device | null = null;
   #lanes = 1;
 
   constructor(caller: Remote<CallerPort>) {
@@ -55,7 +56,7 @@ export class EngineService implements WorkerPort<EngineCalls> {
 
   readonly #methods: Methods<EngineCalls> = {
     create: async (_, { lanes, wasmLocation, ...options }) => {
-      const device = await WasmDevice.create({
+      const device = await openDevice('auto', {
         ...options,
         ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
         ...(lanes > 1 ? { lanes, spawnLane: lentLanes(this.#caller) } : {}),

@@ -1,4 +1,4 @@
-import { WasmDevice } from '../../device/wasm/wasm-device.ts';
+import { openDevice } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { openLocal } from '../../open-local.ts';
 import { defined } from '../../options/defined.ts';
@@ -25,7 +25,7 @@ const METHODS: Methods<ShowCalls> = {
       );
     }
     const { instruction, prefix, storage, ...opening } = order;
-    const device = await WasmDevice.create({
+    const device = await openDevice('auto', {
       lanes: 1,
       ...(wasmLocation !== undefined && { wasmLocation: new URL(wasmLocation) }),
     });

@@ -1,0 +1,43 @@
+import { EspalierError } from '../errors.ts';
+import type { Device } from './device.ts';
+import type { ExactDevice } from './exact-device.ts';
+import type { WasmDeviceOptions } from './wasm/options.ts';
+import { WasmDevice } from './wasm/wasm-device.ts';
+
+/** What computes: `auto` chooses, a `GPUDevice` is one that the caller has made. */
+export type DeviceKind = 'auto' | 'wasm' | 'webgpu' | GpuDevice;
+
+/** A `GPUDevice`, told by what it has, since not every host has its type. */
+export interface GpuDevice {
+  readonly queue: object;
+  createBuffer(descriptor: never): object;
+}
+
+/**
+ * A device; whoever opens it closes it. `auto` is wasm, as long as there is no other.
+ * @throws E_DEVICE_UNSUPPORTED for WebGPU; E_ARGUMENT for what is no device; and as `WasmDevice.create`
+ */
+export async function openDevice(kind: DeviceKind = 'auto', options: WasmDeviceOptions = {}): Promise<Device> {
+  if (kind === 'auto' || kind === 'wasm') return WasmDevice.create(options);
+  if (kind === 'webgpu' || isGpu(kind)) {
+    throw new EspalierError(
+      'E_DEVICE_UNSUPPORTED',
+      'Espalier does not compute on WebGPU yet.',
+      'Use "auto" or "wasm".',
+    );
+  }
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `There is no device ${String(kind satisfies never)}.`,
+    'Use "auto", "wasm", "webgpu" or a GPUDevice.',
+  );
+}
+
+/** One that gives the same bits everywhere: plain SIMD, whose arithmetic WebAssembly defines exactly. @throws as `openDevice` */
+export function openExactDevice(options: Omit<WasmDeviceOptions, 'relaxed'> = {}): Promise<ExactDevice> {
+  return WasmDevice.create({ ...options, relaxed: false });
+}
+
+function isGpu(kind: unknown): kind is GpuDevice {
+  return typeof kind === 'object' && kind !== null && 'createBuffer' in kind && 'queue' in kind;
+}
