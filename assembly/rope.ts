@@ -5,16 +5,17 @@
 
 /**
  * Rotates rows first..last-1 of x [rows][heads][headDim] (rows stride bytes apart) in place. positions: [rows] i32, or 0: every
- * row uses row `fixed` of the table (a shift by one delta; its table carries no attention factor). interleaved: pairs
+ * row uses row `fixed` of the table (a shift by one delta; its table carries no attention factor), which has tableRows. interleaved: pairs
  * (2j, 2j + 1), else (j, j + rotaryDims/2). Dimensions from rotaryDims on stay.
  */
 export function rope(
   first: i32, last: i32, heads: i32, headDim: i32, rotaryDims: i32, interleaved: i32, x: usize, stride: usize,
-  positions: usize, fixed: i32, table: usize,
+  positions: usize, fixed: i32, table: usize, tableRows: i32,
 ): void {
   const half = rotaryDims >> 1, tableRow = <usize>rotaryDims << 2;
   for (let r = first; r < last; r++) {
-    const position = positions ? load<i32>(positions + (<usize>r << 2)) : fixed;
+    // a position that is none reads some row of the table, never other memory
+    const position = positions ? min(load<u32>(positions + (<usize>r << 2)), <u32>(tableRows - 1)) : <u32>fixed;
     const cos = table + <usize>position * tableRow, sin = cos + (<usize>half << 2);
     let head = x + <usize>r * stride;
     for (let h = 0; h < heads; h++, head += <usize>headDim << 2) {

@@ -3,8 +3,17 @@
  * against `Device`; `wasm/` implements it on the CPU, `webgpu/` will on a GPU.
  *
  * Recording style: an operation is a plain call that enqueues work on tensors and returns nothing. Nothing above this seam
- * sees memory; results come by `await device.read(t)`, at best once a step. Arguments are checked when an operation is
- * called (`E_SHAPE`, `E_DISPOSED`), before any work.
+ * sees memory; results come by `await device.read(t)`, at best once a step.
+ *
+ * Checks: shapes, types, layouts, disposal and aliasing are looked at when an operation is called, before any work (`E_SHAPE`,
+ * `E_DISPOSED`), by the same functions for every device (`checks/`).
+ *
+ * Aliasing: what an operation writes shares no memory with anything else that it is given. Where it says that an output may be an input,
+ * that is the same tensor, or a view of the same bytes; a part of it never.
+ *
+ * Promises: ids, positions, places, orders, offsets and targets are data, which a device cannot look at without a readback. Whoever calls
+ * promises that they are in range, and checks what a user gave him; else the result is undefined, but nothing outside of the tensors is
+ * read or written. A device in debug mode checks them (`E_SHAPE`).
  */
 
 /** Element types a device computes with. The quantised three are ggml's: blocks of 32 along a row with f16 scales. */
@@ -18,6 +27,9 @@ export interface Tensor {
   readonly type: ElementType;
   readonly shape: readonly number[];
   readonly layout: 'rows' | 'panels';
+  /** What its memory is part of, and from which byte of that on: two tensors share memory if the storage is one and the bytes overlap. */
+  readonly storage: object;
+  readonly offset: number;
   /** Bytes on the device. */
   readonly byteLength: number;
   readonly disposed: boolean;
@@ -216,9 +228,9 @@ export interface Device {
   embed(ids: Tensor, weight: Tensor, out: Tensor): void;
 
   // ---- layers; all on row-major f32, in place where told
-  /** out = x / sqrt(mean(x²) + eps) · weight over groups of weight.length elements (whole rows, or each head). */
+  /** out = x / sqrt(mean(x²) + eps) · weight over groups of weight.length elements (whole rows, or each head); out may be x. */
   rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void;
-  /** residual += x; out = rmsNorm(residual). */
+  /** residual += x; out = rmsNorm(residual): three tensors. */
   addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void;
   /**
    * Rotates x [T, heads · headDim] in place by row positions[t] of the table [P, 2, rotaryDims/2] (cos, then sin). positions:
@@ -240,9 +252,9 @@ export interface Device {
   scale(x: Tensor, factor: number): void;
   /** Rows become their softmax, in place. */
   softmax(x: Tensor): void;
-  /** to[toRow ..] = from[..]: rows of equal width. */
+  /** to[toRow ..] = from[..]: rows of equal width and type; from may be other rows of what `to` is a view of. */
   copyRows(from: Tensor, to: Tensor, toRow: number): void;
-  /** Element by element to another type: f32, f16 and bf16 in any direction by way of f32. */
+  /** Element by element to another tensor: f32, f16 and bf16 to themselves, and to and from f32. */
   cast(from: Tensor, to: Tensor): void;
 
   // ---- experts: a token's k choices are its slots, t · k + j; all f32 but for i32 places, orders and offsets

@@ -16,7 +16,7 @@ export interface ExactDevice extends Device {
 export interface PerturbArguments {
   /** f32, f16 or bf16 */
   readonly to: Tensor;
-  /** f32 like `to`, or null for zeros; may be `to` where that is f32. */
+  /** f32 like `to`, or null for zeros; `to` may be it where that is f32. */
   readonly from: Tensor | null;
   /** Of `from`. Default 1. */
   readonly scale?: number;

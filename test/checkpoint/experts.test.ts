@@ -307,7 +307,8 @@ test('experts that are wrong, missing, too many or there twice', async () => {
   await refused('E_TENSOR_SHAPE', mixture(reshape('experts.2.w2', [64, 32])));
   await refused('E_TENSOR_SHAPE', mixture(reshape('moe.gate', [32, 3])));
   const retype = (part: string) => (header: StHeader) => {
-    for (const name of Object.keys(header).filter((key) => key.includes(part))) header[name] = { ...header[name], dtype: 'F16' };
+    for (const name of Object.keys(header).filter((key) => key.includes(part)))
+      header[name] = { ...header[name], dtype: 'F16' };
   };
   // the experts of a projection become one tensor of the device; another projection may have another type
   await refused('E_TENSOR_TYPE', mixture(retype('experts.2.w2')));

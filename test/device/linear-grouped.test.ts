@@ -99,15 +99,6 @@ for (const { name, device } of all) {
     const [y, out] = [device.tensor('f32', [8, 32]), device.tensor('f32', [8, 24])];
     const offsets = putInts(device, [7], [0, 1, 2, 3, 4, 5, 8]);
     const grouped = (weight: Tensor, to: Tensor) => () => device.linearGrouped(y, offsets, [weight], [to], 'exact');
-    for (const wrong of [
-      [0, 1, 2, 3, 2, 5, 8],
-      [0, 1, 2, 3, 4, 5, 9],
-      [-1, 1, 2, 3, 4, 5, 8],
-    ]) {
-      device.write(offsets, Int32Array.from(wrong));
-      assert.throws(grouped(six, out), code('E_SHAPE'), `offsets ${wrong}`);
-    }
-    device.write(offsets, Int32Array.from([0, 1, 2, 3, 4, 5, 8]));
     assert.throws(grouped(five, out), code('E_SHAPE'), 'too few experts');
     assert.throws(grouped(one, out), code('E_SHAPE'), 'a matrix alone');
     assert.throws(grouped(six, y), code('E_SHAPE'), 'another width');

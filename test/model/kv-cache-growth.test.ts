@@ -97,7 +97,10 @@ test('where memory is short a cache grows by what is needed, and one that cannot
   const rows = Math.floor((4 * MiB) / (4 * nLayers * nKvHeads * headDim));
   const cache = new KvCache(limited, { ...decoder.config, maxPositions: 10 * rows }, decoder.rope, rows);
   await logitsOf(decoder, cache, ids);
-  const all = async () => [await limited.read(limited.rows(cache.keys(1), 0, 16)), await limited.read(limited.rows(cache.values(0), 0, 16))];
+  const all = async () => [
+    await limited.read(limited.rows(cache.keys(1), 0, 16)),
+    await limited.read(limited.rows(cache.values(0), 0, 16)),
+  ];
   const before = await all();
   cache.reserve(rows + 1); // half as much again would be 20 MiB beside what the model has
   assert.is(cache.capacity, rows + 1);

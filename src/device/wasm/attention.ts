@@ -1,8 +1,9 @@
-import type { AttentionArguments, AttentionSplit } from '../device.ts';
+import { elements, heightOf, widthOf } from '../checks/tensor.ts';
+import type { AttentionArguments, AttentionSplit, Tensor } from '../device.ts';
 import type { Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
-import { addressOf, elements, rowsOf, shapeError, WasmTensor } from './tensor.ts';
+import { addressOf } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
 /** Rows that the prefill kernel takes at a time, queries times the heads that share a KV head (ROWS of assembly/attention.ts). */
@@ -26,87 +27,68 @@ export class Attention {
 
   /** As Device.attention. */
   run(args: AttentionArguments): void {
-    const { nHeads, nKvHeads, headDim, base } = args;
-    const { rows, width } = rowsOf(args.q);
-    const cache = rowsOf(args.keys);
+    const { q, mask, split, headDim, base } = args;
+    const [rows, width] = [heightOf(q), widthOf(q)];
     const keys = base + rows;
-    if (
-      width !== nHeads * headDim ||
-      rowsOf(args.out).width !== width ||
-      rowsOf(args.out).rows !== rows ||
-      cache.width !== nKvHeads * headDim ||
-      cache.rows < keys ||
-      nHeads % nKvHeads !== 0 ||
-      rowsOf(args.values).width !== cache.width ||
-      rowsOf(args.values).rows < keys ||
-      (args.mask && elements(args.mask.shape) !== 3 * rows && elements(args.mask.shape) !== 6 * rows) ||
-      (args.split && (!args.mask || elements(args.split.mask.shape) !== elements(args.mask.shape)))
-    ) {
-      throw shapeError('attention', `q [${rows}, ${width}] over a cache [${cache.rows}, ${cache.width}] from ${base}`);
-    }
     const mark = this.#arena.mark();
     const parts = this.#lanes.parts(rows * keys * width, FEW);
-    if (rows === 1 && !args.mask && headDim % 4 === 0) this.#decode(args, keys, parts);
-    else if (args.split) this.#split(args, args.split, rows, width);
-    else this.#prefill(args, rows, width);
+    if (rows === 1 && !mask && headDim % 4 === 0) this.#decode(args, keys, parts);
+    else if (split) this.#split(args, split, rows, width);
+    else this.#prefill(args, rows, width, mask, addressOf(args.out));
     this.#arena.reset(mark);
   }
 
   /** Two parts of the cache, each with its softmax. */
   #split(args: AttentionArguments, split: AttentionSplit, rows: number, width: number): void {
     const { nHeads, headDim } = args;
-    const [sums, otherSums] = [0, 1].map(() => this.#arena.allocate(4 * rows * nHeads));
-    const at = this.#arena.allocate(4 * rows * width);
-    const other = new WasmTensor('f32', [rows, width], 'rows', at, 4 * rows * width, null);
-    this.#prefill(args, rows, width, sums);
-    this.#prefill({ ...args, mask: split.mask, out: other }, rows, width, otherSums);
-    const to = addressOf(args.out, 'attention', 'f32');
+    const [sums, otherSums] = [this.#arena.allocate(4 * rows * nHeads), this.#arena.allocate(4 * rows * nHeads)];
+    const [to, other] = [addressOf(args.out), this.#arena.allocate(4 * rows * width)];
+    this.#prefill(args, rows, width, args.mask, to, sums);
+    this.#prefill(args, rows, width, split.mask, other, otherSums);
     const parts = this.#lanes.parts(rows * width, FEW, 2);
     this.#lanes.run('mergeAttention', evenly(rows, parts), (first, last) => {
-      return [first, last, nHeads, headDim, split.factor, at, otherSums!, to, sums!, to];
+      return [first, last, nHeads, headDim, split.factor, other, otherSums, to, sums, to];
     });
   }
 
   /** One query: chunks of the cache's positions are shared out, so that each lane reads its own, and put together. */
   #decode(args: AttentionArguments, keys: number, parts: number): void {
     const { nHeads, nKvHeads, headDim, scale, window } = args;
-    const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
+    const [q, k, v, out] = [addressOf(args.q), addressOf(args.keys), addressOf(args.values), addressOf(args.out)];
     const start = window > 0 ? Math.max(0, keys - window) : 0;
     const chunks = this.#kernels.decodeChunks(keys - start);
     const outs = this.#arena.allocate(4 * chunks * nHeads * headDim);
     const stats = this.#arena.allocate(8 * chunks * nHeads);
     this.#lanes.run('attentionDecode', evenly(chunks, Math.min(parts, chunks)), (first, last) => {
       const scratch = this.#arena.allocate(this.#kernels.attentionDecodeScratch(nHeads));
-      return [first, last, start, keys, nHeads, nKvHeads, headDim, scale, q!, k!, v!, outs, stats, scratch];
+      return [first, last, start, keys, nHeads, nKvHeads, headDim, scale, q, k, v, outs, stats, scratch];
     });
-    this.#kernels.mergeDecode(chunks, nHeads, headDim, outs, stats, out!);
+    this.#kernels.mergeDecode(chunks, nHeads, headDim, outs, stats, out);
   }
 
-  /** Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads. */
-  #prefill(args: AttentionArguments, rows: number, width: number, sums = 0): void {
+  /**
+   * Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads.
+   * @param out address of the result @param sums of the log-sum-exp, 0: not wanted
+   */
+  #prefill(args: AttentionArguments, rows: number, width: number, masked: Tensor | null, out: number, sums = 0): void {
     const { nHeads, nKvHeads, headDim, base, scale, window } = args;
     const parts = this.#lanes.parts(rows * (base + rows) * width, FEW, 2);
-    const [q, k, v, out] = [args.q, args.keys, args.values, args.out].map((t) => addressOf(t, 'attention', 'f32'));
-    const mask = args.mask ? addressOf(args.mask, 'attention', 'i32') : 0;
-    const maskWidth = args.mask ? elements(args.mask.shape) / rows : 0;
+    const [q, k, v, mask] = [addressOf(args.q), addressOf(args.keys), addressOf(args.values), addressOf(masked)];
+    const maskWidth = masked ? elements(masked.shape) / rows : 0;
     const { micro } = this.#tuning;
     const block = Math.max(1, Math.floor((BLOCK * nKvHeads) / nHeads));
     const byRows = rows >= 2 * parts * block;
-    const bounds = byRows ? rowBounds(rows, args.mask ? 0 : base, window, parts, block) : evenly(nKvHeads, parts);
+    const bounds = byRows ? rowBounds(rows, masked ? 0 : base, window, parts, block) : evenly(nKvHeads, parts);
     this.#lanes.run('attentionPrefill', bounds, (first, last) => {
       const [from, to] = byRows ? [first, last] : [0, rows];
       const [firstKv, lastKv] = byRows ? [0, nKvHeads] : [first, last];
       // rows that stand anywhere may see all of the cache
       const keys = maskWidth === 6 ? base + rows : base + to;
       const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(keys, headDim));
-      const [qAt, outAt, maskAt] = [
-        q! + 4 * width * from,
-        out! + 4 * width * from,
-        mask && mask + 4 * maskWidth * from,
-      ];
+      const [qAt, outAt, maskAt] = [q + 4 * width * from, out + 4 * width * from, mask && mask + 4 * maskWidth * from];
       const n = to - from;
       return [
-        ...([micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k!, v!] as const),
+        ...([micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k, v] as const),
         ...([window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, scratch] as const),
       ];
     });

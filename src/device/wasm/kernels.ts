@@ -184,6 +184,7 @@ export interface Kernels extends LinearKernels {
     positions: number,
     fixed: number,
     table: number,
+    tableRows: number,
   ): void;
   placeRows(
     first: number,

@@ -17,7 +17,7 @@ export interface WasmDeviceOptions {
   readonly relaxed?: boolean;
   /** Most bytes of memory. Default 4 GiB, the end of a 32-bit address space. */
   readonly memoryLimit?: number;
-  /** Records where each tensor is made, for `liveTensors`. */
+  /** Records where each tensor is made, for `liveTensors`, and looks at ids, places, orders and offsets, which are else the caller's promise. */
   readonly debug?: boolean;
   /** Forces kernels instead of timing them: numbers of MICRO and DOT. */
   readonly tuning?: Partial<Tuning>;

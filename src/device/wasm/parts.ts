@@ -36,7 +36,7 @@ export function partsOf(
     memory,
     arena,
     lanes,
-    products: new Products(kernels, arena, tuning, lanes),
+    products: new Products(kernels, memory, arena, tuning, lanes),
     layers: new Layers(lanes),
     attention: new Attention(kernels, arena, tuning, lanes),
     routing: new Routing(kernels, arena, lanes),

@@ -1,33 +1,21 @@
+import { ELEMENT_BYTES, elements } from '../checks/tensor.ts';
 import type { PerturbArguments } from '../exact-device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
-import { addressOf, ELEMENT_BYTES, elements, shapeError } from './tensor.ts';
+import { addressOf } from './tensor.ts';
 
 /** Numbers below which the work is not worth a command to the lanes. */
 const FEW = 1 << 13;
 /** Numbers of a range, in whole cache lines of every type. */
 const LINE = 32;
 
-/** As Device.perturb. @throws E_SHAPE, E_DISPOSED */
+/** As Device.perturb. */
 export function perturb(kernels: Kernels, arena: Arena, lanes: Lanes, args: PerturbArguments): void {
   const { to, from, anchor = null, scale = 1, std = 0, seed = 0, stream = [0, 0], first = 0 } = args;
   const n = elements(to.shape);
-  for (const t of [from, anchor]) {
-    if (t && elements(t.shape) !== n) throw shapeError('perturb', `${elements(t.shape)} elements to ${n}`);
-  }
-  for (const [name, x, most] of [
-    ['seed', seed, Number.MAX_SAFE_INTEGER],
-    ['first', first, Number.MAX_SAFE_INTEGER - n],
-    ['stream', stream[0], 0xffffffff],
-    ['stream', stream[1], 0xffffffff],
-  ] as const) {
-    if (!(Number.isSafeInteger(x) && x >= 0 && x <= most)) throw shapeError('perturb', `${name} is ${x}`);
-  }
-  const at = addressOf(to, 'perturb', 'f32', 'f16', 'bf16');
   const type = to.type as 'f32' | 'f16' | 'bf16';
-  const base = anchor ? addressOf(anchor, 'perturb', 'f32') : 0;
-  const x = from ? addressOf(from, 'perturb', 'f32') : 0;
+  const [at, base, x] = [addressOf(to), addressOf(anchor), addressOf(from)];
   const mark = arena.mark();
   const parts = lanes.parts(n, FEW, 2);
   const scratch = Array.from({ length: parts }, () => arena.allocate(kernels.perturbScratch()));

@@ -1,8 +1,9 @@
+import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts';
 import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
 import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
-import type { Arena } from './memory.ts';
-import { addressOf, rowsOf, shapeError, weightOf } from './tensor.ts';
+import type { Arena, WasmMemory } from './memory.ts';
+import { addressOf, type WasmTensor } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
 /** Addresses of quantised activations: tiles, or one row (all but the codes interleaved in `scales`). */
@@ -38,12 +39,14 @@ const FEW = 1 << 17;
 /** The matrix products of the wasm device: which kernel meets which weight, the scratch that it needs, and each lane's part. */
 export class Products {
   readonly #kernels: Kernels;
+  readonly #memory: WasmMemory;
   readonly #arena: Arena;
   readonly #tuning: Tuning;
   readonly #lanes: Lanes;
 
-  constructor(kernels: Kernels, arena: Arena, tuning: Tuning, lanes: Lanes) {
+  constructor(kernels: Kernels, memory: WasmMemory, arena: Arena, tuning: Tuning, lanes: Lanes) {
     this.#kernels = kernels;
+    this.#memory = memory;
     this.#arena = arena;
     this.#tuning = tuning;
     this.#lanes = lanes;
@@ -51,18 +54,16 @@ export class Products {
 
   /** As Device.linear. */
   linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
-    const at = addressOf(x, 'linear', 'f32');
-    const { rows, width: k } = rowsOf(x);
-    if (outs.length !== weights.length) throw shapeError('linear', `${weights.length} weights into ${outs.length}`);
-    const layers = weights.map((weight, i): Layer => {
-      const w = weightOf(weight, 'linear', 2);
-      const [n, columns] = w.shape as [number, number];
-      const y = addressOf(outs[i]!, 'linear', 'f32');
-      const out = rowsOf(outs[i]!);
-      if (columns !== k || out.width !== n || out.rows !== rows) {
-        throw shapeError('linear', `[${rows}, ${k}] · [${n}, ${columns}]ᵀ into [${out.rows}, ${out.width}]`);
-      }
-      return { type: w.type, at: w.at, shift: w.shifts[0]!, n, y };
+    const at = addressOf(x);
+    const [rows, k] = [heightOf(x), widthOf(x)];
+    const layers = weights.map((w, i): Layer => {
+      return {
+        type: w.type,
+        at: addressOf(w),
+        shift: (w as WasmTensor).shifts[0]!,
+        n: w.shape[0]!,
+        y: addressOf(outs[i]!),
+      };
     });
     const mark = this.#arena.mark();
     const quantised = new Map<number, QuantisedRows>();
@@ -92,16 +93,17 @@ export class Products {
     this.#arena.reset(mark);
   }
 
-  /** As Device.linearGrouped, with the offsets read. */
+  /** As Device.linearGrouped. The offsets are read, since this memory is at hand. */
   linearGrouped(
     x: Tensor,
-    offsets: Int32Array,
+    offsets: Tensor,
     weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
   ): void {
-    const { width: k } = rowsOf(x);
-    const groups = groupsOf(x, offsets, weights, outs);
+    const k = widthOf(x);
+    const bounds = new Int32Array(this.#memory.memory.buffer, addressOf(offsets), elements(offsets.shape));
+    const groups = groupsOf(x, bounds, weights, outs);
     const mark = this.#arena.mark();
     const all = groups.flatMap(({ layers }) => layers);
     const single = groups.every(({ rows }) => rows === 1);
@@ -248,18 +250,12 @@ export class Products {
 
   /** As Device.matmul. */
   matmul(a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions): void {
-    const left = rowsOf(a);
-    const right = rowsOf(b);
-    const out = rowsOf(c);
-    const [m, k] = options.transposeA ? [left.width, left.rows] : [left.rows, left.width];
-    const [k2, n] = options.transposeB ? [right.width, right.rows] : [right.rows, right.width];
-    if (k !== k2 || out.rows !== m || out.width !== n) {
-      throw shapeError('matmul', `[${m}, ${k}] · [${k2}, ${n}] into [${out.rows}, ${out.width}]`);
-    }
-    const [aAt, bAt, cAt] = [a, b, c].map((t) => addressOf(t, 'matmul', 'f32')) as [number, number, number];
+    const [m, n] = [heightOf(c), widthOf(c)];
+    const k = options.transposeA ? heightOf(a) : widthOf(a);
+    const [aAt, bAt, cAt] = [addressOf(a), addressOf(b), addressOf(c)];
     const mark = this.#arena.mark();
-    const [aRow, aK] = options.transposeA ? [4, 4 * left.width] : [4 * left.width, 4];
-    const [bK, bColumn] = options.transposeB ? [4, 4 * right.width] : [4 * right.width, 4];
+    const [aRow, aK] = options.transposeA ? [4, 4 * widthOf(a)] : [4 * widthOf(a), 4];
+    const [bK, bColumn] = options.transposeB ? [4, 4 * widthOf(b)] : [4 * widthOf(b), 4];
     const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
     const { micro } = this.#tuning;
     const parts = this.#lanes.parts(m * n * k, FEW);
@@ -289,31 +285,22 @@ export class Products {
 
 /** The experts that have rows, with the weights that these meet. */
 function groupsOf(x: Tensor, offsets: Int32Array, weights: readonly Tensor[], outs: readonly Tensor[]): Group[] {
-  const at = addressOf(x, 'linearGrouped', 'f32');
-  const { rows, width: k } = rowsOf(x);
+  const [rows, k] = [heightOf(x), widthOf(x)];
   const experts = offsets.length - 1;
-  if (outs.length !== weights.length)
-    throw shapeError('linearGrouped', `${weights.length} weights into ${outs.length}`);
-  const targets = outs.map((out, i) => {
-    const { rows: height, width: n } = rowsOf(out);
-    const w = weightOf(weights[i]!, 'linearGrouped', 3);
-    if (height !== rows || w.shape[0] !== experts || w.shape[1] !== n || w.shape[2] !== k) {
-      const shape = `[${rows}, ${k}] · ${experts} of [${w.shape.join(', ')}]ᵀ`;
-      throw shapeError('linearGrouped', `${shape} into [${height}, ${n}]`);
-    }
-    return { w, n, y: addressOf(out, 'linearGrouped', 'f32'), bytes: w.byteLength / experts };
-  });
   const groups: Group[] = [];
+  let first = Math.min(rows, Math.max(0, offsets[0]!));
   for (let e = 0; e < experts; e++) {
-    const [first, last] = [offsets[e]!, offsets[e + 1]!];
-    if (first < 0 || first > last || last > rows) {
-      throw shapeError('linearGrouped', `rows ${first} .. ${last} of ${rows} for expert ${e}`);
+    // offsets that are none give some rows, never other memory
+    const last = Math.min(rows, Math.max(first, offsets[e + 1]!));
+    if (first < last) {
+      const layers = weights.map((w, i): Layer => {
+        const n = w.shape[1]!;
+        const at = addressOf(w) + (e * w.byteLength) / experts;
+        return { type: w.type, at, shift: (w as WasmTensor).shifts[e]!, n, y: addressOf(outs[i]!) + 4 * n * first };
+      });
+      groups.push({ x: addressOf(x) + 4 * k * first, rows: last - first, layers });
     }
-    if (first === last) continue;
-    const layers = targets.map(({ w, n, y, bytes }): Layer => {
-      return { type: w.type, at: w.at + e * bytes, shift: w.shifts[e]!, n, y: y + 4 * n * first };
-    });
-    groups.push({ x: at + 4 * k * first, rows: last - first, layers });
+    first = last;
   }
   return groups;
 }

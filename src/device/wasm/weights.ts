@@ -81,7 +81,7 @@ export async function readPanels(
   }
 }
 
-/** Reads one row of f32, f16 or bf16 as f32 to `at`. @throws E_TENSOR_VALUE, E_TENSOR_TYPE */
+/** Reads one row of f32, f16 or bf16 as f32 to `at`. @throws E_TENSOR_VALUE */
 export async function readVector(
   kernels: Kernels,
   memory: WasmMemory,
@@ -89,13 +89,6 @@ export async function readVector(
   at: number,
 ): Promise<void> {
   const n = source.columns;
-  if (source.type !== 'f32' && source.type !== 'f16' && source.type !== 'bf16') {
-    throw new EspalierError(
-      'E_TENSOR_TYPE',
-      `The vector ${source.name} is stored as ${source.type}.`,
-      'Norms and biases must be stored as f32, f16 or bf16.',
-    );
-  }
   const bytes = storedBytes(source.type, 1, n);
   const staging = memory.allocate(bytes);
   try {

@@ -1,0 +1,86 @@
+import type { RopeLayout, Tensor } from '../device.ts';
+import {
+  checkApart,
+  checkApartOrSame,
+  checkFloats,
+  checkInts,
+  checkRowMajor,
+  elements,
+  heightOf,
+  shapeError,
+  widthOf,
+} from './tensor.ts';
+
+export function checkRmsNorm(x: Tensor, weight: Tensor, out: Tensor): void {
+  checkFloats('rmsNorm', x, weight, out);
+  const n = elements(weight.shape);
+  const total = elements(x.shape);
+  if (total % n !== 0 || elements(out.shape) !== total) {
+    throw shapeError('rmsNorm', `${total} elements in groups of ${n} into ${elements(out.shape)}`);
+  }
+  checkApartOrSame('rmsNorm', out, x);
+  checkApart('rmsNorm', out, weight);
+}
+
+export function checkAddRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor): void {
+  checkFloats('addRmsNorm', x, residual, weight, out);
+  const size = elements(x.shape);
+  const width = widthOf(x);
+  if (elements(residual.shape) !== size || elements(out.shape) !== size || elements(weight.shape) !== width) {
+    throw shapeError('addRmsNorm', `rows of ${width}, weight of ${elements(weight.shape)}`);
+  }
+  checkApart('addRmsNorm', residual, x, weight);
+  checkApart('addRmsNorm', out, x, residual, weight);
+}
+
+export function checkRope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
+  checkFloats('rope', x, table);
+  const [rows, width] = [heightOf(x), widthOf(x)];
+  checkRotation('rope', width, layout);
+  checkApart('rope', x, table);
+  const tableRows = elements(table.shape) / layout.rotaryDims;
+  if (typeof positions === 'number') {
+    if (Number.isInteger(positions) && positions >= 0 && positions < tableRows) return;
+    throw shapeError('rope', `row ${positions} of a table of ${tableRows}`);
+  }
+  checkInts('rope', positions);
+  if (elements(positions.shape) !== rows) {
+    throw shapeError('rope', `${elements(positions.shape)} positions of ${rows} rows`);
+  }
+  checkApart('rope', x, positions);
+}
+
+/** Rows of heads, of which some dimensions rotate in pairs. */
+export function checkRotation(operation: string, width: number, { heads, headDim, rotaryDims }: RopeLayout): void {
+  if (width === heads * headDim && rotaryDims <= headDim && rotaryDims % 2 === 0) return;
+  throw shapeError(operation, `rows of ${width} as ${heads} heads of ${headDim}, ${rotaryDims} rotating`);
+}
+
+export function checkSiluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
+  checkFloats('siluMultiply', gate, up, out);
+  const size = elements(gate.shape);
+  if (elements(up.shape) !== size || elements(out.shape) !== size) {
+    throw shapeError('siluMultiply', 'gate, up and out differ');
+  }
+  checkApartOrSame('siluMultiply', out, gate);
+  checkApart('siluMultiply', out, up);
+}
+
+export function checkAdd(x: Tensor, y: Tensor): void {
+  checkFloats('add', x, y);
+  const n = elements(x.shape);
+  if (n !== elements(y.shape)) throw shapeError('add', `${n} elements to ${elements(y.shape)}`);
+  checkApart('add', y, x);
+}
+
+export function checkAddBias(bias: Tensor, y: Tensor): void {
+  checkFloats('addBias', bias, y);
+  const n = elements(bias.shape);
+  if (n !== widthOf(y)) throw shapeError('addBias', `bias of ${n}, rows of ${widthOf(y)}`);
+  checkApart('addBias', y, bias);
+}
+
+/** Of `scale` and `softmax`, which take any shape. */
+export function checkInPlace(operation: 'scale' | 'softmax', x: Tensor): void {
+  checkRowMajor(operation, x, 'f32');
+}

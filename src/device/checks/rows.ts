@@ -1,0 +1,48 @@
+import type { Tensor } from '../device.ts';
+import {
+  checkApart,
+  checkFloats,
+  checkInts,
+  checkPanels,
+  checkRangeApart,
+  checkRowMajor,
+  ELEMENT_BYTES,
+  elements,
+  heightOf,
+  shapeError,
+  widthOf,
+} from './tensor.ts';
+
+export function checkEmbed(ids: Tensor, weight: Tensor, out: Tensor): void {
+  checkInts('embed', ids);
+  checkPanels('embed', weight, 2);
+  checkFloats('embed', out);
+  const count = elements(ids.shape);
+  const [rows, width] = [heightOf(out), widthOf(out)];
+  if (rows !== count || width !== weight.shape[1]) {
+    throw shapeError('embed', `${count} ids of width ${weight.shape[1]} into [${rows}, ${width}]`);
+  }
+  checkApart('embed', out, ids);
+}
+
+export function checkCopyRows(from: Tensor, to: Tensor, toRow: number): void {
+  checkRowMajor('copyRows', from);
+  checkRowMajor('copyRows', to, from.type);
+  const [rows, width] = [heightOf(from), widthOf(to)];
+  if (widthOf(from) !== width || !Number.isInteger(toRow) || toRow < 0 || toRow + rows > heightOf(to)) {
+    throw shapeError('copyRows', `[${rows}, ${widthOf(from)}] to row ${toRow} of [${heightOf(to)}, ${width}]`);
+  }
+  const first = toRow * width * ELEMENT_BYTES[to.type as 'f32'];
+  checkRangeApart('copyRows', to, first, from.byteLength, from);
+}
+
+export function checkCast(from: Tensor, to: Tensor): void {
+  checkRowMajor('cast', from, 'f32', 'f16', 'bf16');
+  checkRowMajor('cast', to, 'f32', 'f16', 'bf16');
+  const n = elements(from.shape);
+  if (n !== elements(to.shape)) throw shapeError('cast', `${n} elements to ${elements(to.shape)}`);
+  if (from.type !== to.type && from.type !== 'f32' && to.type !== 'f32') {
+    throw shapeError('cast', `${from.type} to ${to.type} must go by f32`);
+  }
+  checkApart('cast', to, from);
+}
