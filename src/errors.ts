@@ -26,6 +26,7 @@ export type ErrorCode =
   // computing
   | 'E_OUT_OF_MEMORY'
   | 'E_DEVICE_UNSUPPORTED' // the host lacks something that the device needs (WebAssembly SIMD, threads, …)
+  | 'E_DEVICE_LOST' // what a device computes on is gone: a GPU, or of a CPU device a lane
   | 'E_DISPOSED' // a tensor, cache or model was used after dispose()
   | 'E_SHAPE' // an operation was called with tensors that do not fit each other
   | 'E_CONTEXT_LENGTH' // the text is longer than the context of the model

@@ -16,6 +16,8 @@
  * read or written. A device in debug mode checks them (`E_SHAPE`).
  */
 
+import type { EspalierError } from '../errors.ts';
+
 /** Element types a device computes with. The quantised three are ggml's: blocks of 32 along a row with f16 scales. */
 export type ElementType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u32' | 'i8' | 'q8_0' | 'q8_1' | 'q4_0' | 'q4_1';
 
@@ -183,7 +185,7 @@ export interface Device {
   readonly description: Readonly<Record<string, string>>;
 
   // ---- memory
-  /** A zeroed tensor in row-major layout that lives until disposed. @throws E_OUT_OF_MEMORY */
+  /** A zeroed tensor in row-major layout that lives until disposed. @throws E_OUT_OF_MEMORY, or with the next `read` or `flush` */
   tensor(type: ElementType, shape: readonly number[]): Tensor;
   /** A tensor of undefined content in the arena: gone at the next `reset` to an earlier mark. */
   scratch(type: ElementType, shape: readonly number[]): Tensor;
@@ -297,6 +299,15 @@ export interface Device {
   /** The k largest of one row, descending, ties by the lower place: values f32 [k], places i32 [k]. */
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void;
 
-  /** Resolves when all work enqueued so far is done. */
+  /**
+   * Resolves when all work enqueued so far is done. Where memory is found wanting behind the caller's back, the next `read` or `flush` after
+   * an operation rejects. @throws E_OUT_OF_MEMORY, E_DEVICE_LOST
+   */
   flush(): Promise<void>;
+  /**
+   * Called once when what the device computes on is gone, or at once if it is, never within an operation, with an error of code
+   * `E_DEVICE_LOST` and what is known as its cause. All that can be done with the device then is to close it: calls throw, or reject, with
+   * that code; the wasm device with `E_WORKER_LOST`, since what it lost is a lane.
+   */
+  onLost(callback: (error: EspalierError) => void): void;
 }

@@ -63,7 +63,7 @@ export class LinearAlgebra {
     const lanes = new Lanes(kernels, module.module, own, count);
     const algebra = new LinearAlgebra(new Blas(kernels, own, lanes), null);
     try {
-      await Promise.all(lanes.seats().map(options.spawnLane ?? spawnLane));
+      await Promise.all(lanes.seats().map((seat) => (options.spawnLane ?? spawnLane)(seat)));
     } catch (cause) {
       algebra.close();
       if (cause instanceof EspalierError) throw cause;

@@ -8,7 +8,8 @@ import { evenly, type LaneSeat, markLaneLost } from '../../src/device/wasm/lanes
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { spawnLane } from '../../src/device/wasm/spawn-lane.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { rejects } from '../errors.ts';
+import type { EspalierError } from '../../src/errors.ts';
+import { code, rejects } from '../errors.ts';
 import { Worst } from './devices.ts';
 import { noise, randomF32, worstError } from './reference.ts';
 
@@ -285,6 +286,68 @@ when('a lane that is lost fails the operation and every later one, and another d
   const x = other.tensor(...t);
   other.scale(x, 3);
   other.close();
+});
+
+when('who asks is told once that a lane is gone, by an operation that fails or when its end is heard of', async () => {
+  for (const heard of [false, true]) {
+    let seat: LaneSeat | null = null;
+    let ended = () => {};
+    const device = await WasmDevice.create({
+      lanes: 2,
+      spawnLane: (given, onEnd) => {
+        seat = given;
+        ended = onEnd;
+        return spawnLane(given);
+      },
+    });
+    const told: EspalierError[] = [];
+    device.onLost((error) => told.push(error));
+    ended(); // nothing was lost
+    await Promise.resolve();
+    assert.is(told.length, 0);
+    markLaneLost(seat!.control);
+    const x = device.tensor('f32', [512, 512]);
+    if (heard) ended();
+    else {
+      assert.throws(() => device.scale(x, 2), code('E_WORKER_LOST'));
+      assert.is(told.length, 0, 'told in the middle of the operation');
+    }
+    await Promise.resolve();
+    assert.throws(() => device.scale(x, 2), code('E_WORKER_LOST'));
+    ended();
+    await Promise.resolve();
+    assert.is(told.length, 1);
+    assert.is(told[0]!.code, 'E_DEVICE_LOST');
+    assert.is((told[0]!.cause as EspalierError).code, 'E_WORKER_LOST');
+    device.onLost((error) => told.push(error)); // who asks later is told, too
+    await Promise.resolve();
+    assert.is(told.length, 2);
+    device.close();
+    assert.throws(() => device.onLost(() => {}), code('E_DISPOSED'));
+  }
+});
+
+when('a device that is closed has lost nothing', async () => {
+  let ended = () => {};
+  const gone = new Promise<void>((resolve) => {
+    ended = resolve;
+  });
+  const device = await WasmDevice.create({
+    lanes: 2,
+    spawnLane: (seat, onEnd) =>
+      spawnLane(seat, () => {
+        onEnd();
+        ended();
+      }),
+  });
+  let told = 0;
+  device.onLost(() => told++);
+  device.close();
+  const waiting = setInterval(() => {}, 1000); // a lane that ends keeps no process alive
+  await gone;
+  clearInterval(waiting);
+  await Promise.resolve();
+  assert.is(told, 0);
 });
 
 when('a lane that does not start is E_WORKER_LOST', async () => {

@@ -58,7 +58,7 @@ test('close leaves the device, and returns what was taken of its memory when no 
   idle.close();
   assert.is(memory.bytesInUse, before);
   const x = device.tensor('f32', [4]);
-  device.add(x, x);
+  device.scale(x, 2);
   x.dispose();
   device.close();
 });

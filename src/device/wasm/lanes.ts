@@ -1,5 +1,6 @@
 import { EspalierError } from '../../errors.ts';
 import { heartbeat } from '../../runtime/host/heartbeat.ts';
+import { Loss } from '../../runtime/host/worker-loss.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
 
@@ -141,6 +142,7 @@ export class Lanes {
   readonly #module: WebAssembly.Module;
   /** Export number by name, the same in all instances of the module. */
   readonly #index = new Map<string, number>();
+  readonly #loss = new Loss();
   #commands = 0;
   #closed = false;
 
@@ -167,6 +169,16 @@ export class Lanes {
         { cause },
       );
     }
+  }
+
+  /** Calls back once when a lane is gone: with the first operation that fails for it, or before, where `lookOut` is called. */
+  onLost(callback: (cause: unknown) => void): void {
+    this.#loss.onLost(callback);
+  }
+
+  /** For who starts a lane and may hear of its death: it looks whether that was a loss, and holds nothing of the device's memory. */
+  lookOut(): () => void {
+    return looker(this.#words!, this.#loss);
   }
 
   /** Parts of commands that other lanes have done so far: whether they help at all. */
@@ -217,7 +229,7 @@ export class Lanes {
   dispatch(parts: readonly (readonly Call[])[]): void {
     heartbeat();
     const words = this.#words;
-    if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw lost();
+    if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
     if (words === null || parts.length < 2) {
       for (const calls of parts) this.#call(calls);
       return;
@@ -269,9 +281,15 @@ export class Lanes {
     for (;;) {
       const done = Atomics.load(words, DONE);
       if (done === parts) return;
-      if (Atomics.load(words, STATE) !== RUNNING) throw lost();
+      if (Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
       if (!spin(words, DONE, done)) Atomics.wait(words, DONE, done, NAP);
     }
+  }
+
+  #lost(): EspalierError {
+    const error = lost();
+    this.#loss.lose(error);
+    return error;
   }
 
   /** Lets the lanes end. */
@@ -289,4 +307,10 @@ function lost(): EspalierError {
     'A lane of the engine is gone.',
     'Close the engine and open a new one; if this repeats, the machine may be out of memory.',
   );
+}
+
+function looker(words: Int32Array, loss: Loss): () => void {
+  return () => {
+    if (Atomics.load(words, STATE) === LOST) loss.lose(lost());
+  };
 }

@@ -9,8 +9,11 @@ import type { Tuning } from './tune.ts';
 export interface WasmDeviceOptions {
   /** Threads that compute each large operation together, this one included. Default 1. More need shared memory. */
   readonly lanes?: number;
-  /** Starts a lane and resolves when it runs; default: a worker of this package (workers/lane.ts). */
-  readonly spawnLane?: (seat: LaneSeat) => Promise<void>;
+  /**
+   * Starts a lane and resolves when it runs; default: a worker of this package (workers/lane.ts). It may call `onEnd` when the lane has
+   * ended; else the device notices a loss with the next operation.
+   */
+  readonly spawnLane?: (seat: LaneSeat, onEnd: () => void) => Promise<void>;
   /** Over a SharedArrayBuffer. Default: with more than one lane. */
   readonly shared?: boolean;
   /** False forces plain SIMD, for comparison. Default: what the engine has. */

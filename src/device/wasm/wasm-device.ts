@@ -72,7 +72,8 @@ export class WasmDevice extends TensorStore implements ExactDevice {
     wasmMemory.peakBytes = wasmMemory.bytesInUse;
     const device = new WasmDevice(parts, tuning, module, options.debug ?? false);
     try {
-      await Promise.all(parts.lanes.seats().map(options.spawnLane ?? spawnLane));
+      const start = options.spawnLane ?? spawnLane;
+      await Promise.all(parts.lanes.seats().map((seat) => start(seat, parts.lanes.lookOut())));
     } catch (cause) {
       device.close();
       if (cause instanceof EspalierError) throw cause;
@@ -258,4 +259,12 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   }
 
   async flush(): Promise<void> {}
+
+  onLost(callback: (error: EspalierError) => void): void {
+    this.parts().lanes.onLost((cause) => {
+      const hint = 'Close the device and open another; if this repeats, the machine may be out of memory.';
+      const error = new EspalierError('E_DEVICE_LOST', 'A lane of the device is gone.', hint, { cause });
+      queueMicrotask(() => callback(error)); // whoever is told is not in the middle of an operation
+    });
+  }
 }
