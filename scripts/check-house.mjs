@@ -1,6 +1,7 @@
 /**
  * Does the house stand as docs/architecture.md says? Imports point down from room to room, no circle between files, no file over 400
- * lines, no name that is gone. Types count: a circle of types is one for readers too. Prints what is wrong; exits 1 if anything is.
+ * lines, no name that is gone, and the map there has every room. Types count: a circle of types is one for readers too. Prints what is
+ * wrong; exits 1 if anything is.
  *
  * usage: node scripts/check-house.mjs [--list]   (--list: the rooms, and which imports which)
  */
@@ -118,6 +119,17 @@ for (const [file, imports] of graph) {
     if (!(level.get(to) > level.get(from))) faults.push(`${file} imports ${other}: ${to} does not stand below ${from}`);
   }
 }
+// the map of the house says the same
+const MAP = 'docs/architecture.md';
+const line = ROOMS.map((rooms) => rooms.join(', ')).join(' → ');
+if (!text(MAP).includes(`    ${line}\n`)) faults.push(`${MAP} does not have the line of rooms: ${line}`);
+const folders = new Set(
+  code.map((file) => file.split('/')).flatMap(([top, room, inner]) => (top === 'src' && inner ? [room] : [])),
+);
+for (const folder of folders) {
+  if (!text(MAP).includes(`| \`src/${folder}/\``)) faults.push(`${MAP} has no row for src/${folder}/`);
+}
+
 for (const circle of circlesOf(graph)) faults.push(`a circle: ${circle.join(', ')}`);
 
 for (const file of tracked.filter((name) => /\.(?:ts|mjs)$/.test(name) && !name.startsWith('test/fixtures/'))) {
