@@ -31,6 +31,9 @@ function shortened(metadata: ReadonlyMap<string, unknown>, count: number): Map<s
   ]);
 }
 
+/** Milliseconds: ten times what SmolLM2's tokenizer takes. */
+const QUICK = 1500;
+
 /** Milliseconds that a tokenizer takes to be built. */
 function building(metadata: ReadonlyMap<string, unknown>): number {
   const start = performance.now();
@@ -59,7 +62,8 @@ if (await exists(file)) {
     console.log(
       `  SmolLM2’s tokenizer is built in ${all.toFixed(0)} ms, from a quarter of its tokens in ${some.toFixed(0)}`,
     );
-    assert.ok(all < 9 * some, `${all} ms against ${some}`);
+    // a busy machine may spare the small one alone; what grows with the square takes longer than this everywhere
+    assert.ok(all < 9 * some || all < QUICK, `${all} ms against ${some}`);
   });
 } else console.log('  skipped: the SmolLM2 GGUF file is not there');
 

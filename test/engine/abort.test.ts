@@ -5,6 +5,7 @@ import { linkOf } from '../../src/engine/engine.ts';
 import { Engine, grow, type Model, open } from '../../src/index.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
+import { soon } from '../soon.ts';
 import { tinyFiles } from './tiny-model.ts';
 
 const files = await tinyFiles();
@@ -12,12 +13,6 @@ const workerLocation = new URL('./busy-engine.ts', import.meta.url);
 const silent = new URL('./silent-worker.ts', import.meta.url);
 /** Longer than any test: what ends in time has not waited for it. */
 const FOR_EVER = 60_000;
-/** Milliseconds: a second, and as much again; what this thread was kept waiting by the machine is not counted. */
-const SOON = 2000;
-/** Milliseconds between looks at how late this thread's timers are. */
-const LOOK = 20;
-/** Most milliseconds that are put down to the machine: more may be a call that blocks this thread. */
-const MOST_LAG = 2000;
 
 interface Busy {
   readonly engine: Engine;
@@ -61,24 +56,6 @@ async function abortsSoon(work: (signal: AbortSignal) => Promise<unknown>, momen
     controller.abort(reason);
     assert.is((await call).cause, reason);
   });
-}
-
-async function soon(work: () => Promise<unknown>): Promise<void> {
-  const before = performance.now();
-  let lag = 0;
-  let last = before;
-  const look = setInterval(() => {
-    const now = performance.now();
-    lag += Math.max(0, now - last - LOOK);
-    last = now;
-  }, LOOK);
-  try {
-    await work();
-  } finally {
-    clearInterval(look);
-  }
-  const took = performance.now() - before;
-  assert.ok(took - Math.min(lag, MOST_LAG) < SOON, `${took} ms, of which the machine took ${lag}`);
 }
 
 const calls: Readonly<Record<string, (model: Model, signal: AbortSignal) => Promise<unknown>>> = {

@@ -12,6 +12,7 @@ import type { Cache } from '../../src/runtime/cache/types.ts';
 import { limitOf } from '../../src/runtime/files/file-limits.ts';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
+import { soon } from '../soon.ts';
 import { bend, until } from './bent-answers.ts';
 import { close, given, partials, server, weightsOf } from './downloads.ts';
 import { type Exchange, HubServer, noise, refuse, same, send, text } from './hub-server.ts';
@@ -194,13 +195,11 @@ test('an abort ends it within a second, whatever is waited for', async () => {
       const hub = { ...options.hub, retryDelay: 100_000 };
       const aborted = weightsOf(target, { ...options, hub, signal }).catch((e) => e);
       await until(() => asked);
-      const started = performance.now();
       controller.abort();
+      await soon(() => aborted);
       const error = await aborted;
-      const took = performance.now() - started;
       // who is sent in a circle may have ended by himself
       assert.ok(error.code === 'E_ABORTED' || what === 'a redirect', `${what}: ${error}`);
-      assert.ok(took < 1000, `${what} of ${where}: ${took} ms`);
     }
   }
 });
