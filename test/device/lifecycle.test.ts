@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Device, ElementType, Tensor, WeightSource } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { code, rejects } from '../errors.ts';
+import type { Operation } from './devices.ts';
 
 // ---- tensors
 
@@ -73,7 +74,7 @@ const rope = { heads: 2, headDim: 4, rotaryDims: 4, layout: 'half' } as const;
 const w = await matrix(6, 4);
 
 /** A call that fits, and calls of the same operation that do not: made anew for each run. */
-const calls: Record<string, { fits: () => void; wrong: (() => void)[] }> = {
+const calls: Readonly<Record<Operation, { fits: () => void; wrong: (() => void)[] }>> = {
   write: {
     fits: () => device.write(f(4), new Float32Array(2), 2),
     wrong: [
