@@ -36,6 +36,7 @@ const LOOSE = {
   'src/svd/index.ts': 'faces',
   'src/open-local.ts': 'open',
   'src/inspect.ts': 'open',
+  'src/element-types.ts': 'base',
   'src/errors.ts': 'base',
   'src/queue.ts': 'base',
   'src/random.ts': 'base',

@@ -2,7 +2,7 @@ import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
 import { repackPlan } from './checkpoint/quantised/repack.ts';
 import { requiredTensors } from './checkpoint/required.ts';
 import type { ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
-import { storedBytes } from './device/wasm/weights.ts';
+import { byteLengthOf } from './element-types.ts';
 import { type ErrorCode, EspalierError } from './errors.ts';
 import { Tokenizer } from './model/text/tokenizer.ts';
 
@@ -166,5 +166,5 @@ function deviceBytes(entry: TensorEntry): number {
   const columns = entry.shape.at(-1) ?? 1;
   if (entry.shape.length < 2) return 4 * columns;
   const type = repackPlan(entry.type)?.to ?? (entry.type as 'f32');
-  return storedBytes(type, 8 * Math.ceil(entry.shape[0]! / 8), columns);
+  return byteLengthOf(type, 8 * Math.ceil(entry.shape[0]! / 8) * columns);
 }

@@ -2,8 +2,9 @@
  * Weights in ggml's block formats, by plain rounding: for each block the range of its values is divided evenly. llama.cpp searches for
  * better scales; what a type loses on the way to a device does not depend on that.
  */
-import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
+
 import { floatToHalf, halfTable } from '../../src/checkpoint/quantised/half.ts';
+import { byteLengthOf } from '../../src/element-types.ts';
 
 export const TYPES = ['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k'] as const;
 export type BlockType = (typeof TYPES)[number];

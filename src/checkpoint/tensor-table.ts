@@ -27,3 +27,17 @@ export function putAs(table: TensorTable, name: string, tensor: TensorEntry | st
   if (typeof tensor === 'string') table.unsupported.set(name, tensor);
   else table.tensors.set(name, tensor.name === name ? tensor : { ...tensor, name });
 }
+
+/** Product of the dimensions, or null when it is no safe integer or a dimension is no length. */
+export function elementCount(shape: readonly unknown[]): number | null {
+  let product = 1;
+  let empty = false;
+  for (const length of shape) {
+    if (typeof length !== 'number' || !Number.isSafeInteger(length) || length < 0) return null;
+    if (length === 0) empty = true;
+    else product *= length;
+    // checked at each step, zeros left out: a huge product times zero is still absurd
+    if (product > Number.MAX_SAFE_INTEGER) return null;
+  }
+  return empty ? 0 : product;
+}

@@ -1,10 +1,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
-import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
 import { floatToHalf, halfTable } from '../../src/checkpoint/quantised/half.ts';
 import { repackPlan, repackRows } from '../../src/checkpoint/quantised/repack.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
+import { byteLengthOf } from '../../src/element-types.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { readBytes } from '../files.ts';
 import { dequantiseComputed } from './computed.ts';

@@ -1,5 +1,5 @@
-import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
+import { byteLengthOf } from '../../src/element-types.ts';
 import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import type { ModelFiles } from '../../src/runtime/files/source.ts';
 

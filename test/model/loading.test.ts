@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
-import { byteLengthOf } from '../../src/checkpoint/quantised/element-types.ts';
 import type { Checkpoint, StoredType, TensorEntry } from '../../src/checkpoint/types.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { byteLengthOf } from '../../src/element-types.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { inspectModel } from '../../src/inspect.ts';
 import { loadWeights } from '../../src/model/weights.ts';

@@ -1,7 +1,8 @@
+import { BLOCK_SIZE } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import { truncated } from '../../runtime/files/model-files.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
-import { BLOCK_SIZE, elementCount } from '../quantised/element-types.ts';
+import { elementCount } from '../tensor-table.ts';
 import type { StoredType } from '../types.ts';
 import { GGUF_TYPE, GgufReader, type GgufValue } from './reader.ts';
 

@@ -1,6 +1,6 @@
+import { BLOCK_SIZE } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { StoredType } from '../types.ts';
-import { BLOCK_SIZE } from './element-types.ts';
 import { halfTable } from './half.ts';
 
 const f32 = Math.fround;

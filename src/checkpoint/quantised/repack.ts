@@ -1,6 +1,6 @@
+import { BLOCK_SIZE, byteLengthOf } from '../../element-types.ts';
 import type { StoredType } from '../types.ts';
 import { checkBlocks, DECODERS, fifthBits, groupMinimum, groupScale } from './dequantise.ts';
-import { BLOCK_SIZE, byteLengthOf } from './element-types.ts';
 import { floatToHalf, halfTable } from './half.ts';
 
 /** What a stored type becomes on the device. */
@@ -10,12 +10,6 @@ export interface RepackPlan {
   bytes(elements: number): number;
 }
 
-/**
- * Bytes of a block of q8_1: f16 scale, f16 minimum, 32 codes of 8 bits. No file has it, and it is not ggml's type of that name, whose second
- * number is a sum.
- */
-const Q8_1 = 36;
-
 /** How a stored type is brought to one that devices compute with; null: as it is. */
 export function repackPlan(type: StoredType): RepackPlan | null {
   switch (type) {
@@ -24,7 +18,7 @@ export function repackPlan(type: StoredType): RepackPlan | null {
       return { to: 'q8_0', bytes: (elements) => byteLengthOf('q8_0', elements) };
     case 'q5_1':
     case 'q5_k':
-      return { to: 'q8_1', bytes: (elements) => (elements / 32) * Q8_1 };
+      return { to: 'q8_1', bytes: (elements) => byteLengthOf('q8_1', elements) };
     case 'q4_k':
       return { to: 'q4_1', bytes: (elements) => byteLengthOf('q4_1', elements) };
     case 'f32':
@@ -101,7 +95,7 @@ function shiftQ5(bytes: Uint8Array, out: Uint8Array): void {
 }
 
 function widenQ51(bytes: Uint8Array, out: Uint8Array): void {
-  for (let at = 0, to = 0; to < out.length; at += BLOCK_SIZE.q5_1.bytes, to += Q8_1) {
+  for (let at = 0, to = 0; to < out.length; at += BLOCK_SIZE.q5_1.bytes, to += BLOCK_SIZE.q8_1.bytes) {
     out.set(bytes.subarray(at, at + 4), to);
     const high = fifthBits(bytes, at + 4);
     for (let i = 0; i < 16; i++) {
@@ -117,7 +111,7 @@ function splitK(type: 'q4_k' | 'q5_k', bytes: Uint8Array, out: Uint8Array): void
   const half = halfTable();
   const block = BLOCK_SIZE[type].bytes;
   // codes behind the scales, those of five bits behind their fifth bits too
-  const [low, size] = type === 'q4_k' ? [16, BLOCK_SIZE.q4_1.bytes] : [48, Q8_1];
+  const [low, size] = type === 'q4_k' ? [16, BLOCK_SIZE.q4_1.bytes] : [48, BLOCK_SIZE.q8_1.bytes];
   for (let at = 0, to = 0; to < out.length; at += block) {
     const d = half[bytes[at]! | (bytes[at + 1]! << 8)]!;
     const dmin = half[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;

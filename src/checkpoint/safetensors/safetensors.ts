@@ -3,8 +3,7 @@ import { truncated } from '../../runtime/files/model-files.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import { STRANGER_BYTES, strangerOf } from '../../runtime/files/strangers.ts';
 import { jsonObject, parseJson } from '../json.ts';
-import { elementCount } from '../quantised/element-types.ts';
-import { emptyTable, type TensorTable } from '../tensor-table.ts';
+import { elementCount, emptyTable, type TensorTable } from '../tensor-table.ts';
 import type { StoredType } from '../types.ts';
 
 /** The reference implementation's cap on the header, in bytes. */

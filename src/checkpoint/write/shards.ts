@@ -1,6 +1,7 @@
+import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
-import { byteLengthOf, elementCount } from '../quantised/element-types.ts';
 import { SINGLE_FILE } from '../safetensors/folder.ts';
+import { elementCount } from '../tensor-table.ts';
 
 /** The size of shards that Hugging Face's libraries write unless told otherwise, in bytes of tensors. */
 export const MAX_SHARD_BYTES = 5e9;

@@ -1,3 +1,4 @@
+import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { WeightSource } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
@@ -5,12 +6,6 @@ import type { WasmMemory } from './memory.ts';
 
 /** Bytes read at a time, unless one group of rows is larger. */
 const STAGING = 1 << 20;
-
-/** Bytes of `rows` stored rows. */
-export function storedBytes(type: WeightSource['type'], rows: number, columns: number): number {
-  const bits = { f32: 32, bf16: 16, f16: 16, q8_0: 8.5, q8_1: 9, q4_1: 5, q4_0: 4.5 }[type];
-  return (rows * columns * bits) / 8;
-}
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
@@ -43,7 +38,7 @@ export async function readPanels(
   const type = PANEL_TYPE[source.type];
   const { rows, columns } = source;
   const panelBytes = kernels.panelBytes(type, columns);
-  const rowBytes = storedBytes(source.type, 1, columns);
+  const rowBytes = byteLengthOf(source.type, columns);
   const group = source.order ? (8 * source.orderGroup) / greatestCommonDivisor(8, source.orderGroup) : 8;
   const chunkRows = Math.min(
     Math.ceil(rows / group) * group,
@@ -89,7 +84,7 @@ export async function readVector(
   at: number,
 ): Promise<void> {
   const n = source.columns;
-  const bytes = storedBytes(source.type, 1, n);
+  const bytes = byteLengthOf(source.type, n);
   const staging = memory.allocate(bytes);
   try {
     await readStaged(memory, staging, bytes, (target) => source.read(0, target));

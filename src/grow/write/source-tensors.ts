@@ -1,7 +1,7 @@
 import { dequantise } from '../../checkpoint/quantised/dequantise.ts';
-import { byteLengthOf } from '../../checkpoint/quantised/element-types.ts';
 import { floatToHalf } from '../../checkpoint/quantised/half.ts';
 import type { TensorEntry } from '../../checkpoint/types.ts';
+import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { allFinite } from '../../model/finite.ts';
 import type { OutputType } from '../types.ts';

@@ -1,8 +1,8 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, ElementType, StoredRows, Tensor } from '../../device/device.ts';
+import { byteLengthOf } from '../../element-types.ts';
 import type { StorageType } from '../types.ts';
 
-const ELEMENT_BYTES = { f16: 2, int8: 1, f32: 4 } as const satisfies Record<StorageType, number>;
 const ELEMENT = { f16: 'f16', int8: 'i8', f32: 'f32' } as const satisfies Record<StorageType, ElementType>;
 
 /**
@@ -57,7 +57,7 @@ const HEADER = 16;
 
 /** Bytes of the keys and values of so many tokens. */
 export function shotBytes({ nLayers, nKvHeads, headDim }: ModelConfig, length: number, storage: StorageType): number {
-  return 2 * nLayers * length * nKvHeads * (headDim * ELEMENT_BYTES[storage] + (storage === 'int8' ? 4 : 0));
+  return 2 * nLayers * length * nKvHeads * (byteLengthOf(ELEMENT[storage], headDim) + (storage === 'int8' ? 4 : 0));
 }
 
 /** Bytes that `bytesOf` makes of a shot of so many tokens, with so many numbers of pooled keys. */
