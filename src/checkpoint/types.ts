@@ -2,6 +2,7 @@ import type { ByteSource } from '../runtime/files/source.ts';
 import type { MoeConfig } from './experts.ts';
 import type { Architecture } from './families/families.ts';
 import type { LayerParts, LayerScales, LayerWindows } from './families/family.ts';
+import type { RowOrder } from './row-order.ts';
 
 export type { MoeConfig, RouterRule } from './experts.ts';
 export type { Architecture } from './families/families.ts';
@@ -20,11 +21,8 @@ export interface TensorEntry {
   /** Byte offset inside the source, and length. */
   readonly offset: number;
   readonly byteLength: number;
-  /**
-   * How the rows stand. `llama-permuted`: llama.cpp's order for q and k of the llama architectures, in which RoPE pairs are
-   * neighbours: stored row `h·d + 2j + s` is Hugging Face's row `h·d + s·d/2 + j` (h head, d head size, s 0 or 1).
-   */
-  readonly rowOrder: 'plain' | 'llama-permuted';
+  /** `llama-permuted`: q and k of the families that llama.cpp's converter reorders; `storedRow` says how. */
+  readonly rowOrder: RowOrder;
 }
 
 export type RopeScaling =

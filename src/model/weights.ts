@@ -1,5 +1,6 @@
 import { repackPlan, repackRows } from '../checkpoint/quantised/repack.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
+import { storedRow } from '../checkpoint/row-order.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
@@ -282,15 +283,8 @@ export function weightSource(entry: TensorEntry, config: ModelConfig): WeightSou
   const size = rows * columns === 0 ? 0 : entry.byteLength / rows;
   const plan = repackPlan(entry.type);
   const { headDim } = config;
-  // stored row h·d + 2j + s is row h·d + s·d/2 + j
-  const order =
-    entry.rowOrder === 'llama-permuted'
-      ? (row: number) => {
-          const r = row % headDim;
-          const half = headDim / 2;
-          return row - r + (r < half ? 2 * r : 2 * (r - half) + 1);
-        }
-      : null;
+  const { rowOrder } = entry;
+  const order = rowOrder === 'plain' ? null : (row: number) => storedRow(rowOrder, row, headDim);
   const read = (firstRow: number, target: Uint8Array) => entry.source.readInto(entry.offset + firstRow * size, target);
   const common = { name: entry.name, rows, columns, order, orderGroup: headDim };
   if (plan === null) return { ...common, type: entry.type as WeightSource['type'], read };

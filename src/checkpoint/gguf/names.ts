@@ -1,7 +1,7 @@
 import type { ByteSource } from '../../runtime/files/source.ts';
 import type { GgufFamily } from '../families/family.ts';
+import type { RowOrder } from '../row-order.ts';
 import { emptyTable, putAs, type TensorTable } from '../tensor-table.ts';
-import type { TensorEntry } from '../types.ts';
 import type { GgufTensor } from './gguf.ts';
 
 /** GGUF's names outside the layers, without `.weight`. */
@@ -58,7 +58,7 @@ export function canonicalTensors(
       continue;
     }
     const permuted = family?.permuted === true && PERMUTED.test(name);
-    const rowOrder: TensorEntry['rowOrder'] = permuted ? 'llama-permuted' : 'plain';
+    const rowOrder: RowOrder = permuted ? 'llama-permuted' : 'plain';
     putAs(table, name, { name, type, shape, source, offset, byteLength, rowOrder }, source.name);
   }
   return table;

@@ -1,5 +1,6 @@
 import { dequantise } from '../../checkpoint/quantised/dequantise.ts';
 import { floatToHalf } from '../../checkpoint/quantised/half.ts';
+import { type RowOrder, storedRow } from '../../checkpoint/row-order.ts';
 import type { TensorEntry } from '../../checkpoint/types.ts';
 import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
@@ -34,7 +35,7 @@ export async function* storedBytes(entry: TensorEntry, signal?: AbortSignal): As
 export async function* decodedRows(entry: TensorEntry, options: ReadOptions): AsyncGenerator<Float32Array> {
   const columns = entry.shape.at(-1)!;
   const rows = entry.shape.reduce((product, n) => product * n, 1) / columns;
-  const permuted = entry.rowOrder === 'llama-permuted';
+  const permuted = entry.rowOrder !== 'plain';
   const unit = permuted ? options.headDim : 1;
   // a vector is one row of many columns to a format of blocks, and many rows of one to a permutation of its elements
   const [count, width] = permuted && entry.shape.length === 1 ? [columns, 1] : [rows, columns];
@@ -46,18 +47,15 @@ export async function* decodedRows(entry: TensorEntry, options: ReadOptions): As
     const bytes = new Uint8Array(some * rowBytes);
     await entry.source.readInto(entry.offset + first * rowBytes, bytes);
     const values = dequantise(entry.type, bytes, some * width);
-    yield permuted ? unpermuted(values, width, options.headDim) : values;
+    yield permuted ? inPlainOrder(values, entry.rowOrder, width, options.headDim) : values;
   }
 }
 
-/** Stored row h·d + 2j + s is row h·d + s·d/2 + j (see TensorEntry.rowOrder). */
-function unpermuted(stored: Float32Array, width: number, headDim: number): Float32Array {
+function inPlainOrder(stored: Float32Array, order: RowOrder, width: number, headDim: number): Float32Array {
   const out = new Float32Array(stored.length);
-  const half = headDim / 2;
   for (let row = 0; row < stored.length / width; row++) {
-    const r = row % headDim;
-    const to = row - r + (r & 1) * half + (r >> 1);
-    out.set(stored.subarray(row * width, (row + 1) * width), to * width);
+    const from = storedRow(order, row, headDim) * width;
+    out.set(stored.subarray(from, from + width), row * width);
   }
   return out;
 }
