@@ -1,5 +1,19 @@
 import { EspalierError } from '../errors.ts';
 import { configInvalid } from './config/faults.ts';
+import {
+  AT,
+  denseShape,
+  EMBEDDING,
+  expertShapes,
+  FEED_FORWARD_PARTS,
+  FINAL_NORM,
+  HEAD,
+  isPresent,
+  LAYER_PARTS,
+  MIXTURE_PARTS,
+  type PartTable,
+  partName,
+} from './layer-tensors.ts';
 import { type Report, raise } from './report.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, StoredType } from './types.ts';
 
@@ -15,60 +29,31 @@ export interface RequiredTensor {
 
 /** Every tensor that a model of this configuration is computed from, in the order of computing. */
 export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor> {
-  const { hiddenSize: hidden, headDim } = config;
-  const sparse = new Set(config.moe?.layers);
-  const q = config.nHeads * headDim;
-  const kv = config.nKvHeads * headDim;
-  const need = (name: string, ...shape: number[]): RequiredTensor => ({ name, shape, optional: false });
-
-  yield need('model.embed_tokens.weight', config.vocabSize, hidden);
+  const { hiddenSize: hidden, moe } = config;
+  const sparse = new Set(moe?.layers);
+  yield { name: EMBEDDING, shape: [config.vocabSize, hidden], optional: false };
   for (let i = 0; i < config.nLayers; i++) {
-    const layer = `model.layers.${i}`;
-    const attention = `${layer}.self_attn`;
-    yield need(`${layer}.input_layernorm.weight`, hidden);
-    for (const [part, rows] of [['q', q] as const, ['k', kv] as const, ['v', kv] as const]) {
-      yield need(`${attention}.${part}_proj.weight`, rows, hidden);
-      if (config.qkvBias) yield need(`${attention}.${part}_proj.bias`, rows);
-    }
-    if (config.qkNorm) {
-      yield need(`${attention}.q_norm.weight`, headDim);
-      yield need(`${attention}.k_norm.weight`, headDim);
-    }
-    yield need(`${attention}.o_proj.weight`, hidden, q);
-    if (config.outputBias) yield need(`${attention}.o_proj.bias`, hidden);
-    yield need(`${layer}.post_attention_layernorm.weight`, hidden);
-    if (config.moe && sparse.has(i)) yield* mixture(config.moe, `${layer}.mlp`, hidden);
-    else yield* feedForward(`${layer}.mlp`, hidden, config.intermediateSize, config.mlpBias);
+    const layer = `model.layers.${i}.`;
+    yield* parts(LAYER_PARTS, layer, config);
+    if (moe && sparse.has(i)) yield* mixture(moe, layer, hidden);
+    else yield* parts(FEED_FORWARD_PARTS, layer + AT.feedForward, denseShape(config));
   }
-  yield need('model.norm.weight', hidden);
+  yield { name: FINAL_NORM, shape: [hidden], optional: false };
   // tied models may store the same matrix once more
-  if (!config.headless) {
-    yield { ...need('lm_head.weight', config.vocabSize, hidden), optional: config.tiedEmbeddings };
+  if (!config.headless) yield { name: HEAD, shape: [config.vocabSize, hidden], optional: config.tiedEmbeddings };
+}
+
+function* parts<Of>(table: PartTable<Of>, at: string, of: Of): Generator<RequiredTensor> {
+  for (const part of Object.values(table)) {
+    if (isPresent(part, of)) yield { name: at + partName(part, of), shape: part.shape(of), optional: false };
   }
 }
 
-function* feedForward(at: string, hidden: number, inner: number, bias: boolean): Generator<RequiredTensor> {
-  const need = (name: string, ...shape: number[]): RequiredTensor => ({
-    name: `${at}.${name}`,
-    shape,
-    optional: false,
-  });
-  for (const part of ['gate', 'up']) {
-    yield need(`${part}_proj.weight`, inner, hidden);
-    if (bias) yield need(`${part}_proj.bias`, inner);
-  }
-  yield need('down_proj.weight', hidden, inner);
-  if (bias) yield need('down_proj.bias', hidden);
-}
-
-function* mixture(moe: MoeConfig, at: string, hidden: number): Generator<RequiredTensor> {
-  yield { name: `${at}.gate.weight`, shape: [moe.experts, hidden], optional: false };
-  if (moe.router.selectionBias) {
-    yield { name: `${at}.gate.e_score_correction_bias`, shape: [moe.experts], optional: false };
-  }
-  for (let e = 0; e < moe.experts; e++) yield* feedForward(`${at}.experts.${e}`, hidden, moe.expertSize, false);
-  if (moe.sharedSize > 0) yield* feedForward(`${at}.shared_expert`, hidden, moe.sharedSize, false);
-  if (moe.sharedGate) yield { name: `${at}.shared_expert_gate.weight`, shape: [1, hidden], optional: false };
+function* mixture(moe: MoeConfig, layer: string, hidden: number): Generator<RequiredTensor> {
+  const { expert, shared } = expertShapes(hidden, moe);
+  yield* parts(MIXTURE_PARTS, layer + AT.feedForward, { ...moe, hidden });
+  for (let e = 0; e < moe.experts; e++) yield* parts(FEED_FORWARD_PARTS, layer + AT.expert(e), expert);
+  if (moe.sharedSize > 0) yield* parts(FEED_FORWARD_PARTS, layer + AT.shared, shared);
 }
 
 /** A tensor of one of a layer's experts, which are put together by projection. */
@@ -78,8 +63,21 @@ const EXPERT = /\.experts\.\d+\./;
 const VECTOR_TYPES: ReadonlySet<StoredType> = new Set<StoredType>(['f32', 'f16', 'bf16']);
 
 /** Parts of a layer that change the result; one that is there against the configuration would be left out silently. */
-const OPTIONAL_PART =
-  /\.(self_attn\.[qkvo]_proj\.bias|self_attn\.[qk]_norm\.weight|mlp\.(gate|up|down)_proj\.bias|mlp\.gate\.e_score_correction_bias|mlp\.(experts|shared_experts?)\..+|mlp\.shared_expert_gate\.weight)$/;
+const DENIABLE: ReadonlySet<string> = new Set([
+  ...mayBeAbsent(LAYER_PARTS),
+  ...mayBeAbsent(FEED_FORWARD_PARTS).map((name) => AT.feedForward + name),
+  ...mayBeAbsent(MIXTURE_PARTS).map((name) => AT.feedForward + name),
+]);
+const EXPERTS = /^mlp\.(?:experts|shared_experts?)\../;
+
+function mayBeAbsent(table: PartTable<never>): string[] {
+  return Object.values(table).flatMap(({ name, present }) => (present && typeof name === 'string' ? [name] : []));
+}
+
+function isDeniable(name: string): boolean {
+  const part = name.replace(/^model\.layers\.\d+\./, '');
+  return part !== name && (DENIABLE.has(part) || EXPERTS.test(part));
+}
 
 /** Layers of either format, whatever else their tensors are called. */
 const LAYER = /^(?:model\.layers|blk)\.(\d+)\./;
@@ -159,7 +157,7 @@ function checkUnused(
     if (empty(name)) continue;
     if (config.moe?.sharedSize === 0 && name.endsWith('.mlp.shared_expert_gate.weight')) continue;
     if (Number(LAYER.exec(name)?.[1] ?? -1) >= config.nLayers) continue;
-    if (name.startsWith('model.layers.') && OPTIONAL_PART.test(name)) {
+    if (isDeniable(name)) {
       report(configInvalid(file, `there is ${name.slice(0, 200)}, which the configuration denies`));
     } else if (format === 'gguf' && !GGUF_BESIDE.test(name)) {
       report(configInvalid(file, `there is ${name.slice(0, 200)}, which its architecture has no use for`));
@@ -170,7 +168,7 @@ function checkUnused(
 
 function missing(file: string, name: string): EspalierError {
   const hint =
-    name === 'lm_head.weight'
+    name === HEAD
       ? 'Get the whole model. If its embedding is its output matrix too, config.json must say so: "tie_word_embeddings": true.'
       : 'Get the whole model.';
   return new EspalierError('E_TENSOR_MISSING', `${file} has no tensor ${name}.`, hint);

@@ -284,7 +284,7 @@ export class Decoder {
     device.linear(o.attended, [layer.o], [o.delta], precision);
     if (layer.oBias) device.addBias(layer.oBias, o.delta);
     if (config.residualScale !== 1) device.scale(o.delta, config.residualScale);
-    device.addRmsNorm(o.delta, o.hidden, layer.postNorm, o.normed, rmsNormEps);
+    device.addRmsNorm(o.delta, o.hidden, layer.feedForwardNorm, o.normed, rmsNormEps);
     const { feedForward: weights } = layer;
     if (weights.kind === 'dense') feedForward(device, weights, o.normed, o.dense!, o.delta, precision);
     else mixture(device, weights, config.moe!.router, o.normed, o.mixture!, o.delta, precision);

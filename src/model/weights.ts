@@ -1,3 +1,19 @@
+import {
+  AT,
+  denseShape,
+  EMBEDDING,
+  expertShapes,
+  FEED_FORWARD_PARTS,
+  type FeedForwardShape,
+  FINAL_NORM,
+  HEAD,
+  isPresent,
+  LAYER_PARTS,
+  MIXTURE_PARTS,
+  type Parts,
+  type PartTable,
+  partName,
+} from '../checkpoint/layer-tensors.ts';
 import { repackPlan, repackRows } from '../checkpoint/quantised/repack.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
 import { storedRow } from '../checkpoint/row-order.ts';
@@ -5,44 +21,23 @@ import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpo
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 
-/** Weights of one decoder layer. Matrices [out, in] in panels; vectors f32. */
-export interface LayerWeights {
-  readonly inputNorm: Tensor; // [hidden]
-  readonly q: Tensor; // [nHeads · headDim, hidden]
-  readonly k: Tensor; // [nKvHeads · headDim, hidden]
-  readonly v: Tensor; // [nKvHeads · headDim, hidden]
-  readonly o: Tensor; // [hidden, nHeads · headDim]
-  readonly qBias: Tensor | null;
-  readonly kBias: Tensor | null;
-  readonly vBias: Tensor | null;
-  readonly oBias: Tensor | null;
-  readonly qNorm: Tensor | null; // [headDim]
-  readonly kNorm: Tensor | null; // [headDim]
-  readonly postNorm: Tensor; // [hidden]
+/** Weights of one decoder layer, of the shapes that `LAYER_PARTS` says. Matrices in panels; vectors f32. */
+export interface LayerWeights extends Parts<typeof LAYER_PARTS, Tensor> {
   readonly feedForward: FeedForwardWeights | MixtureWeights;
 }
 
-/** A SiLU-gated feed-forward of some inner size: of a dense layer, or the shared expert. */
-export interface FeedForwardWeights {
+/** A gated feed-forward of some inner size: of a dense layer, or the shared expert. */
+export interface FeedForwardWeights extends Parts<typeof FEED_FORWARD_PARTS, Tensor> {
   readonly kind: 'dense';
-  readonly gate: Tensor; // [inner, hidden]
-  readonly up: Tensor; // [inner, hidden]
-  readonly down: Tensor; // [hidden, inner]
-  readonly gateBias: Tensor | null;
-  readonly upBias: Tensor | null;
-  readonly downBias: Tensor | null;
 }
 
 /** The experts of a layer, each projection one stack by the number of the expert. */
-export interface MixtureWeights {
+export interface MixtureWeights extends Parts<typeof MIXTURE_PARTS, Tensor> {
   readonly kind: 'mixture';
-  readonly router: Tensor; // [experts, hidden]
-  readonly selectionBias: Tensor | null; // [experts]
   readonly gate: Tensor; // [experts, expertSize, hidden]
   readonly up: Tensor; // [experts, expertSize, hidden]
   readonly down: Tensor; // [experts, hidden, expertSize]
   readonly shared: FeedForwardWeights | null; // of sharedSize
-  readonly sharedGate: Tensor | null; // [1, hidden]
 }
 
 /** The layers of a decoder: all on the device, or read as they are asked for. */
@@ -78,7 +73,7 @@ export async function loadWeights(
 ): Promise<DecoderWeights> {
   const loader = new Loader(device, checkpoint, options);
   try {
-    const embedding = await loader.load('model.embed_tokens.weight');
+    const embedding = await loader.load(EMBEDDING);
     const layers: LayerWeights[] = [];
     for (let i = 0; i < checkpoint.config.nLayers; i++) layers.push(await loader.layer(i));
     return { embedding, layers: resident(layers), ...(await loader.end(embedding)), dispose: loader.release() };
@@ -129,7 +124,7 @@ export async function streamWeights(
     }
   };
   try {
-    const embedding = await outer.load('model.embed_tokens.weight');
+    const embedding = await outer.load(EMBEDDING);
     const dispose = () => {
       drop();
       outer.dispose();
@@ -186,38 +181,22 @@ class Loader {
     this.#options.onProgress?.(this.#loaded, this.#total);
   }
 
-  #loadIf(wanted: boolean, name: string): Promise<Tensor | null> {
-    return wanted ? this.load(name) : Promise.resolve(null);
-  }
-
   async layer(index: number): Promise<LayerWeights> {
     const { config } = this.#checkpoint;
-    const at = `model.layers.${index}`;
-    const attention = `${at}.self_attn`;
-    return {
-      inputNorm: await this.load(`${at}.input_layernorm.weight`),
-      q: await this.load(`${attention}.q_proj.weight`),
-      k: await this.load(`${attention}.k_proj.weight`),
-      v: await this.load(`${attention}.v_proj.weight`),
-      o: await this.load(`${attention}.o_proj.weight`),
-      qBias: await this.#loadIf(config.qkvBias, `${attention}.q_proj.bias`),
-      kBias: await this.#loadIf(config.qkvBias, `${attention}.k_proj.bias`),
-      vBias: await this.#loadIf(config.qkvBias, `${attention}.v_proj.bias`),
-      oBias: await this.#loadIf(config.outputBias, `${attention}.o_proj.bias`),
-      qNorm: await this.#loadIf(config.qkNorm, `${attention}.q_norm.weight`),
-      kNorm: await this.#loadIf(config.qkNorm, `${attention}.k_norm.weight`),
-      postNorm: await this.load(`${at}.post_attention_layernorm.weight`),
-      feedForward: await (config.moe && this.#sparse.has(index)
-        ? this.#mixture(`${at}.mlp`, config.moe)
-        : this.#feedForward(`${at}.mlp`, config.mlpBias)),
-    };
+    const at = `model.layers.${index}.`;
+    const parts = await this.#parts(LAYER_PARTS, at, config);
+    const feedForward =
+      config.moe && this.#sparse.has(index)
+        ? await this.#mixture(at, config.moe)
+        : await this.#feedForward(at + AT.feedForward, denseShape(config));
+    return { ...parts, feedForward };
   }
 
   /** What follows the layers. */
   async end(embedding: Tensor): Promise<{ norm: Tensor; head: Tensor | null }> {
-    const norm = await this.load('model.norm.weight');
+    const norm = await this.load(FINAL_NORM);
     const { tiedEmbeddings, headless } = this.#checkpoint.config;
-    return { norm, head: tiedEmbeddings ? embedding : headless ? null : await this.load('lm_head.weight') };
+    return { norm, head: tiedEmbeddings ? embedding : headless ? null : await this.load(HEAD) };
   }
 
   dispose(): void {
@@ -229,30 +208,31 @@ class Loader {
     return disposer(this.#made);
   }
 
-  async #feedForward(at: string, biases: boolean): Promise<FeedForwardWeights> {
-    return {
-      kind: 'dense',
-      gate: await this.load(`${at}.gate_proj.weight`),
-      up: await this.load(`${at}.up_proj.weight`),
-      down: await this.load(`${at}.down_proj.weight`),
-      gateBias: await this.#loadIf(biases, `${at}.gate_proj.bias`),
-      upBias: await this.#loadIf(biases, `${at}.up_proj.bias`),
-      downBias: await this.#loadIf(biases, `${at}.down_proj.bias`),
-    };
+  /** The tensors of a table, null where the configuration has none. */
+  async #parts<Of, Table extends PartTable<Of>>(table: Table, at: string, of: Of): Promise<Parts<Table, Tensor>> {
+    const loaded: Record<string, Tensor | null> = {};
+    for (const [part, spec] of Object.entries(table)) {
+      loaded[part] = isPresent(spec, of) ? await this.load(at + partName(spec, of)) : null;
+    }
+    return loaded as Parts<Table, Tensor>;
+  }
+
+  async #feedForward(at: string, shape: FeedForwardShape): Promise<FeedForwardWeights> {
+    return { kind: 'dense', ...(await this.#parts(FEED_FORWARD_PARTS, at, shape)) };
   }
 
   async #mixture(at: string, moe: MoeConfig): Promise<MixtureWeights> {
-    const stack = (projection: string) =>
-      this.#stack(Array.from({ length: moe.experts }, (_, e) => `${at}.experts.${e}.${projection}.weight`));
+    const { hiddenSize: hidden } = this.#checkpoint.config;
+    const parts = await this.#parts(MIXTURE_PARTS, at + AT.feedForward, { ...moe, hidden });
+    const stack = ({ name }: { readonly name: string }) =>
+      this.#stack(Array.from({ length: moe.experts }, (_, e) => at + AT.expert(e) + name));
     return {
       kind: 'mixture',
-      router: await this.load(`${at}.gate.weight`),
-      selectionBias: await this.#loadIf(moe.router.selectionBias, `${at}.gate.e_score_correction_bias`),
-      gate: await stack('gate_proj'),
-      up: await stack('up_proj'),
-      down: await stack('down_proj'),
-      shared: moe.sharedSize > 0 ? await this.#feedForward(`${at}.shared_expert`, false) : null,
-      sharedGate: await this.#loadIf(moe.sharedGate, `${at}.shared_expert_gate.weight`),
+      ...parts,
+      gate: await stack(FEED_FORWARD_PARTS.gate),
+      up: await stack(FEED_FORWARD_PARTS.up),
+      down: await stack(FEED_FORWARD_PARTS.down),
+      shared: moe.sharedSize > 0 ? await this.#feedForward(at + AT.shared, expertShapes(hidden, moe).shared) : null,
     };
   }
 

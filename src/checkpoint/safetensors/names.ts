@@ -1,5 +1,6 @@
 import { throwIfAborted } from '../../errors.ts';
 import { equalBytes } from '../../runtime/files/bytes.ts';
+import { EMBEDDING, HEAD } from '../layer-tensors.ts';
 import { emptyTable, putAs, type TensorTable } from '../tensor-table.ts';
 import type { TensorEntry } from '../types.ts';
 
@@ -28,9 +29,6 @@ function canonical(stored: string): string {
   if (/^(?:embed_tokens|norm|layers\.\d+)\./.test(stored)) return `model.${stored}`;
   return /^model\.(?:model|lm_head)\./.test(stored) ? stored.slice('model.'.length) : stored;
 }
-
-const EMBEDDING = 'model.embed_tokens.weight';
-const HEAD = 'lm_head.weight';
 
 /**
  * Settles what logits come from, as transformers does: a tied model whose file holds an output matrix that differs from the embedding uses
