@@ -2,17 +2,17 @@ import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
-import { type Buffers, lastRows } from './decoder-buffers.ts';
-import { mixture, mixtureBuffers, type RoutingTensors } from './experts.ts';
-import { feedForward, feedForwardBuffers } from './feed-forward.ts';
+import type { RoutingTensors } from './experts.ts';
 import { KvCache } from './kv-cache.ts';
+import { decoderLayer, type LayerFacts, type LayerHooks, layerFacts, stretches } from './layer.ts';
+import { type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
 import { RopeTable } from './rope-table.ts';
-import type { DecoderWeights, LayerWeights } from './weights.ts';
+import type { DecoderWeights } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
 const CHUNK = 512;
 
-export interface ForwardOptions {
+export interface ForwardOptions extends LayerHooks {
   /** RoPE position of each token; default: following the cache. */
   readonly positions?: readonly number[];
   /** Prefix-limit mask, [T, 3] or [T, 6] as in `Device.attention`, T at most 512; default: causal. */
@@ -46,13 +46,6 @@ export interface ForwardOptions {
    * than that row and the keys and values of the others. Not together with `onHidden`.
    */
   readonly output?: 'all' | 'last';
-  /**
-   * Called at once, in each layer, with keys as they stand before RoPE (after norm and bias) and values, [t, nKvHeads · headDim] each, of
-   * rows firstRow .. of the text. They are scratch: enqueue what shall be done with them before it returns.
-   */
-  readonly onKeys?: (layer: number, keys: Tensor, values: Tensor, firstRow: number) => void;
-  /** The same for queries, [t, nHeads · headDim]. Not with `output: 'last'`. */
-  readonly onQueries?: (layer: number, queries: Tensor, firstRow: number) => void;
   /** Called with the normalised last hidden states [t, hidden] of each chunk; the tensor is scratch. */
   readonly onChunk?: (hidden: Tensor, firstRow: number) => Promise<void> | void;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -70,10 +63,7 @@ export class Decoder {
   readonly rope: RopeTable;
   /** Default of every forward. */
   readonly precision: Precision;
-  /** Whether any layer has a dense feed-forward. */
-  readonly #hasDense: boolean;
-  /** Layers whose queries see a sliding window alone. */
-  readonly #windowed: ReadonlySet<number>;
+  readonly #facts: readonly LayerFacts[];
 
   constructor(device: Device, config: ModelConfig, weights: DecoderWeights, precision: Precision) {
     this.device = device;
@@ -81,8 +71,7 @@ export class Decoder {
     this.weights = weights;
     this.rope = new RopeTable(device, config.rope, config.maxPositions);
     this.precision = precision;
-    this.#windowed = new Set(config.slidingWindow === null ? [] : config.windowLayers);
-    this.#hasDense = config.moe === null || config.moe.layers.length < config.nLayers;
+    this.#facts = layerFacts(config);
   }
 
   cache(capacity = 0, mostRows?: number): KvCache {
@@ -177,29 +166,26 @@ export class Decoder {
     const { device, config, weights } = this;
     const t = ids.length;
     const precision = options.precision ?? this.precision;
-    const scratch = (width: number) => device.scratch('f32', [t, width]);
     const upload = (data: Int32Array, shape: readonly number[]) => {
       const tensor = device.scratch('i32', shape);
       device.write(tensor, data);
       return tensor;
     };
-    const buffers: Buffers = {
+    const buffers = sharedBuffers(device, config, {
       positions: upload(Int32Array.from(positions), [t, 1]),
       mask: options.mask ? upload(options.mask, [t, options.mask.length / t]) : null,
       windowMask: options.windowMask ? upload(options.windowMask, [t, options.windowMask.length / t]) : null,
       split: options.split ? upload(options.split.mask, [t, options.split.mask.length / t]) : null,
-      table: this.rope.forward(Math.max(...positions) + 1),
-      hidden: scratch(config.hiddenSize),
-      normed: scratch(config.hiddenSize),
-      q: scratch(config.nHeads * config.headDim),
-      k: scratch(config.nKvHeads * config.headDim),
-      v: scratch(config.nKvHeads * config.headDim),
-      attended: scratch(config.nHeads * config.headDim),
-      delta: scratch(config.hiddenSize),
-      dense: this.#hasDense ? feedForwardBuffers(device, t, config.intermediateSize) : null,
-      mixture: config.moe && mixtureBuffers(device, t, config.hiddenSize, config.moe),
-    };
+    });
+    const table = this.rope.forward(Math.max(...positions) + 1);
     const base = options.rows ? cache.length - t : cache.length;
+    const common = {
+      stretches: stretches(options.rows, t, base),
+      base,
+      splitFactor: options.split?.factor ?? 1,
+      firstRow,
+      hooks: options,
+    };
     device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
     if (config.embeddingScale !== 1) device.scale(buffers.hidden, config.embeddingScale);
     await options.onHidden?.(0, buffers.hidden, firstRow);
@@ -209,14 +195,16 @@ export class Decoder {
     let layer = got instanceof Promise ? await got : got;
     device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
     /** The rows that the last layer gives out. */
-    let out: Buffers | null = buffers;
+    let out: LayerBuffers | null = buffers;
     for (let i = 0; i < layers.count; i++) {
       throwIfAborted(options.signal);
       const last = i === layers.count - 1;
       if (last && keep < t) out = keep > 0 ? lastRows(device, config, buffers, keep) : null;
       // what is lost in the first and the last layer weighs several times what is lost in another
       const rounding = precision === 'int8' && (i === 0 || last) ? 'int16' : precision;
-      this.#layer(i, layer, buffers, out, { cache, base, firstRow, options, precision: rounding });
+      const [keys, values] = [cache.keys(i), cache.values(i)];
+      const run = { ...common, index: i, keys, values, table, precision: rounding };
+      decoderLayer(device, this.#facts[i]!, layer, buffers, out, run);
       if (!out) break;
       if (options.onExperts && layer.feedForward.kind === 'mixture') await this.#report(i, out, options.onExperts);
       // the norm before the next block shares the pass that adds this block's result
@@ -224,7 +212,8 @@ export class Decoder {
         got = layers.get(i + 1);
         layer = got instanceof Promise ? await got : got;
       }
-      device.addRmsNorm(out.delta, out.hidden, last ? weights.norm : layer.inputNorm, out.normed, config.rmsNormEps);
+      const norm = last ? weights.norm : layer.inputNorm;
+      device.addRmsNorm(out.feedForwardOut, out.hidden, norm, out.normed, config.rmsNormEps);
       await options.onHidden?.(i + 1, out.hidden, firstRow);
       await pace.breathe();
     }
@@ -233,66 +222,8 @@ export class Decoder {
     if (out) await options.onChunk?.(out.normed, firstRow + t - keep);
   }
 
-  /**
-   * normed -> delta: what one block adds to the residual stream, but for its own first half, which it adds itself. Keys and values
-   * of all rows go to the cache; the rest is computed for the rows `o`: all, the last ones, or none.
-   */
-  #layer(
-    index: number,
-    layer: LayerWeights,
-    b: Buffers,
-    o: Buffers | null,
-    { cache, base, firstRow, options, precision }: LayerRun,
-  ): void {
-    const { device, config } = this;
-    const { nHeads, nKvHeads, headDim, rmsNormEps, rope } = config;
-    const rotary = { headDim, rotaryDims: rope.rotaryDims, layout: rope.layout };
-    if (o === b) device.linear(b.normed, [layer.q, layer.k, layer.v], [b.q, b.k, b.v], precision);
-    else {
-      device.linear(b.normed, [layer.k, layer.v], [b.k, b.v], precision);
-      if (o) device.linear(o.normed, [layer.q], [o.q], precision);
-    }
-    if (layer.kBias) device.addBias(layer.kBias, b.k);
-    if (layer.vBias) device.addBias(layer.vBias, b.v);
-    if (layer.kNorm) device.rmsNorm(b.k, layer.kNorm, b.k, rmsNormEps);
-    options.onKeys?.(index, b.k, b.v, firstRow);
-    device.rope(b.k, b.table, b.positions, { heads: nKvHeads, ...rotary });
-    for (const { first, count, row } of runs(options.rows, b.k.shape[0]!, base)) {
-      device.copyRows(device.rows(b.k, first, count), cache.keys(index), row);
-      device.copyRows(device.rows(b.v, first, count), cache.values(index), row);
-    }
-    if (!o) return;
-    if (layer.qBias) device.addBias(layer.qBias, o.q);
-    if (layer.qNorm) device.rmsNorm(o.q, layer.qNorm, o.q, rmsNormEps);
-    options.onQueries?.(index, o.q, firstRow);
-    device.rope(o.q, o.table, o.positions, { heads: nHeads, ...rotary });
-    const windowed = this.#windowed.has(index);
-    device.attention({
-      q: o.q,
-      keys: cache.keys(index),
-      values: cache.values(index),
-      out: o.attended,
-      base: base + b.q.shape[0]! - o.q.shape[0]!,
-      nHeads,
-      nKvHeads,
-      headDim,
-      scale: config.attentionScale ?? 1 / Math.sqrt(headDim),
-      window: windowed ? config.slidingWindow! : 0,
-      mask: windowed ? (o.windowMask ?? o.mask) : o.mask,
-      split: o.split && { mask: o.split, factor: options.split!.factor },
-    });
-    device.linear(o.attended, [layer.o], [o.delta], precision);
-    if (layer.oBias) device.addBias(layer.oBias, o.delta);
-    if (config.residualScale !== 1) device.scale(o.delta, config.residualScale);
-    device.addRmsNorm(o.delta, o.hidden, layer.feedForwardNorm, o.normed, rmsNormEps);
-    const { feedForward: weights } = layer;
-    if (weights.kind === 'dense') feedForward(device, weights, o.normed, o.dense!, o.delta, precision);
-    else mixture(device, weights, config.moe!.router, o.normed, o.mixture!, o.delta, precision);
-    if (config.residualScale !== 1) device.scale(o.delta, config.residualScale);
-  }
-
   /** Tells who computed what in a layer with experts. */
-  async #report(layer: number, b: Buffers, tell: NonNullable<ForwardOptions['onExperts']>): Promise<void> {
+  async #report(layer: number, b: LayerBuffers, tell: NonNullable<ForwardOptions['onExperts']>): Promise<void> {
     const { routing } = b.mixture!;
     const offsets = (await this.device.read(routing.offsets)) as Int32Array;
     await tell(
@@ -325,27 +256,6 @@ export class Decoder {
     this.weights.dispose();
     this.rope.dispose();
   }
-}
-
-/** What all layers of a chunk have in common. */
-interface LayerRun {
-  readonly cache: KvCache;
-  readonly base: number;
-  readonly firstRow: number;
-  readonly options: ForwardOptions;
-  readonly precision: Precision;
-}
-
-/** Where rows of a chunk go in the cache, in stretches: behind `base`, or to the given places. */
-function runs(rows: readonly number[] | undefined, count: number, base: number) {
-  if (!rows) return [{ first: 0, count, row: base }];
-  const list: { first: number; count: number; row: number }[] = [];
-  for (const [i, row] of rows.entries()) {
-    const last = list.at(-1);
-    if (last && last.row + last.count === row) last.count++;
-    else list.push({ first: i, count: 1, row });
-  }
-  return list;
 }
 
 /** @throws E_ARGUMENT for masks and rows that do not fit the tokens, or each other */

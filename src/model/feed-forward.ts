@@ -5,10 +5,12 @@ import type { FeedForwardWeights } from './weights.ts';
 export interface FeedForwardBuffers {
   readonly gate: Tensor; // [t, inner]
   readonly up: Tensor; // [t, inner]
+  readonly product: Tensor; // [t, inner]: silu(gate) · up; may be gate
 }
 
 export function feedForwardBuffers(device: Device, rows: number, inner: number): FeedForwardBuffers {
-  return { gate: device.scratch('f32', [rows, inner]), up: device.scratch('f32', [rows, inner]) };
+  const gate = device.scratch('f32', [rows, inner]);
+  return { gate, up: device.scratch('f32', [rows, inner]), product: gate };
 }
 
 /** out [t, hidden] = down · (silu(gate · x) · (up · x)), with biases where there are any. */
@@ -23,7 +25,7 @@ export function feedForward(
   device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
-  device.siluMultiply(b.gate, b.up, b.gate);
-  device.linear(b.gate, [weights.down], [out], precision);
+  device.siluMultiply(b.gate, b.up, b.product);
+  device.linear(b.product, [weights.down], [out], precision);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }

@@ -1,0 +1,86 @@
+import type { ModelConfig } from '../checkpoint/types.ts';
+import type { Device, Tensor } from '../device/device.ts';
+import { type MixtureBuffers, mixtureBuffers } from './experts.ts';
+import { type FeedForwardBuffers, feedForwardBuffers } from './feed-forward.ts';
+
+/** What is told of the t tokens of a chunk; all layers share it. */
+export interface ChunkInputs {
+  readonly positions: Tensor; // [t, 1] i32
+  readonly mask: Tensor | null; // [t, 3] or [t, 6] i32
+  readonly windowMask: Tensor | null; // as mask
+  readonly split: Tensor | null; // as mask
+}
+
+/**
+ * What a layer computes of t tokens. Who only runs forward gives all layers the same ones, and the pairs named here are one tensor each;
+ * who goes back through the layers gives each its own.
+ */
+export interface LayerBuffers extends ChunkInputs {
+  readonly hidden: Tensor; // [t, hidden]: the residual stream before the layer
+  readonly middle: Tensor; // [t, hidden]: behind attention; may be hidden
+  readonly normed: Tensor; // [t, hidden]: norm of hidden
+  readonly q: Tensor; // [t, nHeads · headDim]
+  readonly k: Tensor; // [t, nKvHeads · headDim]
+  readonly v: Tensor; // [t, nKvHeads · headDim]
+  readonly attended: Tensor; // [t, nHeads · headDim]
+  readonly attentionOut: Tensor; // [t, hidden]: what attention adds
+  readonly feedForwardIn: Tensor; // [t, hidden]: norm of middle; may be normed
+  readonly dense: FeedForwardBuffers | null; // of the intermediate size; null where every layer has experts
+  readonly mixture: MixtureBuffers | null;
+  readonly feedForwardOut: Tensor; // [t, hidden]: what the feed-forward adds; may be attentionOut
+}
+
+/** One set for all layers, in the scratch arena. */
+export function sharedBuffers(device: Device, config: ModelConfig, inputs: ChunkInputs): LayerBuffers {
+  const t = inputs.positions.shape[0]!;
+  const { hiddenSize, nHeads, nKvHeads, headDim, moe } = config;
+  const scratch = (width: number) => device.scratch('f32', [t, width]);
+  const hidden = scratch(hiddenSize);
+  const normed = scratch(hiddenSize);
+  const out = scratch(hiddenSize);
+  const hasDense = moe === null || moe.layers.length < config.nLayers;
+  return {
+    ...inputs,
+    hidden,
+    middle: hidden,
+    normed,
+    q: scratch(nHeads * headDim),
+    k: scratch(nKvHeads * headDim),
+    v: scratch(nKvHeads * headDim),
+    attended: scratch(nHeads * headDim),
+    attentionOut: out,
+    feedForwardIn: normed,
+    dense: hasDense ? feedForwardBuffers(device, t, config.intermediateSize) : null,
+    mixture: moe && mixtureBuffers(device, t, hiddenSize, moe),
+    feedForwardOut: out,
+  };
+}
+
+/** The last `count` rows of every buffer, and buffers of so many rows for a mixture, which keeps none. */
+export function lastRows(device: Device, config: ModelConfig, b: LayerBuffers, count: number): LayerBuffers {
+  const made = new Map<Tensor, Tensor>();
+  // what was one tensor stays one
+  const rows = (t: Tensor): Tensor => {
+    const view = made.get(t) ?? device.rows(t, t.shape[0]! - count, count);
+    made.set(t, view);
+    return view;
+  };
+  return {
+    positions: rows(b.positions),
+    mask: b.mask && rows(b.mask),
+    windowMask: b.windowMask && rows(b.windowMask),
+    split: b.split && rows(b.split),
+    hidden: rows(b.hidden),
+    middle: rows(b.middle),
+    normed: rows(b.normed),
+    q: rows(b.q),
+    k: rows(b.k),
+    v: rows(b.v),
+    attended: rows(b.attended),
+    attentionOut: rows(b.attentionOut),
+    feedForwardIn: rows(b.feedForwardIn),
+    dense: b.dense && { gate: rows(b.dense.gate), up: rows(b.dense.up), product: rows(b.dense.product) },
+    mixture: config.moe && mixtureBuffers(device, count, config.hiddenSize, config.moe),
+    feedForwardOut: rows(b.feedForwardOut),
+  };
+}
