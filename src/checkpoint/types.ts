@@ -2,10 +2,12 @@ import type { ByteSource } from '../runtime/files/source.ts';
 import type { MoeConfig } from './experts.ts';
 import type { Architecture } from './families/families.ts';
 import type { LayerParts, LayerScales, LayerWindows } from './families/family.ts';
+import type { LayerRopes, RopeConfig } from './rope/types.ts';
 import type { RowOrder } from './row-order.ts';
 
 export type { MoeConfig, RouterRule } from './experts.ts';
 export type { Architecture } from './families/families.ts';
+export type { RopeConfig, RopeScaling } from './rope/types.ts';
 
 /** The element types that checkpoints are stored in, by GGUF's names in lower case. */
 export type StoredType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k';
@@ -25,49 +27,8 @@ export interface TensorEntry {
   readonly rowOrder: RowOrder;
 }
 
-export type RopeScaling =
-  | { readonly type: 'none' }
-  | { readonly type: 'linear'; readonly factor: number }
-  | {
-      readonly type: 'llama3';
-      readonly factor: number;
-      readonly lowFreqFactor: number;
-      readonly highFreqFactor: number;
-      readonly originalMaxPositions: number;
-    }
-  | {
-      readonly type: 'yarn';
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-      readonly betaFast: number;
-      readonly betaSlow: number;
-      /** Multiplies cos and sin; undefined: 0.1·ln(factor) + 1. */
-      readonly attentionFactor: number | undefined;
-      /** Whether the correction range is rounded outwards (the default of Hugging Face and of the paper's code). */
-      readonly truncate: boolean;
-    }
-  | {
-      /** NTK-aware scaling by length: the base grows with a text longer than the original context. */
-      readonly type: 'dynamic';
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-      /** The length that frequencies are for, whatever the text's: rotations add up only while frequencies stay. */
-      readonly length: number;
-    };
-
-export interface RopeConfig {
-  readonly theta: number;
-  /** How many leading dimensions of a head rotate; the rest are copied. */
-  readonly rotaryDims: number;
-  /** `half`: pairs (j, j + r/2); `interleaved`: pairs (2j, 2j + 1). */
-  readonly layout: 'half' | 'interleaved';
-  readonly scaling: RopeScaling;
-  /** Per-frequency divisors from a GGUF's `rope_freqs.weight` (llama3 scaling baked in by the converter), or null. */
-  readonly frequencyDivisors: Float32Array | null;
-}
-
 /** All that the decoder needs to know about a model, from config.json or GGUF metadata. */
-export interface ModelConfig extends LayerParts, LayerWindows, LayerScales {
+export interface ModelConfig extends LayerParts, LayerWindows, LayerRopes, LayerScales {
   readonly architecture: Architecture;
   readonly vocabSize: number;
   readonly hiddenSize: number;

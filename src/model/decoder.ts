@@ -6,7 +6,7 @@ import type { RoutingTensors } from './experts.ts';
 import { KvCache } from './kv-cache.ts';
 import { decoderLayer, type LayerFacts, type LayerHooks, layerFacts, stretches } from './layer.ts';
 import { type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
-import { RopeTable } from './rope-table.ts';
+import { ModelRopes } from './model-ropes.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
@@ -60,7 +60,7 @@ export class Decoder {
   readonly device: Device;
   readonly config: ModelConfig;
   readonly weights: DecoderWeights;
-  readonly rope: RopeTable;
+  readonly ropes: ModelRopes;
   /** Default of every forward. */
   readonly precision: Precision;
   readonly #facts: readonly LayerFacts[];
@@ -69,13 +69,13 @@ export class Decoder {
     this.device = device;
     this.config = config;
     this.weights = weights;
-    this.rope = new RopeTable(device, config.rope, config.maxPositions);
+    this.ropes = new ModelRopes(device, config);
     this.precision = precision;
     this.#facts = layerFacts(config);
   }
 
   cache(capacity = 0, mostRows?: number): KvCache {
-    return new KvCache(this.device, this.config, this.rope, capacity, mostRows);
+    return new KvCache(this.device, this.config, this.ropes, capacity, mostRows);
   }
 
   /**
@@ -177,7 +177,7 @@ export class Decoder {
       windowMask: options.windowMask ? upload(options.windowMask, [t, options.windowMask.length / t]) : null,
       split: options.split ? upload(options.split.mask, [t, options.split.mask.length / t]) : null,
     });
-    const table = this.rope.forward(Math.max(...positions) + 1);
+    const tables = this.ropes.forward(Math.max(...positions) + 1);
     const base = options.rows ? cache.length - t : cache.length;
     const common = {
       stretches: stretches(options.rows, t, base),
@@ -203,7 +203,7 @@ export class Decoder {
       // what is lost in the first and the last layer weighs several times what is lost in another
       const rounding = precision === 'int8' && (i === 0 || last) ? 'int16' : precision;
       const [keys, values] = [cache.keys(i), cache.values(i)];
-      const run = { ...common, index: i, keys, values, table, precision: rounding };
+      const run = { ...common, index: i, keys, values, table: tables[i]!, precision: rounding };
       decoderLayer(device, this.#facts[i]!, layer, buffers, out, run);
       if (!out) break;
       if (options.onExperts && layer.feedForward.kind === 'mixture') await this.#report(i, out, options.onExperts);
@@ -254,7 +254,7 @@ export class Decoder {
 
   dispose(): void {
     this.weights.dispose();
-    this.rope.dispose();
+    this.ropes.dispose();
   }
 }
 

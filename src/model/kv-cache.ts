@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, StoredRows, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
-import type { RopeTable } from './rope-table.ts';
+import type { ModelRopes } from './model-ropes.ts';
 
 /**
  * Keys and values of a stretch of text, by layer, [T, nKvHeads · headDim] f32. Keys stand as they were BEFORE RoPE and without
@@ -62,7 +62,7 @@ class Side {
 export class KvCache {
   readonly #device: Device;
   readonly #config: ModelConfig;
-  readonly #rope: RopeTable;
+  readonly #ropes: ModelRopes;
   readonly #keys = new Side();
   readonly #values = new Side();
   #disposed = false;
@@ -75,14 +75,14 @@ export class KvCache {
   constructor(
     device: Device,
     config: ModelConfig,
-    rope: RopeTable,
+    ropes: ModelRopes,
     capacity = 0,
     mostRows: number = config.maxPositions,
   ) {
     this.#mostRows = mostRows;
     this.#device = device;
     this.#config = config;
-    this.#rope = rope;
+    this.#ropes = ropes;
     if (capacity > 0) this.reserve(capacity);
   }
 
@@ -168,7 +168,7 @@ export class KvCache {
     const rows = end - start;
     const mark = device.mark();
     const positions = this.#positionTensor(this.#positions.slice(start, end));
-    const table = this.#rope.inverse(Math.max(...this.#positions.slice(start, end)) + 1);
+    const tables = this.#ropes.inverse(Math.max(...this.#positions.slice(start, end)) + 1);
     const copy = (t: Tensor) => {
       const to = device.tensor('f32', [rows, t.shape[1]!]);
       device.copyRows(device.rows(t, start, rows), to, 0);
@@ -176,7 +176,9 @@ export class KvCache {
     };
     const keys = this.#keys.layers.map(copy);
     const values = this.#values.layers.map(copy);
-    for (const key of keys) device.rope(key, table, positions, this.#layout());
+    for (const [layer, table] of tables.entries()) {
+      if (table) device.rope(keys[layer]!, table, positions, this.#layout());
+    }
     device.reset(mark);
     return new KvPiece(rows, keys, values);
   }
@@ -197,11 +199,12 @@ export class KvCache {
     const list = Array.from({ length: piece.length }, (_, i) => position + i);
     const mark = device.mark();
     const positions = this.#positionTensor(list);
-    const table = this.#rope.forward(position + piece.length);
+    const tables = this.#ropes.forward(position + piece.length);
     for (const [layer, keys] of piece.keys.entries()) {
       device.copyRows(keys, this.keys(layer), base);
       device.copyRows(piece.values[layer]!, this.values(layer), base);
-      device.rope(device.rows(this.keys(layer), base, piece.length), table, positions, this.#layout());
+      const table = tables[layer];
+      if (table) device.rope(device.rows(this.keys(layer), base, piece.length), table, positions, this.#layout());
     }
     device.reset(mark);
     this.advance(list);
@@ -225,9 +228,14 @@ export class KvCache {
     }
     const toRow = this.length;
     this.reserve(toRow + count);
-    // the table is a row of cos and a row of sin for each position
-    const table = this.#device.rows(this.#rope.forward(position + count), 2 * position, 2 * count);
-    const tables = Array.from({ length: nLayers }, () => table);
+    // a table is a row of cos and a row of sin for each position
+    const views = new Map<Tensor, Tensor>();
+    const view = (table: Tensor): Tensor => {
+      const some = views.get(table) ?? this.#device.rows(table, 2 * position, 2 * count);
+      views.set(table, some);
+      return some;
+    };
+    const tables = this.#ropes.forward(position + count).map((table) => table && view(table));
     const common = { layers: nLayers, toRow, layout: this.#layout() };
     this.#device.placeRows({ ...common, from: keys, to: this.#keys.tensor!, factor: keyFactor, tables });
     this.#device.placeRows({ ...common, from: values, to: this.#values.tensor!, factor: 1, tables: null });
@@ -254,7 +262,7 @@ export class KvCache {
     this.advance(other.positions.slice(0, count));
   }
 
-  /** Moves rows start .. end - 1 by `delta` positions: one exact rotation, values untouched. */
+  /** Moves rows start .. end - 1 by `delta` positions: one exact rotation in each layer that rotates, values untouched. */
   shift(start: number, end: number, delta: number): void {
     this.#check();
     const moved = this.#positions.slice(start, end).map((p) => p + delta);
@@ -268,11 +276,11 @@ export class KvCache {
       );
     }
     if (moved.length === 0 || delta === 0) return;
-    const table = this.#rope.delta(delta);
-    for (const keys of this.#keys.layers) {
-      this.#device.rope(this.#device.rows(keys, start, end - start), table, 0, this.#layout());
+    const turn = this.#ropes.delta(delta);
+    for (const [layer, table] of turn.tables.entries()) {
+      if (table) this.#device.rope(this.#device.rows(this.keys(layer), start, end - start), table, 0, this.#layout());
     }
-    table.dispose();
+    turn.dispose();
     this.#positions.splice(start, moved.length, ...moved);
   }
 

@@ -58,7 +58,7 @@ test('growing keeps the content', () =>
 test('growing beyond the first size copies what is there and frees the old', () =>
   tiny(async (decoder) => {
     const long = { ...decoder.config, maxPositions: 1000 };
-    const cache = new KvCache(device, long, decoder.rope, 10);
+    const cache = new KvCache(device, long, decoder.ropes, 10);
     assert.is(cache.capacity, 64);
     await logitsOf(decoder, cache, ids);
     const before = [await joined([cache.keys(0)], 16), await joined([cache.values(1)], 16)];
@@ -79,7 +79,7 @@ test('growing beyond the first size copies what is there and frees the old', () 
 
 test('views are made once for each size, and what an empty cache held is gone before it grows', () =>
   tiny(async (decoder) => {
-    const cache = new KvCache(device, { ...decoder.config, maxPositions: 1 << 16 }, decoder.rope, 64);
+    const cache = new KvCache(device, { ...decoder.config, maxPositions: 1 << 16 }, decoder.ropes, 64);
     assert.is(cache.keys(1), cache.keys(1));
     const { bytes } = device.stats();
     const small = cache.byteLength;
@@ -95,7 +95,7 @@ test('where memory is short a cache grows by what is needed, and one that cannot
   const decoder = await tinyDecoder('llama-gqa', limited, 'exact');
   const { nLayers, nKvHeads, headDim } = decoder.config;
   const rows = Math.floor((4 * MiB) / (4 * nLayers * nKvHeads * headDim));
-  const cache = new KvCache(limited, { ...decoder.config, maxPositions: 10 * rows }, decoder.rope, rows);
+  const cache = new KvCache(limited, { ...decoder.config, maxPositions: 10 * rows }, decoder.ropes, rows);
   await logitsOf(decoder, cache, ids);
   const all = async () => [
     await limited.read(limited.rows(cache.keys(1), 0, 16)),

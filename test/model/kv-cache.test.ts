@@ -149,7 +149,7 @@ for (const name of MODELS) {
     const round = worstError(await norms(there.keys(0)), before);
     assert.ok(worst.within('20 times out and in: key lengths', round, 2e-5), `${round}`);
     // before RoPE the attention factor is not in them: exactly once in the cache
-    const { attentionFactor } = decoder.rope;
+    const { attentionFactor } = decoder.ropes.main;
     assert.is(attentionFactor !== 1, name === 'llama-yarn');
     if (decoder.config.rope.rotaryDims === headDim) {
       const bare = await norms(piece.keys[0]!);

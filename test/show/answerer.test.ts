@@ -21,8 +21,8 @@ const device: Device = await WasmDevice.create();
 const open = (on: Device): Promise<LocalModel> => openLocal(target, { device: on, precision: 'exact' });
 const model = await open(device);
 // tables of angles are the model's, made when they are needed
-model.decoder.rope.forward(model.config.maxPositions);
-model.decoder.rope.inverse(model.config.maxPositions);
+model.decoder.ropes.forward(model.config.maxPositions);
+model.decoder.ropes.inverse(model.config.maxPositions);
 const tensors = device.stats().tensors;
 
 const LABELS = ['play music', 'play a game', 'play', 'set an alarm', 'weather'];

@@ -13,7 +13,7 @@ import { modelTarget } from '../files.ts';
 const worst = new Worst();
 const device = await WasmDevice.create();
 const model = await openLocal(await modelTarget('models/nano-base'), { device, precision: 'exact' });
-model.decoder.rope.forward(model.config.maxPositions);
+model.decoder.ropes.forward(model.config.maxPositions);
 const tensors = device.stats().tensors;
 
 const TOPICS = ['songs by the band', 'rain and snow tomorrow', 'wake me up early'];

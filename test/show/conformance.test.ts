@@ -111,7 +111,7 @@ for (const name of MODELS) {
 
       // T8: the other pairing is a self-consistent rotation too, and wrong
       const layout = config.rope.layout === 'half' ? ('interleaved' as const) : ('half' as const);
-      const wrong = new KvCache(device, { ...config, rope: { ...config.rope, layout } }, decoder.rope);
+      const wrong = new KvCache(device, { ...config, rope: { ...config.rope, layout } }, decoder.ropes);
       wrong.placeStored(shot.keys, shot.values, 0);
       const bad = await logitsOf(decoder, wrong, ids.slice(9));
       assert.ok(worstError(bad, plain.slice(9 * config.vocabSize)) > 1e-2, 'T8: the wrong pairing passes');
@@ -266,11 +266,11 @@ for (const name of MODELS) {
       close(
         'T7 lengths of keys',
         turned,
-        bare.map((n) => n * decoder.rope.attentionFactor),
+        bare.map((n) => n * decoder.ropes.main.attentionFactor),
         1e-6,
       );
     }
-    assert.is(decoder.rope.attentionFactor !== 1, name.includes('yarn'));
+    assert.is(decoder.ropes.main.attentionFactor !== 1, name.includes('yarn'));
     shot.dispose();
     cache.dispose();
   });

@@ -57,7 +57,7 @@ else {
   const fast = await openLocal(target, { device, precision: 'int8' });
   const { nLayers, nKvHeads, headDim, vocabSize, maxPositions } = exact.config;
   // tables of angles are the model's, made when they are needed
-  for (const { rope } of [exact.decoder, fast.decoder]) for (const way of WAYS) rope[way](maxPositions);
+  for (const { ropes } of [exact.decoder, fast.decoder]) for (const way of WAYS) ropes[way](maxPositions);
 
   const on = (title: string, run: () => Promise<void>) =>
     test(title, async () => {
@@ -204,7 +204,7 @@ else {
     close('T6: moved keys, logits', await behind(cache, starts), want, 2e-5);
     apart('T6: keys at local positions', await behind(cache, [0, 0, 0, 0]), want);
     const layout = config.rope.layout === 'half' ? ('interleaved' as const) : ('half' as const);
-    const wrong = new KvCache(device, { ...config, rope: { ...config.rope, layout } }, decoder.rope);
+    const wrong = new KvCache(device, { ...config, rope: { ...config.rope, layout } }, decoder.ropes);
     apart('T8: the other pairing', await behind(wrong, starts), want);
     for (const thing of [cache, wrong, ...encoded.map(({ shot }) => shot)]) thing.dispose();
   });

@@ -3,6 +3,7 @@ import { type Family, NO_SCALES, type StockConfig } from '../families/family.ts'
 import { jsonObject, parseJson } from '../json.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import { ropeFromConfig } from '../rope/config.ts';
+import { ONE_ROPE } from '../rope/types.ts';
 import type { Architecture, ModelConfig } from '../types.ts';
 import { ownMixture } from './experts.ts';
 import { configInvalid, unsupported } from './faults.ts';
@@ -65,7 +66,7 @@ export function configFromJson(
     ...heads,
     rmsNormEps: keys.number('rms_norm_eps', stock.eps),
     maxPositions,
-    rope: ropeFromConfig(keys, context, name),
+    ...(family.ropes?.(keys, context, nLayers, name) ?? { rope: ropeFromConfig(keys, context, name), ...ONE_ROPE }),
     tiedEmbeddings: keys.flag('tie_word_embeddings', false),
     headless: false,
     ...family.parts(keys),

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import type { ModelConfig } from '../types.ts';
+import type { ModelConfig, RopeConfig } from '../types.ts';
 
 /**
  * A configuration with room for so many positions: fewer than the model has, or, of models with dynamic NTK scaling, up to `factor` times
@@ -20,6 +20,13 @@ export function withContext(config: ModelConfig, length: number | undefined): Mo
       `Give contextLength from 1 to ${most}, or leave it out.`,
     );
   }
-  if (scaling.type !== 'dynamic') return { ...config, maxPositions: length };
-  return { ...config, maxPositions: length, rope: { ...config.rope, scaling: { ...scaling, length } } };
+  const stretchedTo = (rope: RopeConfig): RopeConfig =>
+    rope.scaling.type === 'dynamic' ? { ...rope, scaling: { ...rope.scaling, length } } : rope;
+  const { localRope } = config;
+  return {
+    ...config,
+    maxPositions: length,
+    rope: stretchedTo(config.rope),
+    ...(localRope && { localRope: stretchedTo(localRope) }),
+  };
 }

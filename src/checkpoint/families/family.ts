@@ -1,5 +1,7 @@
 import type { ConfigKeys } from '../config/keys.ts';
 import type { MoeConfig } from '../experts.ts';
+import type { GgufKeys } from '../gguf/keys.ts';
+import type { LayerRopes, RopeConfig, RopeContext } from '../rope/types.ts';
 
 /** What a configuration class of transformers assumes where config.json is silent, and how it reads what differs among classes. */
 export interface StockConfig {
@@ -53,14 +55,33 @@ export interface LayerScales {
   readonly attentionScale: number | null;
 }
 
+/** What is read of a GGUF file before a family is asked for what it has of its own. */
+export interface GgufFacts {
+  readonly nLayers: number;
+  readonly hiddenSize: number;
+  readonly nHeads: number;
+  readonly headDim: number;
+  readonly rope: RopeConfig;
+  readonly slidingWindow: number | null;
+}
+
 /** How llama.cpp stores a family. */
 export interface GgufFamily {
+  /** What `general.architecture` says; left out: the same name as in config.json. */
+  readonly architecture?: string;
   /**
    * Whether its converter reorders rows of q and k, weights and biases, because its RoPE there turns neighbours; then whole heads rotate.
    */
   readonly permuted: boolean;
   /** Whether its layers have norms of q and k. */
   readonly qkNorm: boolean;
+  /** Hugging Face's names within `model.layers.N` of tensors within `blk.N`, where they are not those of most families. */
+  readonly names?: Readonly<Record<string, string>>;
+  /**
+   * What llama.cpp reads or assumes for this family alone, in place of what is common. Left out: nothing.
+   *  E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
+   */
+  own?(keys: GgufKeys, facts: GgufFacts, file: string): Partial<LayerParts & LayerWindows & LayerRopes & LayerScales>;
 }
 
 /** What a family of models is, as the stock class of transformers reads its config.json, and as llama.cpp stores it. */
@@ -76,6 +97,16 @@ export interface Family {
   parts(keys: ConfigKeys): LayerParts;
   /** @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED for layers of another kind */
   windows(keys: ConfigKeys, nLayers: number, file: string): LayerWindows;
+  /**
+   * How layers rotate. Left out: all by the RoPE that `ropeFromConfig` reads.
+   * @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
+   */
+  ropes?(
+    keys: ConfigKeys,
+    context: RopeContext,
+    nLayers: number,
+    file: string,
+  ): LayerRopes & { readonly rope: RopeConfig };
   /** Left out: all 1. */
   scales?(keys: ConfigKeys): LayerScales;
   /**

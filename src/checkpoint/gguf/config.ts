@@ -1,13 +1,14 @@
 import type { ConfigRemarks } from '../config/config.ts';
 import { configInvalid, unsupported } from '../config/faults.ts';
-import { ARCHITECTURES, familyOf, isFamily, type StockArchitecture } from '../families/families.ts';
+import { FAMILIES, familyOf, type StockArchitecture } from '../families/families.ts';
 import type { GgufFamily } from '../families/family.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
+import { ONE_ROPE } from '../rope/types.ts';
 import type { TensorTable } from '../tensor-table.ts';
 import type { ModelConfig, RopeScaling } from '../types.ts';
 import { endTokens } from './end-tokens.ts';
 import type { GgufValue } from './gguf.ts';
-import { GGUF_TYPE } from './reader.ts';
+import { GgufKeys } from './keys.ts';
 
 /** The architecture that a GGUF file states, and how its family is stored. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
 export function ggufArchitecture(
@@ -16,13 +17,19 @@ export function ggufArchitecture(
 ): { readonly architecture: StockArchitecture; readonly family: GgufFamily } {
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string') throw configInvalid(name, 'general.architecture is missing');
-  const family = isFamily(architecture) ? familyOf(architecture).gguf : null;
-  if (family) return { architecture: architecture as StockArchitecture, family };
+  const found = (Object.keys(FAMILIES) as StockArchitecture[]).find((type) => ggufName(type) === architecture);
+  if (found) return { architecture: found, family: familyOf(found).gguf! };
   throw unsupported(
     name,
     `its architecture is ${architecture.slice(0, 100)}`,
-    ARCHITECTURES.filter((type) => isFamily(type) && familyOf(type).gguf),
+    (Object.keys(FAMILIES) as StockArchitecture[]).map(ggufName).filter((known) => known !== null),
   );
+}
+
+/** What `general.architecture` says of a family; null where its files are not read. */
+function ggufName(type: StockArchitecture): string | null {
+  const { gguf } = familyOf(type);
+  return gguf && (gguf.architecture ?? type);
 }
 
 /**
@@ -43,7 +50,8 @@ export function configFromGguf(
   remarks: ConfigRemarks = { ignoredKeys: [], notes: [] },
 ): ModelConfig {
   const { architecture, family } = ggufArchitecture(metadata, name);
-  const read = new Reader(metadata, types, architecture, name);
+  const stored = family.architecture ?? architecture;
+  const read = new GgufKeys(metadata, types, stored, name);
   const has = (tensor: string) => table.tensors.has(tensor) || table.unsupported.has(tensor);
   const attention = 'model.layers.0.self_attn';
   if ((read.whole('expert_count') ?? 0) > 0) throw unsupported(name, 'it is a mixture of experts');
@@ -62,7 +70,7 @@ export function configFromGguf(
   if (family.permuted && rotaryDims < headDim) throw unsupported(name, 'only part of each head rotates');
   const maxPositions = read.need('context_length');
   const window = read.whole('attention.sliding_window') ?? 0;
-  if (metadata.get(`${architecture}.attention.causal`) === false) {
+  if (metadata.get(`${stored}.attention.causal`) === false) {
     throw unsupported(name, 'it is not causal: tokens would see those behind them');
   }
 
@@ -77,8 +85,7 @@ export function configFromGguf(
     return null;
   };
 
-  const config = checkConfig(
-    {
+  const common: ModelConfig = {
       architecture,
       vocabSize,
       hiddenSize,
@@ -102,6 +109,7 @@ export function configFromGguf(
       outputBias: has(`${attention}.o_proj.bias`),
       mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
       qkNorm: family.qkNorm,
+      ...ONE_ROPE,
       slidingWindow: window === 0 ? null : window,
       windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
       moe: null,
@@ -114,10 +122,10 @@ export function configFromGguf(
         (id, i, ids): id is number => id !== null && ids.indexOf(id) === i,
       ),
       padId: special('padding_token_id'),
-    },
-    name,
-  );
-  remarks.ignoredKeys.push(...read.unread.filter((key) => !NEUTRAL.has(key.slice(architecture.length + 1))));
+  };
+  const facts = { ...common, nLayers: Math.min(nLayers, MAX_LAYERS) };
+  const config = checkConfig({ ...common, ...family.own?.(read, facts, name) }, name);
+  remarks.ignoredKeys.push(...read.unread.filter((key) => !NEUTRAL.has(key.slice(stored.length + 1))));
   return config;
 }
 
@@ -126,7 +134,7 @@ const NEUTRAL: ReadonlySet<string> = new Set(['attention.causal', 'rope.scaling.
 
 function vocabularySize(
   metadata: ReadonlyMap<string, GgufValue>,
-  read: Reader,
+  read: GgufKeys,
   table: TensorTable,
   name: string,
 ): number {
@@ -137,7 +145,7 @@ function vocabularySize(
   return size;
 }
 
-function scalingOf(read: Reader, maxPositions: number, name: string): RopeScaling {
+function scalingOf(read: GgufKeys, maxPositions: number, name: string): RopeScaling {
   const factor = read.number('rope.scaling.factor') ?? read.number('rope.scale_linear') ?? 0;
   // llama.cpp: a factor without a type is linear, a factor of 0 is none
   const type = read.text('rope.scaling.type') ?? 'linear';
@@ -168,103 +176,5 @@ function scalingOf(read: Reader, maxPositions: number, name: string): RopeScalin
     }
     default:
       throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
-  }
-}
-
-const FLOATS: ReadonlySet<number | undefined> = new Set([GGUF_TYPE.f32, GGUF_TYPE.f64]);
-
-class Reader {
-  readonly #metadata: ReadonlyMap<string, GgufValue>;
-  readonly #types: ReadonlyMap<string, number>;
-  readonly #architecture: string;
-  readonly #name: string;
-  readonly #asked = new Set<string>();
-
-  constructor(
-    metadata: ReadonlyMap<string, GgufValue>,
-    types: ReadonlyMap<string, number>,
-    architecture: string,
-    name: string,
-  ) {
-    this.#metadata = metadata;
-    this.#types = types;
-    this.#architecture = architecture;
-    this.#name = name;
-  }
-
-  /** Keys of this architecture that nobody has asked for. */
-  get unread(): string[] {
-    return [...this.#metadata.keys()].filter(
-      (key) => key.startsWith(`${this.#architecture}.`) && !this.#asked.has(key),
-    );
-  }
-
-  /** A number of this architecture. */
-  number(key: string): number | undefined {
-    return this.#number(`${this.#architecture}.${key}`);
-  }
-
-  /** A number of an integer type: 2.0 is none, as in llama.cpp. */
-  whole(key: string): number | undefined {
-    const full = `${this.#architecture}.${key}`;
-    const value = this.#number(full);
-    if (value !== undefined && FLOATS.has(this.#types.get(full))) {
-      throw configInvalid(this.#name, `${full} is stored as a floating point number, ${value}, not as a whole one`);
-    }
-    return value;
-  }
-
-  /** A whole number, or one for each layer, which must be the same here. */
-  eachLayer(key: string, nLayers: number): number | undefined {
-    const full = `${this.#architecture}.${key}`;
-    const value = this.#value(full);
-    if (!ArrayBuffer.isView(value)) return this.whole(key);
-    const list = value as ArrayLike<number | bigint>;
-    if (list.length < nLayers || list.length === 0) {
-      throw configInvalid(this.#name, `${full} has ${list.length} entries for ${nLayers} layers`);
-    }
-    for (let i = 1; i < list.length; i++) {
-      if (list[i] !== list[0]) throw unsupported(this.#name, `${full} differs from layer to layer`);
-    }
-    return Number(list[0]);
-  }
-
-  need(key: string): number {
-    return this.whole(key) ?? this.missing(key);
-  }
-
-  missing(key: string): never {
-    throw configInvalid(this.#name, `${this.#architecture}.${key} is missing`);
-  }
-
-  text(key: string): string | undefined {
-    const full = `${this.#architecture}.${key}`;
-    const value = this.#value(full);
-    if (value !== undefined && typeof value !== 'string') throw configInvalid(this.#name, `${full} is not a text`);
-    return value;
-  }
-
-  token(key: string): number | null {
-    const full = `tokenizer.ggml.${key}`;
-    const value = this.#number(full);
-    if (value === undefined) return null;
-    if (FLOATS.has(this.#types.get(full))) throw configInvalid(this.#name, `${full} is ${value}, not a whole number`);
-    return value;
-  }
-
-  #value(full: string): GgufValue | undefined {
-    this.#asked.add(full);
-    return this.#metadata.get(full);
-  }
-
-  #number(full: string): number | undefined {
-    const value = this.#value(full);
-    if (value === undefined) return undefined;
-    if (typeof value !== 'number' && typeof value !== 'bigint') {
-      throw configInvalid(this.#name, `${full} is not a number`);
-    }
-    const number = Number(value);
-    if (!Number.isFinite(number)) throw configInvalid(this.#name, `${full} is ${number}`);
-    return number;
   }
 }

@@ -1,16 +1,6 @@
 import { unsupported } from '../config/faults.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
-import type { RopeConfig, RopeScaling } from '../types.ts';
-
-/** What RoPE depends on beside its own keys. */
-export interface RopeContext {
-  readonly headDim: number;
-  readonly maxPositions: number;
-  /** Base where no key gives one. */
-  readonly theta: number;
-  /** Whether a part of each head may rotate; no class of transformers here computes that, our own configuration does. */
-  readonly partial: boolean;
-}
+import type { RopeConfig, RopeContext, RopeScaling } from './types.ts';
 
 /**
  * RoPE as config.json tells it. As in transformers 5 (`convert_rope_params_to_dict`, `standardize_rope_params`): `rope_scaling` goes before

@@ -1,4 +1,4 @@
-import type { RopeConfig } from '../types.ts';
+import type { RopeConfig } from './types.ts';
 
 type Yarn = Extract<RopeConfig['scaling'], { type: 'yarn' }>;
 type Dynamic = Extract<RopeConfig['scaling'], { type: 'dynamic' }>;

@@ -161,7 +161,7 @@ async function* run(
     await exclusive(device, async () => {
       throwIfAborted(signal); // it may have fired before, or while others computed
       cache.reserve(cache.length + prompt.length + most); // most stays within the context
-      decoder.rope.forward((behind?.position ?? 0) + prompt.length + most); // so that the table does not grow in the middle of the text
+      decoder.ropes.forward((behind?.position ?? 0) + prompt.length + most); // so that no table grows in the middle of the text
     });
     let input: readonly number[] = prompt;
     let done = 0;
