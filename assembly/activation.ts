@@ -1,14 +1,22 @@
 /** Elementwise operations. Ranges are in elements; n need not be a multiple of four. */
-import { EXP2, exp2With, exp4, max4, sum4 } from './math';
+import { EXP2, exp2With, exp4, madd, max4, sum4 } from './math';
+
+/** Of the exponent of geluMultiply, in powers of two: -2 log2 e √(2/π), and that times 0.044715. */
+const GELU: usize = memory.data<f32>([-2.302208198144325, -0.10294323958002]);
 
 /**
- * y = silu(gate) · up, silu(x) = x / (1 + e^-x), on rows of n elements; strides in bytes. In place when y = gate. As
- * sigmoid4, with its constants in registers.
+ * y = x σ(s(x)) · up with x the gate, on rows of n elements; strides in bytes. silu: s = x; else s = 2 √(2/π) (x + 0.044715 x³), since
+ * ½ (1 + tanh u) = σ(2u). As sigmoid4, with its constants in registers.
  */
-export function siluMultiply(
-  first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize, yStride: usize,
+// @ts-ignore: decorator
+@inline
+function gated(
+  silu: bool, first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize,
+  yStride: usize,
 ): void {
-  const least = v128.load32_splat(EXP2), most = v128.load32_splat(EXP2, 36), power = v128.load32_splat(EXP2, 40);
+  const least = v128.load32_splat(EXP2), most = v128.load32_splat(EXP2, 36);
+  const power = silu ? v128.load32_splat(EXP2, 40) : v128.load32_splat(GELU);
+  const cubic = silu ? power : v128.load32_splat(GELU, 4);
   const magic = v128.load32_splat(EXP2, 4), one = v128.load32_splat(EXP2, 32);
   const c0 = v128.load32_splat(EXP2, 8), c1 = v128.load32_splat(EXP2, 12), c2 = v128.load32_splat(EXP2, 16);
   const c3 = v128.load32_splat(EXP2, 20), c4 = v128.load32_splat(EXP2, 24), c5 = v128.load32_splat(EXP2, 28);
@@ -16,13 +24,28 @@ export function siluMultiply(
     let g = gate + r * gateStride, u = up + r * upStride, to = y + r * yStride;
     for (let i = n; i > 0; i -= 4, g += 16, u += 16, to += 16) {
       const v = i >= 4 ? v128.load(g) : loadSome(g, i), w = i >= 4 ? v128.load(u) : loadSome(u, i);
-      const x = f32x4.pmax(least, f32x4.pmin(most, f32x4.mul(v, power)));
+      const s = silu ? power : madd(cubic, f32x4.mul(v, v), power);
+      const x = f32x4.pmax(least, f32x4.pmin(most, f32x4.mul(v, s)));
       const e = exp2With(x, magic, one, c0, c1, c2, c3, c4, c5);
       const z = f32x4.mul(f32x4.mul(v, f32x4.div(one, f32x4.add(one, e))), w);
       if (i >= 4) v128.store(to, z);
       else storeSome(to, z, i);
     }
   }
+}
+
+/** y = silu(gate) · up, silu(x) = x / (1 + e^-x). In place when y = gate. */
+export function siluMultiply(
+  first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize, yStride: usize,
+): void {
+  gated(true, first, last, n, gate, gateStride, up, upStride, y, yStride);
+}
+
+/** y = gelu(gate) · up, gelu in its tanh form (Hendrycks and Gimpel 2016). In place when y = gate. */
+export function geluMultiply(
+  first: i32, last: i32, n: i32, gate: usize, gateStride: usize, up: usize, upStride: usize, y: usize, yStride: usize,
+): void {
+  gated(false, first, last, n, gate, gateStride, up, upStride, y, yStride);
 }
 
 /** The first n < 4 of four numbers; the others are zero. */

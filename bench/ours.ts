@@ -122,7 +122,7 @@ export async function micro(): Promise<MicroCase[]> {
   const [gate, up, product, table] = [f32(16, 1536), f32(16, 1536), f32(16, 1536), f32(1, 2, 32)];
   return [
     { name: 'rmsNorm 16 x 576', run: () => device.rmsNorm(x, norm, y, 1e-5) },
-    { name: 'siluMultiply 16 x 1536', run: () => device.siluMultiply(gate, up, product) },
+    { name: 'silu gate 16 x 1536', run: () => device.gatedActivation('silu', gate, up, product) },
     { name: 'softmax 16 x 576', run: () => device.softmax(y) },
     {
       name: 'rope 16 x 9 x 64',

@@ -6,6 +6,8 @@ export interface PartSpec<Of> {
   readonly name: string | ((of: Of) => string);
   /** Outermost dimension first. */
   readonly shape: (of: Of) => readonly number[];
+  /** Whether it is the weight of an RMSNorm. */
+  readonly norm?: true;
   /** Left out: always. */
   readonly present?: (of: Of) => boolean;
 }
@@ -17,20 +19,37 @@ export type Parts<Table, X> = {
   readonly [Part in keyof Table]: Table[Part] extends { readonly present: unknown } ? X | null : X;
 };
 
-/** Norms and attention of a layer, in the order of computing, but for what follows its feed-forward. */
+/** Norms and attention of a layer, in the order of computing, but that its feed-forward stands before the last norm. */
 export const LAYER_PARTS = {
-  inputNorm: { name: 'input_layernorm.weight', shape: (c) => [c.hiddenSize] },
+  inputNorm: { norm: true, name: 'input_layernorm.weight', shape: (c) => [c.hiddenSize] },
   q: { name: 'self_attn.q_proj.weight', shape: (c) => [c.nHeads * c.headDim, c.hiddenSize] },
   qBias: { name: 'self_attn.q_proj.bias', shape: (c) => [c.nHeads * c.headDim], present: (c) => c.qkvBias },
   k: { name: 'self_attn.k_proj.weight', shape: (c) => [c.nKvHeads * c.headDim, c.hiddenSize] },
   kBias: { name: 'self_attn.k_proj.bias', shape: (c) => [c.nKvHeads * c.headDim], present: (c) => c.qkvBias },
   v: { name: 'self_attn.v_proj.weight', shape: (c) => [c.nKvHeads * c.headDim, c.hiddenSize] },
   vBias: { name: 'self_attn.v_proj.bias', shape: (c) => [c.nKvHeads * c.headDim], present: (c) => c.qkvBias },
-  qNorm: { name: 'self_attn.q_norm.weight', shape: (c) => [c.headDim], present: (c) => c.qkNorm },
-  kNorm: { name: 'self_attn.k_norm.weight', shape: (c) => [c.headDim], present: (c) => c.qkNorm },
+  qNorm: { norm: true, name: 'self_attn.q_norm.weight', shape: (c) => [c.headDim], present: (c) => c.qkNorm },
+  kNorm: { norm: true, name: 'self_attn.k_norm.weight', shape: (c) => [c.headDim], present: (c) => c.qkNorm },
   o: { name: 'self_attn.o_proj.weight', shape: (c) => [c.hiddenSize, c.nHeads * c.headDim] },
   oBias: { name: 'self_attn.o_proj.bias', shape: (c) => [c.hiddenSize], present: (c) => c.outputBias },
-  feedForwardNorm: { name: 'post_attention_layernorm.weight', shape: (c) => [c.hiddenSize] },
+  postAttentionNorm: {
+    norm: true,
+    name: 'post_attention_layernorm.weight',
+    shape: (c) => [c.hiddenSize],
+    present: (c) => c.postNorms,
+  },
+  // Gemma uses the name that others have for it for the norm behind attention
+  feedForwardNorm: {
+    norm: true,
+    name: (c) => (c.postNorms ? 'pre_feedforward_layernorm.weight' : 'post_attention_layernorm.weight'),
+    shape: (c) => [c.hiddenSize],
+  },
+  postFeedForwardNorm: {
+    norm: true,
+    name: 'post_feedforward_layernorm.weight',
+    shape: (c) => [c.hiddenSize],
+    present: (c) => c.postNorms,
+  },
 } as const satisfies PartTable<ModelConfig>;
 
 /** A gated feed-forward: of a dense layer, of an expert, or the shared expert. */

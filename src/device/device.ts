@@ -145,6 +145,9 @@ export interface PlaceArguments {
   readonly tables: readonly (Tensor | null)[] | null;
 }
 
+/** What gates a feed-forward: x σ(x), or GELU in its tanh form (Hendrycks and Gimpel 2016). */
+export type GatedActivation = 'silu' | 'gelu-tanh';
+
 /** How `route` chooses and weights experts; src/checkpoint/types.ts says what each field means. */
 export interface RouteRule {
   readonly score: 'softmax' | 'selected-softmax' | 'sigmoid';
@@ -244,8 +247,8 @@ export interface Device {
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void;
   /** Stored rows to f32 rows of the cache, which has all layers, rotated. */
   placeRows(args: PlaceArguments): void;
-  /** out = silu(gate) · up; out may be gate. */
-  siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void;
+  /** out = act(gate) · up; out may be gate. */
+  gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void;
   /** y += x, same shape. */
   add(x: Tensor, y: Tensor): void;
   /** y[T, N] += bias[N]. */

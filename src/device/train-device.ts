@@ -1,7 +1,4 @@
-import type { AttentionArguments, Device, RouteRule, Tensor } from './device.ts';
-
-/** What gates a feed-forward: x σ(x), or GELU in its tanh form (Hendrycks and Gimpel 2016). */
-export type GatedActivation = 'silu' | 'gelu-tanh';
+import type { AttentionArguments, Device, GatedActivation, RouteRule, Tensor } from './device.ts';
 
 /**
  * What training needs beside `Device`: the way back through each operation, and the optimiser. An inference-only device is complete
@@ -51,7 +48,7 @@ export interface TrainDevice extends Device {
    */
   rmsNormBackward(x: Tensor, weight: Tensor, dY: Tensor, eps: number, dX: Tensor, dWeight: Tensor | null): void;
   /**
-   * Of out = act(gate) ∘ up: dGate = dY ∘ up ∘ act'(gate), dUp = dY ∘ act(gate). dGate may be gate, dUp may be up.
+   * Of `gatedActivation`, out = act(gate) ∘ up: dGate = dY ∘ up ∘ act'(gate), dUp = dY ∘ act(gate). dGate may be gate, dUp may be up.
    * silu: σ(x) (1 + x (1 − σ(x))). gelu-tanh: with u = √(2/π) (x + 0.044715 x³) and t = tanh u,
    * ½ (1 + t) + ½ x (1 − t²) √(2/π) (1 + 0.134145 x²).
    */

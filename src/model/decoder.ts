@@ -52,9 +52,8 @@ export interface ForwardOptions extends LayerHooks {
 }
 
 /**
- * A decoder-only transformer of the Llama shape: pre-norm blocks of grouped-query attention with RoPE and a SiLU-gated
- * feed-forward, as in llama, mistral, qwen2 (biases) and qwen3 (norms of q and k), or experts in its place, as in mixtral,
- * qwen2_moe, qwen3_moe and granitemoeshared (with factors).
+ * A decoder-only transformer of the Llama shape: pre-norm blocks of grouped-query attention with RoPE and a gated feed-forward or experts in its
+ * place. What families differ in is in the configuration: biases, norms of q and k and behind blocks, factors, windows, and RoPE by layer.
  */
 export class Decoder {
   readonly device: Device;

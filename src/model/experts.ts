@@ -1,5 +1,5 @@
 import type { MoeConfig, RouterRule } from '../checkpoint/types.ts';
-import type { Device, Precision, Tensor } from '../device/device.ts';
+import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
 import { type FeedForwardBuffers, feedForward, feedForwardBuffers } from './feed-forward.ts';
 import type { MixtureWeights } from './weights.ts';
 
@@ -53,6 +53,7 @@ export function mixtureBuffers(device: Device, tokens: number, hidden: number, m
  */
 export function mixture(
   device: Device,
+  activation: GatedActivation,
   weights: MixtureWeights,
   rule: RouterRule,
   x: Tensor,
@@ -66,11 +67,11 @@ export function mixture(
   device.dispatch(places, order, offsets);
   device.gatherRows(x, order, b.x);
   device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision);
-  device.siluMultiply(b.gate, b.up, b.gate);
+  device.gatedActivation(activation, b.gate, b.up, b.gate);
   device.linearGrouped(b.gate, offsets, [weights.down], [b.y], precision);
   device.combine(b.y, order, shares, out);
   if (!weights.shared) return;
-  feedForward(device, weights.shared, x, b.shared!, b.sharedOut!, precision);
+  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedOut!, precision);
   if (weights.sharedGate) {
     device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact');
     device.sigmoidScale(b.sharedGate!, b.sharedOut!);

@@ -1,11 +1,11 @@
-import type { Device, Precision, Tensor } from '../device/device.ts';
+import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
 import type { FeedForwardWeights } from './weights.ts';
 
 /** Scratch of a feed-forward of t rows. */
 export interface FeedForwardBuffers {
   readonly gate: Tensor; // [t, inner]
   readonly up: Tensor; // [t, inner]
-  readonly product: Tensor; // [t, inner]: silu(gate) · up; may be gate
+  readonly product: Tensor; // [t, inner]: act(gate) · up; may be gate
 }
 
 export function feedForwardBuffers(device: Device, rows: number, inner: number): FeedForwardBuffers {
@@ -13,9 +13,10 @@ export function feedForwardBuffers(device: Device, rows: number, inner: number):
   return { gate, up: device.scratch('f32', [rows, inner]), product: gate };
 }
 
-/** out [t, hidden] = down · (silu(gate · x) · (up · x)), with biases where there are any. */
+/** out [t, hidden] = down · (act(gate · x) · (up · x)), with biases where there are any. */
 export function feedForward(
   device: Device,
+  activation: GatedActivation,
   weights: FeedForwardWeights,
   x: Tensor,
   b: FeedForwardBuffers,
@@ -25,7 +26,7 @@ export function feedForward(
   device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
-  device.siluMultiply(b.gate, b.up, b.product);
+  device.gatedActivation(activation, b.gate, b.up, b.product);
   device.linear(b.product, [weights.down], [out], precision);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }

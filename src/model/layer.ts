@@ -1,5 +1,5 @@
 import type { ModelConfig, RouterRule } from '../checkpoint/types.ts';
-import type { Device, Precision, RopeLayout, Tensor } from '../device/device.ts';
+import type { Device, GatedActivation, Precision, RopeLayout, Tensor } from '../device/device.ts';
 import { mixture } from './experts.ts';
 import { feedForward } from './feed-forward.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
@@ -19,6 +19,8 @@ export interface LayerFacts {
   readonly residualScale: number;
   /** A query sees at most this many positions, its own included; 0: all. */
   readonly window: number;
+  /** Of the feed-forward. */
+  readonly activation: GatedActivation;
   /** Of a layer with experts. */
   readonly router: RouterRule | null;
 }
@@ -38,6 +40,7 @@ export function layerFacts(config: ModelConfig): LayerFacts[] {
     keyLayout: { heads: nKvHeads, ...layout },
     attentionScale: config.attentionScale ?? 1 / Math.sqrt(headDim),
     residualScale: config.residualScale,
+    activation: config.activation,
   };
   return Array.from({ length: config.nLayers }, (_, i) => ({
     ...common,
@@ -90,7 +93,7 @@ export interface LayerRun {
  *
  * Reads `normed` and `hidden` (the residual stream), positions and masks, and the cache's rows. Writes k and v, which go to the cache;
  * q; `attended`; `attentionOut`; `middle`, the residual stream behind attention; `feedForwardIn`, its norm; what the feed-forward needs; and
- * `feedForwardOut`. q and k are normed and rotated where they stand. Buffers of one layer may be one tensor where `LayerBuffers` says so.
+ * `feedForwardOut`. q and k are normed and rotated where they stand, and so is what a norm behind attention or feed-forward gives. Buffers of one layer may be one tensor where `LayerBuffers` says so.
  * Nothing is awaited.
  *
  * @param b of all t tokens: their keys and values are computed
@@ -141,12 +144,18 @@ export function decoderLayer(
   });
   device.linear(o.attended, [weights.o], [o.attentionOut], precision);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionOut);
+  if (weights.postAttentionNorm) device.rmsNorm(o.attentionOut, weights.postAttentionNorm, o.attentionOut, eps);
   if (residualScale !== 1) device.scale(o.attentionOut, residualScale);
   if (o.middle !== o.hidden) device.copyRows(o.hidden, o.middle, 0);
   device.addRmsNorm(o.attentionOut, o.middle, weights.feedForwardNorm, o.feedForwardIn, eps);
   const { feedForward: inner } = weights;
-  if (inner.kind === 'dense') feedForward(device, inner, o.feedForwardIn, o.dense!, o.feedForwardOut, precision);
-  else mixture(device, inner, facts.router!, o.feedForwardIn, o.mixture!, o.feedForwardOut, precision);
+  if (inner.kind === 'dense')
+    feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, o.feedForwardOut, precision);
+  else
+    mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, o.feedForwardOut, precision);
+  if (weights.postFeedForwardNorm) {
+    device.rmsNorm(o.feedForwardOut, weights.postFeedForwardNorm, o.feedForwardOut, eps);
+  }
   if (residualScale !== 1) device.scale(o.feedForwardOut, residualScale);
 }
 

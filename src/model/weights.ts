@@ -14,6 +14,7 @@ import {
   type PartTable,
   partName,
 } from '../checkpoint/layer-tensors.ts';
+import { dequantise } from '../checkpoint/quantised/dequantise.ts';
 import { repackPlan, repackRows } from '../checkpoint/quantised/repack.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
 import { storedRow } from '../checkpoint/row-order.ts';
@@ -159,10 +160,12 @@ class Loader {
     this.#total = total;
   }
 
-  async load(name: string): Promise<Tensor> {
+  /** @param norm whether it is the weight of a norm */
+  async load(name: string, norm = false): Promise<Tensor> {
     throwIfAborted(this.#options.signal);
     const entry = this.#entry(name);
-    const source = weightSource(entry, this.#checkpoint.config);
+    const { config } = this.#checkpoint;
+    const source = norm && config.normOffset !== 0 ? raised(entry, config.normOffset) : weightSource(entry, config);
     const one = entry.shape.length === 1;
     const tensor = one ? await this.#device.loadVector(source) : await this.#device.loadMatrix(source);
     this.#made.push(tensor);
@@ -194,7 +197,7 @@ class Loader {
 
   /** What follows the layers. */
   async end(embedding: Tensor): Promise<{ norm: Tensor; head: Tensor | null }> {
-    const norm = await this.load(FINAL_NORM);
+    const norm = await this.load(FINAL_NORM, true);
     const { tiedEmbeddings, headless } = this.#checkpoint.config;
     return { norm, head: tiedEmbeddings ? embedding : headless ? null : await this.load(HEAD) };
   }
@@ -212,7 +215,7 @@ class Loader {
   async #parts<Of, Table extends PartTable<Of>>(table: Table, at: string, of: Of): Promise<Parts<Table, Tensor>> {
     const loaded: Record<string, Tensor | null> = {};
     for (const [part, spec] of Object.entries(table)) {
-      loaded[part] = isPresent(spec, of) ? await this.load(at + partName(spec, of)) : null;
+      loaded[part] = isPresent(spec, of) ? await this.load(at + partName(spec, of), spec.norm) : null;
     }
     return loaded as Parts<Table, Tensor>;
   }
@@ -254,6 +257,18 @@ class Loader {
     while (counted < entries.length) this.#count(entries[counted++]!);
     return tensor;
   }
+}
+
+/** A vector with a number added to each element, in f32. */
+function raised(entry: TensorEntry, by: number): WeightSource {
+  const columns = entry.shape[0]!;
+  const read: WeightSource['read'] = async (_, target) => {
+    const stored = new Uint8Array(entry.byteLength);
+    await entry.source.readInto(entry.offset, stored);
+    const values = dequantise(entry.type, stored, columns).map((value) => value + by);
+    target.set(new Uint8Array(values.buffer));
+  };
+  return { name: entry.name, type: 'f32', rows: 1, columns, order: null, orderGroup: 1, read };
 }
 
 /** A tensor of a file as the device wants it: q and k rows in Hugging Face's order, other block formats repacked. */

@@ -31,7 +31,7 @@ for (const { name, device } of all) {
     const cases: Record<string, (x: Tensor, out: Tensor) => void> = {
       rmsNorm: (x, out) => device.rmsNorm(x, weight, out, 1e-5),
       'rmsNorm by heads': (x, out) => device.rmsNorm(x, head, out, 1e-5),
-      siluMultiply: (x, out) => device.siluMultiply(x, up, out),
+      gatedActivation: (x, out) => device.gatedActivation('silu', x, up, out),
       perturb: (x, out) =>
         device.perturb({ to: out, from: x, scale: 0.7, anchor: up, std: 0.1, seed: 3, stream: [1, 2] }),
     };
@@ -127,8 +127,8 @@ for (const { name, device } of all) {
           ...{ from: { data: half, scales: null }, to: other, layers: 1, toRow: 0, factor: 1, layout: rope },
           tables: null,
         }),
-      'siluMultiply, out and up': () => device.siluMultiply(a, b, b),
-      'siluMultiply, out and a part of gate': () => device.siluMultiply(half, a, other),
+      'gatedActivation, out and up': () => device.gatedActivation('silu', a, b, b),
+      'gatedActivation, out and a part of gate': () => device.gatedActivation('silu', half, a, other),
       'add, y and x': () => device.add(a, a),
       'add, y and a part of x': () => device.add(half, other),
       'addBias, y and bias': () => device.addBias(device.rows(a, 1, 1), a),

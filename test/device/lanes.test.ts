@@ -191,7 +191,8 @@ when('operations on rows', async () => {
     device.rmsNorm(x, norm, out, 1e-5);
     device.addRmsNorm(out, y, norm, x, 1e-5);
     device.rmsNorm(x, head, x, 1e-5);
-    device.siluMultiply(x, y, x);
+    device.gatedActivation('silu', x, y, x);
+    device.gatedActivation('gelu-tanh', x, y, x);
     device.add(x, y);
     device.addBias(norm, y);
     device.scale(y, 1.25);

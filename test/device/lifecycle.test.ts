@@ -168,9 +168,12 @@ const calls: Readonly<Record<Operation, { fits: () => void; wrong: (() => void)[
       () => attention({ mask: f(2, 3) }),
     ],
   },
-  siluMultiply: {
-    fits: () => device.siluMultiply(f(2, 3), f(2, 3), f(2, 3)),
-    wrong: [() => device.siluMultiply(f(2, 3), f(2, 4), f(2, 3)), () => device.siluMultiply(f(2, 3), f(2, 3), f(1, 3))],
+  gatedActivation: {
+    fits: () => device.gatedActivation('silu', f(2, 3), f(2, 3), f(2, 3)),
+    wrong: [
+      () => device.gatedActivation('silu', f(2, 3), f(2, 4), f(2, 3)),
+      () => device.gatedActivation('gelu-tanh', f(2, 3), f(2, 3), f(1, 3)),
+    ],
   },
   add: { fits: () => device.add(f(2, 3), f(2, 3)), wrong: [() => device.add(f(2, 3), f(2, 2))] },
   addBias: {
@@ -279,7 +282,7 @@ test('every operation refuses a disposed tensor', async () => {
     addRmsNorm: () => device.addRmsNorm(f(2, 8), gone, f(8), f(2, 8), 1),
     rope: () => device.rope(gone, f(5, 2, 2), 0, rope),
     attention: () => attention({ q: gone }),
-    siluMultiply: () => device.siluMultiply(f(2, 8), gone, f(2, 8)),
+    gatedActivation: () => device.gatedActivation('silu', f(2, 8), gone, f(2, 8)),
     add: () => device.add(gone, f(2, 8)),
     addBias: () => device.addBias(f(8), gone),
     scale: () => device.scale(gone, 1),

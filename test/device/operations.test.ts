@@ -141,16 +141,51 @@ for (const { name, device } of all) {
     for (const t of [input, w, out, half, residual]) t.dispose();
   });
 
-  on('siluMultiply and softmax equal PyTorch', async () => {
-    const s = oracle.siluMultiply;
-    const [gate, up] = [put(device, [s.rows, s.width], s.gate), put(device, [s.rows, s.width], s.up)];
-    device.siluMultiply(gate, up, gate);
-    assert.ok(worst.within('siluMultiply', worstError((await device.read(gate)) as Float32Array, s.y), 1e-6));
+  on('gatedActivation and softmax equal PyTorch', async () => {
+    const s = oracle.gatedActivation;
+    const up = put(device, [s.rows, s.width], s.up);
+    for (const kind of ['silu', 'gelu-tanh'] as const) {
+      const gate = put(device, [s.rows, s.width], s.gate);
+      device.gatedActivation(kind, gate, up, gate);
+      assert.ok(worst.within(kind, worstError((await device.read(gate)) as Float32Array, s[kind]), 1e-6));
+      gate.dispose();
+    }
     const p = oracle.softmax;
     const x = put(device, [p.rows, p.width], p.x);
     device.softmax(x);
     assert.ok(worst.within('softmax', worstError((await device.read(x)) as Float32Array, p.y), 1e-6));
-    for (const t of [gate, up, x]) t.dispose();
+    for (const t of [up, x]) t.dispose();
+  });
+
+  on('gatedActivation is near f64 everywhere', async () => {
+    const x = Float32Array.from([
+      -1e30,
+      -1e4,
+      -0,
+      1e-40,
+      1e4,
+      1e30,
+      ...Array.from({ length: 5993 }, (_, i) => i / 100 - 30),
+    ]);
+    const sigmoid = (t: number) => 1 / (1 + Math.exp(-t));
+    const steepness = {
+      silu: (t: number) => t,
+      'gelu-tanh': (t: number) => 2 * Math.sqrt(2 / Math.PI) * (t + 0.044715 * t ** 3),
+    };
+    const ones = put(
+      device,
+      [1, x.length],
+      x.map(() => 1),
+    );
+    for (const kind of ['silu', 'gelu-tanh'] as const) {
+      const gate = put(device, [1, x.length], x);
+      device.gatedActivation(kind, gate, ones, gate);
+      const got = (await device.read(gate)) as Float32Array;
+      const apart = [...x].map((t, i) => Math.abs(got[i]! - t * sigmoid(steepness[kind](t))) / (Math.abs(t) || 1));
+      assert.ok(worst.within(`${kind} against f64, of its argument`, Math.max(...apart), 5e-7));
+      gate.dispose();
+    }
+    ones.dispose();
   });
 
   on('logitStats equals PyTorch', async () => {

@@ -43,7 +43,10 @@ out["attention"] = {
 x, w = f32(5, 37), f32(37)
 out["rmsNorm"] = {"rows": 5, "width": 37, "eps": 1e-5, "x": flat(x), "weight": flat(w), "y": flat(F.rms_norm(x, (37,), w, 1e-5))}
 g, u = f32(3, 21, scale=4), f32(3, 21)
-out["siluMultiply"] = {"rows": 3, "width": 21, "gate": flat(g), "up": flat(u), "y": flat(F.silu(g) * u)}
+out["gatedActivation"] = {
+    "rows": 3, "width": 21, "gate": flat(g), "up": flat(u),
+    "silu": flat(F.silu(g) * u), "gelu-tanh": flat(F.gelu(g, approximate="tanh") * u),
+}
 x = f32(4, 29, scale=5)
 out["softmax"] = {"rows": 4, "width": 29, "x": flat(x), "y": flat(F.softmax(x, -1))}
 x = f32(3, 5003, scale=3)

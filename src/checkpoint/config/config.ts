@@ -1,5 +1,5 @@
 import { ARCHITECTURES, familyOf, familyOfClass, isFamily, type StockArchitecture } from '../families/families.ts';
-import { type Family, NO_SCALES, type StockConfig } from '../families/family.ts';
+import { type Activation, type Family, NO_SCALES, type StockConfig } from '../families/family.ts';
 import { jsonObject, parseJson } from '../json.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import { ropeFromConfig } from '../rope/config.ts';
@@ -67,12 +67,13 @@ export function configFromJson(
     rmsNormEps: keys.number('rms_norm_eps', stock.eps),
     maxPositions,
     ...(family.ropes?.(keys, context, nLayers, name) ?? { rope: ropeFromConfig(keys, context, name), ...ONE_ROPE }),
-    tiedEmbeddings: keys.flag('tie_word_embeddings', false),
+    tiedEmbeddings: keys.flag('tie_word_embeddings', stock.tied),
     headless: false,
     ...family.parts(keys),
+    activation: (family.activation ?? siluAlone)(keys, name),
     ...((own ? ownWindows(keys, nLayers, name) : null) ?? family.windows(keys, nLayers, name)),
     moe: own ? ownMixture(keys) : (family.experts?.(keys, nLayers, intermediateSize) ?? null),
-    ...(family.scales?.(keys) ?? NO_SCALES),
+    ...(family.scales?.(keys, hiddenSize, name) ?? NO_SCALES),
     ...special,
   };
   if (holdsNonFinite(raw)) {
@@ -109,10 +110,14 @@ function architectureOf(keys: ConfigKeys, name: string): Architecture {
   return architecture;
 }
 
+function siluAlone(keys: ConfigKeys, name: string): Activation {
+  const act = keys.text('hidden_act', 'silu');
+  if (act === 'silu' || act === 'swish') return 'silu';
+  throw unsupported(name, `its activation is ${act.slice(0, 100)}, not silu`);
+}
+
 /** What changes the answer of any class and is not computed here. */
 function refuseOthers(keys: ConfigKeys, name: string): void {
-  const act = keys.text('hidden_act', 'silu');
-  if (act !== 'silu' && act !== 'swish') throw unsupported(name, `its activation is ${act.slice(0, 100)}, not silu`);
   const there = (key: string) => {
     const value = keys.value(key);
     return value !== undefined && value !== null;
@@ -187,5 +192,5 @@ function specialTokens(
     const file = 'generation_config.json';
     addEnds(new ConfigKeys(object(generationJson, file), file).ids('eos_token_id', []), file);
   }
-  return { bosId, eosIds: [...ends], padId: one('pad_token_id', null) };
+  return { bosId, eosIds: [...ends], padId: one('pad_token_id', stock.pad) };
 }

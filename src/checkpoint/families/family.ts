@@ -25,7 +25,13 @@ export interface StockConfig {
   readonly theta: number;
   readonly bos: number | null;
   readonly eos: number | null;
+  readonly pad: number | null;
+  /** Whether the embedding is the output matrix. */
+  readonly tied: boolean;
 }
+
+/** What gates a feed-forward: x σ(x), or GELU in its tanh form. */
+export type Activation = 'silu' | 'gelu-tanh';
 
 /** Parts that the layers of some families have. */
 export interface LayerParts {
@@ -33,8 +39,13 @@ export interface LayerParts {
   readonly qkvBias: boolean;
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
-  /** RMSNorm over each head of q and k before RoPE (Qwen3). */
+  /** RMSNorm over each head of q and k before RoPE (Qwen3, Gemma). */
   readonly qkNorm: boolean;
+  /** RMSNorm over what attention and feed-forward give, before it is added (Gemma). */
+  readonly postNorms: boolean;
+  /** All norms multiply by their stored weight plus this: Gemma stores it less 1. */
+  readonly normOffset: 0 | 1;
+  readonly activation: Activation;
 }
 
 /** Which layers see a part of the text alone. */
@@ -93,8 +104,10 @@ export interface Family {
   readonly base: boolean;
   /** Null: no GGUF file of it is read. */
   readonly gguf: GgufFamily | null;
-  /** @throws E_CONFIG_INVALID */
+  /** The activation is checked to be SiLU where `activation` is left out. @throws E_CONFIG_INVALID */
   parts(keys: ConfigKeys): LayerParts;
+  /** @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
+  activation?(keys: ConfigKeys, file: string): Activation;
   /** @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED for layers of another kind */
   windows(keys: ConfigKeys, nLayers: number, file: string): LayerWindows;
   /**
@@ -108,7 +121,7 @@ export interface Family {
     file: string,
   ): LayerRopes & { readonly rope: RopeConfig };
   /** Left out: all 1. */
-  scales?(keys: ConfigKeys): LayerScales;
+  scales?(keys: ConfigKeys, hiddenSize: number, file: string): LayerScales;
   /**
    * Of the values only types are checked, and what is counted with: `checkConfig` does the rest. Left out: no experts; null: in no layer.
    * @param intermediateSize of the configuration, which some families use for their experts
@@ -117,7 +130,15 @@ export interface Family {
   experts?(keys: ConfigKeys, nLayers: number, intermediateSize: number): MoeConfig | null;
 }
 
-export const NO_PARTS: LayerParts = { qkvBias: false, outputBias: false, mlpBias: false, qkNorm: false };
+export const NO_PARTS: LayerParts = {
+  qkvBias: false,
+  outputBias: false,
+  mlpBias: false,
+  qkNorm: false,
+  postNorms: false,
+  normOffset: 0,
+  activation: 'silu',
+};
 export const NO_SCALES: LayerScales = { embeddingScale: 1, residualScale: 1, logitScale: 1, attentionScale: null };
 
 /** `attention_bias` of q, k, v and o alike. */

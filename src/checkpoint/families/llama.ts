@@ -17,6 +17,8 @@ export const LLAMA_DEFAULTS: StockConfig = {
   theta: 10_000,
   bos: 1,
   eos: 2,
+  pad: null,
+  tied: false,
 };
 
 export const llama: Family = {

@@ -1,7 +1,7 @@
 import type { ConfigRemarks } from '../config/config.ts';
 import { configInvalid, unsupported } from '../config/faults.ts';
 import { FAMILIES, familyOf, type StockArchitecture } from '../families/families.ts';
-import type { GgufFamily } from '../families/family.ts';
+import { type GgufFamily, NO_PARTS } from '../families/family.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import { ONE_ROPE } from '../rope/types.ts';
 import type { TensorTable } from '../tensor-table.ts';
@@ -86,42 +86,43 @@ export function configFromGguf(
   };
 
   const common: ModelConfig = {
-      architecture,
-      vocabSize,
-      hiddenSize,
-      intermediateSize: read.eachLayer('feed_forward_length', nLayers) ?? read.missing('feed_forward_length'),
-      nLayers,
-      nHeads,
-      nKvHeads: read.eachLayer('attention.head_count_kv', nLayers) ?? nHeads,
-      headDim,
-      rmsNormEps: read.number('attention.layer_norm_rms_epsilon') ?? read.missing('attention.layer_norm_rms_epsilon'),
-      maxPositions,
-      rope: {
-        theta: read.number('rope.freq_base') ?? 10_000,
-        rotaryDims,
-        layout: 'half', // rows of q and k are brought into that order while loading
-        scaling: scalingOf(read, maxPositions, name),
-        frequencyDivisors,
-      },
-      tiedEmbeddings: !has('lm_head.weight'),
-      headless: false,
-      qkvBias: has(`${attention}.q_proj.bias`),
-      outputBias: has(`${attention}.o_proj.bias`),
-      mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
-      qkNorm: family.qkNorm,
-      ...ONE_ROPE,
-      slidingWindow: window === 0 ? null : window,
-      windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
-      moe: null,
-      embeddingScale: 1,
-      residualScale: 1,
-      logitScale: 1,
-      attentionScale: null,
-      bosId: special('bos_token_id'),
-      eosIds: [...['eos_token_id', 'eot_token_id', 'eom_token_id'].map(special), ...endTokens(metadata)].filter(
-        (id, i, ids): id is number => id !== null && ids.indexOf(id) === i,
-      ),
-      padId: special('padding_token_id'),
+    architecture,
+    vocabSize,
+    hiddenSize,
+    intermediateSize: read.eachLayer('feed_forward_length', nLayers) ?? read.missing('feed_forward_length'),
+    nLayers,
+    nHeads,
+    nKvHeads: read.eachLayer('attention.head_count_kv', nLayers) ?? nHeads,
+    headDim,
+    rmsNormEps: read.number('attention.layer_norm_rms_epsilon') ?? read.missing('attention.layer_norm_rms_epsilon'),
+    maxPositions,
+    rope: {
+      theta: read.number('rope.freq_base') ?? 10_000,
+      rotaryDims,
+      layout: 'half', // rows of q and k are brought into that order while loading
+      scaling: scalingOf(read, maxPositions, name),
+      frequencyDivisors,
+    },
+    tiedEmbeddings: !has('lm_head.weight'),
+    headless: false,
+    ...NO_PARTS,
+    qkvBias: has(`${attention}.q_proj.bias`),
+    outputBias: has(`${attention}.o_proj.bias`),
+    mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
+    qkNorm: family.qkNorm,
+    ...ONE_ROPE,
+    slidingWindow: window === 0 ? null : window,
+    windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
+    moe: null,
+    embeddingScale: 1,
+    residualScale: 1,
+    logitScale: 1,
+    attentionScale: null,
+    bosId: special('bos_token_id'),
+    eosIds: [...['eos_token_id', 'eot_token_id', 'eom_token_id'].map(special), ...endTokens(metadata)].filter(
+      (id, i, ids): id is number => id !== null && ids.indexOf(id) === i,
+    ),
+    padId: special('padding_token_id'),
   };
   const facts = { ...common, nLayers: Math.min(nLayers, MAX_LAYERS) };
   const config = checkConfig({ ...common, ...family.own?.(read, facts, name) }, name);

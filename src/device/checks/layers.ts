@@ -56,14 +56,14 @@ export function checkRotation(operation: string, width: number, { heads, headDim
   throw shapeError(operation, `rows of ${width} as ${heads} heads of ${headDim}, ${rotaryDims} rotating`);
 }
 
-export function checkSiluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
-  checkFloats('siluMultiply', gate, up, out);
+export function checkGatedActivation(gate: Tensor, up: Tensor, out: Tensor): void {
+  checkFloats('gatedActivation', gate, up, out);
   const size = elements(gate.shape);
   if (elements(up.shape) !== size || elements(out.shape) !== size) {
-    throw shapeError('siluMultiply', 'gate, up and out differ');
+    throw shapeError('gatedActivation', 'gate, up and out differ');
   }
-  checkApartOrSame('siluMultiply', out, gate);
-  checkApart('siluMultiply', out, up);
+  checkApartOrSame('gatedActivation', out, gate);
+  checkApart('gatedActivation', out, up);
 }
 
 export function checkAdd(x: Tensor, y: Tensor): void {

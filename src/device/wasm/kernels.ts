@@ -246,6 +246,17 @@ export interface Kernels extends LinearKernels {
     y: number,
     yStride: number,
   ): void;
+  geluMultiply(
+    first: number,
+    last: number,
+    n: number,
+    gate: number,
+    gateStride: number,
+    up: number,
+    upStride: number,
+    y: number,
+    yStride: number,
+  ): void;
   add(n: number, x: number, y: number): void;
   addBias(first: number, last: number, n: number, bias: number, y: number, stride: number): void;
   scale(n: number, factor: number, x: number): void;

@@ -1,5 +1,5 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
-import type { RopeLayout, Tensor } from '../device.ts';
+import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import { addressOf } from './tensor.ts';
@@ -8,6 +8,11 @@ import { addressOf } from './tensor.ts';
 const FEW = 1 << 14;
 /** Elements of a range without rows, in whole cache lines. */
 const LINE = 16;
+
+const GATED = { silu: 'siluMultiply', 'gelu-tanh': 'geluMultiply' } as const satisfies Record<
+  GatedActivation,
+  KernelName
+>;
 
 /** The operations of the wasm device that work row by row, shared among lanes by rows. */
 export class Layers {
@@ -41,10 +46,10 @@ export class Layers {
     });
   }
 
-  siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
+  gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void {
     const [n, stride] = [widthOf(gate), 4 * widthOf(gate)];
     const [g, u, y] = [addressOf(gate), addressOf(up), addressOf(out)];
-    this.#run('siluMultiply', heightOf(gate), n, (a, b) => [a, b, n, g, stride, u, stride, y, stride]);
+    this.#run(GATED[kind], heightOf(gate), n, (a, b) => [a, b, n, g, stride, u, stride, y, stride]);
   }
 
   add(x: Tensor, y: Tensor): void {

@@ -5,10 +5,10 @@ import {
   checkAdd,
   checkAddBias,
   checkAddRmsNorm,
+  checkGatedActivation,
   checkInPlace,
   checkRmsNorm,
   checkRope,
-  checkSiluMultiply,
 } from '../checks/layers.ts';
 import { checkLogitStats, checkTopK } from '../checks/logits.ts';
 import { checkPerturb } from '../checks/perturb.ts';
@@ -19,6 +19,7 @@ import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type {
   AttentionArguments,
+  GatedActivation,
   MatmulOptions,
   PlaceArguments,
   Precision,
@@ -157,9 +158,9 @@ export class WasmDevice extends TensorStore implements ExactDevice {
     placeRows(arena, memory, lanes, args);
   }
 
-  siluMultiply(gate: Tensor, up: Tensor, out: Tensor): void {
-    checkSiluMultiply(gate, up, out);
-    this.parts().layers.siluMultiply(gate, up, out);
+  gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void {
+    checkGatedActivation(gate, up, out);
+    this.parts().layers.gatedActivation(kind, gate, up, out);
   }
 
   add(x: Tensor, y: Tensor): void {

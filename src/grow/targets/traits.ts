@@ -52,7 +52,16 @@ const FIELDS = {
   outputBias: { outputBias: { has: ({ outputBias }) => outputBias, what: 'bias of o' } },
   mlpBias: { mlpBias: { has: ({ mlpBias }) => mlpBias, what: 'biases in its feed-forward layers' } },
   qkNorm: { qkNorm: { has: ({ qkNorm }) => qkNorm, what: 'norms of q and k' } },
+  postNorms: { postNorms: { has: ({ postNorms }) => postNorms, what: 'norms behind attention and feed-forward' } },
+  normOffset: { normOffset: { has: ({ normOffset }) => normOffset !== 0, what: 'norms that are stored less 1' } },
+  activation: { gelu: { has: ({ activation }) => activation !== 'silu', what: 'feed-forward gated by GELU' } },
   slidingWindow: { window: { has: windowed, what: 'sliding window' } },
+  localRope: { localRope: { has: ({ localRope }) => localRope !== null, what: 'second RoPE' } },
+  // empty but with a second RoPE
+  localRopeLayers: EVERYWHERE,
+  noRopeLayers: {
+    noRope: { has: ({ noRopeLayers }) => noRopeLayers.length > 0, what: 'layers without RoPE' },
+  },
   windowLayers: {
     mixedWindows: {
       has: (config) => windowed(config) && config.windowLayers.length !== config.nLayers,

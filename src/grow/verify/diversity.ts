@@ -178,7 +178,7 @@ export class Measure {
       const [g, u] = [device.scratch('f32', shape), device.scratch('f32', shape)];
       device.write(g, gate);
       device.write(u, up);
-      device.siluMultiply(g, u, g);
+      device.gatedActivation('silu', g, u, g);
       const read = (await device.read(g)) as Float32Array;
       device.reset(mark);
       return read;
