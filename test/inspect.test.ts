@@ -65,7 +65,7 @@ test('a configuration that is refused, and weights that can be read', async () =
     assert.match(codes(report)[0]!, /E_ARCHITECTURE_UNSUPPORTED|E_CONFIG_INVALID/);
   }
   const spec = tinyGgufSpec();
-  spec.keys = spec.keys.map(([key, value]) => [key, key === 'general.architecture' ? text('gemma3') : value]);
+  spec.keys = spec.keys.map(([key, value]) => [key, key === 'general.architecture' ? text('gemma2') : value]);
   const report = await inspectModel(gguf(spec));
   assert.equal([report.config, report.format, codes(report)[0]], [null, 'gguf', 'E_ARCHITECTURE_UNSUPPORTED']);
   assert.equal(report.types, { q8_0: 8, f32: 3 });

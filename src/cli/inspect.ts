@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../checkpoint/types.ts';
+import type { ModelConfig, RopeConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { type ExpertReport, inspectModel } from '../inspect.ts';
 import { defineCommand } from './shared/command.ts';
@@ -41,10 +41,7 @@ export const inspectCommand = defineCommand({
         ['context', config.maxPositions],
         ['sliding window', windowText(config)],
         ['output matrix', config.headless ? 'none' : config.tiedEmbeddings ? 'the embedding' : 'of its own'],
-        [
-          'RoPE',
-          `base ${config.rope.theta}, ${config.rope.rotaryDims} dimensions, scaling ${config.rope.scaling.type}`,
-        ],
+        ['RoPE', ropeText(config)],
       );
     }
     if (experts) rows.push(...expertRows(experts, config!.nLayers));
@@ -77,9 +74,21 @@ function some(list: readonly string[]): string {
 }
 
 function windowText({ slidingWindow, windowLayers, nLayers }: ModelConfig): string {
-  if (slidingWindow === null) return 'none';
-  const where = windowLayers.length === nLayers ? 'every layer' : `layers ${windowLayers.join(', ')}`;
-  return `${slidingWindow} positions in ${where}`;
+  return slidingWindow === null ? 'none' : `${slidingWindow} positions in ${layersText(windowLayers, nLayers)}`;
+}
+
+function ropeText({ rope, localRope, localRopeLayers, noRopeLayers, nLayers }: ModelConfig): string {
+  const one = ({ theta, rotaryDims, scaling }: RopeConfig) =>
+    `base ${theta}, ${rotaryDims} dimensions, scaling ${scaling.type}`;
+  const parts = [one(rope)];
+  if (localRope) parts.push(`${one(localRope)} in ${layersText(localRopeLayers, nLayers)}`);
+  if (noRopeLayers.length > 0) parts.push(`none in ${layersText(noRopeLayers, nLayers)}`);
+  return parts.join('; ');
+}
+
+function layersText(layers: readonly number[], nLayers: number): string {
+  if (layers.length === nLayers) return 'every layer';
+  return `layer${layers.length === 1 ? '' : 's'} ${layers.join(', ')}`;
 }
 
 function expertRows(experts: ExpertReport, nLayers: number): [string, string | number][] {
@@ -100,10 +109,11 @@ function expertRows(experts: ExpertReport, nLayers: number): [string, string | n
         ]),
     ...(router.selectionBias ? ['a bias for choosing'] : []),
   ];
-  const where =
-    layers.length === nLayers ? 'every layer' : `layer${layers.length === 1 ? '' : 's'} ${layers.join(', ')}`;
   return [
-    ['experts', `${experts.experts} of ${experts.expertSize}, ${experts.topK} a token, in ${where}`],
+    [
+      'experts',
+      `${experts.experts} of ${experts.expertSize}, ${experts.topK} a token, in ${layersText(layers, nLayers)}`,
+    ],
     ['shared expert', sharedSize === 0 ? 'none' : `of ${sharedSize}${experts.sharedGate ? ', gated' : ''}`],
     ['router', rule.join(', ')],
     ['active parameters', formatCount(experts.activeParameters)],

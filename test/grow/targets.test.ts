@@ -266,7 +266,9 @@ test('a dense model of any family in any target is refused, or its config.json r
   const held = new Map<string, Set<string>>();
   for (const family of Object.keys(FAMILIES)) {
     for (const variant of variants) {
-      const model = config({ ...BASE, sliding_window: null, model_type: family, ...variant });
+      // most layers of Gemma have a window whatever the file says
+      const window = family === 'gemma3_text' ? 16 : null;
+      const model = config({ ...BASE, sliding_window: window, model_type: family, ...variant });
       if (model.moe !== null) continue;
       for (const target of TARGET_NAMES) {
         for (const [anchor, layers] of [

@@ -8,10 +8,12 @@ import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
 import { DOT } from '../../src/device/wasm/kernels.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { dequantiseComputed } from '../checkpoint/computed.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { readText } from '../files.ts';
 import { distance, runAll } from './run.ts';
 import { logitsOf, tinyDecoder, tinyNames, tinyReference, tinyTarget } from './tiny.ts';
 
@@ -29,6 +31,8 @@ const devices = [
 const LOSSY = /-(q5_1|q[456]_k)$/;
 /** Stored in blocks that meet int8 activations as they are. */
 const BLOCKS = /-(q8_0|q4_0|q4_1)$/;
+/** Those whose references have 32 tokens more. */
+const GREEDY = /smollm3|gemma3/;
 const LOGITS = 2e-4; // of the largest
 const HIDDEN = 1e-3; // relative
 const LOSSY_LOGITS = 5e-2;
@@ -61,6 +65,12 @@ async function int8(name: string, device: WasmDevice): Promise<void> {
   decoder.dispose();
 }
 
+/** The likeliest token of the last row of logits. */
+function best(logits: Float32Array, vocabSize: number): number {
+  const last = logits.subarray(-vocabSize);
+  return last.indexOf(Math.max(...last));
+}
+
 /** The same checkpoint with its blocks as f32: what they say, or what they say once repacked. */
 async function asF32(checkpoint: Checkpoint, repacked: boolean): Promise<Checkpoint> {
   const tensors = new Map(checkpoint.tensors);
@@ -79,7 +89,7 @@ async function asF32(checkpoint: Checkpoint, repacked: boolean): Promise<Checkpo
   return { ...checkpoint, tensors, tokenizer: () => checkpoint.tokenizer(), close: () => checkpoint.close() };
 }
 
-test('all 34 models are there', () => assert.is(tinyNames.length, 34));
+test('all 41 models are there', () => assert.is(tinyNames.length, 41));
 
 for (const [where, device] of devices) {
   for (const name of tinyNames) {
@@ -108,6 +118,22 @@ for (const [where, device] of devices) {
       decoder.dispose();
       assert.is(device.stats().tensors, before);
     });
+
+    if (GREEDY.test(name)) {
+      test(`${name} writes the tokens that transformers writes [${where}]`, async () => {
+        const { ids, greedy } = await tinyReference(name);
+        const decoder = await tinyDecoder(name, device, 'exact');
+        const cache = decoder.cache();
+        const prompt = ids.slice(0, 24);
+        const found = [best(await logitsOf(decoder, cache, prompt), decoder.config.vocabSize)];
+        while (found.length < 32) {
+          found.push(best(await logitsOf(decoder, cache, [found.at(-1)!]), decoder.config.vocabSize));
+        }
+        assert.equal(found, greedy);
+        cache.dispose();
+        decoder.dispose();
+      });
+    }
 
     if (LOSSY.test(name)) {
       test(`${name}: the loss is the repacking’s alone [${where}]`, async () => {
@@ -175,11 +201,28 @@ test('biases of q and k in llama.cpp’s order give the same model', async () =>
   wrong.dispose();
 });
 
-test('GGUF llama’s q and k are marked as permuted, qwen’s are not', async () => {
+test('a GGUF file of gemma3 writes the text that llama.cpp writes', async () => {
+  for (const name of ['gguf-gemma3-f16', 'gguf-gemma3-q8_0']) {
+    const want = JSON.parse(await readText(`test/fixtures/tiny/${name}/llama.json`)) as {
+      prompt: string;
+      ids: number[];
+      text: string;
+    };
+    const model = await openLocal(await tinyTarget(name), { precision: 'exact' });
+    assert.equal([...model.tokenizer.encode(want.prompt)], want.ids);
+    const { text } = await model.generate(want.prompt, { maxTokens: 32 }).result();
+    assert.is(text, want.text);
+    model.close();
+  }
+});
+
+test('q and k of GGUF llama and smollm3 are marked as permuted, those of others are not', async () => {
   for (const [name, want] of [
     ['gguf-llama-f16', 'llama-permuted'],
     ['gguf-qwen2-f16', 'plain'],
     ['gguf-qwen3-bf16', 'plain'],
+    ['gguf-smollm3-f16', 'llama-permuted'],
+    ['gguf-gemma3-f16', 'plain'],
   ] as const) {
     const checkpoint = await openCheckpoint(await tinyTarget(name));
     for (const part of ['q_proj.weight', 'k_proj.weight', ...(name.includes('qwen2') ? ['q_proj.bias'] : [])]) {

@@ -32,7 +32,15 @@ async function piecesAgree(title: string, a: KvPiece, b: KvPiece, bound = KEYS):
   assert.ok(worst.within(`${title}: values, of the largest`, values, bound), `${values}`);
 }
 
-const MODELS = ['llama-gqa', 'qwen3', 'llama-yarn', 'gguf-qwen2-partial-rotary', 'gguf-llama-rope-llama3'];
+const MODELS = [
+  'llama-gqa',
+  'qwen3',
+  'llama-yarn',
+  'gguf-qwen2-partial-rotary',
+  'gguf-llama-rope-llama3',
+  'smollm3',
+  'gemma3-rope-parameters',
+];
 
 for (const name of MODELS) {
   const { ids: all } = await tinyReference(name);

@@ -33,6 +33,8 @@ export interface TinyReference {
   readonly ids: number[];
   /** [T, vocab] */
   readonly logits: Float32Array;
+  /** The 32 likeliest tokens behind the first 24 ids; empty where the reference has none. */
+  readonly greedy: number[];
   /** The residual stream [T, hidden] after the embedding and after each layer. */
   readonly hidden: Float32Array[];
 }
@@ -42,7 +44,8 @@ export async function tinyReference(name: string): Promise<TinyReference> {
   const floats = (key: string) => arrays.get(key)!.data as Float32Array;
   const hidden: Float32Array[] = [];
   while (arrays.has(`hidden.${hidden.length}`)) hidden.push(floats(`hidden.${hidden.length}`));
-  return { ids: [...(arrays.get('ids')!.data as Int32Array)], logits: floats('logits'), hidden };
+  const ints = (key: string) => [...((arrays.get(key)?.data ?? []) as Int32Array)];
+  return { ids: ints('ids'), logits: floats('logits'), greedy: ints('greedy'), hidden };
 }
 
 /** A decoder on the device; `change` may put another checkpoint in place of the one that was read. */

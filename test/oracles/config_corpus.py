@@ -47,6 +47,10 @@ ARCHITECTURES = {
         "num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 16},
     "qwen3_moe": BASE | EXPERTS | {"num_experts": 4, "moe_intermediate_size": 8, "head_dim": 8},
     "granitemoeshared": BASE | EXPERTS | {"num_local_experts": 4, "shared_intermediate_size": 16},
+    "smollm3": BASE | {"pad_token_id": 0},
+    "gemma3_text": {k: v for k, v in BASE.items() if k != "hidden_act"} | {
+        "hidden_activation": "gelu_pytorch_tanh", "head_dim": 8, "query_pre_attn_scalar": 12, "sliding_window": 8,
+        "sliding_window_pattern": 2, "rope_local_base_freq": 100.0},
 }  # fmt: skip
 # what makes the class ask for as many tensors as it can
 MOST = {
@@ -54,6 +58,8 @@ MOST = {
     "qwen3": {"attention_bias": True},
     "qwen3_moe": {"attention_bias": True},
     "granitemoeshared": {"attention_bias": True},
+    "smollm3": {"attention_bias": True, "mlp_bias": True},
+    "gemma3_text": {"attention_bias": True},
 }
 # what files leave out unless a case says otherwise
 DROP = {name: [r"^lm_head\.", r"\.bias$"] for name in ARCHITECTURES}
@@ -293,6 +299,90 @@ EXPERT = [
     ("scoring keys", {"scoring_func": "sigmoid", "routed_scaling_factor": 2.5, "n_group": 2, "topk_group": 1}),
 ]  # fmt: skip
 
+FULL, SLIDING = "full_attention", "sliding_attention"
+OWN = {
+    "smollm3": [
+        ("no RoPE by list", {"no_rope_layers": [1, 0, 1]}),
+        ("no RoPE by list, all rotate", {"no_rope_layers": [1, 1, 1]}),
+        ("no RoPE by list, none rotates", {"no_rope_layers": [0, 0, 0]}),
+        ("no RoPE by list, other numbers", {"no_rope_layers": [2, 0, -1]}),
+        ("no RoPE list too short", {"no_rope_layers": [1, 0]}),
+        ("no RoPE list too long", {"no_rope_layers": [0, 1, 1, 0, 0]}),
+        ("no RoPE list empty", {"no_rope_layers": []}),
+        ("no RoPE list null", {"no_rope_layers": None}),
+        ("no RoPE list of flags", {"no_rope_layers": [True, False, True]}),
+        ("no RoPE interval 2", {"no_rope_layer_interval": 2}),
+        ("no RoPE interval 1", {"no_rope_layer_interval": 1}),
+        ("no RoPE interval 0", {"no_rope_layer_interval": 0}),
+        ("no RoPE interval -2", {"no_rope_layer_interval": -2}),
+        ("no RoPE interval null", {"no_rope_layer_interval": None}),
+        ("no RoPE interval beside a list", {"no_rope_layer_interval": 0, "no_rope_layers": [0, 1, 1]}),
+        ("windows where there is no RoPE",
+         {"use_sliding_window": True, "sliding_window": 5, "no_rope_layers": [1, 0, 1]}),
+        ("windows where there is no RoPE, by interval",
+         {"use_sliding_window": True, "sliding_window": 5, "no_rope_layer_interval": 2}),
+        ("windows not used, without RoPE", {"sliding_window": 5, "no_rope_layers": [1, 0, 1]}),
+        ("windows by type, not where there is no RoPE",
+         {"use_sliding_window": True, "sliding_window": 5, "no_rope_layers": [1, 0, 1],
+          "layer_types": [SLIDING, FULL, SLIDING]}),
+        ("windows by type, not used", {"sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING]}),
+        ("yarn without RoPE in a layer", {"rope_scaling": YARN, "no_rope_layers": [1, 0, 1]}),
+    ],
+    "gemma3_text": [
+        ("pattern 3", {"sliding_window_pattern": 3}),
+        ("pattern 1", {"sliding_window_pattern": 1}),
+        ("pattern 0", {"sliding_window_pattern": 0}),
+        ("pattern null", {"sliding_window_pattern": None}),
+        ("pattern absent", {"sliding_window_pattern": GONE}),
+        ("pattern as 5.x keeps it", {"sliding_window_pattern": GONE, "_sliding_window_pattern": 2}),
+        ("pattern beside types", {"sliding_window_pattern": 2, "layer_types": [FULL, SLIDING, FULL]}),
+        ("pattern 1 without a window", {"sliding_window_pattern": 1, "sliding_window": None}),
+        ("local base absent", {"rope_local_base_freq": GONE}),
+        ("local base null", {"rope_local_base_freq": None}),
+        ("both ropes, 5.x", {"rope_theta": GONE, "rope_local_base_freq": GONE, "rope_parameters": {
+            FULL: {"rope_type": "default", "rope_theta": 3000.0},
+            SLIDING: {"rope_type": "default", "rope_theta": 70.0}}}),
+        ("both ropes, 5.x, beside bases", {"rope_parameters": {
+            FULL: {"rope_type": "default", "rope_theta": 3000.0},
+            SLIDING: {"rope_type": "default", "rope_theta": 70.0}}}),
+        ("both ropes, 5.x, without bases inside", {"rope_parameters": {
+            FULL: {"rope_type": "default"}, SLIDING: {"rope_type": "default"}}}),
+        ("both ropes, 5.x, scaled", {"rope_theta": GONE, "rope_local_base_freq": GONE, "rope_parameters": {
+            FULL: {"rope_type": "linear", "factor": 4.0, "rope_theta": 3000.0},
+            SLIDING: {"rope_type": "default", "rope_theta": 70.0}}}),
+        ("both ropes, 5.x, old type key", {"rope_parameters": {
+            FULL: {"type": "linear", "factor": 4.0}, SLIDING: {"rope_type": "default"}}}),
+        ("both ropes, 5.x, local scaled", {"rope_parameters": {
+            FULL: {"rope_type": "default"}, SLIDING: {"rope_type": "linear", "factor": 2.0}}}),
+        ("both ropes, 5.x, yarn", {"rope_parameters": {FULL: YARN, SLIDING: {"rope_type": "default"}}}),
+        ("both ropes, 5.x, llama3", {"rope_parameters": {
+            FULL: without(LLAMA3, "original_max_position_embeddings"), SLIDING: {"rope_type": "default"}}}),
+        ("both ropes, 5.x, full null", {"rope_parameters": {FULL: None, SLIDING: {"rope_type": "default"}}}),
+        ("both ropes, 5.x, local null", {"rope_parameters": {FULL: {"rope_type": "default"}, SLIDING: None}}),
+        ("ropes, 5.x, local alone", {"rope_parameters": {SLIDING: {"rope_type": "default", "rope_theta": 70.0}}}),
+        ("ropes, 5.x, and scaling", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}, "rope_parameters": {
+            FULL: {"rope_type": "default", "rope_theta": 3000.0}, SLIDING: {"rope_type": "default"}}}),
+        ("ropes, 5.x, local alone, and scaling", {"rope_scaling": {"rope_type": "linear", "factor": 4.0},
+                                                  "rope_parameters": {SLIDING: {"rope_type": "default"}}}),
+        ("scaling with a base inside", {"rope_scaling": {"rope_type": "linear", "factor": 4.0, "rope_theta": 900.0}}),
+        ("gate silu", {"hidden_activation": "silu"}),
+        ("gate gelu", {"hidden_activation": "gelu"}),
+        ("gate absent", {"hidden_activation": GONE}),
+        ("gate null", {"hidden_activation": None}),
+        ("query scalar absent", {"query_pre_attn_scalar": GONE}),
+        ("query scalar null", {"query_pre_attn_scalar": None}),
+        ("query scalar zero", {"query_pre_attn_scalar": 0}),
+        ("query scalar fractional", {"query_pre_attn_scalar": 12.5}),
+        ("caps null", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+        ("cap of logits", {"final_logit_softcapping": 3.0}),
+        ("cap of attention", {"attn_logit_softcapping": 3.0}),
+        ("both directions", {"use_bidirectional_attention": True}),
+        ("both directions false", {"use_bidirectional_attention": False}),
+        ("both directions null", {"use_bidirectional_attention": None}),
+        ("heads that do not divide, head dim given", {"num_attention_heads": 3, "num_key_value_heads": 1}),
+    ],
+}  # fmt: skip
+
 # (name, what is set, keep, drop, a pattern in the names and what takes its place, tensors that are added: a name, and which it repeats)
 NAMES = [
     ("unprefixed", {}, [], [], [r"^model\.", ""], []),
@@ -330,8 +420,8 @@ TEXTS = [
 def random_weights(model, generator):
     for name, p in model.state_dict().items():
         noise = torch.randn(p.shape, generator=generator)
-        if "norm" in name:
-            value = 1 + 0.2 * noise
+        if "norm" in name:  # Gemma stores it less 1
+            value = (0 if model.config.model_type == "gemma3_text" else 1) + 0.2 * noise
         elif name.endswith("bias"):
             value = 0.2 * noise
         elif "embed_tokens" in name or "lm_head" in name:
@@ -394,7 +484,7 @@ def main():
                 any(re.search(p, key) for p in DROP[name]) and not any(re.search(p, key) for p in keep))
             return {key: value.clone() for key, value in tensors.items() if not gone(key)}
 
-        for case, change, *rest in COMMON + (EXPERT if name in MOE else []):
+        for case, change, *rest in COMMON + (EXPERT if name in MOE else []) + OWN.get(name, []):
             keep, drop = (*rest, [], [])[:2]
             config = {"model_type": name} | base | change
             config = {k: v for k, v in config.items() if v != GONE}

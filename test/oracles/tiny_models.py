@@ -4,7 +4,7 @@ Hugging Face layout: config.json, model.safetensors (or two shards and an index)
 Each folder has reference.safetensors, computed in f32, eager attention, from the weights as stored:
     ids [T] i32, logits [T, V] f32, hidden.0 [T, D] (embedding), hidden.i [T, D] after layer i (before the final norm)
 
-Usage: python test/oracles/tiny_models.py   (torch transformers safetensors gguf numpy)
+Usage: python test/oracles/tiny_models.py [NAME …]   (those alone; torch transformers safetensors gguf numpy)
 With llama-cpp-python installed, `--check` also runs the GGUF files through llama.cpp and prints the largest difference.
 """
 
@@ -36,6 +36,15 @@ LLAMA = BASE | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 MISTRAL = BASE | {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
 QWEN2 = BASE | {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "rms_norm_eps": 1e-6}
 QWEN3 = BASE | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "rms_norm_eps": 1e-6}
+SMOLLM3 = BASE | {
+    "architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3", "num_hidden_layers": 4, "pad_token_id": 0,
+}  # fmt: skip
+GEMMA3 = {k: v for k, v in BASE.items() if k != "hidden_act"} | {
+    "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "hidden_size": 32, "intermediate_size": 32,
+    "num_attention_heads": 4, "head_dim": 16, "num_hidden_layers": 6, "hidden_activation": "gelu_pytorch_tanh",
+    "query_pre_attn_scalar": 20, "sliding_window": 8, "rope_theta": 5000.0, "rope_local_base_freq": 100.0,
+    "rms_norm_eps": 1e-6, "torch_dtype": "bfloat16",
+}  # fmt: skip
 LINEAR = {"rope_type": "linear", "factor": 2.0}
 LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -73,6 +82,20 @@ HF = {
     # read at 64 positions, for which transformers stretches the base
     "llama-rope-dynamic": (
         LLAMA | {"rope_scaling": DYNAMIC, "max_position_embeddings": 16, "torch_dtype": "bfloat16"}, 64, 1),
+    "smollm3": (SMOLLM3 | {"torch_dtype": "bfloat16"}, 24, 1),
+    "smollm3-window": (
+        SMOLLM3 | {
+            "no_rope_layers": [0, 1, 0, 1], "use_sliding_window": True, "sliding_window": 8, "attention_bias": True,
+            "mlp_bias": True, "rope_scaling": YARN, "tie_word_embeddings": False, "torch_dtype": "bfloat16"},
+        40, 1),
+    "gemma3": (GEMMA3, 40, 1),
+    # as transformers 5 writes it, the full layers stretched; the window is the whole context
+    "gemma3-rope-parameters": (
+        {k: v for k, v in GEMMA3.items() if k not in ("rope_theta", "rope_local_base_freq", "torch_dtype")}
+        | {"num_hidden_layers": 3, "sliding_window": 64, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+           "tie_word_embeddings": False, "attention_bias": True, "dtype": "bfloat16", "rope_parameters": {
+               "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 3000.0},
+               "sliding_attention": {"rope_type": "default", "rope_theta": 70.0}}}, 40, 1),
 }  # fmt: skip
 
 
@@ -80,8 +103,8 @@ def random_weights(model, generator):
     """Norms around 1, biases around 0, matrices that keep the size of what they multiply."""
     for name, p in model.state_dict().items():
         noise = torch.randn(p.shape, generator=generator)
-        if "norm" in name:
-            value = 1 + 0.2 * noise
+        if "norm" in name:  # Gemma stores it less 1
+            value = (0 if model.config.model_type == "gemma3_text" else 1) + 0.2 * noise
         elif name.endswith("bias"):
             value = 0.2 * noise
         elif "embed_tokens" in name or "lm_head" in name:
@@ -101,9 +124,19 @@ def new_model(config):
     return AutoModelForCausalLM.from_config(parsed, dtype=torch.float32, attn_implementation="eager").eval()
 
 
+def greedy(model, ids, count):
+    """The likeliest continuation of ids, and the least by which a token of it is likelier than the next best."""
+    ids, margin = ids.tolist(), math.inf
+    for _ in range(count):
+        best = model(torch.tensor([ids])).logits[0, -1].topk(2)
+        margin = min(margin, (best.values[0] - best.values[1]).item())
+        ids.append(best.indices[0].item())
+    return torch.tensor(ids[-count:], dtype=torch.int32), margin
+
+
 def reference(model, count, seed):
     """What the model computes for `count` random ids, as tensors to be saved."""
-    ids = torch.randint(1, V, (1, count), generator=torch.Generator().manual_seed(seed))
+    ids = torch.randint(1, model.config.vocab_size, (1, count), generator=torch.Generator().manual_seed(seed))
     hidden = []
     hooks = [model.model.embed_tokens.register_forward_hook(lambda m, i, o: hidden.append(o))]
     for layer in model.model.layers:
@@ -112,7 +145,11 @@ def reference(model, count, seed):
     for hook in hooks:
         hook.remove()
     tensors = {"ids": ids[0].to(torch.int32), "logits": logits}
-    return tensors | {f"hidden.{i}": h[0] for i, h in enumerate(hidden)}
+    tensors |= {f"hidden.{i}": h[0] for i, h in enumerate(hidden)}
+    if model.config.model_type in ("smollm3", "gemma3_text"):
+        tensors["greedy"], margin = greedy(model, ids[0, :24], 32)
+        print(f"{'':24s} greedy: {margin:.1e} between best and second")
+    return tensors
 
 
 def save(path, tensors):
@@ -209,12 +246,24 @@ MERGES = ["t h", "th e", "Ġ t", "Ġt he", "i n", "a n", "an d", "e r", "Ġ a"]
 TOKENS = ["<|endoftext|>", *(chr(c) for c in range(33, 127)), "Ġ", *(m.replace(" ", "") for m in MERGES)][:V]
 MERGES = [m for m in MERGES if m.replace(" ", "") in TOKENS]
 
+# as Gemma's SentencePiece vocabulary: begin, end, bytes, and pieces whose scores say what merges first
+PIECES = ["th", "the", "▁the", "in", "an", "and", "▁a", "▁and", "er", "ing", "▁t", "▁", *(chr(c) for c in range(97, 123)), ".", ","]
+SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>"]
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+GEMMA_VOCABULARY = [*SPECIAL, *BYTES, *PIECES]
+
 SMALL = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
 ONE = SMALL | {"num_hidden_layers": 1}
 WIDE = {
     "hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "num_key_value_heads": 1,
     "num_hidden_layers": 1,
 }  # fmt: skip
+
+# llama.cpp scales queries by the size of a head, and its converter writes no base for the layers with windows
+GEMMA3_GGUF = GEMMA3 | {
+    "vocab_size": len(GEMMA_VOCABULARY), "query_pre_attn_scalar": 16, "rope_theta": 300.0, "rope_local_base_freq": 10000.0,
+}  # fmt: skip
+GGUF_NAMES = {"gemma3_text": "gemma3"}
 
 # name: (config, T, type of the matrices, {part of a name: another type})
 GGUF = {
@@ -240,6 +289,9 @@ GGUF = {
     "gguf-qwen2-q5_k": (
         QWEN2 | WIDE | {"tie_word_embeddings": False}, 8, Q.Q5_K, {"output.weight": Q.Q6_K, "ffn_down": Q.Q6_K}),
     "gguf-llama-q6_k": (LLAMA | WIDE, 8, Q.Q6_K, {}),
+    "gguf-smollm3-f16": (SMOLLM3 | {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 4}, 24, Q.F16, {}),
+    "gguf-gemma3-f16": (GEMMA3_GGUF, 40, Q.F16, {}),
+    "gguf-gemma3-q8_0": (GEMMA3_GGUF | {"rope_scaling": LINEAR, "rope_local_base_freq": 100.0}, 40, Q.Q8_0, {}),
 }  # fmt: skip
 
 
@@ -272,7 +324,7 @@ def unpermute(rows, heads):
     return rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def gguf_name(name):
+def gguf_name(name, gemma=False):
     simple = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
     simple["lm_head.weight"] = "output.weight"
     if name in simple:
@@ -285,13 +337,18 @@ def gguf_name(name):
         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
         "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     }  # fmt: skip
+    if gemma:
+        table |= {
+            "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+            "post_feedforward_layernorm": "post_ffw_norm",
+        }  # fmt: skip
     return f"blk.{layer}.{table[part]}.{kind}"
 
 
 def metadata(writer, config, name):
     head_dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     writer.add_name(name)
-    writer.add_vocab_size(V)
+    writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -300,7 +357,7 @@ def metadata(writer, config, name):
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config["rope_theta"])
-    if config["model_type"] == "llama":
+    if config["model_type"] in ("llama", "smollm3"):
         writer.add_rope_dimension_count(head_dim)
     if "head_dim" in config:
         writer.add_key_length(head_dim)
@@ -311,14 +368,37 @@ def metadata(writer, config, name):
         writer.add_rope_scaling_factor(scaling["factor"])
         if "original_max_position_embeddings" in scaling:
             writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+    if config["model_type"] == "gemma3_text":
+        return gemma_metadata(writer, config)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2" if config["model_type"].startswith("qwen") else "smollm")
+    pre = {"qwen2": "qwen2", "qwen3": "qwen2", "smollm3": "smaug-bpe"}
+    writer.add_tokenizer_pre(pre.get(config["model_type"], "smollm"))
     writer.add_token_list(TOKENS)
     writer.add_token_types([gguf.TokenType.CONTROL, *[gguf.TokenType.NORMAL] * (V - 1)])
     writer.add_token_merges(MERGES)
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     writer.add_add_bos_token(False)
+
+
+def gemma_metadata(writer, config):
+    writer.add_sliding_window(config["sliding_window"])
+    if config["rope_local_base_freq"] != 10000:
+        writer.add_rope_freq_base_swa(config["rope_local_base_freq"])
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(GEMMA_VOCABULARY)
+    n = len(SPECIAL) + len(BYTES)
+    writer.add_token_scores([0.0] * n + [-float(i) for i in range(len(PIECES))])
+    kind = gguf.TokenType
+    writer.add_token_types(
+        [kind.CONTROL] * 3 + [kind.UNKNOWN] + [kind.BYTE] * len(BYTES) + [kind.NORMAL] * len(PIECES))
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
 
 
 def llama3_factors(config):
@@ -345,16 +425,23 @@ def write_gguf(name, config, count, kind, others, seed):
     rng = np.random.default_rng(seed)
     model = new_model(config)
     random_weights(model, torch.Generator().manual_seed(seed))
-    writer = gguf.GGUFWriter(folder / "model.gguf", config["model_type"])
+    gemma = config["model_type"] == "gemma3_text"
+    if gemma:  # so that it writes letters, not bytes, and not always the same
+        model.model.embed_tokens.weight *= 0.15
+        model.model.embed_tokens.weight[: len(SPECIAL) + len(BYTES)] *= 0.1
+    writer = gguf.GGUFWriter(folder / "model.gguf", GGUF_NAMES.get(config["model_type"], config["model_type"]))
     metadata(writer, config, name)
     state = model.state_dict()
     if config["tie_word_embeddings"]:
         state.pop("lm_head.weight", None)
     heads = {"attn_q.": config["num_attention_heads"], "attn_k.": config["num_key_value_heads"]}
     for key, parameter in state.items():
-        target = gguf_name(key)
-        turned = next((n for part, n in heads.items() if part in target and config["model_type"] == "llama"), 0)
+        target = gguf_name(key, gemma)
+        turned = next((n for part, n in heads.items() if part in target and config["model_type"] in ("llama", "smollm3")), 0)
         values = parameter.numpy()
+        raised = 1 if gemma and key.endswith("norm.weight") else 0
+        if raised:
+            values = values + np.float32(raised)
         if turned:
             values = permute(values, turned)
         type_ = Q.F32 if values.ndim == 1 else next((t for part, t in others.items() if part in target), kind)
@@ -373,6 +460,8 @@ def write_gguf(name, config, count, kind, others, seed):
         stored = data.astype(np.float32) if type_ in (Q.F32, Q.F16) else gguf.quants.dequantize(data, type_)
         if turned:
             stored = unpermute(stored, turned)
+        if raised:
+            stored = stored - np.float32(raised)
         parameter.copy_(torch.from_numpy(np.ascontiguousarray(stored, dtype=np.float32)))
     if config.get("rope_scaling", {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(config))
@@ -384,8 +473,38 @@ def write_gguf(name, config, count, kind, others, seed):
     tensors = reference(model, count, seed)
     save(folder / "reference.safetensors", tensors)
     report(name, folder, tensors)
+    if gemma:
+        llama_text(folder, model)
     if "--check" in sys.argv:
         check(folder / "model.gguf", tensors)
+
+
+def llama_text(folder, model):
+    """What llama.cpp writes after a prompt, beside the model: likeliest tokens, an f32 cache. transformers must write the same."""
+    import llama_cpp
+
+    llama = llama_cpp.Llama(str(folder / "model.gguf"), n_ctx=256, n_threads=1, verbose=False, type_k=0, type_v=0)
+    prompt = "the hat and the ring in a tree."
+    ids = llama.tokenize(prompt.encode(), add_bos=True)
+    llama.eval(ids)
+    found, token = [], None
+    for _ in range(32):
+        token = int(np.argmax(logits_of(llama)))
+        found.append(token)
+        llama.eval([token])
+    want, margin = greedy(model, torch.tensor(ids), 32)
+    assert found == want.tolist(), (found, want.tolist())
+    assert 1 not in found
+    text = llama.detokenize(found).decode()
+    print(f"{'':24s} llama.cpp writes {text!r}, {margin:.1e} between best and second")
+    record = {"prompt": prompt, "ids": ids, "greedy": found, "text": text}
+    (folder / "llama.json").write_text(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def logits_of(llama):
+    import llama_cpp
+
+    return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(llama.ctx, -1), shape=(llama.n_vocab(),))
 
 
 def check(path, tensors):
@@ -400,11 +519,15 @@ def check(path, tensors):
 
 
 if __name__ == "__main__":
+    wanted = [name for name in sys.argv[1:] if not name.startswith("--")]
     for folder in OUT.glob("*"):
-        if not folder.name.startswith("moe-"):  # tiny_moe.py writes those
+        # tiny_moe.py writes those
+        if not folder.name.startswith("moe-") and (not wanted or folder.name in wanted):
             shutil.rmtree(folder)
     with torch.no_grad():
         for number, (name, (config, count, shards)) in enumerate(HF.items()):
-            write_hf(name, config, count, shards, 100 + number)
+            if not wanted or name in wanted:
+                write_hf(name, config, count, shards, 100 + number)
         for number, (name, (config, count, kind, others)) in enumerate(GGUF.items()):
-            write_gguf(name, config, count, kind, others, 200 + number)
+            if not wanted or name in wanted:
+                write_gguf(name, config, count, kind, others, 200 + number)

@@ -29,6 +29,8 @@ export const MODELS = [
   'gguf-llama-rope-linear',
   'gguf-llama-rope-llama3',
   'gguf-llama-yarn',
+  'smollm3',
+  'gemma3-rope-parameters',
 ];
 export const TEXTS = ['abc. de', 'fgh, ij', 'klmno pq.'];
 export const QUERY = 'rst uv:';

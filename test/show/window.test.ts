@@ -37,7 +37,7 @@ const furthest = (a: readonly number[], b: readonly number[]) => Math.max(...a.m
 
 const labelled = { preset: 'label', labels: LABELS, prompt: QUERY, rank: 'bm25', vote: null, ensemble: 'one' } as const;
 
-for (const name of ['mistral-window', 'qwen2-window']) {
+for (const name of ['mistral-window', 'qwen2-window', 'gemma3']) {
   // the query alone is longer than 8; with 20 the end of the shots is seen, with 44 all but their beginning
   for (const window of [8, 20, 44]) {
     test(`${name} with a window of ${window}: behind a chain as the model scores it`, async () => {

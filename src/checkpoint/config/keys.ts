@@ -38,6 +38,11 @@ export class ConfigKeys {
     return child;
   }
 
+  /** These keys before those of another object, which stand where these say nothing. */
+  over(other: ConfigKeys | null): ConfigKeys {
+    return other ? new ConfigKeys({ ...other.#raw, ...this.#raw }, this.#file, this.#prefix) : this;
+  }
+
   get isEmpty(): boolean {
     return Object.keys(this.#raw).length === 0;
   }

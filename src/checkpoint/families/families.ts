@@ -1,4 +1,5 @@
 import type { Family } from './family.ts';
+import { gemma3Text } from './gemma3-text.ts';
 import { granitemoeshared } from './granitemoeshared.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
@@ -7,6 +8,7 @@ import { qwen2 } from './qwen2.ts';
 import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
 import { qwen3Moe } from './qwen3-moe.ts';
+import { smollm3 } from './smollm3.ts';
 
 /**
  * The families, by the `model_type` of their config.json, which GGUF uses too. What transformers assumes is of 5.24; the classes of 4.57
@@ -17,6 +19,8 @@ export const FAMILIES = {
   mistral,
   qwen2,
   qwen3,
+  smollm3,
+  gemma3_text: gemma3Text,
   granitemoeshared,
   mixtral,
   qwen2_moe: qwen2Moe,

@@ -11,7 +11,7 @@ const OUTER: ReadonlyMap<string, string> = new Map([
   ['output', 'lm_head'],
 ]);
 
-/** GGUF's names within `blk.N`, and Hugging Face's within `model.layers.N`; the same for llama, qwen2 and qwen3. */
+/** GGUF's names within `blk.N`, and Hugging Face's within `model.layers.N`, unless a family says otherwise. */
 const INNER: ReadonlyMap<string, string> = new Map([
   ['attn_norm', 'input_layernorm'],
   ['attn_q', 'self_attn.q_proj'],
@@ -28,11 +28,14 @@ const INNER: ReadonlyMap<string, string> = new Map([
 
 const PERMUTED = /\.self_attn\.[qk]_proj\.(weight|bias)$/;
 
-/** Hugging Face's name of a GGUF tensor, or its own where it has none there. */
-export function canonicalName(name: string): string {
+/**
+ * Hugging Face's name of a GGUF tensor, or its own where it has none there.
+ * @param family whose layers may call some tensors otherwise; null: not known
+ */
+export function canonicalName(name: string, family: GgufFamily | null): string {
   const inner = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name);
   if (inner) {
-    const part = INNER.get(inner[2]!);
+    const part = family?.names?.[inner[2]!] ?? INNER.get(inner[2]!);
     return part === undefined ? name : `model.layers.${Number(inner[1])}.${part}.${inner[3]}`;
   }
   const outer = /^(\w+)\.(weight|bias)$/.exec(name);
@@ -52,7 +55,7 @@ export function canonicalTensors(
 ): TensorTable {
   const table = emptyTable();
   for (const { name: stored, type, typeName, shape, offset, byteLength } of list) {
-    const name = canonicalName(stored);
+    const name = canonicalName(stored, family);
     if (type === null) {
       putAs(table, name, typeName, source.name);
       continue;

@@ -51,7 +51,8 @@ const known: ReadonlyMap<string, PreTokenization> = new Map([
   ['llama-bpe', llama3],
   ['llama3', llama3],
   ['llama-v3', llama3],
-  ['smaug-bpe', llama3],
+  // SmolLM3's too: as llama3, but that llama.cpp adds no begin token unless the file says so
+  ['smaug-bpe', { ...llama3, addBos: false }],
   ['falcon3', llama3],
   ['qwen2', qwen2],
   ['deepseek-r1-qwen', qwen2],

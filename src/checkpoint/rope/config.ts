@@ -18,7 +18,22 @@ export function ropeFromConfig(keys: ConfigKeys, context: RopeContext, name: str
   const inner = chosen ?? new ConfigKeys({}, name);
   if (inner.has('full_attention') || inner.has('sliding_attention'))
     throw unsupported(name, 'its layers differ in RoPE');
-  const theta = inner.has('rope_theta') ? inner.number('rope_theta', 0) : keys.number('rope_theta', context.theta);
+  return ropeFromKeys(keys, inner, () => keys.number('rope_theta', context.theta), context, name);
+}
+
+/**
+ * RoPE as one object of keys tells it.
+ * @param keys of the file, which say what the object leaves out
+ * @param fallback the base where the object has none
+ */
+export function ropeFromKeys(
+  keys: ConfigKeys,
+  inner: ConfigKeys,
+  fallback: () => number,
+  context: RopeContext,
+  name: string,
+): RopeConfig {
+  const theta = inner.has('rope_theta') ? inner.number('rope_theta', 0) : fallback();
   const type = inner.has('rope_type') ? inner.value('rope_type') : inner.has('type') ? inner.value('type') : 'default';
   if (typeof type !== 'string') throw inner.fault('rope_type', `is ${shown(type)}, not a text`);
   return {
