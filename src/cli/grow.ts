@@ -4,8 +4,9 @@ import { EspalierError } from '../errors.ts';
 import type { PlannedGrowth, Receipt } from '../grow.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, lanesArgument, modelArgument } from './shared/common.ts';
-import { formatBytes, formatCount, formatDuration, formatTable, Progress } from './shared/format.ts';
+import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { growArguments, growOptionsOf } from './shared/grow-flags.ts';
+import { Stages } from './shared/stages.ts';
 
 export const growCommand = defineCommand({
   meta: { name: 'grow', description: 'Grow a dense model into a mixture of experts (SPRI)' },
@@ -28,28 +29,21 @@ export const growCommand = defineCommand({
       io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
       return;
     }
-    const bars = {
-      downloading: new Progress({ label: 'downloading', total: 1, silent: args.json }),
-      growing: new Progress({ label: 'growing', total: 1, silent: args.json }),
-      verifying: new Progress({ label: 'verifying', total: 1, silent: args.json }),
-    };
+    const stages = new Stages(['downloading', 'growing', 'verifying'], args.json);
     const started = performance.now();
     try {
       const { receipt } = await grow(args.model, {
         ...options,
         onDownload: ({ overall: { loaded, total } }) =>
-          bars.downloading.update(loaded / (total || 1), formatBytes(loaded)),
-        onProgress: ({ stage, done, total }) => {
-          bars.downloading.end();
-          if (stage === 'verifying') bars.growing.end();
-          bars[stage].update(done / total, stage === 'growing' ? formatBytes(done) : '');
-        },
+          stages.update('downloading', loaded, total, formatBytes(loaded)),
+        onProgress: ({ stage, done, total }) =>
+          stages.update(stage, done, total, stage === 'growing' ? formatBytes(done) : ''),
       });
-      for (const bar of Object.values(bars)) bar.end();
+      stages.end();
       if (args.json) io.out(`${JSON.stringify(receipt)}\n`);
       else io.out(`${describeReceipt(receipt, String(out), (performance.now() - started) / 1000)}\n`);
     } finally {
-      for (const bar of Object.values(bars)) bar.end();
+      stages.end();
     }
   },
 });

@@ -5,8 +5,9 @@ import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOp
 import { EspalierError } from '../../errors.ts';
 import { oneOf } from '../../options/rules.ts';
 import { optionFlags } from './flags.ts';
-import { formatBytes, Progress } from './format.ts';
+import { formatBytes } from './format.ts';
 import type { Io } from './io.ts';
+import { Stages } from './stages.ts';
 
 /** Arguments that several commands share. */
 export const modelArgument = {
@@ -96,22 +97,17 @@ export async function promptOf(given: string, io: Io, signal: AbortSignal): Prom
 
 /** Opens a model with a progress bar on stderr, for what is downloaded and for what is loaded. */
 export async function openWithProgress(target: string, options: OpenOptions, json: boolean, io: Io): Promise<Model> {
-  const downloading = new Progress({ label: 'downloading', total: 1, silent: json });
-  const loading = new Progress({ label: 'loading', total: 1, silent: json });
+  const stages = new Stages(['downloading', 'loading'], json);
   try {
     const model = await open(target, {
       ...options,
-      onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
-      onProgress: (done, total) => {
-        downloading.end();
-        loading.update(done / total, formatBytes(done));
-      },
+      onDownload: ({ overall: { loaded, total } }) => stages.update('downloading', loaded, total, formatBytes(loaded)),
+      onProgress: (done, total) => stages.update('loading', done, total, formatBytes(done)),
     });
-    loading.end();
+    stages.end();
     if (!json) for (const note of model.notes) io.err(`note: ${note}\n`);
     return model;
   } finally {
-    downloading.end();
-    loading.end();
+    stages.end();
   }
 }
