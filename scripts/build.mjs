@@ -70,13 +70,12 @@ async function buildDist() {
     'build',
     'scripts',
   );
+  const workers = (await workerNames()).map((name) => `dist/workers/${name.replace(/ts$/, 'js')}`);
   if (
     (await oldest([
       'dist/src/index.js',
       'dist/src/cli/main.js',
-      'dist/workers/engine.js',
-      'dist/workers/grow.js',
-      'dist/workers/show.js',
+      ...workers,
       'dist/page/espalier.js',
       'dist/THIRD-PARTY-LICENCES.txt',
     ])) > sources
@@ -206,8 +205,12 @@ const BUNDLE = {
   logLevel: 'warning',
 };
 
+async function workerNames() {
+  return (await readdir(`${root}workers`)).filter((name) => name.endsWith('.ts'));
+}
+
 async function bundleWorkers() {
-  const names = (await readdir(`${root}workers`)).filter((name) => name.endsWith('.ts'));
+  const names = await workerNames();
   const noWorkers = {
     name: 'no-workers',
     setup: ({ onLoad }) => {

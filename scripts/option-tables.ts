@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url';
 import { program } from '../src/cli/program.ts';
 import type { Command } from '../src/cli/shared/command.ts';
 import { optionRows } from '../src/cli/shared/help.ts';
-import { crewOptions, mapOptions } from '../src/engine/crew/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
@@ -51,8 +50,6 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   decode: [decodeOptions, 'model/text/options/DecodeOptions'],
   score: [scoreOptions, 'model/options/ScoreOptions', 'model/options/EncodePromptOptions'],
   embed: [embedOptions, 'model/options/EmbedOptions', 'model/options/EncodePromptOptions'],
-  crew: [crewOptions, 'engine/crew/options/CrewOptions'],
-  map: [mapOptions, 'engine/crew/options/MapOptions'],
   pool: [poolOptions, 'show/pool/options/PoolOptions'],
   chains: [chainsOptions, 'show/place/options/ChainsOptions', 'show/place/options/ChainOptions'],
   show: [showOptions, 'show/answer/options/ShowOptions', 'show/place/options/ContextOptions'],

@@ -2,9 +2,6 @@
 
 export type { Architecture, ModelConfig, RopeConfig, RopeScaling } from './checkpoint/types.ts';
 export type { DeviceStats, Precision } from './device/device.ts';
-export { Crew } from './engine/crew/crew.ts';
-export type { CrewOptions, MapOptions } from './engine/crew/options.ts';
-export type { TaskInput, TaskName, TaskResult } from './engine/crew/tasks.ts';
 export { Engine } from './engine/engine.ts';
 export { grow, planGrow } from './engine/grow/grow.ts';
 export type { GrowOptions, PlanGrowOptions } from './engine/grow/options.ts';
@@ -14,7 +11,14 @@ export { Model } from './engine/model/model.ts';
 export { type OpenOptions, open } from './engine/model/open.ts';
 export type { EmbedInput, EngineStats, Prompt } from './engine/model/protocol.ts';
 export type { EngineOpenOptions, EngineOptions } from './engine/options.ts';
+export { Chain, Chains } from './engine/show/chains.ts';
+export { evaluate } from './engine/show/evaluate.ts';
+export type { EvaluateOptions, PoolOptions, ShowOptions } from './engine/show/options.ts';
+export { type PoolStats, ShotPool } from './engine/show/pool.ts';
+export { Show } from './engine/show/show.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export type { EvaluationProgress, Preparing } from './evaluate/options.ts';
+export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
 export type { PlannedGrowth } from './grow/job.ts';
 export type { GrowProgress } from './grow/options.ts';
 export type { GrowRecipe } from './grow/plan/options.ts';
@@ -32,3 +36,16 @@ export type { Cache, CacheEntry } from './runtime/cache/types.ts';
 export type { ModelTarget } from './runtime/files/model-files.ts';
 export type { DownloadProgress } from './runtime/hub/download-progress.ts';
 export type { FilesOptions, HubOptions } from './runtime/hub/options.ts';
+export type { AskOptions, CalibrateOptions } from './show/answer/options.ts';
+export type { ShowSettings } from './show/answer/presets.ts';
+export type { CalibrationItem } from './show/answer/threshold.ts';
+export type { ChainOptions, ChainsOptions } from './show/place/options.ts';
+export type {
+  Answer,
+  AnswerStream,
+  Calibration,
+  PoolProgress,
+  Shot,
+  ShowReceipt,
+  WorkEstimate,
+} from './show/types.ts';

@@ -1,7 +1,7 @@
 /**
  * Many-shot prompting that reuses cached examples (`espalier/show`): AdapShot (arXiv 2605.03644), in the calling thread; readers of public
- * data sets, templates, label tries, ranking by words, and the evaluation of them all. Formulas, defaults and their sources stand with each
- * option.
+ * data sets, templates, label tries, ranking by words, and the evaluation of them all. `ShotPool`, `Chain`, `Chains`, `Show` and `evaluate` of
+ * `espalier` are the same in a worker. Formulas, defaults and their sources stand with each option.
  */
 
 export {

@@ -1,11 +1,11 @@
 import { renderQuery } from '../datasets/templates.ts';
-import { fittingShots, shotsOf } from '../evaluate/setting.ts';
+import { Chain, fittingShots } from '../engine/show/chains.ts';
+import type { ShowOptions } from '../engine/show/options.ts';
+import { ShotPool } from '../engine/show/pool.ts';
+import { Show } from '../engine/show/show.ts';
+import { shotsOf } from '../evaluate/setting.ts';
 import { defined } from '../options/defined.ts';
-import { Show } from '../show/answer/answerer.ts';
-import type { ShowOptions } from '../show/answer/options.ts';
 import { poolOptionsOf, settingsOf } from '../show/answer/presets.ts';
-import { Chain } from '../show/place/chain.ts';
-import { ShotPool } from '../show/pool/pool.ts';
 import type { Answer, WorkEstimate } from '../show/types.ts';
 import { defineCommand } from './shared/command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
@@ -59,8 +59,7 @@ export const showAskCommand = defineCommand({
     };
     settingsOf(options, args.chain); // what is wrong is said before a model is opened
     const shots = shotsOf(template, poolOf(args, task));
-    const store = await storeOf(args);
-    const { model, close } = await openForShots(args, signal);
+    const model = await openForShots(args, io, signal);
     const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
     const watching = {
       signal,
@@ -72,46 +71,44 @@ export const showAskCommand = defineCommand({
       const source = args.chain
         ? await Chain.create(
             model,
-            count === undefined ? fittingShots(model, shots.slice(0, MOST), common.instruction) : shots.slice(0, count),
-            { ...common, ...watching, onProgress: (done, total) => bar.update(done / total) },
+            shots.slice(0, count ?? (await fittingShots(model, shots.slice(0, MOST), instruction))),
+            {
+              ...common,
+              ...watching,
+              onProgress: (done, total) => bar.update(done / total),
+            },
           )
         : await ShotPool.build(model, shots, {
             ...common,
             ...poolOptionsOf(preset),
             ...pooling,
-            store,
+            store: storeOf(args),
             grow: { initial: 0 },
             ...watching,
             onProgress: ({ tokens, totalTokens }) => bar.update(tokens / (totalTokens || 1)),
           });
-      let show: Show | null = null;
-      try {
-        show = await Show.create(source, options);
-        const query = renderQuery(template, args.query);
-        const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
-        let answer: Answer;
-        if (options.labels || args.json) {
-          answer = await show.ask(query, asked);
+      const show = await Show.create(source, options);
+      const query = renderQuery(template, args.query);
+      const asked = { input: args.query, compare: args.compare, signal, ...defined({ shots: count }) };
+      let answer: Answer;
+      if (options.labels || args.json) {
+        answer = await show.ask(query, asked);
+        bar.end();
+        if (!args.json) io.out(`${answer.text}\n`);
+      } else {
+        const stream = show.stream(query, asked);
+        for await (const { text: piece } of stream) {
           bar.end();
-          if (!args.json) io.out(`${answer.text}\n`);
-        } else {
-          const stream = show.stream(query, asked);
-          for await (const { text: piece } of stream) {
-            bar.end();
-            io.out(piece);
-          }
-          answer = await stream.answer();
-          io.out('\n');
+          io.out(piece);
         }
-        if (args.json) io.out(`${JSON.stringify(answer)}\n`);
-        else io.err(`${describe(answer)}\n`);
-      } finally {
-        show?.close();
-        source.close();
+        answer = await stream.answer();
+        io.out('\n');
       }
+      if (args.json) io.out(`${JSON.stringify(answer)}\n`);
+      else io.err(`${describe(answer)}\n`);
     } finally {
       bar.end();
-      close();
+      await model.close();
     }
   },
 });

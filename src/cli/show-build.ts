@@ -1,10 +1,9 @@
 import type { Example } from '../datasets/data.ts';
 import type { TaskData } from '../datasets/files.ts';
 import { distinctInputs, splitExamples } from '../datasets/splits.ts';
+import { ShotPool } from '../engine/show/pool.ts';
 import { shotsOf } from '../evaluate/setting.ts';
 import { defined } from '../options/defined.ts';
-import { ShotPool } from '../show/pool/pool.ts';
-import { openShotStore } from '../show/pool/store.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
 import { dataOf, describeWork, openForShots, prefixArgument, showArguments, storeOf } from './shared/show-options.ts';
@@ -29,15 +28,14 @@ export const showBuildCommand = defineCommand({
     const settings = defined({ instruction, prefix, storage });
     const { task, template } = await dataOf(args);
     const shots = shotsOf(template, poolOf(args, task));
-    const store = (await storeOf(args)) ?? (await openShotStore());
-    const { model, close } = await openForShots(args, signal);
+    const model = await openForShots(args, io, signal);
     const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
     const started = performance.now();
     let loaded = 0;
     try {
       const pool = await ShotPool.build(model, shots, {
         ...settings,
-        store,
+        store: storeOf(args) ?? true,
         grow: { initial: 0 },
         signal,
         onEstimate: (estimate) => {
@@ -49,31 +47,27 @@ export const showBuildCommand = defineCommand({
           bar.update(progress.tokens / (progress.totalTokens || 1), `${progress.done} of ${progress.total}`);
         },
       });
-      try {
-        await pool.prepare(undefined, { signal });
-        bar.end();
-        // here the store is all that is wanted
-        for (const warning of pool.warnings) throw warning;
-        const seconds = (performance.now() - started) / 1000;
-        const tokens = shots.reduce((sum, { id }) => sum + pool.tokens(id).length, 0);
-        const built = { store: store.name, shots: shots.length, loaded, tokens, bytes: await store.bytes(), seconds };
-        if (args.json) io.out(`${JSON.stringify(built)}\n`);
-        else {
-          const rows = [
-            ['store', built.store],
-            ['examples', `${built.shots}, ${loaded} of them were there`],
-            ['tokens', `${tokens}`],
-            ['size', `${formatBytes(built.bytes)}, with all else in it`],
-            ['time', formatDuration(seconds)],
-          ];
-          io.out(`${formatTable(null, rows)}\n`);
-        }
-      } finally {
-        pool.close();
+      await pool.prepare(undefined, { signal });
+      const { store, tokens, warnings } = await pool.stats();
+      bar.end();
+      // here the store is all that is wanted
+      for (const warning of warnings) throw warning;
+      const seconds = (performance.now() - started) / 1000;
+      const built = { store: store!.name, shots: shots.length, loaded, tokens, bytes: store!.bytes, seconds };
+      if (args.json) io.out(`${JSON.stringify(built)}\n`);
+      else {
+        const rows = [
+          ['store', built.store],
+          ['examples', `${built.shots}, ${loaded} of them were there`],
+          ['tokens', `${tokens}`],
+          ['size', `${formatBytes(built.bytes)}, with all else in it`],
+          ['time', formatDuration(seconds)],
+        ];
+        io.out(`${formatTable(null, rows)}\n`);
       }
     } finally {
       bar.end();
-      close();
+      await model.close();
     }
   },
 });

@@ -1,9 +1,9 @@
+import { evaluate, identityOf } from '../engine/show/evaluate.ts';
+import type { EvaluateOptions } from '../engine/show/options.ts';
 import { EspalierError } from '../errors.ts';
 import { checkArm } from '../evaluate/answerers.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
-import type { EvaluateOptions } from '../evaluate/options.ts';
 import { reportArms } from '../evaluate/report.ts';
-import { evaluate } from '../evaluate/run.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { defined } from '../options/defined.ts';
 import { sha256 } from '../runtime/files/hash.ts';
@@ -35,11 +35,10 @@ export const showEvalCommand = defineCommand({
     const { format, task, template } = await dataOf(args, {
       ...defined({ test: args['test-path'], dev: args['dev-path'] }),
     });
-    const store = await storeOf(args);
     // what is wrong with options is said before a model is loaded, and before the file is touched
     reportArms(wanted.arms, [], defined({ against: args.against }));
     for (const arm of wanted.arms) checkArm(arm, { options: { ...wanted, template }, labels: task.labels });
-    const { model, close } = await openForShots(args, signal);
+    const model = await openForShots(args, io, signal);
     const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
     let file: RecordFile | undefined;
     let warned = false;
@@ -49,8 +48,7 @@ export const showEvalCommand = defineCommand({
       const identity = {
         format: 3,
         // whatever it is called and wherever it lies
-        weights: model.identity,
-        tokenizer: await model.tokenizerIdentity(),
+        ...(await identityOf(model)),
         data: format,
         dataHash: await sha256(JSON.stringify(task)),
         template,
@@ -62,7 +60,7 @@ export const showEvalCommand = defineCommand({
       const records = await evaluate(model, task, {
         ...wanted,
         template,
-        store,
+        store: storeOf(args),
         done: file?.done ?? [],
         ...defined({ shard }),
         onWarning: (warning) => {
@@ -93,7 +91,7 @@ export const showEvalCommand = defineCommand({
     } finally {
       bar.end();
       await file?.close();
-      close();
+      await model.close();
     }
   },
 });
@@ -103,7 +101,7 @@ function chosen(records: readonly EvaluationRecord[], { seed = 0, seeds = 1 }: W
   return records.filter((record) => record.seed >= seed && record.seed < seed + seeds);
 }
 
-type Wanted = Omit<EvaluateOptions, 'template'>;
+type Wanted = Omit<EvaluateOptions, 'template' | 'store'>;
 
 /** @throws E_ARGUMENT */
 function evaluationOf(args: Values<typeof ARGUMENTS>): Wanted {

@@ -3,17 +3,12 @@ import { checked, filled } from '../options/check.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { host } from '../runtime/host/host.ts';
 import { laneCount } from '../runtime/host/lane-count.ts';
-import { aborted, type LinkKind, WorkerLink } from './line/link.ts';
-import { LOCAL, partOptions, placeOf, wireTarget } from './line/parted-options.ts';
+import { aborted, WorkerLink } from './line/link.ts';
+import { partOptions, placeOf, wireTarget } from './line/parted-options.ts';
 import { Model } from './model/model.ts';
-import type { EngineCalls, EngineLink, EngineStats } from './model/protocol.ts';
+import { ENGINE, type EngineCalls, type EngineLink, type EngineStats } from './model/protocol.ts';
 import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from './options.ts';
-
-const KIND: LinkKind = {
-  worker: 'engine',
-  again: 'Create another engine and open the models again.',
-  local: LOCAL,
-};
+import { SHOW } from './show/protocol.ts';
 
 /**
  * A worker thread that computes, with its lanes and its memory. Models on one engine share both and take turns token by token; a
@@ -41,7 +36,7 @@ export class Engine {
     const on = await host();
     if (signal?.aborted) throw aborted(signal);
     const lanes = laneCount(given.lanes, on);
-    const link = new WorkerLink<EngineCalls>(on, KIND, places);
+    const link = new WorkerLink<EngineCalls>(on, given.show ? SHOW : ENGINE, places);
     try {
       const device = {
         lanes,

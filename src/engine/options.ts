@@ -17,6 +17,11 @@ export interface EngineOptions {
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
+  /**
+   * Whether its models can be shown examples (`ShotPool`, `Show`, `evaluate`): the worker is then `workers/show.js`, which is larger, and
+   * weights are hashed while they are read. Default false.
+   */
+  readonly show?: boolean;
   /** The script of the engine worker, and that of a lane, where they are not beside the JavaScript. */
   readonly workerLocation?: string | URL;
   readonly laneLocation?: string | URL;
@@ -28,6 +33,7 @@ export const engineOptions = {
   lanes: defaulting(lanes, 'auto'),
   relaxed: truth,
   memoryLimit,
+  show: defaulting(truth, false),
   wasmLocation: place,
   workerLocation: place,
   laneLocation: place,

@@ -12,16 +12,13 @@ import { nearest } from './suggest.ts';
  */
 export function checked<T extends object>(schema: Schema<T>, options: unknown, what: string): T {
   if (options === undefined) return {} as T;
-  return readable(`The options of ${what}`, () => {
-    if (!isOptions(options)) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `The options of ${what} are ${shown(options)}.`,
-        'Give an object, or none.',
-      );
-    }
-    return members(schema as Fields, options, what, '') as T;
-  });
+  return readable(`The options of ${what}`, () => members(schema as Fields, optionsOf(options, what), what, '') as T);
+}
+
+/** @throws E_ARGUMENT for what is no object that options may stand in */
+export function optionsOf(options: unknown, what: string): Readonly<Record<string, unknown>> {
+  if (isOptions(options)) return options;
+  throw new EspalierError('E_ARGUMENT', `The options of ${what} are ${shown(options)}.`, 'Give an object, or none.');
 }
 
 /** Options of an object inside others. @param required members that may not be missing */

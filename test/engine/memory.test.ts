@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { Crew, Engine, grow, open, planGrow } from '../../src/index.ts';
+import { Engine, grow, open, planGrow, ShotPool, Show } from '../../src/index.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { host, setHost } from '../../src/runtime/host/host.ts';
 import type { Host } from '../../src/runtime/host/types.ts';
@@ -19,6 +19,15 @@ const MB = 1e6;
 const nano = await modelTarget('models/nano-base');
 const files = await tinyFiles();
 const resident = () => process.memoryUsage().rss / MB;
+
+/** A pool over a model, and an answer over that. */
+async function shown(lanes: number): Promise<void> {
+  const engine = await Engine.create({ lanes, show: true });
+  const model = await engine.open(files);
+  const pool = await ShotPool.build(model, [{ id: 'a', text: 'a cat.' }]);
+  await (await Show.create(pool, { preset: 'label', labels: ['cat', 'dog'], room: 24 })).ask('b:');
+  await engine.close();
+}
 
 /** Megabytes more after four rounds than after one. */
 async function growth(name: string, round: () => Promise<unknown>): Promise<number> {
@@ -40,13 +49,13 @@ test('two lanes: the memory of closed engines is gone', async () => {
   assert.ok(more < 60, `${more} MB`);
 });
 
-test('so is that of engines that did not start, of aborted and failed opens, of crews and of jobs', async () => {
+test('so is that of engines that did not start, of aborted and failed opens, of pools and of jobs', async () => {
   const more = await growth('failures', async () => {
     const controller = new AbortController();
     const opening = open(nano, { lanes: 2, signal: controller.signal, onProgress: () => controller.abort() });
     await rejects('E_ABORTED', () => opening);
     await rejects('E_OUT_OF_MEMORY', () => open(nano, { lanes: 2, memoryLimit: 4 << 20 }));
-    await (await Crew.create({ workers: 1 })).close();
+    await shown(2);
     await planGrow(files, { experts: 4, lanes: 2 });
   });
   assert.ok(more < 60, `${more} MB`);
@@ -111,6 +120,7 @@ test('no message to the caller’s thread carries the memory', async () => {
     const model = await engine.open(files);
     await model.score('abc');
     await engine.close();
+    await shown(2);
     await grow(files, { experts: 4, lanes: 2, verify: false });
   } finally {
     setHost(real);

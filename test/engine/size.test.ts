@@ -72,17 +72,21 @@ test('the page itself loads no model code', async () => {
     ['tokenizers', 'ByteLevel'],
     ['kernels', 'kernels.plain'],
     ['growing', 'espalier-receipt.json'],
+    ['showing', 'Only distributions over labels are averaged'],
   ] as const)
     assert.not.match(text, mark, what);
   assert.match(text, 'E_WORKER_LOST');
 });
 
-test('growing is in a worker of its own', async () => {
-  const has = async (entry: string) => new TextDecoder().decode(await bundled(entry)).includes('espalier-receipt.json');
-  assert.ok(await has('workers/grow.ts'));
-  assert.not(await has('workers/engine.ts'));
-  assert.not(await has('workers/lane.ts'));
-});
+for (const [what, mark, worker] of [
+  ['growing', 'espalier-receipt.json', 'workers/grow.ts'],
+  ['showing', 'Only distributions over labels are averaged', 'workers/show.ts'],
+] as const) {
+  test(`${what} is in a worker of its own`, async () => {
+    for (const entry of ['workers/engine.ts', 'workers/grow.ts', 'workers/show.ts', 'workers/lane.ts'])
+      assert.is(new TextDecoder().decode(await bundled(entry)).includes(mark), entry === worker, entry);
+  });
+}
 
 test('each build of the kernels is small', () => {
   const names = readdirSync(`${root}build`).filter((name) => /^kernels\..*\.wasm$/.test(name));

@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
-import { RunAhead } from '../../src/engine/model/run-ahead.ts';
+import { RunAhead } from '../../src/engine/line/run-ahead.ts';
 import { Engine, EspalierError } from '../../src/index.ts';
-import type { GeneratedToken, Generation } from '../../src/model/generate/generation.ts';
+import type { GeneratedToken } from '../../src/model/generate/generation.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';
@@ -144,7 +144,7 @@ on('errors come out of the loop', async () => {
 /** Gives out numbers and counts how far it was asked. */
 function counting(total: number, yields: () => Promise<void> = async () => {}) {
   const state = { asked: 0, freed: false };
-  const generation = {
+  const tokens = {
     async *[Symbol.asyncIterator]() {
       try {
         for (; state.asked < total; ) {
@@ -155,14 +155,13 @@ function counting(total: number, yields: () => Promise<void> = async () => {}) {
         state.freed = true;
       }
     },
-    result: async () => ({ finishReason: 'length', timings: {} }),
   };
-  return { state, generation: generation as unknown as Generation };
+  return { state, begin: () => ({ tokens, finish: async () => 'the end' }) };
 }
 
 test('it runs ahead of its reader by eight tokens, who gets all that are ready', async () => {
-  const { state, generation } = counting(30);
-  const stream = new RunAhead(generation, new AbortController());
+  const { state, begin } = counting(30);
+  const stream = new RunAhead(begin);
   await pause(10);
   assert.is(state.asked, 8);
   const ids: number[] = [];
@@ -180,8 +179,8 @@ test('it runs ahead of its reader by eight tokens, who gets all that are ready',
 });
 
 test('a reader that is faster gets each token at once', async () => {
-  const { generation } = counting(3, () => pause(5).then(() => {}));
-  const stream = new RunAhead(generation, new AbortController());
+  const { begin } = counting(3, () => pause(5).then(() => {}));
+  const stream = new RunAhead(begin);
   const sizes: number[] = [];
   for (let over = false; !over; ) {
     const { tokens, finish } = await stream.take();
@@ -193,12 +192,12 @@ test('a reader that is faster gets each token at once', async () => {
 
 test('a stopped one frees, and a reader that waits is told', async () => {
   const resting = counting(30);
-  const stream = new RunAhead(resting.generation, new AbortController());
+  const stream = new RunAhead(resting.begin);
   await pause(5);
   await stream.stop();
   assert.ok(resting.state.freed);
   assert.is(resting.state.asked, 8);
-  const stuck = new RunAhead(counting(3, () => pause(30).then(() => {})).generation, new AbortController());
+  const stuck = new RunAhead(counting(3, () => pause(30).then(() => {})).begin);
   const waiting = stuck.take();
   await stuck.stop();
   assert.is((await waiting).error?.code, 'E_DISPOSED');

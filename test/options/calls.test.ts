@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { grow as growHere, planGrow as planHere } from '../../src/grow.ts';
-import { Crew, Engine, type Model, open, openCache } from '../../src/index.ts';
+import { Engine, type Model, open, openCache } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
 import {
@@ -71,37 +71,11 @@ test('opening: options are looked at before the model', async () => {
       await rejects('E_ARGUMENT', () => call(target as never));
 });
 
-test('engines, devices and crews', async () => {
+test('engines and devices', async () => {
   const numbers = [Number.NaN, 'x', 2 ** 33, 0, -1].map((memoryLimit) => ({ memoryLimit }));
   const lanes = [0, 1.5, 'two', 1e9].map((count) => ({ lanes: count }));
-  await refuses((options) => Engine.create(options), [...WRONG, ...numbers, ...lanes, { relaxed: 1 }]);
+  await refuses((options) => Engine.create(options), [...WRONG, ...numbers, ...lanes, { relaxed: 1 }, { show: 1 }]);
   await refuses((options) => WasmDevice.create(options), [...WRONG, ...numbers, ...lanes, { wasmLocation: 'here' }]);
-  const workers = [0, 1.5, 'two', 1e9, Number.NaN].map((count) => ({ workers: count }));
-  await refuses((options) => Crew.create(options), [...WRONG, ...workers]);
-});
-
-test('the tasks of a crew', async () => {
-  const crew = await Crew.create({ workers: 1 });
-  const input = { m: 1, n: 1, k: 1, a: new Float32Array(1), b: new Float32Array(1) };
-  await refuses((options) => crew.map('matmul', [input], options));
-  await refuses((options) => crew.run('matmul', input, options));
-  assert.match((await rejects('E_ARGUMENT', () => crew.run('matmull' as never, input as never))).message, 'matmul?');
-  await refuses((inputs) => crew.map('matmul', inputs), [undefined, null, 5, {}, [5], [null], new Array(1)]);
-  const inputs: [object, RegExp][] = [
-    [{ m: 1, n: 1, k: 1 }, /inputs\[0\]\.a is undefined/],
-    [{ ...input, b: [1] }, /inputs\[0\]\.b is a list/],
-    [{ ...input, a: new Float64Array(1) }, /inputs\[0\]\.a is a Float64Array/],
-    [{ ...input, alpha: Number.NaN }, /inputs\[0\]\.alpha is NaN/],
-    [{ ...input, alhpa: 2 }, /inputs\[0\]\.alhpa; did you mean alpha\?/],
-    [{ ...input, get b() { throw new Error('thrown by a getter'); } }, /cannot be read/], // biome-ignore format: one line each
-  ];
-  for (const [wrong, says] of inputs) {
-    for (const transfer of [false, true]) {
-      const error = await rejects('E_ARGUMENT', () => crew.run('matmul', wrong as never, { transfer }));
-      assert.match(error.message, says);
-    }
-  }
-  await crew.close();
 });
 
 test('addresses: of the kernels, workers and hubs, and the path or file URL of a folder', async () => {
@@ -109,9 +83,8 @@ test('addresses: of the kernels, workers and hubs, and the path or file URL of a
   const page = 'document' in globalThis;
   for (const location of page ? ['http://'] : ['somewhere', './here', 'x'.repeat(1e5)]) {
     for (const name of ['wasmLocation', 'workerLocation']) {
-      const error = await rejects('E_ARGUMENT', () => Crew.create({ workers: 1, [name]: location }));
+      const error = await rejects('E_ARGUMENT', () => Engine.create({ [name]: location }));
       assert.ok(error.message.length < 200);
-      await rejects('E_ARGUMENT', () => Engine.create({ [name]: location }));
     }
   }
   const nowhere = { 'config.json': new Uint8Array() };

@@ -67,6 +67,7 @@ const engine = optionFlags<EngineOptions>(engineOptions, {
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
   memoryLimit: { value: 'BYTES', description: 'Most bytes for weights, caches and scratch; default 4 GiB' },
   relaxed: null,
+  show: null, // the command
   signal: null,
   wasmLocation: null,
   workerLocation: null,

@@ -2,23 +2,20 @@ import { DATA_FORMATS, type DataFormat } from '../../datasets/data.ts';
 import { type DataFiles, readTask, type TaskData } from '../../datasets/files.ts';
 import { dataFormat } from '../../datasets/options.ts';
 import { namedTemplate, type Template, templateOf } from '../../datasets/templates.ts';
-import { openDevice } from '../../device/open-device.ts';
+import type { Model } from '../../engine/model/model.ts';
+import type { SentRanking } from '../../engine/show/options.ts';
 import { DEFAULT_ARMS } from '../../evaluate/arms.ts';
 import { evaluateOptions, type Shard } from '../../evaluate/options.ts';
-import type { LocalModel } from '../../model/model.ts';
-import { openLocal } from '../../open-local.ts';
 import type { AnyRule, Rule } from '../../options/rules.ts';
 import * as rules from '../../options/rules.ts';
-import { host } from '../../runtime/host/host.ts';
-import { laneCount } from '../../runtime/host/lane-count.ts';
 import { askOptions, showOptions } from '../../show/answer/options.ts';
 import { poolOptions } from '../../show/pool/options.ts';
-import { openShotStore } from '../../show/pool/store.ts';
-import { RANK_NAMES, RANKINGS, type RankMethod, type RankName } from '../../show/rank/rankings.ts';
-import type { NearestVote, PrefixMode, ShotStore, WorkEstimate } from '../../show/types.ts';
+import { RANK_NAMES, RANKINGS, type RankName } from '../../show/rank/rankings.ts';
+import type { NearestVote, PrefixMode, WorkEstimate } from '../../show/types.ts';
 import type { Values } from './command.ts';
-import { exactArgument, jsonArgument, lanesArgument, modelArgument } from './common.ts';
-import { formatBytes, formatCount, formatDuration, Progress } from './format.ts';
+import { exactArgument, jsonArgument, lanesArgument, modelArgument, openWithProgress } from './common.ts';
+import { formatBytes, formatCount, formatDuration } from './format.ts';
+import type { Io } from './io.ts';
 
 /** A flag with a value that a rule reads and checks. */
 const flag = <R extends AnyRule>(description: string, rule: R, value?: string) => {
@@ -136,7 +133,7 @@ export const evalArguments = {
 } as const;
 
 /** Ranking by its name; random is drawn by the seed of the pool. */
-export function rankOf(rank: RankName | 'random' | undefined, seed = 0): RankMethod | undefined {
+export function rankOf(rank: RankName | 'random' | undefined, seed = 0): SentRanking | undefined {
   return rank === 'random' ? { random: seed } : rank;
 }
 
@@ -157,42 +154,13 @@ export function describeWork({ shots, tokens, bytes, seconds }: WorkEstimate): s
   return seconds === null ? `to encode: ${what}` : `about ${formatDuration(seconds)} left for ${what}`;
 }
 
-export async function storeOf({ store: folder }: Args): Promise<ShotStore | null> {
-  if (folder === undefined) return null;
-  return folder === 'default' ? openShotStore() : openShotStore(folder);
+/** Where encoded examples are kept; null: nowhere. */
+export function storeOf({ store: folder }: Args): string | true | null {
+  return folder === 'default' ? true : (folder ?? null);
 }
 
-/** The model in this thread, with its lanes; a progress bar on stderr. Close the model, then the device. */
-export async function openForShots(
-  { model: target, lanes, exact, json: silent }: Args,
-  signal: AbortSignal,
-): Promise<{ model: LocalModel; close(): void }> {
-  const downloading = new Progress({ label: 'downloading', total: 1, silent });
-  const loading = new Progress({ label: 'loading', total: 1, silent });
-  const device = await openDevice('auto', { lanes: laneCount(lanes, await host()) });
-  try {
-    const model = await openLocal(target, {
-      device,
-      precision: exact ? 'exact' : 'int8',
-      signal,
-      onDownload: ({ overall: { loaded, total } }) => downloading.update(loaded / (total || 1), formatBytes(loaded)),
-      onProgress: (done, total) => {
-        downloading.end();
-        loading.update(done / total, formatBytes(done));
-      },
-    });
-    return {
-      model,
-      close: () => {
-        model.close();
-        device.close();
-      },
-    };
-  } catch (error) {
-    device.close();
-    throw error;
-  } finally {
-    downloading.end();
-    loading.end();
-  }
+/** The model in a worker that can show it examples; a progress bar on stderr. */
+export function openForShots({ model: target, lanes, exact, json }: Args, io: Io, signal: AbortSignal): Promise<Model> {
+  const precision = exact ? 'exact' : 'int8';
+  return openWithProgress(target, { lanes, precision, show: true, signal }, json, io);
 }

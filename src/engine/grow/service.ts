@@ -1,19 +1,17 @@
 import type { LaneSeat } from '../../device/wasm/lanes.ts';
 import { grow, planGrow } from '../../grow/job.ts';
-import { expose, wrap } from '../../runtime/host/comlink.ts';
-import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
 import { setHost } from '../../runtime/host/host.ts';
-import type { Endpoint, Host, WorkerHandle } from '../../runtime/host/types.ts';
+import type { Host, WorkerHandle } from '../../runtime/host/types.ts';
 import { Loss } from '../../runtime/host/worker-loss.ts';
 import { lockAs } from '../../runtime/output/lock.ts';
 import { memoryOutput } from '../../runtime/output/memory.ts';
-import { Answers, type Methods } from '../line/answers.ts';
+import type { Methods } from '../line/answers.ts';
 import { lentLanes } from '../line/lent-lanes.ts';
-import type { CallerPort, Heartbeat, Remote } from '../line/port.ts';
+import type { CallerPort, Remote } from '../line/port.ts';
 import type { GrowCalls, HostFacts } from './protocol.ts';
 
 /** The functions of a grow worker: those of `espalier/grow`, over the caller's host. */
-function methodsFor(caller: Remote<CallerPort>): Methods<GrowCalls> {
+export function growService(caller: Remote<CallerPort>): Methods<GrowCalls> {
   return {
     start: (_, facts, { name, ended }) => {
       setHost(hostOf(facts, caller));
@@ -55,11 +53,4 @@ function lentLane(caller: Remote<CallerPort>): WorkerHandle {
     terminate: async () => {},
     onLost,
   };
-}
-
-/** Answers the caller at the other end of the line, and calls him back over the same line. */
-export function serve(endpoint: Endpoint): void {
-  const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
-  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
-  expose(new Answers<GrowCalls>(caller, methodsFor(caller)), endpoint);
 }

@@ -21,8 +21,8 @@ export interface CallOptions<T> {
   readonly signal?: AbortSignal | undefined;
   /** What is aborted in the call's place: the stream that it is a part of. */
   readonly stream?: number;
-  /** What the call works on, for `retire`. */
-  readonly owner?: number;
+  /** Numbers of what the call works on: it ends when one of them is closed. */
+  readonly owners?: readonly number[];
   /** Whether it ends what others compute, see `settled`. */
   readonly ends?: boolean;
   /** Gives out a result although the signal fired before it came: it cannot be taken back. */
@@ -46,7 +46,7 @@ export interface LinkKind {
 }
 
 interface Pending {
-  readonly owner: number | undefined;
+  readonly owners: readonly number[];
   readonly callbacks: Readonly<Record<string, Callback>>;
   readonly reject: (error: unknown) => void;
   /** Tells the worker to end it, and rejects with `why` when that takes too long. */
@@ -103,6 +103,11 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     expose(this, endpoint);
   }
 
+  /** What it leads to. */
+  get kind(): LinkKind {
+    return this.#kind;
+  }
+
   /** A number for a stream, of the same kind as those of calls. */
   number(): number {
     return ++this.#numbers;
@@ -118,14 +123,14 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     args: CallArguments<C, K>,
     options: CallOptions<CallResult<C, K>> = {},
   ): Promise<CallResult<C, K>> {
-    const { signal, stream, owner, callbacks = {}, discard } = options;
+    const { signal, stream, owners = [], callbacks = {}, discard } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       if (signal?.aborted) return reject(aborted(signal));
       const id = this.number();
       let timer: ReturnType<typeof setTimeout> | undefined;
       const pending: Pending = {
-        owner,
+        owners,
         callbacks,
         reject: (error) => settle(() => reject(error)),
         stop: (why) => {
@@ -151,7 +156,7 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
       this.#worker.ref();
       signal?.addEventListener('abort', onAbort);
       const sent = options.transfer?.length ? transfer(args, [...options.transfer]) : args;
-      (this.#port.call(id, name, sent, Object.keys(callbacks)) as Promise<Envelope<CallResult<C, K>>>).then(
+      (this.#port.call(id, name, sent, Object.keys(callbacks), owners) as Promise<Envelope<CallResult<C, K>>>).then(
         (answer) => {
           this.#started = true;
           this.#over(id);
@@ -174,18 +179,15 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
   }
 
   /**
-   * A call that ends what others compute, by their owner: resolves within about `GRACE`, also where the worker is too busy to hear of it
-   * before. The owner's calls reject with `error` then at the latest, and a worker that is stuck in one of them is ended.
+   * Has the worker `close` what has this number, which ends what is computed on it: resolves within about `GRACE`, also where the worker is
+   * too busy to hear of it before. Calls on it reject with `error` then at the latest, and a worker that is stuck in one of them is ended.
    */
-  async retire<K extends CallName<C>>(
-    owner: number,
-    error: EspalierError,
-    name: K,
-    args: CallArguments<C, K>,
-  ): Promise<void> {
-    const mine = () => [...this.#pending].filter(([, pending]) => pending.owner === owner);
+  async retire(number: number, error: EspalierError): Promise<void> {
+    const mine = () => [...this.#pending].filter(([, pending]) => pending.owners.includes(number));
     const isBusy = mine().length > 0;
-    const call = this.call(name, args, { ends: true });
+    const call = this.call('close' as CallName<C>, [number] as unknown as CallArguments<C, CallName<C>>, {
+      ends: true,
+    });
     const watched = isBusy ? this.number() : 0;
     if (isBusy) this.#watchdog.watch(watched);
     const over = call.then(
@@ -231,14 +233,15 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     if (!this.#ended) this.#port.abort(id).catch(() => {});
   }
 
-  event(id: number, name: string, args: readonly unknown[]): void {
+  async event(id: number, name: string, args: readonly Envelope<unknown>[]): Promise<void> {
     const pending = this.#pending.get(id);
     if (!pending || pending.thrown) return;
     try {
-      (pending.callbacks[name] as ((...args: readonly unknown[]) => void) | undefined)?.(...args);
+      const values = args.map((arg) => ('error' in arg ? unpackError(arg.error) : arg.value));
+      await (pending.callbacks[name] as ((...args: readonly unknown[]) => unknown) | undefined)?.(...values);
     } catch (error) {
       // as in one thread, where it would come out of the call
-      pending.thrown = { error };
+      pending.thrown ??= { error };
       pending.stop(() => error);
     }
   }

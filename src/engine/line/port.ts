@@ -10,8 +10,10 @@ export type CallResult<C extends Calls<C>, K extends CallName<C>> = Awaited<Retu
 
 /** A model target without what cannot be cloned. */
 export type WireTarget = string | Uint8Array | Blob | Readonly<Record<string, Uint8Array | Blob>>;
+/** Names of callbacks: `onProgress`, and not `onlyYes`. */
+type CallbackName<K> = K extends `on${infer R}` ? (R extends Capitalize<R> ? K : never) : never;
 /** Options less what stays with the caller: the signal crosses as a message, callbacks as events. */
-export type Data<T> = Omit<T, 'signal' | 'onProgress' | 'onDownload'>;
+export type Data<T> = Omit<T, 'signal' | CallbackName<keyof T>>;
 
 /** An answer. Errors are data, since Comlink would keep no more of them than their text. */
 export type Envelope<T> = { readonly value: T } | { readonly error: WireError };
@@ -24,6 +26,8 @@ export interface WorkerPort<C extends Calls<C>> {
     args: CallArguments<C, K>,
     /** Names of options that are callbacks: each is called by an event. */
     callbacks: readonly string[],
+    /** Numbers of what the call works on: it ends when one of them is closed. */
+    owners: readonly number[],
   ): Promise<Envelope<CallResult<C, K>>>;
   /** Aborts a call, or a stream, by its number. */
   abort(id: number): void;
@@ -43,8 +47,8 @@ export interface LentLane {
 
 /** The caller's side of the line. */
 export interface CallerPort {
-  /** A callback of a call that is not settled. */
-  event(id: number, name: string, args: readonly unknown[]): void;
+  /** A callback of a call that is not settled; resolves when what it has returned has. */
+  event(id: number, name: string, args: readonly Envelope<unknown>[]): Promise<void>;
   /** Starts a lane; resolves when it runs. */
   spawnLane(lane: LentLane): Promise<void>;
 }

@@ -1,24 +1,17 @@
 import { EspalierError } from '../../errors.ts';
 import type { GeneratedToken, GenerationResult } from '../../model/generate/generation.ts';
-import { aborted } from '../line/link.ts';
-import { briefly } from '../line/watchdog.ts';
-import { unpackError } from '../line/wire-error.ts';
-import type { EngineLink, Finish, StreamStart } from './protocol.ts';
-
-/** Ends a stream whose reader was collected without a word, so that its cache does not stay. */
-const forgotten = new FinalizationRegistry<() => void>((stop) => stop());
+import type { Owned } from '../line/owned.ts';
+import { tokensOf } from '../line/token-stream.ts';
+import type { EngineCalls, Finish, StreamStart } from './protocol.ts';
 
 /**
  * One running generation: iterate it for tokens as they come, or await `result()` or `text()`. It starts when first asked and runs
  * once. Breaking out of the loop ends it and frees its memory.
  */
 export class Generation implements AsyncIterable<GeneratedToken> {
-  readonly #link: EngineLink;
+  readonly #model: Owned<EngineCalls>;
   readonly #begin: () => StreamStart;
   readonly #signal: AbortSignal | undefined;
-  readonly #check: () => void;
-  /** The worker's number of the model. */
-  readonly #owner: number;
   readonly #tokens: GeneratedToken[] = [];
   #finish: Finish | null = null;
   #failure: { readonly error: unknown } | null = null;
@@ -26,18 +19,10 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   #result: Promise<GenerationResult> | null = null;
 
   /** Made by `model.generate`. @param begin gives what starts it, or throws what is wrong with it */
-  constructor(
-    link: EngineLink,
-    owner: number,
-    begin: () => StreamStart,
-    signal: AbortSignal | undefined,
-    check: () => void,
-  ) {
-    this.#link = link;
-    this.#owner = owner;
+  constructor(model: Owned<EngineCalls>, begin: () => StreamStart, signal: AbortSignal | undefined) {
+    this.#model = model;
     this.#begin = begin;
     this.#signal = signal;
-    this.#check = check;
   }
 
   /** @throws E_ARGUMENT when it is iterated twice */
@@ -46,58 +31,21 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       throw new EspalierError('E_ARGUMENT', 'A generation can be iterated once.', 'Call generate() again.');
     }
     this.#iterated = true;
-    const stream = this.#link.number();
-    const link = this.#link;
-    const signal = this.#signal;
-    const abort = () => link.abort(stream);
-    const unlisten = () => signal?.removeEventListener('abort', abort);
-    const iterator = this.#iterate(stream, abort, unlisten);
-    const owner = this.#owner;
-    forgotten.register(iterator, () => {
-      unlisten();
-      link.call('stop', [stream], { owner, ends: true }).catch(() => {});
+    const { link } = this.#model;
+    return tokensOf<StreamStart, Finish>({
+      link,
+      on: this.#model,
+      signal: this.#signal,
+      begin: this.#begin,
+      next: (stream, start, options) => link.call('next', [stream, start], { ...options, said: 'generate' }),
+      onToken: (token) => void this.#tokens.push(token),
+      onFinish: (finish) => {
+        this.#finish = finish;
+      },
+      onFailure: (error) => {
+        this.#failure = { error };
+      },
     });
-    return iterator;
-  }
-
-  async *#iterate(stream: number, abort: () => void, unlisten: () => void): AsyncGenerator<GeneratedToken, void> {
-    const link = this.#link;
-    const signal = this.#signal;
-    const owner = this.#owner;
-    let over = true;
-    signal?.addEventListener('abort', abort);
-    try {
-      for (let start: StreamStart | null = this.#begin(); ; start = null) {
-        this.#check();
-        if (signal?.aborted) throw aborted(signal);
-        over = false;
-        const { tokens, finish, error } = await link.call('next', [stream, start], {
-          signal,
-          stream,
-          owner,
-          said: 'generate',
-        });
-        over = finish !== undefined || error !== undefined;
-        for (const token of tokens) {
-          // it may have fired while the caller was busy with the token before
-          if (signal?.aborted) throw aborted(signal);
-          this.#tokens.push(token);
-          yield token;
-        }
-        if (error) throw unpackError(error);
-        if (finish) {
-          this.#finish = finish;
-          return;
-        }
-      }
-    } catch (error) {
-      this.#failure = { error };
-      throw error;
-    } finally {
-      unlisten();
-      // when the worker is too busy to hear of it, the memory is freed later
-      if (!over && !link.ended) await briefly(link.call('stop', [stream], { owner, ends: true }));
-    }
   }
 
   /**

@@ -15,9 +15,8 @@ import type { ChatMessage } from '../../model/text/chat.ts';
 import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
 import { checked } from '../../options/check.ts';
 import { checkedText } from '../../options/texts.ts';
-import type { CallOptions } from '../line/link.ts';
+import { Owned } from '../line/owned.ts';
 import { partOptions } from '../line/parted-options.ts';
-import type { CallArguments, CallName, CallResult } from '../line/port.ts';
 import { Generation } from './generation.ts';
 import { chatCallOptions, decodeCallOptions, encodeCallOptions, type SignalOption } from './options.ts';
 import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
@@ -49,11 +48,9 @@ export class Model {
   readonly vocabSize: number;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
-  readonly #link: EngineLink;
-  readonly #model: number;
+  readonly #held: Owned<EngineCalls>;
   /** To be closed with the model. */
   #engine: Owner | null = null;
-  #closing: Promise<void> | null = null;
 
   /** Made by `open`. */
   constructor(link: EngineLink, engine: Owner, facts: ModelFacts) {
@@ -65,8 +62,8 @@ export class Model {
     this.eosIds = facts.eosIds;
     this.vocabSize = facts.vocabSize;
     this.notes = facts.notes;
-    this.#link = link;
-    this.#model = facts.model;
+    this.#held = new Owned(link, facts.model, null, closed);
+    helds.set(this, this.#held);
   }
 
   /** The model, closing its engine with itself. */
@@ -82,19 +79,19 @@ export class Model {
    */
   async encode(text: string, options: EncodePromptOptions & SignalOption = {}): Promise<number[]> {
     const { signal, ...given } = checked<EncodePromptOptions & SignalOption>(encodeCallOptions, options, 'encode');
-    return this.#call('encode', [this.#model, checkedText(text, 'The text'), given], { signal });
+    return this.#held.call('encode', [this.#held.number, checkedText(text, 'The text'), given], { signal });
   }
 
   /** The text of ids; ids that the vocabulary does not have are passed over. */
   async decode(ids: TokenIds, options: DecodeOptions & SignalOption = {}): Promise<string> {
     const { signal, ...given } = checked<DecodeOptions & SignalOption>(decodeCallOptions, options, 'decode');
-    return this.#call('decode', [this.#model, checkedAnyIds(ids, 'ids'), given], { signal });
+    return this.#held.call('decode', [this.#held.number, checkedAnyIds(ids, 'ids'), given], { signal });
   }
 
   /** A conversation as the token ids that the model was trained on. @throws E_TEMPLATE_INVALID */
   async encodeChat(messages: readonly ChatMessage[], options: ChatOptions & SignalOption = {}): Promise<number[]> {
     const { signal, ...given } = checked<ChatOptions & SignalOption>(chatCallOptions, options, 'encodeChat');
-    return this.#call('encodeChat', [this.#model, checkedMessages(messages, 'messages'), given], { signal });
+    return this.#held.call('encodeChat', [this.#held.number, checkedMessages(messages, 'messages'), given], { signal });
   }
 
   /**
@@ -108,13 +105,13 @@ export class Model {
       const call = checkedGeneration(prompt, options, this.config.vocabSize);
       const parted = partOptions(call.options);
       signal = parted.signal;
-      begin = () => ({ model: this.#model, prompt: call.prompt, options: parted.data });
+      begin = () => ({ model: this.#held.number, prompt: call.prompt, options: parted.data });
     } catch (error) {
       begin = () => {
         throw error;
       };
     }
-    return new Generation(this.#link, this.#model, begin, signal, () => this.#open());
+    return new Generation(this.#held, begin, signal);
   }
 
   /**
@@ -125,7 +122,7 @@ export class Model {
     const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
     const wanted = checkedTextOrIds(text, 'The text', this.config.vocabSize);
     const { data, signal, callbacks } = partOptions(given);
-    return this.#call('score', [this.#model, wanted, data], { signal, callbacks });
+    return this.#held.call('score', [this.#held.number, wanted, data], { signal, callbacks });
   }
 
   /**
@@ -137,7 +134,7 @@ export class Model {
     const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
     const texts = checkedTexts(input, 'The input', this.config.vocabSize);
     const { data, signal, callbacks } = partOptions(given);
-    return this.#call('embed', [this.#model, texts, data], { signal, callbacks });
+    return this.#held.call('embed', [this.#held.number, texts, data], { signal, callbacks });
   }
 
   /**
@@ -146,33 +143,20 @@ export class Model {
    * that is stuck in a call of this model is ended.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+    const engine = this.#engine;
+    return this.#held.close(engine ? () => engine.close() : undefined);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
 
-  async #close(): Promise<void> {
-    if (this.#engine) return this.#engine.close();
-    // with the engine gone, so is the memory
-    if (this.#link.ended) return;
-    await this.#link.retire(this.#model, closed(), 'close', [this.#model]);
-  }
+const helds = new WeakMap<object, Owned<EngineCalls>>();
 
-  async #call<K extends CallName<EngineCalls>>(
-    name: K,
-    args: CallArguments<EngineCalls, K>,
-    options?: CallOptions<CallResult<EngineCalls, K>>,
-  ): Promise<CallResult<EngineCalls, K>> {
-    this.#open();
-    return this.#link.call(name, args, { ...options, owner: this.#model });
-  }
-
-  #open(): void {
-    if (this.#closing) throw closed();
-  }
+/** The worker's side of a model, for what stands on it, such as pools of shots; undefined of anything else. */
+export function heldOf(model: object): Owned<EngineCalls> | undefined {
+  return helds.get(model);
 }
 
 function closed(): EspalierError {

@@ -1,7 +1,7 @@
 /** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { DeviceStats } from '../../device/device.ts';
-import type { GeneratedToken, GenerationResult } from '../../model/generate/generation.ts';
+import type { GenerationResult } from '../../model/generate/generation.ts';
 import type { GenerateOptions } from '../../model/generate/options.ts';
 import type { ScoredToken } from '../../model/model.ts';
 import type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from '../../model/options.ts';
@@ -9,9 +9,10 @@ import type { TokenIds } from '../../model/prompt.ts';
 import type { ChatMessage } from '../../model/text/chat.ts';
 import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
-import type { WorkerLink } from '../line/link.ts';
+import type { LinkKind, WorkerLink } from '../line/link.ts';
+import { LOCAL } from '../line/parted-options.ts';
 import type { Data, WireTarget } from '../line/port.ts';
-import type { WireError } from '../line/wire-error.ts';
+import type { Batch } from '../line/run-ahead.ts';
 
 export interface DeviceOptions {
   readonly lanes: number;
@@ -49,13 +50,6 @@ export interface StreamStart {
 
 export type Finish = Omit<GenerationResult, 'text' | 'tokens'>;
 
-/** All tokens that were ready, at least one; with the last ones, how it ended. */
-export interface Batch {
-  readonly tokens: readonly GeneratedToken[];
-  readonly finish?: Finish;
-  readonly error?: WireError;
-}
-
 export interface EngineStats extends DeviceStats {
   readonly models: number;
   /** Generations that hold a cache. */
@@ -68,7 +62,8 @@ export interface EngineCalls {
   create(options: DeviceOptions): Promise<DeviceFacts>;
   stats(): EngineStats;
   open(target: WireTarget, options: Data<OpenOptions>): Promise<ModelFacts>;
-  close(model: number): Promise<void>;
+  /** What has this number. */
+  close(number: number): Promise<void>;
   encode(model: number, text: string, options: EncodePromptOptions): number[];
   encodeChat(model: number, messages: readonly ChatMessage[], options: ChatOptions): number[];
   decode(model: number, ids: readonly number[], options: DecodeOptions): string;
@@ -79,9 +74,15 @@ export interface EngineCalls {
   ): Promise<ScoredToken[]>;
   embed(model: number, input: EmbedInput, options: Data<EmbedOptions & EncodePromptOptions>): Promise<Float32Array[]>;
   /** The next tokens of a stream, which the first call starts. */
-  next(stream: number, start: StreamStart | null): Promise<Batch>;
+  next(stream: number, start: StreamStart | null): Promise<Batch<Finish>>;
   /** Ends a stream and resolves when its memory is free. */
   stop(stream: number): Promise<void>;
 }
 
 export type EngineLink = WorkerLink<EngineCalls>;
+
+export const ENGINE: LinkKind = {
+  worker: 'engine',
+  again: 'Create another engine and open the models again.',
+  local: LOCAL,
+};

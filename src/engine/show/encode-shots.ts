@@ -3,6 +3,7 @@ import { EspalierError } from '../../errors.ts';
 import { contextLength } from '../../model/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
 import { checked } from '../../options/check.ts';
+import { defined } from '../../options/defined.ts';
 import { callback, defaulting, either, oneOf, place, type Schema, signal, whole, words } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { checkedTarget } from '../../runtime/files/target.ts';
@@ -13,10 +14,10 @@ import { poolOptions, storage } from '../../show/pool/options.ts';
 import { blockSize } from '../../show/pool/units.ts';
 import { instruction } from '../../show/rules.ts';
 import type { PoolProgress, PrefixMode, Shot, StorageType, WorkEstimate } from '../../show/types.ts';
-import { aborted, WorkerLink } from '../line/link.ts';
-import { partOptions, placeOf, wireTarget } from '../line/parted-options.ts';
+import { Engine } from '../engine.ts';
+import { aborted } from '../line/link.ts';
 import { engineOpenOptions } from '../options.ts';
-import { type EncodeOrder, SHOW, type ShowCalls } from './protocol.ts';
+import { ShotPool } from './pool.ts';
 
 export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'contextLength' | 'hub'> {
   /** As in `PoolOptions`, and as in the pool that is to find the shots. */
@@ -72,67 +73,77 @@ export async function encodeShots(
 ): Promise<{ readonly total: number; readonly loaded: number }> {
   checkedShots(shots);
   const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
-  const { workers: wanted = 'auto', workerLocation, wasmLocation, onProgress, onEstimate, ...rest } = given;
-  const { data, signal } = partOptions(rest, SHOW.local);
-  const wasm = placeOf(wasmLocation, true);
-  const worker = placeOf(workerLocation);
+  const { precision, contextLength, hub, instruction, prefix, storage, store = true, workers = 'auto' } = given;
+  const { workerLocation, wasmLocation, signal, onProgress, onEstimate } = given;
   checkedTarget(target);
-  const block = blockSize(data.prefix ?? 'bare');
+  const block = blockSize(prefix ?? 'bare');
   if (signal?.aborted) throw aborted(signal);
-  const on = await host();
+  const { cores } = await host();
   if (signal?.aborted) throw aborted(signal);
-  const most = Math.max(1, Math.ceil(shots.length / (wanted === 'auto' ? Math.max(LOT, block) : block)));
-  const count = Math.min(wanted === 'auto' ? on.cores : wanted, most);
-  const lots = lotsOf(shots, count, block);
+  const most = Math.max(1, Math.ceil(shots.length / (workers === 'auto' ? Math.max(LOT, block) : block)));
+  const lots = lotsOf(shots, Math.min(workers === 'auto' ? cores : workers, most), block);
   const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0, tokens: 0, totalTokens: 0 }));
   const estimates = new Map<number, WorkEstimate>();
   // one that fails ends the others
   const stop = new AbortController();
   const onAbort = () => stop.abort(signal!.reason);
   signal?.addEventListener('abort', onAbort);
-  const links: WorkerLink<ShowCalls>[] = [];
-  try {
-    for (const _ of lots) links.push(new WorkerLink<ShowCalls>(on, SHOW, { worker }));
-    const loaded = await Promise.all(
-      links.map(async (link, i) => {
-        try {
-          const wire = wireTarget(target, false);
-          const order = { ...data, shots: lots[i]!, ...(wasm && { wasmLocation: wasm.href }) } as EncodeOrder;
-          return await link.call('encode', [wire.target, order], {
-            signal: stop.signal,
-            transfer: wire.transfer,
-            callbacks: {
-              onProgress: (told: PoolProgress) => {
-                progress[i] = told;
-                const sum = (key: keyof PoolProgress) => progress.reduce((all, part) => all + part[key], 0);
-                onProgress?.({
-                  done: sum('done'),
-                  total: sum('total'),
-                  loaded: sum('loaded'),
-                  tokens: sum('tokens'),
-                  totalTokens: sum('totalTokens'),
-                });
-              },
-              onEstimate: (told: WorkEstimate) => {
-                estimates.set(i, told);
-                const all = [...estimates.values()];
-                const timed = all.filter(({ seconds }) => seconds !== null).length;
-                if (all.length === lots.length && (timed === 0 || timed === all.length)) onEstimate?.(together(all));
-              },
-            },
-          });
-        } catch (error) {
-          stop.abort(error);
-          throw error;
-        }
-      }),
-    );
-    return { total: shots.length, loaded: loaded.reduce((sum, n) => sum + n, 0) };
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-    const over = new EspalierError('E_DISPOSED', 'The job is over.', 'Start another one.');
-    await Promise.all(links.map((link) => link.end(over)));
-  }
+  const own = { signal: stop.signal };
+  /** One lot, by an engine of its own with one lane: it shares nothing but the store with the others. */
+  const encode = async (lot: readonly Shot[], i: number): Promise<void> => {
+    const engine = await Engine.create({ lanes: 1, show: true, ...defined({ workerLocation, wasmLocation }), ...own });
+    try {
+      const model = await engine.open(target, { ...defined({ precision, contextLength, hub }), ...own });
+      const pool = await ShotPool.build(model, lot, {
+        ...defined({ instruction, prefix, storage }),
+        store,
+        grow: { initial: 0 },
+        ...own,
+        onProgress: (told) => {
+          progress[i] = told;
+          onProgress?.(sumOf(progress));
+        },
+        onEstimate: (told) => {
+          estimates.set(i, told);
+          const all = [...estimates.values()];
+          const timed = all.filter(({ seconds }) => seconds !== null).length;
+          if (all.length === lots.length && (timed === 0 || timed === all.length)) onEstimate?.(together(all));
+        },
+      });
+      if (!pool.isKept) {
+        throw new EspalierError(
+          'E_DEVICE_UNSUPPORTED',
+          'This host keeps no files, so workers cannot hand over what they encode.',
+          'Use ShotPool.build alone.',
+        );
+      }
+      await pool.prepare(undefined, own);
+      // here the store is all that is wanted
+      for (const warning of (await pool.stats()).warnings) throw warning;
+    } finally {
+      await engine.close();
+    }
+  };
+  let failure: { readonly error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+    stop.abort(error);
+  };
+  await Promise.all(lots.map((lot, i) => encode(lot, i).catch(fail)));
+  signal?.removeEventListener('abort', onAbort);
+  if (failure) throw failure.error;
+  return { total: shots.length, loaded: sumOf(progress).loaded };
+}
+
+function sumOf(progress: readonly PoolProgress[]): PoolProgress {
+  const sum = (key: keyof PoolProgress) => progress.reduce((all, part) => all + part[key], 0);
+  return {
+    done: sum('done'),
+    total: sum('total'),
+    loaded: sum('loaded'),
+    tokens: sum('tokens'),
+    totalTokens: sum('totalTokens'),
+  };
 }
 
 /** Of workers beside each other the last decides how long. */

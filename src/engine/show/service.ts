@@ -1,70 +1,151 @@
-import { openDevice } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
-import { openLocal } from '../../open-local.ts';
-import { defined } from '../../options/defined.ts';
-import { expose, wrap } from '../../runtime/host/comlink.ts';
-import { onHeartbeat } from '../../runtime/host/heartbeat.ts';
-import type { Endpoint } from '../../runtime/host/types.ts';
+import { evaluate } from '../../evaluate/run.ts';
+import { fittingShots } from '../../evaluate/setting.ts';
+import { Show } from '../../show/answer/answerer.ts';
+import type { AskOptions } from '../../show/answer/options.ts';
+import { Chain } from '../../show/place/chain.ts';
+import { Chains } from '../../show/place/chains.ts';
 import { ShotPool } from '../../show/pool/pool.ts';
 import { isLasting, openShotStore } from '../../show/pool/store.ts';
-import type { PoolProgress, WorkEstimate } from '../../show/types.ts';
-import { Answers, type Methods } from '../line/answers.ts';
-import type { CallerPort, Heartbeat, Remote } from '../line/port.ts';
-import type { ShowCalls } from './protocol.ts';
+import type { Answer, ShotStore } from '../../show/types.ts';
+import type { Context, Methods } from '../line/answers.ts';
+import type { Holdings } from '../line/holdings.ts';
+import type { CallerPort, Remote } from '../line/port.ts';
+import { RunAhead } from '../line/run-ahead.ts';
+import { packError } from '../line/wire-error.ts';
+import { engineService } from '../model/service.ts';
+import { Hearers } from './hearers.ts';
+import { storePlace } from './options.ts';
+import type { AnswerStart, Asking, ShowCalls } from './protocol.ts';
 
-/** Encodes with one lane over memory of its own: workers beside each other share nothing but the store. */
-const METHODS: Methods<ShowCalls> = {
-  encode: async ({ live }, target, { shots, store: folder, wasmLocation, ...order }) => {
-    const { signal } = live;
-    const store = await openShotStore(folder);
-    if (!isLasting(store)) {
-      throw new EspalierError(
-        'E_DEVICE_UNSUPPORTED',
-        'This host keeps no files, so workers cannot hand over what they encode.',
-        'Use ShotPool.build, which encodes in the calling thread.',
-      );
-    }
-    const { instruction, prefix, storage, ...opening } = order;
-    const device = await openDevice('auto', {
-      lanes: 1,
-      ...(wasmLocation !== undefined && { wasmLocation: new URL(wasmLocation) }),
-    });
-    try {
-      const model = await openLocal(target, { ...opening, device, signal });
-      try {
-        let loaded = 0;
-        const tell = live['onProgress'] as ((progress: PoolProgress) => void) | undefined;
-        const pool = await ShotPool.build(model, shots, {
-          ...defined({ instruction, prefix, storage }),
+/** A pool, with its store and who hears of it; or a chain, or chains. */
+interface Source {
+  readonly source: ShotPool | Chain | Chains;
+  readonly store: ShotStore | null;
+  readonly hearers: Hearers;
+  close(): void;
+}
+
+/** The functions of a show worker: those of an engine's, whose models can be shown examples. */
+export function showService(caller: Remote<CallerPort>, holdings: Holdings): Methods<ShowCalls> {
+  // a pool's store asks for the identity
+  const { methods, models } = engineService(caller, holdings, { withIdentity: true });
+  const sources = holdings.shelf<Source>(
+    () => new EspalierError('E_DISPOSED', 'The pool or chain is closed.', 'Build it again.'),
+  );
+  const shows = holdings.shelf<{ readonly show: Show; readonly hearers: Hearers; close(): void }>(
+    () => new EspalierError('E_DISPOSED', 'This Show is closed.', 'Create another one.'),
+  );
+  const keep = (
+    { id, owners }: Context,
+    source: ShotPool | Chain | Chains,
+    store: ShotStore | null = null,
+    hearers = new Hearers(),
+  ) => sources.put(id, { source, store, hearers, close: () => source.close() }, owners);
+  const poolOf = (number: number) => {
+    const held = sources.get(number);
+    return { ...held, pool: held.source as ShotPool };
+  };
+
+  return {
+    ...methods,
+
+    pool: async (context, model, shots, { store: place, ...options }) => {
+      const store = await storeAt(place);
+      const hearers = new Hearers();
+      const pool = await hearers.during(context.live, () =>
+        ShotPool.build(models.get(model), shots, {
+          ...hearers.callbacks,
+          ...options,
           store,
-          grow: { initial: 0 },
-          signal,
-          ...defined({ onEstimate: live['onEstimate'] as ((estimate: WorkEstimate) => void) | undefined }),
-          onProgress: (progress) => {
-            loaded = progress.loaded;
-            tell?.(progress);
-          },
-        });
-        try {
-          await pool.prepare(undefined, { signal });
-          // here the store is all that is wanted
-          for (const warning of pool.warnings) throw warning;
-        } finally {
-          pool.close();
-        }
-        return loaded;
-      } finally {
-        model.close();
-      }
-    } finally {
-      device.close();
-    }
-  },
-};
+          signal: context.live.signal,
+        }),
+      );
+      keep(context, pool, store, hearers);
+      const { prefix, storage } = pool;
+      return { pool: context.id, prefix, storage, isKept: store !== null && isLasting(store) };
+    },
 
-/** Answers the caller at the other end of the line. */
-export function serve(endpoint: Endpoint): void {
-  const caller = wrap(endpoint) as unknown as Remote<CallerPort>;
-  onHeartbeat(() => endpoint.postMessage({ heartbeat: true } satisfies Heartbeat));
-  expose(new Answers<ShowCalls>(caller, METHODS), endpoint);
+    state: async (_, number) => {
+      const { pool, store } = poolOf(number);
+      const tokens = pool.shots.reduce((sum, { id }) => sum + pool.tokens(id).length, 0);
+      const { size, resident, bytes, pooled, warnings } = pool;
+      const kept = store && { name: store.name, bytes: await store.bytes() };
+      return { size, tokens, resident, bytes, pooled, store: kept, warnings: warnings.map((one) => packError(one)) };
+    },
+
+    change: (_, number, change) => {
+      const { pool } = poolOf(number);
+      if ('add' in change) pool.add(change.add);
+      else if ('remove' in change) pool.remove(change.remove);
+      else pool.replace(change.replace);
+    },
+
+    prepare: ({ live }, number, ids) => {
+      const { pool, hearers } = poolOf(number);
+      return hearers.during(live, ({ signal }) => pool.prepare(ids ?? undefined, { signal }));
+    },
+
+    chain: async (context, model, shots, options) => {
+      keep(context, await Chain.create(models.get(model), shots, { ...options, ...context.live }));
+      return { chain: context.id };
+    },
+
+    chains: async (context, model, shots, options) => {
+      keep(context, await Chains.create(models.get(model), shots, { ...options, ...context.live }));
+      return { chains: context.id };
+    },
+
+    show: async ({ id, owners }, source, options) => {
+      const { source: shots, hearers } = sources.get(source);
+      const show = await Show.create(shots, options);
+      shows.put(id, { show, hearers, close: () => show.close() }, owners);
+      return { show: id, settings: show.settings };
+    },
+
+    ask: ({ live }, number, query, asking) => {
+      const { show, hearers } = shows.get(number);
+      return hearers.during(live, (own) => show.ask(query, askingOf(show, asking, own.signal)));
+    },
+
+    nextAnswer: ({ owners, live }, stream, start) => {
+      // of a stream that goes on: a Show that is closed has ended it
+      const { hearers } = shows.get(owners.at(-1)!);
+      const begin = start && (() => new RunAhead((signal) => answerOf(shows.get(start.show).show, start, signal)));
+      return hearers.during(live, () => holdings.next(stream, owners, begin));
+    },
+
+    calibrate: async ({ live }, number, dev, options) => {
+      const { show, hearers } = shows.get(number);
+      const calibration = await hearers.during(live, (own) => show.calibrate(dev, { ...options, ...own }));
+      return { calibration, settings: show.settings };
+    },
+
+    evaluate: async ({ live }, model, task, { store, ...options }) =>
+      evaluate(models.get(model), task, { ...options, ...live, store: await storeAt(store) }),
+
+    fitting: (_, model, shots, instruction) => fittingShots(models.get(model), shots, instruction).length,
+
+    identity: async (_, number) => {
+      const model = models.get(number);
+      return { weights: model.identity, tokenizer: await model.tokenizerIdentity() };
+    },
+  };
+}
+
+/** @throws E_ARGUMENT */
+async function storeAt(given: unknown): Promise<ShotStore | null> {
+  const place = storePlace.check(given ?? null, 'store');
+  if (place === null) return null;
+  return place === true ? openShotStore() : openShotStore(place);
+}
+
+function askingOf(show: Show, { threshold, ...options }: Asking, signal: AbortSignal): AskOptions {
+  if (threshold !== undefined) show.threshold = threshold;
+  return { ...options, signal };
+}
+
+function answerOf(show: Show, { query, options }: AnswerStart, signal: AbortSignal) {
+  const tokens = show.stream(query, askingOf(show, options, signal));
+  return { tokens, finish: (): Promise<Answer> => tokens.answer() };
 }

@@ -14,6 +14,7 @@ import { LabelTrie } from '../probe/labels.ts';
 import { yesNoTokens } from '../probe/question-probe.ts';
 import { needsCentre, needsVector } from '../rank/rank.ts';
 import type { Answer, AnswerStream, Calibration, Fitted } from '../types.ts';
+import { answerStream } from './answer-stream.ts';
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
 import { mostOf, roundsOf } from './grid.ts';
@@ -106,23 +107,7 @@ export class Show {
     if (this.#task.trie) {
       throw new EspalierError('E_ARGUMENT', 'Labels do not come token by token.', 'Call ask().');
     }
-    let answer: Answer | null = null;
-    const tokens = this.#generate(query, options, (done) => {
-      answer = done;
-    });
-    return {
-      [Symbol.asyncIterator]: () => tokens,
-      answer: async () => {
-        if (answer) return answer;
-        for await (const _ of tokens);
-        if (answer) return answer;
-        throw new EspalierError(
-          'E_ARGUMENT',
-          'The stream was left before its end.',
-          'Read it to its end, or call ask().',
-        );
-      },
-    };
+    return answerStream((end) => this.#generate(query, options, end));
   }
 
   /**

@@ -1,0 +1,119 @@
+import { EspalierError } from '../../errors.ts';
+import { answerStream } from '../../show/answer/answer-stream.ts';
+import type { AskOptions, CalibrateOptions } from '../../show/answer/options.ts';
+import type { ShowSettings } from '../../show/answer/presets.ts';
+import type { CalibrationItem } from '../../show/answer/threshold.ts';
+import type { Answer, AnswerStream, Calibration } from '../../show/types.ts';
+import type { Owned } from '../line/owned.ts';
+import type { Data } from '../line/port.ts';
+import { tokensOf } from '../line/token-stream.ts';
+import type { Chain, Chains } from './chains.ts';
+import { parted, type Source, sourceOf } from './line.ts';
+import type { ShowOptions } from './options.ts';
+import type { ShotPool } from './pool.ts';
+import type { AnswerStart, Asking, ShowCalls } from './protocol.ts';
+
+/**
+ * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644), in the engine's worker; as `Show` of `espalier/show`,
+ * with the same results. Queries are answered one at a time.
+ *
+ * Any call may reject with E_DISPOSED when this, its examples, the model or the engine is closed, and with E_WORKER_LOST.
+ */
+export class Show {
+  readonly #held: Owned<ShowCalls>;
+  /** Of the pool: a ranking may have to encode all of it. */
+  readonly #callbacks: Source['callbacks'];
+  #settings: ShowSettings;
+  /** As it was set; null: as it was given or fitted. */
+  #threshold: number | null = null;
+
+  private constructor(held: Owned<ShowCalls>, callbacks: Source['callbacks'], settings: ShowSettings) {
+    this.#held = held;
+    this.#callbacks = callbacks;
+    this.#settings = settings;
+  }
+
+  /** Over a pool, a chain or chains, which stay the caller's. @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED */
+  static async create(source: ShotPool | Chain | Chains, options: ShowOptions): Promise<Show> {
+    const { held, callbacks } = sourceOf(source);
+    const { data } = parted(options, 'Show.create');
+    const { show, settings } = await held.call('show', [held.number, data], { said: 'Show.create' });
+    return new Show(held.part(show, closed), callbacks, settings);
+  }
+
+  /** All options, with what was fitted. */
+  get settings(): ShowSettings {
+    return this.#settings;
+  }
+
+  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
+  get threshold(): number {
+    return this.#threshold ?? this.#settings.threshold;
+  }
+  set threshold(threshold: number) {
+    this.#threshold = threshold;
+  }
+
+  /**
+   * An answer and what it took, as plain data. Of an empty pool: without examples.
+   * @throws E_ARGUMENT, E_CONTEXT_LENGTH for a query that does not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
+   */
+  async ask(query: string, options: AskOptions = {}): Promise<Answer> {
+    const { data, signal } = parted(options, 'ask');
+    const callbacks = this.#callbacks;
+    return this.#held.call('ask', [this.#held.number, query, this.#asking(data)], { signal, callbacks });
+  }
+
+  /**
+   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token, and other
+   * queries wait until it has ended or was left. What is wrong comes out there: E_ARGUMENT with labels, which come as a whole; else as `ask`.
+   */
+  stream(query: string, options: AskOptions = {}): AnswerStream {
+    const callbacks = this.#callbacks;
+    const { link, number } = this.#held;
+    return answerStream((end) => {
+      const { data, signal } = parted(options, 'stream');
+      return tokensOf<AnswerStart, Answer>({
+        link,
+        on: this.#held,
+        signal,
+        begin: () => ({ show: number, query, options: this.#asking(data) }),
+        next: (stream, start, given) =>
+          link.call('nextAnswer', [stream, start], { ...given, callbacks, said: 'stream' }),
+        onFinish: end,
+      });
+    });
+  }
+
+  /**
+   * Fits to a development set, and uses from then on, what gives most right answers (see `Show` of `espalier/show`).
+   * @throws E_ARGUMENT without labels, an empty set, or a label that is none; as `ask`
+   */
+  async calibrate(dev: readonly CalibrationItem[], options: CalibrateOptions = {}): Promise<Calibration> {
+    const { data, signal, callbacks } = parted(options, 'calibrate');
+    const { calibration, settings } = await this.#held.call('calibrate', [this.#held.number, dev, data], {
+      signal,
+      callbacks: { ...this.#callbacks, ...callbacks },
+    });
+    this.#settings = settings;
+    this.#threshold = null;
+    return calibration;
+  }
+
+  /** Frees the working cache; pool, chain and model stay. */
+  close(): Promise<void> {
+    return this.#held.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #asking(options: Data<AskOptions>): Asking {
+    return this.#threshold === null ? options : { ...options, threshold: this.#threshold };
+  }
+}
+
+function closed(): EspalierError {
+  return new EspalierError('E_DISPOSED', 'This Show is closed.', 'Create another one.');
+}

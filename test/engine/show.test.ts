@@ -1,0 +1,289 @@
+/** Pools, answers and evaluations in a worker: the same bits as in the calling thread, and what cannot cross is refused. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseData } from '../../src/datasets/data.ts';
+import { TEMPLATES } from '../../src/datasets/templates.ts';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { linkOf } from '../../src/engine/engine.ts';
+import { identityOf } from '../../src/engine/show/evaluate.ts';
+import { parseArms } from '../../src/evaluate/arms.ts';
+import { evaluate as evaluateHere } from '../../src/evaluate/run.ts';
+import { Chain, Chains, Engine, EspalierError, evaluate, type Model, open, ShotPool, Show } from '../../src/index.ts';
+import type { LocalModel } from '../../src/model/model.ts';
+import { openLocal } from '../../src/open-local.ts';
+import { host } from '../../src/runtime/host/host.ts';
+import * as here from '../../src/show.ts';
+import { rejects } from '../errors.ts';
+import { animalsAndNumbers } from '../evaluate/examples.ts';
+import { modelTarget } from '../files.ts';
+import { temporaryStore } from '../show/stores.ts';
+import { tinyFiles } from './tiny-model.ts';
+
+const nano = await modelTarget('models/nano-base');
+const { sharedMemory } = await host();
+const LABELS = ['cat', 'dog', 'cow'];
+const shots = Array.from({ length: 8 }, (_, i) => ({
+  id: `s${i}`,
+  text: `${'abcdefgh'[i]} ${LABELS[i % 3]}.`,
+  label: LABELS[i % 3]!,
+  input: 'abcdefgh'[i]!,
+}));
+const LABELLED = { preset: 'label', labels: LABELS, prompt: ':', room: 24 } as const;
+const FREE = { preset: 'generate', maxTokens: 6, grid: [1, 2] } as const;
+
+/** Without what a clock says. */
+function timeless<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value, (key, member) => (/milliseconds/i.test(key) ? undefined : member)));
+}
+
+/** Plain SIMD, which gives the same bits whatever a device has timed as the fastest. */
+async function twins(lanes: number): Promise<{ there: Model; local: LocalModel; close(): Promise<void> }> {
+  const device = await WasmDevice.create({ relaxed: false, lanes });
+  const local = await openLocal(nano, { device });
+  const there = await open(nano, { relaxed: false, lanes, show: true });
+  const close = async () => {
+    await there.close();
+    local.close();
+    device.close();
+  };
+  return { there, local, close };
+}
+
+for (const lanes of sharedMemory && !('document' in globalThis) ? [1, 2] : [1]) {
+  test(`answers, streams, calibrations and receipts have the same bits as here [${lanes} lanes]`, async () => {
+    const { there, local, close } = await twins(lanes);
+    const modes = ['bare', 'prefixed', { repair: 1 }] as const;
+    for (const prefix of modes.slice(lanes - 1)) {
+      const options = { prefix, instruction: 'xyz. ', storage: 'int8', grow: { initial: 2 } } as const;
+      const [pool, own] = [
+        await ShotPool.build(there, shots, options),
+        await here.ShotPool.build(local, shots, options),
+      ];
+      assert.equal([pool.prefix, pool.storage, pool.isKept], [own.prefix, own.storage, false]);
+      // rankings by keys encode all of the pool
+      const [show, ownShow] = [await Show.create(pool, LABELLED), await here.Show.create(own, LABELLED)];
+      assert.equal(show.settings, ownShow.settings);
+      for (const query of ['c :', 'zz :']) {
+        const asked = { input: query, compare: true, exclude: ['s1'] };
+        assert.equal(timeless(await show.ask(query, asked)), timeless(await ownShow.ask(query, asked)));
+      }
+      const dev = ['a', 'd', 'x'].map((input, i) => ({ query: `${input} :`, input, label: LABELS[i]! }));
+      assert.equal(await show.calibrate(dev), await ownShow.calibrate(dev));
+      assert.equal([show.settings, show.threshold], [ownShow.settings, ownShow.threshold]);
+      assert.equal(timeless(await show.ask('q :')), timeless(await ownShow.ask('q :')));
+      [show.threshold, ownShow.threshold] = [1e-3, 1e-3];
+      const sure = timeless(await show.ask('q :'));
+      assert.equal(sure, timeless(await ownShow.ask('q :')));
+      assert.is(sure.receipt.threshold, 1e-3);
+
+      const [free, ownFree] = [await Show.create(pool, FREE), await here.Show.create(own, FREE)];
+      const [stream, ownStream] = [free.stream('b'), ownFree.stream('b')];
+      const [tokens, ownTokens] = [[] as unknown[], [] as unknown[]];
+      for await (const token of stream) tokens.push(token);
+      for await (const token of ownStream) ownTokens.push(token);
+      assert.ok(tokens.length > 0);
+      assert.equal(tokens, ownTokens);
+      assert.equal(timeless(await stream.answer()), timeless(await ownStream.answer()));
+      assert.equal(timeless(await free.ask('d')), timeless(await ownFree.ask('d')));
+
+      const { size, resident, pooled, bytes, store, warnings } = await pool.stats();
+      assert.equal([size, resident, pooled, bytes], [own.size, own.resident, own.pooled, own.bytes]);
+      assert.equal([store, warnings], [null, []]);
+      own.close();
+      await pool.close();
+    }
+    const chained = { ...LABELLED, grid: [1, 3] };
+    for (const [Kind, Own, more] of [
+      [Chain, here.Chain, {}],
+      [Chains, here.Chains, { clusters: 2 }],
+    ] as const) {
+      const some = shots.slice(0, 5);
+      const [chain, own] = [await Kind.create(there, some, more), await Own.create(local, some, more)];
+      const [show, ownShow] = [await Show.create(chain, chained), await here.Show.create(own, chained)];
+      assert.equal(timeless(await show.ask('c :')), timeless(await ownShow.ask('c :')));
+      own.close();
+      await chain.close();
+      await rejects('E_DISPOSED', () => show.ask('c :'));
+    }
+    assert.equal(await identityOf(there), { weights: local.identity, tokenizer: await local.tokenizerIdentity() });
+    await close();
+  });
+}
+
+test('an evaluation has the records that it has here; onRecord is waited for', async () => {
+  const { list } = parseData('jsonl', new TextEncoder().encode(animalsAndNumbers()));
+  const task = { kind: 'labels', labels: ['animal', 'colour', 'number'], train: list } as const;
+  const arms = parseArms('vote:2,full:bm25,bare:bm25,label,chain:label', [2, 4]);
+  const options = { arms, template: TEMPLATES.trec, pool: 12, test: 3, fidelity: 1, dev: 3, seed: 5 };
+  const device = await WasmDevice.create({ relaxed: false });
+  const local = await openLocal(nano, { device });
+  const wanted = await evaluateHere(local, task, options);
+  local.close();
+  device.close();
+  const model = await open(nano, { relaxed: false, lanes: 1, show: true });
+  let writing = 0;
+  let most = 0;
+  const written: unknown[] = [];
+  const heard: string[] = [];
+  const got = await evaluate(model, task, {
+    ...options,
+    onRecord: async (record) => {
+      most = Math.max(most, ++writing);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      writing--;
+      written.push(record);
+    },
+    onProgress: ({ arm, preparing }) => void heard.push(preparing ? `${arm} ${preparing.what}` : arm),
+  });
+  assert.equal(timeless(got), timeless(wanted));
+  assert.equal(written, got);
+  assert.is(most, 1, 'one record at a time');
+  for (const told of ['vote:2', 'label encoding', 'label calibrating', 'chain:label reading']) {
+    assert.ok(heard.includes(told), `${told} of ${[...new Set(heard)]}`);
+  }
+  // what is done is not done again; what onRecord throws ends it
+  const again = await evaluate(model, task, { ...options, done: new Set(got), onRecord: () => assert.unreachable() });
+  assert.equal(again, got);
+  let records = 0;
+  const full = new EspalierError('E_STORAGE_FULL', 'It is full.', 'Make room.');
+  const failed = evaluate(model, task, {
+    ...options,
+    onRecord: async () => {
+      if (++records === 2) throw full;
+    },
+  });
+  assert.is(await rejects('E_STORAGE_FULL', () => failed), full);
+  assert.is(records, 2);
+  await model.close();
+});
+
+test('what a pool tells of its work is heard in the call that works', async () => {
+  const model = await open(await tinyFiles(), { lanes: 1, show: true });
+  const told: string[] = [];
+  const pool = await ShotPool.build(model, shots, {
+    grow: { initial: 0 },
+    onEstimate: ({ shots: count, seconds }) => void told.push(`${count} ${seconds === null ? 'before' : 'after'}`),
+    onProgress: ({ done, total }) => void told.push(`${done}/${total}`),
+  });
+  assert.equal(told, []);
+  const show = await Show.create(pool, LABELLED);
+  await show.ask('c :');
+  assert.is(told[0], '8 before');
+  assert.is(told.at(-1), '8/8');
+  // of its own a calibration has another callback of the same name
+  await pool.add([{ id: 'new', text: 'i cow.', label: 'cow', input: 'i' }]);
+  told.length = 0;
+  const items: number[] = [];
+  const dev = [{ query: 'c :', label: 'cow' }];
+  await show.calibrate(dev, { onProgress: (done, total) => void items.push(done, total) });
+  assert.equal(items, [0, 1, 1, 1]);
+  assert.is(told.at(-1), '1/1');
+  // what it throws comes out of the call
+  await pool.replace({ id: 'new', text: 'j cow.', label: 'cow', input: 'j' });
+  const enough = new Error('enough');
+  const failing = await ShotPool.build(model, shots, {
+    grow: { initial: 0 },
+    onProgress: () => {
+      throw enough;
+    },
+  });
+  await failing.prepare().then(
+    () => assert.unreachable(),
+    (error) => assert.is(error, enough),
+  );
+  await pool.prepare();
+  assert.is((await pool.stats()).pooled, 9);
+  await pool.remove(['new', 's0']);
+  assert.is((await pool.stats()).size, 7);
+  await model.close();
+});
+
+test('a store keeps what a pool has encoded, until another engine', async () => {
+  const store = await temporaryStore();
+  try {
+    const options = { store: store.name, grow: { initial: 0 } } as const;
+    const seen: number[] = [];
+    for (const before of [0, 8]) {
+      const model = await open(await tinyFiles(), { lanes: 1, show: true });
+      let loaded = 0;
+      const pool = await ShotPool.build(model, shots, { ...options, onProgress: (p) => void (loaded = p.loaded) });
+      assert.ok(pool.isKept);
+      await pool.prepare();
+      assert.is(loaded, before);
+      const stats = await pool.stats();
+      assert.ok(stats.store!.bytes > 0);
+      assert.equal(stats.warnings, []);
+      assert.is(
+        stats.tokens,
+        shots.reduce((sum, { text }) => sum + text.length, 0),
+      );
+      seen.push(stats.store!.bytes);
+      await model.close();
+    }
+    assert.is(seen[1], seen[0]);
+  } finally {
+    await store.remove();
+  }
+});
+
+test('what cannot be is an error with its code, and what cannot cross names who takes it', async () => {
+  const plain = await open(await tinyFiles(), { lanes: 1 });
+  const wrongEngine = await rejects('E_ARGUMENT', () => ShotPool.build(plain, shots));
+  assert.match(wrongEngine.hint, 'show: true');
+  await plain.close();
+  const device = await WasmDevice.create();
+  const local = await openLocal(await tinyFiles(), { device });
+  const wrongModel = await rejects('E_ARGUMENT', () => ShotPool.build(local as never, shots));
+  assert.match(wrongModel.hint, 'espalier/show');
+  const ownPool = await here.ShotPool.build(local, shots);
+  await rejects('E_ARGUMENT', () => Show.create(ownPool as never, LABELLED));
+  await rejects('E_ARGUMENT', () => Show.create(null as never, LABELLED));
+  ownPool.close();
+  local.close();
+  device.close();
+
+  const engine = await Engine.create({ lanes: 1, show: true });
+  const model = await engine.open(await tinyFiles());
+  const build = (options: object, list: unknown = shots) => ShotPool.build(model, list as never, options as never);
+  const wrong: [object, RegExp][] = [
+    [{ prefx: 'bare' }, /prefx; did you mean prefix\?/],
+    [{ prefix: 'none' }, /prefix is "none"/],
+    [{ grow: { initial: -1 } }, /grow\.initial is -1/],
+    [{ onProgress: 5 }, /onProgress is 5/],
+    [{ signal: new AbortController() }, /signal is /],
+    [{ store: {} }, /store is .+/],
+    [{ store: 5 }, /store is 5/],
+    [{ get instruction() { throw new Error('thrown by a getter'); } }, /cannot be read/], // biome-ignore format: one line each
+    [[], /options of ShotPool.build/],
+  ];
+  for (const [options, says] of wrong) {
+    assert.match((await rejects('E_ARGUMENT', () => build(options))).message, says);
+  }
+  await rejects('E_ARGUMENT', () => build({}, [...shots, shots[0]]));
+  await rejects('E_ARGUMENT', () => build({}, [{ id: 'x', text: () => 'text' }]));
+  await rejects('E_ARGUMENT', () => build({}, 5));
+  await rejects('E_CONTEXT_LENGTH', () => build({}, [{ id: 'long', text: 'word '.repeat(100) }]));
+  const pool = await build({});
+  const rank = await rejects('E_ARGUMENT', () => Show.create(pool, { ...LABELLED, rank: () => [] } as never));
+  assert.match(rank.message, 'rank');
+  assert.match(rank.hint, 'Show.create of espalier/show');
+  await rejects('E_ARGUMENT', () => Show.create(pool, { preset: 'label' }));
+  await rejects('E_ARGUMENT', () => Show.create(pool, { ...LABELLED, sampling: { temperature: () => 1 } } as never));
+  const show = await Show.create(pool, LABELLED);
+  await rejects('E_ARGUMENT', () => show.ask(5 as never));
+  await rejects('E_ARGUMENT', () => show.ask('c :', { shot: 2 } as never));
+  await rejects('E_ARGUMENT', () => show.ask('c :', { shots: 20 }));
+  await rejects('E_CONTEXT_LENGTH', () => show.ask('c'.repeat(80)));
+  await rejects('E_ARGUMENT', () => show.stream('c :').answer());
+  await rejects('E_ARGUMENT', () => show.calibrate([{ query: 'c :', label: 'bird' }]));
+  await rejects('E_ARGUMENT', () => pool.prepare(['s9']));
+  await rejects('E_ARGUMENT', () => pool.add([shots[0]!]));
+  await rejects('E_ARGUMENT', () => evaluate(model, { kind: 'labels' } as never, {} as never));
+  await rejects('E_ARGUMENT', () => evaluate(model, {} as never, { store: {} } as never));
+  // it goes on
+  assert.ok(LABELS.includes((await show.ask('c :')).label!));
+  assert.is(linkOf(engine).ended, null);
+  await engine.close();
+});
+
+test.run();
