@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  */
 const JAVASCRIPT = 171_000;
 /** With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. */
-const GROWING = 169_000;
+const GROWING = 171_000;
 const WASM = 200_000;
 const zipped = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).byteLength;
 const shown = (bytes: number) => (bytes / 1000).toFixed(1);
