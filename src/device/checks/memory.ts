@@ -1,13 +1,13 @@
+import { BLOCK_SIZE, byteLengthOf } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
-import { checkPanels, checkRowMajor, ELEMENT_BYTES, elements, heightOf, shapeError } from './tensor.ts';
+import { checkPanels, checkRowMajor, elements, heightOf, shapeError } from './tensor.ts';
 
 /** Bytes of a row-major tensor. @throws E_SHAPE for a type or a shape that there is not */
 export function bytesOf(type: ElementType, shape: readonly number[]): number {
-  const size = ELEMENT_BYTES[type as 'f32'];
-  if (size === undefined) throw shapeError('tensor', `${type} exists only as a weight in panels`);
+  if (BLOCK_SIZE[type].elements !== 1) throw shapeError('tensor', `${type} exists only as a weight in panels`);
   if (!shape.every((n) => Number.isSafeInteger(n) && n >= 0)) throw shapeError('tensor', `shape [${shape.join(', ')}]`);
-  return elements(shape) * size;
+  return byteLengthOf(type, elements(shape));
 }
 
 export function checkRows(t: Tensor, first: number, count: number): void {
@@ -20,7 +20,7 @@ export function checkRows(t: Tensor, first: number, count: number): void {
 
 export function checkWrite(t: Tensor, data: TensorData, offset: number): void {
   checkRowMajor('write', t);
-  const size = ELEMENT_BYTES[t.type as 'f32'];
+  const size = byteLengthOf(t.type, 1);
   if (size !== data.BYTES_PER_ELEMENT) throw shapeError('write', `${data.constructor.name} into ${t.type}`);
   if (!(Number.isInteger(offset) && offset >= 0 && offset * size + data.byteLength <= t.byteLength)) {
     throw shapeError('write', 'data beyond the tensor');

@@ -1,3 +1,4 @@
+import { byteLengthOf } from '../../element-types.ts';
 import type { Tensor } from '../device.ts';
 import {
   checkApart,
@@ -6,7 +7,6 @@ import {
   checkPanels,
   checkRangeApart,
   checkRowMajor,
-  ELEMENT_BYTES,
   elements,
   heightOf,
   shapeError,
@@ -32,7 +32,7 @@ export function checkCopyRows(from: Tensor, to: Tensor, toRow: number): void {
   if (widthOf(from) !== width || !Number.isInteger(toRow) || toRow < 0 || toRow + rows > heightOf(to)) {
     throw shapeError('copyRows', `[${rows}, ${widthOf(from)}] to row ${toRow} of [${heightOf(to)}, ${width}]`);
   }
-  const first = toRow * width * ELEMENT_BYTES[to.type as 'f32'];
+  const first = byteLengthOf(to.type, toRow * width);
   checkRangeApart('copyRows', to, first, from.byteLength, from);
 }
 

@@ -2,9 +2,6 @@
 import { EspalierError } from '../../errors.ts';
 import type { ElementType, Tensor } from '../device.ts';
 
-/** Bytes of an element of row-major tensors; blocks exist in panels alone. */
-export const ELEMENT_BYTES = { f32: 4, i32: 4, u32: 4, bf16: 2, f16: 2, i8: 1 } as const;
-
 export function elements(shape: readonly number[]): number {
   let n = 1;
   for (const size of shape) n *= size;

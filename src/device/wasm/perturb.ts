@@ -1,4 +1,5 @@
-import { ELEMENT_BYTES, elements } from '../checks/tensor.ts';
+import { byteLengthOf } from '../../element-types.ts';
+import { elements } from '../checks/tensor.ts';
 import type { PerturbArguments } from '../exact-device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
@@ -23,7 +24,7 @@ export function perturb(kernels: Kernels, arena: Arena, lanes: Lanes, args: Pert
   const part = (address: number, i: number): number => (address === 0 ? 0 : address + 4 * i);
   lanes.run('perturb', evenly(n, parts, LINE), (i, end, p) => [
     end - i,
-    at + ELEMENT_BYTES[type] * i,
+    at + byteLengthOf(type, i),
     PANEL_TYPE[type],
     part(base, i),
     part(x, i),

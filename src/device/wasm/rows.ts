@@ -1,4 +1,5 @@
-import { ELEMENT_BYTES, elements, widthOf } from '../checks/tensor.ts';
+import { byteLengthOf } from '../../element-types.ts';
+import { elements, widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
@@ -30,7 +31,7 @@ export class Rows {
   /** Rows of one tensor into another of that width and type, from a row on. */
   copy(from: Tensor, to: Tensor, toRow: number): void {
     const at = addressOf(from);
-    const first = toRow * widthOf(to) * ELEMENT_BYTES[to.type as 'f32'];
+    const first = byteLengthOf(to.type, toRow * widthOf(to));
     this.#memory.u8.copyWithin(addressOf(to) + first, at, at + from.byteLength);
   }
 

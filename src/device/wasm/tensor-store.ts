@@ -1,3 +1,4 @@
+import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import {
   bytesOf,
@@ -9,7 +10,7 @@ import {
   checkWrite,
   checkWriteBytes,
 } from '../checks/memory.ts';
-import { checkRowMajor, ELEMENT_BYTES, widthOf } from '../checks/tensor.ts';
+import { checkRowMajor, widthOf } from '../checks/tensor.ts';
 import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
 import { PANEL_TYPE } from './kernels.ts';
 import type { ArenaPoint } from './memory.ts';
@@ -69,7 +70,7 @@ export class TensorStore {
   rows(t: Tensor, first: number, count: number): Tensor {
     checkRows(t, first, count);
     const width = widthOf(t);
-    const bytes = width * ELEMENT_BYTES[t.type as 'f32'];
+    const bytes = byteLengthOf(t.type, width);
     const at = addressOf(t) + first * bytes;
     return new WasmTensor(t.type, [count, width], 'rows', t.storage, at, count * bytes, null, t as WasmTensor);
   }
