@@ -1,5 +1,6 @@
 import type { EspalierError } from '../errors.ts';
 import { configInvalid } from './config/faults.ts';
+import { scalingKind } from './rope/scalings.ts';
 import type { ModelConfig, MoeConfig, RopeConfig } from './types.ts';
 
 const MAX_SIZE = 2 ** 31 - 1;
@@ -107,24 +108,7 @@ function checkRope(rope: RopeConfig, headDim: number, invalid: Invalid): void {
   const positive = (key: string, value: number) => {
     if (!(value > 0 && Number.isFinite(value))) throw invalid(`the RoPE scaling’s ${key} is ${value}`);
   };
-  if (scaling.type !== 'none') positive('factor', scaling.factor);
-  if (scaling.type === 'llama3') {
-    positive('low_freq_factor', scaling.lowFreqFactor);
-    positive('high_freq_factor', scaling.highFreqFactor);
-    positive('original_max_position_embeddings', scaling.originalMaxPositions);
-    if (scaling.highFreqFactor <= scaling.lowFreqFactor) {
-      throw invalid('the RoPE scaling’s high_freq_factor is not above its low_freq_factor');
-    }
-  }
-  if (scaling.type === 'dynamic' && rotaryDims <= 2) {
-    throw invalid('dynamic RoPE scaling needs more than 2 rotated dimensions');
-  }
-  if (scaling.type === 'yarn') {
-    positive('original_max_position_embeddings', scaling.originalMaxPositions);
-    positive('beta_fast', scaling.betaFast);
-    positive('beta_slow', scaling.betaSlow);
-    if (scaling.attentionFactor !== undefined) positive('attention_factor', scaling.attentionFactor);
-  }
+  scalingKind(scaling).check(scaling, { rotaryDims, positive, invalid });
   if (frequencyDivisors === null) return;
   if (frequencyDivisors.length !== rotaryDims / 2) {
     throw invalid(`there are ${frequencyDivisors.length} RoPE frequency divisors for ${rotaryDims / 2} frequencies`);

@@ -1,4 +1,5 @@
 import { EspalierError } from '../../errors.ts';
+import { scalingKind } from '../rope/scalings.ts';
 import type { ModelConfig, RopeConfig } from '../types.ts';
 
 /**
@@ -11,8 +12,8 @@ import type { ModelConfig, RopeConfig } from '../types.ts';
 export function withContext(config: ModelConfig, length: number | undefined): ModelConfig {
   if (length === undefined) return config;
   const { scaling } = config.rope;
-  const stretched = scaling.type === 'dynamic' ? Math.floor(scaling.originalMaxPositions * scaling.factor) : 0;
-  const most = Math.max(stretched, config.maxPositions);
+  const { longer } = scalingKind(scaling);
+  const most = Math.max(longer?.most(scaling) ?? 0, config.maxPositions);
   if (!(Number.isSafeInteger(length) && length >= 1 && length <= most)) {
     throw new EspalierError(
       'E_ARGUMENT',
@@ -20,8 +21,10 @@ export function withContext(config: ModelConfig, length: number | undefined): Mo
       `Give contextLength from 1 to ${most}, or leave it out.`,
     );
   }
-  const stretchedTo = (rope: RopeConfig): RopeConfig =>
-    rope.scaling.type === 'dynamic' ? { ...rope, scaling: { ...rope.scaling, length } } : rope;
+  const stretchedTo = (rope: RopeConfig): RopeConfig => {
+    const { longer: own } = scalingKind(rope.scaling);
+    return own ? { ...rope, scaling: own.at(rope.scaling, length) } : rope;
+  };
   const { localRope } = config;
   return {
     ...config,

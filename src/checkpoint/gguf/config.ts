@@ -3,6 +3,7 @@ import { configInvalid, unsupported } from '../config/faults.ts';
 import { FAMILIES, familyOf, type StockArchitecture } from '../families/families.ts';
 import { type GgufFamily, NO_PARTS } from '../families/family.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
+import { isScaling, SCALINGS } from '../rope/scalings.ts';
 import { ONE_ROPE } from '../rope/types.ts';
 import type { TensorTable } from '../tensor-table.ts';
 import type { ModelConfig, RopeScaling } from '../types.ts';
@@ -153,29 +154,15 @@ function scalingOf(read: GgufKeys, maxPositions: number, name: string): RopeScal
   const extra = read.number('rope.scaling.yarn_attn_factor') ?? read.number('rope.scaling.attn_factor') ?? 1;
   // llama.cpp multiplies by it whatever the type
   if (type !== 'yarn' && extra !== 1) throw unsupported(name, `its RoPE has an attention factor of ${extra}`);
-  switch (type) {
-    case 'none':
-      return { type: 'none' };
-    case 'linear':
-      return factor === 0 || factor === 1 ? { type: 'none' } : { type: 'linear', factor };
-    case 'yarn': {
-      if ((read.number('rope.scaling.yarn_ext_factor') ?? 1) !== 1)
-        throw unsupported(name, 'its YaRN extrapolates partly');
-      if ((read.number('rope.scaling.yarn_log_multiplier') ?? 0) !== 0) {
-        throw unsupported(name, 'its YaRN has a logarithmic multiplier');
-      }
-      return {
-        type: 'yarn',
-        factor,
-        originalMaxPositions: read.whole('rope.scaling.original_context_length') ?? maxPositions,
-        betaFast: read.number('rope.scaling.yarn_beta_fast') ?? 32,
-        betaSlow: read.number('rope.scaling.yarn_beta_slow') ?? 1,
-        // ggml multiplies its own 1 + 0.1·ln(factor) by this
-        attentionFactor: extra === 1 ? undefined : extra * (0.1 * Math.log(factor) + 1),
-        truncate: true,
-      };
-    }
-    default:
-      throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
-  }
+  if (type === 'none' || (type === 'linear' && (factor === 0 || factor === 1))) return { type: 'none' };
+  const from = isScaling(type) ? SCALINGS[type].fromGguf : null;
+  if (from === null) throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
+  return from({
+    factor,
+    maxPositions,
+    extraFactor: extra,
+    number: (key) => read.number(key),
+    whole: (key) => read.whole(key),
+    unsupported: (what) => unsupported(name, what),
+  });
 }

@@ -1,5 +1,6 @@
 import { unsupported } from '../config/faults.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
+import { isScaling, SCALINGS } from './scalings.ts';
 import type { RopeConfig, RopeContext, RopeScaling } from './types.ts';
 
 /**
@@ -68,51 +69,15 @@ function rotaryDims(keys: ConfigKeys, inner: ConfigKeys, type: string, context: 
 }
 
 function scalingOf(keys: ConfigKeys, inner: ConfigKeys, type: string, maxPositions: number, name: string): RopeScaling {
-  const need = (key: string) => inner.need(key, `, which the RoPE scaling ${type} needs`);
-  const original = () => {
-    const from = keys.has('original_max_position_embeddings') ? keys : inner;
-    return from.number('original_max_position_embeddings', maxPositions);
-  };
-  switch (type) {
-    case 'default':
-      return { type: 'none' };
-    case 'linear':
-      return { type: 'linear', factor: need('factor') };
-    case 'llama3':
-      return {
-        type: 'llama3',
-        factor: need('factor'),
-        lowFreqFactor: need('low_freq_factor'),
-        highFreqFactor: need('high_freq_factor'),
-        originalMaxPositions: original(),
-      };
-    case 'dynamic':
-      // as there, the original context is the model's, until `withContext` asks for more
-      return { type: 'dynamic', factor: need('factor'), originalMaxPositions: maxPositions, length: maxPositions };
-    case 'yarn': {
-      const originalMaxPositions = original();
-      // null is what the context lengths say; without the key transformers fails
-      const factor = inner.value('factor') === null ? maxPositions / originalMaxPositions : need('factor');
-      return {
-        type: 'yarn',
-        factor,
-        originalMaxPositions,
-        // as there: 0 counts as absent
-        betaFast: inner.optional('beta_fast') || 32,
-        betaSlow: inner.optional('beta_slow') || 1,
-        attentionFactor: inner.optional('attention_factor') ?? quotientOfScales(inner, factor),
-        truncate: inner.value('truncate') === null ? false : inner.flag('truncate', true),
-      };
-    }
-    default:
-      throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
-  }
-}
-
-/** The attention factor of configurations with both `mscale` and `mscale_all_dim`; undefined leaves the default. */
-function quotientOfScales(inner: ConfigKeys, factor: number): number | undefined {
-  const [mscale, all] = [inner.optional('mscale'), inner.optional('mscale_all_dim')];
-  if (!mscale || !all) return undefined;
-  const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1);
-  return scale(mscale) / scale(all);
+  const kind = type === 'default' ? 'none' : type;
+  if (type === 'none' || !isScaling(kind)) throw unsupported(name, `its RoPE scaling is ${type.slice(0, 100)}`);
+  return SCALINGS[kind].fromJson({
+    inner,
+    maxPositions,
+    need: (key) => inner.need(key, `, which the RoPE scaling ${type} needs`),
+    original: () => {
+      const from = keys.has('original_max_position_embeddings') ? keys : inner;
+      return from.number('original_max_position_embeddings', maxPositions);
+    },
+  });
 }

@@ -1,32 +1,6 @@
-export type RopeScaling =
-  | { readonly type: 'none' }
-  | { readonly type: 'linear'; readonly factor: number }
-  | {
-      readonly type: 'llama3';
-      readonly factor: number;
-      readonly lowFreqFactor: number;
-      readonly highFreqFactor: number;
-      readonly originalMaxPositions: number;
-    }
-  | {
-      readonly type: 'yarn';
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-      readonly betaFast: number;
-      readonly betaSlow: number;
-      /** Multiplies cos and sin; undefined: 0.1·ln(factor) + 1. */
-      readonly attentionFactor: number | undefined;
-      /** Whether the correction range is rounded outwards (the default of Hugging Face and of the paper's code). */
-      readonly truncate: boolean;
-    }
-  | {
-      /** NTK-aware scaling by length: the base grows with a text longer than the original context. */
-      readonly type: 'dynamic';
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-      /** The length that frequencies are for, whatever the text's: rotations add up only while frequencies stay. */
-      readonly length: number;
-    };
+import type { RopeScaling } from './scalings.ts';
+
+export type { RopeScaling } from './scalings.ts';
 
 export interface RopeConfig {
   readonly theta: number;

@@ -1,4 +1,5 @@
-import type { ModelConfig, RopeScaling } from '../../checkpoint/types.ts';
+import { scalingKind } from '../../checkpoint/rope/scalings.ts';
+import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Fit } from '../plan/fit.ts';
 import type { Json } from '../targets/target.ts';
 import { targetOf } from '../targets/targets.ts';
@@ -45,7 +46,7 @@ function common(config: ModelConfig, fit: Fit): Json {
     max_position_embeddings: config.maxPositions,
     rms_norm_eps: config.rmsNormEps,
     rope_theta: config.rope.theta,
-    rope_scaling: scalingOf(config.rope.scaling),
+    rope_scaling: scalingKind(config.rope.scaling).toJson(config.rope.scaling),
     tie_word_embeddings: config.tiedEmbeddings && !fit.untie,
     initializer_range: 0.02,
     bos_token_id: config.bosId,
@@ -54,35 +55,4 @@ function common(config: ModelConfig, fit: Fit): Json {
     torch_dtype: { bf16: 'bfloat16', f16: 'float16', f32: 'float32' }[fit.type],
     use_cache: true,
   };
-}
-
-function scalingOf(scaling: RopeScaling): Json | null {
-  switch (scaling.type) {
-    case 'none':
-      return null;
-    case 'linear':
-      return { rope_type: 'linear', factor: scaling.factor };
-    case 'dynamic':
-      return { rope_type: 'dynamic', factor: scaling.factor };
-    case 'llama3':
-      return {
-        rope_type: 'llama3',
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositions,
-      };
-    case 'yarn':
-      return {
-        rope_type: 'yarn',
-        factor: scaling.factor,
-        original_max_position_embeddings: scaling.originalMaxPositions,
-        beta_fast: scaling.betaFast,
-        beta_slow: scaling.betaSlow,
-        ...(scaling.attentionFactor === undefined ? {} : { attention_factor: scaling.attentionFactor }),
-        truncate: scaling.truncate,
-      };
-    default:
-      throw scaling satisfies never;
-  }
 }
