@@ -1,5 +1,5 @@
 import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
-import { repackPlan } from './checkpoint/quantised/repack.ts';
+import { storedKind } from './checkpoint/quantised/stored-types.ts';
 import { requiredTensors } from './checkpoint/required.ts';
 import type { ModelConfig, MoeConfig, TensorEntry } from './checkpoint/types.ts';
 import { byteLengthOf } from './element-types.ts';
@@ -165,6 +165,6 @@ function describeExperts(moe: MoeConfig, hidden: number, parameters: number): Ex
 function deviceBytes(entry: TensorEntry): number {
   const columns = entry.shape.at(-1) ?? 1;
   if (entry.shape.length < 2) return 4 * columns;
-  const type = repackPlan(entry.type)?.to ?? (entry.type as 'f32');
+  const type = storedKind(entry.type).device;
   return byteLengthOf(type, 8 * Math.ceil(entry.shape[0]! / 8) * columns);
 }

@@ -14,6 +14,7 @@ import {
   type PartTable,
   partName,
 } from './layer-tensors.ts';
+import { STORED_NAMES } from './quantised/stored-types.ts';
 import { type Report, raise } from './report.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, StoredType } from './types.ts';
 
@@ -178,7 +179,7 @@ function wrongType(file: string, name: string, type: string): EspalierError {
   return new EspalierError(
     'E_TENSOR_TYPE',
     `${name} in ${file} is stored as ${type}, which is not read there.`,
-    'Convert the model to bf16, f16, f32 or one of q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k.',
+    `Convert the model to one of ${STORED_NAMES.join(', ')}.`,
   );
 }
 

@@ -2,15 +2,14 @@ import type { ByteSource } from '../runtime/files/source.ts';
 import type { MoeConfig } from './experts.ts';
 import type { Architecture } from './families/families.ts';
 import type { LayerParts, LayerScales, LayerWindows } from './families/family.ts';
+import type { StoredType } from './quantised/stored-types.ts';
 import type { LayerRopes, RopeConfig } from './rope/types.ts';
 import type { RowOrder } from './row-order.ts';
 
 export type { MoeConfig, RouterRule } from './experts.ts';
 export type { Architecture } from './families/families.ts';
+export type { StoredType } from './quantised/stored-types.ts';
 export type { RopeConfig, RopeScaling } from './rope/types.ts';
-
-/** The element types that checkpoints are stored in, by GGUF's names in lower case. */
-export type StoredType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k';
 
 /** One tensor of a checkpoint: where its bytes are. Nothing has been read of it yet. */
 export interface TensorEntry {

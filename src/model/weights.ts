@@ -15,11 +15,13 @@ import {
   partName,
 } from '../checkpoint/layer-tensors.ts';
 import { dequantise } from '../checkpoint/quantised/dequantise.ts';
-import { repackPlan, repackRows } from '../checkpoint/quantised/repack.ts';
+import { repackRows } from '../checkpoint/quantised/repack.ts';
+import { storedKind } from '../checkpoint/quantised/stored-types.ts';
 import { requiredTensors } from '../checkpoint/required.ts';
 import { storedRow } from '../checkpoint/row-order.ts';
 import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
+import { byteLengthOf } from '../element-types.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 
 /** Weights of one decoder layer, of the shapes that `LAYER_PARTS` says. Matrices in panels; vectors f32. */
@@ -276,18 +278,18 @@ export function weightSource(entry: TensorEntry, config: ModelConfig): WeightSou
   const columns = entry.shape.at(-1)!;
   const rows = entry.shape.length === 1 ? 1 : entry.shape[0]!;
   const size = rows * columns === 0 ? 0 : entry.byteLength / rows;
-  const plan = repackPlan(entry.type);
+  const { device: type, repack } = storedKind(entry.type);
   const { headDim } = config;
   const { rowOrder } = entry;
   const order = rowOrder === 'plain' ? null : (row: number) => storedRow(rowOrder, row, headDim);
   const read = (firstRow: number, target: Uint8Array) => entry.source.readInto(entry.offset + firstRow * size, target);
   const common = { name: entry.name, rows, columns, order, orderGroup: headDim };
-  if (plan === null) return { ...common, type: entry.type as WeightSource['type'], read };
+  if (repack === null) return { ...common, type, read };
   return {
     ...common,
-    type: plan.to,
+    type,
     read: async (firstRow, target) => {
-      const count = Math.round(target.byteLength / plan.bytes(columns));
+      const count = Math.round(target.byteLength / byteLengthOf(type, columns));
       const stored = new Uint8Array(count * size);
       await read(firstRow, stored);
       target.set(repackRows(entry.type, stored, count * columns));

@@ -2,7 +2,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import { floatToHalf, halfTable } from '../../src/checkpoint/quantised/half.ts';
-import { repackPlan, repackRows } from '../../src/checkpoint/quantised/repack.ts';
+import { repackRows } from '../../src/checkpoint/quantised/repack.ts';
+import { storedKind } from '../../src/checkpoint/quantised/stored-types.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
 import { byteLengthOf } from '../../src/element-types.ts';
 import { EspalierError } from '../../src/errors.ts';
@@ -57,9 +58,9 @@ for (const type of ['q5_0', 'q5_1'] as const) {
   test(`${type} is repacked without a loss`, async () => {
     const { bytes, expected } = await fixture(type);
     const repacked = repackRows(type, bytes, expected.length);
-    const plan = repackPlan(type)!;
-    assert.is(repacked.length, plan.bytes(expected.length));
-    assert.is(differing(dequantiseComputed(plan.to, repacked, expected.length), expected), 0);
+    const { device } = storedKind(type);
+    assert.is(repacked.length, byteLengthOf(device, expected.length));
+    assert.is(differing(dequantiseComputed(device, repacked, expected.length), expected), 0);
   });
 }
 
@@ -89,8 +90,8 @@ for (const [type, block, code] of [
 ] as const) {
   test(`${type} keeps its codes, within the stated bound`, async () => {
     const { bytes, expected } = await fixture(type);
-    const { to } = repackPlan(type)!;
-    const got = dequantiseComputed(to, repackRows(type, bytes, expected.length), expected.length);
+    const { device } = storedKind(type);
+    const got = dequantiseComputed(device, repackRows(type, bytes, expected.length), expected.length);
     const half = halfTable();
     let worst = 0;
     for (let i = 0; i < expected.length; i++) {
@@ -107,7 +108,7 @@ for (const [type, block, code] of [
       assert.ok(error <= bound, `[${i}]: ${error} > ${bound}`);
       worst = Math.max(worst, error / bound);
     }
-    console.log(`  ${type} to ${to}: worst error ${worst.toFixed(3)} of the bound`);
+    console.log(`  ${type} to ${device}: worst error ${worst.toFixed(3)} of the bound`);
   });
 }
 
@@ -122,8 +123,8 @@ test('a scale that is not finite does not vanish in repacking', async () => {
       block.fill(0x3f);
       block[at] = scale & 255;
       block[at + 1] = scale >> 8;
-      const to = repackPlan(type)!.to;
-      const values = dequantiseComputed(to, repackRows(type, block, elements), elements);
+      const { device } = storedKind(type);
+      const values = dequantiseComputed(device, repackRows(type, block, elements), elements);
       assert.ok(
         values.some((value) => !Number.isFinite(value)),
         `${type} ${scale.toString(16)}`,
@@ -133,7 +134,10 @@ test('a scale that is not finite does not vanish in repacking', async () => {
 });
 
 test('native types stay as they are; wrong lengths are refused', () => {
-  for (const type of ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'] as const) assert.is(repackPlan(type), null);
+  for (const type of ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1'] as const) {
+    assert.is(storedKind(type).repack, null);
+    assert.is(storedKind(type).device, type);
+  }
   const fails = (run: () => unknown) => {
     try {
       run();

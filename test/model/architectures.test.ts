@@ -3,7 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
-import { repackPlan, repackRows } from '../../src/checkpoint/quantised/repack.ts';
+import { repackRows } from '../../src/checkpoint/quantised/repack.ts';
+import { storedKind } from '../../src/checkpoint/quantised/stored-types.ts';
 import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
 import { DOT } from '../../src/device/wasm/kernels.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
@@ -75,13 +76,13 @@ function best(logits: Float32Array, vocabSize: number): number {
 async function asF32(checkpoint: Checkpoint, repacked: boolean): Promise<Checkpoint> {
   const tensors = new Map(checkpoint.tensors);
   for (const [name, entry] of tensors) {
-    const plan = repackPlan(entry.type);
-    if (!plan) continue;
+    const { device: to, repack } = storedKind(entry.type);
+    if (repack === null) continue;
     const n = entry.shape.reduce((a, b) => a * b, 1);
     const stored = new Uint8Array(entry.byteLength);
     await entry.source.readInto(entry.offset, stored);
     const values = repacked
-      ? dequantiseComputed(plan.to, repackRows(entry.type, stored, n), n)
+      ? dequantiseComputed(to, repackRows(entry.type, stored, n), n)
       : dequantise(entry.type, stored, n);
     const source = bytesSource(name, new Uint8Array(values.buffer));
     tensors.set(name, { ...entry, type: 'f32', source, offset: 0, byteLength: 4 * n });

@@ -2,8 +2,8 @@ import { BLOCK_SIZE } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
 import { truncated } from '../../runtime/files/model-files.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
+import { STORED_NAMES, type StoredType, storedKind } from '../quantised/stored-types.ts';
 import { elementCount } from '../tensor-table.ts';
-import type { StoredType } from '../types.ts';
 import { GGUF_TYPE, GgufReader, type GgufValue } from './reader.ts';
 
 export type { GgufNumbers, GgufValue } from './reader.ts';
@@ -31,19 +31,7 @@ export interface GgufHeader {
 }
 
 /** ggml's numbers of the types that are read. */
-const READ: ReadonlyMap<number, StoredType> = new Map([
-  [0, 'f32'],
-  [1, 'f16'],
-  [2, 'q4_0'],
-  [3, 'q4_1'],
-  [6, 'q5_0'],
-  [7, 'q5_1'],
-  [8, 'q8_0'],
-  [12, 'q4_k'],
-  [13, 'q5_k'],
-  [14, 'q6_k'],
-  [30, 'bf16'],
-]);
+const READ: ReadonlyMap<number, StoredType> = new Map(STORED_NAMES.map((type) => [storedKind(type).ggml, type]));
 /** And of others, whose places in the file are checked all the same: name, elements a block, bytes a block. */
 const OTHERS: ReadonlyMap<number, readonly [name: string, elements: number, bytes: number]> = new Map([
   [9, ['q8_1', 32, 40]],
@@ -176,8 +164,9 @@ async function tensorInfo(reader: GgufReader, source: ByteSource): Promise<Tenso
   if (begin > Number.MAX_SAFE_INTEGER) throw layoutFault(source, `${name} would begin at ${begin}`);
 
   const type = READ.get(typeNumber) ?? null;
-  const [typeName, elements, bytes] = type
-    ? [type, BLOCK_SIZE[type].elements, BLOCK_SIZE[type].bytes]
+  const block = type && BLOCK_SIZE[type];
+  const [typeName, elements, bytes] = block
+    ? [type, block.elements, block.bytes]
     : (OTHERS.get(typeNumber) ?? [`type ${typeNumber}`, 1, 0]);
   if ((shape.at(-1) ?? 1) % elements !== 0) {
     throw layoutFault(source, `rows of ${name} are not whole blocks of ${elements}, which ${typeName} needs`);
