@@ -235,6 +235,20 @@ test('what a target does not list is refused, whatever the family is called', ()
   for (const [key, value] of Object.entries(scaled)) assert.is(after[key as keyof typeof scaled], value, key);
 });
 
+test('families whose layers no target has are refused by what they are, and held where they are plain', () => {
+  const gemma = { ...BASE, model_type: 'gemma3_text', sliding_window: 16 };
+  const smollm = { ...BASE, model_type: 'smollm3' };
+  for (const target of ['auto', ...TARGET_NAMES] as const) {
+    const anchor = target === 'mixtral' || target === 'qwen3_moe' ? 'folded' : 'shared';
+    refuses(gemma, { target, anchor, rho: 0.1 }, /norms behind attention and feed-forward/);
+    refuses(smollm, { target, anchor, rho: 0.1 }, /layers without RoPE/);
+  }
+  // every layer rotates: nothing is left that a stock layout lacks
+  const plain = fitted({ ...smollm, no_rope_layers: Array(8).fill(1) });
+  assert.is(plain.fit.target, 'granitemoeshared');
+  refuses({ ...smollm, no_rope_layers: Array(8).fill(1) }, { target: 'espalier' }, /base_model_type/);
+});
+
 /** What must be the same behind a target: all but the experts, and what is another name for the same or is zeros. */
 function computed(model: ModelConfig, biases: Pick<ModelConfig, 'qkvBias' | 'outputBias'>): object {
   const { moe, architecture, intermediateSize, attentionScale, slidingWindow, windowLayers, ...rest } = model;
