@@ -37,15 +37,13 @@ export async function eachChildren<T extends NodeRow>(
       device.write(targets, Int32Array.from(firstTokens));
       const stats = statsBuffers(device, some.length);
       device.logitStats(logits, targets, 1, stats.numbers, stats.places);
-      const numbers = (await device.read(stats.numbers)) as Float32Array;
-      checkLogitStats(numbers);
+      const branching = some.flatMap(({ node }, i) => (node.children.size === 1 ? [] : [device.rows(logits, i, 1)]));
+      const [numbers, ...rows] = (await device.read([stats.numbers, ...branching])) as Float32Array[];
+      checkLogitStats(numbers!);
       for (const [i, of] of some.entries()) {
-        const stat = (index: number) => numbers[STAT_NUMBERS * i + index]!;
+        const stat = (index: number) => numbers![STAT_NUMBERS * i + index]!;
         if (of.node.children.size === 1) take(of, Float64Array.of(stat(STAT.targetLogProbability)));
-        else {
-          const row = (await device.read(device.rows(logits, i, 1))) as Float32Array;
-          take(of, childrenOf(of.node, row, stat(STAT.logSumExp)));
-        }
+        else take(of, childrenOf(of.node, rows.shift()!, stat(STAT.logSumExp)));
       }
     } finally {
       device.reset(mark);
