@@ -248,8 +248,8 @@ class Loader {
     const sources = entries.map((entry, i): WeightSource => {
       const source = weightSource(entry, this.#checkpoint.config);
       const read: WeightSource['read'] = (firstRow, target) => {
-        throwIfAborted(this.#options.signal);
         while (counted < i) this.#count(entries[counted++]!); // those before it are there
+        throwIfAborted(this.#options.signal);
         return source.read(firstRow, target);
       };
       return { ...source, read };

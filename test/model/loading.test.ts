@@ -13,7 +13,7 @@ import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { rejects } from '../errors.ts';
 import { exists, modelTarget, sizeOf } from '../files.ts';
 import { shared } from './shared-files.ts';
-import { tinyNames, tinyTarget } from './tiny.ts';
+import { moeNames, tinyNames, tinyTarget } from './tiny.ts';
 
 const NANO = 'models/nano-base';
 const nano = await modelTarget(NANO);
@@ -47,7 +47,7 @@ on('progress rises with every tensor and ends at the whole', async () => {
 });
 
 on('progress ends at the whole for every tiny model, whatever else its file holds', async () => {
-  for (const name of tinyNames) {
+  for (const name of [...tinyNames, ...moeNames]) {
     const checkpoint = await openCheckpoint(await tinyTarget(name));
     // tensors that no model reads, and the matrix of the logits of a tied model once more
     const tensors = new Map(checkpoint.tensors);
@@ -87,6 +87,27 @@ on('an abort while loading leaves nothing', async () => {
     assert.is(count, after, 'it stops at once');
     assert.is(device.stats().tensors, 0);
   }
+});
+
+on('the experts of a stack are seen one by one', async () => {
+  const checkpoint = await openCheckpoint(await tinyTarget('moe-mixtral'));
+  let all = 0;
+  const weights = await loadWeights(device, checkpoint, { onProgress: () => all++ });
+  // eight experts of three projections are three tensors of the device
+  const layers = checkpoint.config.moe!.layers.length;
+  assert.is(all - device.stats().tensors, layers * 3 * (checkpoint.config.moe!.experts - 1));
+  weights.dispose();
+  for (let after = 1; after < all; after++) {
+    const controller = new AbortController();
+    let count = 0;
+    const onProgress = () => {
+      if (++count === after) controller.abort();
+    };
+    await rejects('E_ABORTED', () => loadWeights(device, checkpoint, { signal: controller.signal, onProgress }));
+    assert.is(count, after, 'it stops at once');
+    assert.is(device.stats().tensors, 0);
+  }
+  await checkpoint.close();
 });
 
 on('an abort while a tensor is read leaves nothing, and no other is read', async () => {
