@@ -9,6 +9,7 @@ import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
 import { DOT } from '../../src/device/wasm/kernels.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { dequantiseComputed } from '../checkpoint/computed.ts';
@@ -202,17 +203,29 @@ test('biases of q and k in llama.cpp’s order give the same model', async () =>
   wrong.dispose();
 });
 
-test('a GGUF file of gemma3 writes the text that llama.cpp writes', async () => {
+test('a GGUF file of gemma3 writes the text that llama.cpp writes, and reads texts as it does', async () => {
   for (const name of ['gguf-gemma3-f16', 'gguf-gemma3-q8_0']) {
     const want = JSON.parse(await readText(`test/fixtures/tiny/${name}/llama.json`)) as {
       prompt: string;
       ids: number[];
       text: string;
+      texts: string[];
+      encoded: number[][];
     };
     const model = await openLocal(await tinyTarget(name), { precision: 'exact' });
     assert.equal([...model.tokenizer.encode(want.prompt)], want.ids);
     const { text } = await model.generate(want.prompt, { maxTokens: 32 }).result();
     assert.is(text, want.text);
+    // its vocabulary, and that in Gemma's tokenizer.json
+    const tokenizerJson = JSON.parse(await readText(`test/fixtures/tiny/${name}/tokenizer.json`)) as object;
+    const fromJson = Tokenizer.create({ tokenizerJson, tokenizerConfig: {}, chatTemplate: null });
+    for (const tokenizer of [model.tokenizer, fromJson]) {
+      for (const [i, some] of want.texts.entries()) {
+        const ids = [...tokenizer.encode(some, { addSpecialTokens: false })];
+        assert.equal(ids, want.encoded[i]!, some);
+        assert.is(tokenizer.decode(ids), some.replaceAll('▁', ' '));
+      }
+    }
     model.close();
   }
 });

@@ -497,8 +497,30 @@ def llama_text(folder, model):
     assert 1 not in found
     text = llama.detokenize(found).decode()
     print(f"{'':24s} llama.cpp writes {text!r}, {margin:.1e} between best and second")
-    record = {"prompt": prompt, "ids": ids, "greedy": found, "text": text}
+    tokenizer = gemma_tokenizer()
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    texts = ["the ring", " and  the  inner", "a\nthin, old tree.\n\n", "é and 😀", "", "  ", "▁the"]
+    encoded = [llama.tokenize(text.encode(), add_bos=False) for text in texts]
+    assert encoded == [tokenizer.encode(text, add_special_tokens=False).ids for text in texts], encoded
+    record = {"prompt": prompt, "ids": ids, "greedy": found, "text": text, "texts": texts, "encoded": encoded}
     (folder / "llama.json").write_text(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def gemma_tokenizer():
+    """The same vocabulary as Gemma's tokenizer.json has it: BPE with bytes to fall back on, spaces as ▁."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    known = {piece: i for i, piece in enumerate(GEMMA_VOCABULARY)}
+    ways = [(p[:i], p[i:]) for p in PIECES for i in range(1, len(p)) if p[:i] in known and p[i:] in known]
+    ways.sort(key=lambda way: (PIECES.index("".join(way)), -len(way[0])))
+    model = models.BPE(known, ways, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing("<bos> $A", None, [("<bos>", 2)])
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
 
 
 def logits_of(llama):
