@@ -93,8 +93,8 @@ export interface LayerRun {
  *
  * Reads `normed` and `hidden` (the residual stream), positions and masks, and the cache's rows. Writes k and v, which go to the cache;
  * q; `attended`; `attentionOut`; `middle`, the residual stream behind attention; `feedForwardIn`, its norm; what the feed-forward needs; and
- * `feedForwardOut`. q and k are normed and rotated where they stand, and so is what a norm behind attention or feed-forward gives. Buffers of one layer may be one tensor where `LayerBuffers` says so.
- * Nothing is awaited.
+ * `feedForwardOut`. q and k are normed and rotated where they stand, and so is what a norm behind attention or feed-forward gives.
+ * Some buffers may be one tensor, where `LayerBuffers` says so. Nothing is awaited.
  *
  * @param b of all t tokens: their keys and values are computed
  * @param o of the tokens whose result is wanted: `b`, the last rows of it, or null for none
