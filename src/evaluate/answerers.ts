@@ -13,13 +13,32 @@ import { MOST_CLUSTERED, MOST_CLUSTERS } from '../show/place/clusters.ts';
 import { ShotPool } from '../show/pool/pool.ts';
 import { vote } from '../show/rank/bm25.ts';
 import { needsVector } from '../show/rank/rank.ts';
-import type { Answer, PrefixMode, ShotOrder } from '../show/types.ts';
-import type { Arm, FixedRanking } from './arms.ts';
+import type { Answer, PrefixMode, Preset, ShotOrder } from '../show/types.ts';
+import type { AdaptivePreset, Arm, FixedRanking } from './arms.ts';
 import { scoreLabels } from './plain.ts';
 import { fittingShots, type Setting } from './setting.ts';
 import type { ItemResult } from './types.ts';
 
 export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
+
+/** Of a fixed ranking: the shots' ids, the best first, and whether each item has an order of its own. */
+interface FixedOrder {
+  readonly ofItem: boolean;
+  ids(setting: Setting, input: string): readonly string[];
+}
+
+const FIXED: Readonly<Record<FixedRanking, FixedOrder>> = {
+  random: { ofItem: false, ids: ({ random }) => random },
+  bm25: { ofItem: true, ids: ({ rank }, input) => rank(input).map(({ id }) => id) },
+};
+
+/** Settings of `Show` that adaptive arms begin with. */
+const PRESETS: Readonly<Record<AdaptivePreset, Preset>> = {
+  parity: 'parity',
+  label: 'label',
+  chain: 'label',
+  chains: 'label',
+};
 
 /** One arm, ready for items. */
 export interface Answerer {
@@ -109,8 +128,9 @@ export async function openArm(arm: Arm, setting: Setting, pools: Pools): Promise
       return openFull([], setting);
     case 'fixed':
       if (arm.attention === 'full') {
-        if (arm.ranking === 'bm25') return openRanked(arm.shots, setting);
-        return openFull(setting.random.slice(0, arm.shots), setting);
+        return FIXED[arm.ranking].ofItem
+          ? openRanked(arm, setting)
+          : openFull(setting.random.slice(0, arm.shots), setting);
       }
       return openReused(arm, setting, pools);
     case 'adaptive':
@@ -173,14 +193,13 @@ async function openFull(ids: readonly string[], setting: Setting): Promise<Answe
 }
 
 /** Full attention over the shots that are nearest to each item. */
-function openRanked(count: number, setting: Setting): Answerer {
+function openRanked({ ranking, shots }: Extract<Arm, { kind: 'fixed' }>, setting: Setting): Answerer {
   const { decoder } = setting.model;
   return {
     answer: async (input) => {
       const started = performance.now();
-      const near = setting.rank(input).slice(0, count);
-      const best = near.map(({ id }) => id);
-      const ids = promptIds(setting, placedOrder('bm25', best, setting.options.order));
+      const best = FIXED[ranking].ids(setting, input).slice(0, shots);
+      const ids = promptIds(setting, placedOrder(ranking, best, setting.options.order));
       const before = performance.now() - started;
       const cache = roomy(decoder);
       try {
@@ -188,7 +207,7 @@ function openRanked(count: number, setting: Setting): Answerer {
         const scores = await scoreLabels(decoder, cache, all, setting.trie, setting.options.signal);
         return {
           label: labelOf(setting, scores),
-          shots: near.length,
+          shots: best.length,
           firstMilliseconds: before + scores.firstMilliseconds,
           milliseconds: before + scores.milliseconds,
           forwarded: scores.forwarded,
@@ -205,7 +224,7 @@ function openRanked(count: number, setting: Setting): Answerer {
 type Reusing = Extract<Arm, { kind: 'fixed' | 'adaptive' }>;
 
 async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise<Answerer> {
-  const { options, dev, random } = setting;
+  const { options, dev } = setting;
   const { template, signal, threshold } = options;
   const from = arm.kind === 'fixed' ? arm.attention : arm.preset;
   const chained = from === 'chain' || from === 'chains';
@@ -233,7 +252,7 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
       const started = performance.now();
       let fixed = {};
       if (arm.kind === 'fixed' && !chained) {
-        const ranking = arm.ranking === 'random' ? random : setting.rank(input).map(({ id }) => id);
+        const ranking = FIXED[arm.ranking].ids(setting, input);
         fixed = { ranking: placedOrder(arm.ranking, ranking.slice(0, arm.shots), options.order) };
       }
       const before = performance.now() - started;
@@ -317,14 +336,15 @@ export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>)
 function settingsOfArm(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'>): ShowOptions {
   const { options, labels } = setting;
   const { scoring = 'sum', temperature, grid, threshold, ensemble, vote } = options;
-  if (arm.kind === 'adaptive' && arm.preset === 'parity') {
-    return { preset: 'parity', labels, prompt: options.template.output, ...defined({ grid }) };
+  const preset = arm.kind === 'adaptive' ? PRESETS[arm.preset] : 'label';
+  if (preset === 'parity') {
+    return { preset, labels, prompt: options.template.output, ...defined({ grid }) };
   }
   const adaptive = arm.kind === 'adaptive';
   // those of fixed arms are given in the order in which they stand, and are answered behind that alone
   const order = adaptive ? options.order : 'best-first';
   return {
-    preset: 'label',
+    preset,
     labels,
     prompt: options.template.output,
     scoring,
@@ -339,7 +359,7 @@ function placedOrder(
   ids: readonly string[],
   order: ShotOrder = 'best-nearest',
 ): readonly string[] {
-  return ranking === 'bm25' && order === 'best-nearest' ? ids.toReversed() : ids;
+  return FIXED[ranking].ofItem && order === 'best-nearest' ? ids.toReversed() : ids;
 }
 
 /** Begin of text and instruction, then the shots in this order. Each is tokenised by itself, as in a pool. */

@@ -8,7 +8,10 @@ import { checkedText } from '../options/texts.ts';
  * one such chain for each cluster of the pool.
  */
 export type Attention = 'full' | 'bare' | 'prefixed' | 'repair' | 'chain' | 'chains';
-export type FixedRanking = 'random' | 'bm25';
+const RANKINGS = ['random', 'bm25'] as const;
+export type FixedRanking = (typeof RANKINGS)[number];
+/** What chooses the number of shots: settings of `Show`, over a pool or over chains. */
+export type AdaptivePreset = 'parity' | 'label' | 'chain' | 'chains';
 
 /** One way to answer the items. */
 export type Arm =
@@ -23,7 +26,7 @@ export type Arm =
       readonly shots: number;
     }
   /** The number of shots is chosen for each item. */
-  | { readonly name: string; readonly kind: 'adaptive'; readonly preset: 'parity' | 'label' | 'chain' | 'chains' }
+  | { readonly name: string; readonly kind: 'adaptive'; readonly preset: AdaptivePreset }
   /** The fewest shots of a family of fixed arms that are right, item by item: what choosing the number could give at best. */
   | { readonly name: string; readonly kind: 'oracle'; readonly family: string };
 
@@ -31,7 +34,6 @@ export type Arm =
 export const COUNTS = [4, 8, 16, 32, 64, 128] as const;
 
 const REUSED = ['bare', 'prefixed', 'repair'] as const;
-const RANKINGS = ['random', 'bm25'] as const;
 const FAMILIES: readonly string[] = [
   ...['full', ...REUSED].flatMap((attention) => RANKINGS.map((ranking) => `${attention}:${ranking}`)),
   'chain',

@@ -349,6 +349,8 @@ export const DOT = { wide: 0, relaxed16: 1, relaxed32: 2 } as const;
 /** Numbers of scores of assembly/route.ts. */
 export const SCORE = { softmax: 0, 'selected-softmax': 1, sigmoid: 2 } as const;
 export const GROUP_SCORE = { max: 0, top2: 1 } as const;
+/** Numbers of RoPE's layouts of assembly/rope.ts. */
+export const ROPE_LAYOUT = { half: 0, interleaved: 1 } as const;
 
 /** Type numbers of assembly/store.ts. */
 export const ROW_TYPE = { f32: 0, f16: 1, i8: 2 } as const;

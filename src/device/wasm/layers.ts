@@ -1,6 +1,6 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
-import type { KernelName, Kernels } from './kernels.ts';
+import { type KernelName, type Kernels, ROPE_LAYOUT } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import { addressOf } from './tensor.ts';
 
@@ -37,7 +37,7 @@ export class Layers {
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
     const width = widthOf(x);
     const { heads, headDim, rotaryDims } = layout;
-    const interleaved = layout.layout === 'interleaved' ? 1 : 0;
+    const interleaved = ROPE_LAYOUT[layout.layout];
     const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
     const [at, tableAt, tableRows] = [addressOf(x), addressOf(table), elements(table.shape) / rotaryDims];
     this.#run('rope', heightOf(x), width, (first, last) => {

@@ -1,6 +1,6 @@
 import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { PlaceArguments, StoredRows, Tensor } from '../device.ts';
-import { ROW_TYPE } from './kernels.ts';
+import { ROPE_LAYOUT, ROW_TYPE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
 import { addressOf } from './tensor.ts';
@@ -28,7 +28,7 @@ export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: 
   const mark = arena.mark();
   const list = tables ? arena.allocate(4 * layers) : 0;
   if (tables) new Uint32Array(memory.memory.buffer, list, layers).set(tables.map(addressOf));
-  const interleaved = layout === 'interleaved' ? 1 : 0;
+  const interleaved = ROPE_LAYOUT[layout];
   const parts = lanes.parts(all * heads * headDim, FEW, 2);
   lanes.run('placeRows', evenly(all, parts), (first, last) => {
     const shape = [first, last, all / layers, heads, headDim, rotaryDims, interleaved] as const;

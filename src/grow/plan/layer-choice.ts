@@ -20,12 +20,14 @@ export function chosenLayers(choice: LayerChoice | 'auto', nLayers: number): num
     if (layers.length > 0) return layers;
     throw refused(`An interval of ${choice.interval} takes none of ${nLayers} layers.`, `It takes 1 to ${nLayers}.`);
   }
-  const count = 'first' in choice ? choice.first : 'last' in choice ? choice.last : null;
-  if (count !== null) {
-    if (count > nLayers) throw refused(`${count} layers are chosen of ${nLayers}.`, `It takes 1 to ${nLayers}.`);
-    return 'first' in choice ? all.slice(0, count) : all.slice(nLayers - count);
-  }
-  const list = [...(choice as readonly number[])].sort((a, b) => a - b);
+  const some = (count: number, list: number[]): number[] => {
+    if (count <= nLayers) return list;
+    throw refused(`${count} layers are chosen of ${nLayers}.`, `It takes 1 to ${nLayers}.`);
+  };
+  if ('first' in choice) return some(choice.first, all.slice(0, choice.first));
+  if ('last' in choice) return some(choice.last, all.slice(nLayers - choice.last));
+  choice satisfies readonly number[];
+  const list = [...choice].sort((a, b) => a - b);
   if (list.at(-1)! >= nLayers) throw refused(`Layer ${list.at(-1)} is chosen of ${nLayers}.`, 'The first layer is 0.');
   return list;
 }
