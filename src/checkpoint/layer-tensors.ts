@@ -116,3 +116,8 @@ export function expertShapes(hidden: number, moe: MoeConfig): { expert: FeedForw
 export const EMBEDDING = 'model.embed_tokens.weight';
 export const FINAL_NORM = 'model.norm.weight';
 export const HEAD = 'lm_head.weight';
+
+/** A matrix of a dense layer's feed-forward. */
+export function projectionName(layer: number, projection: 'gate' | 'up' | 'down'): string {
+  return `model.layers.${layer}.${AT.feedForward}${FEED_FORWARD_PARTS[projection].name}`;
+}

@@ -1,4 +1,5 @@
 import { TensorDigests } from '../checkpoint/identity.ts';
+import { projectionName } from '../checkpoint/layer-tensors.ts';
 import { openCheckpointFiles } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
 import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
@@ -140,7 +141,7 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
           intermediate,
           renormalise: fit.renormalise,
           read: (projection) => {
-            const entry = digests.checkpoint.tensors.get(`model.layers.${layer}.mlp.${projection}_proj.weight`)!;
+            const entry = digests.checkpoint.tensors.get(projectionName(layer, projection))!;
             return decodedTensor(entry, { headDim, signal });
           },
           ...(signal && { signal }),
@@ -201,7 +202,7 @@ async function prepare(source: ModelTarget, options: PlanGrowOptions): Promise<J
   const checkpoint = await openCheckpointFiles(files, { signal: options.signal });
   try {
     const { config } = checkpoint;
-    const stored = checkpoint.tensors.get('model.layers.0.mlp.down_proj.weight')?.type;
+    const stored = checkpoint.tensors.get(projectionName(0, 'down'))?.type;
     if (stored === undefined && config.moe === null) {
       throw new EspalierError('E_TENSOR_MISSING', 'The checkpoint has no feed-forward layers.', 'Get the whole model.');
     }

@@ -1,4 +1,14 @@
-import type { Checkpoint, TensorEntry } from '../../checkpoint/types.ts';
+import {
+  EMBEDDING,
+  FINAL_NORM,
+  HEAD,
+  isPresent,
+  LAYER_PARTS,
+  type PartSpec,
+  partName,
+  projectionName,
+} from '../../checkpoint/layer-tensors.ts';
+import type { Checkpoint, ModelConfig, TensorEntry } from '../../checkpoint/types.ts';
 import type { OutputGroup, OutputTensor } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../errors.ts';
 import type { GrownLayer } from '../methods/layer.ts';
@@ -30,54 +40,47 @@ export function outputGroups(materials: Materials): OutputGroup[] {
   const { checkpoint, fit, copies } = materials;
   const { config } = checkpoint;
   const entry = (name: string) => entryOf(checkpoint, name);
-  const head = entry(config.tiedEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight');
+  const head = entry(config.tiedEmbeddings ? EMBEDDING : HEAD);
   const copied = (name: string, tensors: readonly OutputTensor[]): OutputGroup => ({
     name,
     tensors,
     end: async (): Promise<GroupRecord> => ({ layer: null, copied: copies.takeRanges() }),
   });
   return [
-    copied('embedding', [copies.tensor(entry('model.embed_tokens.weight'))]),
+    copied('embedding', [copies.tensor(entry(EMBEDDING))]),
     ...Array.from({ length: config.nLayers }, (_, layer) =>
       fit.layers.includes(layer)
         ? grownLayer(materials, layer)
         : copied(`layer ${layer}`, denseLayer(materials, layer)),
     ),
     copied('head', [
-      copies.tensor(entry('model.norm.weight')),
-      ...(config.tiedEmbeddings && !fit.untie ? [] : [copies.tensor(head, 'lm_head.weight')]),
+      copies.tensor(entry(FINAL_NORM)),
+      ...(config.tiedEmbeddings && !fit.untie ? [] : [copies.tensor(head, HEAD)]),
     ]),
   ];
 }
 
 function denseLayer(materials: Materials, layer: number): OutputTensor[] {
   const { checkpoint, copies } = materials;
-  const name = (projection: Projection) => `model.layers.${layer}.mlp.${projection}_proj.weight`;
   return [
     ...attention(materials, layer),
-    ...PROJECTIONS.map((projection) => copies.tensor(entryOf(checkpoint, name(projection)))),
+    ...PROJECTIONS.map((projection) => copies.tensor(entryOf(checkpoint, projectionName(layer, projection)))),
   ];
 }
 
 /** Norms and attention, which are copied, with zeros for biases that the target has and the dense model has not. */
 function attention({ checkpoint, fit, copies }: Materials, layer: number): OutputTensor[] {
   const { config } = checkpoint;
-  const at = `model.layers.${layer}`;
-  const copy = (name: string) => copies.tensor(entryOf(checkpoint, `${at}.${name}`));
-  const wanted = targetOf(fit.target).biases(config);
-  const linear = (part: 'q' | 'k' | 'v' | 'o', has: boolean, wants: boolean): OutputTensor[] => {
-    const weight = copy(`self_attn.${part}_proj.weight`);
-    const name = `self_attn.${part}_proj.bias`;
-    if (has) return [weight, copy(name)];
-    return wants ? [weight, zeros(`${at}.${name}`, weight.shape[0]!, fit.type)] : [weight];
-  };
-  return [
-    copy('input_layernorm.weight'),
-    ...(['q', 'k', 'v'] as const).flatMap((part) => linear(part, config.qkvBias, wanted.qkv)),
-    ...(config.qkNorm ? [copy('self_attn.q_norm.weight'), copy('self_attn.k_norm.weight')] : []),
-    ...linear('o', config.outputBias, wanted.output),
-    copy('post_attention_layernorm.weight'),
-  ];
+  const { qkv, output } = targetOf(fit.target).biases(config);
+  const wanted = { ...config, qkvBias: config.qkvBias || qkv, outputBias: config.outputBias || output };
+  const specs: readonly PartSpec<ModelConfig>[] = Object.values(LAYER_PARTS);
+  return specs
+    .filter((spec) => isPresent(spec, wanted))
+    .map((spec) => {
+      const name = `model.layers.${layer}.${partName(spec, config)}`;
+      if (isPresent(spec, config)) return copies.tensor(entryOf(checkpoint, name));
+      return zeros(name, spec.shape(config)[0]!, fit.type);
+    });
 }
 
 function grownLayer(materials: Materials, layer: number): OutputGroup {
@@ -92,7 +95,7 @@ function grownLayer(materials: Materials, layer: number): OutputGroup {
     if (grown === null) throw new Error(`layer ${layer} was not grown`);
     return grown;
   };
-  const source = (projection: Projection) => entryOf(checkpoint, `${at}.mlp.${projection}_proj.weight`);
+  const source = (projection: Projection) => entryOf(checkpoint, projectionName(layer, projection));
   const routed = async function* (expert: number, projection: Projection): AsyncGenerator<Uint8Array> {
     if (now().routed(expert, projection).kind === 'copy') yield* copies.bytes(source(projection));
     else yield* now().rows(expert, projection, type);
