@@ -90,6 +90,14 @@ test('sliding windows', () => {
   );
 });
 
+test('gemma3 with its eyes is refused, and says which family its text alone is', () => {
+  const vision = { model_type: 'gemma3', text_config: { model_type: 'gemma3_text' } };
+  assert.throws(
+    () => read(vision),
+    (error: EspalierError) => error.code === 'E_ARCHITECTURE_UNSUPPORTED' && /gemma3_text/.test(error.hint),
+  );
+});
+
 test('special tokens', () => {
   assert.equal(read({ eos_token_id: [1, 2] }, { eos_token_id: [2, 3] }).eosIds, [1, 2, 3]);
   assert.equal(read({ eos_token_id: undefined }).eosIds, [2]);

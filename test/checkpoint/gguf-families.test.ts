@@ -1,8 +1,10 @@
 /** What llama.cpp reads or assumes for single families, beyond what all have. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { tokenizerFromGguf } from '../../src/checkpoint/gguf/tokenizer.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import type { ModelConfig } from '../../src/checkpoint/types.ts';
+import { Tokenizer } from '../../src/model/text/tokenizer.ts';
 import { rejects } from '../errors.ts';
 import { f32, type GgufSpec, gguf, text, tinyGgufSpec, u32, type Value } from './build.ts';
 
@@ -91,6 +93,19 @@ test('smollm3: every fourth layer rotates nothing', async () => {
   assert.equal(config.noRopeLayers, [3, 7]);
   assert.equal([config.localRope, config.slidingWindow], [null, null]);
   await rejects('E_ARCHITECTURE_UNSUPPORTED', () => read('smollm3', 4, [['attention.sliding_window', u32(8)]]));
+});
+
+test('a vocabulary cut as SmolLM3’s begins no text by itself, unless the file says so', () => {
+  const vocabulary = (addBos?: boolean) => {
+    const tokens = ['a', 'b', '<s>'];
+    const keys: Record<string, unknown> = { model: 'gpt2', pre: 'smaug-bpe', tokens, merges: [], bos_token_id: 2 };
+    keys['token_type'] = [1, 1, 3];
+    if (addBos !== undefined) keys['add_bos_token'] = addBos;
+    const metadata = new Map(Object.entries(keys).map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
+    return Tokenizer.create(tokenizerFromGguf(metadata));
+  };
+  assert.equal([...vocabulary().encode('ab')], [0, 1]);
+  assert.equal([...vocabulary(true).encode('ab')], [2, 0, 1]);
 });
 
 test.run();
