@@ -103,7 +103,8 @@ function meets(written: Tensor, other: Tensor | null): boolean {
 }
 
 function overlap(a: Tensor, storage: object, offset: number, bytes: number): boolean {
-  return a.storage === storage && a.offset < offset + bytes && offset < a.offset + a.byteLength;
+  const first = Math.max(a.offset, offset);
+  return a.storage === storage && first < Math.min(a.offset + a.byteLength, offset + bytes);
 }
 
 function shared(operation: string): EspalierError {
