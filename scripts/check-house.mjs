@@ -137,6 +137,14 @@ const folders = new Set(
 for (const folder of folders) {
   if (!text(MAP).includes(`| \`src/${folder}/\``)) faults.push(`${MAP} has no row for src/${folder}/`);
 }
+// files that the pages for readers of the code name are there; capitals stand for any name
+for (const page of [MAP, 'docs/contributing.md', 'workers/README.md']) {
+  for (const [, name] of text(page).matchAll(/`([\w./-]+\.(?:ts|mjs|py|md))`/g)) {
+    if (/[A-Z]{3,}/.test(name.replace('README', '')) || tracked.some((file) => `/${file}`.endsWith(`/${name}`)))
+      continue;
+    faults.push(`${page} names ${name}, which is not there`);
+  }
+}
 
 for (const circle of circlesOf(graph)) faults.push(`a circle: ${circle.join(', ')}`);
 
