@@ -4,7 +4,9 @@
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -281,6 +283,38 @@ test('free answers', async () => {
     '--arms',
     'vote:1',
   );
+});
+
+test('Ctrl-C ends encoding, an answer and an evaluation: E_ABORTED, and what is there stays', async () => {
+  if (process.platform === 'win32') return;
+  const many = file('many.jsonl');
+  const words = Array.from(
+    { length: 1000 },
+    (_, i) => `this is number ${i} of them, and it is no larger than a thousand`,
+  );
+  writeFileSync(many, words.map((input, i) => JSON.stringify({ input, label: i % 2 ? 'odd' : 'even' })).join('\n'));
+  const [store, out] = [file('stopped'), file('stopped.jsonl')];
+  const common = ['--data', 'jsonl', '--path', many, '--store', store];
+  const isKept = () =>
+    existsSync(store) && readdirSync(store, { recursive: true }).some((name) => /sha256-/.test(`${name}`));
+  for (const args of [
+    ['show', 'build', NANO, ...common, '--pool', '1000'],
+    ['show', 'ask', NANO, words[0]!, ...common, '--pool', '1000'],
+    ['show', 'eval', NANO, ...common, '--pool', '900', '--items', '9', '--arms', 'label', '--out', out],
+  ]) {
+    rmSync(store, { recursive: true, force: true });
+    const run = start(args);
+    while (run.runs() && !isKept()) await new Promise((resolve) => setTimeout(resolve, 2));
+    run.kill('SIGINT');
+    const { code, signal, out: printed, err } = await run.ended;
+    assert.is(signal, null);
+    assert.is(code, 130, `${args[1]}: ${printed}${err}`);
+    assert.match(err, /^E_ABORTED: /m);
+    assert.is(printed, '');
+    assert.ok(isKept());
+  }
+  assert.is(lines(out).length, 1, 'the head alone');
+  assert.not.ok(existsSync(`${out}.lock`));
 });
 
 test('what is refused, before a model is loaded', async () => {

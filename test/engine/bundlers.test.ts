@@ -84,7 +84,7 @@ if (chrome) {
     test('a Vite app: workers and kernels are found, and no warning is given', async () => {
       const folder = await viteApp();
       const assets = readdirSync(join(folder, 'assets'));
-      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/])
+      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/, /^show-.*\.js$/])
         assert.is(assets.filter((a) => name.test(a)).length, 1);
       assert.is(assets.filter((asset) => asset.endsWith('.wasm')).length, 4);
       for (const isolated of [true, false]) {
@@ -218,6 +218,37 @@ if (chrome) {
       const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('{'));
       const size = want.files[0]!.bytes;
       assert.equal(JSON.parse(lines.at(-1)!), JSON.parse(JSON.stringify({ grown: want.grown, size, isolated })));
+      await server.close();
+    }
+    await cdn.close();
+  });
+
+  test('the built package shows examples: in Node, and on a page that takes it from another origin', async () => {
+    const program = `async (open, ShotPool, Show, target) => {
+      const model = await open(target, { show: true, relaxed: false, precision: 'exact' });
+      const words = { animal: ['cat', 'dog', 'bird'], number: ['one', 'two', 'three'] };
+      const shots = Object.entries(words).flatMap(([label, list]) =>
+        list.map((word) => ({ id: word, text: 'Input: ' + word + '\\nOutput: ' + label + '\\n', label, input: word })));
+      const pool = await ShotPool.build(model, shots);
+      const show = await Show.create(pool, { preset: 'label', labels: Object.keys(words), prompt: 'Output:' });
+      const { label, receipt } = await show.ask('Input: dog\\nOutput:', { input: 'dog' });
+      await model.close();
+      return { label, shots: receipt.shots, chosen: receipt.chosen };
+    }`;
+    const name = 'espalier';
+    const { open, ShotPool, Show } = await import(name);
+    const want = await new Function(`return ${program}`)()(open, ShotPool, Show, `${root}models/nano-base`);
+    const cdn = await serveFolders({ '': root }, false);
+    const page = `<!doctype html><title>page</title>
+        <script type="module">
+          import { open, ShotPool, Show } from '${cdn.origin}/dist/page/espalier.js';
+          const got = await (${program})(open, ShotPool, Show, new URL('/models/nano-base/', location.href));
+          console.log(JSON.stringify({ ...got, isolated: crossOriginIsolated }));
+        </script>`;
+    for (const isolated of [true, false]) {
+      const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
+      const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('{'));
+      assert.equal(JSON.parse(lines.at(-1)!), { ...want, isolated });
       await server.close();
     }
     await cdn.close();
