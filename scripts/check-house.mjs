@@ -43,6 +43,11 @@ const LOOSE = {
 };
 /** What nobody here imports: where programs and threads begin, and a contract that no device keeps yet. Any other file would be forgotten. */
 const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|svd\/index|cli\/main|device\/train-device)\.ts$/;
+/** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
+const COMPUTES =
+  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-device|grow\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
+/** Where bundlers find the scripts of workers. */
+const SCRIPTS = 'src/runtime/host/browser.ts';
 /** Names of what is gone. A paper's own name for a rival stays: Drop-Upcycling. */
 const GONE = /\bicl\b|(?<!Drop-)upcycl|\bAdapShot(?:Options|\.create)\b|src\/(?:spri|adapshot)\b/i;
 // smollm2.test.ts reads a file of the shared folder, which has the old name for a key
@@ -116,6 +121,7 @@ for (const [file, imports] of graph) {
       faults.push(`${file} imports ${other}, which stands in no room`);
       continue;
     }
+    if (from === 'cli' && COMPUTES.test(other)) faults.push(`${file} imports ${other}, which computes in its thread`);
     const to = roomOf(other);
     if (to === from) continue;
     uses.set(from, (uses.get(from) ?? new Set()).add(to));
@@ -127,6 +133,10 @@ for (const file of code) {
   if (!imported.has(file) && !BEGINNINGS.test(file))
     faults.push(`${file} is imported by nothing: is it missing in a registry?`);
 }
+const scripts = new Set([...text(SCRIPTS).matchAll(/'[./]+(workers\/\w+\.ts)'/g)].map(([, script]) => script));
+const entries = new Set(code.filter((file) => file.startsWith('workers/')));
+for (const script of scripts) if (!entries.has(script)) faults.push(`${SCRIPTS} names ${script}, which is not there`);
+for (const script of entries) if (!scripts.has(script)) faults.push(`${SCRIPTS} does not name ${script}`);
 // the map of the house says the same
 const MAP = 'docs/architecture.md';
 const line = ROOMS.map((rooms) => rooms.join(', ')).join(' → ');
