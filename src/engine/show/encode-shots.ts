@@ -11,7 +11,7 @@ import { host } from '../../runtime/host/host.ts';
 import { MOST_LANES } from '../../runtime/host/lane-count.ts';
 import { checkedShots } from '../../show/checks.ts';
 import { poolOptions, storage } from '../../show/pool/options.ts';
-import { blockSize } from '../../show/pool/units.ts';
+import { modeFacts } from '../../show/pool/prefix-mode.ts';
 import { instruction } from '../../show/rules.ts';
 import type { PoolProgress, PrefixMode, Shot, StorageType, WorkEstimate } from '../../show/types.ts';
 import { Engine } from '../engine.ts';
@@ -76,7 +76,7 @@ export async function encodeShots(
   const { precision, contextLength, hub, instruction, prefix, storage, store = true, workers = 'auto' } = given;
   const { workerLocation, wasmLocation, signal, onProgress, onEstimate } = given;
   checkedTarget(target);
-  const block = blockSize(prefix ?? 'bare');
+  const block = modeFacts(prefix ?? 'bare').block;
   if (signal?.aborted) throw aborted(signal);
   const { cores } = await host();
   if (signal?.aborted) throw aborted(signal);

@@ -10,6 +10,7 @@ import { Chain } from '../place/chain.ts';
 import { Chains } from '../place/chains.ts';
 import { type PlacedShots, ShotContext } from '../place/context.ts';
 import { ShotPool } from '../pool/pool.ts';
+import { modeFacts } from '../pool/prefix-mode.ts';
 import { LabelTrie } from '../probe/labels.ts';
 import { yesNoTokens } from '../probe/question-probe.ts';
 import { needsCentre, needsVector } from '../rank/rank.ts';
@@ -156,7 +157,7 @@ export class Show {
       observations.push(observation);
       onProgress?.(i + 1, items.length);
     }
-    const fitted = fitCalibration(observations, settings, this.#pool?.prefix === 'recompute' ? 'threshold' : fit);
+    const fitted = fitCalibration(observations, settings, this.#recomputes ? 'threshold' : fit);
     throwIfAborted(signal);
     this.#apply(fitted);
     return fitted;
@@ -177,6 +178,10 @@ export class Show {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#pool) this.#task.placed.close();
+  }
+
+  get #recomputes(): boolean {
+    return this.#pool !== null && modeFacts(this.#pool.prefix).recompute;
   }
 
   /** Tokens and ranking of a query; the context is empty then. */
@@ -246,7 +251,7 @@ export class Show {
     const run = await this.#start(query, options);
     const choice = await this.#choose(run, options);
     const trie = this.#task.trie!;
-    const recomputed = this.#pool?.prefix === 'recompute';
+    const recomputed = this.#recomputes;
     const answering = performance.now();
     const before = run.milliseconds.answer;
     const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
@@ -287,10 +292,7 @@ export class Show {
       const { model, placed, settings } = run.task;
       await run.place(choice.shots);
       const answering = performance.now();
-      const plain =
-        this.#pool?.prefix === 'recompute'
-          ? await openPlainText(model, run.textOf(choice.shots), options.signal)
-          : null;
+      const plain = this.#recomputes ? await openPlainText(model, run.textOf(choice.shots), options.signal) : null;
       const compared = options.compare
         ? await compareFull(run.task, run, choice.shots, {
             logits: await firstLogits(model, placed, run, choice.shots),

@@ -1,5 +1,6 @@
 import { ShotContext } from '../place/context.ts';
 import type { ShotPool } from '../pool/pool.ts';
+import { modeFacts } from '../pool/prefix-mode.ts';
 import type { Comparison, ShowReceipt } from '../types.ts';
 import type { QueryRun, Task } from './query-run.ts';
 import type { Choice } from './stopping.ts';
@@ -16,7 +17,7 @@ export function receiptOf(
 ): ShowReceipt {
   const context = placed instanceof ShotContext ? placed : null;
   const used = placed.tokens(chosen).length;
-  const recomputed = pool?.prefix === 'recompute';
+  const recomputed = pool !== null && modeFacts(pool.prefix).recompute;
   const averaged = run.averaged(chosen);
   return {
     shots: placed.used(chosen).map(({ id }) => id),

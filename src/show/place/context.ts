@@ -5,6 +5,7 @@ import type { KvCache, KvPiece } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { checked } from '../../options/check.ts';
 import type { ShotPool } from '../pool/pool.ts';
+import { modeFacts } from '../pool/prefix-mode.ts';
 import { contextOf, type PooledUnit } from '../pool/units.ts';
 import { type BranchPlan, type Range, runBranches } from '../probe/branches.ts';
 import type { Branch, Shot, ShotOrder, UseHidden } from '../types.ts';
@@ -129,9 +130,7 @@ export class ShotContext implements PlacedShots {
   }
   /** Whether only block-diagonal attention tells it from full attention: no temperature, scale or repair. */
   get isPlain(): boolean {
-    const { prefix } = this.pool;
-    const repaired = typeof prefix === 'object' && 'repair' in prefix && prefix.repair > 0;
-    return this.temperature === 1 && this.#factor === 1 && !repaired;
+    return this.temperature === 1 && this.#factor === 1 && modeFacts(this.pool.prefix).repair === 0;
   }
 
   /**
@@ -225,7 +224,7 @@ export class ShotContext implements PlacedShots {
     const units = this.#unitsFor(count);
     if (units === 0) return true;
     const plain = this.temperature === 1 && this.#factor === 1;
-    return plain && units === 1 && (this.pool.prefix !== 'bare' || this.prefix.length === 0);
+    return plain && units === 1 && (modeFacts(this.pool.prefix).seesPrefix || this.prefix.length === 0);
   }
 
   branches<T>(list: readonly Branch[], use: UseHidden<T>, signal?: AbortSignal): Promise<T> {
@@ -317,8 +316,7 @@ export class ShotContext implements PlacedShots {
   }
 
   async #repair(added: readonly Placed[], signal: AbortSignal | undefined): Promise<number> {
-    const { prefix } = this.pool;
-    const count = typeof prefix === 'object' && 'repair' in prefix ? prefix.repair : 0;
+    const count = modeFacts(this.pool.prefix).repair;
     if (count === 0) return 0;
     const heads = added.map(({ unit, rows }) => {
       const ids = unit.entries.flatMap((entry) => entry.ids).slice(0, count);
@@ -366,12 +364,7 @@ function checkContext(pool: ShotPool, options: ContextOptions): Required<Context
   if (room > context - pool.prefixIds.length) {
     refuse(`room is ${String(room)}.`, `Give an integer from 1 to ${context - pool.prefixIds.length}.`);
   }
-  if (
-    order === 'best-nearest' &&
-    typeof pool.prefix === 'object' &&
-    'repair' in pool.prefix &&
-    pool.prefix.repair > 0
-  ) {
+  if (order === 'best-nearest' && modeFacts(pool.prefix).repair > 0) {
     refuse(
       'Repair needs what stands before a shot, and with best-nearest that comes later.',
       'Use best-first, or a pool without repair.',

@@ -13,10 +13,10 @@ import { inBatches } from './batches.ts';
 import { encodeUnits } from './encode.ts';
 import { type EncodeQueryOptions, encodeQueryOptions, type PoolOptions, poolOptions, signalOf } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
+import { modeFacts } from './prefix-mode.ts';
 import { Residents } from './residents.ts';
 import { Keeper } from './unit-store.ts';
 import {
-  blockSize,
   checkRoom,
   contextOf,
   type Entry,
@@ -316,7 +316,7 @@ export class ShotPool {
 
   async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined, work?: Work): Promise<void> {
     const { decoder } = this.model;
-    const seen = this.prefix === 'bare' ? 0 : this.prefixIds.length;
+    const seen = modeFacts(this.prefix).seesPrefix ? this.prefixIds.length : 0;
     const ids = batch.map(({ entries }) => entries.map((entry) => entry.ids));
     const started = performance.now();
     const encoded = await this.withPrefix((cache) => {
@@ -352,7 +352,7 @@ export class ShotPool {
 
   /** @throws E_CONTEXT_LENGTH */
   #layoutOf(entries: readonly Entry[]): Layout {
-    return layoutOf(entries, blockSize(this.prefix), contextOf(this.model) - this.prefixIds.length - 1);
+    return layoutOf(entries, modeFacts(this.prefix).block, contextOf(this.model) - this.prefixIds.length - 1);
   }
 
   #layout(): Layout {

@@ -3,6 +3,7 @@ import type { LocalModel } from '../../model/model.ts';
 import type { PrefixMode, ShotStore, StorageType } from '../types.ts';
 import type { Encoded } from './encode.ts';
 import { shotIdentity } from './identity.ts';
+import { modeFacts } from './prefix-mode.ts';
 import { bytesOf, entryBytes, shotOf } from './stored.ts';
 import type { PoolUnit } from './units.ts';
 
@@ -95,7 +96,7 @@ export class Keeper {
 
   async #identity(unit: PoolUnit): Promise<string> {
     const model = this.#model;
-    const bare = this.#prefix === 'bare';
+    const bare = !modeFacts(this.#prefix).seesPrefix;
     return shotIdentity({
       weights: model.identity,
       tokenizer: await model.tokenizerIdentity(),

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
-import type { PrefixMode, Shot, StorageType } from '../types.ts';
+import type { Shot, StorageType } from '../types.ts';
 import { type StoredShot, shotBytes } from './stored.ts';
 
 /** A shot with its tokens. */
@@ -57,11 +57,6 @@ export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, con
   const room = context - prefixLength - 1;
   checkRoom(name, ids.length, room, 'Shorten it or leave it out.');
   return { shot, ids };
-}
-
-/** Shots in a block; 1 where each stands by itself. */
-export function blockSize(mode: PrefixMode): number {
-  return typeof mode === 'object' && 'blocks' in mode ? mode.blocks : 1;
 }
 
 /** Entries in units of so many, in their order. @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
