@@ -1,22 +1,18 @@
-/** Pools, answers and evaluations in a worker: the same bits as in the calling thread, and what cannot cross is refused. */
+/** Pools and answers in a worker: the same bits as in the calling thread, and what cannot cross is refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseData } from '../../src/datasets/data.ts';
-import { TEMPLATES } from '../../src/datasets/templates.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { linkOf } from '../../src/engine/engine.ts';
 import { identityOf } from '../../src/engine/show/evaluate.ts';
-import { parseArms } from '../../src/evaluate/arms.ts';
-import { evaluate as evaluateHere } from '../../src/evaluate/run.ts';
 import { Chain, Chains, Engine, EspalierError, evaluate, type Model, open, ShotPool, Show } from '../../src/index.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { host } from '../../src/runtime/host/host.ts';
 import * as here from '../../src/show.ts';
 import { rejects } from '../errors.ts';
-import { animalsAndNumbers } from '../evaluate/examples.ts';
 import { modelTarget } from '../files.ts';
 import { temporaryStore } from '../show/stores.ts';
+import { timeless } from './timeless.ts';
 import { tinyFiles } from './tiny-model.ts';
 
 const nano = await modelTarget('models/nano-base');
@@ -30,11 +26,6 @@ const shots = Array.from({ length: 8 }, (_, i) => ({
 }));
 const LABELLED = { preset: 'label', labels: LABELS, prompt: ':', room: 24 } as const;
 const FREE = { preset: 'generate', maxTokens: 6, grid: [1, 2] } as const;
-
-/** Without what a clock says. */
-function timeless<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value, (key, member) => (/milliseconds/i.test(key) ? undefined : member)));
-}
 
 /** Plain SIMD, which gives the same bits whatever a device has timed as the fastest. */
 async function twins(lanes: number): Promise<{ there: Model; local: LocalModel; close(): Promise<void> }> {
@@ -110,53 +101,6 @@ for (const lanes of sharedMemory && !('document' in globalThis) ? [1, 2] : [1]) 
   });
 }
 
-test('an evaluation has the records that it has here; onRecord is waited for', async () => {
-  const { list } = parseData('jsonl', new TextEncoder().encode(animalsAndNumbers()));
-  const task = { kind: 'labels', labels: ['animal', 'colour', 'number'], train: list } as const;
-  const arms = parseArms('vote:2,full:bm25,bare:bm25,label,chain:label', [2, 4]);
-  const options = { arms, template: TEMPLATES.trec, pool: 12, test: 3, fidelity: 1, dev: 3, seed: 5 };
-  const device = await WasmDevice.create({ relaxed: false });
-  const local = await openLocal(nano, { device });
-  const wanted = await evaluateHere(local, task, options);
-  local.close();
-  device.close();
-  const model = await open(nano, { relaxed: false, lanes: 1, show: true });
-  let writing = 0;
-  let most = 0;
-  const written: unknown[] = [];
-  const heard: string[] = [];
-  const got = await evaluate(model, task, {
-    ...options,
-    onRecord: async (record) => {
-      most = Math.max(most, ++writing);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      writing--;
-      written.push(record);
-    },
-    onProgress: ({ arm, preparing }) => void heard.push(preparing ? `${arm} ${preparing.what}` : arm),
-  });
-  assert.equal(timeless(got), timeless(wanted));
-  assert.equal(written, got);
-  assert.is(most, 1, 'one record at a time');
-  for (const told of ['vote:2', 'label encoding', 'label calibrating', 'chain:label reading']) {
-    assert.ok(heard.includes(told), `${told} of ${[...new Set(heard)]}`);
-  }
-  // what is done is not done again; what onRecord throws ends it
-  const again = await evaluate(model, task, { ...options, done: new Set(got), onRecord: () => assert.unreachable() });
-  assert.equal(again, got);
-  let records = 0;
-  const full = new EspalierError('E_STORAGE_FULL', 'It is full.', 'Make room.');
-  const failed = evaluate(model, task, {
-    ...options,
-    onRecord: async () => {
-      if (++records === 2) throw full;
-    },
-  });
-  assert.is(await rejects('E_STORAGE_FULL', () => failed), full);
-  assert.is(records, 2);
-  await model.close();
-});
-
 test('what a pool tells of its work is heard in the call that works', async () => {
   const model = await open(await tinyFiles(), { lanes: 1, show: true });
   const told: string[] = [];
@@ -225,6 +169,36 @@ test('a store keeps what a pool has encoded, until another engine', async () => 
     await store.remove();
   }
 });
+
+if (!('document' in globalThis)) {
+  test('a store that fails costs no answer: its error comes with its code', async () => {
+    const store = await temporaryStore();
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(`${store.name}/blobs`, 'no folder');
+    const model = await open(await tinyFiles(), { lanes: 1, show: true });
+    try {
+      const heard: EspalierError[] = [];
+      const pool = await ShotPool.build(model, shots, {
+        store: store.name,
+        onWarning: (warning) => void heard.push(warning),
+      });
+      const { warnings } = await pool.stats();
+      assert.is(heard.length, 1);
+      for (const warning of [...heard, ...warnings]) {
+        assert.instance(warning, EspalierError);
+        assert.is(warning.code, 'E_FILE_WRITE');
+        assert.ok(warning.hint.length > 0);
+      }
+      const show = await Show.create(pool, LABELLED);
+      assert.match((await show.ask('c :')).receipt.warnings[0]!, 'E_FILE_WRITE');
+      // here the store is all that is wanted
+      await rejects('E_FILE_WRITE', () => here.encodeShots(nano, shots, { store: store.name, workers: 1 }));
+    } finally {
+      await model.close();
+      await store.remove();
+    }
+  });
+}
 
 test('what cannot be is an error with its code, and what cannot cross names who takes it', async () => {
   const plain = await open(await tinyFiles(), { lanes: 1 });
