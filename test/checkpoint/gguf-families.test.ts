@@ -64,6 +64,9 @@ test('gemma3: windows in all but every sixth layer, with a RoPE of their own', a
   assert.equal(other.windowLayers, [0, 1, 3, 4, 6]);
   assert.is(other.localRope!.theta, 500);
   assert.equal((await gemma(3, ['attention.sliding_window_pattern', u32(0)])).windowLayers, [0, 1, 2]);
+  const list: Value = (to) => to.u32(9).u32(7).u64(4).u8(0).u8(1).u8(1).u8(0);
+  assert.equal((await gemma(4, ['attention.sliding_window_pattern', list])).windowLayers, [1, 2]);
+  await rejects('E_CONFIG_INVALID', () => gemma(5, ['attention.sliding_window_pattern', list]));
   // without a layer that has a window there is no second RoPE
   const full = await gemma(3, ['attention.sliding_window_pattern', u32(1)]);
   assert.equal([full.slidingWindow, full.windowLayers, full.localRope], [null, [], null]);
@@ -78,6 +81,12 @@ test('gemma3: what llama.cpp would compute otherwise is refused', async () => {
   await refused(['attn_logit_softcapping', f32(50)]);
   await refused(['rope.scaling.type', text('yarn')], ['rope.scaling.factor', f32(4)]);
   assert.is((await read('gemma3', 1, [['final_logit_softcapping', f32(0)]])).logitScale, 1);
+  const window = ['attention.sliding_window', u32(16)] as const;
+  for (const key of ['rope.dimension_count_swa', 'attention.key_length_swa', 'attention.value_length_swa']) {
+    await refused(window, [key, u32(8)]);
+    assert.is((await read('gemma3', 1, [window, [key, u32(16)]])).headDim, 16);
+    assert.is((await read('gemma3', 1, [[key, u32(8)]])).headDim, 16);
+  }
   for (const gone of Object.keys(NORMS)) {
     const some = Object.fromEntries(Object.entries(NORMS).filter(([name]) => name !== gone));
     await rejects('E_TENSOR_MISSING', () => openCheckpoint(gguf(layered('gemma3', 1, some))));

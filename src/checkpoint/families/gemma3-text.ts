@@ -52,18 +52,28 @@ export const gemma3Text: Family = {
       post_ffw_norm: 'post_feedforward_layernorm',
     },
     // its norms are stored with the 1 added
-    own: (keys, { nLayers, hiddenSize, nHeads, rope, slidingWindow }, file) => {
+    own: (keys, { nLayers, hiddenSize, nHeads, headDim, rope, slidingWindow }, file) => {
       for (const key of ['attn_logit_softcapping', 'final_logit_softcapping']) {
         if ((keys.number(key) ?? 0) !== 0) throw unsupported(file, `its logits are capped (${key})`);
       }
       // llama.cpp would stretch the layers with windows too
       if (rope.scaling.type === 'yarn') throw unsupported(file, 'its RoPE is stretched by YaRN');
-      const pattern = keys.whole('attention.sliding_window_pattern') ?? PATTERN;
+      const named = keys.layerFlags('attention.sliding_window_pattern', nLayers);
+      const pattern = named ? 0 : (keys.whole('attention.sliding_window_pattern') ?? PATTERN);
       const local = keys.number('rope.freq_base_swa') ?? LOCAL_THETA;
       const seen = windows(
         slidingWindow,
-        allLayers(nLayers).filter((i) => pattern === 0 || i % pattern < pattern - 1),
+        allLayers(nLayers).filter((i) => named?.[i] ?? (pattern === 0 || i % pattern < pattern - 1)),
       );
+      for (const [key, common] of [
+        ['rope.dimension_count_swa', rope.rotaryDims],
+        ['attention.key_length_swa', headDim],
+        ['attention.value_length_swa', headDim],
+      ] as const) {
+        const own = keys.whole(key) ?? common;
+        if (own !== common && seen.windowLayers.length > 0)
+          throw unsupported(file, `its layers with windows differ in ${key} (${own}, not ${common})`);
+      }
       return {
         ...gemmaParts,
         ...gemmaScales(hiddenSize, nLayers === LAYERS_OF_27B ? Math.floor(hiddenSize / nHeads) : null),

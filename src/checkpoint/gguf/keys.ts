@@ -60,6 +60,16 @@ export class GgufKeys {
     return Number(list[0]);
   }
 
+  /** Whether something holds of each layer, by a list; undefined where no list is there. */
+  layerFlags(key: string, nLayers: number): readonly boolean[] | undefined {
+    const full = `${this.#architecture}.${key}`;
+    const value = this.#value(full);
+    if (!ArrayBuffer.isView(value)) return undefined;
+    const list = Array.from(value as ArrayLike<number | bigint>, (flag) => Number(flag) !== 0);
+    if (list.length === nLayers) return list;
+    throw configInvalid(this.#name, `${full} has ${list.length} entries for ${nLayers} layers`);
+  }
+
   need(key: string): number {
     return this.whole(key) ?? this.missing(key);
   }
