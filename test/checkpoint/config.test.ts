@@ -98,6 +98,32 @@ test('gemma3 with its eyes is refused, and says which family its text alone is',
   );
 });
 
+test('gemma3: YaRN’s truncate counts beside the kinds of layers, as transformers looks for it', () => {
+  const yarn = { rope_type: 'yarn', factor: 2, truncate: false };
+  const truncate = (changes: Json) => {
+    const { rope } = read({ model_type: 'gemma3_text', ...changes });
+    return rope.scaling.type === 'yarn' ? rope.scaling.truncate : null;
+  };
+  assert.is(truncate({ rope_scaling: yarn }), true);
+  assert.is(truncate({ rope_parameters: { full_attention: yarn } }), true);
+  assert.is(truncate({ rope_parameters: { full_attention: yarn, truncate: false } }), false);
+  assert.is(truncate({ rope_parameters: { full_attention: yarn, truncate: null } }), false);
+});
+
+test('what is used of a scaling over another is not said to be ignored', () => {
+  const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
+  const gemma = {
+    model_type: 'gemma3_text',
+    rope_scaling: { rope_type: 'linear', factor: 8, strange: 1 },
+    rope_parameters: { full_attention: { rope_theta: 500 } },
+  };
+  configFromJson(json({ ...tinyConfig, ...gemma }), null, remarks);
+  assert.equal(
+    remarks.ignoredKeys.filter((key) => key.startsWith('rope_')),
+    ['rope_theta', 'rope_scaling.strange'],
+  );
+});
+
 test('special tokens', () => {
   assert.equal(read({ eos_token_id: [1, 2] }, { eos_token_id: [2, 3] }).eosIds, [1, 2, 3]);
   assert.equal(read({ eos_token_id: undefined }).eosIds, [2]);

@@ -14,6 +14,8 @@ export class ConfigKeys {
   readonly #prefix: string;
   readonly #asked = new Set<string>();
   readonly #children: ConfigKeys[] = [];
+  /** Tells the objects that these keys were put together from what is asked for. */
+  #tell: (key: string) => void = () => {};
 
   /** @param prefix of keys in messages, for an object inside another */
   constructor(raw: Raw, file: string, prefix = '') {
@@ -40,7 +42,17 @@ export class ConfigKeys {
 
   /** These keys before those of another object, which stand where these say nothing. */
   over(other: ConfigKeys | null): ConfigKeys {
-    return other ? new ConfigKeys({ ...other.#raw, ...this.#raw }, this.#file, this.#prefix) : this;
+    if (!other) return this;
+    const both = new ConfigKeys({ ...other.#raw, ...this.#raw }, this.#file, this.#prefix);
+    both.#tell = (key) => void (this.has(key) || other.has(key));
+    return both;
+  }
+
+  /** These keys with other values for some, which are not asked for here then. */
+  but(others: Raw): ConfigKeys {
+    const both = new ConfigKeys({ ...this.#raw, ...others }, this.#file, this.#prefix);
+    both.#tell = (key) => void (Object.hasOwn(others, key) || this.has(key));
+    return both;
   }
 
   get isEmpty(): boolean {
@@ -58,6 +70,7 @@ export class ConfigKeys {
   /** Whether a key is there, null or not. */
   has(key: string): boolean {
     this.#asked.add(key);
+    this.#tell(key);
     return Object.hasOwn(this.#raw, key);
   }
 

@@ -94,8 +94,10 @@ export const gemma3Text: Family = {
     const nested = keys.child('rope_parameters');
     const scaling = keys.child('rope_scaling');
     const outside = new ConfigKeys({}, file);
+    // `_compute_yarn_parameters` looks for it beside the kinds of layers, and passes over one within them
+    const truncate = nested?.has('truncate') ? nested.value('truncate') : true;
     const read = (inner: ConfigKeys | null, key: string, theta: number): RopeConfig =>
-      ropeFromKeys(outside, inner ?? outside, () => keys.number(key, theta), context, file);
+      ropeFromKeys(outside, (inner ?? outside).but({ truncate }), () => keys.number(key, theta), context, file);
     const named = nested?.child('full_attention') ?? null;
     if (scaling && nested && !named) {
       throw keys.fault('rope_scaling', 'is there beside rope_parameters without full_attention');
