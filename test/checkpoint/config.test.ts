@@ -110,6 +110,22 @@ test('gemma3: YaRN’s truncate counts beside the kinds of layers, as transforme
   assert.is(truncate({ rope_parameters: { full_attention: yarn, truncate: null } }), false);
 });
 
+test('gemma3: a scaled RoPE of part of a head is refused wherever the part is told, as for other families', () => {
+  const gemma = { model_type: 'gemma3_text', partial_rotary_factor: 0.5 };
+  const scaled = { ...gemma, rope_scaling: { rope_type: 'linear', factor: 2 }, layer_types: ['full_attention'] };
+  assert.is(
+    codeOf(() => read(scaled)),
+    'E_ARCHITECTURE_UNSUPPORTED',
+  );
+  assert.is(read({ ...scaled, partial_rotary_factor: 1 }).rope.scaling.type, 'linear');
+  // no layer rotates by it
+  assert.is(read({ ...scaled, layer_types: ['sliding_attention'] }).localRope!.scaling.type, 'none');
+  // plain RoPE turns whole heads whatever it says
+  const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
+  configFromJson(json({ ...tinyConfig, ...gemma }), null, remarks);
+  assert.ok(remarks.ignoredKeys.includes('partial_rotary_factor'));
+});
+
 test('what is used of a scaling over another is not said to be ignored', () => {
   const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
   const gemma = {

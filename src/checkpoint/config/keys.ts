@@ -48,6 +48,17 @@ export class ConfigKeys {
     return both;
   }
 
+  /** One of these keys alone. */
+  only(name: string): ConfigKeys {
+    const one = new ConfigKeys(
+      Object.hasOwn(this.#raw, name) ? { [name]: this.#raw[name] } : {},
+      this.#file,
+      this.#prefix,
+    );
+    one.#tell = (key) => void (key === name && this.has(key));
+    return one;
+  }
+
   /** These keys with other values for some, which are not asked for here then. */
   but(others: Raw): ConfigKeys {
     const both = new ConfigKeys({ ...this.#raw, ...others }, this.#file, this.#prefix);

@@ -93,20 +93,34 @@ export const gemma3Text: Family = {
   ropes: (keys, context, nLayers, file) => {
     const nested = keys.child('rope_parameters');
     const scaling = keys.child('rope_scaling');
-    const outside = new ConfigKeys({}, file);
+    const nothing = new ConfigKeys({}, file);
+    const seen = windowsOf(keys, nLayers, file);
     // `_compute_yarn_parameters` looks for it beside the kinds of layers, and passes over one within them
     const truncate = nested?.has('truncate') ? nested.value('truncate') : true;
-    const read = (inner: ConfigKeys | null, key: string, theta: number): RopeConfig =>
-      ropeFromKeys(outside, (inner ?? outside).but({ truncate }), () => keys.number(key, theta), context, file);
+    /** @param used whether a layer rotates by it: the class does not make the other */
+    const read = (inner: ConfigKeys | null, key: string, theta: number, used: boolean): RopeConfig => {
+      const outside = used ? keys.only('partial_rotary_factor') : nothing;
+      return ropeFromKeys(outside, (inner ?? nothing).but({ truncate }), () => keys.number(key, theta), context, file);
+    };
     const named = nested?.child('full_attention') ?? null;
     if (scaling && nested && !named) {
       throw keys.fault('rope_scaling', 'is there beside rope_parameters without full_attention');
     }
     // what is scaled has a `rope_type` already, so that an older `type` counts for nothing
     const full = named ?? new ConfigKeys({ rope_type: 'default' }, file);
-    const main = read(scaling ? scaling.over(full) : full, 'rope_theta', context.theta);
-    const local = read(nested?.child('sliding_attention') ?? null, 'rope_local_base_freq', LOCAL_THETA);
-    return { rope: main, ...localRopes(local, windowsOf(keys, nLayers, file)) };
+    const main = read(
+      scaling ? scaling.over(full) : full,
+      'rope_theta',
+      context.theta,
+      seen.windowLayers.length < nLayers,
+    );
+    const local = read(
+      nested?.child('sliding_attention') ?? null,
+      'rope_local_base_freq',
+      LOCAL_THETA,
+      seen.windowLayers.length > 0,
+    );
+    return { rope: main, ...localRopes(local, seen) };
   },
   scales: (keys, hiddenSize, file) => {
     for (const key of ['attn_logit_softcapping', 'final_logit_softcapping']) {
