@@ -126,6 +126,24 @@ test('gemma3: a scaled RoPE of part of a head is refused wherever the part is to
   assert.ok(remarks.ignoredKeys.includes('partial_rotary_factor'));
 });
 
+test('gemma3: what Python takes for nothing is no scaling, and a pattern beside the kinds of layers counts for nothing', () => {
+  for (const rope_scaling of [null, [], '', {}]) {
+    assert.is(
+      read({ model_type: 'gemma3_text', rope_scaling }).rope.scaling.type,
+      'none',
+      JSON.stringify(rope_scaling),
+    );
+  }
+  const named = { model_type: 'gemma3_text', layer_types: ['full_attention'], sliding_window_pattern: null };
+  assert.equal(read(named).windowLayers, []);
+  // an unknown kind is refused as one, whatever part of a head it turns
+  const strange = { rope_parameters: { full_attention: { rope_type: 'strange', partial_rotary_factor: 0.5 } } };
+  assert.throws(
+    () => read({ model_type: 'gemma3_text', layer_types: ['full_attention'], ...strange }),
+    (error: EspalierError) => error.code === 'E_ARCHITECTURE_UNSUPPORTED' && /scaling is strange/.test(error.message),
+  );
+});
+
 test('what is used of a scaling over another is not said to be ignored', () => {
   const remarks: ConfigRemarks = { ignoredKeys: [], notes: [] };
   const gemma = {

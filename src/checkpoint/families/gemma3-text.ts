@@ -1,7 +1,7 @@
 import { unsupported } from '../config/faults.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
 import { DEFAULT_WINDOW, layerTypes, noWindow, windows } from '../config/window.ts';
-import { ropeFromKeys } from '../rope/config.ts';
+import { isNothing, ropeFromKeys } from '../rope/config.ts';
 import { type LayerRopes, ONE_ROPE, type RopeConfig } from '../rope/types.ts';
 import {
   type Activation,
@@ -92,7 +92,7 @@ export const gemma3Text: Family = {
   windows: windowsOf,
   ropes: (keys, context, nLayers, file) => {
     const nested = keys.child('rope_parameters');
-    const scaling = keys.child('rope_scaling');
+    const scaling = isNothing(keys.value('rope_scaling')) ? null : keys.child('rope_scaling');
     const nothing = new ConfigKeys({}, file);
     const seen = windowsOf(keys, nLayers, file);
     // `_compute_yarn_parameters` looks for it beside the kinds of layers, and passes over one within them
@@ -156,9 +156,9 @@ function windowsOf(keys: ConfigKeys, nLayers: number, file: string): LayerWindow
     throw unsupported(file, 'use_bidirectional_attention is true: tokens would see those behind them');
   }
   const width = keys.wholeOrNull('sliding_window', DEFAULT_WINDOW);
-  const pattern = keys.whole('sliding_window_pattern', PATTERN);
   const named = layerTypes(keys, nLayers, width, file);
   if (named) return windows(width, named);
+  const pattern = keys.whole('sliding_window_pattern', PATTERN);
   if (pattern === 0) throw keys.fault('sliding_window_pattern', 'is 0');
   const layers = allLayers(nLayers).filter((i) => (i + 1) % pattern !== 0);
   if (layers.length > 0 && width === null) throw noWindow(file);

@@ -37,22 +37,19 @@ export function ropeFromKeys(
   const theta = inner.has('rope_theta') ? inner.number('rope_theta', 0) : fallback();
   const type = inner.has('rope_type') ? inner.value('rope_type') : inner.has('type') ? inner.value('type') : 'default';
   if (typeof type !== 'string') throw inner.fault('rope_type', `is ${shown(type)}, not a text`);
-  return {
-    theta,
-    rotaryDims: rotaryDims(keys, inner, type, context, name),
-    layout: 'half',
-    scaling: scalingOf(keys, inner, type, context.maxPositions, name),
-    frequencyDivisors: null,
-  };
+  // first, so that an unknown kind is refused as one
+  const scaling = scalingOf(keys, inner, type, context.maxPositions, name);
+  const rotaryDims = rotaryDimsOf(keys, inner, type, context, name);
+  return { theta, rotaryDims, layout: 'half', scaling, frequencyDivisors: null };
 }
 
 /** What Python takes for nothing, `or` something else, beside null and an empty object. */
-function isNothing(value: unknown): boolean {
+export function isNothing(value: unknown): boolean {
   return value === false || value === 0 || value === '' || (Array.isArray(value) && value.length === 0);
 }
 
 /** How many dimensions of a head rotate. Plain RoPE of these classes turns whole heads, whatever `partial_rotary_factor` says. */
-function rotaryDims(keys: ConfigKeys, inner: ConfigKeys, type: string, context: RopeContext, name: string): number {
+function rotaryDimsOf(keys: ConfigKeys, inner: ConfigKeys, type: string, context: RopeContext, name: string): number {
   const { headDim, partial } = context;
   if (!partial && type === 'default') return headDim;
   const factor = inner.has('partial_rotary_factor')
