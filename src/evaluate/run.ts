@@ -4,6 +4,7 @@ import { splitExamples } from '../datasets/splits.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { LocalModel } from '../model/model.ts';
 import { checked } from '../options/check.ts';
+import { isOptions, refusal } from '../options/rules.ts';
 import { checkedModel } from '../show/checks.ts';
 import { checkArm, openArm, Pools } from './answerers.ts';
 import type { Arm } from './arms.ts';
@@ -39,6 +40,7 @@ export async function evaluate(
   }
   for (const arm of options.arms) checkArm(arm, { options, labels: task.labels });
   const records: EvaluationRecord[] = [...(options.done ?? [])];
+  for (const [i, one] of records.entries()) if (!isOptions(one)) throw refusal(`done[${i}]`, one, 'records');
   const key = (arm: string, seed: number, item: number | 'all') => `${arm} ${seed} ${item}`;
   const known = new Set(records.map((r) => key(r.arm, r.seed, 'skipped' in r ? 'all' : r.item)));
   const arms = options.arms.filter(({ kind }) => kind !== 'oracle');

@@ -221,6 +221,7 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   const build = (options: object, list: unknown = shots) => ShotPool.build(model, list as never, options as never);
   const wrong: [object, RegExp][] = [
     [{ prefx: 'bare' }, /prefx; did you mean prefix\?/],
+    [{ onProgres: () => {} }, /onProgres; did you mean onProgress\?/],
     [{ prefix: 'none' }, /prefix is "none"/],
     [{ grow: { initial: -1 } }, /grow\.initial is -1/],
     [{ onProgress: 5 }, /onProgress is 5/],
@@ -247,6 +248,25 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   await rejects('E_ARGUMENT', () => show.ask(5 as never));
   await rejects('E_ARGUMENT', () => show.ask('c :', { shot: 2 } as never));
   await rejects('E_ARGUMENT', () => show.ask('c :', { shots: 20 }));
+  // callbacks and a signal where none are taken, and what is set on a Show but no option of a call
+  const strays: readonly [string, (options: never) => Promise<unknown>][] = [
+    ['onProgress', (options) => show.ask('c :', options)],
+    ['threshold', (options) => show.ask('c :', options)],
+    ['onProgress', (options) => Show.create(pool, { ...LABELLED, ...(options as object) })],
+    ['signal', (options) => Show.create(pool, { ...LABELLED, ...(options as object) })],
+    ['onProgress', (options) => pool.prepare(undefined, options)],
+    ['signl', (options) => pool.prepare(undefined, options)],
+  ];
+  const values: Readonly<Record<string, unknown>> = { signal: new AbortController().signal, threshold: 1e-9, signl: 1 };
+  for (const [name, call] of strays) {
+    const given = { [name]: values[name] ?? (() => {}) };
+    assert.match((await rejects('E_ARGUMENT', () => call(given as never))).message, `no option ${name}`);
+  }
+  assert.is(show.threshold, show.settings.threshold);
+  show.threshold = Number.NaN;
+  assert.match((await rejects('E_ARGUMENT', () => show.ask('c :'))).message, 'threshold');
+  show.threshold = show.settings.threshold;
+  await rejects('E_ARGUMENT', () => pool.prepare(null as never));
   await rejects('E_CONTEXT_LENGTH', () => show.ask('c'.repeat(80)));
   await rejects('E_ARGUMENT', () => show.stream('c :').answer());
   await rejects('E_ARGUMENT', () => show.calibrate([{ query: 'c :', label: 'bird' }]));
@@ -254,6 +274,20 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   await rejects('E_ARGUMENT', () => pool.add([shots[0]!]));
   await rejects('E_ARGUMENT', () => evaluate(model, { kind: 'labels' } as never, {} as never));
   await rejects('E_ARGUMENT', () => evaluate(model, {} as never, { store: {} } as never));
+  for (const done of [5, [1]]) {
+    const options = { arms: parseArms('zero-shot'), template: TEMPLATES.sst2, pool: 1, test: 1, done };
+    const labelled = {
+      kind: 'labels',
+      labels: LABELS,
+      train: [{ input: 'b', output: 'dog' }],
+      dev: [],
+      test: [{ input: 'a', output: 'cat' }],
+    };
+    assert.match(
+      (await rejects('E_ARGUMENT', () => evaluate(model, labelled as never, options as never))).message,
+      'done',
+    );
+  }
   // it goes on
   assert.ok(LABELS.includes((await show.ask('c :')).label!));
   assert.is(linkOf(engine).ended, null);

@@ -20,8 +20,11 @@ export async function evaluate(
   const on = shownModel(model);
   const { data, signal, callbacks } = parted(options, 'evaluate');
   storePlace.check(data.store ?? null, 'store');
-  const done = data.done && [...data.done];
-  return on.call('evaluate', [on.number, task, { ...data, ...(done && { done }) }], { signal, callbacks });
+  // records may come from anything that is iterated, which would not cross
+  const { done } = data;
+  const given =
+    typeof done === 'object' && done !== null && Symbol.iterator in done ? { ...data, done: [...done] } : data;
+  return on.call('evaluate', [on.number, task, given], { signal, callbacks });
 }
 
 /** What tells a model's weights and tokenizer from any others, for files of results. */

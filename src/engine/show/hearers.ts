@@ -10,6 +10,12 @@ export function poolCallbacks(callbacks: Readonly<Record<string, Callback>>): Re
   return Object.fromEntries(Object.entries(callbacks).map(([name, call]) => [NAMED + name, call]));
 }
 
+/** Those of a call that builds a pool, by their own names: one that is none of a pool's is refused there. */
+export function givenCallbacks(live: Live): Readonly<Record<string, unknown>> {
+  const named = Object.entries(live).filter(([name]) => name.startsWith(NAMED));
+  return Object.fromEntries(named.map(([name, call]) => [name.slice(NAMED.length), call]));
+}
+
 type Live = Context['live'];
 type Told = 'onEstimate' | 'onProgress' | 'onWarning';
 

@@ -86,9 +86,9 @@ export class ShotPool {
    * @throws E_ARGUMENT for an unknown id, E_OUT_OF_MEMORY, E_ABORTED
    */
   async prepare(ids?: readonly string[], options: SignalOption = {}): Promise<void> {
-    const { signal } = parted(options, 'ShotPool.prepare');
-    const callbacks = this.#callbacks;
-    await this.#held.call('prepare', [this.#held.number, ids ?? null], { signal, callbacks });
+    const { data, signal, callbacks: own } = parted(options, 'ShotPool.prepare');
+    const callbacks = { ...this.#callbacks, ...own };
+    await this.#held.call('prepare', [this.#held.number, ids, data], { signal, callbacks });
   }
 
   /** Frees keys and values. The model stays open; what is asked over the pool ends with E_DISPOSED. */

@@ -10,6 +10,7 @@ import type { LinkKind, WorkerLink } from '../line/link.ts';
 import type { Data } from '../line/port.ts';
 import type { Batch } from '../line/run-ahead.ts';
 import type { WireError } from '../line/wire-error.ts';
+import type { SignalOption } from '../model/options.ts';
 import type { EngineCalls } from '../model/protocol.ts';
 import type { EvaluateOptions, PoolOptions, ShowOptions } from './options.ts';
 
@@ -46,12 +47,16 @@ export type PoolChange =
   | { readonly replace: Shot };
 
 /** What is asked for a query, and the threshold where the caller has set one. */
-export type Asking = Data<AskOptions> & { readonly threshold?: number };
+export interface Asking {
+  readonly options: Data<AskOptions>;
+  /** Null: as it was given or fitted. */
+  readonly threshold: number | null;
+}
 
 export interface AnswerStart {
   readonly show: number;
   readonly query: string;
-  readonly options: Asking;
+  readonly asking: Asking;
 }
 
 /** What tells a model's weights and tokenizer from any others. */
@@ -65,13 +70,13 @@ export interface ShowCalls extends EngineCalls {
   pool(model: number, shots: readonly Shot[], options: Data<PoolOptions>): Promise<PoolFacts & { pool: number }>;
   state(pool: number): Promise<PoolState>;
   change(pool: number, change: PoolChange): void;
-  /** Null: all of its shots. */
-  prepare(pool: number, ids: readonly string[] | null): Promise<void>;
+  /** Undefined: all of its shots. */
+  prepare(pool: number, ids: readonly string[] | undefined, options: Data<SignalOption>): Promise<void>;
   chain(model: number, shots: readonly Shot[], options: Data<ChainOptions>): Promise<{ chain: number }>;
   chains(model: number, shots: readonly Shot[], options: Data<ChainsOptions>): Promise<{ chains: number }>;
   /** Over a pool, a chain or chains. */
   show(source: number, options: Data<ShowOptions>): Promise<{ show: number; settings: ShowSettings }>;
-  ask(show: number, query: string, options: Asking): Promise<Answer>;
+  ask(show: number, query: string, asking: Asking): Promise<Answer>;
   /** The next tokens of a free answer, which the first call starts. */
   nextAnswer(stream: number, start: AnswerStart | null): Promise<Batch<Answer>>;
   calibrate(

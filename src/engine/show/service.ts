@@ -14,7 +14,7 @@ import type { CallerPort, Remote } from '../line/port.ts';
 import { RunAhead } from '../line/run-ahead.ts';
 import { packError } from '../line/wire-error.ts';
 import { engineService } from '../model/service.ts';
-import { Hearers } from './hearers.ts';
+import { givenCallbacks, Hearers } from './hearers.ts';
 import { storePlace } from './options.ts';
 import type { AnswerStart, Asking, ShowCalls } from './protocol.ts';
 
@@ -55,6 +55,7 @@ export function showService(caller: Remote<CallerPort>, holdings: Holdings): Met
       const hearers = new Hearers();
       const pool = await hearers.during(context.live, () =>
         ShotPool.build(models.get(model), shots, {
+          ...givenCallbacks(context.live),
           ...hearers.callbacks,
           ...options,
           store,
@@ -81,9 +82,9 @@ export function showService(caller: Remote<CallerPort>, holdings: Holdings): Met
       else pool.replace(change.replace);
     },
 
-    prepare: ({ live }, number, ids) => {
+    prepare: ({ live }, number, ids, options) => {
       const { pool, hearers } = poolOf(number);
-      return hearers.during(live, ({ signal }) => pool.prepare(ids ?? undefined, { signal }));
+      return hearers.during(live, (own) => pool.prepare(ids, { ...options, ...own }));
     },
 
     chain: async (context, model, shots, options) => {
@@ -96,23 +97,27 @@ export function showService(caller: Remote<CallerPort>, holdings: Holdings): Met
       return { chains: context.id };
     },
 
-    show: async ({ id, owners }, source, options) => {
+    show: async ({ id, owners, live }, source, options) => {
+      const { signal: _, ...callbacks } = live;
       const { source: shots, hearers } = sources.get(source);
-      const show = await Show.create(shots, options);
+      const show = await Show.create(shots, { ...options, ...callbacks });
       shows.put(id, { show, hearers, close: () => show.close() }, owners);
       return { show: id, settings: show.settings };
     },
 
     ask: ({ live }, number, query, asking) => {
       const { show, hearers } = shows.get(number);
-      return hearers.during(live, (own) => show.ask(query, askingOf(show, asking, own.signal)));
+      return hearers.during(live, (own) => show.ask(query, askingOf(show, asking, own)));
     },
 
     nextAnswer: ({ owners, live }, stream, start) => {
       // of a stream that goes on: a Show that is closed has ended it
       const { hearers } = shows.get(owners.at(-1)!);
-      const begin = start && (() => new RunAhead((signal) => answerOf(shows.get(start.show).show, start, signal)));
-      return hearers.during(live, () => holdings.next(stream, owners, begin));
+      return hearers.during(live, (own) => {
+        const begin =
+          start && (() => new RunAhead((signal) => answerOf(shows.get(start.show).show, start, { ...own, signal })));
+        return holdings.next(stream, owners, begin);
+      });
     },
 
     calibrate: async ({ live }, number, dev, options) => {
@@ -140,12 +145,12 @@ async function storeAt(given: unknown): Promise<ShotStore | null> {
   return place === true ? openShotStore() : openShotStore(place);
 }
 
-function askingOf(show: Show, { threshold, ...options }: Asking, signal: AbortSignal): AskOptions {
-  if (threshold !== undefined) show.threshold = threshold;
-  return { ...options, signal };
+function askingOf(show: Show, { threshold, options }: Asking, live: Context['live']): AskOptions {
+  if (threshold !== null) show.threshold = threshold;
+  return { ...options, ...live };
 }
 
-function answerOf(show: Show, { query, options }: AnswerStart, signal: AbortSignal) {
-  const tokens = show.stream(query, askingOf(show, options, signal));
+function answerOf(show: Show, { query, asking }: AnswerStart, live: Context['live']) {
+  const tokens = show.stream(query, askingOf(show, asking, live));
   return { tokens, finish: (): Promise<Answer> => tokens.answer() };
 }

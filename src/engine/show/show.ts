@@ -36,8 +36,10 @@ export class Show {
   /** Over a pool, a chain or chains, which stay the caller's. @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_DISPOSED */
   static async create(source: ShotPool | Chain | Chains, options: ShowOptions): Promise<Show> {
     const { held, callbacks } = sourceOf(source);
-    const { data } = parted(options, 'Show.create');
-    const { show, settings } = await held.call('show', [held.number, data], { said: 'Show.create' });
+    const { data, signal, callbacks: own } = parted(options, 'Show.create');
+    // it takes no signal either: the worker says so
+    const given = signal ? { ...data, signal: null } : data;
+    const { show, settings } = await held.call('show', [held.number, given], { callbacks: own, said: 'Show.create' });
     return new Show(held.part(show, closed), callbacks, settings);
   }
 
@@ -46,7 +48,7 @@ export class Show {
     return this.#settings;
   }
 
-  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
+  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. What is none, `ask` refuses. */
   get threshold(): number {
     return this.#threshold ?? this.#settings.threshold;
   }
@@ -59,8 +61,8 @@ export class Show {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH for a query that does not fit, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED
    */
   async ask(query: string, options: AskOptions = {}): Promise<Answer> {
-    const { data, signal } = parted(options, 'ask');
-    const callbacks = this.#callbacks;
+    const { data, signal, callbacks: own } = parted(options, 'ask');
+    const callbacks = { ...this.#callbacks, ...own };
     return this.#held.call('ask', [this.#held.number, query, this.#asking(data)], { signal, callbacks });
   }
 
@@ -69,15 +71,15 @@ export class Show {
    * queries wait until it has ended or was left. What is wrong comes out there: E_ARGUMENT with labels, which come as a whole; else as `ask`.
    */
   stream(query: string, options: AskOptions = {}): AnswerStream {
-    const callbacks = this.#callbacks;
     const { link, number } = this.#held;
     return answerStream((end) => {
-      const { data, signal } = parted(options, 'stream');
+      const { data, signal, callbacks: own } = parted(options, 'stream');
+      const callbacks = { ...this.#callbacks, ...own };
       return tokensOf<AnswerStart, Answer>({
         link,
         on: this.#held,
         signal,
-        begin: () => ({ show: number, query, options: this.#asking(data) }),
+        begin: () => ({ show: number, query, asking: this.#asking(data) }),
         next: (stream, start, given) =>
           link.call('nextAnswer', [stream, start], { ...given, callbacks, said: 'stream' }),
         onFinish: end,
@@ -110,7 +112,7 @@ export class Show {
   }
 
   #asking(options: Data<AskOptions>): Asking {
-    return this.#threshold === null ? options : { ...options, threshold: this.#threshold };
+    return { options, threshold: this.#threshold };
   }
 }
 

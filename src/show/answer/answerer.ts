@@ -19,7 +19,14 @@ import { answerStream } from './answer-stream.ts';
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
 import { mostOf, roundsOf } from './grid.ts';
-import { type AskOptions, askOptions, type CalibrateOptions, calibrateOptions, type ShowOptions } from './options.ts';
+import {
+  type AskOptions,
+  askOptions,
+  type CalibrateOptions,
+  calibrateOptions,
+  type ShowOptions,
+  threshold as thresholdRule,
+} from './options.ts';
 import { openPlainText } from './plain-text.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
 import { QueryRun, type Task } from './query-run.ts';
@@ -32,13 +39,12 @@ import type { CalibrationItem } from './threshold.ts';
  * prefix mode says so. Queries are answered one at a time.
  */
 export class Show {
-  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. */
-  threshold: number;
   readonly #pool: ShotPool | null;
   readonly #chains: Chains | null;
   /** As given, before anything was fitted. */
   readonly #given: ShowSettings;
   #task: Task;
+  #threshold: number;
   readonly #turns = new Turns();
   #closed = false;
 
@@ -48,13 +54,21 @@ export class Show {
     this.#task = task;
     const { calibration, ...given } = task.settings;
     this.#given = given;
-    this.threshold = given.threshold;
+    this.#threshold = given.threshold;
     if (calibration) this.#apply(calibration);
   }
 
   /** All options, with what was fitted. */
   get settings(): ShowSettings {
     return this.#task.settings;
+  }
+
+  /** Entropy that is sure enough, in the unit of `settings.entropy`; `calibrate` sets it. Setting it throws E_ARGUMENT. */
+  get threshold(): number {
+    return this.#threshold;
+  }
+  set threshold(threshold: number) {
+    this.#threshold = thresholdRule.check(threshold, 'threshold');
   }
 
   /**
@@ -165,7 +179,7 @@ export class Show {
 
   #apply(fitted: Fitted): void {
     const { threshold, fallback, vote, bias } = fitted;
-    this.threshold = threshold;
+    this.#threshold = threshold;
     this.#task = {
       ...this.#task,
       settings: { ...this.#given, threshold, fallback, vote, calibration: fitted },
