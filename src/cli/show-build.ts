@@ -38,6 +38,10 @@ export const showBuildCommand = defineCommand({
         store: storeOf(args) ?? true,
         grow: { initial: 0 },
         signal,
+        // here the store is all that is wanted
+        onWarning: (warning) => {
+          throw warning;
+        },
         onEstimate: (estimate) => {
           // the bar itself says how long
           if (!args.json && estimate.seconds === null) io.err(`${describeWork(estimate)}\n`);
@@ -48,10 +52,8 @@ export const showBuildCommand = defineCommand({
         },
       });
       await pool.prepare(undefined, { signal });
-      const { store, tokens, warnings } = await pool.stats();
+      const { store, tokens } = await pool.stats();
       bar.end();
-      // here the store is all that is wanted
-      for (const warning of warnings) throw warning;
       const seconds = (performance.now() - started) / 1000;
       const built = { store: store!.name, shots: shots.length, loaded, tokens, bytes: store!.bytes, seconds };
       if (args.json) io.out(`${JSON.stringify(built)}\n`);

@@ -216,6 +216,10 @@ test('build keeps what ask finds', async () => {
   assert.ok(first.tokens > 80 && first.bytes > 0);
   const second = await json('show', 'build', NANO, ...pool);
   assert.is(second.loaded, 8);
+  // a folder that cannot be one ends it at the first entry, with advice for this place
+  const nowhere = await cli('show', 'build', NANO, ...data, '--pool', '8', '--store', join(train, 'x'));
+  assert.is(nowhere.code, 1);
+  assert.match(nowhere.err, /^E_FILE_WRITE: .+ give another place\.$/m);
   assert.is(second.bytes, first.bytes);
 
   const ask = ['show', 'ask', NANO, 'I see a dog', ...pool];

@@ -99,6 +99,10 @@ export async function encodeShots(
         store,
         grow: { initial: 0 },
         ...own,
+        // here the store is all that is wanted
+        onWarning: (warning) => {
+          throw warning;
+        },
         onProgress: (told) => {
           progress[i] = told;
           onProgress?.(sumOf(progress));
@@ -118,8 +122,6 @@ export async function encodeShots(
         );
       }
       await pool.prepare(undefined, own);
-      // here the store is all that is wanted
-      for (const warning of (await pool.stats()).warnings) throw warning;
     } finally {
       await engine.close();
     }

@@ -1,4 +1,4 @@
-import { EspalierError } from '../../errors.ts';
+import { type ErrorCode, EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import type { PrefixMode, ShotStore, StorageType } from '../types.ts';
 import type { Encoded } from './encode.ts';
@@ -9,6 +9,12 @@ import type { PoolUnit } from './units.ts';
 
 /** Entries in a row that could not be written, after which no more are tried. */
 const PATIENCE = 3;
+
+/** What the place for files says is meant for models. */
+const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  E_STORAGE_FULL: 'Free space there, or give another place.',
+  E_FILE_WRITE: 'Check permissions there, or give another place.',
+};
 
 /** Encoded units of one pool between runs: into a store and out of it, by their identity. A store that fails is as good as none. */
 export class Keeper {
@@ -85,10 +91,11 @@ export class Keeper {
   #failed(code: 'E_FILE_READ' | 'E_FILE_WRITE', done: string, cause: unknown): void {
     if (this.warning) return;
     const known = cause instanceof EspalierError ? cause : null;
+    const hint = HINTS[known?.code ?? code] ?? known?.hint ?? '';
     this.warning = new EspalierError(
       known?.code ?? code,
       `The store ${this.#store.name} cannot be ${done}: ${known?.message ?? String(cause)}`,
-      `Examples are encoded again in the next run. ${known?.hint ?? ''}`.trim(),
+      `Examples are encoded again in the next run. ${hint}`.trim(),
       { cause },
     );
     this.#warn?.(this.warning);
