@@ -199,7 +199,7 @@ async function earlierWork(
     throw new EspalierError(
       'E_ARGUMENT',
       `${out.name} is half written by another ${foreign ? 'version of this program' : `job: ${done} of its parts are done`}.`,
-      `Finish that one with its own ${foreign ? 'version' : 'options'}, pass restart: true to throw its work away, or choose another folder.`,
+      `Finish that one with its own ${foreign ? 'version' : 'options'}, pass \`restart: true\` to throw its work away, or choose another folder.`,
     );
   }
   return { groups: [], journalBytes: 0, sizes, remove: [...names, JOURNAL] };

@@ -41,6 +41,6 @@ export async function checkSource(
   throw new EspalierError(
     'E_ARGUMENT',
     `The output is half written from another model: ${changed} of ${name} is not what it was then.`,
-    'Go on with that model, pass restart: true to throw the work away, or choose another folder.',
+    'Go on with that model, pass `restart: true` to throw the work away, or choose another folder.',
   );
 }
