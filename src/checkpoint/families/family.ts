@@ -90,7 +90,7 @@ export interface GgufFamily {
   readonly names?: Readonly<Record<string, string>>;
   /**
    * What llama.cpp reads or assumes for this family alone, in place of what is common. Left out: nothing.
-   *  E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
+   * @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED
    */
   own?(keys: GgufKeys, facts: GgufFacts, file: string): Partial<LayerParts & LayerWindows & LayerRopes & LayerScales>;
 }

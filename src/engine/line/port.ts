@@ -33,7 +33,7 @@ export interface WorkerPort<C extends Calls<C>> {
   abort(id: number): void;
 }
 
-/** A message apart from calls: the worker computes, and cannot hear what it is sent. See `runtime/heartbeat.ts`. */
+/** A message apart from calls: the worker computes, and cannot hear what it is sent. See `runtime/host/heartbeat.ts`. */
 export interface Heartbeat {
   readonly heartbeat: true;
 }
