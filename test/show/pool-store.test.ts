@@ -289,5 +289,10 @@ test('T11: a change of any field is another key', async () => {
   assert.is(await shotIdentity({ ...fields, rope: { ...rope } }), keys[0]);
   assert.ok(keys.every((key) => /^[0-9a-f]{64}$/.test(key)));
 });
+if (!hasNode()) {
+  test('a name that a browser takes for none is refused', async () => {
+    for (const name of ['a/b', '..', 'a\\b']) await rejects('E_ARGUMENT', () => openShotStore(name));
+  });
+}
 test.after(() => device.close());
 test.run();

@@ -1,5 +1,5 @@
 import { EspalierError } from '../../errors.ts';
-import { words } from '../../options/rules.ts';
+import { refusal, words } from '../../options/rules.ts';
 import type { CacheHost } from '../../runtime/cache/types.ts';
 import { equalBytes } from '../../runtime/files/bytes.ts';
 import { sha256Bytes } from '../../runtime/files/hash.ts';
@@ -24,6 +24,8 @@ export async function openShotStore(folder?: string): Promise<ShotStore> {
     return shotStore(await folderHost(folder ?? `${await defaultFolder()}/shots`));
   }
   const { hasOpfs, opfsHost } = await import('../../runtime/cache/opfs.ts');
+  // what this file system does not take as a name would be a TypeError with every entry
+  if (folder !== undefined && /[/\\]|^\.{1,2}$/.test(folder)) throw refusal('The folder', folder, 'a plain name');
   if (await hasOpfs()) return shotStore(await opfsHost(folder ?? 'espalier-shots'));
   return memoryShotStore();
 }
