@@ -221,6 +221,7 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   const build = (options: object, list: unknown = shots) => ShotPool.build(model, list as never, options as never);
   const wrong: [object, RegExp][] = [
     [{ prefx: 'bare' }, /prefx; did you mean prefix\?/],
+    [{ onprogress: () => {} }, /onprogress; did you mean onProgress\?/],
     [{ onProgres: () => {} }, /onProgres; did you mean onProgress\?/],
     [{ prefix: 'none' }, /prefix is "none"/],
     [{ grow: { initial: -1 } }, /grow\.initial is -1/],

@@ -29,7 +29,7 @@ export function partOptions<T extends { readonly signal?: AbortSignal | undefine
   for (const [name, value] of Object.entries(options)) {
     if (name === 'signal' || value === undefined) continue;
     if (typeof value !== 'function') data[name] = value instanceof URL ? value.href : value;
-    else if (/^on[A-Z]/.test(name)) callbacks[name] = value as Callback;
+    else if (/^on/i.test(name)) callbacks[name] = value as Callback;
     else throw notCloneable(`The option ${name}`, local);
   }
   return { data: data as Data<T>, signal: options.signal, callbacks };
