@@ -276,7 +276,7 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   await rejects('E_ARGUMENT', () => evaluate(model, { kind: 'labels' } as never, {} as never));
   await rejects('E_ARGUMENT', () => evaluate(model, {} as never, { store: {} } as never));
   for (const done of [5, [1]]) {
-    const options = { arms: parseArms('zero-shot'), template: TEMPLATES.sst2, pool: 1, test: 1, done };
+    const options = { arms: here.parseArms('zero-shot'), template: here.TEMPLATES.sst2, pool: 1, test: 1, done };
     const labelled = {
       kind: 'labels',
       labels: LABELS,
