@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
 import { Chain, Engine, type Model, ShotPool, Show } from '../../src/index.ts';
+import { host, setHost } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';
@@ -181,4 +182,31 @@ test('a worker that dies in the middle: E_WORKER_LOST', async () => {
 });
 
 test.after(() => engine.close());
+test('a signal that fires when what was fitted is on its way changes nothing of it', async () => {
+  const real = await host();
+  const abort = new AbortController();
+  setHost({
+    ...real,
+    spawn: (kind, location) => {
+      const handle = real.spawn(kind, location);
+      // heard before the line hears it
+      handle.endpoint.addEventListener('message', (event) => {
+        const { value } = ((event as MessageEvent<{ value?: { value?: unknown } }>).data ?? {}) as { value?: unknown };
+        if (JSON.stringify(value ?? null).includes('"calibration"')) abort.abort();
+      });
+      return handle;
+    },
+  });
+  const own = await Engine.create({ lanes: 1, show: true });
+  setHost(real);
+  const model = await own.open(nano);
+  const show = await Show.create(await ShotPool.build(model, shots, { grow: { initial: 0 } }), LABELLED);
+  const before = show.threshold;
+  const dev = LABELS.map((label) => ({ query: QUERY, label }));
+  const { threshold } = await show.calibrate(dev, { signal: abort.signal });
+  assert.ok(abort.signal.aborted && threshold !== before);
+  assert.is(show.threshold, threshold);
+  await own.close();
+});
+
 test.run();

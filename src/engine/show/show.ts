@@ -93,13 +93,19 @@ export class Show {
    */
   async calibrate(dev: readonly CalibrationItem[], options: CalibrateOptions = {}): Promise<Calibration> {
     const { data, signal, callbacks } = parted(options, 'calibrate');
-    const { calibration, settings } = await this.#held.call('calibrate', [this.#held.number, dev, data], {
+    // what was fitted holds in the worker, also where the signal fired just before that is heard here
+    const fitted = ({ settings }: { settings: ShowSettings }) => {
+      this.#settings = settings;
+      this.#threshold = null;
+    };
+    const result = await this.#held.call('calibrate', [this.#held.number, dev, data], {
       signal,
       callbacks: { ...this.#callbacks, ...callbacks },
+      keepLate: true,
+      discard: fitted,
     });
-    this.#settings = settings;
-    this.#threshold = null;
-    return calibration;
+    fitted(result);
+    return result.calibration;
   }
 
   /** Frees the working cache; pool, chain and model stay. */
