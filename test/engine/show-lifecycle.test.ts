@@ -79,7 +79,8 @@ test('an abort ends encoding in the middle, and leaves nothing', async () => {
   const pool = await ShotPool.build(model, shots, { grow: { initial: 0 } });
   const show = await Show.create(pool, LABELLED);
   const abort = new AbortController();
-  const dev = [0, 1, 2].map((i) => ({ query: QUERY, label: LABELS[i % 2]! }));
+  // many, so that a caller who hears late still finds it in the middle
+  const dev = Array.from({ length: 200 }, (_, i) => ({ query: QUERY, label: LABELS[i % 2]! }));
   const calibrating = show.calibrate(dev, {
     signal: abort.signal,
     onProgress: (done) => done > 0 && abort.abort(),
