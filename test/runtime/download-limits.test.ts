@@ -196,7 +196,7 @@ test('an abort ends it within a second, whatever is waited for', async () => {
       const aborted = weightsOf(target, { ...options, hub, signal }).catch((e) => e);
       await until(() => asked);
       controller.abort();
-      await soon(() => aborted);
+      await soon(() => aborted, 1000);
       const error = await aborted;
       // who is sent in a circle may have ended by himself
       assert.ok(error.code === 'E_ABORTED' || what === 'a redirect', `${what}: ${error}`);
