@@ -2,20 +2,18 @@
  * This checkout beside another one of the project, such as the commit before a change, in one process: matrix product, SmolLM2's prefill
  * and decode, small operations. The other one needs its `npm ci` and `node scripts/build.mjs`; it is reached by its own `bench/ours.ts`.
  */
-import { access, readFile } from 'node:fs/promises';
+
 import { resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
+import { exists } from './browser/files.ts';
 import { type Contender, compare, header, machine, ratios, type Timing } from './harness.ts';
 import * as here from './ours.ts';
+import { prefillAndDecode, promptIds, SMOLLM2, sameText } from './smollm2.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 
 type Ours = Pick<typeof here, 'gemm' | 'openModel' | 'micro'>;
 /** Calls of a small operation that are timed together. */
 const MANY = 200;
-
-const SHARED = fileURLToPath(new URL('../../shared', import.meta.url));
-const SMOLLM2 = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
-const GOLDEN = `${SHARED}/golden/smollm2.json`;
 
 interface Setting {
   readonly context: Context;
@@ -40,42 +38,24 @@ async function product({ context, sides, lanes, rounds }: Setting, n: number): P
 
 async function smollm2({ context, sides, lanes, rounds }: Setting) {
   const { print } = context;
-  const there = await Promise.all([access(SMOLLM2), access(GOLDEN)]).catch(() => null);
-  if (there === null) {
+  if (!(await exists(SMOLLM2))) {
     print(`SmolLM2 left out: ${SMOLLM2} is not there`);
     return null;
   }
   const [tokens = 512] = numbers(context, 'tokens', [512]);
   const [decoded = 64] = numbers(context, 'decode', [64]);
-  const ids: number[] = JSON.parse(await readFile(GOLDEN, 'utf8')).text.ids.slice(0, tokens);
-  const models: { name: string; model: here.BenchModel }[] = [];
+  const models: [string, here.BenchModel][] = [];
   for (const [name, ours] of sides) {
     const options = { activations: 'int8', context: tokens + decoded, lanes } as const;
-    models.push({ name, model: await ours.openModel(SMOLLM2, options) });
+    models.push([name, await ours.openModel(SMOLLM2, options)]);
   }
-  const prefill = await compare(
-    models.map(({ name, model }) => ({ name, unit: 'token', unitsPerRun: ids.length, run: () => model.prefill(ids) })),
-    { rounds, warmup: 1 },
-  );
-  print(`SmolLM2-135M, ${lanes} lanes, prefill of ${ids.length} tokens\n${ratios(prefill)}\n`);
-  const texts = new Set<string>();
-  const decode = await compare(
-    models.map(({ name, model }) => ({
-      name,
-      unit: 'token',
-      unitsPerRun: decoded,
-      before: () => model.prefill(ids),
-      run: async () => {
-        const { seconds, ids: text } = await model.decode(decoded);
-        texts.add(text.join());
-        return seconds;
-      },
-    })),
-    { rounds, warmup: 1 },
-  );
-  for (const { model } of models) model.dispose();
-  print(`decode of ${decoded} tokens after it${texts.size === 1 ? '' : ': TEXTS DIFFER'}\n${ratios(decode)}\n`);
-  return { prefill, decode, sameText: texts.size === 1 };
+  const each = { rounds, warmup: 1 };
+  const measured = await prefillAndDecode(models, await promptIds(tokens), decoded, { prefill: each, decode: each });
+  for (const [, model] of models) model.dispose();
+  const same = sameText(measured);
+  print(`SmolLM2-135M, ${lanes} lanes, prefill of ${tokens} tokens\n${ratios(measured.prefill)}\n`);
+  print(`decode of ${decoded} tokens after it${same ? '' : ': TEXTS DIFFER'}\n${ratios(measured.decode)}\n`);
+  return { prefill: measured.prefill, decode: measured.decode, sameText: same };
 }
 
 /** What both have by name. */
@@ -98,7 +78,8 @@ async function micro({ context, sides, rounds }: Setting): Promise<Record<string
 }
 
 const suite: Suite = {
-  about: 'this checkout against another one, in one process  (--other FOLDER --lanes 1 --rounds 10 --n 1024)',
+  about:
+    'this checkout against another one, in one process  (--other FOLDER --lanes 1 --rounds 10 --n 1024 --tokens 512 --decode 64)',
   async run(context) {
     const { other } = context.flags;
     if (typeof other !== 'string') throw new Error('--other takes the folder of another checkout, built.');

@@ -12,7 +12,6 @@
  * Also: one call to the engine worker and back, in Node and in Chromium, and the longest task of the page's thread while a model
  * is downloaded, loaded and run.
  */
-import { fileURLToPath } from 'node:url';
 import { Chromium } from './browser/chromium.ts';
 import { contenders, KINDS, type Setting } from './browser/contenders.ts';
 import { exists, type Found, onnxFile, packageMissing, q8File } from './browser/files.ts';
@@ -25,11 +24,9 @@ import { type Watched, watchMainThread } from './browser/tasks.ts';
 import type { RoundTrip } from './browser/types.ts';
 import { header, machine } from './harness.ts';
 import { version } from './ours.ts';
+import { GOLDEN, SMOLLM2 } from './smollm2.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 
-const SHARED = fileURLToPath(new URL('../../shared', import.meta.url));
-const SMOLLM2 = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
-const GOLDEN = `${SHARED}/golden/smollm2.json`;
 const PARTS = [...KINDS, 'trip', 'tasks'];
 
 interface Options {

@@ -1,21 +1,11 @@
 /** One lane against two (or more): a matrix product, beside onnxruntime-web with as many threads, and SmolLM2. */
-import { access, readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { exists } from './browser/files.ts';
 import { roundTrip } from './browser/round-trip.ts';
 import { type Contender, compare, goal, header, machine, ratios } from './harness.ts';
 import * as ours from './ours.ts';
 import * as ort from './peers/ort-web.ts';
+import { prefillAndDecode, promptIds, SMOLLM2, sameText } from './smollm2.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
-
-const SHARED = fileURLToPath(new URL('../../shared', import.meta.url));
-const SMOLLM2 = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
-const GOLDEN = `${SHARED}/golden/smollm2.json`;
-
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 async function product({ print }: Context, n: number, lanes: number, rounds: number) {
   const a = Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * 0.7));
@@ -44,44 +34,26 @@ async function product({ print }: Context, n: number, lanes: number, rounds: num
 
 async function smollm2(context: Context, lanes: number) {
   const { print } = context;
-  if (!(await exists(SMOLLM2)) || !(await exists(GOLDEN))) {
+  if (!(await exists(SMOLLM2))) {
     print(`SmolLM2 left out: ${SMOLLM2} is not there`);
     return null;
   }
   const [tokens = 512] = numbers(context, 'tokens', [512]);
   const [decoded = 64] = numbers(context, 'decode', [64]);
   const [rounds = 8] = numbers(context, 'rounds', [8]);
-  const ids: number[] = JSON.parse(await readFile(GOLDEN, 'utf8')).text.ids.slice(0, tokens);
   const open = (count: number) =>
     ours.openModel(SMOLLM2, { activations: 'int8', context: tokens + decoded, lanes: count });
-  const models = [await open(lanes), await open(1)];
-  const names = [`${lanes} lanes`, '1 lane'];
-  const of = (units: number, run: (m: ours.BenchModel) => Promise<number>, before?: (m: ours.BenchModel) => unknown) =>
-    models.map((m, i): Contender => {
-      const contender = { name: names[i]!, unit: 'token', unitsPerRun: units, run: () => run(m) };
-      return before ? { ...contender, before: () => before(m) } : contender;
-    });
-  const prefill = await compare(
-    of(ids.length, (m) => m.prefill(ids)),
-    { rounds, warmup: 1 },
-  );
-  const texts = new Set<string>();
-  const decode = await compare(
-    of(
-      decoded,
-      async (m) => {
-        const { seconds, ids: text } = await m.decode(decoded);
-        texts.add(text.join());
-        return seconds;
-      },
-      (m) => m.prefill(ids),
-    ),
-    { rounds, warmup: 1 },
-  );
-  for (const m of models) m.dispose();
-  print(`SmolLM2-135M, prefill of ${ids.length} tokens\n${ratios(prefill)}\n`);
-  print(`decode of ${decoded} tokens after it${texts.size === 1 ? '' : ': TEXTS DIFFER'}\n${ratios(decode)}\n`);
-  return { prefill, decode, sameText: texts.size === 1 };
+  const models: [string, ours.BenchModel][] = [
+    [`${lanes} lanes`, await open(lanes)],
+    ['1 lane', await open(1)],
+  ];
+  const each = { rounds, warmup: 1 };
+  const measured = await prefillAndDecode(models, await promptIds(tokens), decoded, { prefill: each, decode: each });
+  for (const [, model] of models) model.dispose();
+  const same = sameText(measured);
+  print(`SmolLM2-135M, prefill of ${tokens} tokens\n${ratios(measured.prefill)}\n`);
+  print(`decode of ${decoded} tokens after it${same ? '' : ': TEXTS DIFFER'}\n${ratios(measured.decode)}\n`);
+  return { prefill: measured.prefill, decode: measured.decode, sameText: same };
 }
 
 const suite: Suite = {

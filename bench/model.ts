@@ -2,39 +2,21 @@
  * SmolLM2 in alternation with onnxruntime-web (f32) and native llama.cpp (the same GGUF file), one thread each, and the embedded
  * nano-base against the rate of the plain matrix product.
  */
-import { access, readFile, stat } from 'node:fs/promises';
+
+import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { type Contender, compare, goal, header, machine, ratios, type Timing } from './harness.ts';
+import { exists } from './browser/files.ts';
+import { compare, goal, header, machine, ratios, type Timing } from './harness.ts';
 import * as ours from './ours.ts';
 import { measurePeak, type Peak } from './peak/probe.ts';
 import { LlamaNative, available as llamaAvailable } from './peers/llama-native.ts';
 import { modelAvailable, version as ortVersion, SmolLM2 } from './peers/ort-web.ts';
+import { type Engine, prefillAndDecode, promptIds, SMOLLM2, type Measured as Timed } from './smollm2.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const SHARED = `${ROOT}../shared`;
-const SMOLLM2 = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 const NANO = `${ROOT}models/nano-base`;
 const OPS_PER_TOKEN = 2 * 30 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536); // SmolLM2's matrices without the output
-
-interface Engine {
-  prefill(ids: readonly number[]): Promise<number>;
-  decode(n: number): Promise<{ seconds: number; ids: number[] }>;
-  dispose(): Promise<void> | void;
-}
-
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-/** Real text where there is some, so that all engines see the same tokens. */
-async function prompt(tokens: number): Promise<number[]> {
-  const golden = `${SHARED}/golden/smollm2.json`;
-  const ids: number[] = (await exists(golden)) ? JSON.parse(await readFile(golden, 'utf8')).text.ids : [];
-  return Array.from({ length: tokens }, (_, i) => ids[i] ?? 1000 + ((i * 7919) % 40000));
-}
 
 async function smollm2(context: Context, peak: Peak) {
   const { print, flags } = context;
@@ -46,7 +28,7 @@ async function smollm2(context: Context, peak: Peak) {
   const [tokens = 512] = numbers(context, 'tokens', [512]);
   const [decoded = 64] = numbers(context, 'decode', [64]);
   const [rounds = 5] = numbers(context, 'rounds', [5]);
-  const ids = await prompt(tokens);
+  const ids = await promptIds(tokens);
   const skipped: Record<string, string> = {};
   const versions = [ours.version];
   const size = tokens + decoded;
@@ -69,40 +51,11 @@ async function smollm2(context: Context, peak: Peak) {
     versions.push(await ortVersion());
   }
 
-  const texts: Record<string, number[]> = {};
   try {
-    const contender = (
-      name: string,
-      units: number,
-      run: Contender['run'],
-      before?: Contender['before'],
-    ): Contender => ({
-      name,
-      unit: 'token',
-      unitsPerRun: units,
-      run,
-      ...(before && { before }),
+    const { prefill, decode, texts } = await prefillAndDecode(engines, ids, decoded, {
+      prefill: { rounds, warmup: 1 },
+      decode: { rounds: Math.max(2, Math.ceil(rounds / 2)), warmup: 0 },
     });
-    const prefill = await compare(
-      engines.map(([name, e]) => contender(name, tokens, () => e.prefill(ids))),
-      { rounds, warmup: 1 },
-    );
-    // each decoding starts from the same cache, behind an untimed prefill
-    const decode = await compare(
-      engines.map(([name, e]) =>
-        contender(
-          name,
-          decoded,
-          async () => {
-            const { seconds, ids: text } = await e.decode(decoded);
-            texts[name] = text;
-            return seconds;
-          },
-          () => e.prefill(ids),
-        ),
-      ),
-      { rounds: Math.max(2, Math.ceil(rounds / 2)), warmup: 0 },
-    );
     report(context, peak, versions, skipped, {
       tokens,
       decoded,
@@ -117,13 +70,10 @@ async function smollm2(context: Context, peak: Peak) {
   }
 }
 
-interface Measured {
+interface Measured extends Timed {
   tokens: number;
   decoded: number;
-  prefill: Timing[];
-  decode: Timing[];
   bytes: number;
-  texts: Record<string, number[]>;
 }
 
 function report(

@@ -1,6 +1,5 @@
 /** What `show` times: the library's own calls, and the same shots computed anew. */
 import { access } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { readTask } from '../src/datasets/files.ts';
 import { splitExamples } from '../src/datasets/splits.ts';
 import { renderQuery, TEMPLATES } from '../src/datasets/templates.ts';
@@ -13,9 +12,8 @@ import { ShotContext } from '../src/show/place/context.ts';
 import { ShotPool } from '../src/show/pool/pool.ts';
 import { openShotStore } from '../src/show/pool/store.ts';
 import { Bm25 } from '../src/show/rank/bm25.ts';
+import { SHARED, SMOLLM2 } from './smollm2.ts';
 
-const SHARED = fileURLToPath(new URL('../../shared', import.meta.url));
-const MODEL = `${SHARED}/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
 const DATA = `${SHARED}/data/trec_qc`;
 const POOL = 1024;
 
@@ -55,7 +53,7 @@ export interface Work {
 }
 
 export async function open(options: WorkOptions): Promise<Work> {
-  const model = options.model ?? MODEL;
+  const model = options.model ?? SMOLLM2;
   const data = options.data ?? DATA;
   for (const path of [model, data]) {
     await access(path).catch(() => {
