@@ -300,26 +300,6 @@ test('every operation refuses a disposed tensor', async () => {
   assert.equal(device.mark(), mark);
 });
 
-test('a debug build says where each live tensor was made', async () => {
-  const before = device.liveTensors().length;
-  function leakHere(): Tensor {
-    return device.tensor('f32', [3, 4]);
-  }
-  const leak = leakHere();
-  const all = device.liveTensors();
-  assert.is(all.length, before + 1);
-  assert.match(all.at(-1)!, /^f32 \[3, 4\] rows\n/);
-  assert.match(all.at(-1)!, 'leakHere');
-  assert.match(all.at(-1)!, 'lifecycle.test');
-  leak.dispose();
-  assert.is(device.liveTensors().length, before);
-  const plain = await WasmDevice.create();
-  const t = plain.tensor('f32', [3, 4]);
-  assert.equal(plain.liveTensors(), ['f32 [3, 4] rows']);
-  t.dispose();
-  plain.close();
-});
-
 test('a weight that cannot be read leaves nothing', async () => {
   const before = device.stats();
   const bytes = new Uint8Array(4 * 16 * 8);

@@ -121,13 +121,15 @@ export class TensorStore {
   }
 
   async loadMatrix(source: WeightSource): Promise<Tensor> {
-    return this.#load([source], [source.rows, source.columns]);
+    const tensor = this.#own(source.type, [source.rows, source.columns], 'panels', this.#panelBytes(source));
+    return this.#load(tensor, [source]);
   }
 
   async loadMatrices(sources: readonly WeightSource[]): Promise<Tensor> {
     checkMatrices(sources);
-    const { rows, columns } = sources[0]!;
-    return this.#load(sources, [sources.length, rows, columns]);
+    const [first, count] = [sources[0]!, sources.length];
+    const shape = [count, first.rows, first.columns];
+    return this.#load(this.#own(first.type, shape, 'panels', count * this.#panelBytes(first)), sources);
   }
 
   matrix(stack: Tensor, index: number): Tensor {
@@ -149,11 +151,13 @@ export class TensorStore {
     return tensor;
   }
 
-  /** Matrices of one type and shape into panels behind one another. */
-  async #load(sources: readonly WeightSource[], shape: readonly number[]): Promise<Tensor> {
-    const { type, rows, columns } = sources[0]!;
-    const bytes = this.parts().kernels.panelBytes(PANEL_TYPE[type], columns) * Math.ceil(rows / 8);
-    const tensor = this.#own(type, shape, 'panels', sources.length * bytes);
+  #panelBytes({ type, rows, columns }: WeightSource): number {
+    return this.parts().kernels.panelBytes(PANEL_TYPE[type], columns) * Math.ceil(rows / 8);
+  }
+
+  /** Matrices of one type and shape into the panels of a tensor, behind one another. */
+  async #load(tensor: WasmTensor, sources: readonly WeightSource[]): Promise<Tensor> {
+    const bytes = tensor.byteLength / sources.length;
     const shifts: number[] = [];
     const read = async () => {
       for (const [i, source] of sources.entries()) {
@@ -173,7 +177,7 @@ export class TensorStore {
       this.#live.delete(t);
       this.#parts?.memory.free(t.offset);
     });
-    // V8 puts a line before the frames; two of them are the device's own
+    // V8 puts a line before the frames; two of them are the device's own, this and the method that was called
     const stack = this.debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
     this.#live.set(tensor, stack.slice(2).join('\n'));
     return tensor;
