@@ -115,14 +115,14 @@ function weigh(
 
 /**
  * Slots 0..slots-1 (a token's k slots one after another) by their expert, stable: to order [slots] i32, and to offsets [e + 1] i32
- * where each expert's begin. The first slot whose place is no expert, or -1; nothing is sorted then.
+ * where each expert's begin. Where a place is no expert nothing is sorted.
  */
-export function dispatchSlots(slots: i32, e: i32, places: usize, order: usize, offsets: usize): i32 {
+export function dispatchSlots(slots: i32, e: i32, places: usize, order: usize, offsets: usize): void {
   const width = <usize>e << 2;
   memory.fill(offsets, 0, width + 4);
   for (let s = 0; s < slots; s++) {
     const place = load<u32>(places + (<usize>s << 2));
-    if (place >= <u32>e) return s;
+    if (place >= <u32>e) return;
     const at = offsets + (<usize>place << 2) + 4;
     store<i32>(at, load<i32>(at) + 1);
   }
@@ -135,19 +135,17 @@ export function dispatchSlots(slots: i32, e: i32, places: usize, order: usize, o
   }
   for (let i = width; i > 0; i -= 4) store<i32>(offsets + i, load<i32>(offsets + i - 4));
   store<i32>(offsets, 0);
-  return -1;
 }
 
-/** Where each slot stands in order [slots] i32, to places [slots] i32. The first entry that is no slot, or -1. */
-export function invertOrder(slots: i32, order: usize, places: usize): i32 {
+/** Where each slot stands in order [slots] i32, to places [slots] i32. It ends at an entry that is no slot. */
+export function invertOrder(slots: i32, order: usize, places: usize): void {
   // an order that names a slot twice leaves another out, which must not stand outside
   memory.fill(places, 0, <usize>slots << 2);
   for (let i = 0; i < slots; i++) {
     const s = load<u32>(order + (<usize>i << 2));
-    if (s >= <u32>slots) return i;
+    if (s >= <u32>slots) return;
     store<i32>(places + (s << 2), i);
   }
-  return -1;
 }
 
 /** Rows first..last-1 of out [slots][n] f32: row i is the row of x [rows][n] of the token that slot order[i] belongs to. */

@@ -246,17 +246,7 @@ export interface Kernels extends LinearKernels {
     y: number,
     yStride: number,
   ): void;
-  geluMultiply(
-    first: number,
-    last: number,
-    n: number,
-    gate: number,
-    gateStride: number,
-    up: number,
-    upStride: number,
-    y: number,
-    yStride: number,
-  ): void;
+  geluMultiply: Kernels['siluMultiply'];
   add(n: number, x: number, y: number): void;
   addBias(first: number, last: number, n: number, bias: number, y: number, stride: number): void;
   scale(n: number, factor: number, x: number): void;
@@ -291,8 +281,8 @@ export interface Kernels extends LinearKernels {
     weights: number,
     scratch: number,
   ): void;
-  dispatchSlots(slots: number, experts: number, places: number, order: number, offsets: number): number;
-  invertOrder(slots: number, order: number, places: number): number;
+  dispatchSlots(slots: number, experts: number, places: number, order: number, offsets: number): void;
+  invertOrder(slots: number, order: number, places: number): void;
   gatherRows(
     first: number,
     last: number,
