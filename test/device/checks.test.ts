@@ -1,9 +1,9 @@
 /** The rules of operations look at the fields of tensors alone: here are some of no device, whose memory is several buffers. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkAdd, checkRmsNorm } from '../../src/device/checks/layers.ts';
+import { checkAdd, checkRmsNorm, checkRope } from '../../src/device/checks/layers.ts';
 import { checkLinear } from '../../src/device/checks/products.ts';
-import { checkCopyRows } from '../../src/device/checks/rows.ts';
+import { checkCopyRows, checkEmbed } from '../../src/device/checks/rows.ts';
 import { checkApart, checkApartOrSame } from '../../src/device/checks/tensor.ts';
 import type { Tensor } from '../../src/device/device.ts';
 import { code } from '../errors.ts';
@@ -62,6 +62,18 @@ test('operations on tensors of any device', () => {
   checkCopyRows(x, cache, 2);
   for (const row of [0, 1]) assert.throws(() => checkCopyRows(x, cache, row), code('E_SHAPE'));
   for (const row of [-1, 9, 0.5, Number.NaN]) assert.throws(() => checkCopyRows(y, cache, row), code('E_SHAPE'));
+});
+
+test('where there are no rows, none is looked up', () => {
+  const layout = { heads: 1, headDim: 8, rotaryDims: 8, layout: 'half' } as const;
+  const ints = (n: number): Tensor => ({ ...floats({}, 0, n), type: 'i32' });
+  const [x, none] = [floats(one, 0, 2, 8), floats(other, 0, 0, 8)];
+  checkRope(x, floats(other, 0, 1, 8), ints(2), layout);
+  checkRope(none, none, ints(0), layout);
+  assert.throws(() => checkRope(x, none, ints(2), layout), code('E_SHAPE'));
+  const empty: Tensor = { ...none, layout: 'panels' };
+  checkEmbed(ints(0), empty, floats(one, 0, 0, 8));
+  assert.throws(() => checkEmbed(ints(2), empty, x), code('E_SHAPE'));
 });
 
 test.run();

@@ -47,6 +47,7 @@ export function checkRope(x: Tensor, table: Tensor, positions: Tensor | number, 
   if (elements(positions.shape) !== rows) {
     throw shapeError('rope', `${elements(positions.shape)} positions of ${rows} rows`);
   }
+  if (rows > 0 && tableRows < 1) throw shapeError('rope', 'a table without rows');
   checkApart('rope', x, positions);
 }
 

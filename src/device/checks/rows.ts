@@ -19,8 +19,9 @@ export function checkEmbed(ids: Tensor, weight: Tensor, out: Tensor): void {
   checkFloats('embed', out);
   const count = elements(ids.shape);
   const [rows, width] = [heightOf(out), widthOf(out)];
-  if (rows !== count || width !== weight.shape[1]) {
-    throw shapeError('embed', `${count} ids of width ${weight.shape[1]} into [${rows}, ${width}]`);
+  const [n, k] = weight.shape as [number, number];
+  if (rows !== count || width !== k || (count > 0 && n === 0)) {
+    throw shapeError('embed', `${count} ids of [${n}, ${k}] into [${rows}, ${width}]`);
   }
   checkApart('embed', out, ids);
 }
