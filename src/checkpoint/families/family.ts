@@ -56,7 +56,7 @@ export interface LayerWindows {
   readonly windowLayers: readonly number[];
 }
 
-/** Granite's factors, 1 elsewhere. */
+/** Factors of Granite and Gemma; elsewhere `NO_SCALES`. */
 export interface LayerScales {
   /** Of the embeddings, of what a block adds, and what logits are divided by. */
   readonly embeddingScale: number;
@@ -104,9 +104,9 @@ export interface Family {
   readonly base: boolean;
   /** Null: no GGUF file of it is read. */
   readonly gguf: GgufFamily | null;
-  /** The activation is checked to be SiLU where `activation` is left out. @throws E_CONFIG_INVALID */
-  parts(keys: ConfigKeys): LayerParts;
-  /** @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
+  /** All but the activation, which is asked for by itself. @throws E_CONFIG_INVALID */
+  parts(keys: ConfigKeys): Omit<LayerParts, 'activation'>;
+  /** Left out: SiLU, and no other is taken. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
   activation?(keys: ConfigKeys, file: string): Activation;
   /** @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED for layers of another kind */
   windows(keys: ConfigKeys, nLayers: number, file: string): LayerWindows;
@@ -120,7 +120,7 @@ export interface Family {
     nLayers: number,
     file: string,
   ): LayerRopes & { readonly rope: RopeConfig };
-  /** Left out: all 1. */
+  /** Left out: `NO_SCALES`. @throws E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED */
   scales?(keys: ConfigKeys, hiddenSize: number, file: string): LayerScales;
   /**
    * Of the values only types are checked, and what is counted with: `checkConfig` does the rest. Left out: no experts; null: in no layer.
