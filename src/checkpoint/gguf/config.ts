@@ -1,7 +1,8 @@
 import type { ConfigRemarks } from '../config/config.ts';
 import { configInvalid, unsupported } from '../config/faults.ts';
+import { windows } from '../config/window.ts';
 import { FAMILIES, familyOf, type StockArchitecture } from '../families/families.ts';
-import { type GgufFamily, NO_PARTS } from '../families/family.ts';
+import { allLayers, type GgufFamily, NO_PARTS, NO_SCALES } from '../families/family.ts';
 import { checkConfig, MAX_LAYERS } from '../limits.ts';
 import { isScaling, SCALINGS } from '../rope/scalings.ts';
 import { ONE_ROPE } from '../rope/types.ts';
@@ -112,13 +113,9 @@ export function configFromGguf(
     mlpBias: has('model.layers.0.mlp.gate_proj.bias'),
     qkNorm: family.qkNorm,
     ...ONE_ROPE,
-    slidingWindow: window === 0 ? null : window,
-    windowLayers: window === 0 ? [] : Array.from({ length: Math.min(nLayers, MAX_LAYERS) }, (_, i) => i),
+    ...windows(window === 0 ? null : window, allLayers(Math.min(nLayers, MAX_LAYERS))),
     moe: null,
-    embeddingScale: 1,
-    residualScale: 1,
-    logitScale: 1,
-    attentionScale: null,
+    ...NO_SCALES,
     bosId: special('bos_token_id'),
     eosIds: [...['eos_token_id', 'eot_token_id', 'eom_token_id'].map(special), ...endTokens(metadata)].filter(
       (id, i, ids): id is number => id !== null && ids.indexOf(id) === i,

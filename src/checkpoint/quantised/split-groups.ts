@@ -1,6 +1,6 @@
 import { BLOCK_SIZE } from '../../element-types.ts';
-import { groupMinimum, groupScale } from './bits.ts';
-import { floatToHalf, halfTable } from './half.ts';
+import { groupMinimum, groupScale, scaleAt } from './bits.ts';
+import { floatToHalf } from './half.ts';
 
 /** Writes the 32 codes of a group of the block at `bytes[at…]` to `out[to…]`: their low four bits are `(bytes[from + i] >> shift) & 15`. */
 type PutCodes = (at: number, group: number, from: number, shift: number, to: number) => void;
@@ -18,11 +18,9 @@ export function splitGroups(
   types: { readonly from: 'q4_k' | 'q5_k'; readonly into: 'q4_1' | 'q8_1'; readonly low: number },
   put: PutCodes,
 ): void {
-  const half = halfTable();
   const [size, step] = [BLOCK_SIZE[types.from].bytes, BLOCK_SIZE[types.into].bytes];
   for (let at = 0, to = 0; to < out.length; at += size) {
-    const d = half[bytes[at]! | (bytes[at + 1]! << 8)]!;
-    const dmin = half[bytes[at + 2]! | (bytes[at + 3]! << 8)]!;
+    const [d, dmin] = [scaleAt(bytes, at), scaleAt(bytes, at + 2)];
     for (let group = 0; group < 8; group++, to += step) {
       const scale = floatToHalf(Math.fround(d * groupScale(bytes, at + 4, group)));
       const minimum = floatToHalf(Math.fround(-dmin * groupMinimum(bytes, at + 4, group)));
