@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { linkOf } from '../../src/engine/engine.ts';
-import { Chain, Engine, type Model, ShotPool, Show } from '../../src/index.ts';
+import { type Answer, Chain, Engine, type Model, ShotPool, Show } from '../../src/index.ts';
 import { host, setHost } from '../../src/runtime/host/host.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
@@ -182,10 +182,10 @@ test('a worker that dies in the middle: E_WORKER_LOST', async () => {
   await rejects('E_DISPOSED', () => show.ask(QUERY));
 });
 
-test.after(() => engine.close());
-test('a signal that fires when what was fitted is on its way changes nothing of it', async () => {
+test('a signal that fires, or a query that is asked, when what was fitted is on its way changes nothing of it', async () => {
   const real = await host();
   const abort = new AbortController();
+  let asked: Promise<Answer> | null = null;
   setHost({
     ...real,
     spawn: (kind, location) => {
@@ -193,7 +193,10 @@ test('a signal that fires when what was fitted is on its way changes nothing of 
       // heard before the line hears it
       handle.endpoint.addEventListener('message', (event) => {
         const { value } = ((event as MessageEvent<{ value?: { value?: unknown } }>).data ?? {}) as { value?: unknown };
-        if (JSON.stringify(value ?? null).includes('"calibration"')) abort.abort();
+        if (JSON.stringify(value ?? null).includes('"calibration"')) {
+          abort.abort();
+          asked ??= show.ask(QUERY);
+        }
       });
       return handle;
     },
@@ -202,12 +205,16 @@ test('a signal that fires when what was fitted is on its way changes nothing of 
   setHost(real);
   const model = await own.open(nano);
   const show = await Show.create(await ShotPool.build(model, shots, { grow: { initial: 0 } }), LABELLED);
-  const before = show.threshold;
+  show.threshold = 1e-9;
   const dev = LABELS.map((label) => ({ query: QUERY, label }));
   const { threshold } = await show.calibrate(dev, { signal: abort.signal });
-  assert.ok(abort.signal.aborted && threshold !== before);
+  assert.ok(abort.signal.aborted && threshold !== 1e-9);
   assert.is(show.threshold, threshold);
+  assert.is((await asked!).receipt.threshold, 1e-9, 'as it was set when it was asked');
+  assert.is((await show.ask(QUERY)).receipt.threshold, threshold);
   await own.close();
 });
+
+test.after(() => engine.close());
 
 test.run();

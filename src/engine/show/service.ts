@@ -146,7 +146,8 @@ async function storeAt(given: unknown): Promise<ShotStore | null> {
 }
 
 function askingOf(show: Show, { threshold, options }: Asking, live: Context['live']): AskOptions {
-  if (threshold !== null) show.threshold = threshold;
+  // one that an earlier call brought may have come after what was fitted
+  show.threshold = threshold ?? show.settings.threshold;
   return { ...options, ...live };
 }
 
