@@ -243,6 +243,9 @@ test('what cannot be is an error with its code, and what cannot cross names who 
   const rank = await rejects('E_ARGUMENT', () => Show.create(pool, { ...LABELLED, rank: () => [] } as never));
   assert.match(rank.message, 'rank');
   assert.match(rank.hint, 'Show.create of espalier/show');
+  // no prefix is a function there either
+  const prefix = await rejects('E_ARGUMENT', () => build({ prefix: () => 'bare' }));
+  assert.match(prefix.hint, 'functions, where any are taken, work with ShotPool.build of espalier/show');
   await rejects('E_ARGUMENT', () => Show.create(pool, { preset: 'label' }));
   await rejects('E_ARGUMENT', () => Show.create(pool, { ...LABELLED, sampling: { temperature: () => 1 } } as never));
   const show = await Show.create(pool, LABELLED);

@@ -36,7 +36,7 @@ export function partOptions<T extends { readonly signal?: AbortSignal | undefine
 }
 
 export function notCloneable(what: string, local: string, cause?: unknown): EspalierError {
-  const hint = `Pass plain data, and a path for a file; functions work with ${local}.`;
+  const hint = `Pass plain data, and a path for a file; functions, where any are taken, work with ${local}.`;
   return new EspalierError('E_ARGUMENT', `${what} cannot be sent to a worker.`, hint, { cause });
 }
 
