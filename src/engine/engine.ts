@@ -69,7 +69,7 @@ export class Engine {
       signal,
       callbacks,
       transfer: wire.transfer,
-      discard: ({ model }) => void this.#link.call('close', [model]).catch(() => {}),
+      discard: ({ model }) => this.#link.drop(model),
     });
     return new Model(this.#link, this, facts);
   }

@@ -185,9 +185,7 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
   async retire(number: number, error: EspalierError): Promise<void> {
     const mine = () => [...this.#pending].filter(([, pending]) => pending.owners.includes(number));
     const isBusy = mine().length > 0;
-    const call = this.call('close' as CallName<C>, [number] as unknown as CallArguments<C, CallName<C>>, {
-      ends: true,
-    });
+    const call = this.#close(number, { ends: true });
     const watched = isBusy ? this.number() : 0;
     if (isBusy) this.#watchdog.watch(watched);
     const over = call.then(
@@ -196,6 +194,15 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     );
     await briefly(over);
     for (const [, { reject }] of mine()) reject(error);
+  }
+
+  /** Has the worker `close` what nobody was given. */
+  drop(number: number): void {
+    this.#close(number).catch(() => {});
+  }
+
+  #close(number: number, options: CallOptions<unknown> = {}): Promise<unknown> {
+    return this.call('close' as CallName<C>, [number] as unknown as CallArguments<C, CallName<C>>, options);
   }
 
   /** Resolves when what was aborted or closed has ended in the worker, or with the line. */

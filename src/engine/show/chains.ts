@@ -40,7 +40,7 @@ export class Chain extends Chained {
     const { chain } = await on.call('chain', [on.number, shots, data], {
       ...rest,
       said: 'Chain.create',
-      discard: ({ chain }) => void on.link.call('close', [chain]).catch(() => {}),
+      discard: ({ chain }) => on.link.drop(chain),
     });
     return new Chain(on.part(chain, closed));
   }
@@ -55,7 +55,7 @@ export class Chains extends Chained {
     const { chains } = await on.call('chains', [on.number, shots, data], {
       ...rest,
       said: 'Chains.create',
-      discard: ({ chains }) => void on.link.call('close', [chains]).catch(() => {}),
+      discard: ({ chains }) => on.link.drop(chains),
     });
     return new Chains(on.part(chains, closed));
   }

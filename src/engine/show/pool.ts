@@ -52,7 +52,7 @@ export class ShotPool {
       signal,
       callbacks,
       said: 'ShotPool.build',
-      discard: ({ pool }) => void on.link.call('close', [pool]).catch(() => {}),
+      discard: ({ pool }) => on.link.drop(pool),
     });
     return new ShotPool({ held: on.part(facts.pool, closed), callbacks }, facts);
   }

@@ -54,7 +54,6 @@ export interface Asking {
 }
 
 export interface AnswerStart {
-  readonly show: number;
   readonly query: string;
   readonly asking: Asking;
 }
@@ -78,7 +77,7 @@ export interface ShowCalls extends EngineCalls {
   show(source: number, options: Data<ShowOptions>): Promise<{ show: number; settings: ShowSettings }>;
   ask(show: number, query: string, asking: Asking): Promise<Answer>;
   /** The next tokens of a free answer, which the first call starts. */
-  nextAnswer(stream: number, start: AnswerStart | null): Promise<Batch<Answer>>;
+  nextAnswer(show: number, stream: number, start: AnswerStart | null): Promise<Batch<Answer>>;
   calibrate(
     show: number,
     dev: readonly CalibrationItem[],

@@ -110,12 +110,10 @@ export function showService(caller: Remote<CallerPort>, holdings: Holdings): Met
       return hearers.during(live, (own) => show.ask(query, askingOf(show, asking, own)));
     },
 
-    nextAnswer: ({ owners, live }, stream, start) => {
-      // of a stream that goes on: a Show that is closed has ended it
-      const { hearers } = shows.get(owners.at(-1)!);
+    nextAnswer: ({ owners, live }, number, stream, start) => {
+      const { show, hearers } = shows.get(number);
       return hearers.during(live, (own) => {
-        const begin =
-          start && (() => new RunAhead((signal) => answerOf(shows.get(start.show).show, start, { ...own, signal })));
+        const begin = start && (() => new RunAhead((signal) => answerOf(show, start, { ...own, signal })));
         return holdings.next(stream, owners, begin);
       });
     },

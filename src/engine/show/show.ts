@@ -79,9 +79,9 @@ export class Show {
         link,
         on: this.#held,
         signal,
-        begin: () => ({ show: number, query, asking: this.#asking(data) }),
+        begin: () => ({ query, asking: this.#asking(data) }),
         next: (stream, start, given) =>
-          link.call('nextAnswer', [stream, start], { ...given, callbacks, said: 'stream' }),
+          link.call('nextAnswer', [number, stream, start], { ...given, callbacks, said: 'stream' }),
         onFinish: end,
       });
     });
