@@ -1,3 +1,5 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import type { ExactDevice } from '../../src/device/exact-device.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
@@ -34,6 +36,27 @@ export async function exactDevices(): Promise<{ name: string; device: ExactDevic
     await add('relaxed, 4x8 lane fused, 32-bit dot, 2 lanes', true, MICRO.lane4Fused, DOT.relaxed32, true, 2);
   }
   return list;
+}
+
+/** Tests of one device, each of which leaves no tensor on it. */
+export const testsOn =
+  (name: string, device: Device) =>
+  (title: string, run: () => Promise<void>): void =>
+    test(`${title} [${name}]`, async () => {
+      const before = device.stats().tensors;
+      await run();
+      assert.is(device.stats().tensors, before, 'tensors left');
+    });
+
+/** The last test of a file: nothing is left on its devices. It closes them. */
+export function testNothingLeft(all: readonly { readonly name: string; readonly device: Device }[], worst?: Worst) {
+  test('nothing is left on any device', () => {
+    for (const { name, device } of all) {
+      assert.is(device.stats().tensors, 0, name);
+      device.close();
+    }
+    worst?.print();
+  });
 }
 
 /** The worst figure by name, printed at the end of a test file. */

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Device, Precision, Tensor, WeightSource } from '../../src/device/device.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { code, rejects } from '../errors.ts';
-import { devices, put, putInts, Worst } from './devices.ts';
+import { devices, put, putInts, testNothingLeft, Worst } from './devices.ts';
 import { product, randomF32, worstError } from './reference.ts';
 import { stored } from './sources.ts';
 
@@ -117,12 +117,6 @@ for (const { name, device } of all) {
   });
 }
 
-test('nothing is left on any device', () => {
-  for (const { name, device } of all) {
-    assert.is(device.stats().tensors, 0, name);
-    device.close();
-  }
-  worst.print();
-});
+testNothingLeft(all, worst);
 
 test.run();

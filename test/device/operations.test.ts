@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../../src/device/device.ts';
 import { fixture } from '../model/shared-files.ts';
-import { devices, put, putInts, Worst } from './devices.ts';
+import { devices, put, putInts, testNothingLeft, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
 const oracle = await fixture('ops.json');
@@ -296,12 +296,6 @@ for (const { name, device } of all) {
   });
 }
 
-test('nothing is left on any device', () => {
-  for (const { name, device } of all) {
-    assert.is(device.stats().tensors, 0, name);
-    device.close();
-  }
-  worst.print();
-});
+testNothingLeft(all, worst);
 
 test.run();

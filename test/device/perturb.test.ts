@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { ExactDevice, PerturbArguments } from '../../src/device/exact-device.ts';
 import { philox4x32 } from '../../src/random.ts';
-import { exactDevices, Worst } from './devices.ts';
+import { exactDevices, testNothingLeft, Worst } from './devices.ts';
 
 const worst = new Worst();
 const all = await exactDevices();
@@ -181,13 +181,7 @@ test('shapes, types and seeds are checked before work', async () => {
   for (const t of [to, short, half]) t.dispose();
 });
 
-test('nothing is left on the devices', () => {
-  for (const { device } of all) {
-    assert.is(device.stats().tensors, 0);
-    device.close();
-  }
-  worst.print();
-});
+testNothingLeft(all, worst);
 
 /** Largest difference between the distribution of x and the normal one. */
 function distance(x: Float32Array): number {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device } from '../../src/device/device.ts';
 import { dequantiseComputed as dequantise } from '../checkpoint/computed.ts';
-import { devices, Worst } from './devices.ts';
+import { devices, testNothingLeft, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 
 const all = await devices();
@@ -152,12 +152,6 @@ test('q4_1 rows without scales: their minima alone, beside rows that have both',
   }
 });
 
-test('nothing is left on any device', () => {
-  for (const { name, device } of all) {
-    assert.is(device.stats().tensors, 0, name);
-    device.close();
-  }
-  worst.print();
-});
+testNothingLeft(all, worst);
 
 test.run();

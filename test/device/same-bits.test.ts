@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { normal } from '../svd/algebras.ts';
-import { devices } from './devices.ts';
+import { devices, testNothingLeft } from './devices.ts';
 
 const all = await devices();
 const plain = all.filter(({ name }) => name.startsWith('plain'));
@@ -39,11 +39,6 @@ test('products: sums of more than one block, edges, transposes, on top of what i
   assert.ok(plain.length >= 2);
 });
 
-test('nothing is left on the devices', () => {
-  for (const { device } of all) {
-    assert.is(device.stats().tensors, 0);
-    device.close();
-  }
-});
+testNothingLeft(all);
 
 test.run();

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RopeLayout, StoredRows } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
-import { devices, put, putInts, Worst } from './devices.ts';
+import { devices, put, putInts, testsOn, Worst } from './devices.ts';
 import { randomF32, worstError } from './reference.ts';
 
 const all = await devices();
@@ -33,12 +33,7 @@ function rotated(x: Float32Array, rows: number, layout: RopeLayout, first: numbe
 }
 
 for (const { name, device } of all) {
-  const on = (title: string, run: () => Promise<void>) =>
-    test(`${title} [${name}]`, async () => {
-      const before = device.stats().tensors;
-      await run();
-      assert.is(device.stats().tensors, before, 'tensors left');
-    });
+  const on = testsOn(name, device);
 
   on('stored rows come back, rotated or not, in both layouts', async () => {
     for (const [rows, heads, headDim, rotaryDims] of [
