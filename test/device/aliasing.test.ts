@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Tensor } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { code } from '../errors.ts';
-import { exactDevices, put } from './devices.ts';
+import { exactDevices, put, testsOn } from './devices.ts';
 import { randomF32 } from './reference.ts';
 import { stored } from './sources.ts';
 
@@ -15,12 +15,7 @@ const D = 72;
 const sharing = ({ code, message }: EspalierError) => code === 'E_SHAPE' && message.includes('shares memory');
 
 for (const { name, device } of all) {
-  const on = (title: string, run: () => Promise<void>) =>
-    test(`${title} [${name}]`, async () => {
-      const before = device.stats().tensors;
-      await run();
-      assert.is(device.stats().tensors, before, 'tensors left');
-    });
+  const on = testsOn(name, device);
   const f = (seed: number, rows = T, width = D) => put(device, [rows, width], randomF32(rows * width, seed, 3));
   const floats = async (t: Tensor) => (await device.read(t)) as Float32Array;
 
@@ -91,6 +86,8 @@ for (const { name, device } of all) {
     const [square, second] = [keep(f(1, D, D)), keep(f(2, D, D))];
     const routed = keep(f(1, T, 1));
     const words = (t: Tensor, ...shape: number[]) => ({ ...view(t), type: 'i32' as const, shape });
+    const bytes = keep(device.tensor('i8', [T, D]));
+    const list = (t: Tensor, n = T) => ({ ...view(t), type: 'f32' as const, shape: [n] });
     const view = (t: Tensor) => ({
       type: t.type,
       shape: t.shape,
@@ -110,10 +107,13 @@ for (const { name, device } of all) {
       'matmul, c and b': () => device.matmul(square, second, second),
       'linearGrouped, out and x': () => device.linearGrouped(a, offsets, [stack], [a], 'exact'),
       'linearGrouped, two outs': () => device.linearGrouped(a, offsets, [stack, stack], [half, other], 'exact'),
+      'linearGrouped, out and offsets': () => device.linearGrouped(a, words(b, 3), [stack], [b], 'exact'),
       'embed, out and ids': () => device.embed(words(device.rows(a, 0, 1), T), w, a),
       'rmsNorm, out and a part of x': () => device.rmsNorm(half, row, other, 1),
       'rmsNorm, out and weight': () => device.rmsNorm(row, device.rows(a, 0, 1), device.rows(a, 0, 1), 1),
       'addRmsNorm, residual and x': () => device.addRmsNorm(a, a, row, b, 1),
+      'addRmsNorm, residual and weight': () => device.addRmsNorm(a, b, list(b, D), c, 1),
+      'addRmsNorm, out and weight': () => device.addRmsNorm(a, b, list(c, D), c, 1),
       'addRmsNorm, out and x': () => device.addRmsNorm(a, b, row, a, 1),
       'addRmsNorm, out and residual': () => device.addRmsNorm(a, b, row, b, 1),
       'rope, x and table': () => device.rope(table, table, 0, rope),
@@ -121,11 +121,30 @@ for (const { name, device } of all) {
       'attention, out and q': () => device.attention({ q: a, keys: b, values: c, out: a, ...heads }),
       'attention, out and keys': () => device.attention({ q: a, keys: b, values: c, out: b, ...heads }),
       'attention, out and values': () => device.attention({ q: a, keys: b, values: half, out: other, ...heads }),
+      'attention, out and mask': () =>
+        device.attention({ q: a, keys: c, values: d, out: b, ...heads, mask: words(b, T, 3) }),
+      'attention, out and the mask of a split': () =>
+        device.attention({
+          ...{ q: a, keys: c, values: d, out: b, ...heads, mask: words(half, T, 3) },
+          split: { mask: words(b, T, 3), factor: 1 },
+        }),
       'storeRows, to and from': () => device.storeRows(half, { data: other, scales: null }, 0, 1),
+      'storeRows, scales and from': () => device.storeRows(a, { data: bytes, scales: list(a) }, 0, 1),
+      'storeRows, scales and data': () => device.storeRows(a, { data: bytes, scales: list(bytes) }, 0, 1),
       'placeRows, to and from': () =>
         device.placeRows({
           ...{ from: { data: half, scales: null }, to: other, layers: 1, toRow: 0, factor: 1, layout: rope },
           tables: null,
+        }),
+      'placeRows, to and scales': () =>
+        device.placeRows({
+          ...{ from: { data: bytes, scales: list(a) }, to: a, layers: 1, toRow: 0, factor: 1, layout: rope },
+          tables: null,
+        }),
+      'placeRows, to and a table': () =>
+        device.placeRows({
+          ...{ from: { data: a, scales: null }, to: table, layers: 1, toRow: 0, factor: 1, layout: rope },
+          tables: [table],
         }),
       'gatedActivation, out and up': () => device.gatedActivation('silu', a, b, b),
       'gatedActivation, out and a part of gate': () => device.gatedActivation('silu', half, a, other),
@@ -135,15 +154,26 @@ for (const { name, device } of all) {
       'cast, to and from': () => device.cast(a, a),
       'route, weights and logits': () => device.route(shares, null, rule, places, shares),
       'route, places and weights': () => device.route(shares, null, rule, words(routed, T, 1), routed),
+      'route, places and logits': () => device.route(shares, null, rule, words(shares, T, 1), routed),
+      'route, places and bias': () => device.route(shares, list(places, 1), rule, places, routed),
+      'route, weights and bias': () => device.route(shares, list(routed, 1), rule, places, routed),
       'dispatch, order and places': () => device.dispatch(order, order, offsets),
       'dispatch, offsets and order': () => device.dispatch(places, words(device.rows(a, 0, 1), T), words(a, 3)),
+      'dispatch, offsets and places': () => device.dispatch(places, order, words(places, 3)),
       'gatherRows, out and x': () => device.gatherRows(a, order, a),
+      'gatherRows, out and order': () => device.gatherRows(a, words(b, T), b),
       'combine, out and y': () => device.combine(a, order, shares, a),
+      'combine, out and order': () => device.combine(a, words(b, T), shares, b),
+      'combine, out and weights': () => device.combine(a, order, list(b), b),
       'sigmoidScale, x and gate': () => device.sigmoidScale(shares, shares),
       'logitStats, numbers and logits': () => device.logitStats(numbers, null, 1, numbers, statPlaces),
+      'logitStats, places and logits': () => device.logitStats(logits, null, 1, numbers, words(logits, T, 2)),
+      'logitStats, numbers and targets': () => device.logitStats(logits, words(numbers, T), 1, numbers, statPlaces),
+      'logitStats, places and targets': () => device.logitStats(logits, words(statPlaces, T), 1, numbers, statPlaces),
       'logitStats, places and numbers': () => device.logitStats(logits, null, 1, numbers, words(numbers, T, 2)),
       'topK, values and logits': () => device.topK(row, D, row, words(d, D)),
-      'topK, places and values': () => device.topK(row, 4, { ...view(a), shape: [4] }, words(a, 4)),
+      'topK, places and logits': () => device.topK(row, 4, list(d, 4), words(row, 4)),
+      'topK, places and values': () => device.topK(row, 4, list(a, 4), words(a, 4)),
       'perturb, to and anchor': () => device.perturb({ to: a, from: null, anchor: a }),
       'perturb, to and a part of from': () => device.perturb({ to: half, from: other }),
     };

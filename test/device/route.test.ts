@@ -2,9 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device, RouteRule, Tensor } from '../../src/device/device.ts';
-import type { EspalierError } from '../../src/errors.ts';
+import { code } from '../errors.ts';
 import { fixture } from '../model/shared-files.ts';
-import { devices, put, putInts, Worst } from './devices.ts';
+import { devices, put, putInts, testNothingLeft, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
 import { stored } from './sources.ts';
 
@@ -242,26 +242,24 @@ for (const { name, device } of all) {
     ];
     const [order, offsets] = [device.tensor('i32', [8]), device.tensor('i32', [7])];
     const [x, y] = [device.tensor('f32', [4, 32]), device.tensor('f32', [8, 32])];
-    const out = device.tensor('f32', [8, 24]);
-    const refuses = (what: string, run: () => void, code = 'E_SHAPE') => {
-      try {
-        run();
-      } catch (error) {
-        assert.is((error as EspalierError).code, code, what);
-        return;
-      }
-      assert.unreachable(what);
-    };
+    const [out, wide, shares] = [
+      [8, 24],
+      [8, 32],
+      [4, 2],
+    ].map((shape) => device.tensor('f32', shape)) as [Tensor, Tensor, Tensor];
+    const seven = device.tensor('i32', [7]);
+    const refuses = (what: string, run: () => void) => assert.throws(run, code('E_SHAPE'), what);
     refuses('another number of tokens', () => device.route(device.rows(z, 0, 3), null, plain, places, weights));
-    refuses('a bias of another length', () => device.route(z, weights, plain, places, weights));
+    refuses('a bias of another length', () => device.route(z, x, plain, places, weights));
     refuses('groups that do not divide', () => device.route(z, null, { ...plain, groups: 4 }, places, weights));
     refuses('no group', () => device.route(z, null, { ...plain, groups: 3, topGroups: 0 }, places, weights));
     refuses('too few in a group', () => device.route(z, null, { ...plain, groups: 6 }, places, weights));
-    refuses('floats for places', () => device.route(z, null, plain, weights, weights));
-    refuses('an order of another length', () => device.dispatch(places, offsets, offsets));
-    refuses('no whole number of slots', () => device.gatherRows(x, order, out));
+    refuses('floats for places', () => device.route(z, null, plain, shares, weights));
+    refuses('an order of another length', () => device.dispatch(places, seven, offsets));
+    refuses('another width', () => device.gatherRows(x, order, out));
+    refuses('no whole number of slots', () => device.gatherRows(device.rows(y, 0, 3), order, wide));
     refuses('gates of another number', () => device.sigmoidScale(weights, x));
-    dispose(z, places, weights, order, offsets, x, y, out);
+    dispose(z, places, weights, order, offsets, x, y, out, wide, shares, seven);
   });
 }
 
@@ -276,12 +274,6 @@ test('lanes change nothing, not even the last bit', () => {
   assert.is(compared, all.filter(({ name }) => name.endsWith('lanes')).length);
 });
 
-test('nothing is left on any device', () => {
-  for (const { name, device } of all) {
-    assert.is(device.stats().tensors, 0, name);
-    device.close();
-  }
-  worst.print();
-});
+testNothingLeft(all, worst);
 
 test.run();

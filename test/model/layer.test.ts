@@ -4,7 +4,6 @@ import * as assert from 'uvu/assert';
 import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { mixtureBuffers } from '../../src/model/experts.ts';
 import { decoderLayer, layerFacts, stretches } from '../../src/model/layer.ts';
 import { type ChunkInputs, type LayerBuffers, sharedBuffers } from '../../src/model/layer-buffers.ts';
 import { runAll } from './run.ts';
@@ -23,7 +22,6 @@ function ownBuffers(config: ModelConfig, inputs: ChunkInputs): LayerBuffers {
     feedForwardIn: like(shared.normed),
     feedForwardOut: like(shared.attentionOut),
     dense: shared.dense && { ...shared.dense, product: like(shared.dense.gate) },
-    mixture: config.moe && mixtureBuffers(device, inputs.positions.shape[0]!, config.hiddenSize, config.moe),
   };
 }
 
@@ -79,6 +77,11 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
         device.rmsNorm(x, norm, again, config.rmsNormEps);
         assert.equal(await read(y), await read(again), `norms of layer ${i}`);
       }
+      if (layer.feedForward.kind === 'mixture') continue;
+      const { gate, up, product } = b.dense!;
+      const again = device.scratch('f32', gate.shape);
+      device.gatedActivation(facts[i]!.activation, gate, up, again);
+      assert.equal(await read(product), await read(again), `feed-forward of layer ${i}`);
     }
     device.reset(mark);
     cache.dispose();
