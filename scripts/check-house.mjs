@@ -19,7 +19,7 @@ const ROOMS = [
   ['workers', 'faces'],
   ['engine'],
   ['evaluate'],
-  ['show', 'grow'],
+  ['show', 'grow', 'train'],
   ['datasets', 'open'],
   ['model', 'svd'],
   ['checkpoint', 'device'],
@@ -33,6 +33,7 @@ const LOOSE = {
   'src/local.ts': 'faces',
   'src/grow.ts': 'faces',
   'src/show.ts': 'faces',
+  'src/train.ts': 'faces',
   'src/svd/index.ts': 'faces',
   'src/open-local.ts': 'open',
   'src/inspect.ts': 'open',
@@ -42,10 +43,10 @@ const LOOSE = {
   'src/random.ts': 'base',
 };
 /** What nobody here imports: where programs and threads begin, and a contract that no device keeps yet. Any other file would be forgotten. */
-const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|svd\/index|cli\/main|device\/train-device)\.ts$/;
+const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|svd\/index|cli\/main|device\/train-device)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
-  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-device|grow\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
+  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|grow\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
 /** Makes devices; everyone else asks it for one, so that another kind is added here alone. */
 const OPENER = 'src/device/open-device.ts';
 /** Where bundlers find the scripts of workers. */
@@ -131,7 +132,7 @@ for (const [file, imports] of graph) {
   }
 }
 for (const file of code) {
-  if (file !== OPENER && /^import (?!type\b)[^;]*\/wasm-device\.ts'/m.test(text(file))) {
+  if (!file.startsWith('src/device/') && /^import (?!type\b)[^;]*\/wasm-(?:train-)?device\.ts'/m.test(text(file))) {
     faults.push(`${file} imports the class of a device: ${OPENER} opens one`);
   }
 }

@@ -3,6 +3,7 @@ import type { Device } from './device.ts';
 import type { ExactDevice } from './exact-device.ts';
 import type { WasmDeviceOptions } from './wasm/options.ts';
 import { WasmDevice } from './wasm/wasm-device.ts';
+import { WasmTrainDevice } from './wasm/wasm-train-device.ts';
 
 /** What computes: `auto` chooses, a `GPUDevice` is one that the caller has made. */
 export type DeviceKind = 'auto' | 'wasm' | 'webgpu' | GpuDevice;
@@ -36,6 +37,11 @@ export async function openDevice(kind: DeviceKind = 'auto', options: WasmDeviceO
 /** One that gives the same bits everywhere: plain SIMD, whose arithmetic WebAssembly defines exactly. @throws as `openDevice` */
 export function openExactDevice(options: Omit<WasmDeviceOptions, 'relaxed'> = {}): Promise<ExactDevice> {
   return WasmDevice.create({ ...options, relaxed: false });
+}
+
+/** One that trains, too. @throws as `openDevice` */
+export function openTrainDevice(options: WasmDeviceOptions = {}): Promise<WasmTrainDevice> {
+  return WasmTrainDevice.create(options);
 }
 
 function isGpu(kind: unknown): kind is GpuDevice {

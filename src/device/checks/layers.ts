@@ -82,6 +82,6 @@ export function checkAddBias(bias: Tensor, y: Tensor): void {
 }
 
 /** Of `scale` and `softmax`, which take any shape. */
-export function checkInPlace(operation: 'scale' | 'softmax', x: Tensor): void {
+export function checkInPlace(operation: 'scale' | 'softmax' | 'fill', x: Tensor): void {
   checkRowMajor(operation, x, 'f32');
 }

@@ -45,6 +45,8 @@ import { dotName, microName, type Tuning, tune } from './tune.ts';
 /** Timed once a process for each kind of kernels: the processor does not change. */
 const tunings = new Map<boolean, Tuning>();
 
+export type WasmDeviceStart = readonly [parts: Parts, tuning: Tuning, module: KernelModule, debug: boolean];
+
 /** The CPU device. Operations run when they are called. */
 export class WasmDevice extends TensorStore implements ExactDevice {
   readonly kind = 'wasm' as const;
@@ -55,6 +57,14 @@ export class WasmDevice extends TensorStore implements ExactDevice {
 
   /** @throws E_DEVICE_UNSUPPORTED, E_OUT_OF_MEMORY, E_FILE_NOT_FOUND; E_WORKER_LOST when a lane does not start */
   static async create(given: WasmDeviceOptions = {}): Promise<WasmDevice> {
+    return WasmDevice.start(given, (...start) => new WasmDevice(...start));
+  }
+
+  /** As `create`, of any class of it. */
+  protected static async start<D extends WasmDevice>(
+    given: WasmDeviceOptions,
+    construct: (...start: WasmDeviceStart) => D,
+  ): Promise<D> {
     const options = checked<WasmDeviceOptions>(wasmDeviceOptions, given, 'WasmDevice.create');
     const relaxed = options.relaxed ?? hasRelaxedSimd();
     const count = options.lanes ?? 1;
@@ -71,7 +81,7 @@ export class WasmDevice extends TensorStore implements ExactDevice {
     const tuning = { ...(measured as Tuning), ...options.tuning };
     const parts = partsOf(kernels, module.module, wasmMemory, tuning, count);
     wasmMemory.peakBytes = wasmMemory.bytesInUse;
-    const device = new WasmDevice(parts, tuning, module, options.debug ?? false);
+    const device = construct(parts, tuning, module, options.debug ?? false);
     try {
       const start = options.spawnLane ?? spawnLane;
       await Promise.all(parts.lanes.seats().map((seat) => start(seat, parts.lanes.lookOut())));
@@ -83,7 +93,7 @@ export class WasmDevice extends TensorStore implements ExactDevice {
     return device;
   }
 
-  private constructor(parts: Parts, tuning: Tuning, module: KernelModule, debug: boolean) {
+  protected constructor(...[parts, tuning, module, debug]: WasmDeviceStart) {
     super(parts, debug);
     this.tuning = tuning;
     this.lanes = parts.lanes.count;
