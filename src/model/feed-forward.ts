@@ -1,4 +1,5 @@
 import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
+import { addLora } from './lora.ts';
 import type { FeedForwardWeights } from './weights.ts';
 
 /** Scratch of a feed-forward of t rows. */
@@ -13,7 +14,7 @@ export function feedForwardBuffers(device: Device, rows: number, inner: number):
   return { gate, up: device.scratch('f32', [rows, inner]), product: gate };
 }
 
-/** out [t, hidden] = down · (act(gate · x) · (up · x)), with biases where there are any. */
+/** out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any. */
 export function feedForward(
   device: Device,
   activation: GatedActivation,
@@ -24,9 +25,12 @@ export function feedForward(
   precision: Precision,
 ): void {
   device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision);
+  addLora(device, weights.lora?.gate, x, b.gate);
+  addLora(device, weights.lora?.up, x, b.up);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
   device.gatedActivation(activation, b.gate, b.up, b.product);
   device.linear(b.product, [weights.down], [out], precision);
+  addLora(device, weights.lora?.down, b.product, out);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }

@@ -3,6 +3,7 @@ import type { Device, GatedActivation, Precision, RopeLayout, Tensor } from '../
 import { mixture } from './experts.ts';
 import { feedForward } from './feed-forward.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
+import { addLora } from './lora.ts';
 import type { LayerWeights } from './weights.ts';
 
 /** What one layer needs to know of the configuration. */
@@ -114,6 +115,9 @@ export function decoderLayer(
     device.linear(b.normed, [weights.k, weights.v], [b.k, b.v], precision);
     if (o) device.linear(o.normed, [weights.q], [o.q], precision);
   }
+  const { lora } = weights;
+  addLora(device, lora?.k, b.normed, b.k);
+  addLora(device, lora?.v, b.normed, b.v);
   if (weights.kBias) device.addBias(weights.kBias, b.k);
   if (weights.vBias) device.addBias(weights.vBias, b.v);
   if (weights.kNorm) device.rmsNorm(b.k, weights.kNorm, b.k, eps);
@@ -124,6 +128,7 @@ export function decoderLayer(
     device.copyRows(device.rows(b.v, first, count), values, row);
   }
   if (!o) return;
+  addLora(device, lora?.q, o.normed, o.q);
   if (weights.qBias) device.addBias(weights.qBias, o.q);
   if (weights.qNorm) device.rmsNorm(o.q, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
@@ -143,6 +148,7 @@ export function decoderLayer(
     split: o.split && { mask: o.split, factor: run.splitFactor },
   });
   device.linear(o.attended, [weights.o], [o.attentionOut], precision);
+  addLora(device, lora?.o, o.attended, o.attentionOut);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionOut);
   if (weights.postAttentionNorm) device.rmsNorm(o.attentionOut, weights.postAttentionNorm, o.attentionOut, eps);
   if (residualScale !== 1) device.scale(o.attentionOut, residualScale);

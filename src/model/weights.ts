@@ -23,15 +23,19 @@ import type { Checkpoint, ModelConfig, MoeConfig, TensorEntry } from '../checkpo
 import type { Device, Tensor, WeightSource } from '../device/device.ts';
 import { byteLengthOf } from '../element-types.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import type { LoraTerms } from './lora.ts';
 
 /** Weights of one decoder layer, of the shapes that `LAYER_PARTS` says. Matrices in panels; vectors f32. */
 export interface LayerWeights extends Parts<typeof LAYER_PARTS, Tensor> {
   readonly feedForward: FeedForwardWeights | MixtureWeights;
+  /** What adapters add to its matrices. */
+  readonly lora?: LoraTerms<'q' | 'k' | 'v' | 'o'>;
 }
 
 /** A gated feed-forward of some inner size: of a dense layer, or the shared expert. */
 export interface FeedForwardWeights extends Parts<typeof FEED_FORWARD_PARTS, Tensor> {
   readonly kind: 'dense';
+  readonly lora?: LoraTerms<'gate' | 'up' | 'down'>;
 }
 
 /** The experts of a layer, each projection one stack by the number of the expert. */
