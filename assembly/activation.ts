@@ -67,6 +67,13 @@ export function add(n: i32, x: usize, y: usize): void {
   for (; n > 0; n--, x += 4, y += 4) store<f32>(y, load<f32>(y) + load<f32>(x));
 }
 
+/** y += alpha · x over n elements, rounded twice in every build. */
+export function axpy(n: i32, alpha: f32, x: usize, y: usize): void {
+  const factor = f32x4.splat(alpha);
+  for (; n >= 4; n -= 4, x += 16, y += 16) v128.store(y, f32x4.add(v128.load(y), f32x4.mul(v128.load(x), factor)));
+  for (; n > 0; n--, x += 4, y += 4) store<f32>(y, load<f32>(y) + alpha * load<f32>(x));
+}
+
 /** Each of rows first..last-1 (stride bytes apart) += bias [n]. */
 export function addBias(first: i32, last: i32, n: i32, bias: usize, y: usize, stride: usize): void {
   for (let r = first; r < last; r++) add(n, bias, y + <usize>r * stride);

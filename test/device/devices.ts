@@ -4,7 +4,9 @@ import type { Device, Tensor } from '../../src/device/device.ts';
 import type { ExactDevice } from '../../src/device/exact-device.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
+import type { WasmDeviceOptions } from '../../src/device/wasm/options.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 
 /** Whether this host shares memory between threads: a page does only where it is cross-origin isolated. */
 const sharing = typeof SharedArrayBuffer === 'function';
@@ -17,12 +19,23 @@ export function devices(): Promise<{ name: string; device: Device }[]> {
 }
 
 /** Those that give the same bits everywhere. */
-export async function exactDevices(): Promise<{ name: string; device: ExactDevice }[]> {
-  const list: { name: string; device: ExactDevice }[] = [];
+export function exactDevices(): Promise<{ name: string; device: ExactDevice }[]> {
+  return waysOf(WasmDevice.create);
+}
+
+/** Those that train, too. */
+export function trainDevices(): Promise<{ name: string; device: WasmTrainDevice }[]> {
+  return waysOf(WasmTrainDevice.create);
+}
+
+async function waysOf<D extends Device>(
+  create: (options: WasmDeviceOptions) => Promise<D>,
+): Promise<{ name: string; device: D }[]> {
+  const list: { name: string; device: D }[] = [];
   const add = async (name: string, relaxed: boolean, micro: number, dot: number, shared = false, lanes = 1) => {
     if (shared && !sharing) return;
     if (lanes > 1 && !waiting) return;
-    list.push({ name, device: await WasmDevice.create({ relaxed, shared, lanes, tuning: { micro, dot } }) });
+    list.push({ name, device: await create({ relaxed, shared, lanes, tuning: { micro, dot } }) });
   };
   await add('plain, 5x8 splat', false, MICRO.splat5, DOT.wide);
   await add('plain, 6x8 splat', false, MICRO.splat6, DOT.wide);

@@ -67,11 +67,12 @@ export function checkGatedActivation(gate: Tensor, up: Tensor, out: Tensor): voi
   checkApart('gatedActivation', out, up);
 }
 
-export function checkAdd(x: Tensor, y: Tensor): void {
-  checkFloats('add', x, y);
+/** Of `axpy`, too. */
+export function checkAdd(x: Tensor, y: Tensor, operation: 'add' | 'axpy' = 'add'): void {
+  checkFloats(operation, x, y);
   const n = elements(x.shape);
-  if (n !== elements(y.shape)) throw shapeError('add', `${n} elements to ${elements(y.shape)}`);
-  checkApart('add', y, x);
+  if (n !== elements(y.shape)) throw shapeError(operation, `${n} elements to ${elements(y.shape)}`);
+  checkApart(operation, y, x);
 }
 
 export function checkAddBias(bias: Tensor, y: Tensor): void {

@@ -1,7 +1,8 @@
 import type { LinearKernels } from './linear-kernels.ts';
+import type { TrainKernels } from './train-kernels.ts';
 
 /** Addresses and counts are plain numbers; see assembly/ for what each function does and for the shapes. */
-export interface Kernels extends LinearKernels {
+export interface Kernels extends LinearKernels, TrainKernels {
   heapBase(): number;
   gemm(
     kernel: number,

@@ -14,6 +14,7 @@ export interface Parts {
   readonly memory: WasmMemory;
   readonly arena: Arena;
   readonly lanes: Lanes;
+  readonly tuning: Tuning;
   readonly products: Products;
   readonly layers: Layers;
   readonly attention: Attention;
@@ -36,6 +37,7 @@ export function partsOf(
     memory,
     arena,
     lanes,
+    tuning,
     products: new Products(kernels, memory, arena, tuning, lanes),
     layers: new Layers(lanes),
     attention: new Attention(kernels, arena, tuning, lanes),

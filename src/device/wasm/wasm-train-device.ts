@@ -1,6 +1,6 @@
-import { checkInPlace } from '../checks/layers.ts';
+import { checkAdd, checkInPlace } from '../checks/layers.ts';
 import type { Tensor } from '../device.ts';
-import { fill } from './elements.ts';
+import { axpy, fill } from './elements.ts';
 import type { WasmDeviceOptions } from './options.ts';
 import { WasmDevice } from './wasm-device.ts';
 
@@ -19,5 +19,10 @@ export class WasmTrainDevice extends WasmDevice {
   fill(x: Tensor, value: number): void {
     checkInPlace('fill', x);
     fill(this.parts(), x, value);
+  }
+
+  axpy(alpha: number, x: Tensor, y: Tensor): void {
+    checkAdd(x, y, 'axpy');
+    axpy(this.parts(), alpha, x, y);
   }
 }
