@@ -1,6 +1,6 @@
 import type { MoeConfig, RouterRule } from '../checkpoint/types.ts';
 import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
-import { type FeedForwardBuffers, feedForward, feedForwardBuffers } from './feed-forward.ts';
+import { type FeedForwardBuffers, feedForward, feedForwardBuffers, keptFeedForward } from './feed-forward.ts';
 import type { MixtureWeights } from './weights.ts';
 
 /** How t tokens were routed: scratch, to be read before the callback that got it resolves. */
@@ -18,8 +18,10 @@ export interface MixtureBuffers {
   readonly x: Tensor; // [s, hidden]
   readonly gate: Tensor; // [s, expertSize]
   readonly up: Tensor; // [s, expertSize]
+  readonly product: Tensor; // [s, expertSize]: act(gate) · up; may be gate
   readonly y: Tensor; // [s, hidden]
   readonly shared: FeedForwardBuffers | null; // of sharedSize
+  readonly sharedProjected: Tensor | null; // [t, hidden]: before its gate; may be sharedOut
   readonly sharedOut: Tensor | null; // [t, hidden]
   readonly sharedGate: Tensor | null; // [t, 1]
 }
@@ -28,6 +30,8 @@ export function mixtureBuffers(device: Device, tokens: number, hidden: number, m
   const { experts, topK, expertSize, sharedSize } = moe;
   const floats = (...shape: number[]) => device.scratch('f32', shape);
   const slots = tokens * topK;
+  const gate = floats(slots, expertSize);
+  const sharedOut = sharedSize > 0 ? floats(tokens, hidden) : null;
   return {
     routing: {
       logits: floats(tokens, experts),
@@ -37,12 +41,25 @@ export function mixtureBuffers(device: Device, tokens: number, hidden: number, m
       offsets: device.scratch('i32', [experts + 1]),
     },
     x: floats(slots, hidden),
-    gate: floats(slots, expertSize),
+    gate,
     up: floats(slots, expertSize),
+    product: gate,
     y: floats(slots, hidden),
     shared: sharedSize > 0 ? feedForwardBuffers(device, tokens, sharedSize) : null,
-    sharedOut: sharedSize > 0 ? floats(tokens, hidden) : null,
+    sharedProjected: sharedOut,
+    sharedOut,
     sharedGate: moe.sharedGate ? floats(tokens, 1) : null,
+  };
+}
+
+/** The same with nothing overwritten, for the way back. */
+export function keptMixture(device: Device, tokens: number, hidden: number, moe: MoeConfig): MixtureBuffers {
+  const b = mixtureBuffers(device, tokens, hidden, moe);
+  return {
+    ...b,
+    product: device.scratch('f32', b.gate.shape),
+    shared: b.shared && keptFeedForward(device, tokens, moe.sharedSize),
+    sharedOut: b.sharedGate ? device.scratch('f32', [tokens, hidden]) : b.sharedOut,
   };
 }
 
@@ -67,13 +84,14 @@ export function mixture(
   device.dispatch(places, order, offsets);
   device.gatherRows(x, order, b.x);
   device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision);
-  device.gatedActivation(activation, b.gate, b.up, b.gate);
-  device.linearGrouped(b.gate, offsets, [weights.down], [b.y], precision);
+  device.gatedActivation(activation, b.gate, b.up, b.product);
+  device.linearGrouped(b.product, offsets, [weights.down], [b.y], precision);
   device.combine(b.y, order, shares, out);
   if (!weights.shared) return;
-  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedOut!, precision);
+  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedProjected!, precision);
   if (weights.sharedGate) {
     device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact');
+    if (b.sharedOut !== b.sharedProjected) device.copyRows(b.sharedProjected!, b.sharedOut!, 0);
     device.sigmoidScale(b.sharedGate!, b.sharedOut!);
   }
   device.add(b.sharedOut!, out);

@@ -14,6 +14,11 @@ export function feedForwardBuffers(device: Device, rows: number, inner: number):
   return { gate, up: device.scratch('f32', [rows, inner]), product: gate };
 }
 
+/** The same with a product of its own, for the way back. */
+export function keptFeedForward(device: Device, rows: number, inner: number): FeedForwardBuffers {
+  return { ...feedForwardBuffers(device, rows, inner), product: device.scratch('f32', [rows, inner]) };
+}
+
 /** out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any. */
 export function feedForward(
   device: Device,

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
-import { type MixtureBuffers, mixtureBuffers } from './experts.ts';
-import { type FeedForwardBuffers, feedForwardBuffers } from './feed-forward.ts';
+import { keptMixture, type MixtureBuffers, mixtureBuffers } from './experts.ts';
+import { type FeedForwardBuffers, feedForwardBuffers, keptFeedForward } from './feed-forward.ts';
 
 /** What is told of the t tokens of a chunk; all layers share it. */
 export interface ChunkInputs {
@@ -13,20 +13,25 @@ export interface ChunkInputs {
 
 /**
  * What a layer computes of t tokens. Who only runs forward gives all layers the same ones, and the pairs named here are one tensor each;
- * who goes back through the layers gives each its own.
+ * who goes back through a layer keeps them apart, but for what a norm that the layer lacks would tell apart: those are one tensor always.
  */
 export interface LayerBuffers extends ChunkInputs {
   readonly hidden: Tensor; // [t, hidden]: the residual stream before the layer
   readonly middle: Tensor; // [t, hidden]: behind attention; may be hidden
   readonly normed: Tensor; // [t, hidden]: norm of hidden
+  readonly qProjected: Tensor; // [t, nHeads · headDim]: before its norm; may be q
   readonly q: Tensor; // [t, nHeads · headDim]
+  readonly kProjected: Tensor; // [t, nKvHeads · headDim]: before its norm; may be k
   readonly k: Tensor; // [t, nKvHeads · headDim]
   readonly v: Tensor; // [t, nKvHeads · headDim]
   readonly attended: Tensor; // [t, nHeads · headDim]
+  readonly logSumExp: Tensor | null; // [t, nHeads]: of attention's scores; null: not asked for
+  readonly attentionProjected: Tensor; // [t, hidden]: before the norm behind attention; may be attentionOut
   readonly attentionOut: Tensor; // [t, hidden]: what attention adds
   readonly feedForwardIn: Tensor; // [t, hidden]: norm of middle; may be normed
   readonly dense: FeedForwardBuffers | null; // of the intermediate size; null where every layer has experts
   readonly mixture: MixtureBuffers | null;
+  readonly feedForwardProjected: Tensor; // [t, hidden]: before the norm behind the feed-forward; may be feedForwardOut
   readonly feedForwardOut: Tensor; // [t, hidden]: what the feed-forward adds; may be attentionOut
 }
 
@@ -38,20 +43,67 @@ export function sharedBuffers(device: Device, config: ModelConfig, inputs: Chunk
   const hidden = scratch(hiddenSize);
   const normed = scratch(hiddenSize);
   const out = scratch(hiddenSize);
+  const [q, k] = [scratch(nHeads * headDim), scratch(nKvHeads * headDim)];
   const hasDense = moe === null || moe.layers.length < config.nLayers;
   return {
     ...inputs,
     hidden,
     middle: hidden,
     normed,
-    q: scratch(nHeads * headDim),
-    k: scratch(nKvHeads * headDim),
+    qProjected: q,
+    q,
+    kProjected: k,
+    k,
     v: scratch(nKvHeads * headDim),
     attended: scratch(nHeads * headDim),
+    logSumExp: null,
+    attentionProjected: out,
     attentionOut: out,
     feedForwardIn: normed,
     dense: hasDense ? feedForwardBuffers(device, t, config.intermediateSize) : null,
     mixture: moe && mixtureBuffers(device, t, hiddenSize, moe),
+    feedForwardProjected: out,
+    feedForwardOut: out,
+  };
+}
+
+/**
+ * A set with all that the way back through a layer reads, in the scratch arena.
+ *
+ * @param hidden the residual stream before the layer
+ * @param kinds of feed-forward that it serves
+ */
+export function keptBuffers(
+  device: Device,
+  config: ModelConfig,
+  inputs: ChunkInputs,
+  hidden: Tensor,
+  kinds: { readonly dense: boolean; readonly mixture: boolean },
+): LayerBuffers {
+  const t = inputs.positions.shape[0]!;
+  const { hiddenSize, intermediateSize, nHeads, nKvHeads, headDim, qkNorm, postNorms, moe } = config;
+  const scratch = (width: number) => device.scratch('f32', [t, width]);
+  const [q, k] = [scratch(nHeads * headDim), scratch(nKvHeads * headDim)];
+  // what a block adds is read by nothing behind, but for the norm that it may pass
+  const out = scratch(hiddenSize);
+  return {
+    ...inputs,
+    hidden,
+    middle: scratch(hiddenSize),
+    normed: scratch(hiddenSize),
+    qProjected: qkNorm ? scratch(nHeads * headDim) : q,
+    q,
+    kProjected: qkNorm ? scratch(nKvHeads * headDim) : k,
+    k,
+    v: scratch(nKvHeads * headDim),
+    attended: scratch(nHeads * headDim),
+    logSumExp: scratch(nHeads),
+    attentionProjected: postNorms ? scratch(hiddenSize) : out,
+    attentionOut: out,
+    feedForwardIn: scratch(hiddenSize),
+    dense: kinds.dense ? keptFeedForward(device, t, intermediateSize) : null,
+    mixture: kinds.mixture && moe ? keptMixture(device, t, hiddenSize, moe) : null,
+    feedForwardProjected: postNorms ? scratch(hiddenSize) : out,
     feedForwardOut: out,
   };
 }
@@ -73,14 +125,19 @@ export function lastRows(device: Device, config: ModelConfig, b: LayerBuffers, c
     hidden: rows(b.hidden),
     middle: rows(b.middle),
     normed: rows(b.normed),
+    qProjected: rows(b.qProjected),
     q: rows(b.q),
+    kProjected: rows(b.kProjected),
     k: rows(b.k),
     v: rows(b.v),
     attended: rows(b.attended),
+    logSumExp: b.logSumExp && rows(b.logSumExp),
+    attentionProjected: rows(b.attentionProjected),
     attentionOut: rows(b.attentionOut),
     feedForwardIn: rows(b.feedForwardIn),
     dense: b.dense && { gate: rows(b.dense.gate), up: rows(b.dense.up), product: rows(b.dense.product) },
     mixture: config.moe && mixtureBuffers(device, count, config.hiddenSize, config.moe),
+    feedForwardProjected: rows(b.feedForwardProjected),
     feedForwardOut: rows(b.feedForwardOut),
   };
 }

@@ -110,17 +110,17 @@ export function decoderLayer(
 ): void {
   const { nHeads, nKvHeads, headDim, eps, residualScale } = facts;
   const { index, keys, values, table, precision, firstRow, hooks } = run;
-  if (o === b) device.linear(b.normed, [weights.q, weights.k, weights.v], [b.q, b.k, b.v], precision);
+  if (o === b) device.linear(b.normed, [weights.q, weights.k, weights.v], [b.qProjected, b.kProjected, b.v], precision);
   else {
-    device.linear(b.normed, [weights.k, weights.v], [b.k, b.v], precision);
-    if (o) device.linear(o.normed, [weights.q], [o.q], precision);
+    device.linear(b.normed, [weights.k, weights.v], [b.kProjected, b.v], precision);
+    if (o) device.linear(o.normed, [weights.q], [o.qProjected], precision);
   }
   const { lora } = weights;
-  addLora(device, lora?.k, b.normed, b.k);
+  addLora(device, lora?.k, b.normed, b.kProjected);
   addLora(device, lora?.v, b.normed, b.v);
-  if (weights.kBias) device.addBias(weights.kBias, b.k);
+  if (weights.kBias) device.addBias(weights.kBias, b.kProjected);
   if (weights.vBias) device.addBias(weights.vBias, b.v);
-  if (weights.kNorm) device.rmsNorm(b.k, weights.kNorm, b.k, eps);
+  if (weights.kNorm) device.rmsNorm(b.kProjected, weights.kNorm, b.k, eps);
   hooks.onKeys?.(index, b.k, b.v, firstRow);
   if (table) device.rope(b.k, table, b.positions, facts.keyLayout);
   for (const { first, count, row } of run.stretches) {
@@ -128,9 +128,9 @@ export function decoderLayer(
     device.copyRows(device.rows(b.v, first, count), values, row);
   }
   if (!o) return;
-  addLora(device, lora?.q, o.normed, o.q);
-  if (weights.qBias) device.addBias(weights.qBias, o.q);
-  if (weights.qNorm) device.rmsNorm(o.q, weights.qNorm, o.q, eps);
+  addLora(device, lora?.q, o.normed, o.qProjected);
+  if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
+  if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
   if (table) device.rope(o.q, table, o.positions, facts.queryLayout);
   device.attention({
@@ -147,20 +147,20 @@ export function decoderLayer(
     mask: facts.window > 0 ? (o.windowMask ?? o.mask) : o.mask,
     split: o.split && { mask: o.split, factor: run.splitFactor },
   });
-  device.linear(o.attended, [weights.o], [o.attentionOut], precision);
-  addLora(device, lora?.o, o.attended, o.attentionOut);
-  if (weights.oBias) device.addBias(weights.oBias, o.attentionOut);
-  if (weights.postAttentionNorm) device.rmsNorm(o.attentionOut, weights.postAttentionNorm, o.attentionOut, eps);
+  device.linear(o.attended, [weights.o], [o.attentionProjected], precision);
+  addLora(device, lora?.o, o.attended, o.attentionProjected);
+  if (weights.oBias) device.addBias(weights.oBias, o.attentionProjected);
+  if (weights.postAttentionNorm) {
+    device.rmsNorm(o.attentionProjected, weights.postAttentionNorm, o.attentionOut, eps);
+  }
   if (residualScale !== 1) device.scale(o.attentionOut, residualScale);
   if (o.middle !== o.hidden) device.copyRows(o.hidden, o.middle, 0);
   device.addRmsNorm(o.attentionOut, o.middle, weights.feedForwardNorm, o.feedForwardIn, eps);
-  const { feedForward: inner } = weights;
-  if (inner.kind === 'dense')
-    feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, o.feedForwardOut, precision);
-  else
-    mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, o.feedForwardOut, precision);
+  const [inner, to] = [weights.feedForward, o.feedForwardProjected];
+  if (inner.kind === 'dense') feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, to, precision);
+  else mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, to, precision);
   if (weights.postFeedForwardNorm) {
-    device.rmsNorm(o.feedForwardOut, weights.postFeedForwardNorm, o.feedForwardOut, eps);
+    device.rmsNorm(o.feedForwardProjected, weights.postFeedForwardNorm, o.feedForwardOut, eps);
   }
   if (residualScale !== 1) device.scale(o.feedForwardOut, residualScale);
 }

@@ -1,29 +1,15 @@
 /** One layer as a function: with buffers of its own it computes what the decoder computes with one set for all, and keeps them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { decoderLayer, layerFacts, stretches } from '../../src/model/layer.ts';
-import { type ChunkInputs, type LayerBuffers, sharedBuffers } from '../../src/model/layer-buffers.ts';
+import { keptBuffers } from '../../src/model/layer-buffers.ts';
 import { runAll } from './run.ts';
 import { tinyDecoder, tinyReference } from './tiny.ts';
 
 const device: Device = await WasmDevice.create();
 const read = async (t: Tensor) => (await device.read(t)) as Float32Array;
-
-/** Every buffer a tensor by itself. */
-function ownBuffers(config: ModelConfig, inputs: ChunkInputs): LayerBuffers {
-  const shared = sharedBuffers(device, config, inputs);
-  const like = (t: Tensor) => device.scratch('f32', t.shape);
-  return {
-    ...shared,
-    middle: like(shared.hidden),
-    feedForwardIn: like(shared.normed),
-    feedForwardOut: like(shared.attentionOut),
-    dense: shared.dense && { ...shared.dense, product: like(shared.dense.gate) },
-  };
-}
 
 for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen2', 'moe-granite']) {
   test(`${name}: layers with buffers of their own`, async () => {
@@ -41,7 +27,11 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
     const inputs = { positions, mask: null, windowMask: null, split: null };
     const cache = decoder.cache(ids.length);
     const tables = decoder.ropes.forward(ids.length);
-    const all = Array.from({ length: config.nLayers }, () => ownBuffers(config, inputs));
+    const sparse = new Set(config.moe?.layers);
+    const all = Array.from({ length: config.nLayers }, (_, i) => {
+      const hidden = device.scratch('f32', [ids.length, config.hiddenSize]);
+      return keptBuffers(device, config, inputs, hidden, { dense: !sparse.has(i), mixture: sparse.has(i) });
+    });
     device.embed(upload(ids, [ids.length]), weights.embedding, all[0]!.hidden);
     if (config.embeddingScale !== 1) device.scale(all[0]!.hidden, config.embeddingScale);
     const facts = layerFacts(config);
@@ -77,11 +67,35 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
         device.rmsNorm(x, norm, again, config.rmsNormEps);
         assert.equal(await read(y), await read(again), `norms of layer ${i}`);
       }
-      if (layer.feedForward.kind === 'mixture') continue;
-      const { gate, up, product } = b.dense!;
-      const again = device.scratch('f32', gate.shape);
-      device.gatedActivation(facts[i]!.activation, gate, up, again);
-      assert.equal(await read(product), await read(again), `feed-forward of layer ${i}`);
+      for (const [x, norm, y, layout] of [
+        [b.qProjected, layer.qNorm, b.q, facts[i]!.queryLayout],
+        [b.kProjected, layer.kNorm, b.k, facts[i]!.keyLayout],
+      ] as const) {
+        if (!norm) continue;
+        const again = device.scratch('f32', x.shape);
+        device.rmsNorm(x, norm, again, config.rmsNormEps);
+        if (tables[i]) device.rope(again, tables[i]!, positions, layout);
+        assert.equal(await read(y), await read(again), `queries and keys of layer ${i}`);
+      }
+      if (layer.postFeedForwardNorm) {
+        const again = device.scratch('f32', b.feedForwardOut.shape);
+        device.rmsNorm(b.feedForwardProjected, layer.postFeedForwardNorm, again, config.rmsNormEps);
+        assert.equal(await read(b.feedForwardOut), await read(again), `norm behind the feed-forward of layer ${i}`);
+      }
+      for (const inner of [b.dense, b.mixture, b.mixture?.shared]) {
+        if (!inner) continue;
+        const { gate, up, product } = inner;
+        const again = device.scratch('f32', gate.shape);
+        device.gatedActivation(facts[i]!.activation, gate, up, again);
+        assert.equal(await read(product), await read(again), `feed-forward of layer ${i}`);
+      }
+      if (b.mixture?.sharedGate) {
+        const { sharedGate, sharedProjected, sharedOut } = b.mixture;
+        const again = device.scratch('f32', sharedOut!.shape);
+        device.copyRows(sharedProjected!, again, 0);
+        device.sigmoidScale(sharedGate, again);
+        assert.equal(await read(sharedOut!), await read(again), `shared expert of layer ${i}`);
+      }
     }
     device.reset(mark);
     cache.dispose();
