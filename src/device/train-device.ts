@@ -89,6 +89,17 @@ export interface TrainDevice extends Device {
   gatherRowsBackward(dY: Tensor, order: Tensor, dX: Tensor): void;
   /** Of `sigmoidScale`, out = σ(gate) ∘ x, x as it stood before: dX = σ dOut, dGate[t] = σ (1 − σ) Σ dOut ∘ x. dX may be dOut. */
   sigmoidScaleBackward(gate: Tensor, x: Tensor, dOut: Tensor, dX: Tensor, dGate: Tensor): void;
+  /**
+   * What is added to the loss for a router, of its logits [T, E] and the offsets [E + 1] that `dispatch` gives: losses[0] = E Σ f_i P_i
+   * (Fedus et al. 2022), f_i = (offsets[i + 1] − offsets[i]) / offsets[E] the share of slots, P_i = mean over tokens of softmax(logits)_i,
+   * whatever the rule scores by; losses[1] = mean over tokens of logsumexp(logits)² (Zoph et al. 2022). losses f32 [2], replaced.
+   */
+  routerLosses(logits: Tensor, offsets: Tensor, losses: Tensor): void;
+  /**
+   * Of balance · losses[0] + z · losses[1]; shares have no gradient: with p = softmax(logits[t]),
+   * dLogits[t, i] += balance · E / T · p_i (f_i − Σ_j f_j p_j) + z · 2 / T · logsumexp(logits[t]) · p_i.
+   */
+  routerLossesBackward(logits: Tensor, offsets: Tensor, balance: number, z: number, dLogits: Tensor): void;
 
   // ---- losses
   /**
