@@ -30,6 +30,7 @@ export type ErrorCode =
   | 'E_DISPOSED' // a tensor, cache or model was used after dispose()
   | 'E_SHAPE' // an operation was called with tensors that do not fit each other
   | 'E_CONTEXT_LENGTH' // the text is longer than the context of the model
+  | 'E_DIVERGED' // training came to NaN or infinity in a loss, a gradient or a weight
   | 'E_ABORTED' // the caller's AbortSignal fired
   // threads
   | 'E_WORKER_LOST' // a worker thread of the engine ended, or could not be started
