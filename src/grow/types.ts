@@ -52,7 +52,7 @@ export interface TrainPlan {
 /** Options with their defaults filled in. See `GrowRecipe` for what each means. */
 export interface GrowPlan {
   readonly method: Method;
-  readonly preserve: 'as-published' | 'function-preserving';
+  readonly preserve: 'as-published' | 'function-preserving' | 'scaled';
   readonly experts: number;
   readonly topK: number;
   /** k = 1 with weights that sum to 1: the only weight is the constant 1, and the router learns from balance losses alone. */

@@ -4,8 +4,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { permutation } from '../../src/grow/methods/noise.ts';
 import type { GrowRecipe } from '../../src/grow/plan/options.ts';
+import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import { PROJECTIONS, type Projection } from '../../src/grow/types.ts';
 import { Worst } from '../device/devices.ts';
+import { code } from '../errors.ts';
 import { normal } from '../svd/algebras.ts';
 import { feedForward, ground, type Mixture, mixture, mixtureOutput, nanoLayer, norm, relative } from './layers.ts';
 
@@ -48,6 +50,28 @@ test('copies: twice the dense output as published, the dense output when both br
   // halving is exact in the type of the source
   assert.ok(mix.experts[3]!.down.every((v, i) => v === dense.down[i]! / 2));
   assert.is(mix.experts[3]!.gate, dense.gate);
+});
+
+test('scaled: the halves of what preserves the function, for what changes it too', async () => {
+  for (const method of ['noise', 'drop', 'naive', 'virtual-group'] as const) {
+    const given = method === 'virtual-group' ? ({ method, granularity: 1 } as const) : { method };
+    const whole = await mixture(on, dense, given);
+    const mix = await mixture(on, dense, { ...given, preserve: 'scaled' });
+    assert.is(mix.shared, 0.5, method);
+    for (const [e, expert] of mix.experts.entries()) {
+      assert.ok(
+        expert.down.every((v, i) => v === whole.experts[e]!.down[i]! / 2),
+        method,
+      );
+      assert.equal(expert.gate, whole.experts[e]!.gate, method);
+    }
+  }
+  // sizes of the dense output, whatever noise changes: as published twice as much
+  const size = await deviation({ method: 'noise', sigma: 1e-6, preserve: 'scaled' });
+  assert.ok(size < 1e-3, `${size}`);
+  for (const method of ['split', 'spri', 'scaled-copy', 'zero-delta'] as const) {
+    assert.throws(() => resolveOptions({ method, preserve: 'scaled' }), code('E_ARGUMENT'));
+  }
 });
 
 test('noise: half of the neurons, chosen apart in each matrix, get the deviation that was asked for', async () => {

@@ -79,7 +79,10 @@ const flags = optionFlags<GrowOptions>(growThereOptions, {
   target: { value: 'NAME', description: `${TARGET_NAMES.join(', ')}, or auto` },
   preset: { value: 'NAME', description: 'paper, or gguf-safe' },
   method: { value: 'NAME', description: 'spri, naive, noise, drop, virtual-group, split, scaled-copy or zero-delta' },
-  preserve: { value: 'NAME', description: 'as-published, or function-preserving: refused where a method cannot' },
+  preserve: {
+    value: 'NAME',
+    description: 'as-published, function-preserving (refused where a method cannot), or scaled: as if it could',
+  },
   experts: { value: 'E', description: 'Routed experts of a layer' },
   topK: { value: 'K', description: 'Experts that a token passes' },
   allowConstantGate: { description: 'Allow --top-k 1, with which the router gets no gradient from the loss' },

@@ -33,7 +33,7 @@ interface Part {
  *
  * `preserve: function-preserving` halves both branches where the anchor is shared, which is exact for naive and virtual-group (and where
  * noise and drop change nothing); without a shared expert naive is exact as published. What noise and drop change, and the neurons that split
- * leaves out, no scale brings back: `checkPreserved` refuses them.
+ * leaves out, no scale brings back: `checkPreserved` refuses them, and `preserve: scaled` halves them all the same.
  */
 export class Baseline implements Maker {
   readonly sharedScale: number;
@@ -49,7 +49,7 @@ export class Baseline implements Maker {
     const { plan, intermediate } = source;
     this.#source = source;
     this.#size = expertSizes(plan, intermediate).expertSize;
-    const halved = plan.preserve === 'function-preserving' && plan.anchor === 'shared';
+    const halved = plan.preserve !== 'as-published' && plan.anchor === 'shared';
     this.sharedScale = halved ? 0.5 : 1;
     this.#routedScale = this.sharedScale;
   }
@@ -195,6 +195,6 @@ function statistics(
 }
 
 function groupScale({ preserve, granularity }: GrowPlan, projection: Projection): number {
-  if (preserve === 'function-preserving') return projection === 'down' ? granularity : 1;
+  if (preserve !== 'as-published') return projection === 'down' ? granularity : 1;
   return cubeRoot(granularity);
 }

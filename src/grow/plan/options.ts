@@ -40,7 +40,8 @@ export interface GrowRecipe {
   /**
    * How baselines are scaled. `as-published`, the default: copies of full size beside a shared expert of full size give twice the dense
    * output. `function-preserving`: the grown model starts as the dense one, to rounding, because each branch gets its share: naive and
-   * virtual-group, and noise and drop where they change nothing; it is refused for what no scale can preserve. spri, scaled-copy and
+   * virtual-group, and noise and drop where they change nothing; it is refused for what no scale can preserve. `scaled`: each
+   * branch gets that share although noise and drop change what it scales, so that the output has the size of the dense one and no more. spri, scaled-copy and
    * zero-delta start as the dense model to a part of rho with the anchors shared and folded, whatever this says.
    */
   readonly preserve?: GrowPlan['preserve'];
@@ -155,7 +156,7 @@ const count = whole(1, MOST_LAYERS);
 export const growRecipe = {
   preset: oneOf('paper', 'gguf-safe'),
   method: defaulting(oneOf(...METHODS), 'spri'),
-  preserve: defaulting(oneOf('as-published', 'function-preserving'), 'as-published'),
+  preserve: defaulting(oneOf('as-published', 'function-preserving', 'scaled'), 'as-published'),
   experts: defaulting(whole(2, MOST_EXPERTS), 8),
   topK: defaulting(whole(1, MOST_EXPERTS), 2),
   allowConstantGate: defaulting(truth, false),

@@ -109,6 +109,12 @@ export function checkPlan(plan: GrowPlan): void {
   }
   checkGradient(plan);
   if (plan.preserve === 'function-preserving') checkPreserved(plan);
+  if (plan.preserve === 'scaled' && (isCorrection(plan.method) || plan.method === 'split')) {
+    throw refused(
+      `preserve is 'scaled', and nothing of ${plan.method} is.`,
+      "It takes the methods 'naive', 'noise', 'drop' and 'virtual-group'.",
+    );
+  }
 }
 
 /** Zeros in two projections keep each other's gradient at zero. Folded in, they are the dense weights. */
