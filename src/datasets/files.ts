@@ -1,17 +1,15 @@
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
-import { type Rule, refusal, type Schema } from '../options/rules.ts';
-import { blobSource, bytesSource } from '../runtime/files/bytes.ts';
+import type { Schema } from '../options/rules.ts';
 import { pathOf } from '../runtime/files/path.ts';
-import { openFile, openPath } from '../runtime/files/paths.ts';
+import { openPath } from '../runtime/files/paths.ts';
 import type { ByteSource } from '../runtime/files/source.ts';
-import { hasNode } from '../runtime/host/types.ts';
 import { type DataFormat, type DataPart, type Examples, parseData } from './data.ts';
 import { dataFormat } from './options.ts';
+import { type DataSource, dataSource, fileSystem, isPath, openSource } from './source.ts';
 import type { SplitSources } from './splits.ts';
 
-/** One file of examples: its path or file URL (Node, Deno, Bun), or its content. */
-export type DataSource = string | URL | Uint8Array | Blob;
+export type { DataSource } from './source.ts';
 
 export interface DataFiles {
   /** Training data; or a folder with files under their published names, which may hold the other two. */
@@ -20,17 +18,6 @@ export interface DataFiles {
   readonly test?: DataSource | undefined;
   readonly dev?: DataSource | undefined;
 }
-
-const dataSource: Rule<DataSource> = {
-  takes: 'a path, a file URL, bytes or a Blob',
-  check: (value, name) => {
-    const isBlob = typeof Blob !== 'undefined' && value instanceof Blob;
-    if (isBlob || value instanceof URL || value instanceof Uint8Array || (typeof value === 'string' && value !== '')) {
-      return value as DataSource;
-    }
-    throw refusal(name, value, dataSource.takes);
-  },
-};
 
 export const dataFiles = {
   path: dataSource,
@@ -103,8 +90,6 @@ export async function readTask(format: DataFormat, files: DataFiles): Promise<Ta
 
 type Opened = () => Promise<ByteSource>;
 
-const isPath = (source: DataSource): source is string | URL => typeof source === 'string' || source instanceof URL;
-
 /** Names in a folder; null where the path is none. */
 async function listFolder(path: string | URL) {
   const { stat } = await fileSystem();
@@ -113,19 +98,6 @@ async function listFolder(path: string | URL) {
     () => false,
   );
   return isFolder ? openPath(path) : null;
-}
-
-async function openSource(source: DataSource): Promise<ByteSource> {
-  if (source instanceof Uint8Array) return bytesSource('The data', source);
-  if (!isPath(source)) return blobSource((source as Partial<File>).name ?? 'The data', source);
-  await fileSystem();
-  return openFile(await pathOf(source));
-}
-
-/** @throws E_ARGUMENT where the host has none */
-async function fileSystem(): Promise<typeof import('node:fs/promises')> {
-  if (hasNode()) return import('node:fs/promises');
-  throw new EspalierError('E_ARGUMENT', 'This host has no file system.', 'Pass the bytes or a Blob of the file.');
 }
 
 async function readPart(format: DataFormat, source: ByteSource, part: DataPart): Promise<Examples> {
