@@ -1,7 +1,24 @@
 /** Training (`espalier/train`), in the calling thread with as many lanes as asked for. */
 
+export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
+export { SequenceEncoder } from './datasets/training/encode.ts';
+export type { SequenceOptions, TrainingDataOptions } from './datasets/training/options.ts';
+export { checkLengths, SequenceStream, type StreamOptions, type StreamState } from './datasets/training/stream.ts';
+export {
+  type ChatExample,
+  type PairExample,
+  type PlacedExample,
+  type SequenceModel,
+  type TextExample,
+  TRAINING_FORMATS,
+  type TrainingColumn,
+  type TrainingExample,
+  type TrainingFormat,
+  type TrainingSequence,
+} from './datasets/training/types.ts';
 export type { FreezeStage } from './train/freeze.ts';
 export { Order } from './train/order.ts';
+export { type PackedStep, packStep } from './train/packing.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
 export type { HeldOutSource, StepSource } from './train/sources.ts';
 export type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './train/trainable.ts';
