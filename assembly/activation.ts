@@ -79,6 +79,25 @@ export function addBias(first: i32, last: i32, n: i32, bias: usize, y: usize, st
   for (let r = first; r < last; r++) add(n, bias, y + <usize>r * stride);
 }
 
+/** out[c] += Σ x[r, c] over the rows of x [rows, n], in their order, for the columns first..last-1. */
+export function columnSum(first: i32, last: i32, rows: i32, n: i32, x: usize, out: usize): void {
+  const stride = <usize>n << 2, bytes = <usize>(last - first) << 2;
+  x += <usize>first << 2;
+  out += <usize>first << 2;
+  for (; rows >= 4; rows -= 4, x += stride << 2) {
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) {
+      const p = x + i, s = f32x4.add(f32x4.add(v128.load(out + i), v128.load(p)), v128.load(p + stride));
+      v128.store(out + i, f32x4.add(f32x4.add(s, v128.load(p + 2 * stride)), v128.load(p + 3 * stride)));
+    }
+    for (; i < bytes; i += 4) {
+      const p = x + i, s = load<f32>(out + i) + load<f32>(p) + load<f32>(p + stride);
+      store<f32>(out + i, s + load<f32>(p + 2 * stride) + load<f32>(p + 3 * stride));
+    }
+  }
+  for (; rows > 0; rows--, x += stride) add(last - first, x, out);
+}
+
 /** x *= factor over n elements. */
 export function scale(n: i32, factor: f32, x: usize): void {
   const f = f32x4.splat(factor);

@@ -1,5 +1,5 @@
 /** Casts between element types, n elements. Round to nearest even. */
-import { bfloats, floatToHalf, halfToFloat } from './panel';
+import { bfloats, floatToBfloat, floatToHalf, halfToFloat } from './panel';
 
 export function f16ToF32(n: i32, from: usize, to: usize): void {
   for (; n > 0; n--, from += 2, to += 4) store<f32>(to, halfToFloat(load<u16>(from)));
@@ -15,11 +15,7 @@ export function f32ToF16(n: i32, from: usize, to: usize): void {
 }
 
 export function f32ToBf16(n: i32, from: usize, to: usize): void {
-  for (; n > 0; n--, from += 4, to += 2) {
-    const x = load<u32>(from);
-    // NaN keeps a quiet bit, all else rounds
-    store<u16>(to, (x & 0x7fffffff) > 0x7f800000 ? (x >> 16) | 0x40 : (x + 0x7fff + ((x >> 16) & 1)) >> 16);
-  }
+  for (; n > 0; n--, from += 4, to += 2) store<u16>(to, floatToBfloat(load<u32>(from)));
 }
 
 /** 1 if one of n f32 is infinite or not a number. */

@@ -226,14 +226,14 @@ export function gemmBlock(
 }
 
 /** Block sizes, measured: a sliver and a panel of KC fill level 1; a block of A takes a quarter of level 2, through which B streams too. */
-const KC: i32 = 512;
-const MC: i32 = 60; // a multiple of 4, 5 and 6
+export const KC: i32 = 512;
+export const MC: i32 = 60; // a multiple of 4, 5 and 6
 
 /** Bytes of scratch that `gemm` needs for a range of `n` columns. */
 export function gemmScratch(n: i32): usize {
   return (<usize>(MC * KC) << 2) + (<usize>(min(n, NC) + 8) * KC << 2) + 256;
 }
-const NC: i32 = 2048;
+export const NC: i32 = 2048;
 
 /**
  * C[m, n] = alpha · op(A) · op(B) (+ C when accumulate). Strides in bytes as in packA and packB. A lane computes the range of

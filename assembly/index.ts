@@ -21,6 +21,7 @@ export * from './copy64';
 export * from './secular';
 export * from './jacobi';
 export * from './noise';
+export * from './optimiser';
 
 /** First byte that JavaScript may use: static data lie below. */
 export function heapBase(): usize {

@@ -2,11 +2,11 @@
  * y[M, N] = x[M, K] · W[N, K]^T with W in panels: prefill and small batches. Each function computes the panels first..last-1
  * (columns 8·first ..) for all M rows, from scratch of its own, so lanes can share a product by columns.
  */
-import { gemmBlock, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows } from './gemm';
+import { KC as DEPTH, MC as ROWS, NC as COLUMNS, gemmBlock, gemmScratch, micro4x8Fused, micro4x8Unfused, micro5x8Fused, microRows } from './gemm';
 import { Dot, tileRelaxed16, tileRelaxed32, tileRows, tileWide } from './int8';
 import { EXP, MASKS } from './math';
 import { GROUP, apartBlocks } from './quantise';
-import { packA } from './pack';
+import { packA, transposeEight } from './pack';
 import { Type, blockBytes, codeBytes, halves, hasMinima, isQ8, panelBytes, unpackPanel, unshift } from './panel';
 
 const KC: i32 = 256; // a multiple of 32
@@ -43,6 +43,68 @@ export function linearExact(
           kernel, mc, min(8, n - (p << 3)), kc, packed, <usize>(mr * kc) << 2, b, 0,
           y + <usize>ic * yStride + (<usize>p << 5), yStride, i32(pc > 0), tile,
         );
+      }
+    }
+  }
+}
+
+/** Columns of a weight that linearBackward unpacks at a time, to level 1. */
+const UNPACKED: i32 = 64;
+
+/** Bytes of scratch for linearBackward over a range of `columns` columns. */
+export function linearBackwardScratch(columns: i32): usize {
+  return gemmScratch(columns) + (<usize>UNPACKED << 5);
+}
+
+/**
+ * The way back: the columns first..last-1 (first a multiple of 32) of dX[M, K] (+)= dY[M, N] · W[N, K], all row-major but W. It is
+ * `gemm` but for its second operand, which comes out of the weight's panels, dequantised and transposed: that costs as much as a few rows.
+ */
+export function linearBackward(
+  kernel: i32, m: i32, n: i32, k: i32, dY: usize, type: i32, panels: usize, shift: i32, first: i32, last: i32, dX: usize,
+  accumulate: i32, scratch: usize,
+): void {
+  const mr = microRows(kernel), yStride = <usize>n << 2, xStride = <usize>k << 2;
+  const packed = scratch, tile = packed + (<usize>(ROWS * DEPTH) << 2), temp = tile + 256, w = temp + (<usize>UNPACKED << 5);
+  if (n == 0 && !accumulate) {
+    for (let i = 0; i < m; i++) memory.fill(dX + <usize>i * xStride + (<usize>first << 2), 0, <usize>(last - first) << 2);
+  }
+  for (let jc = first; jc < last; jc += COLUMNS) {
+    const nc = min(COLUMNS, last - jc);
+    for (let pc = 0; pc < n; pc += DEPTH) {
+      const kc = min(DEPTH, n - pc);
+      packRows(type, panels, k, shift, pc, kc, jc, nc, temp, w);
+      for (let ic = 0; ic < m; ic += ROWS) {
+        const mc = min(ROWS, m - ic);
+        packA(dY + <usize>ic * yStride + (<usize>pc << 2), yStride, 4, mc, kc, mr, 1, packed);
+        gemmBlock(
+          kernel, mc, nc, kc, packed, <usize>(mr * kc) << 2, w, <usize>((kc + 7) & ~7) << 5,
+          dX + <usize>ic * xStride + (<usize>jc << 2), xStride, i32(accumulate != 0 || pc > 0), tile,
+        );
+      }
+    }
+  }
+}
+
+/**
+ * `cols` columns from c0 on of `rows` rows from r0 on (a multiple of 8) of W as the second operand of a product: to
+ * [ceil(cols/8)][rows, in whole panels][8]. temp: UNPACKED · 32 bytes.
+ */
+function packRows(
+  type: i32, panels: usize, k: i32, shift: i32, r0: i32, rows: i32, c0: i32, cols: i32, temp: usize, to: usize,
+): void {
+  const bytes = panelBytes(type, k), stride = <usize>((rows + 7) & ~7) << 5;
+  for (let p = r0 >> 3; p < (r0 + rows + 7) >> 3; p++, to += 256) {
+    const panel = panels + bytes * <usize>p;
+    for (let c = 0; c < cols; c += UNPACKED) {
+      const count = min(UNPACKED, cols - c);
+      let from = panel + (<usize>(c0 + c) << 5);
+      if (type != Type.F32) {
+        unpackPanel(type, panel, k, c0 + c, count, shift, temp);
+        from = temp;
+      }
+      for (let j = 0; j < count; j += 8, from += 256) {
+        transposeEight(from, min(8, count - j), to + <usize>((c + j) >> 3) * stride);
       }
     }
   }

@@ -9,6 +9,13 @@ export function packA(
 ): void {
   for (let i = 0; i < rows; i += mr) {
     const m = min(mr, rows - i);
+    if (rowStride == 4 && kStride != 4 && m == mr) {
+      const slivers = min(SLIVERS, (rows - i) / mr);
+      packColumns(a + (<usize>i << 2), kStride, kc, mr, slivers, alpha, to);
+      to += <usize>(slivers * mr * kc) << 2;
+      i += (slivers - 1) * mr;
+      continue;
+    }
     if (kStride == 4 && m == mr && mr != 5) {
       const from = a + <usize>i * rowStride;
       if (mr == 6) packSix(from, rowStride, kc, alpha, to);
@@ -24,6 +31,22 @@ export function packA(
       } else packRow(a + <usize>(i + r) * rowStride, kStride, kc, alpha, out, step);
     }
     to += <usize>(mr * kc) << 2;
+  }
+}
+
+/** Slivers of a transposed A that are packed at once: more lines of cache would be written in turn than level 1 keeps of one set. */
+const SLIVERS: i32 = 5;
+
+/** Some whole slivers of a transposed A, whose k-th elements stand beside one another: whole lines are read in a row. */
+function packColumns(a: usize, kStride: usize, kc: i32, mr: i32, slivers: i32, alpha: f32, to: usize): void {
+  const factor = f32x4.splat(alpha), step = <usize>mr << 2, size = step * <usize>kc;
+  for (let k = kc; k > 0; k--, a += kStride, to += step) {
+    let from = a, out = to;
+    for (let s = slivers; s > 0; s--, from += step, out += size) {
+      v128.store(out, f32x4.mul(v128.load(from), factor));
+      if (mr == 6) v128.store64_lane(out, f32x4.mul(v128.load64_zero(from, 16), factor), 0, 16);
+      else if (mr == 5) store<f32>(out, load<f32>(from, 16) * alpha, 16);
+    }
   }
 }
 
@@ -53,7 +76,7 @@ function packSix(a: usize, stride: usize, kc: i32, alpha: f32, to: usize): void 
 }
 
 /** Four contiguous rows to columns of four, `step` bytes apart, by transposing 4 x 4 blocks in registers. */
-function packFour(a: usize, stride: usize, kc: i32, alpha: f32, to: usize, step: usize): void {
+export function packFour(a: usize, stride: usize, kc: i32, alpha: f32, to: usize, step: usize): void {
   const factor = f32x4.splat(alpha);
   let k = kc;
   for (; k >= 4; k -= 4, a += 16) {
@@ -139,4 +162,36 @@ export function packB(b: usize, kStride: usize, colStride: usize, kc: i32, cols:
     }
     to += <usize>kc << 5;
   }
+}
+
+/**
+ * Eight rows of eight numbers (a block of a weight's panel: 8 k of 8 outputs) to their transpose. `cols` of the rows are there, and what
+ * they would become is zero beyond.
+ */
+export function transposeEight(from: usize, cols: i32, to: usize): void {
+  if (cols < 8) {
+    memory.fill(to, 0, 256);
+    for (let c: usize = 0; c < <usize>cols; c++) {
+      for (let r: usize = 0; r < 8; r++) store<f32>(to + (r << 5) + (c << 2), load<f32>(from + (c << 5) + (r << 2)));
+    }
+    return;
+  }
+  for (let i: usize = 0; i < 2; i++) {
+    transposeFour(from + (i << 7), to + (i << 4));
+    transposeFour(from + (i << 7) + 16, to + (i << 4) + 128);
+  }
+}
+
+/** Four rows of four numbers, 32 bytes apart, to their transpose. */
+// @ts-ignore: decorator
+@inline
+function transposeFour(from: usize, to: usize): void {
+  const v0 = v128.load(from), v1 = v128.load(from, 32), v2 = v128.load(from, 64), v3 = v128.load(from, 96);
+  let s = v128.shuffle<f32>(v0, v1, 0, 4, 1, 5), t = v128.shuffle<f32>(v2, v3, 0, 4, 1, 5);
+  v128.store(to, v128.shuffle<f32>(s, t, 0, 1, 4, 5));
+  v128.store(to, v128.shuffle<f32>(s, t, 2, 3, 6, 7), 32);
+  s = v128.shuffle<f32>(v0, v1, 2, 6, 3, 7);
+  t = v128.shuffle<f32>(v2, v3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(s, t, 0, 1, 4, 5), 64);
+  v128.store(to, v128.shuffle<f32>(s, t, 2, 3, 6, 7), 96);
 }

@@ -17,7 +17,9 @@
  * some processors), and the inverse is applied once to each result.
  */
 
+import { add } from './activation';
 import { MASKS } from './math';
+import { packFour } from './pack';
 
 export const enum Type {
   F32 = 0,
@@ -81,6 +83,13 @@ export function floatToHalf(f: f32): u32 {
   return sign | ((a + 0xfff + ((a >> 13) & 1) - 0x38000000) >> 13);
 }
 
+/** f32 bits to bf16 bits, round to nearest even; NaN keeps a quiet bit. */
+// @ts-ignore: decorator
+@inline
+export function floatToBfloat(x: u32): u32 {
+  return (x & 0x7fffffff) > 0x7f800000 ? (x >> 16) | 0x40 : (x + 0x7fff + ((x >> 16) & 1)) >> 16;
+}
+
 /**
  * Packs `rows` (1 to 8) stored rows into one panel; missing rows become zero. from: rows as the file has them; row r stands at
  * from + order[r] · row bytes, where order points to 8 u32 (a row permutation), or 0 for the natural order.
@@ -98,6 +107,29 @@ export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i3
       for (let i: usize = 0; i < <usize>k; i++, out += 16) store<u16>(out, load<u16>(row + (i << 1)));
     } else if (isQ8(type)) packQ8(row, r, k, to, i32(type == Type.Q8_1));
     else packQ4(row, r, k, to, i32(type == Type.Q4_1));
+  }
+}
+
+/** Packs f32 rows [n, k] into the panels first..last-1 of f32, bf16 or f16, rounding to nearest even. */
+export function packFloats(type: i32, first: i32, last: i32, n: i32, k: i32, from: usize, to: usize): void {
+  const stride = <usize>k << 2, bytes = panelBytes(type, k);
+  for (let p = first; p < last; p++) {
+    const rows = min(8, n - (p << 3)), row = from + stride * (<usize>p << 3), panel = to + bytes * <usize>p;
+    if (type == Type.F32) {
+      if (rows < 8) packPanel(type, row, 0, rows, k, panel);
+      else {
+        packFour(row, stride, k, 1, panel, 32);
+        packFour(row + 4 * stride, stride, k, 1, panel + 16, 32);
+      }
+      continue;
+    }
+    // rows that are missing stay the zeros that they are
+    for (let r: usize = 0; r < <usize>rows; r++) {
+      let out = panel + (r << 1), x = row + r * stride;
+      for (let i = k; i > 0; i--, x += 4, out += 16) {
+        store<u16>(out, type == Type.BF16 ? floatToBfloat(load<u32>(x)) : floatToHalf(load<f32>(x)));
+      }
+    }
   }
 }
 
@@ -295,5 +327,19 @@ export function gatherRow(type: i32, panels: usize, k: i32, row: i32, shift: i32
     }
     const byte = <i32>load<u8>(codes + (step << 4) + ((c & 3) << 2) + j), q = c < 4 ? byte & 15 : byte >> 4;
     store<f32>(to + (i << 2), type == Type.Q4_0 ? d * <f32>(q - 8) : d * <f32>q + m);
+  }
+}
+
+/**
+ * to[ids[t], :] += x[t, :] for the columns first..last-1 of x [tokens, k], in the order of tokens; to [rows, k] f32. An id that is none
+ * meets some row, never other memory.
+ */
+export function scatterAdd(
+  first: i32, last: i32, tokens: i32, k: i32, rows: i32, ids: usize, x: usize, to: usize,
+): void {
+  const stride = <usize>k << 2, from = x + (<usize>first << 2), into = to + (<usize>first << 2);
+  for (let t: usize = 0; t < <usize>tokens; t++) {
+    const row = min(max(load<i32>(ids + (t << 2)), 0), rows - 1);
+    add(last - first, from + t * stride, into + <usize>row * stride);
   }
 }

@@ -82,6 +82,13 @@ export function checkAddBias(bias: Tensor, y: Tensor): void {
   checkApart('addBias', y, bias);
 }
 
+export function checkColumnSum(x: Tensor, out: Tensor): void {
+  checkFloats('columnSum', x, out);
+  const n = widthOf(x);
+  if (elements(out.shape) !== n) throw shapeError('columnSum', `rows of ${n} into ${elements(out.shape)}`);
+  checkApart('columnSum', out, x);
+}
+
 /** Of `scale` and `softmax`, which take any shape. */
 export function checkInPlace(operation: 'scale' | 'softmax' | 'fill', x: Tensor): void {
   checkRowMajor(operation, x, 'f32');

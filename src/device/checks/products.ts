@@ -28,6 +28,18 @@ export function checkLinear(x: Tensor, weights: readonly Tensor[], outs: readonl
   }
 }
 
+export function checkLinearBackward(dY: Tensor, weight: Tensor, dX: Tensor): void {
+  checkFloats('linearBackward', dY, dX);
+  checkPanels('linearBackward', weight, 2);
+  const [n, k] = weight.shape as [number, number];
+  const rows = heightOf(dY);
+  if (widthOf(dY) !== n || heightOf(dX) !== rows || widthOf(dX) !== k) {
+    const into = `[${heightOf(dX)}, ${widthOf(dX)}]`;
+    throw shapeError('linearBackward', `[${rows}, ${widthOf(dY)}] · [${n}, ${k}] into ${into}`);
+  }
+  checkApart('linearBackward', dX, dY, weight);
+}
+
 export function checkLinearGrouped(
   x: Tensor,
   offsets: Tensor,
@@ -53,6 +65,37 @@ export function checkLinearGrouped(
       throw shapeError('linearGrouped', `${product} into [${height}, ${n}]`);
     }
   }
+}
+
+export function checkLinearGroupedBackward(dY: Tensor, offsets: Tensor, weights: Tensor, dX: Tensor): void {
+  checkFloats('linearGroupedBackward', dY, dX);
+  checkInts('linearGroupedBackward', offsets);
+  checkPanels('linearGroupedBackward', weights, 3);
+  const [experts, n, k] = weights.shape as [number, number, number];
+  const rows = heightOf(dY);
+  if (widthOf(dY) !== n || heightOf(dX) !== rows || widthOf(dX) !== k || elements(offsets.shape) !== experts + 1) {
+    const product = `[${rows}, ${widthOf(dY)}] · ${elements(offsets.shape) - 1} of [${weights.shape.join(', ')}]`;
+    throw shapeError('linearGroupedBackward', `${product} into [${heightOf(dX)}, ${widthOf(dX)}]`);
+  }
+  checkApart('linearGroupedBackward', dX, dY, offsets, weights);
+}
+
+export function checkLinearGroupedWeights(dY: Tensor, offsets: Tensor, x: Tensor, dW: Tensor): void {
+  checkFloats('linearGroupedWeights', dY, x, dW);
+  checkInts('linearGroupedWeights', offsets);
+  const [rows, n, k] = [heightOf(dY), widthOf(dY), widthOf(x)];
+  const [experts, height, width] = dW.shape;
+  if (
+    dW.shape.length !== 3 ||
+    heightOf(x) !== rows ||
+    height !== n ||
+    width !== k ||
+    elements(offsets.shape) !== experts! + 1
+  ) {
+    const product = `[${rows}, ${n}]ᵀ · [${heightOf(x)}, ${k}] of ${elements(offsets.shape) - 1}`;
+    throw shapeError('linearGroupedWeights', `${product} into [${dW.shape.join(', ')}]`);
+  }
+  checkApart('linearGroupedWeights', dW, dY, offsets, x);
 }
 
 /** One of several results of the same rows: f32, and memory of its own. */

@@ -26,6 +26,18 @@ export function checkEmbed(ids: Tensor, weight: Tensor, out: Tensor): void {
   checkApart('embed', out, ids);
 }
 
+export function checkEmbedBackward(ids: Tensor, dY: Tensor, dW: Tensor): void {
+  checkInts('embedBackward', ids);
+  checkFloats('embedBackward', dY, dW);
+  const count = elements(ids.shape);
+  const [rows, width] = [heightOf(dY), widthOf(dY)];
+  const [n, k] = [heightOf(dW), widthOf(dW)];
+  if (rows !== count || width !== k || (count > 0 && n === 0)) {
+    throw shapeError('embedBackward', `${count} ids and [${rows}, ${width}] into [${n}, ${k}]`);
+  }
+  checkApart('embedBackward', dW, ids, dY);
+}
+
 export function checkCopyRows(from: Tensor, to: Tensor, toRow: number): void {
   checkRowMajor('copyRows', from);
   checkRowMajor('copyRows', to, from.type);

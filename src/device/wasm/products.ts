@@ -34,7 +34,7 @@ interface Group {
 /** What unpacking a panel costs, in rows that meet it. */
 const UNPACKING = 4;
 /** Multiply-adds below which a product is not worth a command to the lanes. */
-const FEW = 1 << 17;
+export const FEW = 1 << 17;
 
 /** The matrix products of the wasm device: which kernel meets which weight, the scratch that it needs, and each lane's part. */
 export class Products {
@@ -306,7 +306,7 @@ function groupsOf(x: Tensor, offsets: Int32Array, weights: readonly Tensor[], ou
 }
 
 /** Rows and columns of a grid of tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
-function grid(tiles: number, m: number, n: number): [number, number] {
+export function grid(tiles: number, m: number, n: number): [number, number] {
   let best: [number, number] = [1, tiles];
   for (let down = 1; down <= tiles; down++) {
     if (tiles % down) continue;

@@ -1,7 +1,8 @@
 import { byteLengthOf } from '../../element-types.ts';
-import { elements, widthOf } from '../checks/tensor.ts';
+import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
+import { evenly, type Lanes } from './lanes.ts';
 import type { WasmMemory } from './memory.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
 
@@ -44,4 +45,15 @@ export class Rows {
     else if (from.type === 'f32') (to.type === 'f16' ? kernels.f32ToF16 : kernels.f32ToBf16)(n, a, b);
     else (from.type === 'f16' ? kernels.f16ToF32 : kernels.bf16ToF32)(n, a, b);
   }
+}
+
+/** Elements below which an operation is not worth a command to the lanes; columns of a range, in whole cache lines. */
+const [FEW, LINE] = [1 << 14, 16];
+
+/** As TrainDevice.embedBackward: lanes share columns, since rows meet the same one in their order. */
+export function embedBackward(lanes: Lanes, ids: Tensor, dY: Tensor, dW: Tensor): void {
+  const [tokens, k, rows] = [heightOf(dY), widthOf(dY), heightOf(dW)];
+  lanes.run('scatterAdd', evenly(k, lanes.parts(tokens * k, FEW), LINE), (first, last) => {
+    return [first, last, tokens, k, rows, addressOf(ids), addressOf(dY), addressOf(dW)];
+  });
 }
