@@ -16,6 +16,7 @@ export {
   type TrainingFormat,
   type TrainingSequence,
 } from './datasets/training/types.ts';
+export { DataHeldOut, DataSteps } from './train/data-steps.ts';
 export type { FreezeStage } from './train/freeze.ts';
 export { Order } from './train/order.ts';
 export { type PackedStep, packStep } from './train/packing.ts';

@@ -5,7 +5,7 @@ import type { MicroBatch } from './trainable.ts';
 /** Batches whose losses and gradients add up to those of a step. */
 export interface PackedStep {
   readonly batches: readonly MicroBatch[];
-  /** Tokens that are learned: the weight of each is 1 / targets. */
+  /** Tokens that are learned. */
   readonly targets: number;
   /** Tokens that go through the model. */
   readonly tokens: number;
@@ -17,9 +17,10 @@ export interface PackedStep {
  *
  * A sequence of L ids has L − 1 rows: its last token is a target only.
  *
+ * @param weight of each token that is learned. Default 1 / (their count), so that losses add up to the mean of the step
  * @throws E_ARGUMENT for no sequence, and for one that is longer than a batch; E_DATA_INVALID where there is nothing to learn
  */
-export function packStep(sequences: readonly TrainingSequence[], rows: number): PackedStep {
+export function packStep(sequences: readonly TrainingSequence[], rows: number, weight?: number): PackedStep {
   const targets = sequences.reduce((sum, { learned }) => sum + learnedIn(learned), 0);
   if (sequences.length === 0)
     throw new EspalierError('E_ARGUMENT', 'There is no sequence to pack.', 'Give one or more.');
@@ -45,7 +46,7 @@ export function packStep(sequences: readonly TrainingSequence[], rows: number): 
   const batches = bins.map(({ members }) =>
     pack(
       members.sort((a, b) => a - b).map((i) => sequences[i]!),
-      1 / targets,
+      weight ?? 1 / targets,
     ),
   );
   return { batches, targets, tokens: batches.reduce((sum, { ids }) => sum + ids.length, 0) };

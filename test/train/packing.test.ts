@@ -1,10 +1,15 @@
 /** Sequences of a step in batches: nothing is lost, nothing is padded, and weights add up to one. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openTrainingData } from '../../src/datasets/training/data.ts';
+import { SequenceEncoder } from '../../src/datasets/training/encode.ts';
 import type { TrainingSequence } from '../../src/datasets/training/types.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { uniform } from '../../src/random.ts';
+import { DataHeldOut, DataSteps } from '../../src/train/data-steps.ts';
 import { packStep } from '../../src/train/packing.ts';
 import { code } from '../errors.ts';
+import { modelTarget } from '../files.ts';
 
 /** Ids from `first` on, learned from `from` on. */
 function sequence(length: number, from: number, first = 100): TrainingSequence {
@@ -57,6 +62,33 @@ test('many sequences: every row once, whatever the size of batches', () => {
     // first fit decreasing needs at most 11/9 of the least, and a bin
     assert.ok(batches.length <= (11 / 9) * Math.ceil(tokens / rows) + 1, `${batches.length} batches of ${rows}`);
   }
+});
+
+test('steps and held-out batches of data', async () => {
+  const rows = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `q${i}`, answer: ` a${i}` }));
+  await using data = await openTrainingData(new File([rows.join('\n')], 'a.jsonl'), { heldOut: 0.2, seed: 1 });
+  await using model = await openLocal(await modelTarget('models/nano-base'));
+  const encoder = new SequenceEncoder(model, { maxTokens: 16 });
+  assert.throws(() => new DataSteps(data, encoder, { seed: 1, sequences: 4, rows: 15 }), code('E_ARGUMENT'));
+  const steps = new DataSteps(data, encoder, { seed: 1, sequences: 8, rows: 16 });
+  const first = await steps.next();
+  assert.ok(first.batches.length > 1 && first.batches.every(({ ids }) => ids.length <= 16));
+  const { state } = steps;
+  const second = await steps.next();
+  steps.restore(JSON.parse(JSON.stringify(state)));
+  assert.equal(await steps.next(), second);
+  assert.throws(() => steps.restore(null), code('E_ARGUMENT'));
+  let weight = 0;
+  let targets = 0;
+  for await (const batch of new DataHeldOut(data, encoder, 20).batches()) {
+    for (const own of batch.weights) weight += own;
+    targets += batch.targets.filter((id) => id >= 0).length;
+  }
+  let learned = 0;
+  for (const i of data.heldOut)
+    for (const one of encoder.encode(await data.read(i))) learned += one.learned.filter((mark) => mark === 1).length;
+  assert.is(targets, learned);
+  assert.is(weight, learned);
 });
 
 test('what cannot be packed is refused', () => {
