@@ -11,14 +11,14 @@ import { gemmBlock, microRows } from './gemm';
 import { packA, packB } from './pack';
 
 /** Keys in a tile. */
-const TILE: i32 = 64;
+export const TILE: i32 = 64;
 /** Rows (queries times heads of a group) in a block: a multiple of 4, 5 and 6. */
-const ROWS: i32 = 60;
+export const ROWS: i32 = 60;
 export const NOTHING: f32 = -1e30;
 
 // @ts-ignore: decorator
 @inline
-function pad8(n: i32): i32 {
+export function pad8(n: i32): i32 {
   return (n + 7) & ~7;
 }
 
@@ -29,7 +29,7 @@ export function attentionPrefillScratch(keys: i32, headDim: i32): usize {
 }
 
 /** Rows `keys` of one KV head to panels [headDim/8][all][8], `all` rows long; the rest zero. */
-function packValues(v: usize, stride: usize, keys: i32, all: i32, headDim: i32, to: usize): void {
+export function packValues(v: usize, stride: usize, keys: i32, all: i32, headDim: i32, to: usize): void {
   for (let c = 0; c < headDim; c += 8) {
     const n = min(8, headDim - c);
     let from = v + (<usize>c << 2), out = to;
@@ -99,7 +99,7 @@ export function attentionPrefill(
 /** n f32; for rows this short memory.copy, a call out of the module, costs more. */
 // @ts-ignore: decorator
 @inline
-function copyRow(from: usize, to: usize, n: i32): void {
+export function copyRow(from: usize, to: usize, n: i32): void {
   for (; n >= 4; n -= 4, from += 16, to += 16) v128.store(to, v128.load(from));
   for (; n > 0; n--, from += 4, to += 4) store<f32>(to, load<f32>(from));
 }
@@ -171,7 +171,7 @@ function hideWide(row: usize, j0: i32, width: i32, mask: usize): void {
 }
 
 /** Does any of rows i0 .. i0 + n - 1 see one of the cache positions first .. last - 1? */
-function seen(mask: usize, i0: i32, n: i32, maskWidth: i32, base: i32, first: i32, last: i32): bool {
+export function seen(mask: usize, i0: i32, n: i32, maskWidth: i32, base: i32, first: i32, last: i32): bool {
   let at = mask + <usize>(i0 * maskWidth) * 4;
   for (let i = i0; i < i0 + n; i++, at += <usize>maskWidth * 4) {
     if (load<i32>(at) < last && load<i32>(at, 4) > first && load<i32>(at) < load<i32>(at, 4)) return true;

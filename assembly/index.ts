@@ -7,6 +7,7 @@ export * from './int8';
 export * from './gemv';
 export * from './linear';
 export * from './attention';
+export * from './attention-backward';
 export * from './attention-decode';
 export * from './rope';
 export * from './store';

@@ -112,6 +112,71 @@ function rowStats(n: i32, x: usize, target: i32, q: f32, numbers: usize, places:
 }
 
 /**
+ * Of Σ weights · cross-entropy, rows first..last-1 of n logits: dLogits = weight · (e^(logit - logSumExp) - 1 at the target); numbers: of
+ * logitStats. A row without a target, or of weight 0, becomes 0. dLogits may be logits.
+ */
+export function crossEntropyBackward(
+  first: i32, last: i32, n: i32, logits: usize, numbers: usize, targets: usize, weights: usize, dLogits: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    const target = load<i32>(targets + (<usize>r << 2)), w = load<f32>(weights + (<usize>r << 2));
+    const x = logits + <usize>r * bytes, to = dLogits + <usize>r * bytes;
+    if (target < 0 || target >= n || w == 0) {
+      memory.fill(to, 0, bytes);
+      continue;
+    }
+    const lse = load<f32>(numbers + (<usize>(r * Stat.Count) << 2), Stat.LogSumExp << 2);
+    const base = f32x4.splat(lse), w4 = f32x4.splat(w);
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(w4, exp4(f32x4.sub(v128.load(x + i), base))));
+    for (; i < bytes; i += 4) store<f32>(to + i, w * exp1(load<f32>(x + i) - lse));
+    const at = to + (<usize>target << 2);
+    store<f32>(at, load<f32>(at) - w);
+  }
+}
+
+/**
+ * Of Σ weights · KL(reference ‖ model), rows first..last-1 of n logits each, with the numbers of their logitStats: dLogits += weight ·
+ * (softmax(logits) - softmax(reference)), losses [rows] = the divergence in nats. A row of weight 0 is passed over; its loss is 0.
+ */
+export function divergenceBackward(
+  first: i32, last: i32, n: i32, reference: usize, referenceNumbers: usize, logits: usize, numbers: usize, weights: usize,
+  dLogits: usize, losses: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    const w = load<f32>(weights + (<usize>r << 2)), w4 = f32x4.splat(w), at = <usize>r * bytes;
+    const stats = <usize>(r * Stat.Count + Stat.LogSumExp) << 2;
+    const lse = load<f32>(numbers + stats), other = load<f32>(referenceNumbers + stats);
+    const base = f32x4.splat(lse), base2 = f32x4.splat(other), x = logits + at, y = reference + at, to = dLogits + at;
+    let sum: f64 = 0;
+    for (let start: usize = 0; w != 0 && start < bytes; start += CHUNK << 2) {
+      const end = min(start + (CHUNK << 2), bytes);
+      let s = f32x4.splat(0), i = start;
+      for (; i + 16 <= end; i += 16) {
+        const a = f32x4.sub(v128.load(x + i), base), b = f32x4.sub(v128.load(y + i), base2), q = exp4(b);
+        s = f32x4.add(s, f32x4.mul(q, f32x4.sub(b, a)));
+        v128.store(to + i, f32x4.add(v128.load(to + i), f32x4.mul(w4, f32x4.sub(exp4(a), q))));
+      }
+      sum += sum4(s);
+      for (; i < end; i += 4) {
+        const a = load<f32>(x + i) - lse, b = load<f32>(y + i) - other, q = exp1(b);
+        sum += q * (b - a);
+        store<f32>(to + i, load<f32>(to + i) + w * (exp1(a) - q));
+      }
+    }
+    store<f32>(losses + (<usize>r << 2), <f32>sum);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function exp1(x: f32): f32 {
+  return f32x4.extract_lane(exp4(f32x4.splat(x)), 0);
+}
+
+/**
  * The k largest of n logits in descending order (ties: the lower place first): to values [k] f32 and places [k] i32.
  * A min-heap of the best so far, filled from memory four at a time.
  */

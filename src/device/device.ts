@@ -106,7 +106,9 @@ export interface AttentionArguments {
    * own being where it stands, anywhere below base + T. Null: causal.
    */
   readonly mask: Tensor | null;
-  /** Of another part of the cache, to be weighed against that of `mask`: see `AttentionSplit`. Only with a mask. */
+  /** Gets, for each row and head, the natural log-sum-exp of scale · q kᵀ over what it sees, f32 [T, nHeads]: for the way back. */
+  readonly logSumExp?: Tensor | null;
+  /** Of another part of the cache, to be weighed against that of `mask`: see `AttentionSplit`. Only with a mask, and without `logSumExp`. */
   readonly split?: AttentionSplit | null;
 }
 

@@ -1,4 +1,4 @@
-import type { AttentionArguments, Device, GatedActivation, RouteRule, Tensor } from './device.ts';
+import type { AttentionArguments, Device, GatedActivation, RopeLayout, RouteRule, Tensor } from './device.ts';
 
 /**
  * What training needs beside `Device`: the way back through each operation, and the optimiser. An inference-only device is complete
@@ -60,6 +60,11 @@ export interface TrainDevice extends Device {
     dGate: Tensor,
     dUp: Tensor,
   ): void;
+  /**
+   * Of `rope`, in place: rotates dX by the transpose, which is the angles of the same table negated. A factor that the table carries (YaRN's)
+   * multiplies here, too.
+   */
+  ropeBackward(dX: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void;
   attentionBackward(args: AttentionBackwardArguments): void;
 
   // ---- experts
@@ -109,7 +114,7 @@ export interface TrainDevice extends Device {
   crossEntropyBackward(logits: Tensor, numbers: Tensor, targets: Tensor, weights: Tensor, dLogits: Tensor): void;
   /**
    * Of Σ weights · KL(reference ‖ model): dLogits[t, v] += weights[t] · (softmax(logits[t])_v − softmax(reference[t])_v), each with its
-   * `logitStats`. losses[t] = the divergence in nats.
+   * `logitStats`. losses[t] = the divergence in nats. A row of weight 0 is passed over, and its loss is 0.
    */
   divergenceBackward(
     reference: Tensor,
@@ -150,9 +155,10 @@ export interface AdamArguments {
  * Keys and values of heads that share one sum over those heads. Without a split: training has none.
  */
 export interface AttentionBackwardArguments extends Omit<AttentionArguments, 'split'> {
-  /** Of scale · q kᵀ, as the way forward gives it, [T, nHeads]: `attention` has to hand it out for that. */
+  /** As `attention` gave it, [T, nHeads]. */
   readonly logSumExp: Tensor;
   readonly dOut: Tensor;
+  /** Replaced. */
   readonly dQ: Tensor;
   /** Rows [capacity, nKvHeads · headDim] like the cache; added to. */
   readonly dKeys: Tensor;

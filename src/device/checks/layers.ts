@@ -22,6 +22,23 @@ export function checkRmsNorm(x: Tensor, weight: Tensor, out: Tensor): void {
   checkApart('rmsNorm', out, weight);
 }
 
+export function checkRmsNormBackward(x: Tensor, weight: Tensor, dY: Tensor, dX: Tensor, dWeight: Tensor | null): void {
+  const operation = 'rmsNormBackward';
+  checkFloats(operation, x, weight, dY, dX);
+  checkFloats(operation, dWeight);
+  const [n, total] = [elements(weight.shape), elements(x.shape)];
+  if (
+    total % n !== 0 ||
+    elements(dY.shape) !== total ||
+    elements(dX.shape) !== total ||
+    (dWeight && elements(dWeight.shape) !== n)
+  ) {
+    throw shapeError(operation, `${total} elements in groups of ${n}, their gradients ${elements(dY.shape)}`);
+  }
+  checkApart(operation, dX, x, weight, dY, dWeight);
+  if (dWeight) checkApart(operation, dWeight, x, weight, dY);
+}
+
 export function checkAddRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor): void {
   checkFloats('addRmsNorm', x, residual, weight, out);
   const size = elements(x.shape);
@@ -33,22 +50,29 @@ export function checkAddRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out
   checkApart('addRmsNorm', out, x, residual, weight);
 }
 
-export function checkRope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
-  checkFloats('rope', x, table);
+/** Of `ropeBackward`, too. */
+export function checkRope(
+  x: Tensor,
+  table: Tensor,
+  positions: Tensor | number,
+  layout: RopeLayout,
+  operation: 'rope' | 'ropeBackward' = 'rope',
+): void {
+  checkFloats(operation, x, table);
   const [rows, width] = [heightOf(x), widthOf(x)];
-  checkRotation('rope', width, layout);
-  checkApart('rope', x, table);
+  checkRotation(operation, width, layout);
+  checkApart(operation, x, table);
   const tableRows = elements(table.shape) / layout.rotaryDims;
   if (typeof positions === 'number') {
     if (Number.isInteger(positions) && positions >= 0 && positions < tableRows) return;
-    throw shapeError('rope', `row ${positions} of a table of ${tableRows}`);
+    throw shapeError(operation, `row ${positions} of a table of ${tableRows}`);
   }
-  checkInts('rope', positions);
+  checkInts(operation, positions);
   if (elements(positions.shape) !== rows) {
-    throw shapeError('rope', `${elements(positions.shape)} positions of ${rows} rows`);
+    throw shapeError(operation, `${elements(positions.shape)} positions of ${rows} rows`);
   }
-  if (rows > 0 && tableRows < 1) throw shapeError('rope', 'a table without rows');
-  checkApart('rope', x, positions);
+  if (rows > 0 && tableRows < 1) throw shapeError(operation, 'a table without rows');
+  checkApart(operation, x, positions);
 }
 
 /** Rows of heads, of which some dimensions rotate in pairs. */
@@ -65,6 +89,20 @@ export function checkGatedActivation(gate: Tensor, up: Tensor, out: Tensor): voi
   }
   checkApartOrSame('gatedActivation', out, gate);
   checkApart('gatedActivation', out, up);
+}
+
+export function checkGatedActivationBackward(gate: Tensor, up: Tensor, dY: Tensor, dGate: Tensor, dUp: Tensor): void {
+  const operation = 'gatedActivationBackward';
+  checkFloats(operation, gate, up, dY, dGate);
+  checkFloats(operation, dUp);
+  const size = elements(gate.shape);
+  if ([up, dY, dGate, dUp].some((t) => elements(t.shape) !== size)) {
+    throw shapeError(operation, 'gate, up and the gradients differ');
+  }
+  checkApartOrSame(operation, dGate, gate);
+  checkApartOrSame(operation, dUp, up);
+  checkApart(operation, dGate, up, dY, dUp);
+  checkApart(operation, dUp, gate, dY);
 }
 
 /** Of `axpy`, too. */

@@ -1,5 +1,5 @@
 import { STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device.ts';
-import { checkApart, checkFloats, checkInts, elements, heightOf, shapeError } from './tensor.ts';
+import { checkApart, checkApartOrSame, checkFloats, checkInts, elements, heightOf, shapeError } from './tensor.ts';
 
 export function checkLogitStats(logits: Tensor, targets: Tensor | null, numbers: Tensor, places: Tensor): void {
   checkFloats('logitStats', logits, numbers);
@@ -11,6 +11,59 @@ export function checkLogitStats(logits: Tensor, targets: Tensor | null, numbers:
   }
   checkApart('logitStats', numbers, logits, targets);
   checkApart('logitStats', places, logits, targets, numbers);
+}
+
+export function checkCrossEntropyBackward(
+  logits: Tensor,
+  numbers: Tensor,
+  targets: Tensor,
+  weights: Tensor,
+  dLogits: Tensor,
+): void {
+  const operation = 'crossEntropyBackward';
+  checkFloats(operation, logits, numbers, weights, dLogits);
+  checkInts(operation, targets);
+  const rows = heightOf(logits);
+  if (
+    elements(numbers.shape) !== STAT_NUMBERS * rows ||
+    elements(targets.shape) !== rows ||
+    elements(weights.shape) !== rows ||
+    elements(dLogits.shape) !== elements(logits.shape)
+  ) {
+    throw shapeError(operation, `${rows} rows with ${elements(targets.shape)} targets`);
+  }
+  checkApartOrSame(operation, dLogits, logits);
+  checkApart(operation, dLogits, numbers, targets, weights);
+}
+
+export function checkDivergenceBackward(
+  reference: Tensor,
+  referenceNumbers: Tensor,
+  logits: Tensor,
+  numbers: Tensor,
+  weights: Tensor,
+  dLogits: Tensor,
+  losses: Tensor,
+): void {
+  const operation = 'divergenceBackward';
+  checkFloats(operation, reference, referenceNumbers, logits, numbers);
+  checkFloats(operation, weights, dLogits, losses);
+  const [rows, size] = [heightOf(logits), elements(logits.shape)];
+  if (
+    elements(reference.shape) !== size ||
+    elements(dLogits.shape) !== size ||
+    elements(referenceNumbers.shape) !== STAT_NUMBERS * rows ||
+    elements(numbers.shape) !== STAT_NUMBERS * rows ||
+    elements(weights.shape) !== rows ||
+    elements(losses.shape) !== rows
+  ) {
+    throw shapeError(operation, `${rows} rows of ${size} logits to a reference of ${elements(reference.shape)}`);
+  }
+  for (const written of [dLogits, losses]) {
+    checkApart(operation, written, reference, referenceNumbers, logits, numbers);
+    checkApart(operation, written, weights);
+  }
+  checkApart(operation, dLogits, losses);
 }
 
 export function checkTopK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {

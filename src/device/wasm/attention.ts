@@ -1,8 +1,9 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { AttentionArguments, AttentionSplit, Tensor } from '../device.ts';
+import type { AttentionBackwardArguments } from '../train-device.ts';
 import type { Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
-import type { Arena } from './memory.ts';
+import type { Arena, WasmMemory } from './memory.ts';
 import { addressOf } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
@@ -27,13 +28,17 @@ export class Attention {
 
   /** As Device.attention. */
   run(args: AttentionArguments): void {
-    const { q, mask, split, headDim, base } = args;
+    const { q, mask, split, headDim, base, nHeads, logSumExp } = args;
     const [rows, width] = [heightOf(q), widthOf(q)];
     const keys = base + rows;
     const mark = this.#arena.mark();
     const parts = this.#lanes.parts(rows * keys * width, FEW);
-    if (rows === 1 && !mask && headDim % 4 === 0) this.#decode(args, keys, parts);
-    else if (split) this.#split(args, split, rows, width);
+    if (split) this.#split(args, split, rows, width);
+    else if (logSumExp) {
+      const sums = addressOf(logSumExp);
+      this.#prefill(args, rows, width, mask, addressOf(args.out), sums);
+      this.#kernels.scale(rows * nHeads, Math.LN2, sums);
+    } else if (rows === 1 && !mask && headDim % 4 === 0) this.#decode(args, keys, parts);
     else this.#prefill(args, rows, width, mask, addressOf(args.out));
     this.#arena.reset(mark);
   }
@@ -93,6 +98,100 @@ export class Attention {
       ];
     });
   }
+}
+
+/**
+ * As TrainDevice.attentionBackward. Shared out are units, a KV head with a segment of rows that look at nothing beside it; neither depends on
+ * the number of lanes.
+ */
+export function attentionBackward(
+  { kernels, arena, tuning, lanes, memory }: AttentionParts,
+  args: AttentionBackwardArguments,
+): void {
+  const { q, mask, nHeads, nKvHeads, headDim, base, scale, window } = args;
+  const [rows, stride] = [heightOf(q), 4 * widthOf(q)];
+  if (rows === 0) return;
+  const maskWidth = mask ? elements(mask.shape) / rows : 0;
+  const maskAt = addressOf(mask);
+  const apart = mask && maskWidth === 3 && base === 0;
+  const masks = apart ? new Int32Array(memory.memory.buffer, maskAt, 3 * rows) : null;
+  const segments = masks ? segmentsOf(masks) : [0, rows, 0, base + rows];
+  const count = segments.length / 4;
+  const mark = arena.mark();
+  const table = arena.allocate(4 * segments.length);
+  new Int32Array(memory.memory.buffer).set(segments, table / 4);
+  const [queries, keys, values, lse] = [q, args.keys, args.values, args.logSumExp].map(addressOf) as Four;
+  const [out, dOut, dQ, dKeys] = [args.out, args.dOut, args.dQ, args.dKeys].map(addressOf) as Four;
+  const dValues = addressOf(args.dValues);
+  const bounds = unitBounds(segments, nKvHeads, (products) => lanes.parts(products * nHeads * headDim, FEW, 2));
+  lanes.run('attentionBackward', bounds, (first, last) => {
+    let most = 0;
+    for (let u = first; u < last; u++) most = Math.max(most, keysIn(segments, u % count));
+    const scratch = arena.allocate(kernels.attentionBackwardScratch(most, headDim));
+    return [
+      ...([tuning.micro, first, last, table, count, base, nHeads, nKvHeads, headDim, scale, queries, stride] as const),
+      ...([keys, values, window, maskAt, maskWidth, lse, out, dOut, dQ, dKeys, dValues, scratch] as const),
+    ];
+  });
+  arena.reset(mark);
+}
+
+/** What of a device's parts attention is computed with. */
+interface AttentionParts {
+  readonly kernels: Kernels;
+  readonly memory: WasmMemory;
+  readonly arena: Arena;
+  readonly tuning: Tuning;
+  readonly lanes: Lanes;
+}
+
+type Four = [number, number, number, number];
+
+/**
+ * The segments of rows that see only each other, by masks of three numbers over a cache of these rows alone: (first row, last row + 1, first
+ * position, last position + 1) of each. Sequences packed behind one another are segments; what nobody sees through is cut.
+ */
+export function segmentsOf(masks: Int32Array): number[] {
+  const rows = masks.length / 3;
+  // the first position that any row from `row` on sees
+  const least = new Int32Array(rows);
+  for (let row = rows - 1, first = rows; row >= 0; row--) {
+    const [from, limit, self] = [masks[3 * row]!, masks[3 * row + 1]!, masks[3 * row + 2]!];
+    if (from < limit) first = Math.min(first, from);
+    first = Math.min(first, self);
+    least[row] = first;
+  }
+  const segments: number[] = [];
+  for (let row = 0, start = 0, limits = 0; row < rows; row++) {
+    if (masks[3 * row]! < masks[3 * row + 1]!) limits = Math.max(limits, masks[3 * row + 1]!);
+    const end = row + 1;
+    if (end < rows && (least[end]! < end || limits > end)) continue;
+    segments.push(start, end, start, end);
+    start = end;
+  }
+  return segments;
+}
+
+function keysIn(segments: readonly number[], segment: number): number {
+  return segments[4 * segment + 3]! - segments[4 * segment + 2]!;
+}
+
+/** Ranges of units with equal numbers of products of a row and a position. */
+function unitBounds(segments: readonly number[], kvHeads: number, parts: (products: number) => number): number[] {
+  const count = segments.length / 4;
+  const products = (unit: number) => {
+    const segment = unit % count;
+    return (segments[4 * segment + 1]! - segments[4 * segment]!) * keysIn(segments, segment);
+  };
+  let all = 0;
+  for (let unit = 0; unit < count; unit++) all += products(unit);
+  const wanted = Math.min(parts(all), count * kvHeads);
+  const bounds = [0];
+  for (let unit = 0, sum = 0; unit < count * kvHeads; unit++) {
+    sum += products(unit);
+    if (sum >= (all * kvHeads * bounds.length) / wanted || unit === count * kvHeads - 1) bounds.push(unit + 1);
+  }
+  return bounds;
 }
 
 /**

@@ -2,6 +2,7 @@ import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
 import { type KernelName, type Kernels, ROPE_LAYOUT } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
+import type { Arena } from './memory.ts';
 import { addressOf } from './tensor.ts';
 
 /** Elements below which an operation on rows is not worth a command to the lanes. */
@@ -35,15 +36,7 @@ export class Layers {
   }
 
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
-    const width = widthOf(x);
-    const { heads, headDim, rotaryDims } = layout;
-    const interleaved = ROPE_LAYOUT[layout.layout];
-    const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
-    const [at, tableAt, tableRows] = [addressOf(x), addressOf(table), elements(table.shape) / rotaryDims];
-    this.#run('rope', heightOf(x), width, (first, last) => {
-      const shape = [first, last, heads, headDim, rotaryDims, interleaved] as const;
-      return [...shape, at, 4 * width, list, fixed, tableAt, tableRows];
-    });
+    rotate(this.#lanes, 'rope', x, table, positions, layout);
   }
 
   gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void {
@@ -72,7 +65,6 @@ export class Layers {
     this.#run('softmax', heightOf(x), n, (first, last) => [first, last, n, addressOf(x), 4 * n]);
   }
 
-  /** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
   #run<K extends KernelName>(
     name: K,
     rows: number,
@@ -80,6 +72,92 @@ export class Layers {
     args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
     align = 1,
   ) {
-    this.#lanes.run(name, evenly(rows, this.#lanes.parts(rows * width, FEW, 2), align), args);
+    overRows(this.#lanes, name, rows, width, args, align);
   }
+}
+
+/** As TrainDevice.rmsNormBackward: rows are shared out, and then the columns of the weight, each of which is summed in the order of rows. */
+export function rmsNormBackward(
+  lanes: Lanes,
+  arena: Arena,
+  x: Tensor,
+  weight: Tensor,
+  dY: Tensor,
+  eps: number,
+  dX: Tensor,
+  dWeight: Tensor | null,
+): void {
+  const n = elements(weight.shape);
+  const rows = elements(x.shape) / n;
+  const [from, w, d, to] = [addressOf(x), addressOf(weight), addressOf(dY), addressOf(dX)];
+  const mark = arena.mark();
+  const inverses = dWeight ? arena.allocate(4 * rows) : 0;
+  overRows(lanes, 'rmsNormBackward', rows, n, (a, b) => [a, b, n, eps, from, w, d, to, inverses]);
+  if (dWeight) {
+    const sums = addressOf(dWeight);
+    overRows(lanes, 'rmsNormBackwardWeight', n, rows, (a, b) => [a, b, rows, n, from, d, inverses, sums], LINE);
+  }
+  arena.reset(mark);
+}
+
+/** As TrainDevice.ropeBackward. */
+export function ropeBackward(
+  lanes: Lanes,
+  dX: Tensor,
+  table: Tensor,
+  positions: Tensor | number,
+  layout: RopeLayout,
+): void {
+  rotate(lanes, 'ropeBackward', dX, table, positions, layout);
+}
+
+const GATED_BACKWARD = {
+  silu: 'siluMultiplyBackward',
+  'gelu-tanh': 'geluMultiplyBackward',
+} as const satisfies Record<GatedActivation, KernelName>;
+
+/** As TrainDevice.gatedActivationBackward. */
+export function gatedActivationBackward(
+  lanes: Lanes,
+  kind: GatedActivation,
+  gate: Tensor,
+  up: Tensor,
+  dY: Tensor,
+  dGate: Tensor,
+  dUp: Tensor,
+): void {
+  const [n, stride] = [widthOf(gate), 4 * widthOf(gate)];
+  const [g, u, d, toGate, toUp] = [gate, up, dY, dGate, dUp].map(addressOf) as [number, number, number, number, number];
+  overRows(lanes, GATED_BACKWARD[kind], heightOf(gate), n, (a, b) => [a, b, n, stride, g, u, d, toGate, toUp]);
+}
+
+function rotate(
+  lanes: Lanes,
+  kernel: 'rope' | 'ropeBackward',
+  x: Tensor,
+  table: Tensor,
+  positions: Tensor | number,
+  layout: RopeLayout,
+): void {
+  const width = widthOf(x);
+  const { heads, headDim, rotaryDims } = layout;
+  const interleaved = ROPE_LAYOUT[layout.layout];
+  const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
+  const [at, tableAt, tableRows] = [addressOf(x), addressOf(table), elements(table.shape) / rotaryDims];
+  overRows(lanes, kernel, heightOf(x), width, (first, last) => {
+    const shape = [first, last, heads, headDim, rotaryDims, interleaved] as const;
+    return [...shape, at, 4 * width, list, fixed, tableAt, tableRows];
+  });
+}
+
+/** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
+export function overRows<K extends KernelName>(
+  lanes: Lanes,
+  name: K,
+  rows: number,
+  width: number,
+  args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
+  align = 1,
+): void {
+  lanes.run(name, evenly(rows, lanes.parts(rows * width, FEW, 2), align), args);
 }

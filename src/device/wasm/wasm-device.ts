@@ -259,9 +259,9 @@ export class WasmDevice extends TensorStore implements ExactDevice {
 
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void {
     checkLogitStats(logits, targets, numbers, places);
-    const { memory, kernels } = this.parts();
+    const { memory, lanes } = this.parts();
     if (this.debug && targets) checkNumbers(memory, 'logitStats', targets, -(2 ** 31), widthOf(logits));
-    logitStats(kernels, logits, targets, tsallisOrder, numbers, places);
+    logitStats(lanes, logits, targets, tsallisOrder, numbers, places);
   }
 
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {

@@ -1,11 +1,23 @@
-import { checkAdd, checkColumnSum, checkInPlace } from '../checks/layers.ts';
+import { checkAttentionBackward } from '../checks/attention.ts';
+import {
+  checkAdd,
+  checkColumnSum,
+  checkGatedActivationBackward,
+  checkInPlace,
+  checkRmsNormBackward,
+  checkRope,
+} from '../checks/layers.ts';
+import { checkCrossEntropyBackward, checkDivergenceBackward } from '../checks/logits.ts';
 import { checkAdamStep, checkPack, checkSumSquares } from '../checks/optimiser.ts';
 import { checkLinearBackward, checkLinearGroupedBackward, checkLinearGroupedWeights } from '../checks/products.ts';
 import { checkEmbedBackward } from '../checks/rows.ts';
-import { heightOf } from '../checks/tensor.ts';
-import type { Tensor } from '../device.ts';
-import type { AdamArguments } from '../train-device.ts';
+import { elements, heightOf, widthOf } from '../checks/tensor.ts';
+import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
+import type { AdamArguments, AttentionBackwardArguments } from '../train-device.ts';
+import { attentionBackward } from './attention.ts';
 import { axpy, columnSum, fill, sumSquares } from './elements.ts';
+import { gatedActivationBackward, rmsNormBackward, ropeBackward } from './layers.ts';
+import { crossEntropyBackward, divergenceBackward } from './logits.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WasmDeviceOptions } from './options.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
@@ -83,5 +95,62 @@ export class WasmTrainDevice extends WasmDevice {
     const parts = this.parts();
     if (this.debug) checkNumbers(parts.memory, 'embedBackward', ids, 0, heightOf(dW));
     embedBackward(parts.lanes, ids, dY, dW);
+  }
+
+  // ---- layers
+
+  rmsNormBackward(x: Tensor, weight: Tensor, dY: Tensor, eps: number, dX: Tensor, dWeight: Tensor | null): void {
+    checkRmsNormBackward(x, weight, dY, dX, dWeight);
+    const { lanes, arena } = this.parts();
+    rmsNormBackward(lanes, arena, x, weight, dY, eps, dX, dWeight);
+  }
+
+  ropeBackward(dX: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
+    checkRope(dX, table, positions, layout, 'ropeBackward');
+    const { memory, lanes } = this.parts();
+    if (this.debug && typeof positions !== 'number') {
+      checkNumbers(memory, 'ropeBackward', positions, 0, elements(table.shape) / layout.rotaryDims);
+    }
+    ropeBackward(lanes, dX, table, positions, layout);
+  }
+
+  gatedActivationBackward(
+    kind: GatedActivation,
+    gate: Tensor,
+    up: Tensor,
+    dY: Tensor,
+    dGate: Tensor,
+    dUp: Tensor,
+  ): void {
+    checkGatedActivationBackward(gate, up, dY, dGate, dUp);
+    gatedActivationBackward(this.parts().lanes, kind, gate, up, dY, dGate, dUp);
+  }
+
+  attentionBackward(args: AttentionBackwardArguments): void {
+    checkAttentionBackward(args);
+    attentionBackward(this.parts(), args);
+  }
+
+  // ---- losses
+
+  crossEntropyBackward(logits: Tensor, numbers: Tensor, targets: Tensor, weights: Tensor, dLogits: Tensor): void {
+    checkCrossEntropyBackward(logits, numbers, targets, weights, dLogits);
+    const { memory, lanes } = this.parts();
+    if (this.debug) checkNumbers(memory, 'crossEntropyBackward', targets, -(2 ** 31), widthOf(logits));
+    crossEntropyBackward(lanes, logits, numbers, targets, weights, dLogits);
+  }
+
+  divergenceBackward(
+    reference: Tensor,
+    referenceNumbers: Tensor,
+    logits: Tensor,
+    numbers: Tensor,
+    weights: Tensor,
+    dLogits: Tensor,
+    losses: Tensor,
+  ): void {
+    checkDivergenceBackward(reference, referenceNumbers, logits, numbers, weights, dLogits, losses);
+    const { lanes } = this.parts();
+    divergenceBackward(lanes, reference, referenceNumbers, logits, numbers, weights, dLogits, losses);
   }
 }
