@@ -1,4 +1,7 @@
-/** y = W · x for one row of activations: decoding. All functions take a range of panels, so lanes can share a matrix. */
+/**
+ * y = W · x for one row of activations, or for each of a few of different texts: decoding. A row's sums have one order whatever its company.
+ * All functions take a range of panels, so lanes can share a matrix.
+ */
 import { Type, anyHalves, bfloats, halves, hasMinima, isQ8, panelBytes } from './panel';
 import { Dot } from './int8';
 import { MASKS, madd } from './math';
@@ -65,14 +68,23 @@ export function denseF16(x: usize, k: i32, panel: usize, y: usize, n: i32): void
   dense<u16>(x, k, panel, y, n);
 }
 
-/** y[8·first .. ] for panels first..last-1 of an f32, f16 or bf16 matrix with n rows. x [K] f32; y [n] f32. */
-export function matvecDense(type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, x: usize, y: usize): void {
+/**
+ * y[8·first .. ] for panels first..last-1 of an f32, f16 or bf16 matrix with n rows, of `rows` rows of x [K] f32, xStride bytes apart; y [n]
+ * f32, yStride apart. A panel meets all rows while it is in level 1.
+ */
+export function matvecDense(
+  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, rows: i32, x: usize, xStride: usize, y: usize,
+  yStride: usize,
+): void {
   const bytes = panelBytes(type, k);
   for (let p = first; p < last; p++) {
-    const panel = panels + bytes * <usize>p, out = y + (<usize>p << 5), m = n - (p << 3);
-    if (type == Type.F32) denseF32(x, k, panel, out, m);
-    else if (type == Type.BF16) denseBF16(x, k, panel, out, m);
-    else denseF16(x, k, panel, out, m);
+    const panel = panels + bytes * <usize>p, m = n - (p << 3);
+    let from = x, out = y + (<usize>p << 5);
+    for (let r = 0; r < rows; r++, from += xStride, out += yStride) {
+      if (type == Type.F32) denseF32(from, k, panel, out, m);
+      else if (type == Type.BF16) denseBF16(from, k, panel, out, m);
+      else denseF16(from, k, panel, out, m);
+    }
   }
 }
 
@@ -249,22 +261,33 @@ export function rowQ81(wide: usize, blocks: usize, panel: usize, k: i32, shift: 
 }
 
 /**
- * y[8·first ..] for panels first..last-1 of a quantised matrix. codes, blocks: from quantiseRow, wide if dot is Dot.Wide, as it
- * must be for codes of 8 bits.
+ * y[8·first ..] for panels first..last-1 of a quantised matrix, of `rows` rows, yStride bytes apart. codes, blocks: of each row behind one
+ * another, from quantiseRow, wide if dot is Dot.Wide, as it must be for codes of 8 bits.
  */
 export function matvecQuantised(
-  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, codes: usize, blocks: usize, y: usize,
+  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, rows: i32, codes: usize,
+  blocks: usize, y: usize, yStride: usize,
 ): void {
-  const bytes = panelBytes(type, k), minima = i32(hasMinima(type));
+  const bytes = panelBytes(type, k), codesStride = <usize>k << i32(dot == Dot.Wide), blocksStride = <usize>k >> 1;
   for (let p = first; p < last; p++) {
-    const panel = panels + bytes * <usize>p, out = y + (<usize>p << 5), m = n - (p << 3);
-    if (isQ8(type)) {
-      if (minima) rowQ81(codes, blocks, panel, k, shift, out, m);
-      else rowQ80(codes, blocks, panel, k, shift, out, m);
-    } else if (dot == Dot.Relaxed16) {
-      if (minima) rowQ41By16(codes, blocks, panel, k, shift, out, m);
-      else rowQ40By16(codes, blocks, panel, k, shift, out, m);
-    } else if (dot == Dot.Relaxed32) rowQ4By32(minima, codes, blocks, panel, k, shift, out, m);
-    else rowQ4Wide(minima, codes, blocks, panel, k, shift, out, m);
+    const panel = panels + bytes * <usize>p, m = n - (p << 3);
+    let c = codes, b = blocks, out = y + (<usize>p << 5);
+    for (let r = 0; r < rows; r++, c += codesStride, b += blocksStride, out += yStride) {
+      quantisedPanel(type, panel, k, shift, dot, c, b, out, m);
+    }
   }
+}
+
+function quantisedPanel(
+  type: i32, panel: usize, k: i32, shift: i32, dot: i32, codes: usize, blocks: usize, y: usize, n: i32,
+): void {
+  const minima = i32(hasMinima(type));
+  if (isQ8(type)) {
+    if (minima) rowQ81(codes, blocks, panel, k, shift, y, n);
+    else rowQ80(codes, blocks, panel, k, shift, y, n);
+  } else if (dot == Dot.Relaxed16) {
+    if (minima) rowQ41By16(codes, blocks, panel, k, shift, y, n);
+    else rowQ40By16(codes, blocks, panel, k, shift, y, n);
+  } else if (dot == Dot.Relaxed32) rowQ4By32(minima, codes, blocks, panel, k, shift, y, n);
+  else rowQ4Wide(minima, codes, blocks, panel, k, shift, y, n);
 }

@@ -227,8 +227,11 @@ export interface Device {
   /**
    * outs[i][T, Ni] = x[T, K] · weights[i][Ni, K]^T. Several weights share the packing of one x. `int8` asks for quantised
    * activations where the weight is quantised; other weights are exact in any case.
+   *
+   * @param alone each row gets the bits that it gets as the only one, whatever its company: rows of texts that know nothing of each other.
+   *   Meant for few rows; many are slower than without. Default false
    */
-  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void;
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision, alone?: boolean): void;
   /** c[M, N] = alpha · op(a) · op(b) (+ c): row-major f32, op transposing as told. */
   matmul(a: Tensor, b: Tensor, c: Tensor, options?: MatmulOptions): void;
   /** out[T, K] = weight[ids[t], :]; ids [T] i32, weight in panels. */
@@ -279,7 +282,7 @@ export interface Device {
   /**
    * `linear` for rows that belong to different experts: rows offsets[e] .. offsets[e + 1] - 1 of x [R, K] meet matrix e of the stack
    * weights[i] [E, Ni, K] and give the same rows of outs[i] [R, Ni]; rows before offsets[0] and from offsets[E] on stay as they are.
-   * Offsets stay on the device: whoever calls this does not know them.
+   * Offsets stay on the device: whoever calls this does not know them. alone: as in `linear`.
    */
   linearGrouped(
     x: Tensor,
@@ -287,6 +290,7 @@ export interface Device {
     weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
+    alone?: boolean,
   ): void;
   /**
    * out[t] = Σ over its slots, in their order, of weights[t, j] · the row of y [T · k, d] that stands for the slot in `order`.

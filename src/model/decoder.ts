@@ -4,13 +4,13 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
 import { KvCache } from './kv-cache.ts';
-import { decoderLayer, type LayerFacts, type LayerHooks, layerFacts, stretches } from './layer.ts';
-import { type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
+import { type LayerFacts, type LayerHooks, layerFacts } from './layer.ts';
 import { ModelRopes } from './model-ropes.ts';
+import { type PassPart, runPass } from './pass.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
-const CHUNK = 512;
+export const CHUNK = 512;
 
 export interface ForwardOptions extends LayerHooks {
   /** RoPE position of each token; default: following the cache. */
@@ -51,6 +51,22 @@ export interface ForwardOptions extends LayerHooks {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** Tokens of one of several sequences, behind what its cache holds. */
+export interface SequencePart {
+  readonly ids: readonly number[];
+  readonly cache: KvCache;
+  /** Whether the last of them is wanted with `output: 'last'`. Default true. */
+  readonly wanted?: boolean;
+}
+
+export interface EachOptions extends Pick<ForwardOptions, 'precision' | 'signal' | 'output'> {
+  /**
+   * Called with the normalised last hidden states of all rows of all parts, or of the last of each part whose last is wanted, in the order
+   * of the parts; the tensor is scratch. Not called where none is wanted.
+   */
+  readonly onOutput?: (hidden: Tensor) => Promise<void> | void;
+}
+
 /**
  * A decoder-only transformer of the Llama shape: pre-norm blocks of grouped-query attention with RoPE and a gated feed-forward or experts in its
  * place. What families differ in is in the configuration: biases, norms of q and k and behind blocks, factors, windows, and RoPE by layer.
@@ -73,6 +89,10 @@ export class Decoder {
     this.#facts = layerFacts(config);
   }
 
+  get #model() {
+    return { device: this.device, config: this.config, weights: this.weights, ropes: this.ropes, facts: this.#facts };
+  }
+
   cache(capacity = 0, mostRows?: number): KvCache {
     return new KvCache(this.device, this.config, this.ropes, capacity, mostRows);
   }
@@ -84,6 +104,98 @@ export class Decoder {
    *   beyond the sliding window
    */
   async forward(ids: readonly number[] | Int32Array, cache: KvCache, options: ForwardOptions = {}): Promise<void> {
+    this.#checkIds(ids);
+    checkMasks(ids.length, cache.length, options);
+    throwIfAborted(options.signal);
+    const before = cache.length;
+    const positions = options.positions ?? following(cache, ids.length);
+    this.#checkPositions(positions, ids.length);
+    this.#checkWindow(positions, options);
+    if (!options.rows) cache.reserve(before + ids.length);
+    const mark = this.device.mark();
+    const pace = new Pace();
+    try {
+      for (let first = 0; first < ids.length; first += CHUNK) {
+        const end = Math.min(ids.length, first + CHUNK);
+        const hidden = await runPass(this.#model, {
+          ids: Int32Array.from(ids.slice(first, end)),
+          parts: [{ cache, first: 0, positions: positions.slice(first, end), rows: options.rows }],
+          wanted: options.output !== 'last' ? null : end === ids.length ? [end - first - 1] : [],
+          alone: false,
+          firstRow: first,
+          precision: options.precision ?? this.precision,
+          masks: options,
+          hooks: options,
+          pace,
+        });
+        if (hidden) await options.onChunk?.(hidden, end - hidden.shape[0]!);
+        this.device.reset(mark);
+        options.onProgress?.(end, ids.length);
+      }
+    } catch (error) {
+      cache.truncate(before);
+      throw error;
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
+  /**
+   * Runs tokens of several sequences through the layers together, each behind what its own cache holds, and appends to the caches: the
+   * weights are read once for all of them. Where every part is one token, each gets the bits that `forward` gives it alone. When it throws,
+   * the caches hold what they held before.
+   * @throws as `forward`; E_ARGUMENT for parts without tokens, with one cache, or with more tokens in all than `CHUNK`
+   */
+  async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
+    const ids = parts.flatMap((part) => [...part.ids]);
+    this.#checkIds(ids);
+    const caches = new Set(parts.map(({ cache }) => cache));
+    if (caches.size < parts.length || ids.length > CHUNK || parts.some((part) => part.ids.length === 0)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `${parts.length} sequences of ${ids.length} tokens and ${caches.size} caches cannot go together.`,
+        `Give each at least one token and a cache of its own, and at most ${CHUNK} tokens in all.`,
+      );
+    }
+    throwIfAborted(options.signal);
+    const rows: PassPart[] = [];
+    const wanted: number[] = [];
+    let first = 0;
+    for (const part of parts) {
+      const { cache } = part;
+      const count = part.ids.length;
+      const positions = following(cache, count);
+      this.#checkPositions(positions, count);
+      rows.push({ cache, first, positions });
+      first += count;
+      if (part.wanted !== false) wanted.push(first - 1);
+    }
+    const before = parts.map(({ cache }) => cache.length);
+    const mark = this.device.mark();
+    try {
+      for (const [i, { cache }] of parts.entries()) cache.reserve(before[i]! + rows[i]!.positions.length);
+      const hidden = await runPass(this.#model, {
+        ids: Int32Array.from(ids),
+        parts: rows,
+        wanted: options.output === 'last' ? wanted : null,
+        alone: ids.length === parts.length,
+        firstRow: 0,
+        precision: options.precision ?? this.precision,
+        masks: {},
+        hooks: { signal: options.signal },
+        pace: new Pace(),
+      });
+      if (hidden) await options.onOutput?.(hidden);
+    } catch (error) {
+      for (const [i, { cache }] of parts.entries()) cache.truncate(before[i]!);
+      throw error;
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
+  /** @throws E_ARGUMENT */
+  #checkIds(ids: readonly number[] | Int32Array): void {
     const { vocabSize } = this.config;
     for (const id of ids) {
       if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
@@ -93,31 +205,6 @@ export class Decoder {
           'Encode the text with the tokenizer of this model.',
         );
       }
-    }
-    checkMasks(ids.length, cache.length, options);
-    throwIfAborted(options.signal);
-    const before = cache.length;
-    const next = (cache.positions.at(-1) ?? -1) + 1;
-    const positions = options.positions ?? Array.from({ length: ids.length }, (_, i) => next + i);
-    this.#checkPositions(positions, ids.length);
-    this.#checkWindow(positions, options);
-    if (!options.rows) cache.reserve(before + ids.length);
-    const mark = this.device.mark();
-    const pace = new Pace();
-    try {
-      for (let first = 0; first < ids.length; first += CHUNK) {
-        const end = Math.min(ids.length, first + CHUNK);
-        const keep = options.output === 'last' ? (end === ids.length ? 1 : 0) : end - first;
-        const some = Int32Array.from(ids.slice(first, end));
-        await this.#chunk(some, positions.slice(first, end), first, keep, cache, options, pace);
-        this.device.reset(mark);
-        options.onProgress?.(end, ids.length);
-      }
-    } catch (error) {
-      cache.truncate(before);
-      throw error;
-    } finally {
-      this.device.reset(mark);
     }
   }
 
@@ -153,85 +240,6 @@ export class Decoder {
     );
   }
 
-  async #chunk(
-    ids: Int32Array,
-    positions: readonly number[],
-    firstRow: number,
-    keep: number,
-    cache: KvCache,
-    options: ForwardOptions,
-    pace: Pace,
-  ): Promise<void> {
-    const { device, config, weights } = this;
-    const t = ids.length;
-    const precision = options.precision ?? this.precision;
-    const upload = (data: Int32Array, shape: readonly number[]) => {
-      const tensor = device.scratch('i32', shape);
-      device.write(tensor, data);
-      return tensor;
-    };
-    const buffers = sharedBuffers(device, config, {
-      positions: upload(Int32Array.from(positions), [t, 1]),
-      mask: options.mask ? upload(options.mask, [t, options.mask.length / t]) : null,
-      windowMask: options.windowMask ? upload(options.windowMask, [t, options.windowMask.length / t]) : null,
-      split: options.split ? upload(options.split.mask, [t, options.split.mask.length / t]) : null,
-    });
-    const tables = this.ropes.forward(Math.max(...positions) + 1);
-    const base = options.rows ? cache.length - t : cache.length;
-    const common = {
-      stretches: stretches(options.rows, t, base),
-      base,
-      splitFactor: options.split?.factor ?? 1,
-      firstRow,
-      hooks: options,
-    };
-    device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
-    if (config.embeddingScale !== 1) device.scale(buffers.hidden, config.embeddingScale);
-    await options.onHidden?.(0, buffers.hidden, firstRow);
-    const { layers } = weights;
-    // no await where all of them are there
-    let got = layers.get(0);
-    let layer = got instanceof Promise ? await got : got;
-    device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
-    /** The rows that the last layer gives out. */
-    let out: LayerBuffers | null = buffers;
-    for (let i = 0; i < layers.count; i++) {
-      throwIfAborted(options.signal);
-      const last = i === layers.count - 1;
-      if (last && keep < t) out = keep > 0 ? lastRows(device, config, buffers, keep) : null;
-      // what is lost in the first and the last layer weighs several times what is lost in another
-      const rounding = precision === 'int8' && (i === 0 || last) ? 'int16' : precision;
-      const [keys, values] = [cache.keys(i), cache.values(i)];
-      const run = { ...common, index: i, keys, values, table: tables[i]!, precision: rounding };
-      decoderLayer(device, this.#facts[i]!, layer, buffers, out, run);
-      if (!out) break;
-      if (options.onExperts && layer.feedForward.kind === 'mixture') await this.#report(i, out, options.onExperts);
-      // the norm before the next block shares the pass that adds this block's result
-      if (!last) {
-        got = layers.get(i + 1);
-        layer = got instanceof Promise ? await got : got;
-      }
-      const norm = last ? weights.norm : layer.inputNorm;
-      device.addRmsNorm(out.feedForwardOut, out.hidden, norm, out.normed, config.rmsNormEps);
-      await options.onHidden?.(i + 1, out.hidden, firstRow);
-      await pace.breathe();
-    }
-    throwIfAborted(options.signal);
-    if (!options.rows) cache.advance(positions);
-    if (out) await options.onChunk?.(out.normed, firstRow + t - keep);
-  }
-
-  /** Tells who computed what in a layer with experts. */
-  async #report(layer: number, b: LayerBuffers, tell: NonNullable<ForwardOptions['onExperts']>): Promise<void> {
-    const { routing } = b.mixture!;
-    const offsets = (await this.device.read(routing.offsets)) as Int32Array;
-    await tell(
-      layer,
-      offsets.subarray(1).map((end, e) => end - offsets[e]!),
-      routing,
-    );
-  }
-
   /** Whether there is an output matrix, so that logits can be computed. @throws E_TENSOR_MISSING where there is none */
   checkHead(): void {
     if (this.weights.head !== null) return;
@@ -242,11 +250,14 @@ export class Decoder {
     );
   }
 
-  /** Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory. @throws E_TENSOR_MISSING as `checkHead` */
-  logits(normed: Tensor, precision: Precision = this.precision): Tensor {
+  /**
+   * Logits [t, vocab] of normalised hidden states [t, hidden], in scratch memory; alone: as in `Device.linear`.
+   * @throws E_TENSOR_MISSING as `checkHead`
+   */
+  logits(normed: Tensor, precision: Precision = this.precision, alone = false): Tensor {
     this.checkHead();
     const out = this.device.scratch('f32', [normed.shape[0]!, this.config.vocabSize]);
-    this.device.linear(normed, [this.weights.head!], [out], precision);
+    this.device.linear(normed, [this.weights.head!], [out], precision, alone);
     if (this.config.logitScale !== 1) this.device.scale(out, 1 / this.config.logitScale);
     return out;
   }
@@ -255,6 +266,12 @@ export class Decoder {
     this.weights.dispose();
     this.ropes.dispose();
   }
+}
+
+/** Positions of so many tokens behind a cache. */
+function following(cache: KvCache, count: number): number[] {
+  const next = (cache.positions.at(-1) ?? -1) + 1;
+  return Array.from({ length: count }, (_, i) => next + i);
 }
 
 /** @throws E_ARGUMENT for masks and rows that do not fit the tokens, or each other */

@@ -67,6 +67,8 @@ export function keptMixture(device: Device, tokens: number, hidden: number, moe:
  * out [t, hidden] = Σ over a token's experts of weight · expert(x) + (sigmoid(gate · x) ·) shared(x): a mixture of experts in
  * place of a feed-forward. Router and gate are computed exactly whatever the precision: a rounding there can send a token to
  * another expert.
+ *
+ * @param alone as in `Device.linear`
  */
 export function mixture(
   device: Device,
@@ -77,20 +79,21 @@ export function mixture(
   b: MixtureBuffers,
   out: Tensor,
   precision: Precision,
+  alone = false,
 ): void {
   const { logits, places, weights: shares, order, offsets } = b.routing;
-  device.linear(x, [weights.router], [logits], 'exact');
+  device.linear(x, [weights.router], [logits], 'exact', alone);
   device.route(logits, weights.selectionBias, rule, places, shares);
   device.dispatch(places, order, offsets);
   device.gatherRows(x, order, b.x);
-  device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision);
+  device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision, alone);
   device.gatedActivation(activation, b.gate, b.up, b.product);
-  device.linearGrouped(b.product, offsets, [weights.down], [b.y], precision);
+  device.linearGrouped(b.product, offsets, [weights.down], [b.y], precision, alone);
   device.combine(b.y, order, shares, out);
   if (!weights.shared) return;
-  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedProjected!, precision);
+  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedProjected!, precision, alone);
   if (weights.sharedGate) {
-    device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact');
+    device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact', alone);
     if (b.sharedOut !== b.sharedProjected) device.copyRows(b.sharedProjected!, b.sharedOut!, 0);
     device.sigmoidScale(b.sharedGate!, b.sharedOut!);
   }

@@ -19,7 +19,11 @@ export function keptFeedForward(device: Device, rows: number, inner: number): Fe
   return { ...feedForwardBuffers(device, rows, inner), product: device.scratch('f32', [rows, inner]) };
 }
 
-/** out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any. */
+/**
+ * out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any.
+ *
+ * @param alone as in `Device.linear`
+ */
 export function feedForward(
   device: Device,
   activation: GatedActivation,
@@ -28,14 +32,15 @@ export function feedForward(
   b: FeedForwardBuffers,
   out: Tensor,
   precision: Precision,
+  alone = false,
 ): void {
-  device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision);
+  device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision, alone);
   addLora(device, weights.lora?.gate, x, b.gate);
   addLora(device, weights.lora?.up, x, b.up);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
   device.gatedActivation(activation, b.gate, b.up, b.product);
-  device.linear(b.product, [weights.down], [out], precision);
+  device.linear(b.product, [weights.down], [out], precision, alone);
   addLora(device, weights.lora?.down, b.product, out);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }

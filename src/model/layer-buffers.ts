@@ -141,3 +141,20 @@ export function lastRows(device: Device, config: ModelConfig, b: LayerBuffers, c
     feedForwardOut: rows(b.feedForwardOut),
   };
 }
+
+/** Buffers of a set of their own for some rows of others, anywhere: the residual stream, its norm and the positions are copied. No masks. */
+export function gatheredRows(
+  device: Device,
+  config: ModelConfig,
+  b: LayerBuffers,
+  rows: readonly number[],
+): LayerBuffers {
+  const positions = device.scratch('i32', [rows.length, 1]);
+  const to = sharedBuffers(device, config, { positions, mask: null, windowMask: null, split: null });
+  for (const [i, row] of rows.entries()) {
+    device.copyRows(device.rows(b.positions, row, 1), positions, i);
+    device.copyRows(device.rows(b.hidden, row, 1), to.hidden, i);
+    device.copyRows(device.rows(b.normed, row, 1), to.normed, i);
+  }
+  return to;
+}

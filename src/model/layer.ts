@@ -67,16 +67,27 @@ export interface Stretch {
   readonly row: number;
 }
 
-/** One pass of t tokens through one layer. */
-export interface LayerRun {
-  readonly index: number;
+/** Rows of a pass that are tokens of one sequence, and what they see. */
+export interface SequenceRows {
   /** Cache of this layer, [capacity, nKvHeads · headDim], keys rotated. */
   readonly keys: Tensor;
   readonly values: Tensor;
-  /** Where the keys and values of the tokens go in it. */
+  /** Where keys and values go in it, by rows of the pass. */
   readonly stretches: readonly Stretch[];
-  /** Row of the first token, as attention counts. */
+  /** Of the rows whose result is wanted: which are of this sequence, */
+  readonly first: number;
+  readonly count: number;
+  /** and where the first of them stands in the cache, as attention counts. */
   readonly base: number;
+}
+
+/** One pass of t tokens through one layer. */
+export interface LayerRun {
+  readonly index: number;
+  /** One, or several with nothing but the weights in common; masks are for one alone. */
+  readonly sequences: readonly SequenceRows[];
+  /** Whether no row has company, as in `Device.linear`: one token of each sequence. */
+  readonly alone: boolean;
   /** Angles by position, [positions, 2, rotaryDims/2]; null: the layer rotates nothing. */
   readonly table: Tensor | null;
   /** Of the split's part of the cache, see `Device.attention`. */
@@ -98,7 +109,7 @@ export interface LayerRun {
  * Some buffers may be one tensor, where `LayerBuffers` says so. Nothing is awaited.
  *
  * @param b of all t tokens: their keys and values are computed
- * @param o of the tokens whose result is wanted: `b`, the last rows of it, or null for none
+ * @param o of the tokens whose result is wanted: `b`, some rows of it that are computed alone, or null for none
  */
 export function decoderLayer(
   device: Device,
@@ -108,12 +119,14 @@ export function decoderLayer(
   o: LayerBuffers | null,
   run: LayerRun,
 ): void {
-  const { nHeads, nKvHeads, headDim, eps, residualScale } = facts;
-  const { index, keys, values, table, precision, firstRow, hooks } = run;
-  if (o === b) device.linear(b.normed, [weights.q, weights.k, weights.v], [b.qProjected, b.kProjected, b.v], precision);
-  else {
-    device.linear(b.normed, [weights.k, weights.v], [b.kProjected, b.v], precision);
-    if (o) device.linear(o.normed, [weights.q], [o.qProjected], precision);
+  const { eps, residualScale } = facts;
+  const { index, table, precision, firstRow, hooks } = run;
+  const alone = run.alone || o !== b;
+  if (o === b) {
+    device.linear(b.normed, [weights.q, weights.k, weights.v], [b.qProjected, b.kProjected, b.v], precision, alone);
+  } else {
+    device.linear(b.normed, [weights.k, weights.v], [b.kProjected, b.v], precision, run.alone);
+    if (o) device.linear(o.normed, [weights.q], [o.qProjected], precision, alone);
   }
   const { lora } = weights;
   addLora(device, lora?.k, b.normed, b.kProjected);
@@ -123,9 +136,11 @@ export function decoderLayer(
   if (weights.kNorm) device.rmsNorm(b.kProjected, weights.kNorm, b.k, eps);
   hooks.onKeys?.(index, b.k, b.v, firstRow);
   if (table) device.rope(b.k, table, b.positions, facts.keyLayout);
-  for (const { first, count, row } of run.stretches) {
-    device.copyRows(device.rows(b.k, first, count), keys, row);
-    device.copyRows(device.rows(b.v, first, count), values, row);
+  for (const { keys, values, stretches } of run.sequences) {
+    for (const { first, count, row } of stretches) {
+      device.copyRows(device.rows(b.k, first, count), keys, row);
+      device.copyRows(device.rows(b.v, first, count), values, row);
+    }
   }
   if (!o) return;
   addLora(device, lora?.q, o.normed, o.qProjected);
@@ -133,21 +148,8 @@ export function decoderLayer(
   if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
   if (table) device.rope(o.q, table, o.positions, facts.queryLayout);
-  device.attention({
-    q: o.q,
-    keys,
-    values,
-    out: o.attended,
-    base: run.base + b.q.shape[0]! - o.q.shape[0]!,
-    nHeads,
-    nKvHeads,
-    headDim,
-    scale: facts.attentionScale,
-    window: facts.window,
-    mask: facts.window > 0 ? (o.windowMask ?? o.mask) : o.mask,
-    split: o.split && { mask: o.split, factor: run.splitFactor },
-  });
-  device.linear(o.attended, [weights.o], [o.attentionProjected], precision);
+  for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
+  device.linear(o.attended, [weights.o], [o.attentionProjected], precision, alone);
   addLora(device, lora?.o, o.attended, o.attentionProjected);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionProjected);
   if (weights.postAttentionNorm) {
@@ -157,22 +159,45 @@ export function decoderLayer(
   if (o.middle !== o.hidden) device.copyRows(o.hidden, o.middle, 0);
   device.addRmsNorm(o.attentionOut, o.middle, weights.feedForwardNorm, o.feedForwardIn, eps);
   const [inner, to] = [weights.feedForward, o.feedForwardProjected];
-  if (inner.kind === 'dense') feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, to, precision);
-  else mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, to, precision);
+  if (inner.kind === 'dense')
+    feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, to, precision, alone);
+  else mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, to, precision, alone);
   if (weights.postFeedForwardNorm) {
     device.rmsNorm(o.feedForwardProjected, weights.postFeedForwardNorm, o.feedForwardOut, eps);
   }
   if (residualScale !== 1) device.scale(o.feedForwardOut, residualScale);
 }
 
-/** Where rows of a chunk go in the cache: behind `base`, or to the given places. */
-export function stretches(rows: readonly number[] | undefined, count: number, base: number): Stretch[] {
-  if (!rows) return [{ first: 0, count, row: base }];
+/** Attention of the wanted rows of one sequence over its cache. */
+function attend(device: Device, facts: LayerFacts, o: LayerBuffers, of: SequenceRows, splitFactor: number): void {
+  const { first, count, keys, values, base } = of;
+  if (count === 0) return;
+  const some = (t: Tensor): Tensor => (count === t.shape[0] ? t : device.rows(t, first, count));
+  const { nHeads, nKvHeads, headDim, window } = facts;
+  device.attention({
+    q: some(o.q),
+    keys,
+    values,
+    out: some(o.attended),
+    base,
+    nHeads,
+    nKvHeads,
+    headDim,
+    scale: facts.attentionScale,
+    window,
+    mask: window > 0 ? (o.windowMask ?? o.mask) : o.mask,
+    split: o.split && { mask: o.split, factor: splitFactor },
+  });
+}
+
+/** Where rows first .. of a pass go in the cache: behind `base`, or to the given places. */
+export function stretches(rows: readonly number[] | undefined, first: number, count: number, base: number): Stretch[] {
+  if (!rows) return [{ first, count, row: base }];
   const list: { first: number; count: number; row: number }[] = [];
   for (const [i, row] of rows.entries()) {
     const last = list.at(-1);
     if (last && last.row + last.count === row) last.count++;
-    else list.push({ first: i, count: 1, row });
+    else list.push({ first: first + i, count: 1, row });
   }
   return list;
 }

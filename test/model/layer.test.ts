@@ -40,10 +40,17 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
       device.rmsNorm(b.hidden, layer.inputNorm, b.normed, config.rmsNormEps);
       decoderLayer(device, facts[i]!, layer, b, b, {
         index: i,
-        keys: cache.keys(i),
-        values: cache.values(i),
-        stretches: stretches(undefined, ids.length, 0),
-        base: 0,
+        sequences: [
+          {
+            keys: cache.keys(i),
+            values: cache.values(i),
+            stretches: stretches(undefined, 0, ids.length, 0),
+            first: 0,
+            count: ids.length,
+            base: 0,
+          },
+        ],
+        alone: false,
         table: tables[i]!,
         splitFactor: 1,
         precision: 'exact',

@@ -67,8 +67,11 @@ export interface Kernels extends LinearKernels, TrainKernels {
     last: number,
     n: number,
     k: number,
+    rows: number,
     x: number,
+    xStride: number,
     y: number,
+    yStride: number,
   ): void;
   matvecQuantised(
     type: number,
@@ -79,9 +82,11 @@ export interface Kernels extends LinearKernels, TrainKernels {
     k: number,
     shift: number,
     dot: number,
+    rows: number,
     codes: number,
     blocks: number,
     y: number,
+    yStride: number,
   ): void;
   linearExactScratch(): number;
   linearExact(

@@ -6,7 +6,7 @@ import type { Arena, WasmMemory } from './memory.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
-/** Addresses of quantised activations: tiles, or one row (all but the codes interleaved in `scales`). */
+/** Addresses of quantised activations: tiles, or rows each alone (all but the codes interleaved in `scales`). */
 interface QuantisedRows {
   readonly codes: number;
   readonly scales: number;
@@ -53,7 +53,7 @@ export class Products {
   }
 
   /** As Device.linear. */
-  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision, alone: boolean): void {
     const at = addressOf(x);
     const [rows, k] = [heightOf(x), widthOf(x)];
     const layers = weights.map((w, i): Layer => {
@@ -69,7 +69,8 @@ export class Products {
     const quantised = new Map<number, QuantisedRows>();
     const columns = layers.reduce((sum, { n }) => sum + n, 0);
     // the exact path packs x for each part, the quantised one has packed it before
-    const fine = rows === 1 || precision === 'exact' || layers.some(({ type }) => !isQuantised(type)) ? 1 : 4;
+    const single = alone || rows === 1;
+    const fine = single || precision === 'exact' || layers.some(({ type }) => !isQuantised(type)) ? 1 : 4;
     const parts = this.#lanes.parts(rows * k * columns, FEW, fine);
     const calls = Array.from({ length: parts }, (): Call[] => []);
     // All columns of all weights in a row, cut into equal ranges: one command however many weights there are.
@@ -81,7 +82,7 @@ export class Products {
     const scratch = Array.from({ length: parts }, () => 0);
     let before = 0;
     for (const [i, layer] of layers.entries()) {
-      const call = this.#caller(layer, at, rows, k, precision, quantised, scratch);
+      const call = this.#caller(layer, at, rows, single, k, precision, quantised, scratch);
       for (let part = 0; part < parts; part++) {
         const first = Math.max(0, bounds[part]! - before);
         const last = Math.min(panels[i]!, bounds[part + 1]! - before);
@@ -100,19 +101,20 @@ export class Products {
     weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
+    alone: boolean,
   ): void {
     const k = widthOf(x);
     const bounds = new Int32Array(this.#memory.memory.buffer, addressOf(offsets), elements(offsets.shape));
     const groups = groupsOf(x, bounds, weights, outs);
     const mark = this.#arena.mark();
     const all = groups.flatMap(({ layers }) => layers);
-    const single = groups.every(({ rows }) => rows === 1);
+    const single = alone || groups.every(({ rows }) => rows === 1);
     const fine = single || precision === 'exact' || all.some(({ type }) => !isQuantised(type)) ? 1 : 4;
     const work = groups.reduce((sum, { rows, layers }) => sum + rows * layers.reduce((n, layer) => n + layer.n, 0), 0);
     const parts = this.#lanes.parts(work * k, FEW, fine);
     const calls = Array.from({ length: parts }, (): Call[] => []);
     // as in `linear`, all panels of all weights in a row; one costs as much as rows meet it
-    const cost = (rows: number) => (rows === 1 ? 1 : rows + UNPACKING);
+    const cost = (rows: number) => (single || rows === 1 ? rows : rows + UNPACKING);
     const total = groups.reduce(
       (sum, { rows, layers }) => sum + cost(rows) * layers.reduce((n, layer) => n + Math.ceil(layer.n / 8), 0),
       0,
@@ -122,7 +124,7 @@ export class Products {
     for (const { x: at, rows, layers } of groups) {
       const quantised = new Map<number, QuantisedRows>();
       for (const layer of layers) {
-        const call = this.#caller(layer, at, rows, k, precision, quantised, scratch);
+        const call = this.#caller(layer, at, rows, alone || rows === 1, k, precision, quantised, scratch);
         const panels = Math.ceil(layer.n / 8);
         const bound = (part: number) =>
           Math.min(panels, Math.max(0, Math.round(((total * part) / parts - before) / cost(rows))));
@@ -147,12 +149,13 @@ export class Products {
 
   /**
    * How to call for a range of a layer's panels. quantised: the rows at x that are quantised already, by dot, because weights of
-   * several types may share them; added to where a further kind is needed.
+   * several types may share them; added to where a further kind is needed. single: rows that have no company.
    */
   #caller(
     layer: Layer,
     x: number,
     rows: number,
+    single: boolean,
     k: number,
     precision: Precision,
     quantised: Map<number, QuantisedRows>,
@@ -160,24 +163,26 @@ export class Products {
   ): (first: number, last: number, part: number) => Call {
     const { type } = layer;
     if (!isQuantised(type) || precision === 'exact') {
-      return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
+      return (first, last, part) => this.#exactCall(layer, rows, single, k, x, first, last, scratch, part);
     }
     // the relaxed dots take codes of 7 bits
     const dot = codeBits(type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
-    const q = quantised.get(dot) ?? this.#quantise(x, rows, k, dot);
+    const q = quantised.get(dot) ?? this.#quantise(x, rows, single, k, dot);
     quantised.set(dot, q);
-    return (first, last, part) => this.#quantisedCall(layer, dot, rows, k, q, first, last, scratch, part);
+    return (first, last, part) => this.#quantisedCall(layer, dot, rows, single, k, q, first, last, scratch, part);
   }
 
-  #quantise(x: number, rows: number, k: number, dot: number): QuantisedRows {
+  #quantise(x: number, rows: number, single: boolean, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
     const parts = this.#lanes.parts(rows * k, FEW / 4, 2);
     const temp = Array.from({ length: parts }, () => this.#arena.allocate(128 + k / 8));
-    if (rows === 1) {
-      const codes = this.#arena.allocate(k * (1 + wide));
-      const scales = this.#arena.allocate(k / 2);
-      kernels.quantiseRow(x, k, wide, codes, scales, temp[0]!);
+    if (single) {
+      const [codesOf, scalesOf] = [k * (1 + wide), k / 2]; // bytes of a row
+      const [codes, scales] = [this.#arena.allocate(rows * codesOf), this.#arena.allocate(rows * scalesOf)];
+      for (let r = 0; r < rows; r++) {
+        kernels.quantiseRow(x + 4 * k * r, k, wide, codes + codesOf * r, scales + scalesOf * r, temp[0]!);
+      }
       return { codes, scales, sums: 0, places: 0 };
     }
     const mr = kernels.tileRows(dot);
@@ -204,6 +209,7 @@ export class Products {
     { type, at, shift, n, y }: Layer,
     dot: number,
     rows: number,
+    single: boolean,
     k: number,
     q: QuantisedRows,
     first: number,
@@ -212,8 +218,8 @@ export class Products {
     part: number,
   ): Call {
     const panels = PANEL_TYPE[type as 'q8_0'];
-    if (rows === 1) {
-      return ['matvecQuantised', [panels, at, first, last, n, k, shift, dot, q.codes, q.scales, y]];
+    if (single) {
+      return ['matvecQuantised', [panels, at, first, last, n, k, shift, dot, rows, q.codes, q.scales, y, 4 * n]];
     }
     scratch[part] ||= this.#scratch(k);
     const { codes, scales, sums, places } = q;
@@ -227,6 +233,7 @@ export class Products {
   #exactCall(
     { type, at, shift, n, y }: Layer,
     rows: number,
+    single: boolean,
     k: number,
     x: number,
     first: number,
@@ -235,8 +242,8 @@ export class Products {
     part: number,
   ): Call {
     const panels = PANEL_TYPE[type as 'f32'];
-    if (rows === 1 && (type === 'f32' || type === 'f16' || type === 'bf16')) {
-      return ['matvecDense', [panels, at, first, last, n, k, x, y]];
+    if (single && (type === 'f32' || type === 'f16' || type === 'bf16')) {
+      return ['matvecDense', [panels, at, first, last, n, k, rows, x, 4 * k, y, 4 * n]];
     }
     scratch[part] ||= this.#scratch(k);
     const { micro } = this.#tuning;

@@ -114,9 +114,9 @@ export class WasmDevice extends TensorStore implements ExactDevice {
 
   // ---- products
 
-  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision): void {
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision, alone = false): void {
     checkLinear(x, weights, outs);
-    this.parts().products.linear(x, weights, outs, precision);
+    this.parts().products.linear(x, weights, outs, precision, alone);
   }
 
   matmul(a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
@@ -230,11 +230,12 @@ export class WasmDevice extends TensorStore implements ExactDevice {
     weights: readonly Tensor[],
     outs: readonly Tensor[],
     precision: Precision,
+    alone = false,
   ): void {
     checkLinearGrouped(x, offsets, weights, outs);
     const { memory, products } = this.parts();
     if (this.debug) checkOffsets(memory, 'linearGrouped', offsets, heightOf(x));
-    products.linearGrouped(x, offsets, weights, outs, precision);
+    products.linearGrouped(x, offsets, weights, outs, precision, alone);
   }
 
   combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void {
