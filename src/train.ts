@@ -18,10 +18,9 @@ export {
 } from './datasets/training/types.ts';
 export { DataHeldOut, DataSteps } from './train/data-steps.ts';
 export type { FreezeStage } from './train/freeze.ts';
-export { Order } from './train/order.ts';
 export { type PackedStep, packStep } from './train/packing.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
-export type { HeldOutSource, StepSource } from './train/sources.ts';
+export type { HeldOutSource, StepSource, TrainingStep } from './train/sources.ts';
 export type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './train/trainable.ts';
 export {
   type HeldOutLoss,

@@ -1,14 +1,28 @@
 import type { MicroBatch } from './trainable.ts';
 
-/**
- * The batches of every step, by its number alone: a training that goes on needs to remember nothing but where it was. Weights of the batches
- * of one step add up to 1.
- */
-export interface StepSource {
-  batches(step: number): Promise<readonly MicroBatch[]>;
+/** What one step is made from. */
+export interface TrainingStep {
+  /** Their weights add up to 1. */
+  readonly batches: readonly MicroBatch[];
+  /** Rows of all of them, and those that have a target. */
+  readonly tokens: number;
+  readonly targets: number;
 }
 
-/** Batches that are not trained on, the same each time. Weights count target tokens in any unit: the loss is Σ weights · cross-entropy / Σ weights. */
+/** Steps in their order, the same each time. */
+export interface StepSource {
+  /** The next one. */
+  next(signal?: AbortSignal): Promise<TrainingStep>;
+  /** Where it stands: plain data. */
+  readonly state: unknown;
+  /** Goes on from there. */
+  restore(state: unknown): void;
+}
+
+/**
+ * Batches that are not trained on, the same each time. Their weights count target tokens in any unit: the loss is
+ * Σ weights · cross-entropy / Σ weights.
+ */
 export interface HeldOutSource {
   batches(): AsyncIterable<MicroBatch>;
 }

@@ -41,6 +41,8 @@ export interface TrainingProgress {
   readonly best: HeldOutLoss | null;
   /** Whether `patience` has ended it. */
   readonly stopped: boolean;
+  /** Where the source of its steps stands; null: at its beginning. */
+  readonly position: unknown;
 }
 
 export interface HeldOutLoss {
@@ -81,6 +83,7 @@ const START: TrainingProgress = {
   heldOut: [],
   best: null,
   stopped: false,
+  position: null,
 };
 
 /** Trains: steps of several batches, a schedule, freeze stages, looks at held-out data. What it computes depends on its arguments alone. */
@@ -119,6 +122,7 @@ export class Trainer {
     this.#curve = new Curve(from.curve);
     this.#progress = from;
     this.#saved = from.step;
+    if (from.position !== null) source.restore(from.position);
   }
 
   get progress(): TrainingProgress {
@@ -153,13 +157,11 @@ export class Trainer {
     const { schedule, saveEvery } = this.#settings;
     throwIfAborted(signal);
     this.#enterStage(step);
-    const batches = await this.#source.batches(step);
-    const rows = batches.reduce((sum, { ids }) => sum + ids.length, 0);
+    const { batches, tokens, targets } = await this.#source.next(signal);
     this.#trainable.zeroGradients();
     let losses: PassLosses = { crossEntropy: 0, balance: 0, z: 0, divergence: 0 };
-    let targets = 0;
     for (const batch of batches) {
-      const share = batch.ids.length / rows;
+      const share = batch.ids.length / tokens;
       const { recompute, balance, z, divergence } = this.#settings;
       const options = { signal, recompute, balance: balance * share, z: z * share, divergence };
       const own = await this.#trainable.step(batch, options);
@@ -169,7 +171,6 @@ export class Trainer {
         z: losses.z + own.z * share,
         divergence: losses.divergence + own.divergence,
       };
-      for (const target of batch.targets) if (target >= 0) targets++;
     }
     const gradientNorm = await this.optimiser.norm();
     this.#checkFinite(losses, gradientNorm);
@@ -183,14 +184,15 @@ export class Trainer {
     this.#progress = {
       ...this.#progress,
       step: step + 1,
-      tokens: this.#progress.tokens + rows,
+      tokens: this.#progress.tokens + tokens,
       targets: this.#progress.targets + targets,
       seconds: this.#progress.seconds + seconds,
       firstLoss: this.#progress.firstLoss ?? losses.crossEntropy,
       lastLoss: losses.crossEntropy,
+      position: this.#source.state,
     };
     const { steps } = schedule;
-    this.#hooks.onStep?.({ step: step + 1, steps, losses, rate, gradientNorm, tokens: rows, seconds });
+    this.#hooks.onStep?.({ step: step + 1, steps, losses, rate, gradientNorm, tokens, seconds });
   }
 
   /** Chooses what is trained where a stage begins. @throws E_ARGUMENT */

@@ -1,9 +1,8 @@
-/** Learning rates against transformers' get_scheduler (test/oracles/train.py), freeze plans, shuffling, and the curve of losses. */
+/** Learning rates against transformers' get_scheduler (test/oracles/train.py), freeze plans, and the curve of losses. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Curve } from '../../src/train/curve.ts';
 import { FreezePlan } from '../../src/train/freeze.ts';
-import { Order, shuffled } from '../../src/train/order.ts';
 import { rateAt, type ScheduleKind, stepsOf } from '../../src/train/schedule.ts';
 import { fixture } from './fixture.ts';
 
@@ -45,32 +44,6 @@ test('a freeze plan says what is trained when', () => {
   assert.is(plan.everTrains('model.embed_tokens.weight'), false);
   assert.is(plan.everTrains(gate), true);
   assert.equal(FreezePlan.unmatched([{ frozen: [routed, '*.typo'] }], [gate]), ['*.typo']);
-});
-
-test('every epoch is a permutation of its own, the same every time', () => {
-  const count = 1000;
-  const epochs = [0, 1, 2].map((epoch) => shuffled(count, 7, epoch));
-  for (const order of epochs)
-    assert.equal(
-      [...order].sort((a, b) => a - b),
-      Array.from({ length: count }, (_, i) => i),
-    );
-  const same = (a: Uint32Array, b: Uint32Array) => a.filter((place, i) => place === b[i]).length;
-  assert.ok(same(epochs[0]!, epochs[1]!) < 10 && same(epochs[1]!, epochs[2]!) < 10); // 1 is expected
-  assert.ok(same(epochs[0]!, shuffled(count, 8, 0)) < 10);
-  assert.equal(shuffled(count, 7, 1), epochs[1]);
-  assert.equal([...shuffled(6, 7, 0)], FIRST_SIX); // the same in every host
-});
-
-/** Of seed 7, epoch 0, as Node drew it. */
-const FIRST_SIX = [4, 1, 5, 0, 3, 2];
-
-test('steps go through all epochs without a gap', () => {
-  const order = new Order(10, 3);
-  const all = [0, 1, 2, 3, 4].flatMap((step) => order.at(step * 4, 4));
-  assert.equal(all, [...shuffled(10, 3, 0), ...shuffled(10, 3, 1)]);
-  assert.equal(new Order(10, 3).at(8, 4), all.slice(8, 12)); // from anywhere
-  assert.equal(new Order(3, null).at(2, 5), [2, 0, 1, 2, 0]);
 });
 
 test('a curve of any number of steps has at most 1024 points, and goes on as if it had never been interrupted', () => {
