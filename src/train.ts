@@ -21,6 +21,7 @@ export type { FreezeStage } from './train/freeze.ts';
 export { type PackedStep, packStep } from './train/packing.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
 export type { HeldOutSource, StepSource, TrainingStep } from './train/sources.ts';
+export { type Identity, type SavedState, States } from './train/state/states.ts';
 export type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './train/trainable.ts';
 export {
   type HeldOutLoss,

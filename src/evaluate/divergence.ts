@@ -1,5 +1,5 @@
+import { allFinite } from '../checkpoint/finite.ts';
 import { EspalierError } from '../errors.ts';
-import { allFinite } from '../model/finite.ts';
 import { mean, quantile } from './statistics.ts';
 
 /** Divergences of several items. */

@@ -2,6 +2,8 @@ import { TensorDigests } from '../checkpoint/identity.ts';
 import { projectionName } from '../checkpoint/layer-tensors.ts';
 import { openCheckpointFiles } from '../checkpoint/open.ts';
 import type { Checkpoint } from '../checkpoint/types.ts';
+import { writeJson, writeSmallFiles, writeText } from '../checkpoint/write/small-files.ts';
+import { decodedTensor } from '../checkpoint/write/source-tensors.ts';
 import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
 import type { ExactDevice } from '../device/exact-device.ts';
 import { openExactDevice } from '../device/open-device.ts';
@@ -29,8 +31,6 @@ import { checkSource, jobIdentity, withSource } from './write/identity.ts';
 import { type GroupRecord, outputGroups } from './write/layout.ts';
 import { configText, type ExpertSizes, outputConfig } from './write/output-config.ts';
 import { RECEIPT_VERSION, type Receipt, receiptOf } from './write/receipt.ts';
-import { writeJson, writeSmallFiles, writeText } from './write/small-files.ts';
-import { decodedTensor } from './write/source-tensors.ts';
 
 export const RECEIPT_FILE = 'espalier-receipt.json';
 

@@ -1,7 +1,9 @@
 /** What a dense checkpoint is grown into: every option, resolved, and what is told of the result. */
 
+import type { OutputType } from '../checkpoint/write/shards.ts';
 import type { TargetName } from './targets/names.ts';
 
+export type { OutputType } from '../checkpoint/write/shards.ts';
 export type { TargetName } from './targets/names.ts';
 
 export type Projection = 'gate' | 'up' | 'down';
@@ -36,8 +38,6 @@ export type Noise =
 export type RouterInit =
   | { readonly kind: 'normal' | 'uniform'; readonly std: number }
   | { readonly kind: 'kaiming-uniform' | 'standard-normal' | 'inverse-sqrt-uniform' | 'orthogonal' };
-
-export type OutputType = 'bf16' | 'f16' | 'f32';
 
 export interface TrainPlan {
   /** Share of the steps in which the routed projections that were not changed stay frozen. */

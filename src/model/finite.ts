@@ -1,3 +1,4 @@
+import { allFinite } from '../checkpoint/finite.ts';
 import { STAT, STAT_NUMBERS } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 
@@ -15,14 +16,6 @@ export function checkLogitStats(numbers: Float32Array): void {
 /** @param what they are, for the message: 'hidden states' @throws E_TENSOR_VALUE for NaN and infinity */
 export function checkComputed(values: ArrayLike<number>, what: string): void {
   if (!allFinite(values)) throw notFinite(`The model gave ${what} that are not finite.`);
-}
-
-export function allFinite(values: ArrayLike<number>): boolean {
-  for (let i = 0; i < values.length; i++) {
-    // NaN and infinity are the two that give NaN here
-    if (values[i]! - values[i]! !== 0) return false;
-  }
-  return true;
 }
 
 function notFinite(message: string): EspalierError {

@@ -1,6 +1,6 @@
 /** Dense models of a few thousand random weights, made in memory, which a test may spoil before they are grown. */
 
-import { castBytes } from '../../src/grow/write/source-tensors.ts';
+import { castBytes } from '../../src/checkpoint/write/source-tensors.ts';
 import type { OutputType } from '../../src/grow.ts';
 import { normal } from '../svd/algebras.ts';
 

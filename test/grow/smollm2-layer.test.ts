@@ -2,11 +2,11 @@
 /** T1 to T7 of the specification on layers of SmolLM2-135M, out of a quantised file, T4 against LAPACK. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { decodedTensor } from '../../src/checkpoint/write/source-tensors.ts';
 import { shapeOf } from '../../src/grow/methods/method.ts';
 import { Slices } from '../../src/grow/methods/slices.ts';
 import { resolveOptions } from '../../src/grow/plan/recipe.ts';
 import type { Projection } from '../../src/grow/types.ts';
-import { decodedTensor } from '../../src/grow/write/source-tensors.ts';
 import { Worst } from '../device/devices.ts';
 import { exists, modelTarget, readJson } from '../files.ts';
 import { shared } from '../model/shared-files.ts';

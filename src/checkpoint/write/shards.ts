@@ -6,9 +6,12 @@ import { elementCount } from '../tensor-table.ts';
 /** The size of shards that Hugging Face's libraries write unless told otherwise, in bytes of tensors. */
 export const MAX_SHARD_BYTES = 5e9;
 
+/** What checkpoints are written in. */
+export type OutputType = 'bf16' | 'f16' | 'f32';
+
 export interface TensorSpec {
   readonly name: string;
-  readonly type: 'bf16' | 'f16' | 'f32';
+  readonly type: OutputType;
   /** Outermost dimension first; none: a single number. */
   readonly shape: readonly number[];
 }

@@ -1,10 +1,10 @@
+import { holdsNumbers } from '../../checkpoint/write/source-tensors.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { expertSizes } from '../plan/layer-choice.ts';
 import { isCorrection } from '../plan/rules.ts';
 import { type LayerRecord, type OutputType, PROJECTIONS, type Projection } from '../types.ts';
 import { Measure } from '../verify/diversity.ts';
-import { holdsNumbers } from '../write/source-tensors.ts';
 import { Baseline } from './baselines.ts';
 import { Corrections } from './corrections.ts';
 import { type LayerSource, type Maker, shapeOf } from './method.ts';

@@ -1,6 +1,6 @@
+import { allFinite } from '../../checkpoint/finite.ts';
 import { EspalierError } from '../../errors.ts';
 import { divergence, indexOfLargest, logSoftmax } from '../../model/divergence.ts';
-import { allFinite } from '../../model/finite.ts';
 import { rounded } from '../digits.ts';
 
 /** How far the grown model's predictions lie from the dense one's, over the tokens of a real text. */

@@ -1,8 +1,8 @@
+import { allFinite } from '../../checkpoint/finite.ts';
 import type { Tensor } from '../../device/device.ts';
 import type { ExactDevice } from '../../device/exact-device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError } from '../../errors.ts';
-import { allFinite } from '../../model/finite.ts';
 import type { LinearAlgebra } from '../../svd/linear-algebra.ts';
 import { branchOf } from '../methods/branch.ts';
 import { shapeOf } from '../methods/method.ts';

@@ -1,8 +1,14 @@
 import type { TensorEntry } from '../../checkpoint/types.ts';
+import {
+  checkStored,
+  convertedBytes,
+  isVerbatim,
+  type ReadOptions,
+  storedBytes,
+} from '../../checkpoint/write/source-tensors.ts';
 import type { OutputTensor } from '../../checkpoint/write/write-checkpoint.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { OutputType } from '../types.ts';
-import { checkStored, convertedBytes, isVerbatim, type ReadOptions, storedBytes } from './source-tensors.ts';
 
 /** Tensors up to this many bytes are kept while a layer is written, since each expert gets its own copy. */
 const KEPT = 32 << 20;

@@ -9,6 +9,7 @@ import {
   projectionName,
 } from '../../checkpoint/layer-tensors.ts';
 import type { Checkpoint, ModelConfig, TensorEntry } from '../../checkpoint/types.ts';
+import { castBytes } from '../../checkpoint/write/source-tensors.ts';
 import type { OutputGroup, OutputTensor } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../errors.ts';
 import type { GrownLayer } from '../methods/layer.ts';
@@ -17,7 +18,6 @@ import { targetOf } from '../targets/targets.ts';
 import { type LayerRecord, type OutputType, PROJECTIONS, type Projection } from '../types.ts';
 import type { CopiedRange, Copies } from './copies.ts';
 import type { ExpertSizes } from './output-config.ts';
-import { castBytes } from './source-tensors.ts';
 
 /** What the files are made from. */
 export interface Materials {

@@ -1,6 +1,5 @@
+import { allFinite } from '../../checkpoint/finite.ts';
 import { EspalierError } from '../../errors.ts';
-import { allFinite } from '../../model/finite.ts';
-import type { ModelFiles } from '../../runtime/files/source.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import type { AdamW } from '../optimiser.ts';
 import type { Trainable } from '../trainable.ts';

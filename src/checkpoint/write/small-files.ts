@@ -1,8 +1,8 @@
-import type { Checkpoint, TokenizerSpec } from '../../checkpoint/types.ts';
 import { readWhole } from '../../runtime/files/model-files.ts';
 import type { ModelFiles } from '../../runtime/files/source.ts';
 import { templateName } from '../../runtime/hub/remote-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
+import type { Checkpoint, TokenizerSpec } from '../types.ts';
 
 /** What a Hugging Face folder holds beside configuration and weights; copied as it is. */
 const COPIED: ReadonlySet<string> = new Set([

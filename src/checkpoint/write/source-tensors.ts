@@ -1,11 +1,11 @@
-import { dequantise } from '../../checkpoint/quantised/dequantise.ts';
-import { floatToHalf } from '../../checkpoint/quantised/half.ts';
-import { type RowOrder, storedRow } from '../../checkpoint/row-order.ts';
-import type { TensorEntry } from '../../checkpoint/types.ts';
 import { byteLengthOf } from '../../element-types.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
-import { allFinite } from '../../model/finite.ts';
-import type { OutputType } from '../types.ts';
+import { allFinite } from '../finite.ts';
+import { dequantise } from '../quantised/dequantise.ts';
+import { floatToHalf } from '../quantised/half.ts';
+import { type RowOrder, storedRow } from '../row-order.ts';
+import type { TensorEntry } from '../types.ts';
+import type { OutputType } from './shards.ts';
 
 /** Bytes that are read at a time. */
 const PIECE = 4 << 20;
