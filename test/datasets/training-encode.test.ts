@@ -26,7 +26,7 @@ async function encoded(
   await using data = await openTrainingData(file(rows), dataOptions);
   const encoder = new SequenceEncoder(model, options);
   const list: TrainingSequence[] = [];
-  for (let i = 0; i < data.count; i++) list.push(...encoder.encode(await data.read(i)));
+  for (let i = 0; i < data.count; i++) list.push(...(await encoder.encode(await data.read(i))));
   return list;
 }
 

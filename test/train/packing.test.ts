@@ -86,7 +86,8 @@ test('steps and held-out batches of data', async () => {
   }
   let learned = 0;
   for (const i of data.heldOut)
-    for (const one of encoder.encode(await data.read(i))) learned += one.learned.filter((mark) => mark === 1).length;
+    for (const one of await encoder.encode(await data.read(i)))
+      learned += one.learned.filter((mark) => mark === 1).length;
   assert.is(targets, learned);
   assert.is(weight, learned);
 });

@@ -11,16 +11,21 @@ import type { ChatExample, Marked, SequenceModel } from './types.ts';
  *
  * @throws E_DATA_INVALID where the template writes a turn otherwise than it opens it; E_TEMPLATE_INVALID
  */
-export function encodeConversation(model: SequenceModel, { messages, tools }: ChatExample, place: string): Marked[] {
-  const idsOf = (count: number, addGenerationPrompt: boolean): number[] =>
-    placed(place, () =>
+export async function encodeConversation(
+  model: SequenceModel,
+  { messages, tools }: ChatExample,
+  place: string,
+): Promise<Marked[]> {
+  const idsOf = (count: number, addGenerationPrompt: boolean): Promise<number[]> =>
+    placed(place, async () =>
       model.encodeChat(messages.slice(0, count), { addGenerationPrompt, ...(tools && { tools }), now: NOW }),
     );
   const turns = messages.flatMap(({ role }, i) => (role === 'assistant' ? [i] : []));
   const ends = new Set(model.eosIds);
-  const made = turns.map((i): Marked & { readonly end: number } => {
-    const opened = idsOf(i, true);
-    const ids = idsOf(i + 1, false);
+  const made: Marked[] = [];
+  for (const i of turns) {
+    const opened = await idsOf(i, true);
+    const ids = await idsOf(i + 1, false);
     const from = common(opened, ids);
     // the last token of the opening may have grown together with the first of the answer
     if (from < opened.length - 1 || from >= ids.length) {
@@ -32,8 +37,8 @@ export function encodeConversation(model: SequenceModel, { messages, tools }: Ch
     }
     let to = ids.findLastIndex((id, at) => at >= from && ends.has(id)) + 1;
     if (to === 0) to = ids.length;
-    return { ids, learned: [[from, to]], end: ids.length };
-  });
+    made.push({ ids, learned: [[from, to]] });
+  }
   const whole = made.at(-1)!.ids;
   const isWhole = made.every(({ ids }) => common(ids, whole) === ids.length);
   return isWhole ? [{ ids: whole, learned: made.flatMap(({ learned }) => learned) }] : made;
@@ -49,9 +54,9 @@ function common(a: readonly number[], b: readonly number[]): number {
 }
 
 /** Errors of the template name the line. */
-function placed<T>(place: string, run: () => T): T {
+async function placed<T>(place: string, run: () => Promise<T>): Promise<T> {
   try {
-    return run();
+    return await run();
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error;
     throw new EspalierError(error.code, `${place}: ${error.message}`, error.hint, { cause: error });

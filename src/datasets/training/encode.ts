@@ -44,40 +44,41 @@ export class SequenceEncoder {
    * The sequences of an example; none where it is too long and left out.
    * @throws E_DATA_INVALID with file and line: too long, or nothing in it to learn; E_TEMPLATE_INVALID
    */
-  encode({ example, place }: PlacedExample): TrainingSequence[] {
+  async encode({ example, place }: PlacedExample): Promise<TrainingSequence[]> {
     switch (example.kind) {
       case 'pair':
-        return this.#fitted(this.#pair(example), place);
+        return this.#fitted(await this.#pair(example), place);
       case 'chat':
-        return encodeConversation(this.#model, example, place).flatMap((turns) => this.#fitted(turns, place));
+        return (await encodeConversation(this.#model, example, place)).flatMap((turns) => this.#fitted(turns, place));
       case 'text':
-        return this.#blocks(this.#text(example));
+        return this.#blocks(await this.#text(example));
       default:
         return example satisfies never;
     }
   }
 
-  #pair({ prompt, answer }: PairExample): Marked {
+  async #pair({ prompt, answer }: PairExample): Promise<Marked> {
     const { specialTokens } = this.#options;
-    const before = prompt === '' ? this.#start() : this.#model.encode(prompt, { specialTokens });
-    const together = this.#model.encode(prompt + answer, { specialTokens });
+    const before = await (prompt === '' ? this.#start() : this.#model.encode(prompt, { specialTokens }));
+    const together = await this.#model.encode(prompt + answer, { specialTokens });
     // what a tokenizer would join across the end of the prompt stays apart: the model will see the prompt alone
     const ids = startsWith(together, before)
       ? together
-      : [...before, ...this.#model.encode(answer, { specialTokens, addBos: false })];
+      : [...before, ...(await this.#model.encode(answer, { specialTokens, addBos: false }))];
     return this.#ended({ ids, learned: [[before.length, ids.length]] });
   }
 
   /** What stands before an empty prompt. */
-  #start(): number[] {
+  async #start(): Promise<number[]> {
     // with a letter, since an empty text may have tokens of its own
-    const [with_, without] = [this.#model.encode('a'), this.#model.encode('a', { addBos: false })];
-    return with_.slice(0, Math.max(0, with_.length - without.length));
+    const ids = await this.#model.encode('a');
+    const alone = await this.#model.encode('a', { addBos: false });
+    return ids.slice(0, Math.max(0, ids.length - alone.length));
   }
 
-  #text({ text, first, last }: TextExample): Marked {
+  async #text({ text, first, last }: TextExample): Promise<Marked> {
     const { specialTokens } = this.#options;
-    const ids = this.#model.encode(text, { specialTokens, ...(!first && { addBos: false }) });
+    const ids = await this.#model.encode(text, { specialTokens, ...(!first && { addBos: false }) });
     const marked: Marked = { ids, learned: [[0, ids.length]] };
     return last ? this.#ended(marked) : marked;
   }

@@ -77,7 +77,7 @@ export class SequenceStream {
         this.#state = { epoch: epoch + 1, done: 0, taken: 0 };
         continue;
       }
-      this.#made ??= this.#encoder.encode(await this.#data.read(this.#orderOf(epoch)[done]!));
+      this.#made ??= await this.#encoder.encode(await this.#data.read(this.#orderOf(epoch)[done]!));
       const sequence = this.#made[taken];
       if (sequence !== undefined) {
         list.push(sequence);
@@ -138,6 +138,6 @@ export async function checkLengths(
       throwIfAborted(options.signal);
       options.onProgress?.(i, data.count);
     }
-    if (data.lengthOf(i) + FRAME > encoder.maxTokens) encoder.encode(await data.read(i));
+    if (data.lengthOf(i) + FRAME > encoder.maxTokens) await encoder.encode(await data.read(i));
   }
 }

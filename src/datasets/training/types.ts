@@ -56,11 +56,15 @@ export interface TrainingSequence {
   readonly learned: Uint8Array;
 }
 
-/** What of a model makes tokens: a `LocalModel`. */
-export type SequenceModel = Pick<LocalModel, 'encode' | 'encodeChat' | 'eosIds' | 'name'> & {
-  readonly tokenizer: Pick<LocalModel['tokenizer'], 'eosId'>;
+/** What of a model makes tokens: a `LocalModel`, or one that answers from a worker. */
+export interface SequenceModel {
+  readonly name: string;
   readonly config: Pick<LocalModel['config'], 'maxPositions'>;
-};
+  readonly eosIds: readonly number[];
+  readonly tokenizer: { readonly eosId: number | null };
+  encode(...args: Parameters<LocalModel['encode']>): number[] | Promise<number[]>;
+  encodeChat(...args: Parameters<LocalModel['encodeChat']>): number[] | Promise<number[]>;
+}
 
 /** Token ids, and from where on which are learned. */
 export interface Marked {
