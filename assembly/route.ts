@@ -1,5 +1,6 @@
 /** Mixtures of experts: which experts a token visits, its slots by expert, and the sum of what comes back. */
-import { madd, sigmoid4 } from './math';
+import { add } from './activation';
+import { madd, sigmoid4, sum4 } from './math';
 
 /** Numbers of the rules for scores, as src/device/wasm/kernels.ts has them. */
 export const enum Score {
@@ -114,6 +115,126 @@ function weigh(
 }
 
 /**
+ * Of the weights of route, by the logits, over rows first..last-1: dLogits [rows][e] += the gradient, from that by the chosen weights, dWeights
+ * [rows][k]. The choice itself has no gradient. With p the scores of the chosen c: of weights s p (softmax) dL_i = s p_i ([i in c] dW_i -
+ * Σ_c dW_j p_j), of s p (sigmoid) s p_i (1 - p_i) dW_i; of s p / Σ_c p with q = p / Σ_c p, s q_i (dW_i - Σ_c dW_j q_j), times 1 - p_i for a sigmoid.
+ */
+export function routeBackward(
+  first: i32, last: i32, e: i32, k: i32, logits: usize, score: i32, renormalise: i32, scale: f32, places: usize,
+  dWeights: usize, dLogits: usize,
+): void {
+  const width = <usize>e << 2, chosen = <usize>k << 2, shared = score == Score.SelectedSoftmax || renormalise != 0;
+  for (let r = first; r < last; r++) {
+    const z = logits + <usize>r * width, to = dLogits + <usize>r * width;
+    const place = places + <usize>r * chosen, d = dWeights + <usize>r * chosen;
+    let most: f64 = -Infinity, sum: f64 = 0, inner: f64 = 0;
+    if (shared) {
+      for (let j: usize = 0; j < chosen; j += 4) most = max(most, <f64>load<f32>(z + placeOf(place + j, e)));
+      for (let j: usize = 0; j < chosen; j += 4) sum += part(load<f32>(z + placeOf(place + j, e)), most, score);
+      sum += 1e-20;
+    } else if (score == Score.Softmax) {
+      for (let i: usize = 0; i < width; i += 4) most = max(most, <f64>load<f32>(z + i));
+      for (let i: usize = 0; i < width; i += 4) sum += part(load<f32>(z + i), most, score);
+    } else sum = 1;
+    for (let j: usize = 0; j < chosen; j += 4) {
+      inner += <f64>load<f32>(d + j) * part(load<f32>(z + placeOf(place + j, e)), most, score) / sum;
+    }
+    // weights of a sigmoid that are not made to sum to 1 know nothing of each other
+    if (!shared && score == Score.Sigmoid) inner = 0;
+    if (!shared && score == Score.Softmax) {
+      for (let i: usize = 0; i < width; i += 4) {
+        const p = part(load<f32>(z + i), most, score) / sum;
+        store<f32>(to + i, <f32>(<f64>load<f32>(to + i) - <f64>scale * p * inner));
+      }
+      inner = 0;
+    }
+    for (let j: usize = 0; j < chosen; j += 4) {
+      const at = placeOf(place + j, e), own = load<f32>(z + at), p = part(own, most, score);
+      let slope = <f64>scale * p / sum;
+      if (score == Score.Sigmoid) slope *= part(-own, most, score);
+      store<f32>(to + at, <f32>(<f64>load<f32>(to + at) + slope * (<f64>load<f32>(d + j) - inner)));
+    }
+  }
+}
+
+/** The score of a logit before it is divided by a sum: e^(z - most), or its sigmoid. */
+// @ts-ignore: decorator
+@inline
+function part(z: f32, most: f64, score: i32): f64 {
+  return score == Score.Sigmoid ? 1 / (1 + Math.exp(-(<f64>z))) : Math.exp(<f64>z - most);
+}
+
+/** Bytes from a row's first number to that of an expert; one that is none is the last. */
+// @ts-ignore: decorator
+@inline
+function placeOf(place: usize, e: i32): usize {
+  return <usize>min(load<u32>(place), <u32>(e - 1)) << 2;
+}
+
+/** Bytes of scratch for routerLosses and routerLossesBackward. */
+export function routerLossesScratch(experts: i32): usize {
+  return <usize>experts << 4;
+}
+
+/** To shares [e] f64, of what share of the slots each expert has got. */
+function sharesOf(e: i32, offsets: usize, shares: usize): void {
+  const all = load<i32>(offsets + (<usize>e << 2)) - load<i32>(offsets);
+  for (let i: usize = 0; i < <usize>e; i++) {
+    const slots = load<i32>(offsets + (i << 2), 4) - load<i32>(offsets + (i << 2));
+    store<f64>(shares + (i << 3), all > 0 ? <f64>slots / all : 0);
+  }
+}
+
+/**
+ * With p the softmax of each of `rows` rows of logits [rows][e] and f the share of each expert: to losses [2] f32 the balance (Fedus et al. 2021),
+ * e Σ f_i mean p_i, and z (Zoph et al. 2022), mean logsumexp².
+ */
+export function routerLosses(rows: i32, e: i32, logits: usize, offsets: usize, losses: usize, scratch: usize): void {
+  const shares = scratch, p = shares + (<usize>e << 3), width = <usize>e << 2;
+  sharesOf(e, offsets, shares);
+  let balance: f64 = 0, squares: f64 = 0;
+  for (let r = 0; r < rows; r++) {
+    const lse = softmaxOf(e, logits + <usize>r * width, p);
+    squares += lse * lse;
+    for (let i: usize = 0; i < <usize>e; i++) balance += load<f64>(shares + (i << 3)) * load<f64>(p + (i << 3));
+  }
+  store<f32>(losses, rows > 0 ? <f32>(balance * e / rows) : 0);
+  store<f32>(losses, rows > 0 ? <f32>(squares / rows) : 0, 4);
+}
+
+/** Of balance · the first loss + z · the second: dLogits += p_i (balance e / T (f_i - Σ f_j p_j) + z 2 / T logsumexp), rows first..last-1 of T. */
+export function routerLossesBackward(
+  first: i32, last: i32, rows: i32, e: i32, balance: f32, z: f32, logits: usize, offsets: usize, dLogits: usize,
+  scratch: usize,
+): void {
+  const shares = scratch, p = shares + (<usize>e << 3), width = <usize>e << 2;
+  sharesOf(e, offsets, shares);
+  for (let r = first; r < last; r++) {
+    const lse = softmaxOf(e, logits + <usize>r * width, p), to = dLogits + <usize>r * width;
+    let inner: f64 = 0;
+    for (let i: usize = 0; i < <usize>e; i++) inner += load<f64>(shares + (i << 3)) * load<f64>(p + (i << 3));
+    for (let i: usize = 0; i < <usize>e; i++) {
+      const pull = <f64>balance * e * (load<f64>(shares + (i << 3)) - inner) + 2 * <f64>z * lse;
+      const at = to + (i << 2);
+      store<f32>(at, <f32>(<f64>load<f32>(at) + load<f64>(p + (i << 3)) * pull / rows));
+    }
+  }
+}
+
+/** The softmax of e logits to p [e] f64; their log-sum-exp. */
+function softmaxOf(e: i32, logits: usize, p: usize): f64 {
+  let most: f64 = -Infinity, sum: f64 = 0;
+  for (let i: usize = 0; i < <usize>e; i++) most = max(most, <f64>load<f32>(logits + (i << 2)));
+  for (let i: usize = 0; i < <usize>e; i++) {
+    const x = Math.exp(<f64>load<f32>(logits + (i << 2)) - most);
+    store<f64>(p + (i << 3), x);
+    sum += x;
+  }
+  for (let i: usize = 0; i < <usize>e; i++) store<f64>(p + (i << 3), load<f64>(p + (i << 3)) / sum);
+  return most + Math.log(sum);
+}
+
+/**
  * Slots 0..slots-1 (a token's k slots one after another) by their expert, stable: to order [slots] i32, and to offsets [e + 1] i32
  * where each expert's begin. Where a place is no expert nothing is sorted.
  */
@@ -161,6 +282,14 @@ export function gatherRows(first: i32, last: i32, rows: i32, k: i32, n: i32, x: 
   }
 }
 
+/** Of gatherRows: rows first..last-1 of dX [rows][n] += the rows of dY of the token's k slots, in their order. slots: of invertOrder. */
+export function gatherRowsBackward(first: i32, last: i32, k: i32, n: i32, dY: usize, slots: usize, dX: usize): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    for (let j = 0; j < k; j++) add(n, dY + <usize>load<i32>(slots + (<usize>(r * k + j) << 2)) * bytes, dX + <usize>r * bytes);
+  }
+}
+
 /**
  * Rows first..last-1 of out [rows][n]: the sum over a token's k slots, in their order, of weight · y[where the slot stands].
  * slots: [rows][k] i32 of invertOrder.
@@ -182,6 +311,39 @@ export function combine(
   }
 }
 
+/**
+ * Of combine, tokens first..last-1: where a slot stands, dY = weight · dOut, and dWeights of the slot = dOut · y. slots: of invertOrder. dY may be y.
+ */
+export function combineBackward(
+  first: i32, last: i32, k: i32, n: i32, dOut: usize, y: usize, slots: usize, weights: usize, dY: usize, dWeights: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    for (let j = 0; j < k; j++) {
+      const slot = <usize>(r * k + j) << 2, at = <usize>load<i32>(slots + slot) * bytes;
+      store<f32>(dWeights + slot, dotScaled(n, load<f32>(weights + slot), dOut + <usize>r * bytes, y + at, dY + at));
+    }
+  }
+}
+
+/** to = factor · x over n elements, and x · y before that: to may be x or y. */
+function dotScaled(n: i32, factor: f32, x: usize, y: usize, to: usize): f32 {
+  const f = f32x4.splat(factor);
+  let sum = f32x4.splat(0);
+  for (; n >= 4; n -= 4, x += 16, y += 16, to += 16) {
+    const v = v128.load(x);
+    sum = madd(v, v128.load(y), sum);
+    v128.store(to, f32x4.mul(v, f));
+  }
+  let total = sum4(sum);
+  for (; n > 0; n--, x += 4, y += 4, to += 4) {
+    const v = load<f32>(x);
+    total += v * load<f32>(y);
+    store<f32>(to, v * factor);
+  }
+  return total;
+}
+
 /** Rows first..last-1 of x [rows][n] *= sigmoid(gate[row]). */
 export function sigmoidScale(first: i32, last: i32, n: i32, gate: usize, x: usize): void {
   const bytes = <usize>n << 2;
@@ -191,5 +353,17 @@ export function sigmoidScale(first: i32, last: i32, n: i32, gate: usize, x: usiz
     let at: usize = 0;
     for (; at + 16 <= bytes; at += 16) v128.store(row + at, f32x4.mul(v128.load(row + at), s4));
     for (; at < bytes; at += 4) store<f32>(row + at, load<f32>(row + at) * s);
+  }
+}
+
+/** Of sigmoidScale, x as it stood before: dX = σ(gate) · dOut, dGate = σ (1 - σ) Σ dOut · x, 1 - σ being σ(-gate). dX may be dOut. */
+export function sigmoidScaleBackward(
+  first: i32, last: i32, n: i32, gate: usize, x: usize, dOut: usize, dX: usize, dGate: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = first; r < last; r++) {
+    const g = v128.load32_splat(gate + (<usize>r << 2)), at = <usize>r * bytes;
+    const s = f32x4.extract_lane(sigmoid4(g), 0), rest = f32x4.extract_lane(sigmoid4(f32x4.neg(g)), 0);
+    store<f32>(dGate + (<usize>r << 2), s * rest * dotScaled(n, s, dOut + at, x + at, dX + at));
   }
 }

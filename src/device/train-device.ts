@@ -69,8 +69,8 @@ export interface TrainDevice extends Device {
 
   // ---- experts
   /**
-   * From dWeights [T, k], the gradient by the chosen weights, to dLogits [T, E] += …. With p the score of each expert, c the chosen and s
-   * the rule's scale:
+   * From dWeights [T, k], the gradient by the chosen weights, to dLogits [T, E] += …; places as `route` gave them. With p the score of each
+   * expert, c the chosen and s the rule's scale:
    * - softmax, not renormalised: dL_i = s p_i ([i ∈ c] dW_i − Σ_c dW_j p_j)
    * - softmax renormalised and selected-softmax (the same function of the chosen logits): with w the weights, dL_i = w_i (dW_i − Σ_c dW_j w_j / s)
    *   for i ∈ c, 0 beside
@@ -78,16 +78,10 @@ export interface TrainDevice extends Device {
    *   (dW_i − Σ_c dW_j p_j / S) s / S takes the place of s dW_i
    * The choice itself has no gradient; neither has the selection bias.
    */
-  routeBackward(
-    logits: Tensor,
-    rule: RouteRule,
-    places: Tensor,
-    weights: Tensor,
-    dWeights: Tensor,
-    dLogits: Tensor,
-  ): void;
+  routeBackward(logits: Tensor, rule: RouteRule, places: Tensor, dWeights: Tensor, dLogits: Tensor): void;
   /**
    * Of `combine`: dY [T · k, d], the row that stands for slot t · k + j = weights[t, j] · dOut[t]; dWeights[t, j] = dOut[t] · that row of y.
+   * dY may be y.
    */
   combineBackward(dOut: Tensor, y: Tensor, order: Tensor, weights: Tensor, dY: Tensor, dWeights: Tensor): void;
   /** Of `gatherRows`: dX [T, d] += the rows of dY [T · k, d] of each token's slots, in their order. */

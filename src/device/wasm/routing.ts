@@ -68,6 +68,119 @@ export class Routing {
 
   /** Ranges of `rows` rows of `width` elements; few of them stay in this thread. */
   #bounds(rows: number, width: number): number[] {
-    return evenly(rows, this.#lanes.parts(rows * width, FEW, 2));
+    return boundsOf(this.#lanes, rows, width);
   }
+}
+
+function boundsOf(lanes: Lanes, rows: number, width: number): number[] {
+  return evenly(rows, lanes.parts(rows * width, FEW, 2));
+}
+
+/** As TrainDevice.routeBackward. */
+export function routeBackward(
+  lanes: Lanes,
+  logits: Tensor,
+  rule: RouteRule,
+  places: Tensor,
+  dWeights: Tensor,
+  dLogits: Tensor,
+): void {
+  const [rows, experts, k] = [heightOf(logits), widthOf(logits), widthOf(places)];
+  const [from, list, d, to] = [addressOf(logits), addressOf(places), addressOf(dWeights), addressOf(dLogits)];
+  const [score, renormalise] = [SCORE[rule.score], rule.renormalise ? 1 : 0];
+  lanes.run('routeBackward', evenly(rows, lanes.parts(rows * experts, FEW / 8)), (first, last) => {
+    return [first, last, experts, k, from, score, renormalise, rule.scale, list, d, to];
+  });
+}
+
+/** As TrainDevice.routerLosses, in one thread: sums over rows run in their order. */
+export function routerLosses(kernels: Kernels, arena: Arena, logits: Tensor, offsets: Tensor, losses: Tensor): void {
+  const [rows, experts] = [heightOf(logits), widthOf(logits)];
+  const mark = arena.mark();
+  const scratch = arena.allocate(kernels.routerLossesScratch(experts));
+  kernels.routerLosses(rows, experts, addressOf(logits), addressOf(offsets), addressOf(losses), scratch);
+  arena.reset(mark);
+}
+
+/** As TrainDevice.routerLossesBackward. */
+export function routerLossesBackward(
+  kernels: Kernels,
+  arena: Arena,
+  lanes: Lanes,
+  logits: Tensor,
+  offsets: Tensor,
+  balance: number,
+  z: number,
+  dLogits: Tensor,
+): void {
+  const [rows, experts] = [heightOf(logits), widthOf(logits)];
+  const [from, counts, to] = [addressOf(logits), addressOf(offsets), addressOf(dLogits)];
+  const mark = arena.mark();
+  const parts = lanes.parts(rows * experts, FEW / 8);
+  const scratch = Array.from({ length: parts }, () => arena.allocate(kernels.routerLossesScratch(experts)));
+  lanes.run('routerLossesBackward', evenly(rows, parts), (first, last, part) => {
+    return [first, last, rows, experts, balance, z, from, counts, to, scratch[part]!];
+  });
+  arena.reset(mark);
+}
+
+/** As TrainDevice.gatherRowsBackward. */
+export function gatherRowsBackward(
+  kernels: Kernels,
+  arena: Arena,
+  lanes: Lanes,
+  dY: Tensor,
+  order: Tensor,
+  dX: Tensor,
+): void {
+  const [slots, tokens, width] = [heightOf(dY), heightOf(dX), widthOf(dX)];
+  const [from, to] = [addressOf(dY), addressOf(dX)];
+  const mark = arena.mark();
+  const places = arena.allocate(4 * slots);
+  kernels.invertOrder(slots, addressOf(order), places);
+  lanes.run('gatherRowsBackward', boundsOf(lanes, tokens, (slots / tokens) * width), (first, last) => {
+    return [first, last, slots / tokens, width, from, places, to];
+  });
+  arena.reset(mark);
+}
+
+/** As TrainDevice.combineBackward. */
+export function combineBackward(
+  kernels: Kernels,
+  arena: Arena,
+  lanes: Lanes,
+  dOut: Tensor,
+  y: Tensor,
+  order: Tensor,
+  weights: Tensor,
+  dY: Tensor,
+  dWeights: Tensor,
+): void {
+  const [slots, tokens, width] = [heightOf(y), heightOf(dOut), widthOf(dOut)];
+  const [d, from, factors] = [addressOf(dOut), addressOf(y), addressOf(weights)];
+  const [to, weightsTo] = [addressOf(dY), addressOf(dWeights)];
+  const mark = arena.mark();
+  const places = arena.allocate(4 * slots);
+  kernels.invertOrder(slots, addressOf(order), places);
+  lanes.run('combineBackward', boundsOf(lanes, tokens, (slots / tokens) * width), (first, last) => {
+    return [first, last, slots / tokens, width, d, from, places, factors, to, weightsTo];
+  });
+  arena.reset(mark);
+}
+
+/** As TrainDevice.sigmoidScaleBackward. */
+export function sigmoidScaleBackward(
+  lanes: Lanes,
+  gate: Tensor,
+  x: Tensor,
+  dOut: Tensor,
+  dX: Tensor,
+  dGate: Tensor,
+): void {
+  const [rows, width] = [heightOf(x), widthOf(x)];
+  const [gates, from, d] = [addressOf(gate), addressOf(x), addressOf(dOut)];
+  const [to, gatesTo] = [addressOf(dX), addressOf(dGate)];
+  lanes.run('sigmoidScaleBackward', boundsOf(lanes, rows, width), (first, last) => {
+    return [first, last, width, gates, from, d, to, gatesTo];
+  });
 }

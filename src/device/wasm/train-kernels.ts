@@ -142,4 +142,54 @@ export interface TrainKernels {
     dLogits: number,
     losses: number,
   ): void;
+  routeBackward(
+    first: number,
+    last: number,
+    experts: number,
+    k: number,
+    logits: number,
+    score: number,
+    renormalise: number,
+    scale: number,
+    places: number,
+    dWeights: number,
+    dLogits: number,
+  ): void;
+  routerLossesScratch(experts: number): number;
+  routerLosses(rows: number, experts: number, logits: number, offsets: number, losses: number, scratch: number): void;
+  routerLossesBackward(
+    first: number,
+    last: number,
+    rows: number,
+    experts: number,
+    balance: number,
+    z: number,
+    logits: number,
+    offsets: number,
+    dLogits: number,
+    scratch: number,
+  ): void;
+  gatherRowsBackward(first: number, last: number, k: number, n: number, dY: number, slots: number, dX: number): void;
+  combineBackward(
+    first: number,
+    last: number,
+    k: number,
+    n: number,
+    dOut: number,
+    y: number,
+    slots: number,
+    weights: number,
+    dY: number,
+    dWeights: number,
+  ): void;
+  sigmoidScaleBackward(
+    first: number,
+    last: number,
+    n: number,
+    gate: number,
+    x: number,
+    dOut: number,
+    dX: number,
+    dGate: number,
+  ): void;
 }

@@ -10,10 +10,18 @@ import {
 import { checkCrossEntropyBackward, checkDivergenceBackward } from '../checks/logits.ts';
 import { checkAdamStep, checkPack, checkSumSquares } from '../checks/optimiser.ts';
 import { checkLinearBackward, checkLinearGroupedBackward, checkLinearGroupedWeights } from '../checks/products.ts';
+import {
+  checkCombineBackward,
+  checkGatherRowsBackward,
+  checkRouteBackward,
+  checkRouterLosses,
+  checkRouterLossesBackward,
+  checkSigmoidScaleBackward,
+} from '../checks/routing.ts';
 import { checkEmbedBackward } from '../checks/rows.ts';
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
-import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
-import type { AdamArguments, AttentionBackwardArguments } from '../train-device.ts';
+import type { GatedActivation, RopeLayout, RouteRule, Tensor } from '../device.ts';
+import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../train-device.ts';
 import { attentionBackward } from './attention.ts';
 import { axpy, columnSum, fill, sumSquares } from './elements.ts';
 import { gatedActivationBackward, rmsNormBackward, ropeBackward } from './layers.ts';
@@ -21,7 +29,15 @@ import { crossEntropyBackward, divergenceBackward } from './logits.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WasmDeviceOptions } from './options.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
-import { checkNumbers, checkOffsets } from './promises.ts';
+import { checkNumbers, checkOffsets, checkOrder } from './promises.ts';
+import {
+  combineBackward,
+  gatherRowsBackward,
+  routeBackward,
+  routerLosses,
+  routerLossesBackward,
+  sigmoidScaleBackward,
+} from './routing.ts';
 import { embedBackward } from './rows.ts';
 import { WasmDevice } from './wasm-device.ts';
 
@@ -29,7 +45,7 @@ import { WasmDevice } from './wasm-device.ts';
  * The CPU device with the way back through each operation and the optimiser. A class apart, so that pages which only infer load none of it;
  * what computes stands beside the operation that it differentiates, as functions, for the same reason.
  */
-export class WasmTrainDevice extends WasmDevice {
+export class WasmTrainDevice extends WasmDevice implements TrainDevice {
   /** @throws as `WasmDevice.create` */
   static override async create(given: WasmDeviceOptions = {}): Promise<WasmTrainDevice> {
     return WasmDevice.start(given, (...start) => new WasmTrainDevice(...start));
@@ -129,6 +145,46 @@ export class WasmTrainDevice extends WasmDevice {
   attentionBackward(args: AttentionBackwardArguments): void {
     checkAttentionBackward(args);
     attentionBackward(this.parts(), args);
+  }
+
+  // ---- experts
+
+  routeBackward(logits: Tensor, rule: RouteRule, places: Tensor, dWeights: Tensor, dLogits: Tensor): void {
+    checkRouteBackward(logits, rule, places, dWeights, dLogits);
+    const { memory, lanes } = this.parts();
+    if (this.debug) checkNumbers(memory, 'routeBackward', places, 0, widthOf(logits));
+    routeBackward(lanes, logits, rule, places, dWeights, dLogits);
+  }
+
+  routerLosses(logits: Tensor, offsets: Tensor, losses: Tensor): void {
+    checkRouterLosses(logits, offsets, losses);
+    const { kernels, arena } = this.parts();
+    routerLosses(kernels, arena, logits, offsets, losses);
+  }
+
+  routerLossesBackward(logits: Tensor, offsets: Tensor, balance: number, z: number, dLogits: Tensor): void {
+    checkRouterLossesBackward(logits, offsets, dLogits);
+    const { kernels, arena, lanes } = this.parts();
+    routerLossesBackward(kernels, arena, lanes, logits, offsets, balance, z, dLogits);
+  }
+
+  combineBackward(dOut: Tensor, y: Tensor, order: Tensor, weights: Tensor, dY: Tensor, dWeights: Tensor): void {
+    checkCombineBackward(dOut, y, order, weights, dY, dWeights);
+    const { memory, kernels, arena, lanes } = this.parts();
+    if (this.debug) checkOrder(memory, 'combineBackward', order);
+    combineBackward(kernels, arena, lanes, dOut, y, order, weights, dY, dWeights);
+  }
+
+  gatherRowsBackward(dY: Tensor, order: Tensor, dX: Tensor): void {
+    checkGatherRowsBackward(dY, order, dX);
+    const { memory, kernels, arena, lanes } = this.parts();
+    if (this.debug) checkOrder(memory, 'gatherRowsBackward', order);
+    gatherRowsBackward(kernels, arena, lanes, dY, order, dX);
+  }
+
+  sigmoidScaleBackward(gate: Tensor, x: Tensor, dOut: Tensor, dX: Tensor, dGate: Tensor): void {
+    checkSigmoidScaleBackward(gate, x, dOut, dX, dGate);
+    sigmoidScaleBackward(this.parts().lanes, gate, x, dOut, dX, dGate);
   }
 
   // ---- losses
