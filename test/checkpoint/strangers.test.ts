@@ -75,15 +75,16 @@ test('folders of other kinds', async () => {
     [['config.json', 'flax_model.msgpack'], /flax_model\.msgpack/, /save_pretrained/],
     [['config.json', 'model.onnx', 'tokenizer.json'], /ONNX/, /GGUF/],
     [['ggml-model-q4_0.bin', 'README.md'], /GGML/, /GGUF/],
-    [['adapter_config.json', 'adapter_model.safetensors'], /adapter \(LoRA\) of owner\/base/, /merge_and_unload/],
-    [['config.json', 'adapter_config.json', 'adapter_model.bin'], /adapter/, /merge_and_unload/],
+    [['adapter_config.json', 'adapter_model.safetensors'], /adapter \(LoRA\) of owner\/base/, /--adapter/],
+    [['config.json', 'adapter_config.json', 'adapter_model.bin'], /adapter/, /--adapter/],
     [['config.json', 'consolidated.safetensors', 'params.json'], /Mistral's own layout/, /transformers/],
     [['a-00001-of-00002.gguf', 'a-00002-of-00002.gguf'], /in 2 parts/, /llama-gguf-split --merge/],
   ] as const) {
     const content: Record<string, Uint8Array> = Object.fromEntries(names.map((name) => [name, nothing]));
     if (content['config.json']) content['config.json'] = json(tinyConfig);
     if (content['adapter_config.json']) content['adapter_config.json'] = adapter;
-    const error = await rejects('E_CHECKPOINT_FORMAT', () => openCheckpoint(content));
+    const wanted = content['adapter_config.json'] ? 'E_ADAPTER' : 'E_CHECKPOINT_FORMAT';
+    const error = await rejects(wanted, () => openCheckpoint(content));
     assert.match(error.message, message, names.join());
     assert.match(error.hint, hint, names.join());
   }

@@ -297,16 +297,35 @@ on('safetensors: shards by their index, one by name, or the only one', async () 
   const [first, second] = ['m-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors'];
   server.add('owner/unindexed', { ...small(), [first]: weights(), [second]: weights() });
   assert.is(await names('owner/unindexed'), `${base} ${first} ${second}`);
-  for (const [name, file, says] of [
-    ['adapter', 'adapter_config.json', /adapter/],
-    ['onnx', 'model.onnx', /ONNX/],
+  for (const [name, file, wanted, says] of [
+    ['adapter', 'adapter_config.json', 'E_ADAPTER', /adapter/],
+    ['onnx', 'model.onnx', 'E_CHECKPOINT_FORMAT', /ONNX/],
   ] as const) {
     server.add(`owner/${name}`, { ...fewer, [file]: weights() });
-    assert.match((await rejects('E_CHECKPOINT_FORMAT', () => names(`owner/${name}`))).message, says);
+    assert.match((await rejects(wanted, () => names(`owner/${name}`))).message, says);
   }
   const { 'tokenizer.json': _, ...bare } = small();
   server.add('owner/bare', { ...bare, 'model.safetensors': weights() });
   assert.match((await rejects('E_FILE_NOT_FOUND', () => names('owner/bare'))).message, /no tokenizer\.json/);
+});
+
+on('an adapter, whatever else is in its repository', async () => {
+  const two = { 'adapter_config.json': weights(), 'adapter_model.safetensors': weights() };
+  const named = async (target: string, options: FilesOptions) =>
+    (await openModelFiles(target, options, 'adapter')).names.join(' ');
+  server.add('owner/lora', two);
+  server.add('owner/merged-too', { ...small(), ...two, 'model.safetensors': weights() });
+  for (const repo of ['owner/lora', 'owner/merged-too']) {
+    const options = await fresh();
+    assert.is(await named(repo, options), 'adapter_config.json adapter_model.safetensors');
+    const files = await openModelFiles(repo, options, 'adapter');
+    for (const name of files.names) await (await files.open(name)).close();
+    // kept apart from the model of the same name
+    assert.is(await named(repo, offline(options)), 'adapter_config.json adapter_model.safetensors');
+    await rejects('E_OFFLINE', () => openModelFiles(repo, offline(options)));
+  }
+  server.add('owner/pickled-lora', { 'adapter_config.json': weights(), 'adapter_model.bin': weights() });
+  await rejects('E_ADAPTER', async () => named('owner/pickled-lora', await fresh()));
 });
 
 on('names and figures of a hostile server', async () => {

@@ -87,12 +87,11 @@ async function readWeights(files: ModelFiles, opened: ByteSource[], options: Fol
   return readSafetensorsFolder(files, opened, options);
 }
 
-/** Whether a folder holds an adapter and no weights that it is for. */
-export function isAdapter(files: ModelFiles): boolean {
-  return (
-    files.names.includes('adapter_config.json') &&
-    !files.names.some((name) => /\.(?:safetensors|gguf)$/i.test(name) && !name.startsWith('adapter_'))
-  );
+/** Whether a folder holds an adapter and not the model that it is for. */
+export function isAdapter({ names }: ModelFiles): boolean {
+  const hasWeights = names.some((name) => name.endsWith('.safetensors') && !name.startsWith('adapter_'));
+  const isModel = names.some((name) => /\.gguf$/i.test(name)) || (names.includes('config.json') && hasWeights);
+  return names.includes('adapter_config.json') && !isModel;
 }
 
 /** The error for a folder with an adapter alone, with the name of its base model where it says so. */
@@ -108,8 +107,8 @@ export async function adapterFault(files: ModelFiles): Promise<EspalierError> {
     // its name is all that is wanted
   }
   return new EspalierError(
-    'E_CHECKPOINT_FORMAT',
+    'E_ADAPTER',
     `${files.name} is an adapter (LoRA) of ${base}, not a model.`,
-    'Merge it first: with peft, AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(OTHER), and copy the tokenizer.',
+    'Open that model with this as one of its `adapters` (--adapter).',
   );
 }

@@ -3,6 +3,7 @@ import { hasNode } from '../host/types.ts';
 import { addressOf, hubName } from '../hub/address.ts';
 import { openHub } from '../hub/hub.ts';
 import type { FilesOptions } from '../hub/options.ts';
+import type { FilesKind } from '../hub/remote-files.ts';
 import { endpointOf, openSession } from '../hub/session.ts';
 import { openWeb } from '../hub/web.ts';
 import { bundledModel, isBundled } from './bundled-model.ts';
@@ -24,12 +25,17 @@ export type ModelTarget = string | URL | Uint8Array | Blob | Readonly<Record<str
  * a path. Bytes and a Blob are one GGUF file; a record is a folder, file name to content. What is downloaded is kept in the cache:
  * small files at once, weights when they are opened.
  *
+ * @param kind what is wanted of what lies on a server
  * @throws E_FILE_NOT_FOUND when a path does not exist; E_FILE_READ when the host refuses; E_ARGUMENT for anything else; for the hub
  *   and addresses also E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED
  */
-export async function openModelFiles(target: ModelTarget, options: FilesOptions = {}): Promise<ModelFiles> {
+export async function openModelFiles(
+  target: ModelTarget,
+  options: FilesOptions = {},
+  kind: FilesKind = 'model',
+): Promise<ModelFiles> {
   if (target instanceof Uint8Array || isBlob(target)) return singleFile(nameOf(target) ?? 'model.gguf', target);
-  if (typeof target === 'string' || target instanceof URL) return openNamed(target, options);
+  if (typeof target === 'string' || target instanceof URL) return openNamed(target, options, kind);
   if (typeof target === 'object' && target !== null) return record(target);
   throw new EspalierError(
     'E_ARGUMENT',
@@ -38,20 +44,20 @@ export async function openModelFiles(target: ModelTarget, options: FilesOptions 
   );
 }
 
-async function openNamed(target: string | URL, options: FilesOptions): Promise<ModelFiles> {
+async function openNamed(target: string | URL, options: FilesOptions, kind: FilesKind): Promise<ModelFiles> {
   const text = target instanceof URL ? target.href : target;
   if (isBundled(text)) {
-    const files = await openNamed(bundledModel(text, hasNode()), options);
+    const files = await openNamed(bundledModel(text, hasNode()), options, kind);
     return { name: text, names: files.names, preferred: files.preferred, open: (name) => files.open(name) };
   }
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text) && !/^file:/i.test(text)) {
     const address = addressOf(text, endpointOf(options.hub));
     const session = await openSession(options);
-    return address.kind === 'hub' ? openHub(address, session) : openWeb(address, session);
+    return address.kind === 'hub' ? openHub(address, session, kind) : openWeb(address, session, kind);
   }
   const onHub = typeof target === 'string' ? hubName(target) : null;
   if (!hasNode()) {
-    if (onHub) return openHub(onHub, await openSession(options));
+    if (onHub) return openHub(onHub, await openSession(options), kind);
     throw new EspalierError(
       'E_ARGUMENT',
       'This host has no file system, so a path cannot be opened.',
@@ -66,7 +72,7 @@ async function openNamed(target: string | URL, options: FilesOptions): Promise<M
     if (!onHub || !(error instanceof EspalierError) || error.code !== 'E_FILE_NOT_FOUND') throw error;
   }
   try {
-    return await openHub(onHub, await openSession(options));
+    return await openHub(onHub, await openSession(options), kind);
   } catch (error) {
     if (!(error instanceof EspalierError) || !/^E_(?:OFFLINE|DOWNLOAD)$/.test(error.code)) throw error;
     // a path may have been meant

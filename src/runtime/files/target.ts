@@ -6,12 +6,12 @@ import { shown } from '../../options/shown.ts';
 import { isDetached } from './bytes.ts';
 import type { ModelTarget } from './model-files.ts';
 
-/** What a model may be, as far as its type says. @throws E_ARGUMENT */
-export function checkedTarget(target: unknown): ModelTarget {
-  return readable('The model', () => {
+/** What a model may be, as far as its type says. @param what it is, for messages @throws E_ARGUMENT */
+export function checkedTarget(target: unknown, what = 'The model'): ModelTarget {
+  return readable(what, () => {
     if (typeof target === 'string' && target !== '') return target;
     if (target instanceof URL) return target;
-    if (isContent(target)) return attached(target, 'The model');
+    if (isContent(target)) return attached(target, what);
     if (isOptions(target)) {
       const files = Object.entries(target).map(([name, content]) => {
         if (isContent(content)) return [name, attached(content, name)] as const;
@@ -25,7 +25,7 @@ export function checkedTarget(target: unknown): ModelTarget {
     }
     throw new EspalierError(
       'E_ARGUMENT',
-      `The model is ${shown(target)}.`,
+      `${what} is ${shown(target)}.`,
       'Give a path, an address, owner/name, the bytes or Blob of a GGUF file, or an object of bytes or Blobs by file name.',
     );
   });

@@ -9,7 +9,10 @@ import { type HubAddress, isSafeName } from './address.ts';
 import { download, notCached, type Remote } from './download.ts';
 import { patience, readBody, refusal, request, Transient, withRetries } from './http.ts';
 import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
   type Fetch,
+  type FilesKind,
   INDEX_FILE,
   isCached,
   OPTIONAL_FILES,
@@ -47,13 +50,13 @@ interface Repository {
  * @throws E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_FILE_NOT_FOUND for a repository without a model or without the named file,
  *   E_ARGUMENT when several GGUF files are there and none is named, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED
  */
-export async function openHub(address: HubAddress, session: Session): Promise<ModelFiles> {
+export async function openHub(address: HubAddress, session: Session, kind: FilesKind): Promise<ModelFiles> {
   const { cache, endpoint, meter } = session;
   const { repo } = address;
   const revision = address.revision ?? session.revision;
   const label = revision === 'main' ? repo : `${repo}@${revision}`;
   const file = address.file ?? session.file;
-  const key = await refKey('hub', label, `${endpoint}\n${repo}\n${revision}`);
+  const key = await refKey('hub', label, [endpoint, repo, revision, ...(kind === 'adapter' ? [kind] : [])].join('\n'));
   const stored = repositoryOf(await cache.readRef(key), { label, repo, revision });
 
   let known = session.offline || COMMIT.test(revision) ? stored : null;
@@ -75,14 +78,15 @@ export async function openHub(address: HubAddress, session: Session): Promise<Mo
     const remote = remoteOf(wanted, repository, endpoint);
     return () => download(remote, local);
   };
-  const planned = await plan(repository, file, async (index) => {
+  const shards = async (index: CacheFile): Promise<string[]> => {
     const source = await fetchOf(index)();
     try {
       return shardsOf(await readWhole(source, FILE_LIMITS.index));
     } finally {
       await source.close();
     }
-  });
+  };
+  const planned = kind === 'adapter' ? planAdapter(repository, file) : await plan(repository, file, shards);
   if (local.offline && !(await isCached(cache, planned.files))) throw unlisted(label, session, failure);
 
   for (const { name, size } of planned.files) meter.expect(name, size);
@@ -178,7 +182,8 @@ function keyOf(kind: string, hex: unknown, digits: number): string | null {
 function isNeeded(name: string): boolean {
   if (/\.gguf$/i.test(name)) return true;
   if (name.includes('/')) return templateName(name) !== null;
-  return name.endsWith('.safetensors') || [INDEX_FILE, ...REQUIRED_FILES, ...OPTIONAL_FILES].includes(name);
+  const small = [INDEX_FILE, ADAPTER_CONFIG, ...REQUIRED_FILES, ...OPTIONAL_FILES];
+  return name.endsWith('.safetensors') || small.includes(name);
 }
 
 function isWeights(name: string): boolean {
@@ -206,6 +211,17 @@ function remoteOf(file: CacheFile, { label, repo, commit }: Repository, endpoint
 interface Plan {
   readonly files: readonly CacheFile[];
   readonly preferred?: string | undefined;
+}
+
+/** The two files of an adapter. @throws E_ADAPTER */
+function planAdapter({ label, files }: Repository, wanted = ADAPTER_WEIGHTS): Plan {
+  const list = [ADAPTER_CONFIG, wanted].map((name) => {
+    const file = files.get(name);
+    if (file) return file;
+    const hint = 'An adapter is adapter_config.json and adapter_model.safetensors, as peft writes them.';
+    throw new EspalierError('E_ADAPTER', `${label} is no adapter that is read here: it has no ${name}.`, hint);
+  });
+  return { files: list, preferred: wanted === ADAPTER_WEIGHTS ? undefined : wanted };
 }
 
 /** Which files make up the model. */
@@ -245,9 +261,11 @@ async function plan(
       `Name one, as hf://${repo}${revision === 'main' ? '' : `@${encodeURIComponent(revision)}`}/${ggufs[0]} or by the option file.`,
     );
   }
-  const strange = rest.includes('adapter_config.json')
-    ? { what: 'holds an adapter (LoRA), not a model', hint: 'Merge it into its base model first, and open the result.' }
-    : strangeFolder(rest);
+  if (files.has(ADAPTER_CONFIG)) {
+    const hint = 'Open its base model with it as one of its `adapters` (--adapter).';
+    throw new EspalierError('E_ADAPTER', `${label} holds an adapter (LoRA), not a model.`, hint);
+  }
+  const strange = strangeFolder(rest);
   if (strange) throw new EspalierError('E_CHECKPOINT_FORMAT', `${label} ${strange.what}.`, strange.hint);
   throw new EspalierError(
     'E_FILE_NOT_FOUND',

@@ -15,6 +15,12 @@ export const OPTIONAL_FILES: readonly string[] = [
   'chat_template.json',
 ];
 
+/** What is opened: a model, or the two files of an adapter. */
+export type FilesKind = 'model' | 'adapter';
+/** Of an adapter, as peft writes it. */
+export const ADAPTER_CONFIG = 'adapter_config.json';
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
+
 /** Where transformers keeps the chat templates of a model beside the default one, as NAME.jinja. */
 export const TEMPLATE_FOLDER = 'additional_chat_templates';
 

@@ -8,7 +8,10 @@ import type { WebAddress } from './address.ts';
 import { Changed, download, lengthOf, notCached, type Remote, versionOf } from './download.ts';
 import { drop, hasContent, patience, refusal, request, Transient, withRetries } from './http.ts';
 import {
+  ADAPTER_CONFIG,
+  ADAPTER_WEIGHTS,
   type Fetch,
+  type FilesKind,
   INDEX_FILE,
   isCached,
   OPTIONAL_FILES,
@@ -29,9 +32,13 @@ const MAX_CHANGES = 3;
  *
  * @throws E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL, E_FILE_WRITE, E_ABORTED
  */
-export async function openWeb({ url }: WebAddress, session: Session): Promise<ModelFiles> {
+export async function openWeb({ url }: WebAddress, session: Session, kind: FilesKind): Promise<ModelFiles> {
   const shown = `${url.origin}${url.pathname}`;
-  const key = await refKey('web', shown.replace(/^https?:\/\//, ''), url.href);
+  const key = await refKey(
+    'web',
+    shown.replace(/^https?:\/\//, ''),
+    kind === 'adapter' ? `${url.href}\n${kind}` : url.href,
+  );
   const stored = await session.cache.readRef(key);
   const isThere = stored !== null && (await isCached(session.cache, stored.files));
   const last = lastName(url);
@@ -49,7 +56,8 @@ export async function openWeb({ url }: WebAddress, session: Session): Promise<Mo
       const current = new Set(files.map(({ blob }) => blob));
       for (const { blob } of stored?.files ?? []) if (!current.has(blob)) await session.cache.remove(`blobs/${blob}`);
     };
-    return /\.gguf$/i.test(last) ? await file(url, shown, site, save) : await folder(url, last, site, save);
+    if (kind === 'model' && /\.gguf$/i.test(last)) return await file(url, shown, site, save);
+    return await folder(url, last, site, save, kind);
   } catch (error) {
     if (!(error instanceof Transient)) throw error;
     if (isThere || error.kind === 'unreachable') return fromCache(error);
@@ -78,7 +86,7 @@ async function file(url: URL, shown: string, site: Site, save: Save): Promise<Mo
   return remoteFiles(shown, new Map([[name, () => fetched(remote, url, site)]]), { whenComplete: save });
 }
 
-async function folder(url: URL, wanted: string, site: Site, save: Save): Promise<ModelFiles> {
+async function folder(url: URL, wanted: string, site: Site, save: Save, kind: FilesKind): Promise<ModelFiles> {
   const base = new URL('.', url);
   const shown = base.href;
   // the query of a file may be what lets it be read
@@ -104,6 +112,12 @@ async function folder(url: URL, wanted: string, site: Site, save: Save): Promise
     return remote !== null;
   };
 
+  if (kind === 'adapter') {
+    const weights = wanted === '' ? ADAPTER_WEIGHTS : wanted;
+    await small(ADAPTER_CONFIG, true);
+    if (!(await large(weights))) throw missing(`${shown}${weights}`);
+    return remoteFiles(shown, files, { preferred: wanted === '' ? undefined : wanted, there, whenComplete: save });
+  }
   for (const name of REQUIRED_FILES) await small(name, true);
   for (const name of OPTIONAL_FILES) await small(name, false);
   const preferred = wanted === '' ? undefined : wanted;
