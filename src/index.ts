@@ -23,6 +23,8 @@ export type { PlannedGrowth } from './grow/job.ts';
 export type { GrowProgress } from './grow/options.ts';
 export type { GrowRecipe } from './grow/plan/options.ts';
 export type { Receipt } from './grow/write/receipt.ts';
+export type { AdapterChoice, WeightedAdapter } from './model/adapter-options.ts';
+export type { AdapterFacts } from './model/adapters.ts';
 export type { GeneratedToken, GenerationResult, Timings } from './model/generate/generation.ts';
 export type { GenerateOptions, SamplingOptions } from './model/generate/options.ts';
 export type { ScoredToken } from './model/model.ts';

@@ -6,6 +6,8 @@ import { exclusive } from './device/exclusive.ts';
 import { openDevice } from './device/open-device.ts';
 import { precision } from './device/options.ts';
 import { throwIfAborted } from './errors.ts';
+import { type AdapterChoice, adapters } from './model/adapter-options.ts';
+import { type LoadedAdapters, loadAdapters, openAdapters, withAdapters } from './model/adapters.ts';
 import { Decoder } from './model/decoder.ts';
 import { LocalModel } from './model/model.ts';
 import { contextLength } from './model/options.ts';
@@ -29,6 +31,11 @@ export interface OpenOptions extends FilesOptions {
    * frequencies are then those of this length, for shorter texts too.
    */
   readonly contextLength?: number;
+  /**
+   * LoRA adapters in PEFT's format, whose terms are added up: a path, an address or `owner/name`, or `{ from, weight }`, where `from` may also
+   * be files by name.
+   */
+  readonly adapters?: readonly AdapterChoice[];
   /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
@@ -41,6 +48,7 @@ export const localOpenOptions = {
   ),
   precision,
   contextLength,
+  adapters,
   onProgress: callback,
 } as const satisfies Schema<OpenOptions>;
 
@@ -48,7 +56,7 @@ export const localOpenOptions = {
  * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, a model of
  * the hub (`owner/name`), URL, Blob, bytes, or files by name. What is downloaded is kept in the cache.
  * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
- *   E_OUT_OF_MEMORY, E_ABORTED, and of models that are downloaded E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL,
+ *   E_OUT_OF_MEMORY, E_ABORTED, E_ADAPTER, and of models that are downloaded E_OFFLINE, E_DOWNLOAD, E_DOWNLOAD_CORRUPT, E_STORAGE_FULL,
  *   E_FILE_WRITE; E_ARGUMENT for a context that cannot be; nothing stays allocated then
  */
 export async function openLocal(
@@ -71,23 +79,36 @@ export async function openWith(
   const opened = await openCheckpoint(target, { signal, onDownload, hub, cache });
   let device = options.device;
   let weights: DecoderWeights | undefined;
+  let loaded: LoadedAdapters | undefined;
+  let found: Awaited<ReturnType<typeof openAdapters>> | undefined;
   try {
     const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
+    // before any weight is read
+    found = await openAdapters(options.adapters ?? [], checkpoint, { signal, onDownload, hub, cache });
+    const adapting = found;
     device ??= await openDevice();
     const on = device;
     // hashed while it is read
     const digests = withIdentity ? new TensorDigests(checkpoint) : null;
     weights = await exclusive(on, () => loadWeights(on, digests?.checkpoint ?? checkpoint, options));
+    if (adapting.weighed.length > 0) {
+      loaded = await exclusive(on, () => loadAdapters(on, adapting.weighed, { signal, withIdentity }));
+      weights = withAdapters(weights, loaded);
+    }
     const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
-    const identity = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
-    return new LocalModel(checkpoint, spec, tokenizer, decoder, options.device === undefined, identity);
+    const base = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
+    const identity = base !== null && loaded ? await loaded.identityOn(base) : base;
+    const noted = { ...checkpoint, notes: [...checkpoint.notes, ...adapting.notes] };
+    const owns = options.device === undefined;
+    return new LocalModel(noted, spec, tokenizer, decoder, owns, identity, loaded?.facts ?? []);
   } catch (error) {
     weights?.dispose();
     if (options.device === undefined) device?.close();
     throw error;
   } finally {
+    await found?.close();
     await opened.close();
   }
 }

@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { weighted } from '../model/adapter-options.ts';
 import { checked, filled } from '../options/check.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { host } from '../runtime/host/host.ts';
@@ -58,17 +59,22 @@ export class Engine {
    * Opens a model: a folder with config.json, model.safetensors and tokenizer.json, or one GGUF file; as a path, URL, Blob, bytes,
    * or files by name. Bytes are copied unless `transfer` gives them away.
    * @throws E_FILE_NOT_FOUND, E_CHECKPOINT_…, E_CONFIG_INVALID, E_ARCHITECTURE_UNSUPPORTED, E_TENSOR_…, E_TOKENIZER_INVALID,
-   *   E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, E_WORKER_LOST; nothing stays allocated then
+   *   E_ADAPTER, E_OUT_OF_MEMORY, E_ABORTED, E_DISPOSED, E_WORKER_LOST; nothing stays allocated then
    */
   async open(target: ModelTarget, options: EngineOpenOptions = {}): Promise<Model> {
     const given = checked<EngineOpenOptions>(engineOpenOptions, options, 'open');
-    const { transfer: give = false, ...rest } = given;
+    const { transfer: give = false, adapters, ...rest } = given;
     const { data, signal, callbacks } = partOptions(rest);
     const wire = wireTarget(target, give);
-    const facts = await this.#link.call('open', [wire.target, data], {
+    const added = adapters?.map((choice) => {
+      const { from, weight } = weighted(choice);
+      return { wire: wireTarget(from, give), weight };
+    });
+    const sent = added && { adapters: added.map(({ wire: { target: from }, weight }) => ({ from, weight })) };
+    const facts = await this.#link.call('open', [wire.target, { ...data, ...sent }], {
       signal,
       callbacks,
-      transfer: wire.transfer,
+      transfer: [wire, ...(added ?? []).map((one) => one.wire)].flatMap(({ transfer }) => transfer),
       discard: ({ model }) => this.#link.drop(model),
     });
     return new Model(this.#link, this, facts);

@@ -1,5 +1,6 @@
 /** Options of an engine, and of opening a model on one. */
 import { lanes, memoryLimit, precision } from '../device/options.ts';
+import { adapters } from '../model/adapter-options.ts';
 import { contextLength } from '../model/options.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import { callback, defaulting, either, nothing, place, type Schema, signal, truth, words } from '../options/rules.ts';
@@ -50,6 +51,7 @@ export interface EngineOpenOptions extends Omit<LocalOpenOptions, 'device' | 'ca
 export const engineOpenOptions = {
   precision,
   contextLength,
+  adapters,
   hub,
   cache: either(words, nothing),
   transfer: defaulting(truth, false),

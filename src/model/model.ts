@@ -4,6 +4,7 @@ import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { checkedText } from '../options/texts.ts';
 import { sha256 } from '../runtime/files/hash.ts';
+import type { AdapterFacts } from './adapters.ts';
 import type { Decoder } from './decoder.ts';
 import { embedTokens } from './embed.ts';
 import { type ExpertLoad, expertLoad } from './expert-load.ts';
@@ -39,6 +40,8 @@ export class LocalModel {
   readonly device: Device;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
+  /** Those that it was opened with. */
+  readonly adapters: readonly AdapterFacts[];
   readonly #spec: TokenizerSpec;
   readonly #ownsDevice: boolean;
   readonly #eosIds: ReadonlySet<number>;
@@ -53,7 +56,9 @@ export class LocalModel {
     decoder: Decoder,
     ownsDevice: boolean,
     identity: string | null,
+    adapters: readonly AdapterFacts[] = [],
   ) {
+    this.adapters = adapters;
     this.#identity = identity;
     this.name = checkpoint.name;
     this.config = checkpoint.config;
@@ -67,7 +72,7 @@ export class LocalModel {
   }
 
   /**
-   * What tells its weights, all bytes of them, and its configuration from any other's (`TensorDigests`).
+   * What tells its weights, all bytes of them, its configuration and its adapters from any other's (`TensorDigests`).
    * @throws E_ARGUMENT where it was opened without, which `openLocal` never does
    */
   get identity(): string {

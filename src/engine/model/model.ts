@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
+import type { AdapterFacts } from '../../model/adapters.ts';
 import { checkedGeneration, type GenerateOptions } from '../../model/generate/options.ts';
 import type { ScoredToken } from '../../model/model.ts';
 import {
@@ -48,6 +49,8 @@ export class Model {
   readonly vocabSize: number;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
+  /** Those that it was opened with. */
+  readonly adapters: readonly AdapterFacts[];
   readonly #held: Owned<EngineCalls>;
   /** To be closed with the model. */
   #engine: Owner | null = null;
@@ -62,6 +65,7 @@ export class Model {
     this.eosIds = facts.eosIds;
     this.vocabSize = facts.vocabSize;
     this.notes = facts.notes;
+    this.adapters = facts.adapters;
     this.#held = new Owned(link, facts.model, null, closed);
     helds.set(this, this.#held);
   }

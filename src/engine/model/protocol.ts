@@ -1,6 +1,7 @@
 /** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { DeviceStats } from '../../device/device.ts';
+import type { AdapterFacts } from '../../model/adapters.ts';
 import type { GenerationResult } from '../../model/generate/generation.ts';
 import type { GenerateOptions } from '../../model/generate/options.ts';
 import type { ScoredToken } from '../../model/model.ts';
@@ -36,6 +37,7 @@ export interface ModelFacts {
   readonly eosIds: readonly number[];
   readonly vocabSize: number;
   readonly notes: readonly string[];
+  readonly adapters: readonly AdapterFacts[];
 }
 
 export type Prompt = string | TokenIds | readonly ChatMessage[];

@@ -44,8 +44,9 @@ export function engineService(
     open: async ({ id, live }, target, options) => {
       const local = await openWith(target, { ...options, ...live, device }, { withIdentity });
       models.put(id, local, []);
-      const { name, config, eosIds, notes, tokenizer } = local;
-      return { model: id, name, config, bosId: tokenizer.bosId, eosIds, vocabSize: tokenizer.vocabSize, notes };
+      const { name, config, eosIds, notes, adapters, tokenizer } = local;
+      const { bosId, vocabSize } = tokenizer;
+      return { model: id, name, config, bosId, eosIds, vocabSize, notes, adapters };
     },
 
     close: (_, number) => holdings.close(number),
