@@ -1,3 +1,4 @@
+import { openAdapter } from './checkpoint/adapter/open.ts';
 import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
 import { storedKind } from './checkpoint/quantised/stored-types.ts';
 import { requiredTensors } from './checkpoint/required.ts';
@@ -104,6 +105,44 @@ export async function inspectModel(
   } finally {
     await survey.close();
   }
+}
+
+/** What an adapter is, by itself. */
+export interface AdapterReport {
+  readonly name: string;
+  readonly format: 'peft';
+  readonly fileBytes: number;
+  readonly parameters: number;
+  /** How many factors are stored in each type. */
+  readonly types: Readonly<Record<string, number>>;
+  /** What it was trained on, as it was called there. */
+  readonly base: string | null;
+  /** Rank of modules that no pattern names, and alpha; `rslora`: their terms are divided by the root of the rank. */
+  readonly rank: number;
+  readonly alpha: number;
+  readonly rslora: boolean;
+  /** As in its configuration. */
+  readonly targets: string | readonly string[];
+  /** Linear layers that it has factors for. */
+  readonly modules: number;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Says what a folder of PEFT holds, from its headers alone.
+ * @throws as `openAdapter`
+ */
+export async function inspectAdapter(
+  target: Parameters<typeof openAdapter>[0],
+  options: Parameters<typeof openAdapter>[1] = {},
+): Promise<AdapterReport> {
+  const { name, config, pairs, parameters, byteLength, notes, close } = await openAdapter(target, options);
+  await close();
+  const { base, rank, alpha, rslora, targets } = config;
+  const types: Record<string, number> = {};
+  for (const { type } of pairs.flatMap(({ a, b }) => [a, b])) types[type] = (types[type] ?? 0) + 1;
+  const facts = { parameters, types, base, rank, alpha, rslora, targets, modules: pairs.length, notes };
+  return { name, format: 'peft', fileBytes: byteLength, ...facts };
 }
 
 /** The first of many problems of one kind, and how many more there are. */

@@ -1,16 +1,24 @@
 import type { ModelConfig, RopeConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
-import { type ExpertReport, inspectModel } from '../inspect.ts';
+import { type AdapterReport, type ExpertReport, inspectAdapter, inspectModel } from '../inspect.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { formatBytes, formatCount, formatTable } from './shared/format.ts';
 
 export const inspectCommand = defineCommand({
-  meta: { name: 'inspect', description: 'Architecture, sizes, types, memory, and what is unsupported and why' },
+  meta: {
+    name: 'inspect',
+    description: 'Architecture, sizes, types, memory, and what is unsupported and why; or what an adapter is',
+  },
   args: { model: modelArgument, json: jsonArgument },
   run: async ({ args, io, signal }) => {
     const report = await inspectModel(args.model, { signal });
     const [fault] = report.unsupported;
+    if (report.format === null && fault?.code === 'E_ADAPTER') {
+      const adapter = await inspectAdapter(args.model, { signal });
+      io.out(args.json ? `${JSON.stringify(adapter)}\n` : adapterText(adapter));
+      return;
+    }
     // a file that is no model at all is a failure, and not a model with something that is not supported
     if (report.format === null && fault?.code === 'E_CHECKPOINT_FORMAT') {
       throw new EspalierError(fault.code, fault.message, fault.hint);
@@ -24,12 +32,7 @@ export const inspectCommand = defineCommand({
       ['name', report.name],
       ['format', `${report.format ?? 'not known'}, ${formatBytes(report.fileBytes)}`],
       ['parameters', formatCount(report.parameters)],
-      [
-        'types',
-        Object.entries(report.types)
-          .map(([type, n]) => `${n} ${type}`)
-          .join(', '),
-      ],
+      ['types', countsText(report.types)],
     ];
     if (config) {
       rows.push(
@@ -62,6 +65,27 @@ export const inspectCommand = defineCommand({
     if (report.unsupported.length === 0) io.out('supported\n');
   },
 });
+
+function adapterText(report: AdapterReport): string {
+  const { base, rank, alpha, rslora, targets, modules, types } = report;
+  const rows: [string, string | number][] = [
+    ['name', report.name],
+    ['format', `adapter (LoRA), ${formatBytes(report.fileBytes)}`],
+    ['of', base ?? 'a model that it does not name'],
+    ['parameters', formatCount(report.parameters)],
+    ['types', countsText(types)],
+    ['rank, alpha', `${rank}, ${alpha}${rslora ? ', by the root of the rank' : ''}`],
+    ['targets', typeof targets === 'string' ? targets.slice(0, 200) : some(targets)],
+    ['modules', modules],
+  ];
+  return `${formatTable(null, rows)}\n${report.notes.map((note) => `note: ${note}\n`).join('')}`;
+}
+
+function countsText(types: Readonly<Record<string, number>>): string {
+  return Object.entries(types)
+    .map(([type, n]) => `${n} ${type}`)
+    .join(', ');
+}
 
 /** Of a long list the first, and how many more. */
 function some(list: readonly string[]): string {

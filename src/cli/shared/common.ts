@@ -3,7 +3,8 @@ import type { Model } from '../../engine/model/model.ts';
 import { type OpenOptions, open } from '../../engine/model/open.ts';
 import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from '../../engine/options.ts';
 import { EspalierError } from '../../errors.ts';
-import { oneOf } from '../../options/rules.ts';
+import type { AdapterChoice } from '../../model/adapter-options.ts';
+import { oneOf, type Rule, refusal } from '../../options/rules.ts';
 import { optionFlags } from './flags.ts';
 import { formatBytes } from './format.ts';
 import type { Io } from './io.ts';
@@ -55,6 +56,7 @@ const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
     description: 'Positions to have room for: fewer than the model has, or with dynamic RoPE scaling more',
   },
   precision: { value: 'NAME', description: 'What quantised weights are multiplied with: int8, int16 or exact' },
+  adapters: null, // --adapter
   hub: null, // the environment says it: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
   cache: null, // ESPALIER_CACHE
   transfer: null,
@@ -74,8 +76,33 @@ const engine = optionFlags<EngineOptions>(engineOptions, {
   laneLocation: null,
 });
 
+/** Whatever stands behind the last colon is a weight if it is a number: not the port of an address, and not what a path is. */
+const WEIGHED = /^(?!.*:\/\/[^/]*$)(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/i;
+
+const adapter: Rule<AdapterChoice> = {
+  takes: 'a folder, an address or owner/name, with :WEIGHT behind it where it is not 1',
+  check: (value, name) => {
+    if (typeof value !== 'string' || value === '') throw refusal(name, value, adapter.takes);
+    const [, from = value, weight = '1'] = WEIGHED.exec(value) ?? [];
+    return { from, weight: Number(weight) };
+  },
+};
+
+export const adapterArgument = {
+  type: 'string',
+  value: 'DIR[:WEIGHT]',
+  description: 'A LoRA adapter in PEFT’s format, and how much of it (1)',
+  rule: adapter,
+  many: true,
+} as const;
+
 /** Flags of commands that open a model in a worker. */
-export const openArguments = { ...opening.args, exact: exactArgument, ...engine.args } as const;
+export const openArguments = {
+  ...opening.args,
+  adapter: adapterArgument,
+  exact: exactArgument,
+  ...engine.args,
+} as const;
 
 /** What they say. @throws E_ARGUMENT */
 export function openOptionsOf(args: Readonly<Record<string, unknown>>): OpenOptions {
@@ -83,7 +110,9 @@ export function openOptionsOf(args: Readonly<Record<string, unknown>>): OpenOpti
   if (args['exact'] && precision !== undefined && precision !== 'exact') {
     throw new EspalierError('E_ARGUMENT', `--exact and --precision ${precision} contradict each other.`, 'Give one.');
   }
-  return { ...rest, ...engine.options(args), precision: args['exact'] ? 'exact' : (precision ?? 'int8') };
+  const adapters = args['adapter'] as readonly AdapterChoice[] | undefined;
+  const all = { ...rest, ...engine.options(args), ...(adapters && { adapters }) };
+  return { ...all, precision: args['exact'] ? 'exact' : (precision ?? 'int8') };
 }
 
 /** `--bos`. */

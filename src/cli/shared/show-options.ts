@@ -6,6 +6,7 @@ import type { Model } from '../../engine/model/model.ts';
 import type { SentRanking } from '../../engine/show/options.ts';
 import { DEFAULT_ARMS } from '../../evaluate/arms.ts';
 import { evaluateOptions, type Shard } from '../../evaluate/options.ts';
+import { defined } from '../../options/defined.ts';
 import type { AnyRule, Rule } from '../../options/rules.ts';
 import * as rules from '../../options/rules.ts';
 import { askOptions, showOptions } from '../../show/answer/options.ts';
@@ -13,7 +14,14 @@ import { poolOptions } from '../../show/pool/options.ts';
 import { RANK_NAMES, RANKINGS, type RankName } from '../../show/rank/rankings.ts';
 import type { NearestVote, PrefixMode, WorkEstimate } from '../../show/types.ts';
 import type { Values } from './command.ts';
-import { exactArgument, jsonArgument, lanesArgument, modelArgument, openWithProgress } from './common.ts';
+import {
+  adapterArgument,
+  exactArgument,
+  jsonArgument,
+  lanesArgument,
+  modelArgument,
+  openWithProgress,
+} from './common.ts';
 import { formatBytes, formatCount, formatDuration } from './format.ts';
 import type { Io } from './io.ts';
 
@@ -81,6 +89,7 @@ export const showArguments = {
   seed: flag('Draws the pool (0)', rules.whole(0)),
   storage: flag('How keys and values are stored: f16, int8 or f32', poolOptions.storage),
   store: flag('A folder where encoded examples are kept between runs; "default" is one in the cache', text),
+  adapter: adapterArgument,
   exact: { ...exactArgument, description: 'f32 activations for quantised weights: slower, exact' },
   lanes: lanesArgument,
   json: jsonArgument,
@@ -160,7 +169,11 @@ export function storeOf({ store: folder }: Args): string | true | null {
 }
 
 /** The model in a worker that can show it examples; a progress bar on stderr. */
-export function openForShots({ model: target, lanes, exact, json }: Args, io: Io, signal: AbortSignal): Promise<Model> {
+export function openForShots(
+  { model: target, adapter: adapters, lanes, exact, json }: Args,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Model> {
   const precision = exact ? 'exact' : 'int8';
-  return openWithProgress(target, { lanes, precision, show: true, signal }, json, io);
+  return openWithProgress(target, { lanes, precision, ...defined({ adapters }), show: true, signal }, json, io);
 }

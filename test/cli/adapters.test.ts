@@ -1,0 +1,84 @@
+// hosts: node, deno — paths of the file system
+// long — starts an engine for each command
+/** Adapters at the command line. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openLocal } from '../../src/open-local.ts';
+import { tinyFiles } from '../engine/tiny-model.ts';
+import { inProcess, project } from './run.ts';
+
+const base = mkdtempSync(join(tmpdir(), 'espalier-adapters-'));
+for (const [name, bytes] of Object.entries(await tinyFiles())) writeFileSync(join(base, name), bytes);
+const lora = (name: string) => join(project, 'test/fixtures/lora', name);
+
+test('score with adapters and weights says what the library says', async () => {
+  const run = async (...adapters: string[]) => {
+    const flags = adapters.flatMap((adapter) => ['--adapter', adapter]);
+    const { code, out, err } = await inProcess([
+      'score',
+      base,
+      '-p',
+      'the and the',
+      '--exact',
+      '--lanes',
+      '1',
+      '--json',
+      ...flags,
+    ]);
+    assert.is(code, 0, out + err);
+    return (JSON.parse(out).tokens as { logprob: number | null }[]).slice(1).map(({ logprob }) => logprob!);
+  };
+  const want = async (weight: number) => {
+    const model = await openLocal(base, { precision: 'exact', adapters: [{ from: lora('llama-regex'), weight }] });
+    const scored = await model.score('the and the');
+    model.close();
+    return scored.slice(1).map(({ logprob }) => logprob!);
+  };
+  const near = (a: number[], b: number[]) => a.length === b.length && a.every((v, i) => Math.abs(v - b[i]!) < 1e-4);
+  assert.ok(near(await run(lora('llama-regex')), await want(1)));
+  assert.not(near(await run(), await want(1)));
+  assert.ok(near(await run(`${lora('llama-regex')}:-.5e0`), await want(-0.5)));
+  assert.ok(near(await run(`${lora('llama-regex')}:1.25`, `${lora('llama-regex')}:-1`), await want(0.25)));
+});
+
+test('what is refused, and what is noted', async () => {
+  const other = await inProcess(['score', base, '-p', 'x', '--adapter', lora('gemma3')]);
+  assert.is(other.code, 1);
+  assert.match(other.err, /^E_ADAPTER: .*another model/);
+  const none = await inProcess(['score', base, '-p', 'x', '--adapter', '']);
+  assert.is(none.code, 2);
+  const alone = await inProcess(['score', lora('llama-regex'), '-p', 'x']);
+  assert.match(alone.err, /^E_ADAPTER: .*adapter \(LoRA\) of .*--adapter/);
+  const noted = await inProcess([
+    'generate',
+    base,
+    '-p',
+    'the',
+    '-n',
+    '1',
+    '--lanes',
+    '1',
+    '--adapter',
+    lora('llama-regex'),
+  ]);
+  assert.is(noted.code, 0, noted.err);
+  assert.match(noted.err, /note: The adapter .* was trained on llama-bf16/);
+});
+
+test('inspect says what an adapter is', async () => {
+  const { code, out } = await inProcess(['inspect', lora('llama-patterns')]);
+  assert.is(code, 0);
+  assert.match(out, /format +adapter \(LoRA\)/);
+  assert.match(out, /of +llama-bias/);
+  assert.match(out, /rank, alpha +4, 6, by the root of the rank/);
+  assert.match(out, /modules +14/);
+  const report = JSON.parse((await inProcess(['inspect', lora('qwen2-all'), '--json'])).out);
+  assert.equal([report.format, report.base, report.rank, report.types], ['peft', 'qwen2', 5, { f16: 28 }]);
+});
+
+test('clean up', () => rmSync(base, { recursive: true }));
+
+test.run();
