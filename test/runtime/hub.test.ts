@@ -309,25 +309,6 @@ on('safetensors: shards by their index, one by name, or the only one', async () 
   assert.match((await rejects('E_FILE_NOT_FOUND', () => names('owner/bare'))).message, /no tokenizer\.json/);
 });
 
-on('an adapter, whatever else is in its repository', async () => {
-  const two = { 'adapter_config.json': weights(), 'adapter_model.safetensors': weights() };
-  const named = async (target: string, options: FilesOptions) =>
-    (await openModelFiles(target, options, 'adapter')).names.join(' ');
-  server.add('owner/lora', two);
-  server.add('owner/merged-too', { ...small(), ...two, 'model.safetensors': weights() });
-  for (const repo of ['owner/lora', 'owner/merged-too']) {
-    const options = await fresh();
-    assert.is(await named(repo, options), 'adapter_config.json adapter_model.safetensors');
-    const files = await openModelFiles(repo, options, 'adapter');
-    for (const name of files.names) await (await files.open(name)).close();
-    // kept apart from the model of the same name
-    assert.is(await named(repo, offline(options)), 'adapter_config.json adapter_model.safetensors');
-    await rejects('E_OFFLINE', () => openModelFiles(repo, offline(options)));
-  }
-  server.add('owner/pickled-lora', { 'adapter_config.json': weights(), 'adapter_model.bin': weights() });
-  await rejects('E_ADAPTER', async () => named('owner/pickled-lora', await fresh()));
-});
-
 on('names and figures of a hostile server', async () => {
   const good = { ...small(), 'model.safetensors': weights() };
   const evil = weights();
