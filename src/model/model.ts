@@ -10,6 +10,7 @@ import { embedTokens } from './embed.ts';
 import { type ExpertLoad, expertLoad } from './expert-load.ts';
 import { Generation } from './generate/generation.ts';
 import { checkedGeneration, type GenerateOptions } from './generate/options.ts';
+import { ModelText } from './model-text.ts';
 import {
   type EmbedOptions,
   type EncodePromptOptions,
@@ -23,7 +24,7 @@ import {
 } from './options.ts';
 import { checkedMessages, checkedTextOrIds, checkedTexts, type TokenIds } from './prompt.ts';
 import { type ScoredPosition, scoreTokens } from './score.ts';
-import { type ChatMessage, renderChatSegments } from './text/chat.ts';
+import type { ChatMessage } from './text/chat.ts';
 import { type ChatOptions, chatOptions } from './text/options.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
@@ -44,7 +45,7 @@ export class LocalModel {
   readonly adapters: readonly AdapterFacts[];
   readonly #spec: TokenizerSpec;
   readonly #ownsDevice: boolean;
-  readonly #eosIds: ReadonlySet<number>;
+  readonly #text: ModelText;
   readonly #identity: string | null;
   #closed = false;
   #tokenizerIdentity: Promise<string> | null = null;
@@ -68,7 +69,7 @@ export class LocalModel {
     this.device = decoder.device;
     this.#spec = spec;
     this.#ownsDevice = ownsDevice;
-    this.#eosIds = new Set([...this.config.eosIds, ...(tokenizer.eosId === null ? [] : [tokenizer.eosId])]);
+    this.#text = new ModelText(checkpoint, spec, tokenizer);
   }
 
   /**
@@ -88,7 +89,7 @@ export class LocalModel {
 
   /** Tokens that end a text: the configuration's and the tokenizer's. */
   get eosIds(): readonly number[] {
-    return [...this.#eosIds];
+    return this.#text.eosIds;
   }
 
   /**
@@ -98,21 +99,7 @@ export class LocalModel {
    */
   encode(text: string, options: EncodePromptOptions = {}): number[] {
     const given = checked<EncodePromptOptions>(encodePromptOptions, options, 'encode');
-    return this.#encode(checkedText(text, 'The text'), given);
-  }
-
-  /** @param limit most ids, a begin-of-text token not counted: what is longer is refused as soon as that is certain */
-  #encode(text: string, options: EncodePromptOptions, limit = Number.POSITIVE_INFINITY): number[] {
-    const { bosId } = this.tokenizer;
-    const { specialTokens = true } = options;
-    const ids = this.tokenizer.encode(text, { addSpecialTokens: options.addBos !== false, specialTokens }, limit);
-    if (options.addBos === false) return ids;
-    const config = this.#spec.tokenizerConfig as { add_bos_token?: unknown; tokenizer_class?: unknown };
-    const says = config.add_bos_token;
-    const silent =
-      says === undefined && config.tokenizer_class === 'PreTrainedTokenizerFast' && bosId === this.config.bosId;
-    const wanted = options.addBos === true || says === true || silent;
-    return wanted && bosId !== null && ids[0] !== bosId ? [bosId, ...ids] : ids;
+    return this.#text.encode(checkedText(text, 'The text'), given);
   }
 
   /**
@@ -121,16 +108,7 @@ export class LocalModel {
    */
   encodeChat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
     const given = checked<ChatOptions>(chatOptions, options, 'encodeChat');
-    return this.#encodeChat(checkedMessages(messages, 'messages'), given);
-  }
-
-  #encodeChat(messages: readonly ChatMessage[], options: ChatOptions, limit = Number.POSITIVE_INFINITY): number[] {
-    const segments = renderChatSegments(this.#spec, messages, options);
-    return this.tokenizer.encodeSegments(
-      segments.map(({ text, fromCaller }) => ({ text, plain: fromCaller })),
-      { addSpecialTokens: false, inChat: true },
-      limit,
-    );
+    return this.#text.encodeChat(checkedMessages(messages, 'messages'), given);
   }
 
   /**
@@ -147,10 +125,14 @@ export class LocalModel {
     const { addBos, specialTokens, chat = {}, ...given } = call.options;
     const room = this.config.maxPositions - 1; // what is written needs one
     let ids: readonly number[];
-    if (typeof wanted === 'string') ids = this.#encode(wanted, { addBos, specialTokens }, room);
+    if (typeof wanted === 'string') ids = this.#text.encode(wanted, { addBos, specialTokens }, room);
     else if (isIds(wanted)) ids = wanted;
-    else ids = this.#encodeChat(wanted, chat, room);
-    return new Generation({ decoder: this.decoder, tokenizer: this.tokenizer, eosIds: this.#eosIds }, ids, given);
+    else ids = this.#text.encodeChat(wanted, chat, room);
+    return new Generation(
+      { decoder: this.decoder, tokenizer: this.tokenizer, eosIds: new Set(this.eosIds) },
+      ids,
+      given,
+    );
   }
 
   /** Log-probability and entropy at every position of a text or list of ids. */
@@ -174,7 +156,7 @@ export class LocalModel {
     const given = checked<EmbedOptions & EncodePromptOptions>(embedOptions, options, 'embed');
     const texts = checkedTexts(input, 'The input', this.config.vocabSize);
     const ids = texts.map((text) =>
-      typeof text === 'string' ? this.#encode(text, given, this.config.maxPositions) : text,
+      typeof text === 'string' ? this.#text.encode(text, given, this.config.maxPositions) : text,
     );
     return embedTokens(this.decoder, ids, given);
   }
@@ -198,7 +180,7 @@ export class LocalModel {
 
   #ids(text: unknown, options: EncodePromptOptions): readonly number[] {
     const given = checkedTextOrIds(text, 'The text', this.config.vocabSize);
-    return typeof given === 'string' ? this.#encode(given, options, this.config.maxPositions) : given;
+    return typeof given === 'string' ? this.#text.encode(given, options, this.config.maxPositions) : given;
   }
 
   /** @throws E_DISPOSED */
