@@ -47,8 +47,10 @@ export class Rows {
   }
 }
 
-/** Elements below which an operation is not worth a command to the lanes; columns of a range, in whole cache lines. */
-const [FEW, LINE] = [1 << 14, 16];
+/** Elements below which it is not worth a command to the lanes. */
+const FEW = 1 << 14;
+/** Columns of a range, in whole cache lines. */
+const LINE = 16;
 
 /** As TrainDevice.embedBackward: lanes share columns, since rows meet the same one in their order. */
 export function embedBackward(lanes: Lanes, ids: Tensor, dY: Tensor, dW: Tensor): void {
