@@ -1,6 +1,14 @@
 import type { MoeConfig, RouterRule } from '../checkpoint/types.ts';
 import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
-import { type FeedForwardBuffers, feedForward, feedForwardBuffers, keptFeedForward } from './feed-forward.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import {
+  type FeedForwardBuffers,
+  feedForward,
+  feedForwardBackward,
+  feedForwardBuffers,
+  keptFeedForward,
+} from './feed-forward.ts';
+import { type MixtureGradients, trains } from './gradients.ts';
 import type { MixtureWeights } from './weights.ts';
 
 /** How t tokens were routed: scratch, to be read before the callback that got it resolves. */
@@ -98,4 +106,76 @@ export function mixture(
     device.sigmoidScale(b.sharedGate!, b.sharedOut!);
   }
   device.add(b.sharedOut!, out);
+}
+
+/** Factors of the losses of routers, those of `TrainDevice.routerLosses`. */
+export interface RouterFactors {
+  readonly balance: number;
+  readonly z: number;
+}
+
+/**
+ * Of `mixture`, whose `x` and buffers stand as it left them; gates and ups become their gradients. The losses of the router, times their
+ * factors, are part of what is differentiated.
+ *
+ * @param dOut [t, hidden]
+ * @param dX [t, hidden]; null where nobody asks for it
+ */
+export function mixtureBackward(
+  device: TrainDevice,
+  activation: GatedActivation,
+  weights: MixtureWeights,
+  gradients: MixtureGradients,
+  rule: RouterRule,
+  factors: RouterFactors,
+  x: Tensor,
+  b: MixtureBuffers,
+  dOut: Tensor,
+  dX: Tensor | null,
+): void {
+  const mark = device.mark();
+  const scratchLike = (t: Tensor) => device.scratch('f32', t.shape);
+  const { logits, places, weights: shares, order, offsets } = b.routing;
+  const routed = dX !== null || gradients.router !== null;
+  const inner = dX !== null || gradients.gate !== null || gradients.up !== null;
+  if (routed || inner || gradients.down) {
+    const [dY, dShares] = [scratchLike(b.y), scratchLike(shares)];
+    device.combineBackward(dOut, b.y, order, shares, dY, dShares);
+    if (gradients.down) device.linearGroupedWeights(dY, offsets, b.product, gradients.down);
+    if (inner) {
+      const dProduct = scratchLike(b.product);
+      device.linearGroupedBackward(dY, offsets, weights.down, dProduct);
+      device.gatedActivationBackward(activation, b.gate, b.up, dProduct, b.gate, b.up);
+      if (gradients.gate) device.linearGroupedWeights(b.gate, offsets, b.x, gradients.gate);
+      if (gradients.up) device.linearGroupedWeights(b.up, offsets, b.x, gradients.up);
+    }
+    if (routed) {
+      const dLogits = scratchLike(logits);
+      device.fill(dLogits, 0);
+      device.routeBackward(logits, rule, places, dShares, dLogits);
+      if (factors.balance !== 0 || factors.z !== 0) {
+        device.routerLossesBackward(logits, offsets, factors.balance, factors.z, dLogits);
+      }
+      if (gradients.router) device.matmul(dLogits, x, gradients.router, { transposeA: true, accumulate: true });
+      if (dX) device.linearBackward(dLogits, weights.router, dX);
+    }
+    if (dX) {
+      // dY has been used up, and is as large
+      device.linearGroupedBackward(b.gate, offsets, weights.gate, dY);
+      device.linearGroupedBackward(b.up, offsets, weights.up, dY, true);
+      device.gatherRowsBackward(dY, order, dX);
+    }
+  }
+  device.reset(mark);
+  if (!weights.shared || !gradients.shared) return;
+  let dShared = dOut;
+  if (weights.sharedGate && (dX || gradients.sharedGate || trains(gradients.shared, 'gate', 'up', 'down'))) {
+    const dGate = scratchLike(b.sharedGate!);
+    dShared = scratchLike(dOut);
+    device.sigmoidScaleBackward(b.sharedGate!, b.sharedProjected!, dOut, dShared, dGate);
+    if (gradients.sharedGate) device.matmul(dGate, x, gradients.sharedGate, { transposeA: true, accumulate: true });
+    if (dX) device.linearBackward(dGate, weights.sharedGate, dX, true);
+  }
+  feedForwardBackward(device, activation, weights.shared, gradients.shared, x, b.shared!, dShared, dX, true);
+  device.reset(mark);
 }

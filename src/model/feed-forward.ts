@@ -1,4 +1,6 @@
 import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import { type FeedForwardGradients, projectionBackward, trains } from './gradients.ts';
 import { addLora } from './lora.ts';
 import type { FeedForwardWeights } from './weights.ts';
 
@@ -43,4 +45,34 @@ export function feedForward(
   device.linear(b.product, [weights.down], [out], precision, alone);
   addLora(device, weights.lora?.down, b.product, out);
   if (weights.downBias) device.addBias(weights.downBias, out);
+}
+
+/**
+ * Of `feedForward`, whose `x` and buffers stand as it left them; gate and up become their gradients.
+ *
+ * @param dOut [t, hidden]
+ * @param dX [t, hidden]; null where nobody asks for it
+ * @param accumulate dX += …
+ */
+export function feedForwardBackward(
+  device: TrainDevice,
+  activation: GatedActivation,
+  weights: FeedForwardWeights,
+  gradients: FeedForwardGradients,
+  x: Tensor,
+  b: FeedForwardBuffers,
+  dOut: Tensor,
+  dX: Tensor | null,
+  accumulate = false,
+): void {
+  const mark = device.mark();
+  const inner = dX !== null || trains(gradients, 'gate', 'up');
+  const dProduct = inner ? device.scratch('f32', b.product.shape) : null;
+  projectionBackward(device, 'down', weights, gradients, b.product, dOut, dProduct);
+  if (dProduct) {
+    device.gatedActivationBackward(activation, b.gate, b.up, dProduct, b.gate, b.up);
+    projectionBackward(device, 'gate', weights, gradients, x, b.gate, dX, accumulate);
+    projectionBackward(device, 'up', weights, gradients, x, b.up, dX, true);
+  }
+  device.reset(mark);
 }

@@ -1,7 +1,9 @@
 import type { ModelConfig, RouterRule } from '../checkpoint/types.ts';
 import type { Device, GatedActivation, Precision, RopeLayout, Tensor } from '../device/device.ts';
-import { mixture } from './experts.ts';
-import { feedForward } from './feed-forward.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import { mixture, mixtureBackward, type RouterFactors } from './experts.ts';
+import { feedForward, feedForwardBackward } from './feed-forward.ts';
+import { type LayerGradients, projectionBackward, trains } from './gradients.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
 import { addLora } from './lora.ts';
 import type { LayerWeights } from './weights.ts';
@@ -185,9 +187,143 @@ function attend(device: Device, facts: LayerFacts, o: LayerBuffers, of: Sequence
     headDim,
     scale: facts.attentionScale,
     window,
-    mask: window > 0 ? (o.windowMask ?? o.mask) : o.mask,
+    mask: maskOf(facts, o),
     split: o.split && { mask: o.split, factor: splitFactor },
+    logSumExp: o.logSumExp && some(o.logSumExp),
   });
+}
+
+/** What the way back through one layer needs beside its buffers. */
+export interface LayerWayBack {
+  /** As `LayerRun.table`. */
+  readonly table: Tensor | null;
+  /** Whether something below the layer is trained: else the way ends with the lowest of its weights that is. */
+  readonly below: boolean;
+  readonly router: RouterFactors;
+}
+
+/**
+ * Of `decoderLayer`, run over rows of its own: keys and values are `b.k` and `b.v`, no stretches, base 0, the same buffers for all t tokens.
+ * `b` (`keptBuffers`) stands as it was left, and some of it is overwritten.
+ *
+ * @param dResidual [t, hidden]: the gradient by the residual stream behind the layer becomes that by the one before it; it is undefined
+ *   behind where `below` is false
+ */
+export function decoderLayerBackward(
+  device: TrainDevice,
+  facts: LayerFacts,
+  weights: LayerWeights,
+  gradients: LayerGradients,
+  b: LayerBuffers,
+  dResidual: Tensor,
+  { table, below, router }: LayerWayBack,
+): void {
+  const { nHeads, nKvHeads, headDim, eps, activation } = facts;
+  const mark = device.mark();
+  const scratchLike = (t: Tensor) => device.scratch('f32', t.shape);
+  const toNormed = below || gradients.inputNorm !== null;
+  const toScores = toNormed || gradients.qNorm !== null || gradients.kNorm !== null || trains(gradients, 'q', 'k', 'v');
+  const toAttention = toScores || gradients.postAttentionNorm !== null || trains(gradients, 'o');
+  const toFeedForward = toAttention || gradients.feedForwardNorm !== null;
+
+  const dIn = scratchLike(b.normed); // by feedForwardIn, then by normed
+  const { feedForward: inner } = weights;
+  const dInner = gradients.feedForward;
+  const dAdded = addedBackward(
+    ...([device, facts, dResidual, b.feedForwardProjected] as const),
+    ...([weights.postFeedForwardNorm, gradients.postFeedForwardNorm] as const),
+  );
+  const to = toFeedForward ? dIn : null;
+  if (inner.kind === 'dense' && dInner.kind === 'dense') {
+    feedForwardBackward(device, activation, inner, dInner, b.feedForwardIn, b.dense!, dAdded, to);
+  } else if (inner.kind === 'mixture' && dInner.kind === 'mixture') {
+    const [rule, x] = [facts.router!, b.feedForwardIn];
+    mixtureBackward(device, activation, inner, dInner, rule, router, x, b.mixture!, dAdded, to);
+  }
+  if (toFeedForward) {
+    device.rmsNormBackward(b.middle, weights.feedForwardNorm, dIn, eps, dResidual, gradients.feedForwardNorm);
+  }
+  if (toAttention) {
+    const dAttentionAdded = addedBackward(
+      ...([device, facts, dResidual, b.attentionProjected] as const),
+      ...([weights.postAttentionNorm, gradients.postAttentionNorm] as const),
+    );
+    const dAttended = toScores ? scratchLike(b.attended) : null;
+    projectionBackward(device, 'o', weights, gradients, b.attended, dAttentionAdded, dAttended);
+    if (dAttended) {
+      const [dQ, dK, dV] = [b.q, b.k, b.v].map(scratchLike) as [Tensor, Tensor, Tensor];
+      device.fill(dK, 0);
+      device.fill(dV, 0);
+      device.attentionBackward({
+        q: b.q,
+        keys: b.k,
+        values: b.v,
+        out: b.attended,
+        base: 0,
+        nHeads,
+        nKvHeads,
+        headDim,
+        scale: facts.attentionScale,
+        window: facts.window,
+        mask: maskOf(facts, b),
+        logSumExp: b.logSumExp!,
+        dOut: dAttended,
+        dQ,
+        dKeys: dK,
+        dValues: dV,
+      });
+      if (table) {
+        device.ropeBackward(dQ, table, b.positions, facts.queryLayout);
+        device.ropeBackward(dK, table, b.positions, facts.keyLayout);
+      }
+      const dQProjected = normBackward(device, b.qProjected, weights.qNorm, dQ, eps, gradients.qNorm);
+      const dKProjected = normBackward(device, b.kProjected, weights.kNorm, dK, eps, gradients.kNorm);
+      const dNormed = toNormed ? dIn : null;
+      projectionBackward(device, 'q', weights, gradients, b.normed, dQProjected, dNormed);
+      projectionBackward(device, 'k', weights, gradients, b.normed, dKProjected, dNormed, true);
+      projectionBackward(device, 'v', weights, gradients, b.normed, dV, dNormed, true);
+      if (dNormed) device.rmsNormBackward(b.hidden, weights.inputNorm, dNormed, eps, dResidual, gradients.inputNorm);
+    }
+  }
+  device.reset(mark);
+}
+
+/** Of what a block adds to the residual stream, by what it gave before the norm behind it and the factor. Scratch, or dResidual itself. */
+function addedBackward(
+  device: TrainDevice,
+  { residualScale, eps }: LayerFacts,
+  dResidual: Tensor,
+  projected: Tensor,
+  norm: Tensor | null,
+  dNorm: Tensor | null,
+): Tensor {
+  let dOut = dResidual;
+  if (residualScale !== 1) {
+    dOut = device.scratch('f32', dResidual.shape);
+    device.copyRows(dResidual, dOut, 0);
+    device.scale(dOut, residualScale);
+  }
+  return normBackward(device, projected, norm, dOut, eps, dNorm);
+}
+
+/** Of a norm that a layer may lack: by what it was given, in scratch; dY itself without one. */
+function normBackward(
+  device: TrainDevice,
+  x: Tensor,
+  norm: Tensor | null,
+  dY: Tensor,
+  eps: number,
+  dNorm: Tensor | null,
+): Tensor {
+  if (!norm) return dY;
+  const dX = device.scratch('f32', x.shape);
+  device.fill(dX, 0);
+  device.rmsNormBackward(x, norm, dY, eps, dX, dNorm);
+  return dX;
+}
+
+function maskOf(facts: LayerFacts, b: LayerBuffers): Tensor | null {
+  return facts.window > 0 ? (b.windowMask ?? b.mask) : b.mask;
 }
 
 /** Where rows first .. of a pass go in the cache: behind `base`, or to the given places. */

@@ -7,6 +7,7 @@ import type { KvCache } from './kv-cache.ts';
 import { decoderLayer, type LayerFacts, type LayerHooks, type SequenceRows, stretches } from './layer.ts';
 import { gatheredRows, type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
 import type { ModelRopes } from './model-ropes.ts';
+import { tokenEmbedding } from './token-embedding.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** What a pass needs of its model. */
@@ -86,8 +87,7 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
   });
   const tables = model.ropes.forward(Math.max(...positions) + 1);
   const common = { alone, splitFactor: masks.split?.factor ?? 1, firstRow, hooks };
-  device.embed(upload(ids, [t]), weights.embedding, buffers.hidden);
-  if (config.embeddingScale !== 1) device.scale(buffers.hidden, config.embeddingScale);
+  tokenEmbedding(device, config, weights.embedding, upload(ids, [t]), buffers.hidden);
   await hooks.onHidden?.(0, buffers.hidden, firstRow);
   const { layers } = weights;
   const places = parts.map((part) => placesOf(part, pass.wanted));

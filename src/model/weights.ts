@@ -69,12 +69,15 @@ export interface LoadOptions {
   readonly onProgress?: ((loaded: number, total: number) => void) | undefined;
 }
 
+/** Where tensors go: the device itself, or what keeps more of them. */
+export type WeightLoader = Pick<Device, 'loadMatrix' | 'loadMatrices' | 'loadVector'>;
+
 /**
  * Reads all weights onto the device, tensor by tensor, straight into its memory.
  * @throws E_TENSOR_MISSING, E_TENSOR_TYPE, E_TENSOR_VALUE, E_OUT_OF_MEMORY, E_ABORTED; nothing is left allocated then
  */
 export async function loadWeights(
-  device: Device,
+  device: WeightLoader,
   checkpoint: Checkpoint,
   options: LoadOptions = {},
 ): Promise<DecoderWeights> {
@@ -145,7 +148,7 @@ export async function streamWeights(
 
 /** Reads tensors by name and remembers them, to free them together. */
 class Loader {
-  readonly #device: Device;
+  readonly #device: WeightLoader;
   readonly #checkpoint: Checkpoint;
   readonly #options: LoadOptions;
   readonly #made: Tensor[] = [];
@@ -153,7 +156,7 @@ class Loader {
   readonly #total: number;
   #loaded = 0;
 
-  constructor(device: Device, checkpoint: Checkpoint, options: LoadOptions) {
+  constructor(device: WeightLoader, checkpoint: Checkpoint, options: LoadOptions) {
     this.#device = device;
     this.#checkpoint = checkpoint;
     this.#options = options;

@@ -1,0 +1,190 @@
+import type { ModelConfig } from '../checkpoint/types.ts';
+import type { Device, Tensor } from '../device/device.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import type { DecoderGradients } from './gradients.ts';
+import { type StatsBuffers, statsBuffers } from './logit-stats.ts';
+import type { DecoderWeights } from './weights.ts';
+
+/** Logits that exist at once, in elements, as far as that leaves enough rows for a product. */
+const MOST_LOGITS = 1 << 22;
+const FEWEST_ROWS = 32;
+const MOST_ROWS = 512;
+
+/** Rows of the text behind one another that have a loss. */
+export interface LossRun {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** What is asked of the R rows that have a loss, and what comes out; scratch. */
+export interface LossRows {
+  readonly runs: readonly LossRun[];
+  readonly targets: Tensor; // [R, 1] i32
+  readonly weights: Tensor; // [R, 1]: of each row's cross-entropy
+  readonly numbers: StatsBuffers; // [R, …] as `logitStats` gives them: the cross-entropy is less the log-probability of the target
+  readonly reference: LossReference | null;
+}
+
+/** Σ weights · KL(reference ‖ model) beside the cross-entropy. */
+export interface LossReference {
+  /** Logits [count, vocab] of rows first .. of the R, which stay as they are until the next call; may be scratch. */
+  logits(first: number, count: number): Tensor;
+  readonly weights: Tensor; // [R, 1]
+  readonly losses: Tensor; // [R, 1]: gets the divergence of each row, in nats
+}
+
+type Head = Pick<DecoderWeights, 'norm' | 'head'>;
+
+/** Which rows have a target, as stretches. */
+export function lossRuns(targets: Int32Array): LossRun[] {
+  const runs: { first: number; count: number }[] = [];
+  for (const [row, target] of targets.entries()) {
+    if (target < 0) continue;
+    const last = runs.at(-1);
+    if (last && last.first + last.count === row) last.count++;
+    else runs.push({ first: row, count: 1 });
+  }
+  return runs;
+}
+
+/**
+ * The end of a decoder: logits = head · norm(hidden) / logitScale of the rows that have a loss, and the numbers that the loss is made of. Some
+ * rows at a time, so that logits never stand as a whole.
+ *
+ * @param hidden [t, hidden]: the residual stream behind the last layer
+ */
+export function lossHead(
+  device: TrainDevice,
+  config: ModelConfig,
+  weights: Head,
+  hidden: Tensor,
+  rows: LossRows,
+): void {
+  const mark = device.mark();
+  const { normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
+  eachLogits(device, config, weights.head!, normed, rows, (logits, first, count) => {
+    if (!rows.reference) return;
+    // the losses come with the gradient, which is nobody's here
+    const dLogits = device.scratch('f32', logits.shape);
+    divergence(device, rows, rows.reference, logits, first, count, dLogits);
+  });
+  device.reset(mark);
+}
+
+/**
+ * `lossHead` and its way back in one, since logits are not kept: of Σ weights · cross-entropy + Σ weights · divergence.
+ *
+ * @param dHidden [t, hidden], replaced, 0 in rows without a loss; null where nobody asks for it
+ */
+export function lossHeadBackward(
+  device: TrainDevice,
+  config: ModelConfig,
+  weights: Head,
+  gradients: Pick<DecoderGradients, 'norm' | 'head'>,
+  hidden: Tensor,
+  rows: LossRows,
+  dHidden: Tensor | null,
+): void {
+  const mark = device.mark();
+  const { x, normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
+  const dNormed = dHidden || gradients.norm ? device.scratch('f32', normed.shape) : null;
+  eachLogits(device, config, weights.head!, normed, rows, (logits, first, count) => {
+    const part = (t: Tensor) => device.rows(t, first, count);
+    const numbers = part(rows.numbers.numbers);
+    const dLogits = rows.reference ? device.scratch('f32', logits.shape) : logits;
+    device.crossEntropyBackward(logits, numbers, part(rows.targets), part(rows.weights), dLogits);
+    if (rows.reference) divergence(device, rows, rows.reference, logits, first, count, dLogits);
+    if (config.logitScale !== 1) device.scale(dLogits, 1 / config.logitScale);
+    if (gradients.head) {
+      device.matmul(dLogits, part(normed), gradients.head, { transposeA: true, accumulate: true });
+    }
+    if (dNormed) device.linearBackward(dLogits, weights.head!, part(dNormed));
+  });
+  if (dHidden) device.fill(dHidden, 0);
+  if (dNormed) {
+    const [one] = rows.runs;
+    const whole = dHidden && rows.runs.length === 1 ? device.rows(dHidden, one!.first, one!.count) : null;
+    const dX = whole ?? device.scratch('f32', x.shape);
+    if (!whole) device.fill(dX, 0);
+    device.rmsNormBackward(x, weights.norm, dNormed, config.rmsNormEps, dX, gradients.norm);
+    if (dHidden && !whole) scatter(device, dX, rows.runs, dHidden);
+  }
+  device.reset(mark);
+}
+
+/** Of a norm [hidden] over the rows that have a loss: what it takes and gives, [R, hidden] each. */
+export function normedRows(
+  device: Device,
+  { hiddenSize, rmsNormEps }: ModelConfig,
+  norm: Tensor,
+  hidden: Tensor,
+  runs: readonly LossRun[],
+): { readonly x: Tensor; readonly normed: Tensor } {
+  const count = runs.reduce((sum, run) => sum + run.count, 0);
+  const [one] = runs;
+  const x = runs.length === 1 ? device.rows(hidden, one!.first, count) : device.scratch('f32', [count, hiddenSize]);
+  if (runs.length !== 1) gather(device, hidden, runs, x);
+  const normed = device.scratch('f32', [count, hiddenSize]);
+  device.rmsNorm(x, norm, normed, rmsNormEps);
+  return { x, normed };
+}
+
+function gather(device: Device, from: Tensor, runs: readonly LossRun[], to: Tensor): void {
+  let at = 0;
+  for (const { first, count } of runs) {
+    device.copyRows(device.rows(from, first, count), to, at);
+    at += count;
+  }
+}
+
+function scatter(device: Device, from: Tensor, runs: readonly LossRun[], to: Tensor): void {
+  let at = 0;
+  for (const { first, count } of runs) {
+    device.copyRows(device.rows(from, at, count), to, first);
+    at += count;
+  }
+}
+
+/** Calls `take` with the logits of some rows at a time, when their numbers are there. They are scratch. */
+function eachLogits(
+  device: Device,
+  { vocabSize, logitScale }: ModelConfig,
+  head: Tensor,
+  normed: Tensor,
+  rows: LossRows,
+  take: (logits: Tensor, first: number, count: number) => void,
+): void {
+  const total = normed.shape[0]!;
+  const most = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, Math.floor(MOST_LOGITS / vocabSize)));
+  for (let first = 0; first < total; first += most) {
+    const count = Math.min(most, total - first);
+    const mark = device.mark();
+    const logits = device.scratch('f32', [count, vocabSize]);
+    device.linear(device.rows(normed, first, count), [head], [logits], 'exact');
+    if (logitScale !== 1) device.scale(logits, 1 / logitScale);
+    const [targets, numbers, places] = [rows.targets, rows.numbers.numbers, rows.numbers.places].map((t) =>
+      device.rows(t, first, count),
+    ) as [Tensor, Tensor, Tensor];
+    device.logitStats(logits, targets, 1, numbers, places);
+    take(logits, first, count);
+    device.reset(mark);
+  }
+}
+
+/** dLogits += that of Σ weights · KL(reference ‖ model); the losses of these rows. */
+function divergence(
+  device: TrainDevice,
+  rows: LossRows,
+  reference: LossReference,
+  logits: Tensor,
+  first: number,
+  count: number,
+  dLogits: Tensor,
+): void {
+  const part = (t: Tensor) => device.rows(t, first, count);
+  const wanted = reference.logits(first, count);
+  const stats = statsBuffers(device, count);
+  device.logitStats(wanted, null, 1, stats.numbers, stats.places);
+  const [numbers, weights, losses] = [part(rows.numbers.numbers), part(reference.weights), part(reference.losses)];
+  device.divergenceBackward(wanted, stats.numbers, logits, numbers, weights, dLogits, losses);
+}
