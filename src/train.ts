@@ -17,6 +17,8 @@ export {
   type TrainingSequence,
 } from './datasets/training/types.ts';
 export { DataHeldOut, DataSteps } from './train/data-steps.ts';
+export { DecoderReference } from './train/decoder-reference.ts';
+export { DecoderTrainable, type DecoderTrainableOptions } from './train/decoder-trainable.ts';
 export type { FreezeStage } from './train/freeze.ts';
 export { type PackedStep, packStep } from './train/packing.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';

@@ -141,13 +141,19 @@ def per_expert(state):
     return out
 
 
+def filled(config, model, seed):
+    """Random weights, rounded to the type that they are stored in."""
+    random_weights(model, torch.Generator().manual_seed(seed))
+    restore(model, model.state_dict(), DTYPES[config["torch_dtype"]])
+    return model
+
+
 def write_own(name, config, model, count, seed, rename=lambda state: state):
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    random_weights(model, torch.Generator().manual_seed(seed))
     dtype = DTYPES[config["torch_dtype"]]
-    restore(model, model.state_dict(), dtype)
+    filled(config, model, seed)
     state = rename(dict(model.state_dict()))
     if config["tie_word_embeddings"]:
         state.pop("lm_head.weight", None)
@@ -160,7 +166,7 @@ def write_own(name, config, model, count, seed, rename=lambda state: state):
     report(name, folder, tensors)
 
 
-def write_dots1(seed):
+def dots1():
     """Sigmoid, groups, a bias for choosing, a scale, a shared expert; QK norm as in Qwen3."""
     parts = {
         "num_experts_per_tok": 3, "moe_intermediate_size": 12, "n_group": 4, "topk_group": 2, "norm_topk_prob": True,
@@ -174,7 +180,7 @@ def write_dots1(seed):
         "base_model_type": "qwen3", "moe_layers": [2, 3], "num_experts": 8, "shared_expert_intermediate_size": 24,
         "shared_expert_gate": False, "scoring_func": "sigmoid", "group_score": "top2", "selection_bias": True,
     }  # fmt: skip
-    write_own("moe-espalier-dots1", ours, new_model(stock), 16, seed)
+    return "moe-espalier-dots1", ours, new_model(stock)
 
 
 class SharedMixture(nn.Module):
@@ -187,7 +193,7 @@ class SharedMixture(nn.Module):
         return self.block_sparse_moe(x) + self.shared_mlp(x)
 
 
-def write_interleaved(seed):
+def interleaved():
     """The paper's layout: every second layer has a shared expert, not gated, and experts by softmax over the chosen."""
     parts = {"num_experts_per_tok": 2, "moe_intermediate_size": 12}
     stock = OWN | {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"}
@@ -203,19 +209,21 @@ def write_interleaved(seed):
     for layer in ours["moe_layers"]:
         model.model.layers[layer].mlp = SharedMixture(granite).eval()
 
-    def rename(state):
-        out = {}
-        for key, value in state.items():
-            key = key.replace("mlp.block_sparse_moe.experts", "mlp.experts")
-            key = key.replace("mlp.block_sparse_moe.router", "mlp.gate")
-            if key.endswith("shared_mlp.input_linear.weight"):
-                at = key.replace("shared_mlp.input_linear.weight", "shared_expert.")
-                out[f"{at}gate_proj.weight"], out[f"{at}up_proj.weight"] = value.chunk(2)
-            else:
-                out[key.replace("shared_mlp.output_linear", "shared_expert.down_proj")] = value
-        return out
+    return "moe-espalier-interleaved", ours, model
 
-    write_own("moe-espalier-interleaved", ours, model, 16, seed, rename)
+
+def rename(state):
+    """Our names of Granite's parts."""
+    out = {}
+    for key, value in state.items():
+        key = key.replace("mlp.block_sparse_moe.experts", "mlp.experts")
+        key = key.replace("mlp.block_sparse_moe.router", "mlp.gate")
+        if key.endswith("shared_mlp.input_linear.weight"):
+            at = key.replace("shared_mlp.input_linear.weight", "shared_expert.")
+            out[f"{at}gate_proj.weight"], out[f"{at}up_proj.weight"] = value.chunk(2)
+        else:
+            out[key.replace("shared_mlp.output_linear", "shared_expert.down_proj")] = value
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------ routers
@@ -300,6 +308,6 @@ if __name__ == "__main__":
     with torch.no_grad():
         for number, (name, (config, count, fused)) in enumerate(STOCK.items()):
             write_stock(name, config, count, fused, 300 + number)
-        write_dots1(320)
-        write_interleaved(321)
+        write_own(*dots1(), 16, 320)
+        write_own(*interleaved(), 16, 321, rename)
         write_routes()

@@ -1,0 +1,62 @@
+import type { ModelConfig } from '../checkpoint/types.ts';
+import type { Device, Tensor } from '../device/device.ts';
+import { EspalierError } from '../errors.ts';
+import type { ChunkInputs } from '../model/layer-buffers.ts';
+import type { MicroBatch } from './trainable.ts';
+
+/** A batch on the device; scratch. */
+export interface BatchInputs extends ChunkInputs {
+  readonly ids: Tensor; // [T] i32
+  /** One more than the largest position. */
+  readonly positionCount: number;
+}
+
+/** @throws E_ARGUMENT, E_CONTEXT_LENGTH for a batch that the model cannot compute */
+export function checkBatch({ ids, positions, starts, targets, weights }: MicroBatch, config: ModelConfig): void {
+  const refuse = (what: string): never => {
+    throw new EspalierError('E_ARGUMENT', `The batch has ${what}.`, 'Make it of token ids of this model.');
+  };
+  const t = ids.length;
+  if (t === 0) refuse('no token');
+  const lists = { positions, starts, targets, weights };
+  for (const [name, { length }] of Object.entries(lists)) if (length !== t) refuse(`${length} ${name} for ${t} tokens`);
+  const { vocabSize, maxPositions } = config;
+  for (let i = 0; i < t; i++) {
+    const [id, position, start, target] = [ids[i]!, positions[i]!, starts[i]!, targets[i]!];
+    if (id < 0 || id >= vocabSize || target >= vocabSize) refuse(`token ${Math.max(id, target)} of ${vocabSize}`);
+    if (start < 0 || start > i) refuse(`row ${i} in a sequence that begins at row ${start}`);
+    if (position < 0) refuse(`position ${position}`);
+    if (!Number.isFinite(weights[i]!)) refuse(`weight ${weights[i]}`);
+    if (position < maxPositions) continue;
+    throw new EspalierError(
+      'E_CONTEXT_LENGTH',
+      `Position ${position} lies beyond the ${maxPositions} of the model.`,
+      'Cut texts shorter.',
+    );
+  }
+}
+
+/** Positions and masks: row t sees rows starts[t] .. t, in layers with a window the last of them. */
+export function batchInputs(device: Device, config: ModelConfig, batch: MicroBatch): BatchInputs {
+  const t = batch.ids.length;
+  const upload = (data: Int32Array, width: number) => {
+    const tensor = device.scratch('i32', [t, width]);
+    device.write(tensor, data);
+    return tensor;
+  };
+  const mask = (window: number) => {
+    const numbers = new Int32Array(3 * t);
+    for (let i = 0; i < t; i++) numbers[3 * i + 2] = Math.max(batch.starts[i]!, i + 1 - window);
+    return upload(numbers, 3);
+  };
+  let last = 0;
+  for (const position of batch.positions) last = Math.max(last, position);
+  return {
+    ids: upload(batch.ids, 1),
+    positions: upload(batch.positions, 1),
+    positionCount: last + 1,
+    mask: mask(t),
+    windowMask: config.slidingWindow === null ? null : mask(config.slidingWindow),
+    split: null,
+  };
+}

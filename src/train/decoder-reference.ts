@@ -1,0 +1,46 @@
+import type { Tensor } from '../device/device.ts';
+import type { Decoder } from '../model/decoder.ts';
+import { layerFacts } from '../model/layer.ts';
+import { sharedBuffers } from '../model/layer-buffers.ts';
+import { type LossReference, type LossRun, normedRows } from '../model/loss-head.ts';
+import { batchInputs } from './batch-inputs.ts';
+import type { ReferencePass } from './loss-rows.ts';
+import { packedForward } from './packed-pass.ts';
+import type { MicroBatch } from './trainable.ts';
+
+/** A decoder that stays as it is, to measure a divergence from. Whoever opened it ends it. */
+export class DecoderReference implements ReferencePass {
+  readonly #decoder: Decoder;
+
+  constructor(decoder: Decoder) {
+    decoder.checkHead();
+    this.#decoder = decoder;
+  }
+
+  get vocabSize(): number {
+    return this.#decoder.config.vocabSize;
+  }
+
+  async forward(
+    batch: MicroBatch,
+    runs: readonly LossRun[],
+    signal: AbortSignal | undefined,
+  ): Promise<LossReference['logits']> {
+    const { device, config, weights, ropes } = this.#decoder;
+    const layers = await Promise.all(Array.from({ length: config.nLayers }, (_, i) => weights.layers.get(i)));
+    const count = runs.reduce((sum, run) => sum + run.count, 0);
+    const kept = device.scratch('f32', [count, config.hiddenSize]);
+    const mark = device.mark();
+    // its windows may be others than those of what is trained
+    const inputs = batchInputs(device, config, batch);
+    const buffers = sharedBuffers(device, config, inputs);
+    const model = { device, config, facts: layerFacts(config), weights, layers };
+    const tables = ropes.forward(inputs.positionCount);
+    const all = layers.map(() => buffers);
+    await packedForward(model, inputs, tables, all, buffers.hidden, signal);
+    const { normed } = normedRows(device, config, weights.norm, buffers.hidden, runs);
+    device.copyRows(normed, kept, 0);
+    device.reset(mark);
+    return (first: number, rows: number): Tensor => this.#decoder.logits(device.rows(kept, first, rows), 'exact');
+  }
+}

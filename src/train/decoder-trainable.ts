@@ -1,0 +1,298 @@
+import type { Checkpoint, ModelConfig } from '../checkpoint/types.ts';
+import type { Tensor } from '../device/device.ts';
+import { exclusive } from '../device/exclusive.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import type { MixtureBuffers } from '../model/experts.ts';
+import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
+import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
+import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-buffers.ts';
+import { type LossRows, lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
+import { type Master, MasterLoader } from '../model/masters.ts';
+import { type LayerTables, ModelRopes } from '../model/model-ropes.ts';
+import { tokenEmbeddingBackward } from '../model/token-embedding.ts';
+import { type DecoderWeights, type LayerWeights, type LoadOptions, loadWeights } from '../model/weights.ts';
+import { Pace } from '../runtime/host/yielding.ts';
+import { type BatchInputs, batchInputs, checkBatch } from './batch-inputs.ts';
+import { decoderGradients } from './decoder-gradients.ts';
+import { lossRows, type ReferencePass, readLosses } from './loss-rows.ts';
+import { type PackedModel, packedForward, packedRun } from './packed-pass.ts';
+import type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './trainable.ts';
+
+export interface DecoderTrainableOptions extends LoadOptions {
+  /**
+   * By a weight's name, what may be trained at some time: it is held in f32, twice. The rest stays as it is stored. Default: all. Of the
+   * experts of a layer the names are those without a number, `model.layers.0.mlp.experts.gate_proj.weight`.
+   */
+  readonly trainable?: (name: string) => boolean;
+  readonly reference?: ReferencePass | undefined;
+  /**
+   * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
+   */
+  readonly onMixture?: (layer: number, mixture: MixtureBuffers) => void;
+}
+
+class Trained implements Parameter {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly value: Tensor;
+  readonly packed: Tensor | null;
+  readonly decay: boolean;
+  gradient: Tensor | null = null;
+
+  constructor({ name, shape, value, packed }: Master) {
+    this.name = name;
+    this.shape = shape;
+    this.value = value;
+    this.packed = packed;
+    this.decay = shape.length > 1;
+  }
+}
+
+/** How much of the way back a pass goes. */
+interface Depth {
+  /** The first layer that something is trained in, or the number of layers. */
+  readonly lowest: number;
+  readonly embedding: boolean;
+}
+
+/** A decoder that is trained: weights, gradients, and the way forward and back through all layers. */
+export class DecoderTrainable implements Trainable {
+  readonly device: TrainDevice;
+  readonly config: ModelConfig;
+  readonly parameters: readonly Parameter[];
+  readonly #weights: DecoderWeights;
+  readonly #layers: readonly LayerWeights[];
+  readonly #facts: readonly LayerFacts[];
+  readonly #ropes: ModelRopes;
+  readonly #trained: readonly Trained[];
+  readonly #options: DecoderTrainableOptions;
+  #gradients: DecoderGradients;
+
+  private constructor(
+    device: TrainDevice,
+    config: ModelConfig,
+    weights: DecoderWeights,
+    layers: readonly LayerWeights[],
+    masters: readonly Master[],
+    options: DecoderTrainableOptions,
+  ) {
+    this.device = device;
+    this.config = config;
+    this.#weights = weights;
+    this.#layers = layers;
+    this.#facts = layerFacts(config);
+    this.#ropes = new ModelRopes(device, config);
+    this.#trained = masters.map((master) => new Trained(master));
+    this.parameters = this.#trained;
+    this.#options = options;
+    this.#gradients = this.#gradientsOf();
+  }
+
+  /**
+   * Reads a model to be trained. Nothing is trained until `train` says what.
+   * @throws E_TENSOR_MISSING for a model without an output matrix, and as `loadWeights`; nothing is left allocated then
+   */
+  static async load(
+    device: TrainDevice,
+    checkpoint: Checkpoint,
+    options: DecoderTrainableOptions = {},
+  ): Promise<DecoderTrainable> {
+    const { config } = checkpoint;
+    if (config.headless) {
+      throw new EspalierError(
+        'E_TENSOR_MISSING',
+        `${checkpoint.name} has no lm_head.weight: it predicts nothing, and there is nothing to train it by.`,
+        'Get the model with its output matrix.',
+      );
+    }
+    const { reference } = options;
+    if (reference && reference.vocabSize !== config.vocabSize) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `The reference has a vocabulary of ${reference.vocabSize}, and ${checkpoint.name} one of ${config.vocabSize}.`,
+        'Use a reference with the same tokenizer.',
+      );
+    }
+    return exclusive(device, async () => {
+      const loader = new MasterLoader(device, options.trainable ?? (() => true));
+      try {
+        const weights = await loadWeights(loader, checkpoint, options);
+        const layers = await Promise.all(Array.from({ length: config.nLayers }, (_, i) => weights.layers.get(i)));
+        return new DecoderTrainable(device, config, weights, layers, loader.masters, options);
+      } catch (error) {
+        loader.dispose();
+        throw error;
+      }
+    });
+  }
+
+  train(wanted: (parameter: Parameter) => boolean): void {
+    for (const parameter of this.#trained) {
+      parameter.gradient?.dispose();
+      parameter.gradient = null;
+    }
+    try {
+      for (const parameter of this.#trained) {
+        if (wanted(parameter)) parameter.gradient = this.device.tensor('f32', parameter.shape);
+      }
+    } finally {
+      this.#gradients = this.#gradientsOf();
+    }
+  }
+
+  #gradientsOf(): DecoderGradients {
+    const gradients = new Map(this.#trained.map(({ value, packed, gradient }) => [packed ?? value, gradient]));
+    return decoderGradients(this.#weights, this.#layers, {
+      weight: (weight) => gradients.get(weight) ?? null,
+      term: () => null,
+    });
+  }
+
+  async step(batch: MicroBatch, options: PassOptions): Promise<PassLosses> {
+    return this.#pass(batch, options, async (inputs, tables, rows, routers) => {
+      const { device, config } = this;
+      const depth = this.#depth();
+      const buffers = this.#kept(inputs, depth, options.recompute ?? true);
+      const end = device.scratch('f32', buffers.at(-1)!.middle.shape);
+      await this.#forward(inputs, tables, buffers, end, options, routers);
+      const dResidual = device.scratch('f32', end.shape);
+      const below = depth.lowest < config.nLayers || depth.embedding;
+      if (rows) {
+        lossHeadBackward(device, config, this.#weights, this.#gradients, end, rows, below ? dResidual : null);
+      } else if (below) device.fill(dResidual, 0);
+      await this.#layersBackward(tables, buffers, depth, dResidual, options);
+      if (this.#gradients.embedding) {
+        tokenEmbeddingBackward(device, config, inputs.ids, dResidual, this.#gradients.embedding);
+      }
+    });
+  }
+
+  async evaluate(batch: MicroBatch, options: PassOptions): Promise<PassLosses> {
+    return this.#pass(batch, options, async (inputs, tables, rows, routers) => {
+      const { device, config } = this;
+      const shared = sharedBuffers(device, config, inputs);
+      const buffers = this.#layers.map(() => shared);
+      await this.#forward(inputs, tables, buffers, shared.hidden, options, routers);
+      if (rows) lossHead(device, config, this.#weights, shared.hidden, rows);
+    });
+  }
+
+  zeroGradients(): void {
+    for (const { gradient } of this.#trained) if (gradient) this.device.fill(gradient, 0);
+  }
+
+  repack(): void {
+    for (const { value, packed } of this.#trained) if (packed) this.device.pack(value, packed);
+  }
+
+  dispose(): void {
+    for (const { value, packed, gradient } of this.#trained) {
+      gradient?.dispose();
+      if (packed) value.dispose();
+    }
+    this.#weights.dispose();
+    this.#ropes.dispose();
+  }
+
+  /** Checks a batch, puts it on the device, computes, and reads the losses back, once. */
+  #pass(
+    batch: MicroBatch,
+    options: PassOptions,
+    compute: (inputs: BatchInputs, tables: LayerTables, rows: LossRows | null, routers: Tensor | null) => Promise<void>,
+  ): Promise<PassLosses> {
+    const { device, config } = this;
+    checkBatch(batch, config);
+    return exclusive(device, async () => {
+      throwIfAborted(options.signal);
+      const mark = device.mark();
+      try {
+        const inputs = batchInputs(device, config, batch);
+        const runs = lossRuns(batch.targets);
+        const rows = await lossRows(device, batch, runs, options, this.#options.reference);
+        const sparse = config.moe?.layers.length ?? 0;
+        const routers = sparse > 0 ? device.scratch('f32', [sparse, 2]) : null;
+        await compute(inputs, this.#ropes.forward(inputs.positionCount), rows, routers);
+        return await readLosses(device, batch, rows, routers);
+      } finally {
+        device.reset(mark);
+      }
+    });
+  }
+
+  #depth(): Depth {
+    const { layers, embedding } = this.#gradients;
+    const first = layers.findIndex(trainsLayer);
+    if (embedding) return { lowest: 0, embedding: true };
+    return { lowest: first < 0 ? layers.length : first, embedding: false };
+  }
+
+  /**
+   * Buffers of each layer. Below the lowest that is trained nothing is kept: these go on in one residual stream. Of the others only the
+   * residual stream before each is kept where they are run forward again, and else everything.
+   */
+  #kept(inputs: BatchInputs, { lowest }: Depth, recompute: boolean): LayerBuffers[] {
+    const { device, config } = this;
+    const stream = () => device.scratch('f32', [inputs.ids.shape[0]!, config.hiddenSize]);
+    const sparse = new Set(config.moe?.layers);
+    const below = stream();
+    const again = recompute || lowest > 0;
+    const kinds = { dense: sparse.size < config.nLayers, mixture: sparse.size > 0 };
+    const set = again ? keptBuffers(device, config, inputs, below, kinds) : null;
+    return this.#layers.map((_, i) => {
+      if (set && i < lowest) return { ...set, hidden: below, middle: below };
+      const hidden = i === lowest ? below : stream();
+      if (set && recompute) return { ...set, hidden };
+      return keptBuffers(device, config, inputs, hidden, { dense: !sparse.has(i), mixture: sparse.has(i) });
+    });
+  }
+
+  #forward(
+    inputs: BatchInputs,
+    tables: LayerTables,
+    buffers: readonly LayerBuffers[],
+    end: Tensor,
+    { signal }: PassOptions,
+    routers: Tensor | null,
+  ): Promise<void> {
+    const { device, config } = this;
+    const sparse = config.moe?.layers ?? [];
+    return packedForward(this.#model(), inputs, tables, buffers, end, signal, (layer) => {
+      const at = sparse.indexOf(layer);
+      if (at < 0) return;
+      const mixture = buffers[layer]!.mixture!;
+      const { logits, offsets } = mixture.routing;
+      device.routerLosses(logits, offsets, device.rows(routers!, at, 1));
+      this.#options.onMixture?.(layer, mixture);
+    });
+  }
+
+  #model(): PackedModel {
+    const { device, config } = this;
+    return { device, config, facts: this.#facts, weights: this.#weights, layers: this.#layers };
+  }
+
+  /** From the gradient by the residual stream behind the last layer to that before the lowest that is trained. */
+  async #layersBackward(
+    tables: LayerTables,
+    buffers: readonly LayerBuffers[],
+    { lowest, embedding }: Depth,
+    dResidual: Tensor,
+    { recompute = true, balance = 0, z = 0, signal }: PassOptions,
+  ): Promise<void> {
+    const { device, config } = this;
+    const pace = new Pace();
+    for (let i = config.nLayers - 1; i >= lowest; i--) {
+      throwIfAborted(signal);
+      const [facts, weights, b, table] = [this.#facts[i]!, this.#layers[i]!, buffers[i]!, tables[i]!];
+      // what the last layer computed still stands
+      if (recompute && i < config.nLayers - 1) {
+        device.rmsNorm(b.hidden, weights.inputNorm, b.normed, config.rmsNormEps);
+        decoderLayer(device, facts, weights, b, b, packedRun(i, b, table));
+      }
+      const way = { table, below: i > lowest || embedding, router: { balance, z } };
+      decoderLayerBackward(device, facts, weights, this.#gradients.layers[i]!, b, dResidual, way);
+      await pace.breathe();
+    }
+  }
+}
