@@ -291,6 +291,23 @@ test('rows are cut where nobody looks across', () => {
   assert.equal(cuts([0, 0, 0], [0, 0, 9], [0, 0, 2]), [0, 1, 2], 'one that sees nothing');
 });
 
+test('plain SIMD gives the same bits whichever micro-kernel computes', async () => {
+  const plain = all.filter(({ name }) => name.startsWith('plain'));
+  assert.ok(plain.length >= 2);
+  for (const c of CASES) {
+    let want: Float32Array[] | null = null;
+    for (const { name, device } of plain) {
+      const t = tensors(device, c, numbersOf(c));
+      device.attention(t);
+      device.attentionBackward(t);
+      const got = await Promise.all([t.dQ, t.dKeys, t.dValues].map((x) => floats(device, x)));
+      want ??= got;
+      assert.equal(got, want, name);
+      disposeOf(t);
+    }
+  }
+});
+
 test('any number of lanes gives the same bits', async () => {
   const sizes = { base: 0, heads: 9, kvHeads: 3, headDim: 32, window: 0 };
   for (const c of [
