@@ -33,6 +33,7 @@ const LOOSE = {
   'src/local.ts': 'faces',
   'src/grow.ts': 'faces',
   'src/show.ts': 'faces',
+  'src/scores.ts': 'faces',
   'src/train.ts': 'faces',
   'src/svd/index.ts': 'faces',
   'src/open-local.ts': 'open',
@@ -43,7 +44,8 @@ const LOOSE = {
   'src/random.ts': 'base',
 };
 /** What nobody here imports: where programs and threads begin, and a contract that no device keeps yet. Any other file would be forgotten. */
-const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|svd\/index|cli\/main|device\/train-device)\.ts$/;
+const BEGINNINGS =
+  /^workers\/|^src\/(?:index|local|grow|show|train|scores|svd\/index|cli\/main|device\/train-device)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
   /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|grow\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;

@@ -9,30 +9,12 @@ import re
 
 import bm25s
 import numpy as np
+from philox import uniforms
 from scipy.special import log_softmax, rel_entr
 from sklearn.metrics import accuracy_score, f1_score
 
 out = pathlib.Path(__file__).parent.parent / "fixtures" / "evaluate.json"
 rng = np.random.default_rng(11)
-
-
-def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011) on arrays of 64-bit integers that hold 32-bit words."""
-    c0, c1, c2, c3 = (np.asarray(c, np.uint64) for c in counter)
-    k0, k1 = key
-    mask = np.uint64(0xFFFFFFFF)
-    for _ in range(10):
-        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (p1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0), p1 & mask, (p0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1), p0 & mask
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c0, c1
-
-
-def uniforms(count, seed, stream):
-    steps = np.arange(count, dtype=np.uint64)
-    zero = np.zeros(count, np.uint64)
-    a, b = philox((steps & np.uint64(0xFFFFFFFF), steps >> np.uint64(32), zero + np.uint64(stream), zero), (seed & 0xFFFFFFFF, seed >> 32))
-    return ((a >> np.uint64(5)).astype(np.float64) * 2**26 + (b >> np.uint64(6)).astype(np.float64)) / 2**53
 
 
 def bootstrap(count, statistic, resamples, level, seed):

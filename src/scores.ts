@@ -1,0 +1,21 @@
+/**
+ * Scores of texts (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, exact match, perplexity, and whether two systems differ. Pure
+ * functions: they need no model and no worker.
+ */
+
+export { type ErrorCode, EspalierError } from './errors.ts';
+export { type BleuScore, bleu, bleuMetric, sentenceBleu } from './evaluate/scores/bleu.ts';
+export { chrf, chrfMetric, sentenceChrf } from './evaluate/scores/chrf.ts';
+export { type Comparison, compareScores, type IntervalScore, scoreInterval } from './evaluate/scores/compare.ts';
+export type { Metric, References, Score } from './evaluate/scores/corpus.ts';
+export { exactMatch } from './evaluate/scores/exact-match.ts';
+export type {
+  BleuOptions,
+  ChrfOptions,
+  CompareOptions,
+  SamplingOptions,
+  Smoothing,
+} from './evaluate/scores/options.ts';
+export { type Perplexity, perplexity, type TextLogProbability } from './evaluate/scores/perplexity.ts';
+export type { Spread } from './evaluate/scores/resampling.ts';
+export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';
