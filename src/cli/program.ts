@@ -21,6 +21,7 @@ export const program: Command = defineCommand({
     grow: growCommand,
     // on demand: most commands need nothing of it
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
+    eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),
     cache: cacheCommand,
   },
 });

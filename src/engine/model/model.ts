@@ -43,6 +43,8 @@ export class Model {
   /** Threads that compute. */
   readonly lanes: number;
   readonly bosId: number | null;
+  /** The tokenizer's, which ends a text that is written for the model. */
+  readonly eosId: number | null;
   /** Tokens that end a text: the configuration's and the tokenizer's. */
   readonly eosIds: readonly number[];
   /** One more than the tokenizer's highest id; `config.vocabSize` may be padded beyond it. */
@@ -62,6 +64,7 @@ export class Model {
     this.description = engine.description;
     this.lanes = engine.lanes;
     this.bosId = facts.bosId;
+    this.eosId = facts.eosId;
     this.eosIds = facts.eosIds;
     this.vocabSize = facts.vocabSize;
     this.notes = facts.notes;

@@ -34,6 +34,7 @@ export interface ModelFacts {
   readonly name: string;
   readonly config: ModelConfig;
   readonly bosId: number | null;
+  readonly eosId: number | null;
   readonly eosIds: readonly number[];
   readonly vocabSize: number;
   readonly notes: readonly string[];

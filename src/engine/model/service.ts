@@ -45,8 +45,8 @@ export function engineService(
       const local = await openWith(target, { ...options, ...live, device }, { withIdentity });
       models.put(id, local, []);
       const { name, config, eosIds, notes, adapters, tokenizer } = local;
-      const { bosId, vocabSize } = tokenizer;
-      return { model: id, name, config, bosId, eosIds, vocabSize, notes, adapters };
+      const { bosId, eosId, vocabSize } = tokenizer;
+      return { model: id, name, config, bosId, eosId, eosIds, vocabSize, notes, adapters };
     },
 
     close: (_, number) => holdings.close(number),

@@ -1,0 +1,97 @@
+import type { DataSource } from '../../datasets/source.ts';
+import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
+import {
+  type SequenceOptions,
+  sequenceOptions,
+  type TrainingDataOptions,
+  trainingDataOptions,
+} from '../../datasets/training/options.ts';
+import { EspalierError } from '../../errors.ts';
+import type { Values } from './command.ts';
+import { optionFlags } from './flags.ts';
+import { Progress } from './format.ts';
+
+const data = optionFlags<TrainingDataOptions>(trainingDataOptions, {
+  format: {
+    value: 'NAME',
+    description: 'jsonl, tsv, csv, text, lines or paragraphs; default: by the name of the file',
+  },
+  columns: null, // --column
+  prompt: { value: 'TEXT', description: 'Template of prompts, with columns in braces and \\n for a line end' },
+  answer: { value: 'TEXT', description: 'Template of answers' },
+  chat: { description: 'Prompts and answers are messages, written by the chat template' },
+  language: { value: 'NAME', description: 'Language of targets, where no column says it' },
+  sourceLanguage: { value: 'NAME', description: 'Language of sources, where no column says it' },
+  pieceLength: { value: 'N', description: 'Characters after which a long text is cut' },
+  heldOut: { value: 'SHARE', description: 'Share of the examples that is held out' },
+  seed: null, // of the command
+  signal: null,
+  onProgress: null,
+});
+
+const sequences = optionFlags<SequenceOptions>(sequenceOptions, {
+  loss: { value: 'WHAT', description: 'Which tokens count: answer, or all' },
+  maxTokens: { value: 'N', description: 'Most tokens of an example; default: the model’s context' },
+  long: { value: 'WHAT', description: 'What becomes of longer ones: refuse, truncate or skip' },
+  end: null,
+  specialTokens: null,
+});
+
+/** Arguments of commands that take training data. */
+export const dataArguments = {
+  data: {
+    type: 'string',
+    value: 'FILE',
+    many: true,
+    required: true,
+    description: 'JSON lines, TSV, CSV or plain text; several times: several files',
+  },
+  ...data.args,
+  column: {
+    type: 'string',
+    value: 'WHAT=NAME',
+    many: true,
+    description: 'A column by another name: prompt=question; also answer, messages, text, source, target, language',
+  },
+  ...sequences.args,
+} as const;
+
+type Given = Readonly<Record<string, unknown>> & Values<typeof dataArguments>;
+
+/** What the flags say of tokens. */
+export const sequenceOptionsOf = (args: Given): SequenceOptions => sequences.options(args);
+
+/** What the flags say of files. @throws E_ARGUMENT */
+export function dataOptionsOf(args: Given): TrainingDataOptions {
+  const options = data.options(args);
+  const columns = (args.column ?? []).map((pair) => {
+    const [, what, name] = /^([^=]+)=(.+)$/s.exec(pair) ?? [];
+    if (what !== undefined) return [what, name] as const;
+    throw new EspalierError('E_ARGUMENT', `--column is ${JSON.stringify(pair)}.`, 'Write prompt=question.');
+  });
+  const unescaped = (text: string | undefined) => text?.replaceAll('\\n', '\n').replaceAll('\\t', '\t');
+  const { prompt, answer } = options;
+  return {
+    ...options,
+    ...(prompt !== undefined && { prompt: unescaped(prompt)! }),
+    ...(answer !== undefined && { answer: unescaped(answer)! }),
+    ...(columns.length > 0 && { columns: Object.fromEntries(columns) }),
+  };
+}
+
+/** Opens the files with a progress bar. @throws as `openTrainingData` */
+export async function openDataWithProgress(
+  sources: readonly DataSource[],
+  options: TrainingDataOptions,
+  silent: boolean,
+): Promise<TrainingData> {
+  const bar = new Progress({ label: 'reading', total: 1, silent });
+  try {
+    return await openTrainingData(sources, {
+      ...options,
+      onProgress: (done, total) => bar.update(done / (total || 1)),
+    });
+  } finally {
+    bar.end();
+  }
+}
