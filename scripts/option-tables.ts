@@ -9,9 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { program } from '../src/cli/program.ts';
 import type { Command } from '../src/cli/shared/command.ts';
 import { optionRows } from '../src/cli/shared/help.ts';
+import { sequenceOptions, trainingDataOptions } from '../src/datasets/training/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
+import { bleuOptions, chrfOptions, compareOptions } from '../src/evaluate/scores/options.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
@@ -24,7 +26,13 @@ import { poolOptions } from '../src/show/pool/options.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Files with markers. */
-export const DOCUMENTS = ['README.md', 'docs/options.md', 'docs/showing.md'] as const;
+export const DOCUMENTS = [
+  'README.md',
+  'docs/options.md',
+  'docs/showing.md',
+  'docs/training.md',
+  'docs/scores.md',
+] as const;
 
 /** Schemas, and the interfaces whose comments document them. */
 const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>>, ...string[]]>> = {
@@ -55,6 +63,11 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   show: [showOptions, 'show/answer/options/ShowOptions', 'show/place/options/ContextOptions'],
   ask: [askOptions, 'show/answer/options/AskOptions'],
   calibrate: [calibrateOptions, 'show/answer/options/CalibrateOptions'],
+  trainingData: [trainingDataOptions, 'datasets/training/options/TrainingDataOptions'],
+  sequences: [sequenceOptions, 'datasets/training/options/SequenceOptions'],
+  bleu: [bleuOptions, 'evaluate/scores/options/BleuOptions'],
+  chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
+  compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
   encodeShots: [
     encodeShotsOptions,
     'engine/show/encode-shots/EncodeShotsOptions',
