@@ -3,6 +3,12 @@
  * (`espalier/local`). It needs nothing of `espalier`, which puts the same behind worker threads.
  */
 
+export {
+  adapterFiles,
+  type WrittenAdapter,
+  type WrittenFactors,
+  writeAdapter,
+} from './checkpoint/adapter/write.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
 export type {
   Architecture,

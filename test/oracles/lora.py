@@ -6,7 +6,7 @@ in ../fixtures/tiny/<base> (base.txt says which). `two` has a second adapter, in
 Usage: python test/oracles/lora.py [NAME …]     (peft torch transformers safetensors gguf)
        python test/oracles/lora.py --check ADAPTER BASE LOGITS
            loads a folder that Espalier wrote into peft, over the folder of its base, and prints how far its logits are from those in LOGITS, a
-           safetensors file with ids and logits (scripts of the tests write it: test/checkpoint/adapter-written.ts)
+           safetensors file with ids and logits; test/model/written-adapters.ts writes both
 """
 
 import json
