@@ -14,6 +14,7 @@ import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { bleuOptions, chrfOptions, compareOptions } from '../src/evaluate/scores/options.ts';
+import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
@@ -53,6 +54,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'model/options/EncodePromptOptions',
     'model/options/PromptOptions',
   ],
+  batch: [{ batch: batchOptions.batch, onToken: batchOptions.onToken }, 'model/generate/batch/BatchOptions'],
   chat: [chatOptions, 'model/text/options/ChatOptions'],
   encode: [encodePromptOptions, 'model/options/EncodePromptOptions'],
   decode: [decodeOptions, 'model/text/options/DecodeOptions'],

@@ -61,9 +61,12 @@ export class EspalierError extends Error {
 
 /** Throws `E_ABORTED` when the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new EspalierError('E_ABORTED', 'The operation was aborted.', 'Start it again when it is wanted.', {
-      cause: signal.reason,
-    });
-  }
+  if (signal?.aborted) throw aborted(signal);
+}
+
+/** What a call ends with whose signal has fired. */
+export function aborted(signal: AbortSignal): EspalierError {
+  return new EspalierError('E_ABORTED', 'The operation was aborted.', 'Start it again when it is wanted.', {
+    cause: signal.reason,
+  });
 }

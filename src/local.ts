@@ -30,12 +30,13 @@ export type { AdapterChoice, WeightedAdapter } from './model/adapter-options.ts'
 export type { AdapterFacts } from './model/adapters.ts';
 export { Decoder, type ForwardOptions } from './model/decoder.ts';
 export { ExpertLoad, type LayerLoad } from './model/expert-load.ts';
+export { type BatchItem, type BatchOptions, type BatchResult, GenerationBatch } from './model/generate/batch.ts';
 export { type GeneratedToken, Generation, type GenerationResult, type Timings } from './model/generate/generation.ts';
 export type { GenerateOptions, SamplingOptions } from './model/generate/options.ts';
 export { KvCache, KvPiece } from './model/kv-cache.ts';
 export { LocalModel, type ScoredToken } from './model/model.ts';
 export type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from './model/options.ts';
-export type { TokenIds } from './model/prompt.ts';
+export type { Prompt, TokenIds } from './model/prompt.ts';
 export type { ScoredPosition } from './model/score.ts';
 export type { ChatContentPart, ChatMessage } from './model/text/chat.ts';
 export type { ChatOptions, DecodeOptions, EncodeOptions, TextSegment } from './model/text/options.ts';

@@ -79,6 +79,7 @@ export class Decoder {
   /** Default of every forward. */
   readonly precision: Precision;
   readonly #facts: readonly LayerFacts[];
+  #independent: boolean | null = null;
 
   constructor(device: Device, config: ModelConfig, weights: DecoderWeights, precision: Precision) {
     this.device = device;
@@ -87,6 +88,15 @@ export class Decoder {
     this.ropes = new ModelRopes(device, config);
     this.precision = precision;
     this.#facts = layerFacts(config);
+  }
+
+  /**
+   * Whether a row among at least two of a pass gets the same bits whatever the others are: not where experts take rows together, nor where a
+   * device may quantise activations by groups of rows.
+   */
+  get rowsIndependent(): boolean {
+    this.#independent ??= this.config.moe === null && (this.precision === 'exact' || !isQuantised(this.weights));
+    return this.#independent;
   }
 
   get #model() {
@@ -266,6 +276,18 @@ export class Decoder {
     this.weights.dispose();
     this.ropes.dispose();
   }
+}
+
+/** Whether a matrix holds codes; of weights that come layer by layer, true. */
+function isQuantised({ layers }: DecoderWeights): boolean {
+  const isNumber = ({ type }: Tensor) => type === 'f32' || type === 'f16' || type === 'bf16';
+  for (let i = 0; i < layers.count; i++) {
+    const layer = layers.get(i);
+    if (layer instanceof Promise) return true;
+    const { q, k, v, o, feedForward } = layer;
+    if (![q, k, v, o, feedForward.gate, feedForward.up, feedForward.down].every(isNumber)) return true;
+  }
+  return false;
 }
 
 /** Positions of so many tokens behind a cache. */

@@ -8,6 +8,7 @@ import type { AdapterFacts } from './adapters.ts';
 import type { Decoder } from './decoder.ts';
 import { embedTokens } from './embed.ts';
 import { type ExpertLoad, expertLoad } from './expert-load.ts';
+import { type BatchItem, type BatchOptions, GenerationBatch } from './generate/batch.ts';
 import { Generation } from './generate/generation.ts';
 import { checkedGeneration, type GenerateOptions } from './generate/options.ts';
 import { ModelText } from './model-text.ts';
@@ -22,7 +23,7 @@ import {
   type ScoreOptions,
   scoreOptions,
 } from './options.ts';
-import { checkedMessages, checkedTextOrIds, checkedTexts, type TokenIds } from './prompt.ts';
+import { checkedMessages, checkedTextOrIds, checkedTexts, type Prompt, type TokenIds } from './prompt.ts';
 import { type ScoredPosition, scoreTokens } from './score.ts';
 import type { ChatMessage } from './text/chat.ts';
 import { type ChatOptions, chatOptions } from './text/options.ts';
@@ -115,10 +116,7 @@ export class LocalModel {
    * Continues a prompt: a text, token ids, or the messages of a conversation.
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_TEMPLATE_INVALID at once; E_ABORTED, E_OUT_OF_MEMORY while iterating
    */
-  generate(
-    prompt: string | TokenIds | readonly ChatMessage[],
-    options: GenerateOptions & PromptOptions = {},
-  ): Generation {
+  generate(prompt: Prompt, options: GenerateOptions & PromptOptions = {}): Generation {
     this.#check();
     const call = checkedGeneration(prompt, options, this.config.vocabSize);
     const wanted = call.prompt;
@@ -133,6 +131,16 @@ export class LocalModel {
       ids,
       given,
     );
+  }
+
+  /**
+   * Continues several prompts at once: texts, token ids, conversations, or each with options of its own. Each becomes what `generate` makes
+   * of it alone, and what fails with one disturbs no other.
+   * @throws E_ARGUMENT at once for what is no list, and for options
+   */
+  generateBatch(prompts: readonly (Prompt | BatchItem)[], options: BatchOptions = {}): GenerationBatch {
+    this.#check();
+    return new GenerationBatch(prompts, options, (prompt, own) => this.generate(prompt, own));
   }
 
   /** Log-probability and entropy at every position of a text or list of ids. */

@@ -7,6 +7,9 @@ import type { ChatMessage } from './text/chat.ts';
 /** Token ids of one text. Of lists and arrays alike: integers that the model's vocabulary has. */
 export type TokenIds = readonly number[] | Int32Array | Uint32Array | Uint16Array;
 
+/** What a text goes on from: a text, its token ids, or the messages of a conversation. */
+export type Prompt = string | TokenIds | readonly ChatMessage[];
+
 const ID_LIST = 'a list of token ids, or an Int32Array, Uint32Array or Uint16Array of them';
 
 /** A text, or token ids as a list of their own. @throws E_ARGUMENT */

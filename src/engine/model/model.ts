@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { AdapterFacts } from '../../model/adapters.ts';
+import { type BatchItem, type BatchOptions, GenerationBatch } from '../../model/generate/batch.ts';
 import { checkedGeneration, type GenerateOptions } from '../../model/generate/options.ts';
 import type { ScoredToken } from '../../model/model.ts';
 import {
@@ -11,7 +12,14 @@ import {
   type ScoreOptions,
   scoreOptions,
 } from '../../model/options.ts';
-import { checkedAnyIds, checkedMessages, checkedTextOrIds, checkedTexts, type TokenIds } from '../../model/prompt.ts';
+import {
+  checkedAnyIds,
+  checkedMessages,
+  checkedTextOrIds,
+  checkedTexts,
+  type Prompt,
+  type TokenIds,
+} from '../../model/prompt.ts';
 import type { ChatMessage } from '../../model/text/chat.ts';
 import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
 import { checked } from '../../options/check.ts';
@@ -20,7 +28,7 @@ import { Owned } from '../line/owned.ts';
 import { partOptions } from '../line/parted-options.ts';
 import { Generation } from './generation.ts';
 import { chatCallOptions, decodeCallOptions, encodeCallOptions, type SignalOption } from './options.ts';
-import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, Prompt, StreamStart } from './protocol.ts';
+import type { EmbedInput, EngineCalls, EngineLink, ModelFacts, StreamStart } from './protocol.ts';
 
 /** What a model knows of its engine. */
 interface Owner {
@@ -119,6 +127,15 @@ export class Model {
       };
     }
     return new Generation(this.#held, begin, signal);
+  }
+
+  /**
+   * Continues several prompts at once: texts, token ids, conversations, or each with options of its own. Each becomes what `generate` makes
+   * of it alone, and what fails with one disturbs no other.
+   * @throws E_ARGUMENT at once for what is no list, and for options
+   */
+  generateBatch(prompts: readonly (Prompt | BatchItem)[], options: BatchOptions = {}): GenerationBatch {
+    return new GenerationBatch(prompts, options, (prompt, own) => this.generate(prompt, own));
   }
 
   /**

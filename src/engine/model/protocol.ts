@@ -6,7 +6,7 @@ import type { GenerationResult } from '../../model/generate/generation.ts';
 import type { GenerateOptions } from '../../model/generate/options.ts';
 import type { ScoredToken } from '../../model/model.ts';
 import type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from '../../model/options.ts';
-import type { TokenIds } from '../../model/prompt.ts';
+import type { Prompt, TokenIds } from '../../model/prompt.ts';
 import type { ChatMessage } from '../../model/text/chat.ts';
 import type { ChatOptions, DecodeOptions } from '../../model/text/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
@@ -41,7 +41,6 @@ export interface ModelFacts {
   readonly adapters: readonly AdapterFacts[];
 }
 
-export type Prompt = string | TokenIds | readonly ChatMessage[];
 /** Texts, or ids of one text, or of several. */
 export type EmbedInput = string | TokenIds | readonly (string | TokenIds)[];
 

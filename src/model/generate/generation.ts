@@ -1,16 +1,14 @@
-import { type Device, STAT, STAT_PLACE, type Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { Decoder, ForwardOptions } from '../decoder.ts';
-import { checkLogitStats } from '../finite.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { statsBuffers } from '../logit-stats.ts';
 import { StopStrings } from '../text/stop-strings.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { type GenerateOptions, generationOptions } from './options.ts';
 import { Sampler } from './sampler.ts';
+import { Steps } from './steps.ts';
 
 export interface GeneratedToken {
   readonly id: number;
@@ -149,6 +147,8 @@ async function* run(
   const seen = new Set(prompt);
   const stream = tokenizer.stream({ skipSpecialTokens: !options.showSpecialTokens, continues: true });
   const cache = behind?.cache ?? decoder.cache();
+  const steps = Steps.of(decoder);
+  const leave = steps.enter();
   const pace = new Pace();
   const started = performance.now();
   let prefilled = started;
@@ -167,8 +167,8 @@ async function* run(
     let done = 0;
     while (generated < most) {
       throwIfAborted(signal);
-      const given = { signal, ...behind?.options(done, input.length) };
-      const drawn = await exclusive(device, () => step(decoder, input, cache, sampler, generated, seen, given));
+      const own = behind?.options(done, input.length);
+      const drawn = await steps.take({ input, cache, sampler, count: generated, seen, signal, own });
       done += input.length;
       if (generated === 0) prefilled = performance.now();
       if (options.stopAtEos !== false && eosIds.has(drawn.id)) {
@@ -215,55 +215,7 @@ async function* run(
       },
     };
   } finally {
+    leave();
     if (!behind) cache.dispose();
   }
-}
-
-/** One forward pass and one readback: the next token with its log-probability and the entropy it was drawn at. */
-async function step(
-  decoder: Decoder,
-  input: readonly number[],
-  cache: ReturnType<Decoder['cache']>,
-  sampler: Sampler,
-  count: number,
-  seen: ReadonlySet<number>,
-  options: ForwardOptions,
-): Promise<{ id: number; logprob: number; entropy: number }> {
-  const { device } = decoder;
-  let drawn: { id: number; logprob: number; entropy: number } | null = null;
-  await decoder.forward(input, cache, {
-    ...options,
-    output: 'last',
-    onChunk: async (hidden) => {
-      const logits = decoder.logits(hidden);
-      drawn = await draw(device, logits, sampler, count, seen);
-    },
-  });
-  return drawn!;
-}
-
-async function draw(device: Device, logits: Tensor, sampler: Sampler, count: number, seen: ReadonlySet<number>) {
-  const vocabSize = logits.shape[1]!;
-  const stats = statsBuffers(device, 1);
-  device.logitStats(logits, null, 1, stats.numbers, stats.places);
-  const plainGreedy = sampler.greedy && sampler.options.repetitionPenalty === 1;
-  const k = plainGreedy ? 0 : Math.min(vocabSize, sampler.candidatesWanted);
-  const wanted = [stats.numbers, stats.places];
-  if (k > 0) {
-    wanted.push(device.scratch('f32', [k]), device.scratch('i32', [k]));
-    device.topK(logits, k, wanted[2]!, wanted[3]!);
-  }
-  const got = (await device.read(wanted)) as [Float32Array, Int32Array, Float32Array?, Int32Array?];
-  const [numbers, places, values, ids] = got;
-  checkLogitStats(numbers);
-  const logSumExp = numbers[STAT.logSumExp]!;
-  const entropy = numbers[STAT.shannon]!;
-  if (plainGreedy) return { id: places[STAT_PLACE.argmax]!, logprob: numbers[STAT.max]! - logSumExp, entropy };
-  if (values && ids) {
-    const id = sampler.sampleTop({ ids, logits: values }, vocabSize, count, seen);
-    if (id !== null) return { id, logprob: values[ids.indexOf(id)]! - logSumExp, entropy };
-  }
-  const full = (await device.read(logits)) as Float32Array;
-  const id = sampler.sampleFull(full, count, seen);
-  return { id, logprob: full[id]! - logSumExp, entropy };
 }

@@ -1,7 +1,8 @@
 /** Longest stretch of work, in milliseconds, before the host's event loop gets a turn (timers, aborts, rendering). */
 const STRETCH = 8;
 
-const nextTurn: () => Promise<void> =
+/** Lets all that is ready run: a turn of the event loop. */
+export const nextTurn: () => Promise<void> =
   typeof setImmediate === 'function'
     ? () => new Promise((resolve) => setImmediate(resolve))
     : () =>

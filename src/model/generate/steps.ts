@@ -1,0 +1,199 @@
+import { exclusive } from '../../device/exclusive.ts';
+import { aborted } from '../../errors.ts';
+import { nextTurn } from '../../runtime/host/yielding.ts';
+import { CHUNK, type Decoder, type ForwardOptions } from '../decoder.ts';
+import type { KvCache } from '../kv-cache.ts';
+import { type Draw, type Drawn, drawEach, type Outcome } from './draw.ts';
+
+/** A token wanted behind some text. */
+export interface Step extends Draw {
+  /** What is not in the cache yet: a prompt, or the token drawn last. */
+  readonly input: readonly number[];
+  readonly cache: KvCache;
+  readonly signal?: AbortSignal | undefined;
+  /** Positions and masks of its own: then it shares its pass with nobody. */
+  readonly own?: Pick<ForwardOptions, 'positions' | 'mask' | 'split'> | undefined;
+}
+
+interface Waiting {
+  readonly step: Step;
+  /** Tokens of its input that are in the cache. */
+  done: number;
+  resolve(drawn: Drawn): void;
+  reject(error: unknown): void;
+}
+
+/** Most texts that one pass gives a token each: their logits stand in scratch memory together. */
+const MOST = 64;
+/** Tokens of prompts that go through the layers between two tokens of others: what these wait. */
+const BETWEEN = 128;
+/** Fewest of one prompt, but for its end. */
+const LEAST = 4;
+
+const all = new WeakMap<Decoder, Steps>();
+
+/**
+ * All texts that are being written with one model: a pass over the weights gives a token to each that waits for one (continuous batching:
+ * Yu et al. 2022, Orca). Texts come and go between passes. Prompts go through the layers in chunks, between the tokens of others. What a
+ * text becomes does not depend on its company, to the bit: `Decoder.forwardEach` sees to that for tokens, and prompts are cut and put
+ * together only where rows do not notice it.
+ */
+export class Steps {
+  readonly #decoder: Decoder;
+  readonly #waiting = new Set<Waiting>();
+  /** Texts that are being written; those that do not wait are about to ask, or are read slowly. */
+  #open = 0;
+  #running = false;
+
+  private constructor(decoder: Decoder) {
+    this.#decoder = decoder;
+  }
+
+  static of(decoder: Decoder): Steps {
+    const steps = all.get(decoder) ?? new Steps(decoder);
+    all.set(decoder, steps);
+    return steps;
+  }
+
+  /** Says that a text begins. @returns what says that it has ended */
+  enter(): () => void {
+    this.#open++;
+    return () => {
+      this.#open--;
+    };
+  }
+
+  /**
+   * The next token, when the pass that gives it is over. Its cache then holds the input; when it rejects, what it held, or in the middle
+   * of a prompt some of it.
+   * @throws as `Decoder.forward`; E_TENSOR_VALUE for logits that are not finite
+   */
+  take(step: Step): Promise<Drawn> {
+    const result = new Promise<Drawn>((resolve, reject) => {
+      this.#waiting.add({ step, done: 0, resolve, reject });
+    });
+    if (!this.#running) void this.#run();
+    return result;
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.size > 0) {
+      // whoever got a token just now shall be in the next pass
+      if (this.#waiting.size < this.#open) await nextTurn();
+      await this.#among((waiting) => waiting.filter((one) => this.#isToken(one)).slice(0, MOST));
+      await this.#among((waiting) => this.#prompts(waiting));
+      await this.#among((waiting) => waiting.filter(({ step }) => step.own).slice(0, 1));
+    }
+    this.#running = false;
+  }
+
+  /** A pass of those that are chosen when the device is free. */
+  #among(choose: (waiting: readonly Waiting[]) => readonly Waiting[]): Promise<void> {
+    if (choose([...this.#waiting]).length === 0) return Promise.resolve();
+    return exclusive(this.#decoder.device, async () => {
+      for (const one of this.#waiting) {
+        const { signal } = one.step;
+        if (signal?.aborted) this.#settle(one, { error: aborted(signal) });
+      }
+      const chosen = choose([...this.#waiting]);
+      if (chosen.length > 0) await this.#pass(chosen);
+    });
+  }
+
+  #settle(one: Waiting, outcome: Outcome): void {
+    this.#waiting.delete(one);
+    if ('error' in outcome) one.reject(outcome.error);
+    else one.resolve(outcome.drawn);
+  }
+
+  /** Of all that is left of its input. */
+  #isToken({ step, done }: Waiting): boolean {
+    return !step.own && step.input.length - done === 1;
+  }
+
+  /** Those whose prompts, or parts of them, go together next. */
+  #prompts(waiting: readonly Waiting[]): readonly Waiting[] {
+    const prompts = waiting.filter((one) => !one.step.own && !this.#isToken(one));
+    if (!this.#decoder.rowsIndependent) return prompts.slice(0, 1);
+    let room = this.#room();
+    return prompts.filter((one) => {
+      if (room < LEAST) return false;
+      room -= this.#cut(one, room);
+      return true;
+    });
+  }
+
+  /** Rows of prompts in a pass. */
+  #room(): number {
+    return this.#open > 1 ? BETWEEN : CHUNK;
+  }
+
+  /**
+   * How many tokens of a prompt go next. A prompt alone goes in chunks of `CHUNK`, and a chunk of one token gets other bits than more, so a
+   * cut never crosses a chunk, nor leaves one token of it.
+   */
+  #cut({ step, done }: Waiting, room: number): number {
+    const left = Math.min(step.input.length, (Math.floor(done / CHUNK) + 1) * CHUNK) - done;
+    if (left <= room || !this.#decoder.rowsIndependent) return left;
+    return left - room === 1 ? room - 1 : room;
+  }
+
+  /** One pass of several; where it fails, of half as many, until it is known whose failure it is. */
+  async #pass(chosen: readonly Waiting[]): Promise<void> {
+    try {
+      const outcomes = await this.#compute(chosen);
+      for (const [one, outcome] of outcomes) this.#settle(one, outcome);
+    } catch (error) {
+      if (chosen.length === 1) return this.#settle(chosen[0]!, { error });
+      const half = chosen.length >> 1;
+      await this.#pass(chosen.slice(0, half));
+      await this.#pass(chosen.slice(half));
+    }
+  }
+
+  /** What came of those whose whole input is in their caches now. */
+  async #compute(chosen: readonly Waiting[]): Promise<Map<Waiting, Outcome>> {
+    const decoder = this.#decoder;
+    const [first] = chosen;
+    const outcomes = new Map<Waiting, Outcome>();
+    const signal = chosen.length === 1 ? first!.step.signal : undefined;
+    if (first!.step.own) {
+      const { input, cache, own } = first!.step;
+      await decoder.forward(input, cache, {
+        ...own,
+        signal,
+        output: 'last',
+        onChunk: async (hidden) => {
+          const [outcome] = await drawEach(decoder.device, decoder.logits(hidden), [first!.step]);
+          outcomes.set(first!, outcome!);
+        },
+      });
+      return outcomes;
+    }
+    let room = this.#room();
+    const parts = chosen.map((one) => {
+      const { input, cache } = one.step;
+      const count = this.#isToken(one) ? 1 : this.#cut(one, room);
+      room -= count;
+      const end = one.done + count;
+      return { ids: input.slice(one.done, end), cache, end, wanted: end === input.length };
+    });
+    const whole = chosen.filter((_, i) => parts[i]!.wanted);
+    await decoder.forwardEach(parts, {
+      signal,
+      output: 'last',
+      onOutput: async (hidden) => {
+        const logits = decoder.logits(hidden, decoder.precision, true);
+        const drawn = await drawEach(
+          decoder.device,
+          logits,
+          whole.map(({ step }) => step),
+        );
+        for (const [i, one] of whole.entries()) outcomes.set(one, drawn[i]!);
+      },
+    });
+    for (const [i, one] of chosen.entries()) one.done = parts[i]!.end;
+    return outcomes;
+  }
+}

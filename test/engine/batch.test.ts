@@ -1,0 +1,67 @@
+/** Batches in the worker: what each becomes, what is told, and what is freed. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Engine } from '../../src/index.ts';
+import { code, rejects } from '../errors.ts';
+import { tinyFiles } from './tiny-model.ts';
+
+const engine = await Engine.create({ lanes: 1 });
+const model = await engine.open(await tinyFiles());
+await model.score('abc'); // the RoPE table is made
+const resting = (await engine.stats()).tensors;
+
+const on = (title: string, run: () => Promise<void>) =>
+  test(title, async () => {
+    await run();
+    const { tensors, generations } = await engine.stats();
+    assert.is(generations, 0);
+    assert.is(tensors, resting);
+  });
+
+const items = Array.from({ length: 12 }, (_, i) => ({
+  prompt: 'abcdefghij'.slice(0, 1 + (i % 5)),
+  maxTokens: 4 + i,
+  ...(i % 2 === 0 && { temperature: 1, seed: i }),
+}));
+
+on('a batch is what its prompts become one by one', async () => {
+  const want = [];
+  for (const { prompt, ...options } of items) want.push(await model.generate(prompt, options).result());
+  const told = new Map<number, string>();
+  const onToken = (index: number, { text }: { text: string }) => told.set(index, (told.get(index) ?? '') + text);
+  const results = await model.generateBatch(items, { onToken, stopAtEos: true }).results();
+  for (const [i, { index, text, tokens, finishReason, error }] of results.entries()) {
+    assert.is(error, null);
+    assert.is(index, i);
+    const { timings, ...facts } = want[i]!;
+    assert.equal({ text, tokens, finishReason }, facts);
+    assert.is(told.get(i) ?? '', text);
+  }
+  assert.equal(
+    await model.generateBatch(items).texts(),
+    want.map(({ text }) => text),
+  );
+});
+
+on('what fails is said beside it, and leaving the loop frees all', async () => {
+  const mixed = ['ab', { prompt: 'ab', temperature: -1 }, '', { prompt: 'ab', signal: AbortSignal.abort() }, 'ba'];
+  const results = await model.generateBatch(mixed, { maxTokens: 5, addBos: false }).results();
+  assert.equal(
+    results.map(({ error }) => error?.code ?? null),
+    [null, 'E_ARGUMENT', 'E_ARGUMENT', 'E_ABORTED', null],
+  );
+  for await (const _ of model.generateBatch(items, { maxTokens: 200, stopAtEos: false })) break;
+  assert.throws(() => model.generateBatch('ab' as never), code('E_ARGUMENT'));
+  await rejects('E_ABORTED', () => model.generateBatch(items, { signal: AbortSignal.abort() }).results());
+});
+
+test('a batch ends with its engine', async () => {
+  const running = model.generateBatch(items, {
+    maxTokens: 200,
+    stopAtEos: false,
+    onToken: () => void engine.close(),
+  });
+  await rejects('E_DISPOSED', () => running.results());
+});
+
+test.run();
