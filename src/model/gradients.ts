@@ -44,7 +44,7 @@ export function trains<Part extends string>(gradients: MatrixGradients<Part>, ..
     (part) =>
       gradients[part] !== null ||
       gradients[`${part}Bias`] !== null ||
-      (gradients.lora?.[part]?.some((gradient) => gradient !== null) ?? false),
+      (gradients.lora?.[part]?.some((of) => of && (of.a || of.b)) ?? false),
   );
 }
 

@@ -11,10 +11,10 @@ export interface LoraTerm {
 /** Terms of the matrices of a block, by their names in its weights; a matrix may have those of several adapters. */
 export type LoraTerms<Part extends string> = { readonly [P in Part]?: readonly LoraTerm[] };
 
-/** Gradients by the factors of a term, of their shapes. */
+/** Gradients by the factors of a term, of their shapes; null: frozen. */
 export interface LoraGradient {
-  readonly a: Tensor; // [r, K]
-  readonly b: Tensor; // [N, r]
+  readonly a: Tensor | null; // [r, K]
+  readonly b: Tensor | null; // [N, r]
 }
 
 /**
@@ -53,15 +53,17 @@ export function addLoraBackward(
     if (!gradient && !dX) continue;
     const mark = device.mark();
     const shape = [x.shape[0]!, a.shape[0]!];
-    const dInner = device.scratch('f32', shape);
-    device.matmul(dOut, b, dInner, { alpha: scale });
-    if (gradient) {
+    if (gradient?.b) {
       const inner = device.scratch('f32', shape);
       device.matmul(x, a, inner, { transposeB: true });
       device.matmul(dOut, inner, gradient.b, { transposeA: true, alpha: scale, accumulate: true });
-      device.matmul(dInner, x, gradient.a, { transposeA: true, accumulate: true });
     }
-    if (dX) device.matmul(dInner, a, dX, { accumulate: true });
+    if (gradient?.a || dX) {
+      const dInner = device.scratch('f32', shape);
+      device.matmul(dOut, b, dInner, { alpha: scale });
+      if (gradient?.a) device.matmul(dInner, x, gradient.a, { transposeA: true, accumulate: true });
+      if (dX) device.matmul(dInner, a, dX, { accumulate: true });
+    }
     device.reset(mark);
   }
 }

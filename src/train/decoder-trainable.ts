@@ -3,6 +3,7 @@ import type { Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import type { TrainDevice } from '../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { type TermsByLayer, withTerms } from '../model/adapters.ts';
 import type { MixtureBuffers } from '../model/experts.ts';
 import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
 import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
@@ -25,11 +26,21 @@ export interface DecoderTrainableOptions extends LoadOptions {
    * experts of a layer the names are those without a number, `model.layers.0.mlp.experts.gate_proj.weight`.
    */
   readonly trainable?: (name: string) => boolean;
+  /** Terms on the matrices, which end with the trainable. They need not be frozen for it, but usually `trainable` says false of all else. */
+  readonly adapter?: TrainedTerms | undefined;
   readonly reference?: ReferencePass | undefined;
   /**
    * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
    */
   readonly onMixture?: (layer: number, mixture: MixtureBuffers) => void;
+}
+
+/** Terms of adapters that are trained, and their factors: f32 rows, which are read as they stand. */
+export interface TrainedTerms {
+  readonly terms: TermsByLayer;
+  /** By PEFT's names. A term may have some rows of one of them. */
+  readonly factors: readonly Master[];
+  dispose(): void;
 }
 
 class Trained implements Parameter {
@@ -117,9 +128,17 @@ export class DecoderTrainable implements Trainable {
     return exclusive(device, async () => {
       const loader = new MasterLoader(device, options.trainable ?? (() => true));
       try {
-        const weights = await loadWeights(loader, checkpoint, options);
+        const loaded = await loadWeights(loader, checkpoint, options);
+        const weights = options.adapter ? withTerms(loaded, options.adapter.terms) : loaded;
         const layers = await Promise.all(Array.from({ length: config.nLayers }, (_, i) => weights.layers.get(i)));
-        return new DecoderTrainable(device, config, weights, layers, loader.masters, options);
+        return new DecoderTrainable(
+          device,
+          config,
+          weights,
+          layers,
+          [...loader.masters, ...(options.adapter?.factors ?? [])],
+          options,
+        );
       } catch (error) {
         loader.dispose();
         throw error;
@@ -145,8 +164,20 @@ export class DecoderTrainable implements Trainable {
     const gradients = new Map(this.#trained.map(({ value, packed, gradient }) => [packed ?? value, gradient]));
     return decoderGradients(this.#weights, this.#layers, {
       weight: (weight) => gradients.get(weight) ?? null,
-      term: () => null,
+      term: ({ a, b }) => ({ a: this.#gradientAt(a), b: this.#gradientAt(b) }),
     });
+  }
+
+  /** The rows of a gradient that are by these rows of a factor. */
+  #gradientAt(rows: Tensor): Tensor | null {
+    const holds = ({ value }: Trained): boolean =>
+      value.storage === rows.storage &&
+      value.offset <= rows.offset &&
+      rows.offset + rows.byteLength <= value.offset + value.byteLength;
+    const found = this.#trained.find(holds);
+    if (!found?.gradient) return null;
+    const first = (rows.offset - found.value.offset) / (4 * rows.shape.at(-1)!);
+    return this.device.rows(found.gradient, first, rows.shape[0]!);
   }
 
   async step(batch: MicroBatch, options: PassOptions): Promise<PassLosses> {
@@ -192,6 +223,7 @@ export class DecoderTrainable implements Trainable {
       if (packed) value.dispose();
     }
     this.#weights.dispose();
+    this.#options.adapter?.dispose();
     this.#ropes.dispose();
   }
 
