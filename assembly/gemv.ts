@@ -88,6 +88,52 @@ export function matvecDense(
   }
 }
 
+/**
+ * c[i] = alpha · Σ x[j] B[i, j] (+ c[i]) for rows first..last-1 of B [n, k], which stand as they are: low-rank factors, which nobody packs.
+ * Four rows at a time, whose sums are turned into one vector in the end.
+ */
+export function matvecRows(
+  x: usize, b: usize, first: i32, last: i32, k: i32, alpha: f32, c: usize, accumulate: i32,
+): void {
+  const stride = <usize>k << 2, factor = f32x4.splat(alpha), whole = k & ~3;
+  let i = first;
+  for (; i + 4 <= last; i += 4) {
+    let row = b + stride * <usize>i, at = x;
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (let j = 0; j < whole; j += 4, row += 16, at += 16) {
+      const v = v128.load(at);
+      s0 = madd(v, v128.load(row), s0);
+      s1 = madd(v, v128.load(row + stride), s1);
+      s2 = madd(v, v128.load(row + 2 * stride), s2);
+      s3 = madd(v, v128.load(row + 3 * stride), s3);
+    }
+    const t0 = f32x4.add(v128.shuffle<f32>(s0, s1, 0, 4, 2, 6), v128.shuffle<f32>(s0, s1, 1, 5, 3, 7));
+    const t1 = f32x4.add(v128.shuffle<f32>(s2, s3, 0, 4, 2, 6), v128.shuffle<f32>(s2, s3, 1, 5, 3, 7));
+    let sum = f32x4.add(v128.shuffle<f32>(t0, t1, 0, 1, 4, 5), v128.shuffle<f32>(t0, t1, 2, 3, 6, 7));
+    for (let j = whole; j < k; j++, row += 4, at += 4) {
+      let four = f32x4.splat(load<f32>(row));
+      four = f32x4.replace_lane(four, 1, load<f32>(row + stride));
+      four = f32x4.replace_lane(four, 2, load<f32>(row + 2 * stride));
+      four = f32x4.replace_lane(four, 3, load<f32>(row + 3 * stride));
+      sum = madd(v128.load32_splat(at), four, sum);
+    }
+    sum = f32x4.mul(sum, factor);
+    const out = c + (<usize>i << 2);
+    v128.store(out, accumulate ? f32x4.add(v128.load(out), sum) : sum);
+  }
+  for (; i < last; i++) {
+    let row = b + stride * <usize>i, at = x;
+    let sums = f32x4.splat(0);
+    for (let j = 0; j < whole; j += 4, row += 16, at += 16) sums = madd(v128.load(at), v128.load(row), sums);
+    let sum = (f32x4.extract_lane(sums, 0) + f32x4.extract_lane(sums, 1)) +
+      (f32x4.extract_lane(sums, 2) + f32x4.extract_lane(sums, 3));
+    for (let j = whole; j < k; j++, row += 4, at += 4) sum += load<f32>(at) * load<f32>(row);
+    sum *= alpha;
+    const out = c + (<usize>i << 2);
+    store<f32>(out, accumulate ? load<f32>(out) + sum : sum);
+  }
+}
+
 /*
  * Quantised rows. Scales are read as `halves` (true value · 2^(shift - 112)); the activations' scales carry 2^56, so that no
  * intermediate leaves f32's normal range; 2^(56 - shift) at the end makes the result right.

@@ -68,10 +68,12 @@ when('matmul: shapes, transposes, accumulation', async () => {
     [300, 257, 129],
     [7, 1000, 300],
     [1000, 5, 300],
+    [1, 1501, 203],
   ] as const) {
     for (const [transposeA, transposeB] of [
       [false, false],
       [true, true],
+      [false, true],
     ] as const) {
       await same('matmul', 0, async (device) => {
         const a = put(device, randomF32(m * k, 1), ...(transposeA ? [k, m] : [m, k]));

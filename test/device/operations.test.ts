@@ -15,6 +15,8 @@ for (const { name, device } of all) {
   on('matmul in every transposition, with alpha and accumulation', async () => {
     const sizes = [
       [1, 1, 1],
+      [1, 8, 577],
+      [1, 1030, 131],
       [7, 9, 5],
       [64, 64, 64],
       [13, 33, 300],

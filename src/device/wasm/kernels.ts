@@ -21,6 +21,16 @@ export interface Kernels extends LinearKernels, TrainKernels {
     accumulate: number,
     scratch: number,
   ): void;
+  matvecRows(
+    x: number,
+    b: number,
+    first: number,
+    last: number,
+    k: number,
+    alpha: number,
+    c: number,
+    accumulate: number,
+  ): void;
   gemmScratch(n: number): number;
   microRows(kernel: number): number;
   micro(kernel: number, kc: number, a: number, b: number, c: number, ldc: number, accumulate: number): void;

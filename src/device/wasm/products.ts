@@ -260,6 +260,12 @@ export class Products {
     const [m, n] = [heightOf(c), widthOf(c)];
     const k = options.transposeA ? heightOf(a) : widthOf(a);
     const [aAt, bAt, cAt] = [addressOf(a), addressOf(b), addressOf(c)];
+    if (m === 1 && options.transposeB && !options.transposeA) {
+      const ranges = evenly(n, this.#lanes.parts(n * k, FEW, 1), 4);
+      const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
+      this.#lanes.run('matvecRows', ranges, (first, last) => [aAt, bAt, first, last, k, alpha, cAt, accumulate]);
+      return;
+    }
     const mark = this.#arena.mark();
     const [aRow, aK] = options.transposeA ? [4, 4 * widthOf(a)] : [4 * widthOf(a), 4];
     const [bK, bColumn] = options.transposeB ? [4, 4 * widthOf(b)] : [4 * widthOf(b), 4];
