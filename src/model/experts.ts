@@ -76,6 +76,7 @@ export function keptMixture(device: Device, tokens: number, hidden: number, moe:
  * place of a feed-forward. Router and gate are computed exactly whatever the precision: a rounding there can send a token to
  * another expert.
  *
+ * @param out null where only the buffers are wanted that the way back reads
  * @param alone as in `Device.linear`
  */
 export function mixture(
@@ -85,7 +86,7 @@ export function mixture(
   rule: RouterRule,
   x: Tensor,
   b: MixtureBuffers,
-  out: Tensor,
+  out: Tensor | null,
   precision: Precision,
   alone = false,
 ): void {
@@ -97,15 +98,17 @@ export function mixture(
   device.linearGrouped(b.x, offsets, [weights.gate, weights.up], [b.gate, b.up], precision, alone);
   device.gatedActivation(activation, b.gate, b.up, b.product);
   device.linearGrouped(b.product, offsets, [weights.down], [b.y], precision, alone);
-  device.combine(b.y, order, shares, out);
+  if (out) device.combine(b.y, order, shares, out);
   if (!weights.shared) return;
-  feedForward(device, activation, weights.shared, x, b.shared!, b.sharedProjected!, precision, alone);
+  const shared = out || weights.sharedGate ? b.sharedProjected! : null;
+  feedForward(device, activation, weights.shared, x, b.shared!, shared, precision, alone);
   if (weights.sharedGate) {
     device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact', alone);
+    if (!out) return;
     if (b.sharedOut !== b.sharedProjected) device.copyRows(b.sharedProjected!, b.sharedOut!, 0);
     device.sigmoidScale(b.sharedGate!, b.sharedOut!);
   }
-  device.add(b.sharedOut!, out);
+  if (out) device.add(b.sharedOut!, out);
 }
 
 /** Factors of the losses of routers, those of `TrainDevice.routerLosses`. */

@@ -24,6 +24,7 @@ export function keptFeedForward(device: Device, rows: number, inner: number): Fe
 /**
  * out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any.
  *
+ * @param out null where only the buffers are wanted
  * @param alone as in `Device.linear`
  */
 export function feedForward(
@@ -32,7 +33,7 @@ export function feedForward(
   weights: FeedForwardWeights,
   x: Tensor,
   b: FeedForwardBuffers,
-  out: Tensor,
+  out: Tensor | null,
   precision: Precision,
   alone = false,
 ): void {
@@ -42,6 +43,7 @@ export function feedForward(
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
   device.gatedActivation(activation, b.gate, b.up, b.product);
+  if (!out) return;
   device.linear(b.product, [weights.down], [out], precision, alone);
   addLora(device, weights.lora?.down, b.product, out);
   if (weights.downBias) device.addBias(weights.downBias, out);

@@ -98,6 +98,8 @@ export interface LayerRun {
   /** Row of the text that the first token is. */
   readonly firstRow: number;
   readonly hooks: LayerHooks;
+  /** Whether it runs again for its way back, which does not read `feedForwardOut`: that is left undefined then. */
+  readonly again?: boolean;
 }
 
 /**
@@ -160,10 +162,12 @@ export function decoderLayer(
   if (residualScale !== 1) device.scale(o.attentionOut, residualScale);
   if (o.middle !== o.hidden) device.copyRows(o.hidden, o.middle, 0);
   device.addRmsNorm(o.attentionOut, o.middle, weights.feedForwardNorm, o.feedForwardIn, eps);
-  const [inner, to] = [weights.feedForward, o.feedForwardProjected];
+  const inner = weights.feedForward;
+  const to = run.again && !weights.postFeedForwardNorm ? null : o.feedForwardProjected;
   if (inner.kind === 'dense')
     feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, to, precision, alone);
   else mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, to, precision, alone);
+  if (run.again) return;
   if (weights.postFeedForwardNorm) {
     device.rmsNorm(o.feedForwardProjected, weights.postFeedForwardNorm, o.feedForwardOut, eps);
   }

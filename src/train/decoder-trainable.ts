@@ -320,7 +320,7 @@ export class DecoderTrainable implements Trainable {
       // what the last layer computed still stands
       if (recompute && i < config.nLayers - 1) {
         device.rmsNorm(b.hidden, weights.inputNorm, b.normed, config.rmsNormEps);
-        decoderLayer(device, facts, weights, b, b, packedRun(i, b, table));
+        decoderLayer(device, facts, weights, b, b, packedRun(i, b, table, true));
       }
       const way = { table, below: i > lowest || embedding, router: { balance, z } };
       decoderLayerBackward(device, facts, weights, this.#gradients.layers[i]!, b, dResidual, way);

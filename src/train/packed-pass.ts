@@ -19,7 +19,7 @@ export interface PackedModel {
 }
 
 /** Keys and values of the rows are the layer's own: nothing of a text stands before them, and masks tell texts apart. */
-export function packedRun(index: number, b: LayerBuffers, table: Tensor | null): LayerRun {
+export function packedRun(index: number, b: LayerBuffers, table: Tensor | null, again = false): LayerRun {
   return {
     index,
     sequences: [{ keys: b.k, values: b.v, stretches: [], first: 0, count: b.q.shape[0]!, base: 0 }],
@@ -29,6 +29,7 @@ export function packedRun(index: number, b: LayerBuffers, table: Tensor | null):
     precision: 'exact',
     firstRow: 0,
     hooks: {},
+    again,
   };
 }
 
