@@ -21,6 +21,7 @@ export { DecoderReference } from './train/decoder-reference.ts';
 export { DecoderTrainable, type DecoderTrainableOptions } from './train/decoder-trainable.ts';
 export type { FreezeStage } from './train/freeze.ts';
 export { type PackedStep, packStep } from './train/packing.ts';
+export { type LayerRouting, RouterStatistics } from './train/router-statistics.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
 export type { HeldOutSource, StepSource, TrainingStep } from './train/sources.ts';
 export { type Identity, type SavedState, States } from './train/state/states.ts';

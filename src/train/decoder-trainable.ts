@@ -4,7 +4,6 @@ import { exclusive } from '../device/exclusive.ts';
 import type { TrainDevice } from '../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { type TermsByLayer, withTerms } from '../model/adapters.ts';
-import type { MixtureBuffers } from '../model/experts.ts';
 import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
 import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
 import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-buffers.ts';
@@ -29,10 +28,6 @@ export interface DecoderTrainableOptions extends LoadOptions {
   /** Terms on the matrices, which end with the trainable. They need not be frozen for it, but usually `trainable` says false of all else. */
   readonly adapter?: TrainedTerms | undefined;
   readonly reference?: ReferencePass | undefined;
-  /**
-   * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
-   */
-  readonly onMixture?: (layer: number, mixture: MixtureBuffers) => void;
 }
 
 /** Terms of adapters that are trained, and their factors: f32 rows, which are read as they stand. */
@@ -284,7 +279,7 @@ export class DecoderTrainable implements Trainable {
     tables: LayerTables,
     buffers: readonly LayerBuffers[],
     end: Tensor,
-    { signal }: PassOptions,
+    { signal, onMixture }: PassOptions,
     routers: Tensor | null,
   ): Promise<void> {
     const { device, config } = this;
@@ -295,7 +290,7 @@ export class DecoderTrainable implements Trainable {
       const mixture = buffers[layer]!.mixture!;
       const { logits, offsets } = mixture.routing;
       device.routerLosses(logits, offsets, device.rows(routers!, at, 1));
-      this.#options.onMixture?.(layer, mixture);
+      onMixture?.(layer, mixture);
     });
   }
 

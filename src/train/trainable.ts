@@ -1,5 +1,6 @@
 import type { Tensor } from '../device/device.ts';
 import type { TrainDevice } from '../device/train-device.ts';
+import type { MixtureBuffers } from '../model/experts.ts';
 
 /** T tokens of several sequences behind one another, without padding. */
 export interface MicroBatch {
@@ -43,6 +44,10 @@ export interface PassOptions {
   readonly balance?: number;
   readonly z?: number;
   readonly divergence?: number;
+  /**
+   * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
+   */
+  readonly onMixture?: ((layer: number, mixture: MixtureBuffers) => void) | undefined;
 }
 
 /** Losses of one batch, without the factors of `PassOptions`; 0 for those that have none. */

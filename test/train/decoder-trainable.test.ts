@@ -5,6 +5,7 @@ import type { Tensor } from '../../src/device/device.ts';
 import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import type { LoraTerm } from '../../src/model/lora.ts';
 import type { DecoderTrainable, TrainedTerms } from '../../src/train/decoder-trainable.ts';
+import { RouterStatistics } from '../../src/train/router-statistics.ts';
 import type { MicroBatch } from '../../src/train/trainable.ts';
 import { put, trainDevices, Worst } from '../device/devices.ts';
 import { randomF32 } from '../device/reference.ts';
@@ -82,15 +83,15 @@ const DIFFERENCES = 2e-3; // relative; losses are about 5, in f32
 for (const one of cases.filter(({ model }) => !/nano|rope-|sharded|f16/.test(model))) {
   test(`${one.model}: gradients are what losses change by`, async () => {
     const places: Promise<unknown>[] = [];
-    const trainable = await tinyTrainable(one.model, device, {
-      onMixture: (_, { routing }) => places.push(device.read(routing.places)),
-    });
+    const trainable = await tinyTrainable(one.model, device);
     const batch = batchOf(one);
     const all = await gradientsWhere(trainable, () => true, batch);
     /** The loss, and which experts it was computed by. */
     const pass = async () => {
       places.length = 0;
-      const { crossEntropy, balance, z } = await trainable.evaluate(batch, {});
+      const { crossEntropy, balance, z } = await trainable.evaluate(batch, {
+        onMixture: (_, { routing }) => places.push(device.read(routing.places)),
+      });
       return { loss: crossEntropy + FACTORS.balance * balance + FACTORS.z * z, experts: await Promise.all(places) };
     };
     const { experts } = await pass();
@@ -128,6 +129,51 @@ for (const one of cases.filter(({ model }) => !/nano|rope-|sharded|f16/.test(mod
     trainable.dispose();
   });
 }
+
+const SIZES = 1e-5; // relative
+test('statistics of routers are those of the passes that were watched', async () => {
+  for (const name of ['moe-qwen2', 'moe-granite-unshared', 'moe-espalier-dots1']) {
+    const trainable = await tinyTrainable(name, device);
+    const statistics = new RouterStatistics(device, trainable.config);
+    const outs = new Map<number, Promise<readonly ArrayLike<number>[]>>();
+    const { moe, hiddenSize } = trainable.config;
+    for (let pass = 0; pass < 2; pass++) {
+      await trainable.evaluate(BATCH, {
+        onMixture: (layer, mixture) => {
+          statistics.watch(layer, mixture);
+          const { y, routing, sharedOut } = mixture;
+          const { places, order, weights } = routing;
+          outs.set(layer, device.read([places, y, order, weights, ...(sharedOut ? [sharedOut] : [])]));
+        },
+      });
+    }
+    const layers = await statistics.layers();
+    assert.equal(
+      layers.map(({ layer }) => layer),
+      moe!.layers,
+    );
+    for (const { layer, counts, routed, shared } of layers) {
+      const [places, y, order, weights, sharedOut] = await outs.get(layer)!;
+      const chosen = new Array<number>(moe!.experts).fill(0);
+      for (const place of Array.from(places!)) chosen[place]! += 2;
+      assert.equal(counts, chosen);
+      const sums = new Float64Array(BATCH.ids.length * hiddenSize);
+      for (let i = 0; i < order!.length; i++) {
+        const slot = order![i]!;
+        const token = Math.floor(slot / moe!.topK);
+        for (let j = 0; j < hiddenSize; j++) sums[token * hiddenSize + j]! += weights![slot]! * y![i * hiddenSize + j]!;
+      }
+      const size = (list: ArrayLike<number>) => Math.hypot(...Array.from(list)) / Math.sqrt(list.length);
+      assert.ok(worst.within('sizes of experts', Math.abs(routed / size(sums) - 1), SIZES), `${routed}`);
+      assert.is(shared === null, moe!.sharedSize === 0);
+      if (shared !== null) {
+        assert.ok(worst.within('sizes of experts', Math.abs(shared / size(sharedOut!) - 1), SIZES), `${shared}`);
+      }
+    }
+    trainable.dispose();
+  }
+  await rejects('E_ARGUMENT', () => new RouterStatistics(device, { moe: null }));
+});
 
 const PACKED = 1e-5; // relative
 test('sequences that are packed know nothing of each other', async () => {
