@@ -2,33 +2,11 @@
  * y = W · x for one row of activations, or for each of a few of different texts: decoding. A row's sums have one order whatever its company.
  * All functions take a range of panels, so lanes can share a matrix.
  */
-import { Type, anyHalves, bfloats, halves, hasMinima, isQ8, panelBytes } from './panel';
+import { finish, high4, loadFour, low4, rowsByFour, storeEight } from './gemv-parts';
+import { Type, halves, hasMinima, isQ8, panelBytes } from './panel';
 import { Dot } from './int8';
+import { denseFour, quantisedFour } from './gemv-four';
 import { MASKS, madd } from './math';
-
-/** Writes 8 results; the last panel of a matrix may have fewer. */
-// @ts-ignore: decorator
-@inline
-function storeEight(y: usize, n: i32, v0: v128, v1: v128): void {
-  if (n >= 8) {
-    v128.store(y, v0);
-    v128.store(y, v1, 16);
-    return;
-  }
-  for (let i = 0; i < n; i++) {
-    store<f32>(y + (<usize>i << 2), f32x4.extract_lane(i < 4 ? v0 : v1, 0));
-    if (i < 4) v0 = v128.shuffle<f32>(v0, v0, 1, 2, 3, 0);
-    else v1 = v128.shuffle<f32>(v1, v1, 1, 2, 3, 0);
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function loadFour<T>(p: usize): v128 {
-  if (sizeof<T>() == 4) return v128.load(p);
-  if (isSigned<T>()) return bfloats(p);
-  return anyHalves(p);
-}
 
 /** T: f32 for f32, i16 for bf16, u16 for f16. Eight chains, since a fused product takes four cycles. */
 // @ts-ignore: decorator
@@ -69,21 +47,26 @@ export function denseF16(x: usize, k: i32, panel: usize, y: usize, n: i32): void
 }
 
 /**
- * y[8·first .. ] for panels first..last-1 of an f32, f16 or bf16 matrix with n rows, of `rows` rows of x [K] f32, xStride bytes apart; y [n]
- * f32, yStride apart. A panel meets all rows while it is in level 1.
+ * y[8·first .. ] for panels first..last-1 of an f32, f16 or bf16 matrix with n rows, of `rows` rows of x [K] f32, 4·K bytes apart; y [n]
+ * f32, yStride bytes apart. fours: those that go by four, from interleaveFour, four behind four. scratch: fourScratch(), of each lane's own.
+ * A panel meets all rows while it is in level 1.
  */
 export function matvecDense(
-  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, rows: i32, x: usize, xStride: usize, y: usize,
-  yStride: usize,
+  type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, rows: i32, x: usize, fours: usize, y: usize,
+  yStride: usize, scratch: usize,
 ): void {
-  const bytes = panelBytes(type, k);
+  const bytes = panelBytes(type, k), many = rowsByFour(rows);
   for (let p = first; p < last; p++) {
     const panel = panels + bytes * <usize>p, m = n - (p << 3);
-    let from = x, out = y + (<usize>p << 5);
-    for (let r = 0; r < rows; r++, from += xStride, out += yStride) {
-      if (type == Type.F32) denseF32(from, k, panel, out, m);
-      else if (type == Type.BF16) denseBF16(from, k, panel, out, m);
-      else denseF16(from, k, panel, out, m);
+    let out = y + (<usize>p << 5), from = fours, r = 0;
+    for (; r < many; r += 4, from += <usize>k << 4, out += yStride << 2) {
+      denseFour(type, from, k, panel, out, yStride, m, min(4, rows - r), scratch);
+    }
+    for (; r < rows; r++, out += yStride) {
+      const row = x + (<usize>(r * k) << 2);
+      if (type == Type.F32) denseF32(row, k, panel, out, m);
+      else if (type == Type.BF16) denseBF16(row, k, panel, out, m);
+      else denseF16(row, k, panel, out, m);
     }
   }
 }
@@ -138,12 +121,6 @@ export function matvecRows(
  * Quantised rows. Scales are read as `halves` (true value · 2^(shift - 112)); the activations' scales carry 2^56, so that no
  * intermediate leaves f32's normal range; 2^(56 - shift) at the end makes the result right.
  */
-// @ts-ignore: decorator
-@inline
-function finish(shift: i32): v128 {
-  return f32x4.splat(<f32>reinterpret<f64>((<u64>(1023 + 56 - shift)) << 52));
-}
-
 /**
  * y += d · (scale · f + apart · code) + minimum · sum for one block, where q4_0's minimum is -8 d. at: the block's scales; f: sums
  * of codes; code: of the channel apart.
@@ -155,18 +132,6 @@ function addQ4(minima: bool, at: usize, blocks: usize, f: v128, code: v128, y: v
   const dot = madd(v128.load32_splat(blocks), f, f32x4.mul(v128.load32_splat(blocks, 8), f32x4.convert_i32x4_s(code)));
   y = madd(d, dot, y);
   return minima ? madd(halves(at + 16), sum, y) : madd(f32x4.mul(d, f32x4.splat(-8)), sum, y);
-}
-
-/** One step of 4 k by 8 columns. */
-// @ts-ignore: decorator
-@inline
-function low4(w: v128): v128 {
-  return v128.and(w, v128.load(MASKS));
-}
-// @ts-ignore: decorator
-@inline
-function high4(w: v128): v128 {
-  return v128.and(i16x8.shr_u(w, 4), v128.load(MASKS));
 }
 
 /** One panel of 4-bit codes: eight sums of a block fit i16 (8 · 2 · 15 · 127 < 2^15). M is bool where there are minima. */
@@ -307,18 +272,22 @@ export function rowQ81(wide: usize, blocks: usize, panel: usize, k: i32, shift: 
 }
 
 /**
- * y[8·first ..] for panels first..last-1 of a quantised matrix, of `rows` rows, yStride bytes apart. codes, blocks: of each row behind one
- * another, from quantiseRow, wide if dot is Dot.Wide, as it must be for codes of 8 bits.
+ * y[8·first ..] for panels first..last-1 of a quantised matrix, of `rows` rows, yStride bytes apart. codes, blocks: from quantiseRows, wide
+ * if dot is Dot.Wide, as it must be for codes of 8 bits. scratch: fourScratch(), of each lane's own.
  */
 export function matvecQuantised(
   type: i32, panels: usize, first: i32, last: i32, n: i32, k: i32, shift: i32, dot: i32, rows: i32, codes: usize,
-  blocks: usize, y: usize, yStride: usize,
+  blocks: usize, y: usize, yStride: usize, scratch: usize,
 ): void {
   const bytes = panelBytes(type, k), codesStride = <usize>k << i32(dot == Dot.Wide), blocksStride = <usize>k >> 1;
+  const many = rowsByFour(rows);
   for (let p = first; p < last; p++) {
     const panel = panels + bytes * <usize>p, m = n - (p << 3);
-    let c = codes, b = blocks, out = y + (<usize>p << 5);
-    for (let r = 0; r < rows; r++, c += codesStride, b += blocksStride, out += yStride) {
+    let c = codes, b = blocks, out = y + (<usize>p << 5), r = 0;
+    for (; r < many; r += 4, c += codesStride << 2, b += blocksStride << 2, out += yStride << 2) {
+      quantisedFour(type, dot, c, b, panel, k, shift, out, yStride, m, min(4, rows - r), scratch);
+    }
+    for (; r < rows; r++, c += codesStride, b += blocksStride, out += yStride) {
       quantisedPanel(type, panel, k, shift, dot, c, b, out, m);
     }
   }

@@ -5,6 +5,7 @@ export * from './panel';
 export * from './quantise';
 export * from './int8';
 export * from './gemv';
+export * from './gemv-four';
 export * from './linear';
 export * from './attention';
 export * from './attention-backward';

@@ -8,6 +8,7 @@
  * the quarter of the blocks that gain most have one. That lowers SmolLM2's mean divergence from the exact model several times.
  */
 
+import { rowsByFour } from './gemv-parts';
 import { EXP, MASKS, WINDOW, madd, maxLanes } from './math';
 
 /** The rows that share a channel apart: what linearInt8 keeps in level 2. */
@@ -142,6 +143,37 @@ export function quantiseRow(x: usize, k: i32, wide: i32, codes: usize, blocks: u
     store<f32>(blocks, (scale * sumCodes(q0, q1, q2, q3, v128.load(MASKS, 96)) + apart) * up, 4);
     store<f32>(blocks, apart * up, 8);
     store<i32>(blocks, <i32>(((channel >> 2) << 4) + (channel & 3)), 12);
+  }
+}
+
+/**
+ * Rows of x, K f32 each, for matvecQuantised: those that go by four (gemv.ts) interleaved, codes by 4 bytes and blocks by 16, rows beyond
+ * the end zero; then the others as quantiseRow has them. temp: 128 bytes, and for rows that go by four room for one row's codes and blocks.
+ */
+export function quantiseRows(x: usize, rows: i32, k: i32, wide: i32, codes: usize, blocks: usize, temp: usize): void {
+  const rowBytes = <usize>k << 2, codeBytes = <usize>k << wide, blockBytes = <usize>k >> 1, many = rowsByFour(rows);
+  const rowCodes = temp + 128, rowBlocks = rowCodes + codeBytes;
+  let r = 0;
+  for (; r < many; r++, x += rowBytes) {
+    const lane = <usize>(r & 3), group = <usize>(r & ~3);
+    quantiseRow(x, k, wide, rowCodes, rowBlocks, temp);
+    let to = codes + group * codeBytes + (lane << 2);
+    for (let i: usize = 0; i < codeBytes; i += 16, to += 64) scatter(to, 16, v128.load(rowCodes + i));
+    to = blocks + group * blockBytes + (lane << 4);
+    for (let i: usize = 0; i < blockBytes; i += 16, to += 64) v128.store(to, v128.load(rowBlocks + i));
+  }
+  for (let left = r; left & 3; left++) {
+    const lane = <usize>(left & 3), group = <usize>(left & ~3);
+    let to = codes + group * codeBytes + (lane << 2);
+    for (let i: usize = 0; i < codeBytes; i += 4, to += 16) store<i32>(to, 0);
+    to = blocks + group * blockBytes + (lane << 4);
+    for (let i: usize = 0; i < blockBytes; i += 16, to += 64) v128.store(to, i32x4.splat(0));
+  }
+  const before = <usize>((many + 3) & ~3);
+  codes += before * codeBytes;
+  blocks += before * blockBytes;
+  for (; r < rows; r++, x += rowBytes, codes += codeBytes, blocks += blockBytes) {
+    quantiseRow(x, k, wide, codes, blocks, temp);
   }
 }
 

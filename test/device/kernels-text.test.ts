@@ -44,6 +44,13 @@ const KERNELS = [
     loop: { 'i32x4.relaxed_dot_i8x16_i7x16_add_s': 8, 'v128.load32_splat': 4 },
     vectors: 15,
   },
+  { name: 'gemv-four/chainBF16', loop: { 'f32x4.relaxed_madd': 8, 'v128.load32_splat': 4 }, vectors: 15 },
+  {
+    // what ends a block is no part of the loop, and may leave the registers
+    name: 'gemv-four/fourQ41By16',
+    loop: { 'i16x8.relaxed_dot_i8x16_i7x16_s': 8, 'i16x8.add': 8, 'v128.load32_splat': 4, 'v128.load': 1 },
+    vectors: 20,
+  },
   { name: 'int8/tileWide', loop: { 'i32x4.dot_i16x8_s': 8, 'i32x4.add': 8, 'v128.load32_splat': 4 }, vectors: 15 },
 ];
 

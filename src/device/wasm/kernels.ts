@@ -43,7 +43,7 @@ export interface Kernels extends LinearKernels, TrainKernels {
   shiftScales(type: number, panels: number, count: number, k: number, shift: number): void;
   unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
   gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
-  quantiseRow(x: number, k: number, wide: number, codes: number, blocks: number, temp: number): void;
+  quantiseRows(x: number, rows: number, k: number, wide: number, codes: number, blocks: number, temp: number): void;
   tileRows(dot: number): number;
   quantiseTiles(
     x: number,
@@ -79,10 +79,13 @@ export interface Kernels extends LinearKernels, TrainKernels {
     k: number,
     rows: number,
     x: number,
-    xStride: number,
+    fours: number,
     y: number,
     yStride: number,
+    scratch: number,
   ): void;
+  fourScratch(): number;
+  interleaveFour(x: number, stride: number, rows: number, k: number, to: number): void;
   matvecQuantised(
     type: number,
     panels: number,
@@ -97,6 +100,7 @@ export interface Kernels extends LinearKernels, TrainKernels {
     blocks: number,
     y: number,
     yStride: number,
+    scratch: number,
   ): void;
   linearExactScratch(): number;
   linearExact(

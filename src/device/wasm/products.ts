@@ -33,6 +33,10 @@ interface Group {
 
 /** What unpacking a panel costs, in rows that meet it. */
 const UNPACKING = 4;
+/** Fewest rows without company of which three or four go together (assembly/gemv.ts). */
+const FEWEST = 3;
+/** Among kinds of quantised rows, which have the numbers of dots: rows as they are, by fours. */
+const FOURS = -1;
 /** Multiply-adds below which a product is not worth a command to the lanes. */
 export const FEW = 1 << 17;
 
@@ -162,8 +166,13 @@ export class Products {
     scratch: number[],
   ): (first: number, last: number, part: number) => Call {
     const { type } = layer;
+    if (single && !isQuantised(type)) {
+      const fours = quantised.get(FOURS) ?? this.#interleave(x, rows, k);
+      quantised.set(FOURS, fours);
+      return (first, last, part) => this.#denseCall(layer, rows, k, x, fours.codes, first, last, scratch, part);
+    }
     if (!isQuantised(type) || precision === 'exact') {
-      return (first, last, part) => this.#exactCall(layer, rows, single, k, x, first, last, scratch, part);
+      return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
     }
     // the relaxed dots take codes of 7 bits
     const dot = codeBits(type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
@@ -172,19 +181,26 @@ export class Products {
     return (first, last, part) => this.#quantisedCall(layer, dot, rows, single, k, q, first, last, scratch, part);
   }
 
+  /** Rows that go by four, as the kernels of numbers take them. */
+  #interleave(x: number, rows: number, k: number): QuantisedRows {
+    const fours = rows < FEWEST ? 0 : this.#arena.allocate(16 * k * Math.ceil(rows / 4));
+    for (let r = 0; r + FEWEST <= rows; r += 4) {
+      this.#kernels.interleaveFour(x + 4 * k * r, 4 * k, Math.min(4, rows - r), k, fours + 4 * k * r);
+    }
+    return { codes: fours, scales: 0, sums: 0, places: 0 };
+  }
+
   #quantise(x: number, rows: number, single: boolean, k: number, dot: number): QuantisedRows {
     const kernels = this.#kernels;
     const wide = dot === DOT.wide ? 1 : 0;
     const parts = this.#lanes.parts(rows * k, FEW / 4, 2);
-    const temp = Array.from({ length: parts }, () => this.#arena.allocate(128 + k / 8));
     if (single) {
-      const [codesOf, scalesOf] = [k * (1 + wide), k / 2]; // bytes of a row
-      const [codes, scales] = [this.#arena.allocate(rows * codesOf), this.#arena.allocate(rows * scalesOf)];
-      for (let r = 0; r < rows; r++) {
-        kernels.quantiseRow(x + 4 * k * r, k, wide, codes + codesOf * r, scales + scalesOf * r, temp[0]!);
-      }
+      const held = heldRows(rows);
+      const [codes, scales] = [this.#arena.allocate(held * k * (1 + wide)), this.#arena.allocate((held * k) / 2)];
+      kernels.quantiseRows(x, rows, k, wide, codes, scales, this.#arena.allocate(128 + 3 * k));
       return { codes, scales, sums: 0, places: 0 };
     }
+    const temp = Array.from({ length: parts }, () => this.#arena.allocate(128 + k / 8));
     const mr = kernels.tileRows(dot);
     const tiles = Math.ceil(rows / mr);
     const codes = this.#arena.allocate(tiles * mr * k * (1 + wide));
@@ -218,22 +234,39 @@ export class Products {
     part: number,
   ): Call {
     const panels = PANEL_TYPE[type as 'q8_0'];
-    if (single) {
-      return ['matvecQuantised', [panels, at, first, last, n, k, shift, dot, rows, q.codes, q.scales, y, 4 * n]];
-    }
-    scratch[part] ||= this.#scratch(k);
+    if (!single || rows >= FEWEST) scratch[part] ||= this.#scratch(k);
     const { codes, scales, sums, places } = q;
+    if (single) {
+      const range = [panels, at, first, last, n, k, shift, dot] as const;
+      return ['matvecQuantised', [...range, rows, codes, scales, y, 4 * n, scratch[part]!]];
+    }
     return [
       'linearInt8',
-      [dot, rows, k, n, codes, scales, sums, places, panels, at, shift, first, last, y, 4 * n, scratch[part]],
+      [dot, rows, k, n, codes, scales, sums, places, panels, at, shift, first, last, y, 4 * n, scratch[part]!],
     ];
+  }
+
+  /** The same of numbers, for rows that have no company. */
+  #denseCall(
+    { type, at, n, y }: Layer,
+    rows: number,
+    k: number,
+    x: number,
+    fours: number,
+    first: number,
+    last: number,
+    scratch: number[],
+    part: number,
+  ): Call {
+    if (rows >= FEWEST) scratch[part] ||= this.#scratch(k);
+    const range = [PANEL_TYPE[type as 'f32'], at, first, last, n, k] as const;
+    return ['matvecDense', [...range, rows, x, fours, y, 4 * n, scratch[part]!]];
   }
 
   /** The same with f32 activations. */
   #exactCall(
     { type, at, shift, n, y }: Layer,
     rows: number,
-    single: boolean,
     k: number,
     x: number,
     first: number,
@@ -242,9 +275,6 @@ export class Products {
     part: number,
   ): Call {
     const panels = PANEL_TYPE[type as 'f32'];
-    if (single && (type === 'f32' || type === 'f16' || type === 'bf16')) {
-      return ['matvecDense', [panels, at, first, last, n, k, rows, x, 4 * k, y, 4 * n]];
-    }
     scratch[part] ||= this.#scratch(k);
     const { micro } = this.#tuning;
     return ['linearExact', [micro, rows, k, n, x, 4 * k, panels, at, shift, first, last, y, 4 * n, scratch[part]]];
@@ -316,6 +346,11 @@ function groupsOf(x: Tensor, offsets: Int32Array, weights: readonly Tensor[], ou
     first = last;
   }
   return groups;
+}
+
+/** Rows that stand in memory for `rows` that go by fours as far as they do (assembly/gemv.ts). */
+function heldRows(rows: number): number {
+  return rows % 4 === 3 ? rows + 1 : rows;
 }
 
 /** Rows and columns of a grid of tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
