@@ -1,8 +1,8 @@
-import { headerIdentity, type TensorDigest, type TensorDigests } from '../../checkpoint/identity.ts';
-import type { Checkpoint } from '../../checkpoint/types.ts';
-import type { OutputGroup } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { sha256 } from '../../runtime/files/hash.ts';
+import { headerIdentity, type TensorDigest, type TensorDigests } from '../identity.ts';
+import type { Checkpoint } from '../types.ts';
+import type { OutputGroup } from './write-checkpoint.ts';
 
 /**
  * What decides the content of a job's output, as far as it is known before weights are read: its options, and the source's configuration
