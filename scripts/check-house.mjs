@@ -19,7 +19,7 @@ const ROOMS = [
   ['workers', 'faces'],
   ['engine'],
   ['evaluate'],
-  ['show', 'grow', 'train'],
+  ['show', 'grow', 'merge', 'train'],
   ['datasets', 'open'],
   ['model', 'svd'],
   ['checkpoint', 'device'],
@@ -48,7 +48,7 @@ const BEGINNINGS =
   /^workers\/|^src\/(?:index|local|grow|show|train|scores|svd\/index|cli\/main|device\/train-device)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
-  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|grow\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
+  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|(?:grow|merge)\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
 /** Makes devices; everyone else asks it for one, so that another kind is added here alone. */
 const OPENER = 'src/device/open-device.ts';
 /** Where bundlers find the scripts of workers. */

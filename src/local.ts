@@ -26,6 +26,8 @@ export type { Device, DeviceStats, ElementType, Precision, Tensor } from './devi
 export type { WasmDeviceOptions } from './device/wasm/options.ts';
 export { WasmDevice } from './device/wasm/wasm-device.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export { type Merged, merge } from './merge/job.ts';
+export type { MergeOptions, MergeProgress } from './merge/options.ts';
 export type { AdapterChoice, WeightedAdapter } from './model/adapter-options.ts';
 export type { AdapterFacts } from './model/adapters.ts';
 export { Decoder, type ForwardOptions } from './model/decoder.ts';

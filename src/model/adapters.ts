@@ -94,13 +94,7 @@ export async function loadAdapters(
   const told: unknown[] = [];
   const load = async (entry: TensorEntry): Promise<Tensor> => {
     throwIfAborted(signal);
-    const bytes = new Uint8Array(entry.byteLength);
-    await entry.source.readInto(entry.offset, bytes);
-    const values = dequantise(entry.type, bytes, entry.shape[0]! * entry.shape[1]!);
-    if (!allFinite(values)) {
-      const hint = 'Its training has diverged, or the file is damaged.';
-      throw new EspalierError('E_TENSOR_VALUE', `${entry.name} holds numbers that are not finite.`, hint);
-    }
+    const { bytes, values } = await factorValues(entry);
     const tensor = device.tensor('f32', entry.shape);
     made.push(tensor);
     device.write(tensor, values);
@@ -132,6 +126,16 @@ export async function loadAdapters(
     dispose();
     throw error;
   }
+}
+
+/** A factor as it is stored, and in f32. @throws E_TENSOR_VALUE for NaN and infinity, E_FILE_READ, E_CHECKPOINT_TRUNCATED */
+export async function factorValues(entry: TensorEntry): Promise<{ bytes: Uint8Array; values: Float32Array }> {
+  const bytes = new Uint8Array(entry.byteLength);
+  await entry.source.readInto(entry.offset, bytes);
+  const values = dequantise(entry.type, bytes, entry.shape[0]! * entry.shape[1]!);
+  if (allFinite(values)) return { bytes, values };
+  const hint = 'Its training has diverged, or the file is damaged.';
+  throw new EspalierError('E_TENSOR_VALUE', `${entry.name} holds numbers that are not finite.`, hint);
 }
 
 /** Weights whose layers carry the terms of adapters, and free both. */
