@@ -10,6 +10,7 @@ import { program } from '../src/cli/program.ts';
 import type { Command } from '../src/cli/shared/command.ts';
 import { optionRows } from '../src/cli/shared/help.ts';
 import { sequenceOptions, trainingDataOptions } from '../src/datasets/training/options.ts';
+import { mergeThereOptions } from '../src/engine/grow/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
@@ -55,6 +56,12 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'model/options/PromptOptions',
   ],
   batch: [{ batch: batchOptions.batch, onToken: batchOptions.onToken }, 'model/generate/batch/BatchOptions'],
+  merge: [
+    mergeThereOptions as Readonly<Record<string, AnyRule>>,
+    'engine/grow/options/Place',
+    'merge/options/MergeOptions',
+    'runtime/hub/options/FilesOptions',
+  ],
   chat: [chatOptions, 'model/text/options/ChatOptions'],
   encode: [encodePromptOptions, 'model/options/EncodePromptOptions'],
   decode: [decodeOptions, 'model/text/options/DecodeOptions'],

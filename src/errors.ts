@@ -19,7 +19,7 @@ export type ErrorCode =
   | 'E_DATA_INVALID' // a file of examples that is not of its format
   | 'E_TEMPLATE_INVALID' // chat template missing or failing
   | 'E_ADAPTER' // an adapter of another base, of a kind that we do not compute, or where a model is wanted
-  | 'E_TARGET' // a checkpoint layout that cannot hold the result exactly
+  | 'E_TARGET' // a layout of checkpoints that cannot hold the result
   // downloading
   | 'E_OFFLINE' // no connection, and not in the cache
   | 'E_DOWNLOAD' // a server refuses, lacks the file, fails, or breaks off again and again

@@ -3,6 +3,7 @@ import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
 import { growCommand } from './grow.ts';
 import { inspectCommand } from './inspect.ts';
+import { mergeCommand } from './merge.ts';
 import { scoreCommand } from './score.ts';
 import { commandOf, parseArguments } from './shared/arguments.ts';
 import { type Command, defineCommand } from './shared/command.ts';
@@ -19,6 +20,7 @@ export const program: Command = defineCommand({
     score: scoreCommand,
     inspect: inspectCommand,
     grow: growCommand,
+    merge: mergeCommand,
     // on demand: most commands need nothing of it
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),

@@ -1,11 +1,10 @@
 import { EspalierError } from '../errors.ts';
-import { weighted } from '../model/adapter-options.ts';
 import { checked, filled } from '../options/check.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { host } from '../runtime/host/host.ts';
 import { laneCount } from '../runtime/host/lane-count.ts';
 import { aborted, WorkerLink } from './line/link.ts';
-import { partOptions, placeOf, wireTarget } from './line/parted-options.ts';
+import { partOptions, placeOf, wireAdapters, wireTarget } from './line/parted-options.ts';
 import { Model } from './model/model.ts';
 import { ENGINE, type EngineCalls, type EngineLink, type EngineStats } from './model/protocol.ts';
 import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from './options.ts';
@@ -66,15 +65,11 @@ export class Engine {
     const { transfer: give = false, adapters, ...rest } = given;
     const { data, signal, callbacks } = partOptions(rest);
     const wire = wireTarget(target, give);
-    const added = adapters?.map((choice) => {
-      const { from, weight } = weighted(choice);
-      return { wire: wireTarget(from, give), weight };
-    });
-    const sent = added && { adapters: added.map(({ wire: { target: from }, weight }) => ({ from, weight })) };
-    const facts = await this.#link.call('open', [wire.target, { ...data, ...sent }], {
+    const added = wireAdapters(adapters ?? [], give);
+    const facts = await this.#link.call('open', [wire.target, { ...data, adapters: added.adapters }], {
       signal,
       callbacks,
-      transfer: [wire, ...(added ?? []).map((one) => one.wire)].flatMap(({ transfer }) => transfer),
+      transfer: [...wire.transfer, ...added.transfer],
       discard: ({ model }) => this.#link.drop(model),
     });
     return new Model(this.#link, this, facts);

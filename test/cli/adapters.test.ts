@@ -68,6 +68,44 @@ test('what is refused, and what is noted', async () => {
   assert.match(noted.err, /note: The adapter .* was trained on llama-bf16/);
 });
 
+test('merge writes a model that needs no adapter', async () => {
+  const out = join(base, 'merged');
+  const {
+    code,
+    out: text,
+    err,
+  } = await inProcess([
+    ...[
+      'merge',
+      base,
+      '--adapter',
+      `${lora('llama-regex')}:0.5`,
+      '--out',
+      out,
+      '--type',
+      'f32',
+      '--lanes',
+      '1',
+      '--json',
+    ],
+  ]);
+  assert.is(code, 0, text + err);
+  const told = JSON.parse(text);
+  assert.equal([told.modules, told.adapters.length, told.sizes.length], [7, 1, 1]);
+  const [apart, merged] = [
+    await openLocal(base, { precision: 'exact', adapters: [{ from: lora('llama-regex'), weight: 0.5 }] }),
+    await openLocal(out, { precision: 'exact' }),
+  ];
+  const [a, b] = [await apart.score('the and the'), await merged.score('the and the')];
+  assert.ok(a.slice(1).every(({ logprob }, i) => Math.abs(logprob! - b[i + 1]!.logprob!) < 1e-5));
+  apart.close();
+  merged.close();
+  const there = await inProcess(['merge', base, '--adapter', lora('llama-regex'), '--out', out]);
+  assert.is(there.code, 2, 'the folder is not empty');
+  const none = await inProcess(['merge', base, '--out', join(base, 'other')]);
+  assert.match(none.err, /^E_ARGUMENT: There is no --adapter/);
+});
+
 test('inspect says what an adapter is', async () => {
   const { code, out } = await inProcess(['inspect', lora('llama-patterns')]);
   assert.is(code, 0);

@@ -5,13 +5,18 @@ import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { host } from '../../runtime/host/host.ts';
 import { laneCount } from '../../runtime/host/lane-count.ts';
 import { type Host, hasNode } from '../../runtime/host/types.ts';
+import type { FilesOptions } from '../../runtime/hub/options.ts';
 import { aborted, type CallOptions, WorkerLink } from '../line/link.ts';
 import { partOptions, placeOf, wireTarget } from '../line/parted-options.ts';
 import type { CallArguments, CallResult } from '../line/port.ts';
-import { type GrowOptions, growThereOptions, type PlanGrowOptions, planThereOptions } from './options.ts';
+import { type GrowOptions, growThereOptions, type Place, type PlanGrowOptions, planThereOptions } from './options.ts';
 import { GROW, type GrowCalls, type GrowLink, type Grown } from './protocol.ts';
 
 type Job = Exclude<keyof GrowCalls, 'start'>;
+
+/** Options of any job. */
+type JobOptions = Place &
+  Pick<FilesOptions, 'signal'> & { readonly lanes?: number | 'auto'; readonly wasmLocation?: string | URL };
 
 /**
  * Sizes, time and memory of a job, from the headers of the source alone, read in a worker.
@@ -38,11 +43,15 @@ export async function grow(source: ModelTarget, options: GrowOptions = {}): Prom
 /** Workers that have ended before their job had: what they have locked is free. */
 const unfinished = new Set<string>();
 
-/** One call in a worker of its own. */
-async function work<K extends Job>(
+/**
+ * One call in a worker of its own.
+ * @param moved buffers that go with the options
+ */
+export async function work<K extends Job>(
   name: K,
   source: ModelTarget,
-  { transfer: give = false, workerLocation, laneLocation, wasmLocation, ...options }: PlanGrowOptions,
+  { transfer: give = false, workerLocation, laneLocation, wasmLocation, ...options }: JobOptions,
+  moved: readonly ArrayBuffer[] = [],
 ): Promise<CallResult<GrowCalls, K>> {
   checkOut(options.out);
   const { data, signal, callbacks } = partOptions(options, GROW.local);
@@ -62,7 +71,12 @@ async function work<K extends Job>(
       GrowCalls,
       K
     >;
-    const given: CallOptions<CallResult<GrowCalls, K>> = { signal, callbacks, transfer, keepLate: true };
+    const given: CallOptions<CallResult<GrowCalls, K>> = {
+      signal,
+      callbacks,
+      transfer: [...transfer, ...moved],
+      keepLate: true,
+    };
     const result = await link.call(name, args, given);
     isOver = true;
     return result;

@@ -3,6 +3,8 @@
 import type { PlannedGrowth } from '../../grow/job.ts';
 import type { GrowOptions as LocalGrowOptions, PlanGrowOptions as LocalPlanOptions } from '../../grow/options.ts';
 import type { Receipt } from '../../grow/write/receipt.ts';
+import type { Merged } from '../../merge/job.ts';
+import type { MergeOptions as LocalMergeOptions } from '../../merge/options.ts';
 import type { Host } from '../../runtime/host/types.ts';
 import type { LinkKind, WorkerLink } from '../line/link.ts';
 import type { Data, WireTarget } from '../line/port.ts';
@@ -32,11 +34,20 @@ export interface Grown {
   readonly files: Readonly<Record<string, Blob>>;
 }
 
+/** What merging has made. */
+export interface MergedFiles extends Omit<Merged, 'files'> {
+  /** Of the weights. */
+  readonly sizes: Merged['files'];
+  /** The new checkpoint by file name, as `open` takes it; empty when it was written to a folder. */
+  readonly files: Readonly<Record<string, Blob>>;
+}
+
 /** Calls that a grow worker answers: `start`, and then one of the others. */
 export interface GrowCalls {
   start(host: HostFacts, threads: Threads): void;
   grow(source: WireTarget, options: Wire<LocalGrowOptions>): Promise<Grown>;
   planGrow(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<PlannedGrowth>;
+  merge(source: WireTarget, options: Wire<LocalMergeOptions>): Promise<MergedFiles>;
 }
 
 export type GrowLink = WorkerLink<GrowCalls>;

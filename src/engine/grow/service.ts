@@ -1,5 +1,6 @@
 import type { LaneSeat } from '../../device/wasm/lanes.ts';
 import { grow, planGrow } from '../../grow/job.ts';
+import { merge } from '../../merge/job.ts';
 import { setHost } from '../../runtime/host/host.ts';
 import type { Host, WorkerHandle } from '../../runtime/host/types.ts';
 import { Loss } from '../../runtime/host/worker-loss.ts';
@@ -25,6 +26,12 @@ export function growService(caller: Remote<CallerPort>): Methods<GrowCalls> {
       const memory = memoryOutput('the result');
       const receipt = await grow(source, { ...options, ...live, out: memory });
       return { receipt, files: memory.result() };
+    },
+
+    merge: async ({ live }, source, { out, ...options }) => {
+      const memory = out === undefined ? memoryOutput('the result') : null;
+      const { files: sizes, ...merged } = await merge(source, { ...options, ...live, out: memory ?? out! });
+      return { ...merged, sizes, files: memory?.result() ?? {} };
     },
 
     planGrow: ({ live }, source, { out, ...options }) =>

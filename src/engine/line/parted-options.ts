@@ -1,4 +1,5 @@
 import { EspalierError } from '../../errors.ts';
+import { type AdapterChoice, weighted } from '../../model/adapter-options.ts';
 import { shown } from '../../options/shown.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { checkedTarget } from '../../runtime/files/target.ts';
@@ -64,6 +65,21 @@ export function wireTarget(given: ModelTarget, give: boolean): { target: WireTar
   else if (target instanceof Uint8Array || target instanceof Blob) wire = cross(target);
   else wire = Object.fromEntries(Object.entries(target).map(([name, content]) => [name, cross(content)]));
   return { target: wire, transfer: [...transfer] };
+}
+
+/** Adapters as they cross, each said in full, with the buffers that are moved. @throws E_ARGUMENT for what is no target */
+export function wireAdapters(
+  choices: readonly AdapterChoice[],
+  give: boolean,
+): { adapters: { from: WireTarget; weight: number }[]; transfer: ArrayBuffer[] } {
+  const moved: ArrayBuffer[] = [];
+  const adapters = choices.map((choice) => {
+    const { from, weight } = weighted(choice);
+    const { target, transfer } = wireTarget(from, give);
+    moved.push(...transfer);
+    return { from: target, weight };
+  });
+  return { adapters, transfer: moved };
 }
 
 /** @throws E_OUT_OF_MEMORY */
