@@ -23,8 +23,8 @@ import {
   type ScoreOptions,
   scoreOptions,
 } from './options.ts';
-import { checkedMessages, checkedTextOrIds, checkedTexts, type Prompt, type TokenIds } from './prompt.ts';
-import { type ScoredPosition, scoreTokens } from './score.ts';
+import { checkedList, checkedMessages, checkedTextOrIds, checkedTexts, type Prompt, type TokenIds } from './prompt.ts';
+import { type ScoredPosition, scoreEach, scoreTokens } from './score.ts';
 import type { ChatMessage } from './text/chat.ts';
 import { type ChatOptions, chatOptions } from './text/options.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
@@ -149,6 +149,26 @@ export class LocalModel {
     const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
     const scored = await scoreTokens(this.decoder, this.#ids(text, given), given);
     return scored.map((position) => ({ ...position, text: this.tokenizer.tokenText(position.id) }));
+  }
+
+  /**
+   * The same of several texts, each as it is alone; short ones share passes over the weights. `onProgress` is told of texts.
+   * @throws as `score`, for the first that is wrong
+   */
+  async scoreBatch(
+    texts: readonly (string | TokenIds)[],
+    options: ScoreOptions & EncodePromptOptions = {},
+  ): Promise<ScoredToken[][]> {
+    this.#check();
+    const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'scoreBatch');
+    const list = checkedList(texts, 'The texts', this.config.vocabSize);
+    const scored = await scoreEach(
+      this.decoder,
+      list.map((text) => this.#ids(text, given)),
+      given,
+    );
+    const text = ({ id }: ScoredPosition) => this.tokenizer.tokenText(id);
+    return scored.map((positions) => positions.map((position) => ({ ...position, text: text(position) })));
   }
 
   /**

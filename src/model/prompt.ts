@@ -61,6 +61,14 @@ export function checkedTexts(value: unknown, name: string, vocabSize: number): (
   });
 }
 
+/** A list of texts, each a text or token ids. @throws E_ARGUMENT */
+export function checkedList(value: unknown, name: string, vocabSize: number): (string | number[])[] {
+  return readable(name, () => {
+    if (Array.isArray(value) && typeof value[0] !== 'number') return checkedTexts(value, name, vocabSize);
+    throw new EspalierError('E_ARGUMENT', `${name} are ${shown(value)}.`, 'Give a list of texts, or of lists of ids.');
+  });
+}
+
 /**
  * A conversation, as far as templates have nothing to say about it.
  * @throws E_ARGUMENT

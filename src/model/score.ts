@@ -1,7 +1,7 @@
-import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../device/device.ts';
+import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES, type Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
-import { EspalierError } from '../errors.ts';
-import type { Decoder } from './decoder.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import { CHUNK, type Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
 import { statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
@@ -30,54 +30,166 @@ export function scoreTokens(
   ids: readonly number[],
   options: ScoreOptions = {},
 ): Promise<ScoredPosition[]> {
-  const order = options.tsallisOrder ?? 1;
   if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'There is no token to score.', 'Give a text.');
   decoder.checkHead();
-  const { device } = decoder;
-  return exclusive(device, async () => {
+  return exclusive(decoder.device, async () => {
     const cache = decoder.cache();
-    const scored: ScoredPosition[] = [];
-    let nextLogprob: number | null = null;
+    const scores: RowScore[] = [];
     try {
       await decoder.forward(ids, cache, {
         signal: options.signal,
         onProgress: options.onProgress,
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
-          const stats = statsBuffers(device, rows);
-          const targets = device.scratch('i32', [rows, 1]);
-          device.write(
-            targets,
-            Int32Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1),
-          );
-          for (let first = 0; first < rows; first += ROWS) {
-            const count = Math.min(ROWS, rows - first);
-            const mark = device.mark();
-            const logits = decoder.logits(device.rows(hidden, first, count));
-            const some = device.rows(targets, first, count);
-            const [to, placesTo] = [stats.numbers, stats.places].map((t) => device.rows(t, first, count));
-            device.logitStats(logits, some, order, to!, placesTo!);
-            device.reset(mark);
-          }
-          const [numbers, places] = (await device.read([stats.numbers, stats.places])) as [Float32Array, Int32Array];
-          checkLogitStats(numbers);
-          for (let i = 0; i < rows; i++) {
-            const at = STAT_NUMBERS * i;
-            const before = firstRow + i === 0 ? null : nextLogprob;
-            scored.push({
-              id: ids[firstRow + i]!,
-              logprob: before,
-              entropy: numbers[at + STAT.shannon]!,
-              tsallis: order === 1 ? null : numbers[at + STAT.tsallis]!,
-              argmax: places[STAT_PLACES * i + STAT_PLACE.argmax]!,
-            });
-            nextLogprob = numbers[at + STAT.targetLogProbability]!;
-          }
+          const targets = Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1);
+          const slices = Array.from({ length: Math.ceil(rows / ROWS) }, (_, i) => Math.min(ROWS, rows - i * ROWS));
+          scores.push(...(await scoreRows(decoder, hidden, targets, slices, options)));
         },
       });
-      return scored;
+      return positionsOf(ids, scores);
     } finally {
       cache.dispose();
     }
+  });
+}
+
+/**
+ * The same of several texts, each as it is alone, to the bit. Short ones share passes over the weights, up to `CHUNK` tokens in each, where
+ * rows do not notice it.
+ * @param options `onProgress` is told of texts
+ * @throws as `scoreTokens`
+ */
+export async function scoreEach(
+  decoder: Decoder,
+  texts: readonly (readonly number[])[],
+  options: ScoreOptions = {},
+): Promise<ScoredPosition[][]> {
+  const empty = texts.findIndex((ids) => ids.length === 0);
+  if (empty >= 0) throw new EspalierError('E_ARGUMENT', `Text ${empty} has no token to score.`, 'Give a text.');
+  decoder.checkHead();
+  const { onProgress, ...others } = options;
+  const results: ScoredPosition[][] = [];
+  onProgress?.(0, texts.length);
+  while (results.length < texts.length) {
+    throwIfAborted(options.signal);
+    const some = packed(texts, results.length, decoder.rowsIndependent);
+    if (some.length === 1) results.push(await scoreTokens(decoder, some[0]!, others));
+    else results.push(...(await exclusive(decoder.device, () => scoreTogether(decoder, some, others))));
+    onProgress?.(results.length, texts.length);
+  }
+  return results;
+}
+
+/** The texts from `first` on that go together. One token alone gets other bits than among others, and so goes alone. */
+function packed(
+  texts: readonly (readonly number[])[],
+  first: number,
+  several: boolean,
+): readonly (readonly number[])[] {
+  let [tokens, end] = [0, first];
+  while (several && end < texts.length) {
+    const { length } = texts[end]!;
+    tokens += length;
+    if (length === 1 || tokens > CHUNK) break;
+    end++;
+  }
+  return texts.slice(first, Math.max(first + 1, end));
+}
+
+async function scoreTogether(
+  decoder: Decoder,
+  texts: readonly (readonly number[])[],
+  options: ScoreOptions,
+): Promise<ScoredPosition[][]> {
+  const parts = texts.map((ids) => ({ ids, cache: decoder.cache() }));
+  const results: ScoredPosition[][] = [];
+  try {
+    await decoder.forwardEach(parts, {
+      signal: options.signal,
+      output: 'all',
+      onOutput: async (hidden) => {
+        const targets = texts.flatMap((ids) => [...ids.slice(1), -1]);
+        const slices = slicesOf(texts.map(({ length }) => length));
+        const scores = await scoreRows(decoder, hidden, targets, slices, options);
+        let first = 0;
+        for (const ids of texts) {
+          results.push(positionsOf(ids, scores.slice(first, first + ids.length)));
+          first += ids.length;
+        }
+      },
+    });
+    return results;
+  } finally {
+    for (const { cache } of parts) cache.dispose();
+  }
+}
+
+/**
+ * Counts of rows of several texts whose logits stand together: at most `ROWS`. Of a text alone `ROWS` do, and a last row that is left over
+ * gets other bits than one among others; so does it here.
+ */
+function slicesOf(lengths: readonly number[]): number[] {
+  const slices: number[] = [];
+  let run = 0;
+  const end = () => {
+    const pieces = Math.ceil(run / ROWS);
+    for (let i = 0; i < pieces; i++) slices.push(Math.floor((run * (i + 1)) / pieces) - Math.floor((run * i) / pieces));
+    run = 0;
+  };
+  for (const length of lengths) {
+    const alone = length % ROWS === 1 ? 1 : 0;
+    run += length - alone;
+    if (alone === 0) continue;
+    end();
+    slices.push(1);
+  }
+  end();
+  return slices;
+}
+
+/** What one row of logits says. */
+interface RowScore extends Pick<ScoredPosition, 'entropy' | 'tsallis' | 'argmax'> {
+  /** Of its target, natural; 0 where there is none. */
+  readonly next: number;
+}
+
+/** @param targets of each row, below 0: none @param slices rows whose logits stand together */
+async function scoreRows(
+  decoder: Decoder,
+  hidden: Tensor,
+  targets: readonly number[],
+  slices: readonly number[],
+  { tsallisOrder: order = 1 }: ScoreOptions,
+): Promise<RowScore[]> {
+  const { device } = decoder;
+  const rows = targets.length;
+  const stats = statsBuffers(device, rows);
+  const wanted = device.scratch('i32', [rows, 1]);
+  device.write(wanted, Int32Array.from(targets));
+  let first = 0;
+  for (const count of slices) {
+    const mark = device.mark();
+    const logits = decoder.logits(device.rows(hidden, first, count));
+    const [some, numbers, places] = [wanted, stats.numbers, stats.places].map((t) => device.rows(t, first, count));
+    device.logitStats(logits, some!, order, numbers!, places!);
+    device.reset(mark);
+    first += count;
+  }
+  const [numbers, places] = (await device.read([stats.numbers, stats.places])) as [Float32Array, Int32Array];
+  checkLogitStats(numbers);
+  return Array.from({ length: rows }, (_, i) => {
+    const at = STAT_NUMBERS * i;
+    return {
+      entropy: numbers[at + STAT.shannon]!,
+      tsallis: order === 1 ? null : numbers[at + STAT.tsallis]!,
+      argmax: places[STAT_PLACES * i + STAT_PLACE.argmax]!,
+      next: numbers[at + STAT.targetLogProbability]!,
+    };
+  });
+}
+
+function positionsOf(ids: readonly number[], scores: readonly RowScore[]): ScoredPosition[] {
+  return scores.map(({ entropy, tsallis, argmax }, i) => {
+    return { id: ids[i]!, logprob: i === 0 ? null : scores[i - 1]!.next, entropy, tsallis, argmax };
   });
 }

@@ -55,6 +55,16 @@ on('what fails is said beside it, and leaving the loop frees all', async () => {
   await rejects('E_ABORTED', () => model.generateBatch(items, { signal: AbortSignal.abort() }).results());
 });
 
+on('scores of several texts are those of each', async () => {
+  const texts = ['abc', 'ab', [1, 2, 3]];
+  const want = [];
+  for (const text of texts) want.push(await model.score(text));
+  const told: number[] = [];
+  assert.equal(await model.scoreBatch(texts, { onProgress: (done) => void told.push(done) }), want);
+  assert.is(told.at(-1), 3);
+  await rejects('E_ARGUMENT', () => model.scoreBatch('abc' as never));
+});
+
 test('a batch ends with its engine', async () => {
   const running = model.generateBatch(items, {
     maxTokens: 200,

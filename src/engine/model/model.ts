@@ -14,6 +14,7 @@ import {
 } from '../../model/options.ts';
 import {
   checkedAnyIds,
+  checkedList,
   checkedMessages,
   checkedTextOrIds,
   checkedTexts,
@@ -147,6 +148,20 @@ export class Model {
     const wanted = checkedTextOrIds(text, 'The text', this.config.vocabSize);
     const { data, signal, callbacks } = partOptions(given);
     return this.#held.call('score', [this.#held.number, wanted, data], { signal, callbacks });
+  }
+
+  /**
+   * The same of several texts, each as it is alone; short ones share passes over the weights. `onProgress` is told of texts.
+   * @throws as `score`, for the first that is wrong
+   */
+  async scoreBatch(
+    texts: readonly (string | TokenIds)[],
+    options: ScoreOptions & EncodePromptOptions = {},
+  ): Promise<ScoredToken[][]> {
+    const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'scoreBatch');
+    const wanted = checkedList(texts, 'The texts', this.config.vocabSize);
+    const { data, signal, callbacks } = partOptions(given);
+    return this.#held.call('scoreBatch', [this.#held.number, wanted, data], { signal, callbacks });
   }
 
   /**

@@ -74,6 +74,11 @@ export interface EngineCalls {
     text: string | readonly number[],
     options: Data<ScoreOptions & EncodePromptOptions>,
   ): Promise<ScoredToken[]>;
+  scoreBatch(
+    model: number,
+    texts: readonly (string | readonly number[])[],
+    options: Data<ScoreOptions & EncodePromptOptions>,
+  ): Promise<ScoredToken[][]>;
   embed(model: number, input: EmbedInput, options: Data<EmbedOptions & EncodePromptOptions>): Promise<Float32Array[]>;
   /** The next tokens of a stream, which the first call starts. */
   next(stream: number, start: StreamStart | null): Promise<Batch<Finish>>;

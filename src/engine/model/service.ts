@@ -55,6 +55,7 @@ export function engineService(
     encodeChat: (_, model, messages, options) => models.get(model).encodeChat(messages, options),
     decode: (_, model, ids, options) => models.get(model).tokenizer.decode(ids, options),
     score: ({ live }, model, text, options) => models.get(model).score(text, { ...options, ...live }),
+    scoreBatch: ({ live }, model, texts, options) => models.get(model).scoreBatch(texts, { ...options, ...live }),
     embed: ({ live }, model, input, options) => models.get(model).embed(input, { ...options, ...live }),
 
     next: ({ owners }, stream, start) => {

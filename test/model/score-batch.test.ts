@@ -1,0 +1,70 @@
+/** Scores of several texts at once: each to the bit what it is alone. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { scoreEach, scoreTokens } from '../../src/model/score.ts';
+import { openLocal } from '../../src/open-local.ts';
+import { rejects } from '../errors.ts';
+import { modelTarget } from '../files.ts';
+import { tinyDecoder } from './tiny.ts';
+
+const device = await WasmDevice.create({ debug: true });
+const nano = await openLocal(await modelTarget('models/nano-base'), { device });
+const decoders = new Map([['nano-base', nano.decoder]]);
+for (const name of ['gemma3', 'mistral-window', 'moe-mixtral', 'gguf-llama-q4_1']) {
+  decoders.set(name, await tinyDecoder(name, device, 'exact'));
+}
+decoders.set('gguf-llama-q4_1, int8', await tinyDecoder('gguf-llama-q4_1', device, 'int8'));
+for (const { ropes, config } of decoders.values()) ropes.forward(config.maxPositions);
+const resting = device.stats().tensors;
+
+/** One row left over of 32, one token alone, more than a pass takes, and what just fits. */
+const LENGTHS = [5, 2, 33, 1, 65, 7, 31, 32, 64, 300, 140, 90, 513, 3, 700, 2, 2, 97];
+
+for (const [name, decoder] of decoders) {
+  test(`each text has the scores that it has alone: ${name}`, async () => {
+    const { vocabSize, maxPositions } = decoder.config;
+    const texts = LENGTHS.filter((length) => length <= maxPositions).map((length, t) =>
+      Array.from({ length }, (_, i) => (i * 7919 + t * 31) % vocabSize),
+    );
+    let passes = 0;
+    const each = decoder.forwardEach.bind(decoder);
+    decoder.forwardEach = (...args) => {
+      passes++;
+      return each(...args);
+    };
+    for (const options of [{}, { tsallisOrder: 2 }]) {
+      const told: number[] = [];
+      const got = await scoreEach(decoder, texts, { ...options, onProgress: (done) => told.push(done) });
+      for (const [i, ids] of texts.entries()) {
+        assert.equal(got[i], await scoreTokens(decoder, ids, options), `${ids.length} tokens`);
+      }
+      assert.is(told.at(-1), texts.length);
+    }
+    assert.is(passes > 0, decoder.rowsIndependent, 'passes are shared');
+    assert.is(device.stats().tensors, resting);
+  });
+}
+
+test('the model takes texts and ids, and says which text is wrong', async () => {
+  const texts = ['Once upon a time', nano.encode('there was'), 'x'];
+  const want = [];
+  for (const text of texts) want.push(await nano.score(text));
+  assert.equal(await nano.scoreBatch(texts), want);
+  assert.equal(await nano.scoreBatch([]), []);
+  for (const wrong of ['text', [1, 2], null, ['a', 7], ['a', []], ['a', [nano.config.vocabSize]]]) {
+    await rejects('E_ARGUMENT', () => nano.scoreBatch(wrong as never));
+  }
+  await rejects('E_CONTEXT_LENGTH', () => nano.scoreBatch(['a', new Array(nano.config.maxPositions + 1).fill(5)]));
+  await rejects('E_ABORTED', () => nano.scoreBatch(texts, { signal: AbortSignal.abort() }));
+  assert.is(device.stats().tensors, resting);
+});
+
+test('nothing is left', () => {
+  for (const decoder of decoders.values()) decoder.dispose();
+  nano.close();
+  assert.is(device.stats().tensors, 0);
+  device.close();
+});
+
+test.run();
