@@ -10,7 +10,7 @@ import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import type { OutputFolder } from '../../src/runtime/output/output.ts';
 import { DecoderTrainable } from '../../src/train/decoder-trainable.ts';
-import { States } from '../../src/train/state/states.ts';
+import { checkIdentity, clearStates, States } from '../../src/train/state/states.ts';
 import { Trainer, type TrainingProgress } from '../../src/train/trainer.ts';
 import { configOf, initialWeights, type Shape } from './initial-model.ts';
 import { HeldOutTexts, TextSteps } from './text-steps.ts';
@@ -68,9 +68,9 @@ export async function pretrain(
     const { out: _, lanes: __, restart, ...options } = recipe;
     const identity = { options, model: `initial ${seed}`, data: await digestOf(seed) };
     const states = new States(out, identity, device.description);
-    if (restart) await states.clear();
+    if (restart) await clearStates(out);
     const saved = await States.latest(out);
-    if (saved) states.check(saved);
+    if (saved) checkIdentity(saved, identity, out.name);
     const started = performance.now();
     const before = saved?.progress.step ?? 0;
     const trainer: Trainer = new Trainer(
@@ -99,7 +99,7 @@ export async function pretrain(
     const progress = await trainer.run(signal);
     if (recipe.out !== null) {
       await writeModel(out, trainable, files, recipe);
-      await states.clear();
+      await clearStates(out);
       await out.commit();
       tell(`written to ${recipe.out}; ${rateOf(progress)} tokens a second`);
     } else await out.discard();

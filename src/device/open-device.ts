@@ -1,6 +1,7 @@
 import { EspalierError } from '../errors.ts';
 import type { Device } from './device.ts';
 import type { ExactDevice } from './exact-device.ts';
+import { hasRelaxedSimd } from './wasm/load-kernels.ts';
 import type { WasmDeviceOptions } from './wasm/options.ts';
 import { WasmDevice } from './wasm/wasm-device.ts';
 import { WasmTrainDevice } from './wasm/wasm-train-device.ts';
@@ -39,9 +40,27 @@ export function openExactDevice(options: Omit<WasmDeviceOptions, 'relaxed'> = {}
   return WasmDevice.create({ ...options, relaxed: false });
 }
 
-/** One that trains, too. @throws as `openDevice` */
-export function openTrainDevice(options: WasmDeviceOptions = {}): Promise<WasmTrainDevice> {
-  return WasmTrainDevice.create(options);
+/** What decides how sums are rounded on a device: the kernels that were found to be the fastest. Plain data. */
+export interface Arithmetic {
+  readonly simd: string;
+  readonly micro: number;
+  readonly dot: number;
+}
+
+export function arithmeticOf({ description, tuning }: WasmDevice): Arithmetic {
+  return { simd: description['simd']!, micro: tuning.micro, dot: tuning.dot };
+}
+
+/**
+ * One that trains, too.
+ * @param like computes with the same kernels as an earlier one, and so the same bits, where this host has them
+ * @throws as `openDevice`
+ */
+export function openTrainDevice(options: WasmDeviceOptions = {}, like?: Arithmetic): Promise<WasmTrainDevice> {
+  const isSame = like?.simd === ((options.relaxed ?? hasRelaxedSimd()) ? 'relaxed' : 'plain');
+  return WasmTrainDevice.create(
+    like && isSame ? { ...options, tuning: { micro: like.micro, dot: like.dot } } : options,
+  );
 }
 
 function isGpu(kind: unknown): kind is GpuDevice {

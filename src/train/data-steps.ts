@@ -50,18 +50,23 @@ export class DataHeldOut {
   readonly #data: TrainingData;
   readonly #encoder: SequenceEncoder;
   readonly #rows: number;
+  readonly #examples: Uint32Array;
 
-  /** @throws E_ARGUMENT for fewer rows than `encoder.maxTokens` */
-  constructor(data: TrainingData, encoder: SequenceEncoder, rows: number) {
+  /**
+   * @param examples which: of data that are held out as a whole `data.train`
+   * @throws E_ARGUMENT for fewer rows than `encoder.maxTokens`
+   */
+  constructor(data: TrainingData, encoder: SequenceEncoder, rows: number, examples: Uint32Array = data.heldOut) {
     this.#data = data;
     this.#encoder = encoder;
     this.#rows = checkedRows(rows, encoder);
+    this.#examples = examples;
   }
 
   /** @throws as `SequenceStream.next` */
   async *batches(): AsyncGenerator<MicroBatch> {
     const options = { seed: 0, shuffle: false, epochs: 1 };
-    const stream = new SequenceStream(this.#data, this.#data.heldOut, this.#encoder, options);
+    const stream = new SequenceStream(this.#data, this.#examples, this.#encoder, options);
     for (;;) {
       const some: TrainingSequence[] = await stream.next(AT_ONCE);
       if (some.length === 0) return;

@@ -30,6 +30,12 @@ export class FreezePlan {
     return this.trains(name, Number.MAX_SAFE_INTEGER);
   }
 
+  /** The steps at which stages begin, in their order: the first, and those before the last at which something is trained from then on. */
+  beginnings(steps: number): number[] {
+    const all = [0, ...this.#stages.map(({ until }) => until)].filter((until) => until >= 0 && until < steps);
+    return [...new Set(all)].sort((a, b) => a - b);
+  }
+
   /** Which of the stretches between changes a step lies in, from 0 on. */
   stageAt(step: number): number {
     return new Set(this.#stages.map(({ until }) => until).filter((until) => until > 0 && until <= step)).size;

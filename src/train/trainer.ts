@@ -69,6 +69,8 @@ export interface TrainerHooks {
   /** Keeps the weights of the best held-out loss so far. */
   readonly keepBest?: (progress: TrainingProgress) => Promise<void>;
   readonly onStep?: (report: StepReport) => void;
+  /** Batches of what is held out that were looked at. */
+  readonly onEvaluating?: (done: number) => void;
   readonly onHeldOut?: (loss: HeldOutLoss) => void;
 }
 
@@ -176,7 +178,7 @@ export class Trainer {
     this.#checkFinite(losses, gradientNorm);
     throwIfAborted(signal);
     // only now it is known that what the last step made computes numbers
-    if (saveEvery > 0 && step > this.#saved && step % saveEvery === 0) await this.#save();
+    if (saveEvery > 0 && step % saveEvery === 0) await this.save();
     const rate = rateAt(schedule, step);
     this.optimiser.step(rate, gradientNorm);
     this.#curve.add(losses.crossEntropy);
@@ -234,11 +236,16 @@ export class Trainer {
     if (this.#heldOut === null || heldOut.at(-1)?.step === step) return;
     let sum = 0;
     let weight = 0;
+    let done = 0;
     for await (const batch of this.#heldOut.batches()) {
       throwIfAborted(signal);
       sum += (await this.#trainable.evaluate(batch, { signal })).crossEntropy;
       for (const own of batch.weights) weight += own;
+      this.#hooks.onEvaluating?.(++done);
       await this.#pace.breathe();
+    }
+    if (weight === 0) {
+      throw new EspalierError('E_DATA_INVALID', 'Nothing that is held out has a target.', 'Hold out other examples.');
     }
     const found = { step, loss: sum / weight };
     if (!Number.isFinite(found.loss)) {
@@ -255,16 +262,17 @@ export class Trainer {
     this.#hooks.onHeldOut?.(found);
   }
 
-  async #save(): Promise<void> {
+  /** Keeps the state as it is now, unless that was done. @throws what the hook throws: E_DIVERGED for weights that are no numbers */
+  async save(): Promise<void> {
+    if (this.#progress.step <= this.#saved) return;
     await this.#hooks.save?.(this.progress);
     this.#saved = this.#progress.step;
   }
 
   /** Of weights that came out of their last step broken no state is kept, and the one before stays. */
   async #saveAborted(): Promise<void> {
-    if (this.#progress.step <= this.#saved) return;
     try {
-      await this.#save();
+      await this.save();
     } catch (error) {
       if (!(error instanceof EspalierError && error.code === 'E_DIVERGED')) throw error;
     }

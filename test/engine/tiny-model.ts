@@ -1,5 +1,5 @@
 /** A model that opens in a moment: random weights of the fixtures, and a tokenizer of single letters. */
-import { readBytes } from '../files.ts';
+import { list, readBytes } from '../files.ts';
 
 const LETTERS = [...'ĠabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'];
 
@@ -16,13 +16,17 @@ const tokenizer = {
 
 const chat = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
 
-/** Files by name; new arrays at each call. Context 64, hidden 48. */
-export async function tinyFiles(): Promise<Record<string, Uint8Array>> {
+/**
+ * Files by name; new arrays at each call. Context 64.
+ * @param name of the fixture; the default's hidden size is 48
+ */
+export async function tinyFiles(name = 'llama-bf16'): Promise<Record<string, Uint8Array>> {
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-  const folder = 'test/fixtures/tiny/llama-bf16';
+  const folder = `test/fixtures/tiny/${name}`;
+  const names = (await list(folder)).filter((file) => /^config\.json$|^model.*\.(?:safetensors|json)$/.test(file));
+  const stored = await Promise.all(names.map(async (file) => [file, await readBytes(`${folder}/${file}`)] as const));
   return {
-    'config.json': await readBytes(`${folder}/config.json`),
-    'model.safetensors': await readBytes(`${folder}/model.safetensors`),
+    ...Object.fromEntries(stored),
     'tokenizer.json': json(tokenizer),
     'tokenizer_config.json': json({ bos_token: '<|end|>', eos_token: '<|end|>', chat_template: chat }),
   };

@@ -5,7 +5,7 @@ import { openTrainDevice } from '../../src/device/open-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import type { OutputFolder } from '../../src/runtime/output/output.ts';
-import { type Identity, States } from '../../src/train/state/states.ts';
+import { checkIdentity, clearStates, type Identity, States } from '../../src/train/state/states.ts';
 import type { MicroBatch } from '../../src/train/trainable.ts';
 import { Trainer, type TrainerSettings, type TrainingProgress } from '../../src/train/trainer.ts';
 import { frailOutput } from '../checkpoint/frail-output.ts';
@@ -56,7 +56,7 @@ async function train(out: OutputFolder, abortAtPass = -1, own: Identity = identi
   const saved = await States.latest(out);
   let trainer: Trainer | null = null;
   try {
-    if (saved) states.check(saved);
+    if (saved) checkIdentity(saved, own, 'out');
     const source = new ListedSteps((step) => batchesOf(training.batches[step]!));
     const hooks = {
       save: (progress: TrainingProgress) => states.save(model, trainer!.optimiser, progress),
@@ -95,8 +95,7 @@ test('a training that nothing interrupts leaves its last state and its best weig
     names.some((name) => name.includes(`best-${String(progress.best!.step).padStart(6, '0')}`)),
     `${names}`,
   );
-  const states = new States(out, identity, null);
-  await states.clear();
+  await clearStates(out);
   assert.equal((await out.files()).names, []);
 });
 
@@ -168,8 +167,8 @@ test('other options, another model and other data are refused by name', async ()
   await train(out, 20);
   for (const [change, says] of [
     [{ options: { peak: 1 } }, /with other options: \d+ steps/],
-    [{ model: 'another' }, /with other model/],
-    [{ data: 'another', options: {} }, /with other options and data/],
+    [{ model: 'another' }, /with another model/],
+    [{ data: 'another', options: {} }, /with other options and other data/],
   ] as const) {
     const error = await train(out, -1, { ...identity, ...change }).then(
       () => null,

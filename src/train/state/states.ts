@@ -66,22 +66,6 @@ export class States {
     return null;
   }
 
-  /**
-   * Whether a state is one of this training.
-   * @throws E_ARGUMENT that says what differs
-   */
-  check({ identity, progress }: SavedState): void {
-    const parts = Object.keys(this.#identity) as (keyof Identity)[];
-    const other = parts.filter((part) => JSON.stringify(identity[part]) !== JSON.stringify(this.#identity[part]));
-    if (other.length === 0) return;
-    const names: Readonly<Record<keyof Identity, string>> = { options: 'options', model: 'a model', data: 'data' };
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${this.#out.name} is half trained with other ${other.map((part) => names[part].replace(/^a /, '')).join(' and ')}: ${progress.step} steps are done.`,
-      'Go on with the same, pass `restart: true` to throw that work away, or choose another folder.',
-    );
-  }
-
   /** Puts a state's weights and moments where they belong. @throws E_FILE_READ, E_OUT_OF_MEMORY */
   async restore(state: SavedState, trainable: Trainable, optimiser: AdamW): Promise<void> {
     for (const parameter of trainable.parameters) {
@@ -109,7 +93,7 @@ export class States {
       best: this.#best,
     };
     await this.#describe(nameOf(progress.step, 'json'), state);
-    await this.clear([name, nameOf(progress.step, 'json'), ...(this.#best ? [this.#best.name] : [])]);
+    await clearStates(this.#out, [name, nameOf(progress.step, 'json'), ...(this.#best ? [this.#best.name] : [])]);
   }
 
   /** Keeps the weights alone, to come back to. What was best before stays as long as a state names it. */
@@ -122,15 +106,6 @@ export class States {
     if (this.#best === null) return;
     await readTensors(await this.#out.files(), this.#best, trainable.device, weightsOf(trainable));
     trainable.repack();
-  }
-
-  /** Removes all states but these files. @throws E_FILE_WRITE */
-  async clear(keep: readonly string[] = []): Promise<void> {
-    const { names } = await this.#out.files();
-    const old = names.filter((name) => OWN.test(name) && !keep.includes(name));
-    // descriptions first: one must not outlive its tensors
-    old.sort((a, b) => Number(a.endsWith('.safetensors')) - Number(b.endsWith('.safetensors')));
-    for (const name of old) await this.#out.remove(name);
   }
 
   async #write(name: string, trainable: Trainable, list: readonly NamedTensor[]): Promise<WrittenFile> {
@@ -165,6 +140,39 @@ export class States {
       'Free space and start again: the state before is kept.',
     );
   }
+}
+
+/** Whether a file of such a folder is a part of a state. */
+export const isState = (name: string): boolean => OWN.test(name);
+
+/** Removes all states but these files. @throws E_FILE_WRITE */
+export async function clearStates(out: OutputFolder, keep: readonly string[] = []): Promise<void> {
+  const { names } = await out.files();
+  const old = names.filter((name) => isState(name) && !keep.includes(name));
+  // descriptions first: one must not outlive its tensors
+  old.sort((a, b) => Number(a.endsWith('.safetensors')) - Number(b.endsWith('.safetensors')));
+  for (const name of old) await out.remove(name);
+}
+
+/**
+ * Whether a state is one of the training that is asked for, as far as that is known.
+ * @param folder for the message
+ * @throws E_ARGUMENT that says what differs
+ */
+export function checkIdentity({ identity, progress }: SavedState, wanted: Partial<Identity>, folder: string): void {
+  const parts = Object.keys(wanted) as (keyof Identity)[];
+  const other = parts.filter((part) => JSON.stringify(identity[part]) !== JSON.stringify(wanted[part]));
+  if (other.length === 0) return;
+  const names: Readonly<Record<keyof Identity, string>> = {
+    options: 'other options',
+    model: 'another model',
+    data: 'other data',
+  };
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `${folder} is half trained with ${other.map((part) => names[part]).join(' and ')}: ${progress.step} steps are done.`,
+    'Go on with the same, pass `restart: true` to throw that work away, or choose another folder.',
+  );
 }
 
 function stepOf(name: string): number {

@@ -1,0 +1,348 @@
+import { writeJson } from '../checkpoint/write/small-files.ts';
+import { type Arithmetic, arithmeticOf, openTrainDevice } from '../device/open-device.ts';
+import type { TrainDevice } from '../device/train-device.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import type { LoadOptions } from '../model/weights.ts';
+import { checked } from '../options/check.ts';
+import { sha256 } from '../runtime/files/hash.ts';
+import type { ModelTarget } from '../runtime/files/model-files.ts';
+import { host } from '../runtime/host/host.ts';
+import { laneCount } from '../runtime/host/lane-count.ts';
+import { JOURNAL, type OutputFolder } from '../runtime/output/output.ts';
+import { DecoderTrainable } from './decoder-trainable.ts';
+import { FreezePlan } from './freeze.ts';
+import { LoraFactors } from './lora-factors.ts';
+import { type PlanTrainOptions, planTrainOptions, type TrainOptions, trainOptions } from './options.ts';
+import { checkMemory, type MemoryPlan, planMemory } from './plan/memory.ts';
+import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
+import { type DataFacts, type Prepared, prepare } from './prepare.ts';
+import { Telling } from './progress.ts';
+import { checkIdentity, clearStates, type Identity, isState, type SavedState, States } from './state/states.ts';
+import { Trainer, type TrainerSettings } from './trainer.ts';
+import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
+import { checkResult, sizeOfResult, writeResult } from './write/result.ts';
+
+const GIB = 2 ** 30;
+/** Kept free beside states and result, in bytes. */
+const MARGIN = 16 << 20;
+
+/** What a training will do and take, before anything is loaded. */
+export interface PlannedTraining {
+  readonly options: TrainPlan;
+  readonly data: DataFacts;
+  readonly steps: number;
+  /** Of the model, and those that are trained at some time. */
+  readonly parameters: number;
+  readonly trained: number;
+  readonly memory: MemoryPlan;
+  /** Of a state that is kept, and of the result: bytes. */
+  readonly stateBytes: number;
+  readonly resultBytes: number;
+  /** Bytes free at the destination, where the host says. */
+  readonly freeBytes: number | null;
+}
+
+/**
+ * Steps, parameters and memory of a training, from its data and the header of the model.
+ * @throws as `train` for what can be found before work begins, but for a want of memory, which it tells
+ */
+export async function planTrain(
+  source: ModelTarget,
+  given: PlanTrainOptions & { readonly out?: TrainOptions['out'] } = {},
+): Promise<PlannedTraining> {
+  const options = checked<typeof given>(planTrainOptions, given, 'planTrain');
+  const job = await prepare(source, options);
+  let out: OutputFolder | null = null;
+  try {
+    checkResult(job.checkpoint, job.plan);
+    out = options.out === undefined ? null : await outputOf(options.out);
+    return { ...(await planned(job, options)), freeBytes: (await out?.free()) ?? null };
+  } finally {
+    // an output of the caller’s own stays his
+    if (out !== options.out) await out?.release();
+    await job.close();
+  }
+}
+
+/**
+ * Trains a model on examples: all of its weights, or an adapter (LoRA). Into a folder, a training that was interrupted goes on where its last
+ * state was kept when it is called again with the same arguments, and comes to the same bits in the same runtime, for any number of lanes.
+ *
+ * @returns the receipt, which also lies in the folder as `espalier-training.json`
+ * @throws E_ARGUMENT for options out of range, and where the folder holds another unfinished training; E_DATA_INVALID with file and line;
+ *   E_OUT_OF_MEMORY before work begins, and later; E_TENSOR_VALUE for NaN in the model; E_DIVERGED; E_STORAGE_FULL, E_FILE_WRITE; what
+ *   opening the source throws; E_ABORTED, after the state was kept. The last state stays in the folder then; nothing has its final
+ *   name before all of it is written
+ */
+export async function train(source: ModelTarget, given: TrainOptions): Promise<TrainReceipt> {
+  const options = checked<TrainOptions>(trainOptions, given, 'train');
+  if (options.out === undefined) {
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+  }
+  throwIfAborted(options.signal);
+  const telling = new Telling(options.onProgress);
+  const job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
+  let out: OutputFolder | null = null;
+  try {
+    checkResult(job.checkpoint, job.plan);
+    const plan = await planned(job, options);
+    checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
+    out = await outputOf(options.out);
+    const restart = options.restart ?? false;
+    const receipt = (restart ? null : await finished(out, job)) ?? (await trained(job, options, plan, out, telling));
+    await clearStates(out);
+    await out.commit();
+    return receipt;
+  } catch (error) {
+    // what went wrong first is what is told
+    await out?.release().catch(() => {});
+    throw error;
+  } finally {
+    await job.close();
+  }
+}
+
+async function trained(
+  job: Prepared,
+  options: TrainOptions,
+  planned: Omit<PlannedTraining, 'freeBytes'>,
+  out: OutputFolder,
+  telling: Telling,
+): Promise<TrainReceipt> {
+  const { plan, steps, facts, checkpoint, digests } = job;
+  const { signal, saveEvery = trainOptions.saveEvery.default } = options;
+  const known = { options: optionsOf(job), data: facts.digest };
+  const saved = await earlier(out, known, options.restart ?? false);
+  await checkSpace(out, planned, saveEvery);
+  const lanes = await lanesOf(options.lanes);
+  const device = await openTrainDevice(
+    {
+      lanes,
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
+    },
+    saved?.device as Arithmetic | undefined,
+  );
+  let trainable: DecoderTrainable | null = null;
+  let trainer: Trainer | null = null;
+  try {
+    const onProgress = (done: number, total: number) => telling.tell('loading', done, total);
+    const { trainable: model, factors } = await load(job, device, { signal, onProgress }, digests.checkpoint);
+    trainable = model;
+    const identity: Identity = { ...known, model: await digests.identity() };
+    if (saved) checkIdentity(saved, identity, out.name);
+    const states = new States(out, identity, arithmeticOf(device));
+    trainer = new Trainer(
+      model,
+      job.source,
+      job.heldOut,
+      settingsOf(job, saveEvery),
+      {
+        onStep: (report) => telling.step(report),
+        onHeldOut: (loss) => telling.heldOut(loss),
+        onEvaluating: (done) => telling.evaluating(done),
+        ...(saveEvery > 0 && {
+          save: async (progress) => {
+            telling.tell('saving', progress.step, steps);
+            await states.save(model, trainer!.optimiser, progress);
+          },
+        }),
+        ...(plan.patience !== null && { keepBest: (progress) => states.saveBest(model, progress) }),
+      },
+      saved?.progress,
+    );
+    if (saved) await states.restore(saved, model, trainer.optimiser);
+    telling.begin(trainer.progress, steps);
+    await trainer.run(signal);
+    // what comes may fail for want of space
+    await trainer.save();
+    if (plan.patience !== null) await states.restoreBest(model);
+    await writeResult(out, {
+      files: job.files,
+      checkpoint,
+      trainable: model,
+      factors,
+      plan,
+      dtype: options.dtype ?? 'auto',
+      identity: await sha256(JSON.stringify([identity, trainer.progress.step])),
+      signal,
+      onProgress: (done, total) => telling.tell('writing', done, total),
+    });
+    const receipt = receiptOf({
+      checkpoint,
+      digest: identity.model,
+      data: facts,
+      plan: known.options,
+      parameters: planned.trained,
+      progress: trainer.progress,
+      peakBytes: device.stats().peakBytes,
+      device: device.description,
+      files: await written(out),
+    });
+    await writeJson(out, TRAINING_FILE, receipt);
+    return receipt;
+  } finally {
+    trainer?.dispose();
+    trainable?.dispose();
+    device.close();
+  }
+}
+
+/** All that decides what is computed, beside model and data. */
+function optionsOf({ plan, steps, evaluateEvery }: Prepared): ResolvedPlan {
+  return { ...plan, steps, evaluateEvery };
+}
+
+/** The receipt of an earlier run that wrote its result to the end, and was ended before the folder got its name. */
+async function finished(out: OutputFolder, job: Prepared): Promise<TrainReceipt | null> {
+  const bytes = await out.readBytes(TRAINING_FILE);
+  if (bytes === null || (await States.latest(out)) !== null) return null;
+  const receipt = JSON.parse(new TextDecoder().decode(bytes)) as TrainReceipt;
+  const same = JSON.stringify([receipt.options, receipt.data]) === JSON.stringify([optionsOf(job), job.facts]);
+  return same ? receipt : null;
+}
+
+/** What an earlier run has left: its state, to go on from. @throws E_ARGUMENT for what is of another job */
+async function earlier(
+  out: OutputFolder,
+  known: Omit<Identity, 'model'>,
+  restart: boolean,
+): Promise<SavedState | null> {
+  if (restart) {
+    await clearStates(out);
+    await out.remove(JOURNAL);
+    return null;
+  }
+  const saved = await States.latest(out);
+  if (saved) checkIdentity(saved, known, out.name);
+  else if ((await out.size(JOURNAL)) !== null || (await out.size(TRAINING_FILE)) !== null) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${out.name} is half written by another job.`,
+      'Finish that one, pass `restart: true` to throw its work away, or choose another folder.',
+    );
+  }
+  return saved;
+}
+
+/** The files of the result: states are no part of it. */
+async function written(out: OutputFolder): Promise<{ name: string; bytes: number }[]> {
+  const names = (await out.files()).names.filter((name) => !isState(name)).sort();
+  return Promise.all(names.map(async (name) => ({ name, bytes: (await out.size(name)) ?? 0 })));
+}
+
+/** What is trained, and the factors where it is an adapter, which end with it. */
+async function load(
+  { plan, steps, checkpoint }: Prepared,
+  device: TrainDevice,
+  options: LoadOptions = {},
+  from = checkpoint,
+): Promise<Loaded> {
+  const freeze = new FreezePlan(plan.freeze, steps);
+  const { lora, seed } = plan;
+  const factors = lora && new LoraFactors(device, checkpoint.config, { ...lora, seed });
+  try {
+    const trainable = await DecoderTrainable.load(device, from, {
+      ...options,
+      trainable: lora === null ? (name) => freeze.everTrains(name) : () => false,
+      ...(factors && { adapter: factors }),
+    });
+    return { trainable, factors };
+  } catch (error) {
+    factors?.dispose();
+    throw error;
+  }
+}
+
+interface Loaded {
+  readonly trainable: DecoderTrainable;
+  readonly factors: LoraFactors | null;
+}
+
+function settingsOf({ plan, steps, warmup, evaluateEvery }: Prepared, saveEvery: number): TrainerSettings {
+  const { schedule: kind, learningRate: peak, clip, zLoss: z } = plan;
+  return {
+    ...plan,
+    clip: clip === 0 ? null : clip,
+    schedule: { kind, peak, warmup, steps },
+    z,
+    divergence: 0,
+    evaluateEvery,
+    saveEvery,
+  };
+}
+
+async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<PlannedTraining, 'freeBytes'>> {
+  const { plan, steps, facts, checkpoint } = job;
+  const { memoryLimit: limit = 4 * GIB, dtype = 'auto' } = options;
+  const memory = await planMemory(async (device) => (await load(job, device)).trainable, {
+    config: checkpoint.config,
+    rows: Math.min(plan.rows, plan.batch * plan.maxTokens),
+    maxTokens: plan.maxTokens,
+    steps,
+    freeze: plan.freeze,
+    recompute: plan.recompute,
+    limit,
+  });
+  const { trainable } = memory;
+  checkFreeze(job, trainable);
+  const trained = count(trainable.parameters);
+  const moments = trained;
+  return {
+    options: plan,
+    data: facts,
+    steps,
+    parameters: count([...checkpoint.tensors.values()]),
+    trained,
+    memory: memory.plan,
+    stateBytes: 4 * (trained + 2 * moments),
+    resultBytes: await sizeOfResult({ files: job.files, checkpoint, trainable, plan, dtype }),
+  };
+}
+
+/** @throws E_ARGUMENT for a pattern that nothing is called by */
+function checkFreeze({ plan, checkpoint }: Prepared, { parameters }: DecoderTrainable): void {
+  const names = [...parameters.map(({ name }) => name)];
+  if (plan.lora === null) {
+    for (const name of checkpoint.tensors.keys()) names.push(name.replace(/\.experts\.\d+\./, '.experts.'));
+  }
+  const [wrong] = FreezePlan.unmatched(plan.freeze, names);
+  if (wrong === undefined) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `freeze names ${wrong}, and no parameter is called so.`,
+    `They are called like ${names[0]}; * stands for any characters.`,
+  );
+}
+
+function count(list: readonly { readonly shape: readonly number[] }[]): number {
+  return list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+}
+
+/** @throws E_STORAGE_FULL where the host says that two states, or one and the result, do not fit */
+async function checkSpace(
+  out: OutputFolder,
+  { stateBytes, resultBytes }: Pick<PlannedTraining, 'stateBytes' | 'resultBytes'>,
+  saveEvery: number,
+): Promise<void> {
+  const free = await out.free();
+  const state = saveEvery > 0 ? stateBytes : 0;
+  const needed = Math.max(2 * state, state + resultBytes) + MARGIN;
+  if (free === null || needed <= free) return;
+  throw new EspalierError(
+    'E_STORAGE_FULL',
+    `${out.name} needs ${needed} bytes of space for states and the result, and ${free} are free.`,
+    'Free space and start again, keep no states (`saveEvery: 0`), or choose another folder.',
+  );
+}
+
+/** A page's main thread must not wait for others. */
+async function lanesOf(wanted: number | 'auto' = 'auto'): Promise<number> {
+  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
+}
+
+async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder> {
+  if (typeof out === 'object' && !(out instanceof URL)) return out;
+  const { folderOutput } = await import('../runtime/output/folder.ts');
+  return folderOutput(out);
+}

@@ -1,0 +1,72 @@
+/** Options of a job that trains a model (`espalier/train`). */
+import { lanes, memoryLimit } from '../device/options.ts';
+import { callback, defaulting, either, folder, like, place, type Schema, truth, whole } from '../options/rules.ts';
+import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
+import type { OutputFolder } from '../runtime/output/output.ts';
+import { type TrainRecipe, trainRecipe } from './plan/recipe.ts';
+
+/** What goes on. */
+export interface TrainProgress {
+  /** Looking through the data, loading weights, training with its looks at what is held out, writing the result. */
+  readonly stage: 'reading' | 'loading' | 'training' | 'evaluating' | 'saving' | 'writing';
+  /** Bytes, examples, steps: of `total`. */
+  readonly done: number;
+  readonly total: number;
+  /** Of training, at the pace so far; null until there is one. */
+  readonly secondsLeft: number | null;
+  /** Of the last step: cross-entropy in nats a target. Null before the first. */
+  readonly loss: number | null;
+  /** The last look at what is held out. */
+  readonly heldOut: number | null;
+  /** Tokens that go through the model in a second, over the last steps. */
+  readonly tokensPerSecond: number | null;
+}
+
+export interface PlanTrainOptions extends TrainRecipe, FilesOptions {
+  /** Threads that compute; default: all that can share memory. The result does not depend on it. */
+  readonly lanes?: number | 'auto';
+  /** Most bytes on the device: a training that would take more is refused before it begins. Default 4 GiB. */
+  readonly memoryLimit?: number;
+  /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
+  readonly wasmLocation?: string | URL;
+}
+
+export interface TrainOptions extends PlanTrainOptions {
+  /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
+  readonly out: string | URL | OutputFolder;
+  /** Steps between two states that are kept in the folder, to go on from; 0: none, also when it is aborted. Default 100. */
+  readonly saveEvery?: number;
+  /** Throws away what an earlier training with other options has left unfinished there. */
+  readonly restart?: boolean;
+  readonly onProgress?: (progress: TrainProgress) => void;
+}
+
+export const trainJobOptions = {
+  ...trainRecipe,
+  lanes,
+  memoryLimit,
+  wasmLocation: place,
+};
+
+/** Of jobs that write. */
+export const trainWriteOptions = {
+  saveEvery: defaulting(whole(0), 100),
+  restart: truth,
+  onProgress: callback,
+};
+
+const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
+
+const output = either(
+  folder,
+  like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
+    OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
+  ),
+);
+
+/** Of `espalier/train`. */
+export const planTrainOptions = { ...trainJobOptions, ...filesOptions, out: output } as const satisfies Schema<
+  PlanTrainOptions & { readonly out?: TrainOptions['out'] }
+>;
+
+export const trainOptions = { ...planTrainOptions, ...trainWriteOptions } as const satisfies Schema<TrainOptions>;

@@ -1,0 +1,106 @@
+import type { ModelConfig } from '../../checkpoint/types.ts';
+import { measuringDevice } from '../../device/measuring-device.ts';
+import type { TrainDevice } from '../../device/train-device.ts';
+import { EspalierError } from '../../errors.ts';
+import { FreezePlan, type FreezeStage } from '../freeze.ts';
+import { AdamW } from '../optimiser.ts';
+import type { MicroBatch, Trainable } from '../trainable.ts';
+
+/** Bytes that a training will hold on its device. */
+export interface MemoryPlan {
+  /** What products read: panels of what is trained in f32, the rest as it is stored. */
+  readonly weights: number;
+  /** f32 rows of what is trained. */
+  readonly masters: number;
+  /** Of the stage that trains the most. */
+  readonly gradients: number;
+  /** Both moments of the optimiser. */
+  readonly moments: number;
+  /** What layers, losses and the ways back compute with, for the largest batch. */
+  readonly activations: number;
+  /** The most of all together. */
+  readonly total: number;
+  readonly limit: number;
+}
+
+export interface MemoryOptions {
+  readonly config: ModelConfig;
+  /** Rows of the largest batch, and tokens of the longest sequence. */
+  readonly rows: number;
+  readonly maxTokens: number;
+  readonly steps: number;
+  readonly freeze: readonly FreezeStage[];
+  readonly recompute: boolean;
+  readonly limit: number;
+}
+
+const MIB = 2 ** 20;
+
+/**
+ * Goes through a step of each stage on a device that only counts.
+ * @param load makes what is to be trained on such a device
+ * @returns it, too: its weights are nowhere
+ */
+export async function planMemory<T extends Trainable>(
+  load: (device: TrainDevice) => Promise<T>,
+  { config, rows, maxTokens, steps, freeze, recompute, limit }: MemoryOptions,
+): Promise<{ readonly plan: MemoryPlan; readonly trainable: T }> {
+  const { device, measured } = measuringDevice();
+  const trainable = await load(device);
+  const masters = bytesOf(trainable, () => true);
+  const weights = measured().bytes - masters;
+  const stages = new FreezePlan(freeze, steps);
+  const settings = { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0, clip: null };
+  const optimiser = new AdamW(trainable, settings);
+  let gradients = 0;
+  for (const step of stages.beginnings(steps)) {
+    trainable.train(({ name }) => stages.trains(name, step));
+    gradients = Math.max(
+      gradients,
+      bytesOf(trainable, (name) => stages.trains(name, step)),
+    );
+    await trainable.step(largestBatch(rows, maxTokens), { recompute, balance: 1, z: 1 });
+    optimiser.step(0, await optimiser.norm());
+  }
+  const { peakBytes, scratchBytes } = measured();
+  const moments = 2 * bytesOf(trainable, (name) => optimiser.moments.has(name));
+  // what products pack of their inputs, the largest at a time, and what else operations take for themselves
+  const inner =
+    4 * rows * Math.max(config.intermediateSize, config.nHeads * config.headDim, config.hiddenSize) + 2 * MIB;
+  const activations = scratchBytes + inner;
+  const plan = { weights, masters, gradients, moments, activations, total: peakBytes + inner, limit };
+  return { plan, trainable };
+}
+
+/** @throws E_OUT_OF_MEMORY for a plan beyond its limit */
+export function checkMemory(
+  { total, limit, activations }: MemoryPlan,
+  { lora, rows }: { lora: boolean; rows: number },
+): void {
+  if (total <= limit) return;
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+  const smaller = activations > total / 3 ? `fewer \`rows\` (${rows} now), ` : '';
+  throw new EspalierError(
+    'E_OUT_OF_MEMORY',
+    `Training would take ${gib(total)} of memory on the device, and there are ${gib(limit)}.`,
+    `Use ${smaller}${lora ? 'a lower rank, or a smaller or more strongly quantised model' : 'LoRA, or `freeze` a part of the model for good'}.`,
+  );
+}
+
+function bytesOf({ parameters }: Trainable, of: (name: string) => boolean): number {
+  return parameters
+    .filter(({ name }) => of(name))
+    .reduce((sum, { shape }) => sum + 4 * shape.reduce((product, n) => product * n, 1), 0);
+}
+
+/** Every row with a loss: no batch takes more. */
+function largestBatch(rows: number, maxTokens: number): MicroBatch {
+  const position = (i: number) => i % maxTokens;
+  return {
+    ids: new Int32Array(rows),
+    positions: Int32Array.from({ length: rows }, (_, i) => position(i)),
+    starts: Int32Array.from({ length: rows }, (_, i) => i - position(i)),
+    targets: new Int32Array(rows),
+    weights: new Float32Array(rows).fill(1 / rows),
+  };
+}

@@ -1,0 +1,153 @@
+import { TensorDigests } from '../checkpoint/identity.ts';
+import { openCheckpointFiles } from '../checkpoint/open.ts';
+import type { Checkpoint } from '../checkpoint/types.ts';
+import type { DataSource } from '../datasets/source.ts';
+import { openTrainingData, type TrainingData } from '../datasets/training/data.ts';
+import { SequenceEncoder } from '../datasets/training/encode.ts';
+import { checkLengths } from '../datasets/training/stream.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
+import { ModelText } from '../model/model-text.ts';
+import { Tokenizer } from '../model/text/tokenizer.ts';
+import { defined } from '../options/defined.ts';
+import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
+import type { ModelFiles } from '../runtime/files/source.ts';
+import { Pace } from '../runtime/host/yielding.ts';
+import { DataHeldOut, DataSteps } from './data-steps.ts';
+import type { PlanTrainOptions } from './options.ts';
+import { planOf, type TrainPlan } from './plan/recipe.ts';
+import { stepsOf } from './schedule.ts';
+import type { HeldOutSource, StepSource } from './sources.ts';
+
+/** A training whose files are open, whose data were looked through, and of which nothing is on a device. */
+export interface Prepared {
+  readonly files: ModelFiles;
+  /** Whoever reads its tensors has them hashed. */
+  readonly digests: TensorDigests;
+  readonly checkpoint: Checkpoint;
+  readonly plan: TrainPlan;
+  /** Steps in all. */
+  readonly steps: number;
+  readonly warmup: number;
+  readonly evaluateEvery: number;
+  readonly facts: DataFacts;
+  readonly source: StepSource;
+  readonly heldOut: HeldOutSource | null;
+  close(): Promise<void>;
+}
+
+/** What the data are. */
+export interface DataFacts {
+  /** Of all bytes, and of what they mean. */
+  readonly digest: string;
+  readonly examples: number;
+  /** Null where they were not counted: a number of steps asks for none. */
+  readonly sequences: number | null;
+  readonly heldOut: number;
+}
+
+/**
+ * @param onReading bytes of the data that were looked through, and in all; examples that were encoded, and in all
+ * @throws E_ARGUMENT, E_DATA_INVALID, and what opening a model throws; no file stays open then
+ */
+export async function prepare(
+  target: ModelTarget,
+  options: PlanTrainOptions,
+  onReading: (done: number, total: number) => void = () => {},
+): Promise<Prepared> {
+  if (options.data === undefined) throw new EspalierError('E_ARGUMENT', 'There are no data.', 'Give `data`.');
+  const { signal } = options;
+  const open: { close(): Promise<void> }[] = [];
+  const close = async (): Promise<void> => void (await Promise.all(open.map((one) => one.close())));
+  try {
+    const files = await openModelFiles(target, options);
+    const checkpoint = await openCheckpointFiles(files, { signal });
+    open.push(checkpoint);
+    const { config } = checkpoint;
+    const plan = planOf(options, { context: config.maxPositions, mixture: config.moe !== null });
+    const spec = await checkpoint.tokenizer();
+    const { loss, long, end, specialTokens } = options;
+    const text = new ModelText(checkpoint, spec, Tokenizer.create(spec));
+    const { maxTokens } = plan;
+    const encoder = new SequenceEncoder(text, { ...defined({ loss, long, end, specialTokens }), maxTokens });
+    const data = await openData(
+      options.data,
+      typeof options.heldOut === 'number' ? options.heldOut : 0,
+      options,
+      onReading,
+    );
+    open.push(data);
+    const own = typeof options.heldOut === 'number' ? undefined : options.heldOut;
+    const other = own === undefined ? null : await openData(own, 0, options, onReading);
+    if (other) open.push(other);
+    await checkLengths(data, encoder, defined({ signal, onProgress: onReading }));
+    if (other) await checkLengths(other, encoder, defined({ signal, onProgress: onReading }));
+    const sequences = plan.steps === null ? await count(data, encoder, signal, onReading) : null;
+    const steps = plan.steps ?? Math.max(1, Math.ceil((plan.epochs! * sequences!) / plan.batch));
+    const held = other ?? data;
+    const heldOut = other ? other.train : data.heldOut;
+    return {
+      files,
+      digests: new TensorDigests(checkpoint),
+      checkpoint,
+      plan,
+      steps,
+      warmup: stepsOf(plan.warmup, steps),
+      evaluateEvery: plan.evaluateEvery ?? Math.max(1, Math.round(steps / 10)),
+      facts: {
+        digest: other ? `${data.digest} ${other.digest}` : data.digest,
+        examples: data.train.length,
+        sequences,
+        heldOut: heldOut.length,
+      },
+      source: new DataSteps(data, encoder, {
+        sequences: plan.batch,
+        rows: plan.rows,
+        seed: plan.seed,
+        shuffle: plan.shuffle,
+      }),
+      heldOut: heldOut.length === 0 ? null : new DataHeldOut(held, encoder, plan.rows, heldOut),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function openData(
+  from: DataSource | readonly DataSource[],
+  heldOut: number,
+  options: PlanTrainOptions,
+  onProgress: (done: number, total: number) => void,
+): Promise<TrainingData> {
+  const { format, columns, prompt, answer, chat, language, sourceLanguage, pieceLength, seed, signal } = options;
+  return openTrainingData(from, {
+    ...defined({ format, columns, prompt, answer, chat, language, sourceLanguage, pieceLength, seed, signal }),
+    heldOut,
+    onProgress,
+  });
+}
+
+/** Sequences of an epoch. @throws E_DATA_INVALID where there are none */
+async function count(
+  data: TrainingData,
+  encoder: SequenceEncoder,
+  signal: AbortSignal | undefined,
+  onProgress: (done: number, total: number) => void,
+): Promise<number> {
+  const pace = new Pace();
+  let sequences = 0;
+  for (const [i, index] of data.train.entries()) {
+    sequences += (await encoder.encode(await data.read(index))).length;
+    if (i % 256 > 0) continue;
+    throwIfAborted(signal);
+    onProgress(i, data.train.length);
+    await pace.breathe();
+  }
+  if (sequences > 0) return sequences;
+  throw new EspalierError(
+    'E_DATA_INVALID',
+    `None of ${data.train.length} examples is short enough.`,
+    'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
+  );
+}

@@ -1,0 +1,234 @@
+/** Jobs of training on small models: what is written is what was trained, they go on where they were, and say what cannot be. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import type { EspalierError } from '../../src/errors.ts';
+import { type MemoryOutput, memoryOutput } from '../../src/runtime/output/memory.ts';
+import { planTrain, type TrainOptions, type TrainProgress, type TrainReceipt, train } from '../../src/train.ts';
+import { frailOutput } from '../checkpoint/frail-output.ts';
+import { tinyFiles } from '../engine/tiny-model.ts';
+import { rejects } from '../errors.ts';
+import { BASE, data, FULL, LORA, run } from './jobs.ts';
+import { bytesOf, LINES, withNumber } from './texts.ts';
+
+const timeless = ({ seconds: _, peakBytes: __, ...rest }: TrainReceipt) => rest;
+
+test('weights keep the type that they are stored in, and get another where it is asked for', async () => {
+  const files = await tinyFiles('llama-bf16');
+  for (const dtype of ['auto', 'bf16', 'f16', 'f32'] as const) {
+    const { files: written } = await run(files, { ...FULL, steps: 2, dtype });
+    const checkpoint = await openCheckpoint(written);
+    const types = new Set([...checkpoint.tensors.values()].map(({ type }) => type));
+    assert.equal([...types], [dtype === 'auto' ? 'bf16' : dtype]);
+    await checkpoint.close();
+    const config = JSON.parse(await (written['config.json'] as Blob).text());
+    const name = { auto: 'bfloat16', bf16: 'bfloat16', f16: 'float16', f32: 'float32' }[dtype];
+    assert.is(config.torch_dtype ?? config.dtype, name);
+  }
+});
+
+test('aborted and gone on with, the result is the same to the bit', async () => {
+  const files = await tinyFiles('moe-mixtral');
+  for (const options of [FULL, { ...LORA, freeze: [{ frozen: '*lora_A*', untilStep: 4 }] }]) {
+    const whole = await run(files, { ...options, steps: 10 });
+    for (const at of [1, 3, 4, 7, 9]) {
+      const out = memoryOutput('out');
+      const abort = new AbortController();
+      const onProgress = ({ stage, done }: TrainProgress) => {
+        if (stage === 'training' && done === at) abort.abort();
+      };
+      await rejects('E_ABORTED', () => run(files, { ...options, steps: 10, signal: abort.signal, onProgress }, out));
+      const steps: number[] = [];
+      const again = await run(
+        files,
+        { ...options, steps: 10, onProgress: ({ stage, done }) => void (stage === 'training' && steps.push(done)) },
+        out,
+      );
+      assert.is(steps[0], at); // and not from the beginning
+      await sameFiles(again.files, whole.files);
+      assert.equal(timeless(again.receipt), timeless(whole.receipt));
+    }
+  }
+});
+
+async function sameFiles(got: Record<string, Blob>, want: Record<string, Blob>): Promise<void> {
+  assert.equal(Object.keys(got).sort(), Object.keys(want).sort());
+  for (const [name, content] of Object.entries(want)) {
+    if (name === 'espalier-training.json') continue; // holds times
+    assert.equal(new Uint8Array(await got[name]!.arrayBuffer()), new Uint8Array(await content.arrayBuffer()), name);
+  }
+}
+
+test('one that was ended between its result and its name is only given the name', async () => {
+  const files = await tinyFiles();
+  const memory = memoryOutput('out');
+  let fails = true;
+  const out: MemoryOutput = {
+    ...memory,
+    commit: async () => {
+      if (fails) throw new Error('the power went');
+      await memory.commit();
+    },
+  };
+  const error = await train(files, { ...FULL, out } as TrainOptions).then(String, String);
+  assert.match(error, 'the power went');
+  fails = false;
+  const stages = new Set<string>();
+  const receipt = await train(files, {
+    ...FULL,
+    out,
+    onProgress: ({ stage }) => void stages.add(stage),
+  } as TrainOptions);
+  assert.equal([...stages], ['reading']);
+  assert.is(receipt.steps, 8);
+  assert.ok('model.safetensors' in out.result());
+});
+
+test('what is half trained is not gone on with by other options, data or another model, unless told to begin anew', async () => {
+  const files = await tinyFiles();
+  const out = memoryOutput('out');
+  const abort = new AbortController();
+  const onProgress = ({ stage, done }: TrainProgress) => void (stage === 'training' && done === 4 && abort.abort());
+  await rejects('E_ABORTED', () => run(files, { ...FULL, signal: abort.signal, onProgress }, out));
+  const other = await tinyFiles('llama-f16');
+  for (const [change, model, says] of [
+    [{ learningRate: 1e-3 }, files, /other options: 4 steps/],
+    [{ steps: 9 }, files, /other options/],
+    [{ data: withNumber(data) }, files, /other data/],
+    [{}, other, /another model/],
+  ] as const) {
+    const error = await rejects('E_ARGUMENT', () => run(model, { ...FULL, ...change }, out));
+    assert.match(error.message, says);
+  }
+  const anew = await run(files, { ...FULL, learningRate: 1e-3, restart: true }, out);
+  await sameFiles(anew.files, (await run(files, { ...FULL, learningRate: 1e-3 })).files);
+});
+
+test('a full disk at a state leaves the state before', async () => {
+  const files = await tinyFiles();
+  const out = frailOutput('out');
+  const options = { ...FULL, saveEvery: 2, out } as TrainOptions;
+  out.room = 900_000; // two states, not three
+  await rejects('E_STORAGE_FULL', () => train(files, options));
+  const names = (await out.files()).names;
+  assert.is(names.filter((name) => name.endsWith('.json')).length, 1, `${names}`);
+  assert.is(names.filter((name) => name.endsWith('.safetensors')).length, 1, `${names}`);
+  out.room = Number.MAX_SAFE_INTEGER;
+  const first: number[] = [];
+  await train(files, { ...options, onProgress: ({ stage, done }) => void (stage === 'training' && first.push(done)) });
+  assert.ok(first[0]! > 0);
+  // and where the host says that states and result will not fit, nothing begins
+  const small = frailOutput('small');
+  small.says = 1000;
+  const error = await rejects('E_STORAGE_FULL', () => train(files, { ...FULL, out: small } as TrainOptions));
+  assert.match(error.message, /1000 are free/);
+});
+
+test('with patience the best weights are written', async () => {
+  const files = await tinyFiles();
+  const options = {
+    ...FULL,
+    learningRate: 0.1,
+    schedule: 'constant',
+    steps: 40,
+    evaluateEvery: 1,
+    patience: 3,
+    dtype: 'f32',
+  } as const;
+  const { receipt, files: written } = await run(files, options);
+  const losses = receipt.heldOut.map(({ loss }) => loss);
+  assert.ok(receipt.steps < 40, 'patience ends it');
+  assert.is(receipt.loss.heldOut, Math.min(...losses));
+  const again = await run(written, { ...FULL, steps: 1 });
+  assert.ok(Math.abs(again.receipt.heldOut[0]!.loss - Math.min(...losses)) < 2e-6);
+});
+
+test('an epoch has as many steps as it has lots of sequences, and a plan says so', async () => {
+  const files = await tinyFiles();
+  const { steps: _, heldOut: __, ...epochs } = FULL;
+  const lines = LINES.trimEnd().split('\n').length;
+  const plan = await planTrain(files, { ...epochs, epochs: 1.5 });
+  assert.is(plan.data.sequences, lines);
+  assert.is(plan.steps, Math.ceil((1.5 * lines) / 4));
+  assert.is(plan.trained, plan.parameters);
+  const seen: TrainProgress[] = [];
+  const { receipt } = await run(files, { ...epochs, epochs: 0.4, onProgress: (progress) => void seen.push(progress) });
+  assert.is(receipt.steps, Math.ceil((0.4 * lines) / 4));
+  assert.is(receipt.loss.heldOut, null);
+  assert.is(receipt.curve.points.length, receipt.steps);
+  const last = seen.filter(({ stage }) => stage === 'training').at(-1)!;
+  assert.is(last.done, last.total);
+  assert.ok(last.tokensPerSecond! > 0 && last.secondsLeft === 0 && last.loss === receipt.loss.last);
+});
+
+test('what cannot be is refused before work, with a code', async () => {
+  const files = await tinyFiles();
+  const cases: readonly (readonly [string, Record<string, unknown>, RegExp])[] = [
+    ['E_ARGUMENT', { data: undefined }, /no data/],
+    ['E_ARGUMENT', { full: true, lora: 8 }, /contradict/],
+    ['E_ARGUMENT', { steps: 3, epochs: 1 }, /both/],
+    ['E_ARGUMENT', { warmup: 1.5 }, /warmup is 1\.5/],
+    ['E_ARGUMENT', { learningRate: 0 }, /learningRate is 0/],
+    ['E_ARGUMENT', { batch: 0 }, /batch is 0/],
+    ['E_ARGUMENT', { beta2: 1 }, /beta2 is 1/],
+    ['E_ARGUMENT', { schedule: 'square' }, /schedule is "square"/],
+    ['E_ARGUMENT', { maxTokens: 65 }, /context/],
+    ['E_ARGUMENT', { rows: 20 }, /rows is 20/],
+    ['E_ARGUMENT', { patience: 2 }, /nothing is held out/],
+    ['E_ARGUMENT', { full: true, lora: undefined, freeze: [{ frozen: '*.typo' }] }, /freeze names \*\.typo/],
+    ['E_ARGUMENT', { lora: { targets: ['q_prj'] } }, /no linear layer q_prj/],
+    ['E_ARGUMENT', { learningrate: 1 }, /did you mean learningRate/],
+    [
+      'E_DATA_INVALID',
+      { data: bytesOf('{"prompt": "a", "answer": "b"}\n{"prompt": "a"}\n'), format: 'jsonl' },
+      /line 2/,
+    ],
+    [
+      'E_DATA_INVALID',
+      { data: bytesOf('{"prompt": "a", "answer": " "}\n'), format: 'jsonl' },
+      /line 1: the answer is empty/,
+    ],
+    [
+      'E_DATA_INVALID',
+      { data: bytesOf(JSON.stringify({ prompt: 'a'.repeat(60), answer: 'b' })), format: 'jsonl' },
+      /line 1: 6\d tokens/,
+    ],
+  ];
+  for (const [code, change, says] of cases) {
+    const { lora = 2, ...rest } = change;
+    const options = { ...BASE, lora, steps: 'epochs' in change ? 3 : 2, ...rest } as Partial<TrainOptions>;
+    const error = await rejects(code, () =>
+      run(files, 'lora' in change && change['lora'] === undefined ? { ...options, lora: undefined as never } : options),
+    );
+    assert.match(error.message, says, String(error));
+    assert.ok(error.hint.length > 5);
+  }
+});
+
+test('NaN in the model is refused', async () => {
+  const files = await tinyFiles();
+  const bytes = files['model.safetensors']!;
+  bytes.set([0xff, 0x7f, 0xff, 0x7f], bytes.length - 4); // bf16
+  await rejects('E_TENSOR_VALUE', () => run(files, FULL));
+});
+
+test('one that diverges says so, and keeps the state before', async () => {
+  const files = await tinyFiles();
+  const out = memoryOutput('out');
+  const options = {
+    ...FULL,
+    learningRate: 1e30,
+    clip: 0,
+    schedule: 'constant',
+    saveEvery: 1,
+    warmup: 2,
+    steps: 20,
+  } as const;
+  const error: EspalierError = await rejects('E_DIVERGED', () => run(files, options, out));
+  assert.match(error.message, /step \d+/);
+  const names = (await out.files()).names.filter((name) => name.endsWith('.json'));
+  // the first step's rate is 0
+  assert.equal(names, ['espalier-training-000001.json']);
+});
+
+test.run();
