@@ -3,6 +3,7 @@ import type { Context, Suite } from './suite.ts';
 
 const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   against: () => import('./against.ts'),
+  batch: () => import('./batch.ts'),
   browser: () => import('./browser.ts'),
   gemm: () => import('./gemm.ts'),
   grow: () => import('./grow.ts'),

@@ -8,6 +8,9 @@ import { jsonArgument, modelArgument, openArguments, openOptionsOf, openWithProg
 import { dataArguments, dataOptionsOf, openDataWithProgress, sequenceOptionsOf } from './shared/data-flags.ts';
 import { formatTable, Progress } from './shared/format.ts';
 
+/** Sequences that are scored together. */
+const TOGETHER = 32;
+
 export const evalPerplexityCommand = defineCommand({
   meta: { name: 'ppl', description: 'Perplexity of a model on texts, or on answers behind their prompts' },
   args: { model: modelArgument, ...dataArguments, ...openArguments, json: jsonArgument },
@@ -36,9 +39,9 @@ export const evalPerplexityCommand = defineCommand({
         const stream = new SequenceStream(data, examples, encoder, { seed: 0, shuffle: false, epochs: 1 });
         const texts: TextLogProbability[] = [];
         for (;;) {
-          const [sequence] = await stream.next(1, signal);
-          if (sequence === undefined) break;
-          texts.push(await scored(model, sequence, signal));
+          const some = await stream.next(TOGETHER, signal);
+          if (some.length === 0) break;
+          texts.push(...(await scored(model, some, signal)));
           bar.update(stream.state.done / examples.length);
         }
         bar.end();
@@ -54,19 +57,26 @@ export const evalPerplexityCommand = defineCommand({
   },
 });
 
-/** The learned tokens of a sequence and what the model gives them. */
+/** The learned tokens of sequences and what the model gives them. */
 async function scored(
   model: Model,
-  { ids, learned }: TrainingSequence,
+  sequences: readonly TrainingSequence[],
   signal: AbortSignal,
-): Promise<TextLogProbability> {
-  const tokens = await model.score(ids, { signal });
-  const counted = tokens.filter((_, t) => learned[t] === 1);
-  const text = await model.decode(
-    counted.map(({ id }) => id),
-    { continues: true },
+): Promise<TextLogProbability[]> {
+  const all = await model.scoreBatch(
+    sequences.map(({ ids }) => ids),
+    { signal },
   );
-  return { logProbability: counted.reduce((sum, { logprob }) => sum + logprob!, 0), tokens: counted.length, text };
+  return Promise.all(
+    sequences.map(async ({ learned }, i) => {
+      const counted = all[i]!.filter((_, t) => learned[t] === 1);
+      const text = await model.decode(
+        counted.map(({ id }) => id),
+        { continues: true },
+      );
+      return { logProbability: counted.reduce((sum, { logprob }) => sum + logprob!, 0), tokens: counted.length, text };
+    }),
+  );
 }
 
 function described(found: Perplexity): string {

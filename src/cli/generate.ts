@@ -1,6 +1,8 @@
 import { EspalierError } from '../errors.ts';
+import { batchOptions } from '../model/generate/batch.ts';
 import { type GenerateOptions, generateOptions } from '../model/generate/options.ts';
 import type { PromptOptions } from '../model/options.ts';
+import type { Prompt } from '../model/prompt.ts';
 import { words } from '../options/rules.ts';
 import { defineCommand } from './shared/command.ts';
 import {
@@ -15,6 +17,8 @@ import {
   promptOf,
 } from './shared/common.ts';
 import { optionFlags } from './shared/flags.ts';
+import { generateBatch } from './shared/generate-batch.ts';
+import { readPrompts } from './shared/prompts.ts';
 
 const generation = optionFlags<GenerateOptions & PromptOptions>(generateOptions, {
   maxTokens: { alias: 'n', value: 'N', description: 'Most tokens to generate' },
@@ -40,7 +44,13 @@ export const generateCommand = defineCommand({
   meta: { name: 'generate', description: 'Continue a text' },
   args: {
     model: modelArgument,
-    prompt: promptArgument,
+    prompt: { ...promptArgument, required: false },
+    prompts: {
+      type: 'string',
+      value: 'FILE',
+      description: 'Continue each line of a file, or of a .jsonl file each text or { "prompt": …, options }, at once',
+    },
+    batch: { type: 'string', value: 'N', description: 'Of --prompts: most at once', rule: batchOptions.batch },
     ...generation.args,
     'ignore-eos': {
       type: 'boolean',
@@ -50,9 +60,9 @@ export const generateCommand = defineCommand({
     chat: { type: 'boolean', description: 'The prompt is a user’s message', default: false },
     bos: bosArgument,
     ...openArguments,
-    json: jsonArgument,
+    json: { ...jsonArgument, description: 'Print one JSON object, of --prompts a line each, and nothing else' },
   },
-  run: async ({ args, io, signal }) => {
+  run: async ({ args, io, signal, fail }) => {
     const { specialTokens, ...options } = generation.options(args);
     const special = specialTokens === undefined ? {} : { specialTokens };
     const conversation = { chat: { specialTokensInContent: specialTokens ?? false } };
@@ -62,18 +72,33 @@ export const generateCommand = defineCommand({
       throw new EspalierError('E_ARGUMENT', '--chat and --bos contradict each other.', hint);
     }
     const ignore = args['ignore-eos'];
-    const prompt = await promptOf(args.prompt, io, signal);
+    if ((args.prompt === undefined) === (args.prompts === undefined) || (args.batch && !args.prompts)) {
+      const hint = 'Give one of them; --batch goes with --prompts.';
+      throw new EspalierError('E_ARGUMENT', 'There has to be either --prompt or --prompts.', hint);
+    }
+    const items = args.prompts === undefined ? null : await readPrompts(args.prompts, io, signal);
+    const prompt = await promptOf(args.prompt ?? '', io, signal);
     const started = performance.now();
     const model = await openWithProgress(args.model, { ...opening, signal }, args.json, io);
     const loadMilliseconds = performance.now() - started;
+    const asked = (text: string): Prompt => (args.chat ? [{ role: 'user', content: text }] : text);
+    const common = {
+      ...options,
+      ...(args.chat ? conversation : { ...special, ...bosOf(args.bos) }),
+      stopAtEos: !ignore,
+      showSpecialTokens: ignore,
+      signal,
+    };
     try {
-      const generated = model.generate(args.chat ? [{ role: 'user', content: prompt }] : prompt, {
-        ...options,
-        ...(args.chat ? conversation : { ...special, ...bosOf(args.bos) }),
-        stopAtEos: !ignore,
-        showSpecialTokens: ignore,
-        signal,
-      });
+      if (items) {
+        const all = items.map((item) =>
+          typeof item.prompt === 'string' ? { ...item, prompt: asked(item.prompt) } : item,
+        );
+        const given = { ...common, ...(args.batch !== undefined && { batch: args.batch }) };
+        if (!(await generateBatch({ model, items: all, options: given, json: args.json, io }))) fail();
+        return;
+      }
+      const generated = model.generate(asked(prompt), common);
       if (!args.json) {
         const head = args.chat ? '' : prompt;
         let begun = false;

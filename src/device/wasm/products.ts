@@ -1,6 +1,6 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts';
-import { DOT, GROUP, type Kernels, PANEL_TYPE } from './kernels.ts';
+import { DOT, GROUP, type Kernels, MICRO, PANEL_TYPE } from './kernels.ts';
 import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
@@ -276,8 +276,16 @@ export class Products {
   ): Call {
     const panels = PANEL_TYPE[type as 'f32'];
     scratch[part] ||= this.#scratch(k);
-    const { micro } = this.#tuning;
+    const micro = this.#microOf(rows);
     return ['linearExact', [micro, rows, k, n, x, 4 * k, panels, at, shift, first, last, y, 4 * n, scratch[part]]];
+  }
+
+  /** The micro-kernel for so many rows: where the chosen one would compute many that are not there, the one of four. All give the same bits. */
+  #microOf(rows: number): number {
+    const { micro } = this.#tuning;
+    const padded = (tile: number) => Math.ceil(rows / tile) * tile;
+    if (padded(4) > 0.8 * padded(this.#kernels.microRows(micro))) return micro;
+    return micro === MICRO.splat6Fused || micro === MICRO.lane4Fused ? MICRO.lane4Fused : MICRO.lane4;
   }
 
   /** What one lane needs for products of either kind. */
