@@ -55,6 +55,8 @@ export interface ForwardOptions extends LayerHooks {
 export interface SequencePart {
   readonly ids: readonly number[];
   readonly cache: KvCache;
+  /** RoPE position of each; default: following the cache. */
+  readonly positions?: readonly number[] | undefined;
   /** Whether the last of them is wanted with `output: 'last'`. Default true. */
   readonly wanted?: boolean;
 }
@@ -174,7 +176,7 @@ export class Decoder {
     for (const part of parts) {
       const { cache } = part;
       const count = part.ids.length;
-      const positions = following(cache, count);
+      const positions = part.positions ?? following(cache, count);
       this.#checkPositions(positions, count);
       rows.push({ cache, first, positions });
       first += count;

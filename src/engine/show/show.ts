@@ -15,7 +15,7 @@ import type { AnswerStart, Asking, ShowCalls } from './protocol.ts';
 
 /**
  * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644), in the engine's worker; as `Show` of `espalier/show`,
- * with the same results. Queries are answered one at a time.
+ * with the same results. Free answers to queries that are asked together are written at once, and share passes over the weights.
  *
  * Any call may reject with E_DISPOSED when this, its examples, the model or the engine is closed, and with E_WORKER_LOST.
  */
@@ -67,8 +67,7 @@ export class Show {
   }
 
   /**
-   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token, and other
-   * queries wait until it has ended or was left. What is wrong comes out there: E_ARGUMENT with labels, which come as a whole; else as `ask`.
+   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token. What is wrong comes out there: E_ARGUMENT with labels, which come as a whole; else as `ask`.
    */
   stream(query: string, options: AskOptions = {}): AnswerStream {
     const { link, number } = this.#held;

@@ -11,7 +11,7 @@ export interface Step extends Draw {
   readonly input: readonly number[];
   readonly cache: KvCache;
   readonly signal?: AbortSignal | undefined;
-  /** Positions and masks of its own: then it shares its pass with nobody. */
+  /** Positions and masks of its own. With a mask it shares its pass with nobody. */
   readonly own?: Pick<ForwardOptions, 'positions' | 'mask' | 'split'> | undefined;
 }
 
@@ -83,7 +83,7 @@ export class Steps {
       if (this.#waiting.size < this.#open) await nextTurn();
       await this.#among((waiting) => waiting.filter((one) => this.#isToken(one)).slice(0, MOST));
       await this.#among((waiting) => this.#prompts(waiting));
-      await this.#among((waiting) => waiting.filter(({ step }) => step.own).slice(0, 1));
+      await this.#among((waiting) => waiting.filter(({ step }) => step.own?.mask).slice(0, 1));
     }
     this.#running = false;
   }
@@ -109,12 +109,12 @@ export class Steps {
 
   /** Of all that is left of its input. */
   #isToken({ step, done }: Waiting): boolean {
-    return !step.own && step.input.length - done === 1;
+    return !step.own?.mask && step.input.length - done === 1;
   }
 
   /** Those whose prompts, or parts of them, go together next. */
   #prompts(waiting: readonly Waiting[]): readonly Waiting[] {
-    const prompts = waiting.filter((one) => !one.step.own && !this.#isToken(one));
+    const prompts = waiting.filter((one) => !one.step.own?.mask && !this.#isToken(one));
     if (!this.#decoder.rowsIndependent) return prompts.slice(0, 1);
     let room = this.#room();
     return prompts.filter((one) => {
@@ -158,7 +158,7 @@ export class Steps {
     const [first] = chosen;
     const outcomes = new Map<Waiting, Outcome>();
     const signal = chosen.length === 1 ? first!.step.signal : undefined;
-    if (first!.step.own) {
+    if (first!.step.own?.mask) {
       const { input, cache, own } = first!.step;
       await decoder.forward(input, cache, {
         ...own,
@@ -173,11 +173,12 @@ export class Steps {
     }
     let room = this.#room();
     const parts = chosen.map((one) => {
-      const { input, cache } = one.step;
+      const { input, cache, own } = one.step;
       const count = this.#isToken(one) ? 1 : this.#cut(one, room);
       room -= count;
       const end = one.done + count;
-      return { ids: input.slice(one.done, end), cache, end, wanted: end === input.length };
+      const positions = own?.positions?.slice(one.done, end);
+      return { ids: input.slice(one.done, end), cache, positions, end, wanted: end === input.length };
     });
     const whole = chosen.filter((_, i) => parts[i]!.wanted);
     await decoder.forwardEach(parts, {

@@ -8,7 +8,7 @@ import { Turns } from '../../queue.ts';
 import { checkedItems } from '../checks.ts';
 import { Chain } from '../place/chain.ts';
 import { Chains } from '../place/chains.ts';
-import { type PlacedShots, ShotContext } from '../place/context.ts';
+import { type Continuation, type PlacedShots, ShotContext } from '../place/context.ts';
 import { ShotPool } from '../pool/pool.ts';
 import { modeFacts } from '../pool/prefix-mode.ts';
 import { LabelTrie } from '../probe/labels.ts';
@@ -33,10 +33,14 @@ import { QueryRun, type Task } from './query-run.ts';
 import { receiptOf } from './receipt.ts';
 import type { CalibrationItem } from './threshold.ts';
 
+/** Most free answers that are written outside of their turn. */
+const MOST_APART = 7;
+
 /**
  * Answers queries with as many examples as each needs (AdapShot, arXiv 2605.03644): ranks the pool, tries several counts in one forward
  * pass, takes the smallest that is sure enough, and answers behind it. Nothing of the shots is computed again, unless the pool's
- * prefix mode says so. Queries are answered one at a time.
+ * prefix mode says so. Queries are ranked, placed and probed one at a time; free answers to those that are asked together are written at
+ * once, and share passes over the weights.
  */
 export class Show {
   readonly #pool: ShotPool | null;
@@ -46,6 +50,9 @@ export class Show {
   #task: Task;
   #threshold: number;
   readonly #turns = new Turns();
+  /** Free answers that wait for their turn, and those that are written outside of it. */
+  #queued = 0;
+  #written = 0;
   #closed = false;
 
   private constructor(source: ShotPool | Chain | Chains, task: Task) {
@@ -113,8 +120,8 @@ export class Show {
   }
 
   /**
-   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token, and other
-   * queries wait until it has ended or was left.
+   * Free text, token by token; its answer is there when iteration has ended. It starts when it is first asked for a token. Queries that were
+   * waiting then go on while it is written, up to eight; others wait until it has ended or was left.
    * @throws E_ARGUMENT with labels, which come as a whole; while iterating as `ask`
    */
   stream(query: string, options: AskOptions = {}): AnswerStream {
@@ -289,7 +296,8 @@ export class Show {
     end: (answer: Answer) => void,
   ): AsyncGenerator<GeneratedToken, void> {
     let release = (): void => {};
-    // our turn lasts until the generator ends
+    // our turn lasts until the answer is being written on a cache of its own, or until the generator ends
+    this.#queued++;
     const turn = new Promise<void>((begin) => {
       void this.#turns.run(() => {
         begin();
@@ -299,6 +307,8 @@ export class Show {
       });
     });
     await turn;
+    this.#queued--;
+    let written = false;
     try {
       const started = performance.now();
       const run = await this.#start(query, options);
@@ -313,7 +323,16 @@ export class Show {
           })
         : null;
       const comparing = performance.now() - answering;
-      const behind = plain ? plain.continuation() : await placed.continueAt(choice.shots);
+      // others wait: their shots can be placed while this answer is written, and what they write shares passes with it
+      const apart = this.#queued > 0 && this.#written < MOST_APART;
+      const behind = plain ? plain.continuation() : await continuation(placed, choice.shots, apart);
+      const receipt = (count: number) => receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, count);
+      const early = apart && behind.own ? receipt(0) : null;
+      if (early) {
+        written = true;
+        this.#written++;
+        release();
+      }
       const { maxTokens, stop, sampling } = settings;
       const { decoder, tokenizer } = model;
       let text = '';
@@ -334,13 +353,23 @@ export class Show {
       run.forwarded += run.ids.length + Math.max(0, count - 1) + (plain?.length ?? 0);
       run.milliseconds.answer += performance.now() - answering - comparing;
       run.milliseconds.total = performance.now() - started - comparing;
-      end({
-        text: text.trim(),
-        receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, count),
-      });
+      const tokens = early && { ...early.tokens, forwarded: run.forwarded, generated: count };
+      end({ text: text.trim(), receipt: early && tokens ? { ...early, tokens } : receipt(count) });
     } finally {
+      if (written) this.#written--;
       release();
     }
+  }
+}
+
+/** Where an answer goes on: on a cache of its own where that is wanted and there is memory for it. */
+async function continuation(placed: PlacedShots, shots: number, own: boolean): Promise<Continuation> {
+  if (!own) return placed.continueAt(shots);
+  try {
+    return await placed.continueAt(shots, true);
+  } catch (error) {
+    if (!(error instanceof EspalierError && error.code === 'E_OUT_OF_MEMORY')) throw error;
+    return placed.continueAt(shots);
   }
 }
 

@@ -33,7 +33,9 @@ export function openPlainText(model: LocalModel, ids: readonly number[], signal?
           const plans = list.map((branch) => ({ ids: branch.ids, position: ids.length, shots, others: [] }));
           return runBranches(decoder, cache, plans, use, { factor: 1, signal });
         }),
-      continuation: () => ({ cache, position: ids.length, options: () => ({}), end: () => cache.truncate(ids.length) }),
+      continuation: () => {
+        return { own: true, cache, position: ids.length, options: () => ({}), end: () => cache.truncate(ids.length) };
+      },
       close: () => cache.dispose(),
     };
   });

@@ -113,7 +113,7 @@ export class Chain implements PlacedShots {
       const position = this.#end(shots);
       const cache = this.model.decoder.cache();
       cache.copyFrom(this.#cache, position);
-      return { cache, position, options: () => ({}), end: () => cache.dispose() };
+      return { own: true, cache, position, options: () => ({}), end: () => cache.dispose() };
     });
   }
 

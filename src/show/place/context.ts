@@ -14,6 +14,8 @@ import { repairRows } from './repair.ts';
 
 /** Where free text goes on. */
 export interface Continuation extends TextBehind {
+  /** Whether the cache is nobody else's. */
+  readonly own: boolean;
   /** Gives the cache back. */
   end(): void;
 }
@@ -39,8 +41,11 @@ export interface PlacedShots {
    * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED
    */
   branches<T>(list: readonly Branch[], use: UseHidden<T>, signal?: AbortSignal): Promise<T>;
-  /** A cache that holds the prefix and the first so many shots, for generating. End it before anything else is done here. */
-  continueAt(shots: number): Promise<Continuation>;
+  /**
+   * A cache that holds the prefix and the first so many shots, for generating. Unless it is a copy of its own, end it before anything else is
+   * done here. @throws E_ARGUMENT, E_OUT_OF_MEMORY
+   */
+  continueAt(shots: number, own?: boolean): Promise<Continuation>;
   close(): void;
 }
 
@@ -243,17 +248,18 @@ export class ShotContext implements PlacedShots {
   }
 
   /** Shots beyond the first so many are forgotten: place them again when they are wanted. */
-  async continueAt(shots: number): Promise<Continuation> {
+  async continueAt(shots: number, own = false): Promise<Continuation> {
     return exclusive(this.model.device, async () => {
       this.#check();
       const units = this.#unitsFor(shots);
       this.#forget(units);
       const end = this.#end(units);
       if (this.#piece) this.#putPrefix(units);
-      const cache = this.#cache;
+      const cache = own ? this.#copy(end) : this.#cache;
       const position = this.#position(units);
       const after = cache.length;
       return {
+        own,
         cache,
         position,
         limit: contextOf(this.model),
@@ -271,7 +277,8 @@ export class ShotContext implements PlacedShots {
           };
         },
         end: () => {
-          if (!this.#closed) cache.truncate(end);
+          if (own) cache.dispose();
+          else if (!this.#closed) cache.truncate(end);
         },
       };
     });
@@ -282,6 +289,20 @@ export class ShotContext implements PlacedShots {
     this.#closed = true;
     this.#cache.dispose();
     this.#piece?.dispose();
+  }
+
+  /** All that stands in the cache, which then ends at a row. @throws E_OUT_OF_MEMORY */
+  #copy(end: number): KvCache {
+    const copy = this.model.decoder.cache(0, Number.MAX_SAFE_INTEGER);
+    try {
+      copy.copyFrom(this.#cache, this.#cache.length);
+      return copy;
+    } catch (error) {
+      copy.dispose();
+      throw error;
+    } finally {
+      this.#cache.truncate(end);
+    }
   }
 
   /** First row of shots. */
