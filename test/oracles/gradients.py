@@ -35,7 +35,10 @@ def load(name):
         with torch.no_grad():
             _, config, model = build()
             return tiny_moe.filled(config, model, seed).float().eval()
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    # else the row of the padding token, which may be the one that ends texts, had no gradient as an input
+    model.get_input_embeddings().padding_idx = None
+    return model
 
 
 def own_names(name, gradient):
