@@ -49,10 +49,13 @@ const resting = device.stats().tensors;
 
 /** How many tokens the passes gave, by pass. */
 let passes: number[] = [];
+/** And how many rows it had. */
+let rows: number[] = [];
 for (const { decoder } of models.values()) {
   const each = decoder.forwardEach.bind(decoder);
   decoder.forwardEach = (parts, options) => {
     passes.push(parts.length);
+    rows.push(parts.reduce((sum, { ids }) => sum + ids.length, 0));
     return each(parts, options);
   };
 }
@@ -129,6 +132,29 @@ on('generations that are begun one by one share passes, too, and are read at any
   );
   assert.equal(got, want);
   assert.ok(passes.some((count) => count > 1));
+});
+
+on('a long prompt goes through in parts, between the tokens of others', async () => {
+  const written = nano.generate(idsOf(nano, 5, 1), { maxTokens: 40, stopAtEos: false });
+  const tokens = written[Symbol.asyncIterator]();
+  for (let i = 0; i < 3; i++) await tokens.next();
+  rows = [];
+  const joining = nano.generate(idsOf(nano, 700, 2), { maxTokens: 3, stopAtEos: false }).result();
+  let beside = 0;
+  let joined = false;
+  void joining.then(() => {
+    joined = true;
+  });
+  while (!joined && !(await tokens.next()).done) beside++;
+  await joining;
+  for (let more = await tokens.next(); !more.done; more = await tokens.next());
+  const parts = rows.filter((count) => count > 2);
+  assert.is(
+    parts.reduce((sum, count) => sum + count, 0),
+    700,
+  );
+  assert.ok(Math.max(...parts) <= 128 && parts.length >= 6, `${parts}`);
+  assert.ok(beside >= parts.length, `${beside} tokens beside ${parts.length} parts`);
 });
 
 on('an abort, a break and a failure disturb nobody else', async () => {

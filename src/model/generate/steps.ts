@@ -82,22 +82,30 @@ export class Steps {
       // whoever got a token just now shall be in the next pass
       if (this.#waiting.size < this.#open) await nextTurn();
       await this.#among((waiting) => waiting.filter((one) => this.#isToken(one)).slice(0, MOST));
-      await this.#among((waiting) => this.#prompts(waiting));
+      let [rows, more] = [0, 0];
+      do {
+        more = await this.#among((waiting) => this.#prompts(waiting));
+        rows += more;
+      } while (more > 0 && rows < BETWEEN);
       await this.#among((waiting) => waiting.filter(({ step }) => step.own?.mask).slice(0, 1));
     }
     this.#running = false;
   }
 
-  /** A pass of those that are chosen when the device is free. */
-  #among(choose: (waiting: readonly Waiting[]) => readonly Waiting[]): Promise<void> {
-    if (choose([...this.#waiting]).length === 0) return Promise.resolve();
+  /** A pass of those that are chosen when the device is free. @returns its rows */
+  #among(choose: (waiting: readonly Waiting[]) => readonly Waiting[]): Promise<number> {
+    if (choose([...this.#waiting]).length === 0) return Promise.resolve(0);
     return exclusive(this.#decoder.device, async () => {
       for (const one of this.#waiting) {
         const { signal } = one.step;
         if (signal?.aborted) this.#settle(one, { error: aborted(signal) });
       }
       const chosen = choose([...this.#waiting]);
+      const left = ({ step, done }: Waiting) => step.input.length - done;
+      const before = chosen.reduce((sum, one) => sum + left(one), 0);
       if (chosen.length > 0) await this.#pass(chosen);
+      // what is settled had all of its rows
+      return before - chosen.reduce((sum, one) => sum + (this.#waiting.has(one) ? left(one) : 0), 0);
     });
   }
 
