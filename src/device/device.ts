@@ -75,6 +75,8 @@ export interface MatmulOptions {
   readonly alpha?: number;
   /** Adds to c instead of replacing it. */
   readonly accumulate?: boolean;
+  /** Each row of c gets the bits that it gets as the only one, as of `linear`. With `transposeB` and without `transposeA`. */
+  readonly alone?: boolean;
 }
 
 export interface RopeLayout {

@@ -38,14 +38,14 @@ export function feedForward(
   alone = false,
 ): void {
   device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision, alone);
-  addLora(device, weights.lora?.gate, x, b.gate);
-  addLora(device, weights.lora?.up, x, b.up);
+  addLora(device, weights.lora?.gate, x, b.gate, alone);
+  addLora(device, weights.lora?.up, x, b.up, alone);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
   device.gatedActivation(activation, b.gate, b.up, b.product);
   if (!out) return;
   device.linear(b.product, [weights.down], [out], precision, alone);
-  addLora(device, weights.lora?.down, b.product, out);
+  addLora(device, weights.lora?.down, b.product, out, alone);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }
 

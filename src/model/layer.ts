@@ -133,8 +133,8 @@ export function decoderLayer(
     if (o) device.linear(o.normed, [weights.q], [o.qProjected], precision, alone);
   }
   const { lora } = weights;
-  addLora(device, lora?.k, b.normed, b.kProjected);
-  addLora(device, lora?.v, b.normed, b.v);
+  addLora(device, lora?.k, b.normed, b.kProjected, run.alone);
+  addLora(device, lora?.v, b.normed, b.v, run.alone);
   if (weights.kBias) device.addBias(weights.kBias, b.kProjected);
   if (weights.vBias) device.addBias(weights.vBias, b.v);
   if (weights.kNorm) device.rmsNorm(b.kProjected, weights.kNorm, b.k, eps);
@@ -147,14 +147,14 @@ export function decoderLayer(
     }
   }
   if (!o) return;
-  addLora(device, lora?.q, o.normed, o.qProjected);
+  addLora(device, lora?.q, o.normed, o.qProjected, alone);
   if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
   if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
   if (table) device.rope(o.q, table, o.positions, facts.queryLayout);
   for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
   device.linear(o.attended, [weights.o], [o.attentionProjected], precision, alone);
-  addLora(device, lora?.o, o.attended, o.attentionProjected);
+  addLora(device, lora?.o, o.attended, o.attentionProjected, alone);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionProjected);
   if (weights.postAttentionNorm) {
     device.rmsNorm(o.attentionProjected, weights.postAttentionNorm, o.attentionOut, eps);

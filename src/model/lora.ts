@@ -20,14 +20,21 @@ export interface LoraGradient {
 /**
  * out [T, N] += Σ over terms of scale · (x Aᵀ) Bᵀ, x [T, K]. Rows are read as they stand: nothing is packed, so that factors may be
  * trained, and the matrix that they correct may have any type.
+ * @param alone as in `Device.linear`
  */
-export function addLora(device: Device, terms: readonly LoraTerm[] | undefined, x: Tensor, out: Tensor): void {
+export function addLora(
+  device: Device,
+  terms: readonly LoraTerm[] | undefined,
+  x: Tensor,
+  out: Tensor,
+  alone: boolean,
+): void {
   if (!terms) return;
   for (const { a, b, scale } of terms) {
     const mark = device.mark();
     const inner = device.scratch('f32', [x.shape[0]!, a.shape[0]!]);
-    device.matmul(x, a, inner, { transposeB: true });
-    device.matmul(inner, b, out, { transposeB: true, alpha: scale, accumulate: true });
+    device.matmul(x, a, inner, { transposeB: true, alone });
+    device.matmul(inner, b, out, { transposeB: true, alpha: scale, accumulate: true, alone });
     device.reset(mark);
   }
 }

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../../src/device/device.ts';
+import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES, type Tensor } from '../../src/device/device.ts';
+import { rejects } from '../errors.ts';
 import { fixture } from '../model/shared-files.ts';
 import { devices, put, putInts, testNothingLeft, Worst } from './devices.ts';
 import { noise, product, randomF32, worstError } from './reference.ts';
@@ -48,6 +49,24 @@ for (const { name, device } of all) {
         assert.ok(worst.within('matmul', worstError(got, want), bound), `${m} ${n} ${k}: ${worstError(got, want)}`);
         for (const t of tensors) t.dispose();
       }
+    }
+  });
+
+  on('matmul of rows alone: each has the bits that it has as the only one', async () => {
+    for (const [m, n, k] of [
+      [2, 8, 577],
+      [3, 1030, 131],
+      [5, 19, 33],
+      [64, 6, 7],
+    ] as const) {
+      const [a, b] = [put(device, [m, k], randomF32(m * k, 1)), put(device, [n, k], randomF32(n * k, 2))];
+      const [together, apart] = [1, 2].map(() => put(device, [m, n], randomF32(m * n, 3))) as [Tensor, Tensor];
+      const options = { transposeB: true, alpha: -0.7, accumulate: true };
+      device.matmul(a, b, together, { ...options, alone: true });
+      for (let i = 0; i < m; i++) device.matmul(device.rows(a, i, 1), b, device.rows(apart, i, 1), options);
+      assert.equal(await device.read(together), await device.read(apart), `${m} ${n} ${k}`);
+      await rejects('E_ARGUMENT', () => device.matmul(a, b, together, { alone: true }));
+      for (const t of [a, b, together, apart]) t.dispose();
     }
   });
 

@@ -11,6 +11,7 @@ import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
+import { adapted, loraReference, loraTarget } from './lora-fixtures.ts';
 import { tinyDecoder } from './tiny.ts';
 
 const device = await WasmDevice.create({ debug: true });
@@ -40,6 +41,12 @@ for (const name of [
   'gguf-llama-q4_1',
 ]) {
   models.set(name, writerOf(await tinyDecoder(name, device, 'exact')));
+}
+for (const name of ['two', 'granite', 'qwen2-moe', 'gguf-q4_0']) {
+  const { base } = await loraReference(name);
+  const second = name === 'two' ? [{ from: await loraTarget('two-second'), weight: -0.5 }] : [];
+  const decoder = await adapted(base, device, [{ from: await loraTarget(name) }, ...second]);
+  models.set(`${base} with adapters`, writerOf(decoder));
 }
 for (const name of ['gguf-llama-q4_1', 'gguf-llama-q8_0', 'moe-qwen3']) {
   models.set(`${name}, int8`, writerOf(await tinyDecoder(name, device, 'int8')));
@@ -234,6 +241,35 @@ on('leaving the loop, an abort of all and a callback that throws end all of them
     assert.is(caught, own);
   }
   await rejects('E_ABORTED', () => nano.generateBatch(many, { signal: AbortSignal.abort() }).results());
+});
+
+on('no host warns of a signal that all of a batch listen to', async () => {
+  const { signal } = new AbortController();
+  let [now, most] = [0, 0];
+  const { addEventListener, removeEventListener } = EventTarget.prototype;
+  const listens = new WeakMap<EventTarget, number>();
+  const count = (target: EventTarget, by: number) => {
+    now = (listens.get(target) ?? 0) + by;
+    listens.set(target, now);
+    most = Math.max(most, now);
+  };
+  EventTarget.prototype.addEventListener = function (...args: Parameters<typeof addEventListener>) {
+    if (this instanceof AbortSignal) count(this, 1);
+    return addEventListener.apply(this, args);
+  };
+  EventTarget.prototype.removeEventListener = function (...args: Parameters<typeof removeEventListener>) {
+    if (this instanceof AbortSignal) count(this, -1);
+    return removeEventListener.apply(this, args);
+  };
+  try {
+    const many = Array.from({ length: 64 }, (_, i) => idsOf(nano, 3, i));
+    await nano.generateBatch(many, { batch: 64, maxTokens: 2, signal }).results();
+  } finally {
+    EventTarget.prototype.addEventListener = addEventListener;
+    EventTarget.prototype.removeEventListener = removeEventListener;
+  }
+  assert.ok(most > 0 && most <= 10, `${most} at once`); // Node's limit
+  assert.is(listens.get(signal), 0);
 });
 
 on('what is no batch is refused at once', async () => {

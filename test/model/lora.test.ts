@@ -55,7 +55,7 @@ for (const { name, device } of all) {
       const terms = values.terms.map(({ rank, scale, a, b }) => {
         return { scale, a: put(device, [rank, k], a), b: put(device, [n, rank], b) };
       });
-      addLora(device, terms, x, out);
+      addLora(device, terms, x, out, false);
       const want = forward(size, values).map((v, i) => v + values.out[i]!);
       const label = JSON.stringify(size);
       assert.ok(worst.within('forward', worstError(await read(device, out), want), BOUND), label);
@@ -109,7 +109,7 @@ for (const { name, device } of all) {
     addLoraBackward(device, terms, [gradients[0]!, null], x, dOut, dX);
     const loss = async () => {
       const out = device.tensor('f32', [t, n]);
-      addLora(device, terms, x, out);
+      addLora(device, terms, x, out, false);
       const sum = (await read(device, out)).reduce((s, v, i) => s + v * values.dOut[i]!, 0);
       out.dispose();
       return sum;
@@ -148,7 +148,7 @@ test('the same bits for any number of lanes', async () => {
       return { scale, a: put(device, [rank, size.k], a), b: put(device, [size.n, rank], b) };
     });
     const gradients = terms.map(({ a, b }) => ({ a: device.tensor('f32', a.shape), b: device.tensor('f32', b.shape) }));
-    addLora(device, terms, x, out);
+    addLora(device, terms, x, out, false);
     addLoraBackward(device, terms, gradients, x, dOut, dX);
     const tensors = [out, dX, ...gradients.flatMap(({ a, b }) => [a, b])];
     const got: Float32Array[] = [];

@@ -1,3 +1,4 @@
+import { EspalierError } from '../../errors.ts';
 import type { MatmulOptions, Tensor } from '../device.ts';
 import {
   checkApart,
@@ -108,6 +109,13 @@ function checkOut(operation: string, x: Tensor, outs: readonly Tensor[], i: numb
 
 export function checkMatmul(a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions): void {
   checkFloats('matmul', a, b, c);
+  if (options.alone && (options.transposeA || !options.transposeB)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      'matmul: only rows times rows are computed alone.',
+      'Transpose b, and not a.',
+    );
+  }
   const m = options.transposeA ? widthOf(a) : heightOf(a);
   const k = options.transposeA ? heightOf(a) : widthOf(a);
   const depth = options.transposeB ? widthOf(b) : heightOf(b);

@@ -298,16 +298,18 @@ export class Products {
     const [m, n] = [heightOf(c), widthOf(c)];
     const k = options.transposeA ? heightOf(a) : widthOf(a);
     const [aAt, bAt, cAt] = [addressOf(a), addressOf(b), addressOf(c)];
-    if (m === 1 && options.transposeB && !options.transposeA) {
+    const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
+    if ((m === 1 || options.alone) && options.transposeB && !options.transposeA) {
       const ranges = evenly(n, this.#lanes.parts(n * k, FEW, 1), 4);
-      const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
-      this.#lanes.run('matvecRows', ranges, (first, last) => [aAt, bAt, first, last, k, alpha, cAt, accumulate]);
+      for (let row = 0; row < m; row++) {
+        const [x, y] = [aAt + 4 * k * row, cAt + 4 * n * row];
+        this.#lanes.run('matvecRows', ranges, (from, to) => [x, bAt, from, to, k, alpha, y, accumulate]);
+      }
       return;
     }
     const mark = this.#arena.mark();
     const [aRow, aK] = options.transposeA ? [4, 4 * widthOf(a)] : [4 * widthOf(a), 4];
     const [bK, bColumn] = options.transposeB ? [4, 4 * widthOf(b)] : [4 * widthOf(b), 4];
-    const [alpha, accumulate] = [options.alpha ?? 1, options.accumulate ? 1 : 0];
     const { micro } = this.#tuning;
     const parts = this.#lanes.parts(m * n * k, FEW);
     const [down, across] = grid(parts, m, n);
