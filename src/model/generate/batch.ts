@@ -114,8 +114,12 @@ const FATAL: ReadonlySet<string> = new Set(['E_DISPOSED', 'E_WORKER_LOST', 'E_DE
 async function* run(batch: BatchRun): AsyncGenerator<BatchResult, void> {
   const { items, options } = batch;
   const { signal } = options;
-  const stop = new AbortController();
-  const unlink = link(stop, signal);
+  // a list, since hosts warn of a signal that many listen to
+  const stops = new Set<AbortController>();
+  const end = (reason?: unknown): void => {
+    for (const stop of stops) stop.abort(reason);
+  };
+  const unlink = onAbort(signal, end);
   const running = new Map<number, Promise<BatchResult>>();
   /** Those that found no memory beside others. */
   const again: number[] = [];
@@ -126,7 +130,7 @@ async function* run(batch: BatchRun): AsyncGenerator<BatchResult, void> {
       throwIfAborted(signal);
       while (running.size < most && (again.length > 0 || next < items.length)) {
         const index = again.shift() ?? next++;
-        running.set(index, one(batch, index, stop.signal));
+        running.set(index, one(batch, index, stops));
       }
       if (running.size === 0) return;
       const result = await Promise.race(running.values());
@@ -144,21 +148,26 @@ async function* run(batch: BatchRun): AsyncGenerator<BatchResult, void> {
     }
   } finally {
     unlink();
-    stop.abort();
+    end();
     await Promise.allSettled(running.values());
   }
 }
 
-/** @throws what is no failure of the prompt */
-async function one({ items, options, generate }: BatchRun, index: number, end: AbortSignal): Promise<BatchResult> {
+/** @param stops has what ends it, while it runs @throws what is no failure of the prompt */
+async function one(
+  { items, options, generate }: BatchRun,
+  index: number,
+  stops: Set<AbortController>,
+): Promise<BatchResult> {
   const { batch, onToken, signal, ...common } = options;
   const tokens: GeneratedToken[] = [];
   const stop = new AbortController();
-  const links = [link(stop, end)];
+  stops.add(stop);
+  let unlink = (): void => {};
   let told: { readonly error: unknown } | null = null;
   try {
     const { prompt, ...own } = itemOf(items[index]);
-    links.push(link(stop, own.signal));
+    unlink = onAbort(own.signal, (reason) => stop.abort(reason));
     const generation = generate(prompt, { ...common, ...own, signal: stop.signal });
     for await (const token of generation) {
       tokens.push(token);
@@ -175,7 +184,8 @@ async function one({ items, options, generate }: BatchRun, index: number, end: A
     const text = tokens.map((token) => token.text).join('');
     return { index, text, tokens, finishReason: 'error', timings: null, error };
   } finally {
-    for (const unlink of links) unlink();
+    unlink();
+    stops.delete(stop);
   }
 }
 
@@ -188,10 +198,10 @@ function isMessage(value: unknown): boolean {
   return isOptions(value) && 'role' in value;
 }
 
-/** Aborts one with the other. @returns what ends that */
-function link(controller: AbortController, signal: AbortSignal | undefined): () => void {
+/** @returns what ends it */
+function onAbort(signal: AbortSignal | undefined, listener: (reason: unknown) => void): () => void {
   if (!signal) return () => {};
-  const abort = () => controller.abort(signal.reason);
+  const abort = (): void => listener(signal.reason);
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort);
   return () => signal.removeEventListener('abort', abort);
