@@ -83,7 +83,7 @@ const FREQUENCIES = [1, Math.SQRT2, 2.2, 0.37];
 
 /**
  * How far a gradient is from what PyTorch says of it, relative to its norm, or to `least` where that is more: the bias of keys that are not
- * rotated has none, but for rounding.
+ * rotated has no gradient, but for rounding.
  */
 export function distanceTo(g: Float32Array, { size, norm: own, sums, samples }: Described, least: number): number {
   const norm = Math.max(own, least);

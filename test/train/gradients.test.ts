@@ -37,9 +37,9 @@ for (const [where, on] of [
       const gradients = await gradientsOf(trainable);
       assert.equal([...gradients.keys()].sort(), Object.keys(one.gradients).sort());
       const where = one.model === 'nano-base' ? 'nano-base' : 'tiny models';
-      const least = 1e-4 * Math.hypot(...Object.values(one.gradients).map(({ norm }) => norm));
+      const total = Math.hypot(...Object.values(one.gradients).map(({ norm }) => norm));
       for (const [name, gradient] of gradients) {
-        const error = distanceTo(gradient, one.gradients[name]!, least);
+        const error = distanceTo(gradient, one.gradients[name]!, name.endsWith('k_proj.bias') ? 1e-3 * total : 0);
         assert.ok(worst.within(`gradient, ${where}`, error, GRADIENTS), `${name}: ${error}`);
       }
 
