@@ -58,7 +58,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   batch: [{ batch: batchOptions.batch, onToken: batchOptions.onToken }, 'model/generate/batch/BatchOptions'],
   merge: [
     mergeThereOptions as Readonly<Record<string, AnyRule>>,
-    'engine/grow/options/Place',
+    'engine/line/job/Place',
     'merge/options/MergeOptions',
     'runtime/hub/options/FilesOptions',
   ],

@@ -17,6 +17,9 @@ export { evaluate } from './engine/show/evaluate.ts';
 export type { EvaluateOptions, PoolOptions, ShowOptions } from './engine/show/options.ts';
 export { type PoolStats, ShotPool } from './engine/show/pool.ts';
 export { Show } from './engine/show/show.ts';
+export type { PlanTrainOptions, TrainOptions } from './engine/train/options.ts';
+export type { Trained } from './engine/train/protocol.ts';
+export { planTrain, train } from './engine/train/train.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export type { EvaluationProgress, Preparing } from './evaluate/options.ts';
 export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
@@ -54,3 +57,8 @@ export type {
   ShowReceipt,
   WorkEstimate,
 } from './show/types.ts';
+export type { PlannedTraining } from './train/job.ts';
+export type { TrainProgress } from './train/options.ts';
+export type { MemoryPlan } from './train/plan/memory.ts';
+export type { LoraRecipe, TrainRecipe } from './train/plan/recipe.ts';
+export type { TrainReceipt } from './train/write/receipt.ts';

@@ -277,8 +277,9 @@ async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<P
   const { memoryLimit: limit = 4 * GIB, dtype = 'auto' } = options;
   const memory = await planMemory(async (device) => (await load(job, device)).trainable, {
     config: checkpoint.config,
-    rows: Math.min(plan.rows, plan.batch * plan.maxTokens),
-    maxTokens: plan.maxTokens,
+    // what is held out is packed into batches of all rows
+    rows: facts.heldOut > 0 ? plan.rows : Math.min(plan.rows, plan.batch * (facts.longest ?? plan.maxTokens)),
+    maxTokens: facts.longest ?? plan.maxTokens,
     steps,
     freeze: plan.freeze,
     recompute: plan.recompute,

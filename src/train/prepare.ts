@@ -40,8 +40,9 @@ export interface DataFacts {
   /** Of all bytes, and of what they mean. */
   readonly digest: string;
   readonly examples: number;
-  /** Null where they were not counted: a number of steps asks for none. */
+  /** Of an epoch, and the tokens of the longest that go through the model. Null where they were not counted: a number of steps asks for none. */
   readonly sequences: number | null;
+  readonly longest: number | null;
   readonly heldOut: number;
 }
 
@@ -81,8 +82,8 @@ export async function prepare(
     if (other) open.push(other);
     await checkLengths(data, encoder, defined({ signal, onProgress: onReading }));
     if (other) await checkLengths(other, encoder, defined({ signal, onProgress: onReading }));
-    const sequences = plan.steps === null ? await count(data, encoder, signal, onReading) : null;
-    const steps = plan.steps ?? Math.max(1, Math.ceil((plan.epochs! * sequences!) / plan.batch));
+    const counted = plan.steps === null ? await count(data, encoder, signal, onReading) : null;
+    const steps = plan.steps ?? Math.max(1, Math.ceil((plan.epochs! * counted!.sequences) / plan.batch));
     const held = other ?? data;
     const heldOut = other ? other.train : data.heldOut;
     return {
@@ -96,7 +97,8 @@ export async function prepare(
       facts: {
         digest: other ? `${data.digest} ${other.digest}` : data.digest,
         examples: data.train.length,
-        sequences,
+        sequences: counted?.sequences ?? null,
+        longest: counted?.longest ?? null,
         heldOut: heldOut.length,
       },
       source: new DataSteps(data, encoder, {
@@ -128,23 +130,27 @@ function openData(
   });
 }
 
-/** Sequences of an epoch. @throws E_DATA_INVALID where there are none */
+/** Sequences of an epoch, and the length of the longest. @throws E_DATA_INVALID where there are none */
 async function count(
   data: TrainingData,
   encoder: SequenceEncoder,
   signal: AbortSignal | undefined,
   onProgress: (done: number, total: number) => void,
-): Promise<number> {
+): Promise<{ readonly sequences: number; readonly longest: number }> {
   const pace = new Pace();
   let sequences = 0;
+  let longest = 0;
   for (const [i, index] of data.train.entries()) {
-    sequences += (await encoder.encode(await data.read(index))).length;
+    for (const { ids } of await encoder.encode(await data.read(index))) {
+      sequences++;
+      longest = Math.max(longest, ids.length - 1);
+    }
     if (i % 256 > 0) continue;
     throwIfAborted(signal);
     onProgress(i, data.train.length);
     await pace.breathe();
   }
-  if (sequences > 0) return sequences;
+  if (sequences > 0) return { sequences, longest };
   throw new EspalierError(
     'E_DATA_INVALID',
     `None of ${data.train.length} examples is short enough.`,

@@ -4,9 +4,16 @@ import { type PlanTrainOptions, type TrainOptions, type TrainReceipt, train } fr
 import { bytesOf, LINES } from './texts.ts';
 
 export const data = bytesOf(LINES);
-export const BASE: PlanTrainOptions = { data, format: 'lines', maxTokens: 48, batch: 4, lanes: 1, seed: 3 };
-export const FULL: PlanTrainOptions = { ...BASE, full: true, learningRate: 3e-3, heldOut: 0.2, steps: 8 };
-export const LORA: PlanTrainOptions = { ...BASE, lora: { rank: 4 }, learningRate: 1e-2, heldOut: 0.2, steps: 8 };
+export const BASE: Omit<PlanTrainOptions, 'cache'> = {
+  data,
+  format: 'lines',
+  maxTokens: 48,
+  batch: 4,
+  lanes: 1,
+  seed: 3,
+};
+export const FULL: typeof BASE = { ...BASE, full: true, learningRate: 3e-3, heldOut: 0.2, steps: 8 };
+export const LORA: typeof BASE = { ...BASE, lora: { rank: 4 }, learningRate: 1e-2, heldOut: 0.2, steps: 8 };
 
 /** Trains into memory. */
 export async function run(

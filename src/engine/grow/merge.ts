@@ -1,10 +1,10 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { runJob } from '../line/job.ts';
 import { wireAdapters } from '../line/parted-options.ts';
-import { work } from './grow.ts';
 import { type MergeOptions, mergeThereOptions } from './options.ts';
-import type { MergedFiles } from './protocol.ts';
+import { GROW, type GrowCalls, type MergedFiles } from './protocol.ts';
 
 /**
  * Writes a model with adapters in its weights, W + Σ weight · scale · B A, as a checkpoint that needs none, in a worker of its own that ends with
@@ -20,5 +20,6 @@ export async function merge(source: ModelTarget, options: MergeOptions): Promise
     throw new EspalierError('E_ARGUMENT', 'There are no adapters to merge.', 'Give at least one.');
   }
   const wired = wireAdapters(adapters, given.transfer ?? false);
-  return work('merge', source, { ...given, ...{ adapters: wired.adapters } }, wired.transfer);
+  const wire = { ...given, ...{ adapters: wired.adapters } };
+  return runJob<GrowCalls, 'merge'>(GROW, 'merge', source, wire, { moved: wired.transfer });
 }

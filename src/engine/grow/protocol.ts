@@ -5,26 +5,9 @@ import type { GrowOptions as LocalGrowOptions, PlanGrowOptions as LocalPlanOptio
 import type { Receipt } from '../../grow/write/receipt.ts';
 import type { Merged } from '../../merge/job.ts';
 import type { MergeOptions as LocalMergeOptions } from '../../merge/options.ts';
-import type { Host } from '../../runtime/host/types.ts';
-import type { LinkKind, WorkerLink } from '../line/link.ts';
-import type { Data, WireTarget } from '../line/port.ts';
-
-/** The caller's host as the worker needs it. */
-export type HostFacts = Omit<Host, 'spawn'>;
-
-/** For locks: the worker's name, and those of workers that were ended in the middle of a job. */
-export interface Threads {
-  readonly name: string;
-  readonly ended: readonly string[];
-}
-
-/** Options in a form that crosses. */
-type Wire<T> = Omit<Data<T>, 'out' | 'cache' | 'lanes'> & {
-  /** A path or a file URL; without it the files go back to the caller. */
-  readonly out?: string;
-  readonly cache?: string | null;
-  readonly lanes: number;
-};
+import type { JobCalls, WireOptions } from '../line/job.ts';
+import type { LinkKind } from '../line/link.ts';
+import type { WireTarget } from '../line/port.ts';
 
 /** What a job has made. */
 export interface Grown {
@@ -43,14 +26,11 @@ export interface MergedFiles extends Omit<Merged, 'files'> {
 }
 
 /** Calls that a grow worker answers: `start`, and then one of the others. */
-export interface GrowCalls {
-  start(host: HostFacts, threads: Threads): void;
-  grow(source: WireTarget, options: Wire<LocalGrowOptions>): Promise<Grown>;
-  planGrow(source: WireTarget, options: Wire<LocalPlanOptions>): Promise<PlannedGrowth>;
-  merge(source: WireTarget, options: Wire<LocalMergeOptions>): Promise<MergedFiles>;
+export interface GrowCalls extends JobCalls {
+  grow(source: WireTarget, options: WireOptions<LocalGrowOptions>): Promise<Grown>;
+  planGrow(source: WireTarget, options: WireOptions<LocalPlanOptions>): Promise<PlannedGrowth>;
+  merge(source: WireTarget, options: WireOptions<LocalMergeOptions>): Promise<MergedFiles>;
 }
-
-export type GrowLink = WorkerLink<GrowCalls>;
 
 export const GROW: LinkKind = {
   worker: 'grow',

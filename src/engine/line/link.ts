@@ -25,6 +25,8 @@ export interface CallOptions<T> {
   readonly owners?: readonly number[];
   /** Whether it ends what others compute, see `settled`. */
   readonly ends?: boolean;
+  /** When its signal fires: waits until the worker has ended it, however long that takes, since it has something to keep. */
+  readonly patient?: boolean;
   /** Gives out a result although the signal fired before it came: it cannot be taken back. */
   readonly keepLate?: boolean;
   readonly callbacks?: Readonly<Record<string, Callback>>;
@@ -137,6 +139,7 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
           this.abort(stream ?? id);
           this.#watchdog.watch(id);
           this.#ends(id);
+          if (options.patient) return;
           timer ??= setTimeout(() => pending.reject(why()), GRACE);
           unref(timer);
         },

@@ -53,9 +53,7 @@ export function wireTarget(given: ModelTarget, give: boolean): { target: WireTar
   const transfer = new Set<ArrayBuffer>();
   const cross = <T extends Uint8Array | Blob>(content: T): T | Uint8Array => {
     if (!(content instanceof Uint8Array)) return content;
-    const { buffer, byteLength } = content;
-    const whole = give && buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
-    const bytes = whole ? new Uint8Array(buffer) : copyOf(content);
+    const bytes = wireContent(content, give);
     transfer.add(bytes.buffer);
     return bytes;
   };
@@ -80,6 +78,17 @@ export function wireAdapters(
     return { from: target, weight };
   });
   return { adapters, transfer: moved };
+}
+
+/**
+ * Bytes whose buffer is moved with them.
+ * @param give whether they are the caller's own then no longer
+ * @throws E_OUT_OF_MEMORY
+ */
+export function wireContent(content: Uint8Array, give: boolean): Uint8Array<ArrayBuffer> {
+  const { buffer, byteLength } = content;
+  const whole = give && buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
+  return whole ? new Uint8Array(buffer) : copyOf(content);
 }
 
 /** @throws E_OUT_OF_MEMORY */

@@ -11,6 +11,7 @@ const packaged: Record<WorkerKind, () => Worker> = {
   grow: () => new Worker(new URL('../../../workers/grow.ts', import.meta.url), { type: 'module' }),
   lane: () => new Worker(new URL('../../../workers/lane.ts', import.meta.url), { type: 'module' }),
   show: () => new Worker(new URL('../../../workers/show.ts', import.meta.url), { type: 'module' }),
+  train: () => new Worker(new URL('../../../workers/train.ts', import.meta.url), { type: 'module' }),
 };
 
 /** The folder of the workers from here; the build changes it where it puts this into another file. */
