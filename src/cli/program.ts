@@ -22,6 +22,7 @@ export const program: Command = defineCommand({
     grow: growCommand,
     merge: mergeCommand,
     // on demand: most commands need nothing of it
+    train: () => import('./train.ts').then(({ trainCommand }) => trainCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),
     cache: cacheCommand,

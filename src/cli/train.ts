@@ -1,0 +1,120 @@
+import { planTrain, train } from '../engine/train/train.ts';
+import { EspalierError } from '../errors.ts';
+import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
+import type { PlannedTraining } from '../train/job.ts';
+import type { TrainProgress } from '../train/options.ts';
+import type { TrainReceipt } from '../train/write/receipt.ts';
+import { defineCommand } from './shared/command.ts';
+import { jsonArgument, modelArgument } from './shared/common.ts';
+import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { Stages } from './shared/stages.ts';
+import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
+
+export const trainCommand = defineCommand({
+  meta: { name: 'train', description: 'Train a model, or a LoRA adapter for it, on examples' },
+  args: {
+    model: modelArgument,
+    ...trainArguments,
+    'dry-run': { type: 'boolean', description: 'Say steps, parameters and memory, and train nothing', default: false },
+    json: jsonArgument,
+  },
+  run: async ({ args, io, signal }) => {
+    const options = { ...trainOptionsOf(args), signal };
+    const { out, restart: _, saveEvery: __, ...planned } = options;
+    if (out === undefined && !args['dry-run']) {
+      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
+    }
+    const stages: Bars = new Stages(['downloading', 'reading', 'loading', 'training', 'writing'], args.json);
+    const onDownload = ({ overall: { loaded, total } }: DownloadProgress) =>
+      stages.update('downloading', loaded, total, formatBytes(loaded));
+    try {
+      if (args['dry-run']) {
+        const plan = await planTrain(args.model, { ...planned, onDownload, ...(out === undefined ? {} : { out }) });
+        stages.end();
+        io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+        return;
+      }
+      const onProgress = (progress: TrainProgress) => show(stages, progress);
+      const { receipt } = await train(args.model, { ...options, onDownload, onProgress });
+      stages.end();
+      if (!args.json) {
+        io.out(`${describe(receipt, String(out))}\n`);
+        return;
+      }
+      const { steps, tokens, loss, seconds, peakBytes, files } = receipt;
+      io.out(`${JSON.stringify({ steps, tokens, loss, seconds, peakBytes, files })}\n`);
+    } finally {
+      stages.end();
+    }
+  },
+});
+
+type Bars = Stages<'downloading' | 'reading' | 'loading' | 'training' | 'writing'>;
+
+/** One bar for training, its looks at what is held out, and its states. */
+function show(stages: Bars, progress: TrainProgress): void {
+  const { stage, done, total, loss, heldOut, tokensPerSecond } = progress;
+  switch (stage) {
+    case 'reading':
+    case 'loading':
+    case 'writing':
+      stages.update(stage, done, total);
+      return;
+    case 'training':
+      stages.update(
+        stage,
+        done,
+        total,
+        [
+          `${done}/${total}`,
+          ...(loss === null ? [] : [`loss ${loss.toFixed(3)}`]),
+          ...(heldOut === null ? [] : [`held out ${heldOut.toFixed(3)}`]),
+          ...(tokensPerSecond === null ? [] : [`${formatCount(Math.round(tokensPerSecond))} tokens/s`]),
+        ].join('  '),
+      );
+      return;
+    case 'evaluating':
+    case 'saving':
+      return;
+    default:
+      stage satisfies never;
+  }
+}
+
+function describePlan({ data, steps, parameters, trained, memory, options, ...rest }: PlannedTraining): string {
+  const { lora, batch } = options;
+  const { weights, masters, gradients, moments, activations, total, limit } = memory;
+  const share = ((100 * trained) / parameters).toPrecision(3);
+  const rows: [string, string | number][] = [
+    ['examples', `${data.examples}${data.heldOut > 0 ? `, and ${data.heldOut} held out` : ''}`],
+    ['steps', `${steps} of ${batch} sequences`],
+    [
+      'trained',
+      `${formatCount(trained)} parameters, ${lora ? `an adapter of rank ${lora.rank}: ${share} % of the model` : `of ${formatCount(parameters)}`}`,
+    ],
+    ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ['', `weights ${formatBytes(weights)}, in f32 to train ${formatBytes(masters)}`],
+    ['', `gradients ${formatBytes(gradients)}, moments ${formatBytes(moments)}`],
+    ['', `activations ${formatBytes(activations)}`],
+    ['files', `${formatBytes(rest.resultBytes)}; ${formatBytes(rest.stateBytes)} a state`],
+    ['free', rest.freeBytes === null ? 'not known' : formatBytes(rest.freeBytes)],
+  ];
+  return formatTable(null, rows);
+}
+
+function describe({ steps, tokens, loss, heldOut, seconds, peakBytes, options }: TrainReceipt, out: string): string {
+  const figure = (value: number) => value.toFixed(4);
+  const before = heldOut[0];
+  const held =
+    loss.heldOut === null || before === undefined
+      ? []
+      : [`held out ${figure(before.loss)} at first, ${figure(loss.heldOut)} as written`];
+  const early = steps < options.steps ? [`ended early: ${steps} of ${options.steps} steps`] : [];
+  return [
+    `${out}: ${options.lora ? `an adapter of rank ${options.lora.rank}` : 'a model'}, ${steps} steps, ${formatCount(tokens)} tokens in ${formatDuration(seconds)}`,
+    `loss ${figure(loss.first)} in the first step, ${figure(loss.last)} in the last`,
+    ...held,
+    ...early,
+    `${formatCount(Math.round(tokens / seconds))} tokens/s, at most ${formatBytes(peakBytes)} on the device`,
+  ].join('\n');
+}
