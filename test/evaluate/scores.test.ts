@@ -265,6 +265,39 @@ test('what is no corpus is refused', () => {
   assert.throws(() => sentenceBleu('a', []), code('E_ARGUMENT'));
 });
 
+test('white space is not tried over and over: time grows with the length', () => {
+  const spaces = `a${' '.repeat(1_000_000)}b`;
+  const started = performance.now();
+  assert.is(trimmedEnd(`${spaces}\u3000\t`), spaces);
+  assert.ok(bleu([spaces], ['a b'], { maxOrder: 2 }).score > 99.9);
+  assert.is(Math.round(chrf([spaces], ['a b']).score), 100);
+  assert.ok(performance.now() - started < 5000, `${performance.now() - started} ms`);
+});
+
+test('words of what is no tokenizer and no text are refused', () => {
+  for (const [name, text] of [
+    ['14a', 'a'],
+    [undefined, 'a'],
+    ['13a', 5],
+    ['none', null],
+  ] as const) {
+    assert.throws(() => tokenize(name as never, text as never), code('E_ARGUMENT'));
+  }
+  const good = { logProbability: -1, tokens: 1, text: 'a' };
+  for (const wrong of [
+    null,
+    5,
+    [null],
+    [{}],
+    [{ ...good, tokens: Number.POSITIVE_INFINITY }],
+    [{ ...good, tokens: 1.5 }],
+    [{ ...good, text: undefined }],
+    [{ ...good, logProbability: '-1' }],
+  ]) {
+    assert.throws(() => perplexity(wrong as never), code('E_ARGUMENT'));
+  }
+});
+
 test('exact match', () => {
   const hypotheses = [' Berlin', 'Paris\n', 'rome', '', 'x'];
   const first = ['Berlin', 'Lyon', 'Rome', '', 'y'];

@@ -1,4 +1,6 @@
 import { EspalierError } from '../../errors.ts';
+import { shown } from '../../options/shown.ts';
+import { checkedText } from '../../options/texts.ts';
 import { words } from './words.ts';
 
 /** What a model gives a text. */
@@ -27,19 +29,24 @@ export interface Perplexity {
 /**
  * Perplexity over texts. That a token is comparable between models of one tokenizer only; those a word and a byte are between all that see
  * the same texts.
- * @throws E_ARGUMENT for no token, and for a sum that is no number from -∞ to 0
+ * @throws E_ARGUMENT for no token, for what is no list of texts, and for a sum that is no number from -∞ to 0
  */
 export function perplexity(texts: Iterable<TextLogProbability>): Perplexity {
   let [sum, tokens, wordCount, bytes, index] = [0, 0, 0, 0, 0];
   const encoder = new TextEncoder();
+  if (typeof (texts as Partial<typeof texts> | null)?.[Symbol.iterator] !== 'function') {
+    throw new EspalierError('E_ARGUMENT', `The texts are ${shown(texts)}.`, 'Give a list of them.');
+  }
   for (const text of texts) {
-    if (!(text.logProbability <= 0) || !(text.tokens >= 0)) {
+    const { logProbability, tokens: count, text: own } = (text ?? {}) as Partial<TextLogProbability>;
+    if (typeof logProbability !== 'number' || !(logProbability <= 0) || !Number.isSafeInteger(count) || count! < 0) {
       throw new EspalierError(
         'E_ARGUMENT',
-        `Text ${index + 1} has ${text.tokens} tokens and a log-probability of ${text.logProbability}.`,
+        `Text ${index + 1} has ${shown(count)} tokens and a log-probability of ${shown(logProbability)}.`,
         'Give sums of log-probabilities in nats.',
       );
     }
+    checkedText(own, `Text ${index + 1}`);
     sum -= text.logProbability;
     tokens += text.tokens;
     wordCount += words(text.text).length;

@@ -1,3 +1,5 @@
+import { oneOf } from '../../options/rules.ts';
+import { checkedText } from '../../options/texts.ts';
 import { trimmed, words } from './words.ts';
 
 /**
@@ -7,8 +9,12 @@ import { trimmed, words } from './words.ts';
 export const BLEU_TOKENIZERS = ['13a', 'intl', 'zh', 'char', 'none'] as const;
 export type BleuTokenizer = (typeof BLEU_TOKENIZERS)[number];
 
-/** Words of a text. */
+const tokenizer = oneOf(...BLEU_TOKENIZERS);
+
+/** Words of a text. @throws E_ARGUMENT */
 export function tokenize(name: BleuTokenizer, text: string): string[] {
+  tokenizer.check(name, 'The tokenizer');
+  checkedText(text, 'The text');
   switch (name) {
     case '13a':
       return words(western(` ${unescaped(text)} `));
