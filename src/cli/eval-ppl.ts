@@ -37,16 +37,23 @@ export const evalPerplexityCommand = defineCommand({
         // what is held out, where a share is
         const examples = data.heldOut.length > 0 ? data.heldOut : data.train;
         const stream = new SequenceStream(data, examples, encoder, { seed: 0, shuffle: false, epochs: 1 });
-        const texts: TextLogProbability[] = [];
+        const counted = new Map<number, Counted>();
+        let sequences = 0;
         for (;;) {
-          const some = await stream.next(TOGETHER, signal);
+          const some = await next(stream, signal);
           if (some.length === 0) break;
-          texts.push(...(await scored(model, some, signal)));
+          await score(model, some, counted, signal);
+          sequences += some.length;
           bar.update(stream.state.done / examples.length);
         }
         bar.end();
+        const texts: TextLogProbability[] = [];
+        for (const { logProbability, ids } of counted.values()) {
+          const text = await model.decode(ids, { continues: true });
+          texts.push({ logProbability, tokens: ids.length, text });
+        }
         const found = perplexity(texts);
-        io.out(args.json ? `${JSON.stringify({ ...found, sequences: texts.length })}\n` : `${described(found)}\n`);
+        io.out(args.json ? `${JSON.stringify({ ...found, sequences })}\n` : `${described(found)}\n`);
       } finally {
         await model.close();
       }
@@ -57,26 +64,49 @@ export const evalPerplexityCommand = defineCommand({
   },
 });
 
-/** The learned tokens of sequences and what the model gives them. */
-async function scored(
+/** Tokens of an example that count, and what the model gives them: a word that lies across two blocks of a text is one, and so is a character. */
+interface Counted {
+  logProbability: number;
+  readonly ids: number[];
+}
+
+interface Taken {
+  readonly sequence: TrainingSequence;
+  /** The how-manyth it is of. */
+  readonly example: number;
+}
+
+async function next(stream: SequenceStream, signal: AbortSignal): Promise<Taken[]> {
+  const some: Taken[] = [];
+  while (some.length < TOGETHER) {
+    const [sequence] = await stream.next(1, signal);
+    if (sequence === undefined) break;
+    const { done, taken } = stream.state;
+    some.push({ sequence, example: taken === 0 ? done - 1 : done });
+  }
+  return some;
+}
+
+/** Adds the learned tokens of sequences to those of their examples. */
+async function score(
   model: Model,
-  sequences: readonly TrainingSequence[],
+  some: readonly Taken[],
+  counted: Map<number, Counted>,
   signal: AbortSignal,
-): Promise<TextLogProbability[]> {
-  const all = await model.scoreBatch(
-    sequences.map(({ ids }) => ids),
+): Promise<void> {
+  const scored = await model.scoreBatch(
+    some.map(({ sequence }) => sequence.ids),
     { signal },
   );
-  return Promise.all(
-    sequences.map(async ({ learned }, i) => {
-      const counted = all[i]!.filter((_, t) => learned[t] === 1);
-      const text = await model.decode(
-        counted.map(({ id }) => id),
-        { continues: true },
-      );
-      return { logProbability: counted.reduce((sum, { logprob }) => sum + logprob!, 0), tokens: counted.length, text };
-    }),
-  );
+  for (const [i, { sequence, example }] of some.entries()) {
+    const own = counted.get(example) ?? { logProbability: 0, ids: [] };
+    counted.set(example, own);
+    for (const [t, { id, logprob }] of scored[i]!.entries()) {
+      if (sequence.learned[t] !== 1) continue;
+      own.logProbability += logprob!;
+      own.ids.push(id);
+    }
+  }
 }
 
 function described(found: Perplexity): string {

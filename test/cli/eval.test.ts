@@ -120,6 +120,12 @@ test('ppl: answers behind their prompts, or all tokens', async () => {
     const worst = Math.max(...errors.map(Math.abs));
     console.log(`  worst cross-entropy: ${worst.toExponential(1)} nats`);
     assert.ok(worst < 1e-4, `${worst}`);
+    // blocks of three tokens cut words and characters, which count once
+    const long = 'Jñaneshwar went to Zürich – 日本語. '.repeat(3);
+    const figures = await json(...args, file('d.txt', long));
+    const blocks = await json(...args, file('d.txt', long), '--max-tokens', '3');
+    assert.ok(blocks.sequences > 20);
+    assert.equal([blocks.tokens, blocks.words, blocks.bytes], [figures.tokens, figures.words, figures.bytes]);
     const templates = ['--prompt', 'English: {q}\\nGerman:', '--answer', ' {a}'];
     const one = await json(...args, data, ...templates);
     const same = await json(...args, file('c.jsonl', JSON.stringify({ prompt: rows[0][0], answer: rows[0][1] })));
