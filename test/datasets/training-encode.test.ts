@@ -92,6 +92,29 @@ test('lengths are checked before anything is trained', async () => {
   await checkLengths(data, new SequenceEncoder(nano));
 });
 
+test('lengths are checked of what templates make of a row, and of what a chat template adds', async () => {
+  const small = new SequenceEncoder(nano, { maxTokens: 400 });
+  for (const prompt of [`${'word '.repeat(600)}{prompt}`, '{prompt}'.repeat(600)]) {
+    await using data = await openTrainingData(file([{ prompt: 'x1', answer: ' b' }]), { prompt });
+    const error = await rejects('E_DATA_INVALID', () => checkLengths(data, small));
+    assert.match(error.message, /line 1: \d+ tokens/);
+  }
+  const system = nano.encode('You are an assistant. '.repeat(100));
+  const framed = new SequenceEncoder(
+    {
+      name: nano.name,
+      config: nano.config,
+      eosIds: nano.eosIds,
+      tokenizer: nano.tokenizer,
+      encode: (...args) => nano.encode(...args),
+      encodeChat: (messages) => [...system, ...messages.flatMap(({ content }) => nano.encode(content as string))],
+    },
+    { maxTokens: 400 },
+  );
+  await using data = await openTrainingData(file([{ prompt: 'a', answer: ' b' }]), { chat: true });
+  await rejects('E_DATA_INVALID', () => checkLengths(data, framed));
+});
+
 test('text in blocks: each token is learned once', async () => {
   const text = 'Once upon a time there was a dog.\n'.repeat(30);
   const ids = [...nano.encode(text), END];

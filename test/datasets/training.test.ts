@@ -193,6 +193,16 @@ test('what is broken is refused with its line', async () => {
   assert.equal(await examples(named('a.jsonl', '{"prompt":"","answer":"b"}')), [pair('', 'b')]);
 });
 
+test('a head that names a column twice is refused there; any name may be that of a column', async () => {
+  await refused('tsv', 'prompt\tanswer\tprompt\na\tb\tc\n', /^file, line 1: two columns are called "prompt"/);
+  await refused('csv', '\n"a","a "\nb,c\n', /^file, line 2: two columns are called "a"/);
+  const made = await examples(named('a.csv', 'constructor,toString\nx,y\n'), {
+    prompt: '{constructor}',
+    answer: '{toString}',
+  });
+  assert.equal(made, [pair('x', 'y')]);
+});
+
 test('what is no UTF-8 text is refused with its line', async () => {
   const latin = Uint8Array.from('prompt\tanswer\na\tb\nc\tAndr\u00e9\n', (char) => char.charCodeAt(0));
   await refused('tsv', latin, /^file, line 3: this is not UTF-8/);

@@ -68,9 +68,9 @@ export class TrainingData {
     return this.#table.count;
   }
 
-  /** Bytes of the record that an example is in: an upper bound of those of its texts. */
+  /** An upper bound of the bytes of an example's texts: those of the record that it is in, and what templates make of them. */
   lengthOf(index: number): number {
-    return this.#table.at(index).length;
+    return this.#maker.mostBytes(this.#table.at(index).length);
   }
 
   /** `FILE, line N`. */

@@ -57,6 +57,23 @@ export class SequenceEncoder {
     }
   }
 
+  /** Tokens that the chat template puts around the shortest conversation, with tools where it takes them; 0 where there is none. */
+  async frame(): Promise<number> {
+    const messages = [{ role: 'user', content: 'a' }];
+    let most = 0;
+    for (const options of [{}, { tools: [{}] }]) {
+      try {
+        most = Math.max(
+          most,
+          (await this.#model.encodeChat(messages, { addGenerationPrompt: true, ...options })).length,
+        );
+      } catch (error) {
+        if (!(error instanceof EspalierError) || !/^E_(?:TEMPLATE|ARGUMENT)/.test(error.code)) throw error;
+      }
+    }
+    return most;
+  }
+
   async #pair({ prompt, answer }: PairExample): Promise<Marked> {
     const { specialTokens } = this.#options;
     const before = await (prompt === '' ? this.#start() : this.#model.encode(prompt, { specialTokens }));

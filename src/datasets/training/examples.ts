@@ -25,13 +25,24 @@ export class ExampleMaker {
   readonly #names: Readonly<Record<TrainingColumn, string>>;
   readonly #options: TrainingDataOptions;
   readonly #templates = new Map<string, readonly Part[]>();
+  /** How often a template has one column, and the bytes that it adds. */
+  readonly #times: number;
+  readonly #added: number;
   #shape: Shape | null = null;
 
   /** @throws E_ARGUMENT for templates and columns that say nothing */
   constructor(options: TrainingDataOptions) {
     this.#names = columnNames(options.columns ?? {});
     this.#options = options;
-    for (const template of [options.prompt, options.answer]) if (template !== undefined) partsOf(template);
+    const { prompt = '', answer = '', language = '', sourceLanguage = '' } = options;
+    const parts = [...partsOf(prompt), ...partsOf(answer)];
+    const columns = parts.flatMap((part) => (typeof part === 'string' ? [] : [part.column]));
+    this.#times = Math.max(1, ...columns.map((column) => columns.filter((other) => other === column).length));
+    const texts = [
+      ...parts.filter((part) => typeof part === 'string'),
+      ...[language, sourceLanguage].map((own) => own.repeat(this.#times)),
+    ];
+    this.#added = new TextEncoder().encode(texts.join('')).length;
     if (options.prompt !== undefined && options.answer !== undefined && columnsIn(options.answer).length === 0) {
       throw new EspalierError(
         'E_ARGUMENT',
@@ -39,6 +50,11 @@ export class ExampleMaker {
         'Write one in braces: {answer}.',
       );
     }
+  }
+
+  /** Most bytes of the texts of an example from a record of so many: templates add to what stands there, and may repeat it. */
+  mostBytes(record: number): number {
+    return this.#times * record + this.#added;
   }
 
   /** @throws E_DATA_INVALID with file and line */
@@ -102,7 +118,7 @@ export class ExampleMaker {
   #column(column: string, row: Row, { name, line }: Place): string {
     const { language, sourceLanguage = 'English' } = this.#options;
     const value =
-      row(this.#names[column as TrainingColumn] ?? column) ??
+      row(Object.hasOwn(this.#names, column) ? this.#names[column as TrainingColumn] : column) ??
       (column === 'language' ? language : column === 'sourceLanguage' ? sourceLanguage : undefined);
     if (value === undefined) throw invalid(name, line, `there is no ${column}`, HINT);
     if (typeof value !== 'string')

@@ -73,6 +73,11 @@ class TableReader implements RowReader {
     const cells = this.#cells(text, line);
     const head = this.#head;
     if (head === null) {
+      const twice = cells.map((cell) => cell.trim()).find((cell, i, all) => all.indexOf(cell) !== i);
+      if (twice !== undefined) {
+        const what = `two columns are called ${JSON.stringify(twice.slice(0, 60))}`;
+        throw invalid(this.#name, line, what, 'The first line names the columns: give each its own.');
+      }
       this.#head = new Map(cells.map((cell, i) => [cell.trim(), i]));
       return null;
     }

@@ -120,7 +120,7 @@ function nothing(examples: number): EspalierError {
   );
 }
 
-/** Tokens that a chat template, or a begin-of-text token, may add to an example. */
+/** Tokens that may stand around the texts of an example, beside what the chat template puts around the shortest. */
 const FRAME = 256;
 
 /**
@@ -133,11 +133,12 @@ export async function checkLengths(
   encoder: SequenceEncoder,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
 ): Promise<void> {
+  const frame = FRAME + (await encoder.frame());
   for (let i = 0; i < data.count; i++) {
     if (i % 4096 === 0) {
       throwIfAborted(options.signal);
       options.onProgress?.(i, data.count);
     }
-    if (data.lengthOf(i) + FRAME > encoder.maxTokens) await encoder.encode(await data.read(i));
+    if (data.lengthOf(i) + frame > encoder.maxTokens) await encoder.encode(await data.read(i));
   }
 }
