@@ -61,10 +61,11 @@ for (const name of [
   'gguf-gemma3-q8_0',
 ]) {
   test(`${name}: frozen matrices as they are stored pass on what f32 ones do`, async () => {
-    const [stored, masters] = [
-      await tinyTrainable(name, device, { trainable: (own) => own.includes('norm') }),
-      await tinyTrainable(name, device),
-    ];
+    const stored = await tinyTrainable(name, device, { trainable: (own) => own.includes('norm') });
+    const { bytes } = device.stats();
+    const masters = await tinyTrainable(name, device);
+    // rows and panels of f32, against 2 bytes and less
+    assert.ok(device.stats().bytes - bytes > 3 * bytes, `${bytes}`);
     assert.ok(stored.parameters.every(({ packed }) => packed === null));
     assert.ok(stored.parameters.length < masters.parameters.length);
     const [got, want] = await Promise.all(
@@ -306,6 +307,28 @@ test('the same bits for any number of lanes', async () => {
     assert.is(on.stats().tensors, 0, name);
     on.close();
   }
+});
+
+test('a pass that is aborted between layers leaves nothing behind', async () => {
+  const trainable = await tinyTrainable('moe-qwen2', device);
+  const want = await gradientsWhere(trainable, () => true);
+  const abort = new AbortController();
+  const { tensors } = device.stats();
+  const seen: number[] = [];
+  await rejects('E_ABORTED', () =>
+    trainable.step(BATCH, {
+      signal: abort.signal,
+      onMixture: (layer) => {
+        seen.push(layer);
+        abort.abort();
+      },
+    }),
+  );
+  assert.equal(seen, trainable.config.moe!.layers.slice(0, 1), 'no layer behind it');
+  assert.is(device.stats().tensors, tensors);
+  const again = await gradientsWhere(trainable, () => true);
+  for (const [name, gradient] of want) assert.equal(again.get(name), gradient, name);
+  trainable.dispose();
 });
 
 test('a batch that cannot be computed is refused before work', async () => {
