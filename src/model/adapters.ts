@@ -67,6 +67,14 @@ export async function openAdapters(
       const adapter = await openAdapter(from, { ...options, hub });
       opened.push(adapter);
       const bound = bindAdapter(adapter, base);
+      const beyond = bound.pairs.find(({ scale }) => !Number.isFinite(Math.fround(weight * scale)));
+      if (beyond) {
+        throw new EspalierError(
+          'E_ADAPTER',
+          `The adapter ${adapter.name} would be multiplied by ${weight * beyond.scale} in ${beyond.module}, which is beyond f32.`,
+          'Give it a smaller weight, or look at lora_alpha in its adapter_config.json.',
+        );
+      }
       weighed.push({ adapter, pairs: bound.pairs, weight });
       notes.push(...adapter.notes, ...bound.notes);
     }

@@ -101,6 +101,11 @@ test('what does not fit is refused, and leaves nothing', async () => {
   await rejects('E_ADAPTER', refused([{ from: regex }, { from: await tinyFiles() }]));
   const broken = await files({ 'adapter_config.json': new TextEncoder().encode('{') });
   await rejects('E_CONFIG_INVALID', refused([{ from: broken }]));
+  const much = await rejects('E_ADAPTER', refused([{ from: regex, weight: 1e300 }]));
+  assert.match(much.message, /multiplied by 1e\+300 in model\.layers\.\d.* beyond f32/);
+  const { lora_alpha: _, ...config } = JSON.parse(new TextDecoder().decode((await files())['adapter_config.json']));
+  const alpha = new TextEncoder().encode(JSON.stringify({ ...config, lora_alpha: -1e200 }));
+  await rejects('E_ADAPTER', refused([{ from: await files({ 'adapter_config.json': alpha }) }]));
   assert.equal(loading, [], 'before any weight is read');
   const { 'adapter_model.safetensors': bytes } = await files();
   bytes.fill(255, bytes.length - 4);
