@@ -98,6 +98,15 @@ test('ranks and factors by patterns, as peft finds them', () => {
   assert.ok(targets({ target_modules: '.*q_proj', layers_to_transform: [7] }), 'of listed modules alone');
 });
 
+test('nothing, repeated without end, is refused at once', () => {
+  const started = performance.now();
+  for (const pattern of ['((){9999}){99999}.*', '(){9999999999}q_proj', '((){0,9999999999})', '(|){99999999}']) {
+    assert.throws(() => pythonPattern(pattern, 'x'), code('E_ADAPTER'), pattern);
+  }
+  assert.ok(performance.now() - started < 2000);
+  assert.ok(pythonPattern('(){99}q_proj', 'x')('q_proj'));
+});
+
 test('patterns are those of Python', () => {
   for (const [pattern, yes, no] of [
     ['a.c', ['abc', 'a.c'], ['ac', 'abcd', 'xabc']],

@@ -16,6 +16,7 @@ type Step =
 
 /** Steps of a machine, and characters of a pattern. */
 const MOST_STEPS = 20_000;
+const MOST_PARTS = 4 * MOST_STEPS;
 const MOST_CHARACTERS = 4_000;
 const MOST_DEPTH = 50;
 
@@ -52,7 +53,10 @@ export function pythonPattern(source: string, what: string): (text: string) => b
     if (steps.length >= MOST_STEPS) fail('it is too large');
     return steps.push(step) - 1;
   };
+  // parts that need no step are counted, too: nothing may be repeated a milliard times
+  let parts = 0;
   const compile = (node: Node): void => {
+    if (++parts > MOST_PARTS) fail('it is too large');
     switch (node.kind) {
       case 'one':
       case 'place':
