@@ -1,22 +1,21 @@
 import { writeJson } from '../checkpoint/write/small-files.ts';
 import { type Arithmetic, arithmeticOf, openTrainDevice } from '../device/open-device.ts';
-import type { TrainDevice } from '../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import type { LoadOptions } from '../model/weights.ts';
 import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { host } from '../runtime/host/host.ts';
 import { laneCount } from '../runtime/host/lane-count.ts';
 import { JOURNAL, type OutputFolder } from '../runtime/output/output.ts';
-import { DecoderTrainable } from './decoder-trainable.ts';
+import type { DecoderTrainable } from './decoder-trainable.ts';
 import { FreezePlan } from './freeze.ts';
-import { LoraFactors } from './lora-factors.ts';
+import { type Loaded, load } from './load.ts';
 import { type PlanTrainOptions, planTrainOptions, type TrainOptions, trainOptions } from './options.ts';
 import { checkMemory, type MemoryPlan, planMemory } from './plan/memory.ts';
 import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
 import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
+import { RouterStatistics } from './router-statistics.ts';
 import { checkIdentity, clearStates, type Identity, isState, type SavedState, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
@@ -123,13 +122,15 @@ async function trained(
     },
     saved?.device as Arithmetic | undefined,
   );
-  let trainable: DecoderTrainable | null = null;
+  let loaded: Loaded | null = null;
   let trainer: Trainer | null = null;
   try {
     const onProgress = (done: number, total: number) => telling.tell('loading', done, total);
-    const { trainable: model, factors } = await load(job, device, { signal, onProgress }, digests.checkpoint);
-    trainable = model;
-    const identity: Identity = { ...known, model: await digests.identity() };
+    loaded = await load(job, device, { signal, onProgress, hashed: true });
+    const { trainable: model, factors } = loaded;
+    const digest = await digests.identity();
+    const reference = await job.reference?.digests.identity();
+    const identity: Identity = { ...known, model: reference === undefined ? digest : `${digest} ${reference}` };
     if (saved) checkIdentity(saved, identity, out.name);
     const states = new States(out, identity, arithmeticOf(device));
     trainer = new Trainer(
@@ -141,6 +142,7 @@ async function trained(
         onStep: (report) => telling.step(report),
         onHeldOut: (loss) => telling.heldOut(loss),
         onEvaluating: (done) => telling.evaluating(done),
+        ...(checkpoint.config.moe && { watchRouting: () => new RouterStatistics(device, checkpoint.config) }),
         ...(saveEvery > 0 && {
           save: async (progress) => {
             telling.tell('saving', progress.step, steps);
@@ -170,7 +172,7 @@ async function trained(
     });
     const receipt = receiptOf({
       checkpoint,
-      digest: identity.model,
+      digest,
       data: facts,
       plan: known.options,
       parameters: planned.trained,
@@ -183,7 +185,7 @@ async function trained(
     return receipt;
   } finally {
     trainer?.dispose();
-    trainable?.dispose();
+    loaded?.dispose();
     device.close();
   }
 }
@@ -231,42 +233,14 @@ async function written(out: OutputFolder): Promise<{ name: string; bytes: number
   return Promise.all(names.map(async (name) => ({ name, bytes: (await out.size(name)) ?? 0 })));
 }
 
-/** What is trained, and the factors where it is an adapter, which end with it. */
-async function load(
-  { plan, steps, checkpoint }: Prepared,
-  device: TrainDevice,
-  options: LoadOptions = {},
-  from = checkpoint,
-): Promise<Loaded> {
-  const freeze = new FreezePlan(plan.freeze, steps);
-  const { lora, seed } = plan;
-  const factors = lora && new LoraFactors(device, checkpoint.config, { ...lora, seed });
-  try {
-    const trainable = await DecoderTrainable.load(device, from, {
-      ...options,
-      trainable: lora === null ? (name) => freeze.everTrains(name) : () => false,
-      ...(factors && { adapter: factors }),
-    });
-    return { trainable, factors };
-  } catch (error) {
-    factors?.dispose();
-    throw error;
-  }
-}
-
-interface Loaded {
-  readonly trainable: DecoderTrainable;
-  readonly factors: LoraFactors | null;
-}
-
-function settingsOf({ plan, steps, warmup, evaluateEvery }: Prepared, saveEvery: number): TrainerSettings {
+function settingsOf({ plan, steps, warmup, evaluateEvery, reference }: Prepared, saveEvery: number): TrainerSettings {
   const { schedule: kind, learningRate: peak, clip, zLoss: z } = plan;
   return {
     ...plan,
     clip: clip === 0 ? null : clip,
     schedule: { kind, peak, warmup, steps },
     z,
-    divergence: 0,
+    measureDivergence: reference !== null,
     evaluateEvery,
     saveEvery,
   };
@@ -275,7 +249,7 @@ function settingsOf({ plan, steps, warmup, evaluateEvery }: Prepared, saveEvery:
 async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<PlannedTraining, 'freeBytes'>> {
   const { plan, steps, facts, checkpoint } = job;
   const { memoryLimit: limit = 4 * GIB, dtype = 'auto' } = options;
-  const memory = await planMemory(async (device) => (await load(job, device)).trainable, {
+  const memory = await planMemory(async (device) => (await load(job, device, { hashed: false })).trainable, {
     config: checkpoint.config,
     // what is held out is packed into batches of all rows
     rows: facts.heldOut > 0 ? plan.rows : Math.min(plan.rows, plan.batch * (facts.longest ?? plan.maxTokens)),
@@ -283,6 +257,7 @@ async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<P
     steps,
     freeze: plan.freeze,
     recompute: plan.recompute,
+    divergence: job.reference !== null && (plan.divergence > 0 || facts.heldOut > 0),
     limit,
   });
   const { trainable } = memory;

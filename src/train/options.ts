@@ -1,6 +1,19 @@
 /** Options of a job that trains a model (`espalier/train`). */
 import { lanes, memoryLimit } from '../device/options.ts';
-import { callback, defaulting, either, folder, like, place, type Schema, truth, whole } from '../options/rules.ts';
+import {
+  callback,
+  defaulting,
+  either,
+  folder,
+  like,
+  place,
+  type Rule,
+  type Schema,
+  truth,
+  whole,
+} from '../options/rules.ts';
+import type { ModelTarget } from '../runtime/files/model-files.ts';
+import { checkedTarget } from '../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { type TrainRecipe, trainRecipe } from './plan/recipe.ts';
@@ -23,6 +36,8 @@ export interface TrainProgress {
 }
 
 export interface PlanTrainOptions extends TrainRecipe, FilesOptions {
+  /** A model of the same vocabulary, which the KL divergence is measured from, such as the dense one that a mixture was grown from. Default: none. */
+  readonly reference?: ModelTarget;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
   /** Most bytes on the device: a training that would take more is refused before it begins. Default 4 GiB. */
@@ -43,6 +58,11 @@ export interface TrainOptions extends PlanTrainOptions {
 
 export const trainJobOptions = {
   ...trainRecipe,
+  reference: {
+    takes: 'a model, as `open` takes it',
+    check: (value) => checkedTarget(value, 'The reference'),
+    parse: (text) => text,
+  } satisfies Rule<ModelTarget> as Rule<ModelTarget>,
   lanes,
   memoryLimit,
   wasmLocation: place,

@@ -30,6 +30,7 @@ export interface Prepared {
   readonly warmup: number;
   readonly evaluateEvery: number;
   readonly facts: DataFacts;
+  readonly reference: { readonly checkpoint: Checkpoint; readonly digests: TensorDigests } | null;
   readonly source: StepSource;
   readonly heldOut: HeldOutSource | null;
   close(): Promise<void>;
@@ -65,6 +66,11 @@ export async function prepare(
     open.push(checkpoint);
     const { config } = checkpoint;
     const plan = planOf(options, { context: config.maxPositions, mixture: config.moe !== null });
+    const reference = options.reference === undefined ? null : await openReference(options.reference, options);
+    if (reference) open.push(reference);
+    if (plan.divergence > 0 && !reference) {
+      throw new EspalierError('E_ARGUMENT', 'divergence is given, and no reference.', 'Give `reference`, too.');
+    }
     const spec = await checkpoint.tokenizer();
     const { loss, long, end, specialTokens } = options;
     const text = new ModelText(checkpoint, spec, Tokenizer.create(spec));
@@ -101,6 +107,7 @@ export async function prepare(
         longest: counted?.longest ?? null,
         heldOut: heldOut.length,
       },
+      reference: reference && { checkpoint: reference, digests: new TensorDigests(reference) },
       source: new DataSteps(data, encoder, {
         sequences: plan.batch,
         rows: plan.rows,
@@ -114,6 +121,12 @@ export async function prepare(
     await close();
     throw error;
   }
+}
+
+async function openReference(target: ModelTarget, options: PlanTrainOptions): Promise<Checkpoint> {
+  // revision and file are the model's
+  const { revision: _, file: __, ...hub } = options.hub ?? {};
+  return openCheckpointFiles(await openModelFiles(target, { ...options, hub }), { signal: options.signal });
 }
 
 function openData(

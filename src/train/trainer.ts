@@ -3,6 +3,7 @@ import { Pace } from '../runtime/host/yielding.ts';
 import { Curve, type CurveData } from './curve.ts';
 import { FreezePlan, type FreezeStage } from './freeze.ts';
 import { type AdamSettings, AdamW } from './optimiser.ts';
+import type { LayerRouting, RouterStatistics } from './router-statistics.ts';
 import { rateAt, type Schedule } from './schedule.ts';
 import type { HeldOutSource, StepSource } from './sources.ts';
 import type { PassLosses, Trainable } from './trainable.ts';
@@ -15,6 +16,8 @@ export interface TrainerSettings extends AdamSettings {
   readonly z: number;
   readonly divergence: number;
   readonly recompute: boolean;
+  /** Whether the divergence from the reference is measured on what is held out. */
+  readonly measureDivergence?: boolean;
   /** Steps between two looks at what is held out, beside those before the first and behind the last; 0: no others. */
   readonly evaluateEvery: number;
   /** Ends when so many looks in a row have found nothing better; null: never. */
@@ -49,6 +52,10 @@ export interface HeldOutLoss {
   /** Steps done before it. */
   readonly step: number;
   readonly loss: number;
+  /** KL divergence from the reference in nats a target, where it is measured. */
+  readonly divergence?: number;
+  /** What experts did, by layer, where they are watched. */
+  readonly routing?: readonly LayerRouting[];
 }
 
 /** One step, as it is told. */
@@ -72,6 +79,8 @@ export interface TrainerHooks {
   /** Batches of what is held out that were looked at. */
   readonly onEvaluating?: (done: number) => void;
   readonly onHeldOut?: (loss: HeldOutLoss) => void;
+  /** Watches the experts during one look at what is held out. */
+  readonly watchRouting?: () => RouterStatistics;
 }
 
 const START: TrainingProgress = {
@@ -234,12 +243,16 @@ export class Trainer {
   async #evaluate(signal: AbortSignal | undefined): Promise<void> {
     const { step, heldOut, best } = this.#progress;
     if (this.#heldOut === null || heldOut.at(-1)?.step === step) return;
-    let sum = 0;
-    let weight = 0;
+    const { measureDivergence = false } = this.#settings;
+    const routing = this.#hooks.watchRouting?.();
+    const options = { signal, divergence: measureDivergence ? 1 : 0, onMixture: routing?.watch };
+    let [sum, divergence, weight] = [0, 0, 0];
     let done = 0;
     for await (const batch of this.#heldOut.batches()) {
       throwIfAborted(signal);
-      sum += (await this.#trainable.evaluate(batch, { signal })).crossEntropy;
+      const losses = await this.#trainable.evaluate(batch, options);
+      sum += losses.crossEntropy;
+      divergence += losses.divergence;
       for (const own of batch.weights) weight += own;
       this.#hooks.onEvaluating?.(++done);
       await this.#pace.breathe();
@@ -247,7 +260,12 @@ export class Trainer {
     if (weight === 0) {
       throw new EspalierError('E_DATA_INVALID', 'Nothing that is held out has a target.', 'Hold out other examples.');
     }
-    const found = { step, loss: sum / weight };
+    const found: HeldOutLoss = {
+      step,
+      loss: sum / weight,
+      ...(measureDivergence && { divergence: divergence / weight }),
+      ...(routing && { routing: await routing.layers() }),
+    };
     if (!Number.isFinite(found.loss)) {
       throw diverged(`Training diverged: after step ${step} the loss of what is held out is ${found.loss}.`);
     }

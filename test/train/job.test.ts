@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { decodedTensor } from '../../src/checkpoint/write/source-tensors.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { type MemoryOutput, memoryOutput } from '../../src/runtime/output/memory.ts';
 import { planTrain, type TrainOptions, type TrainProgress, type TrainReceipt, train } from '../../src/train.ts';
@@ -159,6 +160,57 @@ test('an epoch has as many steps as it has lots of sequences, and a plan says so
   const last = seen.filter(({ stage }) => stage === 'training').at(-1)!;
   assert.is(last.done, last.total);
   assert.ok(last.tokensPerSecond! > 0 && last.secondsLeft === 0 && last.loss === receipt.loss.last);
+});
+
+test('a divergence from a reference is measured, and holds the model back where it counts', async () => {
+  const files = await tinyFiles();
+  const options = { ...LORA, reference: files, evaluateEvery: 4 };
+  const free = (await run(files, options)).receipt.heldOut;
+  assert.equal(
+    free.map(({ step }) => step),
+    [0, 4, 8],
+  );
+  assert.ok(Math.abs(free[0]!.divergence!) < 1e-7, `${free[0]!.divergence}`); // an adapter begins with adding nothing
+  assert.ok(free[2]!.divergence! > 0.01, `${free[2]!.divergence}`);
+  const held = (await run(files, { ...options, divergence: 20 })).receipt.heldOut;
+  assert.ok(held[2]!.divergence! < free[2]!.divergence! / 2, `${held[2]!.divergence} ${free[2]!.divergence}`);
+  assert.is((await run(files, LORA)).receipt.heldOut[0]!.divergence, undefined);
+  await rejects('E_ARGUMENT', () => run(files, { ...LORA, divergence: 1 }));
+});
+
+test('tau leaves gate and up of the routed experts as they are, and what experts do is told', async () => {
+  const files = await tinyFiles('moe-qwen2');
+  const values = async (target: Record<string, Uint8Array | Blob>) => {
+    const checkpoint = await openCheckpoint(target);
+    const all = new Map<string, Float32Array>();
+    for (const [name, entry] of checkpoint.tensors) all.set(name, await decodedTensor(entry, { headDim: 8 }));
+    await checkpoint.close();
+    return all;
+  };
+  const before = await values(files);
+  const changed = async (tau: number) => {
+    const { files: written, receipt } = await run(files, { ...FULL, tau, steps: 6, dtype: 'f32' });
+    const after = await values(written);
+    const names = [...before.keys()].filter((name) =>
+      before.get(name)!.some((value, i) => value !== after.get(name)![i]),
+    );
+    return { names, receipt };
+  };
+  const isRouted = (name: string) => /\.experts\.\d+\.(?:gate|up)_proj/.test(name);
+  const whole = await changed(1);
+  assert.not.ok(whole.names.some(isRouted));
+  assert.ok(whole.names.some((name) => /\.experts\.\d+\.down_proj/.test(name)));
+  assert.ok(whole.names.includes('model.layers.1.mlp.gate.weight') && whole.names.includes('model.norm.weight'));
+  const half = await changed(0.5);
+  assert.ok(half.names.some(isRouted));
+  const { routing } = half.receipt.heldOut.at(-1)!;
+  assert.ok(routing!.length >= 1);
+  for (const { shares, entropy, routed, shared } of routing!) {
+    assert.ok(Math.abs(shares.reduce((a, b) => a + b) - 1) < 1e-9);
+    assert.ok(entropy >= 0 && entropy <= Math.log(shares.length) + 1e-9);
+    assert.ok(routed > 0 && shared! > 0);
+  }
+  await rejects('E_ARGUMENT', () => run(files, { ...LORA, tau: 0.1 }));
 });
 
 test('what cannot be is refused before work, with a code', async () => {

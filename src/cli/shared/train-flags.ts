@@ -27,6 +27,9 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   clip: { value: 'X', description: 'Largest norm of the gradient; 0: no limit' },
   freeze: null, // --freeze
   balance: { value: 'X', description: 'Factor of the load balance loss, where experts are trained (0.01)' },
+  tau: { value: 'SHARE', description: 'SPRI’s first stage: steps in which routed gate and up stay; the paper has 0.1' },
+  reference: { value: 'MODEL', description: 'A model that the KL divergence is measured from' },
+  divergence: { value: 'X', description: 'Factor of that divergence in the loss' },
   zLoss: { value: 'X', description: 'Factor of the router z-loss, where experts are trained (0.001)' },
   evaluateEvery: { value: 'N', description: 'Steps between two looks at what is held out; default: a tenth of all' },
   patience: { value: 'N', description: 'End after so many looks without a better one, with the best weights' },

@@ -3,7 +3,7 @@ import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { PlannedTraining } from '../../train/job.ts';
 import { runJob } from '../line/job.ts';
-import { wireContent } from '../line/parted-options.ts';
+import { wireContent, wireTarget } from '../line/parted-options.ts';
 import { type PlanTrainOptions, planTrainThereOptions, type TrainOptions, trainThereOptions } from './options.ts';
 import { TRAIN, type TrainCalls, type Trained } from './protocol.ts';
 
@@ -47,5 +47,8 @@ function wired<T extends PlanTrainOptions>(options: T): { wire: T; moved: ArrayB
       : typeof value === 'number' || value === undefined
         ? value
         : one(value as DataSource)) as V;
-  return { wire: { ...options, data: all(options.data), heldOut: all(options.heldOut) }, moved };
+  const wire = { ...options, data: all(options.data), heldOut: all(options.heldOut) };
+  if (options.reference === undefined) return { wire, moved };
+  const { target, transfer } = wireTarget(options.reference, options.transfer ?? false);
+  return { wire: { ...wire, reference: target }, moved: [...moved, ...transfer] };
 }

@@ -31,6 +31,8 @@ export interface MemoryOptions {
   readonly steps: number;
   readonly freeze: readonly FreezeStage[];
   readonly recompute: boolean;
+  /** Whether the divergence from a reference is computed. */
+  readonly divergence: boolean;
   readonly limit: number;
 }
 
@@ -43,7 +45,7 @@ const MIB = 2 ** 20;
  */
 export async function planMemory<T extends Trainable>(
   load: (device: TrainDevice) => Promise<T>,
-  { config, rows, maxTokens, steps, freeze, recompute, limit }: MemoryOptions,
+  { config, rows, maxTokens, steps, freeze, recompute, divergence, limit }: MemoryOptions,
 ): Promise<{ readonly plan: MemoryPlan; readonly trainable: T }> {
   const { device, measured } = measuringDevice();
   const trainable = await load(device);
@@ -59,7 +61,12 @@ export async function planMemory<T extends Trainable>(
       gradients,
       bytesOf(trainable, (name) => stages.trains(name, step)),
     );
-    await trainable.step(largestBatch(rows, maxTokens), { recompute, balance: 1, z: 1 });
+    await trainable.step(largestBatch(rows, maxTokens), {
+      recompute,
+      balance: 1,
+      z: 1,
+      divergence: divergence ? 1 : 0,
+    });
     optimiser.step(0, await optimiser.norm());
   }
   const { peakBytes, scratchBytes } = measured();

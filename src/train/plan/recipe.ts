@@ -62,10 +62,17 @@ export interface TrainRecipe extends Omit<TrainingDataOptions, 'heldOut' | 'sign
    * characters, `untilStep` a number of steps or below 1 a share of all.
    */
   readonly freeze?: readonly FreezeStage[];
+  /**
+   * SPRI's first stage (arXiv 2606.16456): the share of the steps in which gate and up of the routed experts stay as they are, of a grown
+   * mixture that is trained as a whole. Default 0; the paper has 0.1. Where another projection got the corrections, use `freeze`.
+   */
+  readonly tau?: number;
   /** Factor of the load balance loss, where experts are trained. Default 0.01. */
   readonly balance?: number;
   /** Factor of the router z-loss, where experts are trained. Default 0.001. */
   readonly zLoss?: number;
+  /** Factor of the KL divergence from the `reference`, added to the loss. Default 0: it is measured on what is held out, and that is all. */
+  readonly divergence?: number;
   /** Steps between two looks at what is held out. Default: a tenth of all, and at least 1. */
   readonly evaluateEvery?: number;
   /** Ends when so many looks in a row have found nothing better, and gives the best weights. Default: never, and the last ones. */
@@ -114,7 +121,9 @@ export const trainRecipe = {
   clip: defaulting(real(0), 1),
   freeze: listOf(object<FreezeStage>(freezeStage, 'freeze', ['frozen'])),
   balance: real(0),
+  tau: defaulting(real(0, 1), 0),
   zLoss: real(0),
+  divergence: defaulting(real(0), 0),
   evaluateEvery: whole(1),
   patience: whole(1),
   recompute: defaulting(truth, true),
@@ -150,6 +159,7 @@ export interface TrainPlan {
   readonly freeze: readonly FreezeStage[];
   readonly balance: number;
   readonly zLoss: number;
+  readonly divergence: number;
   readonly evaluateEvery: number | null;
   readonly patience: number | null;
   readonly recompute: boolean;
@@ -185,6 +195,13 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
     refuse(`rows is ${rows}, and a sequence may have ${maxTokens} tokens.`, 'Give more rows, or a lower `maxTokens`.');
   }
   const experts = mixture && lora === null;
+  const tau = given.tau ?? trainRecipe.tau.default;
+  if (tau > 0 && !experts) {
+    refuse(
+      `tau is ${tau}, and no routed experts are trained.`,
+      'Train a mixture of experts with `full`, or leave it out.',
+    );
+  }
   const set = <K extends keyof typeof trainRecipe & keyof TrainRecipe>(name: K): NonNullable<TrainRecipe[K]> =>
     given[name] ?? (trainRecipe[name] as unknown as { readonly default: NonNullable<TrainRecipe[K]> }).default;
   return {
@@ -208,13 +225,20 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
     beta2: set('beta2'),
     epsilon: set('epsilon'),
     clip: set('clip'),
-    freeze: given.freeze ?? [],
+    freeze: [...(given.freeze ?? []), ...(tau > 0 ? [firstStage(tau)] : [])],
     balance: given.balance ?? (experts ? 1e-2 : 0),
     zLoss: given.zLoss ?? (experts ? 1e-3 : 0),
+    divergence: set('divergence'),
     evaluateEvery: given.evaluateEvery ?? null,
     patience: given.patience ?? null,
     recompute: set('recompute'),
   };
+}
+
+/** A share of 1 is all of them: never. */
+function firstStage(tau: number): FreezeStage {
+  const frozen = ['*.mlp.experts.gate_proj.weight', '*.mlp.experts.up_proj.weight'];
+  return tau === 1 ? { frozen } : { frozen, untilStep: tau };
 }
 
 function loraOf(given: TrainRecipe['lora'] = {}): NonNullable<TrainPlan['lora']> {
