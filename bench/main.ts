@@ -13,6 +13,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   peak: () => import('./peak/suite.ts'),
   show: () => import('./show.ts'),
   svd: () => import('./svd.ts'),
+  train: () => import('./train.ts'),
   types: () => import('./types.ts'),
 };
 
