@@ -91,11 +91,12 @@ export const generateCommand = defineCommand({
     };
     try {
       if (items) {
-        const all = items.map((item) =>
-          typeof item.prompt === 'string' ? { ...item, prompt: asked(item.prompt) } : item,
-        );
+        const all = items.map(({ line, item }) => ({
+          line,
+          item: typeof item.prompt === 'string' ? { ...item, prompt: asked(item.prompt) } : item,
+        }));
         const given = { ...common, ...(args.batch !== undefined && { batch: args.batch }) };
-        if (!(await generateBatch({ model, items: all, options: given, json: args.json, io }))) fail();
+        if (!(await generateBatch({ model, prompts: all, options: given, json: args.json, io }))) fail();
         return;
       }
       const generated = model.generate(asked(prompt), common);

@@ -52,7 +52,11 @@ test('prompts of a file are continued at once and printed in its order', async (
     assert.is(finishReason, want[i]!.finishReason);
     assert.equal(facts(tokens), facts(want[i]!.tokens));
   }
-  assert.is(got.length, 3);
+  assert.equal(
+    got.map(({ line }) => line),
+    [1, 3, 4],
+    'lines of the file, of which one is empty',
+  );
   const plain = await cli([...ask, '-'], { input: `${PROMPT}\n\nx\n` });
   assert.is(plain.out, `${PROMPT}${want[0]!.text}\nx${want[2]!.text}\n`);
   assert.match(plain.err, / tokens written of 2 prompts at /);
@@ -70,6 +74,7 @@ test('prompts of a file are continued at once and printed in its order', async (
     [null, 'E_ARGUMENT', null],
   );
   assert.is(results[2].text, want[2]!.text);
+  assert.match((await cli([...ask, path])).err, /^line 2: E_ARGUMENT: /m);
   for (const broken of ['', '\n', '{', '7', '{ "maxTokens": 3 }', '{ "prompt": "a", "messages": [] }']) {
     writeFileSync(path, broken);
     await fails('E_DATA_INVALID', ...ask, path);

@@ -1,11 +1,12 @@
 import type { Model } from '../../engine/model/model.ts';
 import type { BatchItem, BatchOptions, BatchResult } from '../../model/generate/batch.ts';
 import type { Io } from './io.ts';
+import type { LinePrompt } from './prompts.ts';
 
 /** Whose prompts, how they are continued, and where it is said. */
 interface Parts {
   readonly model: Model;
-  readonly items: readonly BatchItem[];
+  readonly prompts: readonly LinePrompt[];
   readonly options: BatchOptions;
   readonly json: boolean;
   readonly io: Io;
@@ -16,23 +17,27 @@ interface Parts {
  * each, else prompt and text. What fails is said where it stands.
  * @returns whether all came out
  */
-export async function generateBatch({ model, items, options, json, io }: Parts): Promise<boolean> {
+export async function generateBatch({ model, prompts, options, json, io }: Parts): Promise<boolean> {
   const started = performance.now();
   const done: BatchResult[] = [];
   let [printed, written, failed] = [0, 0, 0];
-  for await (const result of model.generateBatch(items, options)) {
+  for await (const result of model.generateBatch(
+    prompts.map(({ item }) => item),
+    options,
+  )) {
     done[result.index] = result;
     written += result.tokens.length;
     if (result.error) failed++;
     for (let next = done[printed]; next; next = done[++printed]) {
-      io.out(json ? `${JSON.stringify(lineOf(next))}\n` : `${headOf(items[printed]!)}${next.text}\n`);
-      if (next.error && !json) io.err(`prompt ${printed + 1}: ${next.error}\n`);
+      const { line, item } = prompts[printed]!;
+      io.out(json ? `${JSON.stringify({ line, ...lineOf(next) })}\n` : `${headOf(item)}${next.text}\n`);
+      if (next.error && !json) io.err(`line ${line}: ${next.error}\n`);
       delete done[printed];
     }
   }
   const seconds = (performance.now() - started) / 1000;
   if (!json) {
-    const speed = `${written} tokens written of ${items.length} prompts at ${(written / seconds).toFixed(1)} tokens/s`;
+    const speed = `${written} tokens written of ${prompts.length} prompts at ${(written / seconds).toFixed(1)} tokens/s`;
     io.err(`\n${speed} (${Object.values(model.description).join(', ')})\n`);
   }
   return failed === 0;
