@@ -5,8 +5,9 @@ import { pathOf } from '../runtime/files/path.ts';
 import { openPath } from '../runtime/files/paths.ts';
 import type { ByteSource } from '../runtime/files/source.ts';
 import { type DataFormat, type DataPart, type Examples, parseData } from './data.ts';
+import { fileSystem } from './file-system.ts';
 import { dataFormat } from './options.ts';
-import { type DataSource, dataSource, fileSystem, isPath, openSource } from './source.ts';
+import { type DataSource, dataSource, isPath, openSource } from './source.ts';
 import type { SplitSources } from './splits.ts';
 
 export type { DataSource } from './source.ts';

@@ -1,10 +1,9 @@
-import { EspalierError } from '../errors.ts';
 import { type Rule, refusal } from '../options/rules.ts';
 import { blobSource, bytesSource } from '../runtime/files/bytes.ts';
 import { pathOf } from '../runtime/files/path.ts';
 import { openFile } from '../runtime/files/paths.ts';
 import type { ByteSource } from '../runtime/files/source.ts';
-import { hasNode } from '../runtime/host/types.ts';
+import { fileSystem } from './file-system.ts';
 
 /** One file of examples: its path or file URL (Node, Deno, Bun), or its content. */
 export type DataSource = string | URL | Uint8Array | Blob;
@@ -29,10 +28,4 @@ export async function openSource(source: DataSource): Promise<ByteSource> {
   if (!isPath(source)) return blobSource((source as Partial<File>).name ?? 'The data', source);
   await fileSystem();
   return openFile(await pathOf(source));
-}
-
-/** @throws E_ARGUMENT where the host has none */
-export async function fileSystem(): Promise<typeof import('node:fs/promises')> {
-  if (hasNode()) return import('node:fs/promises');
-  throw new EspalierError('E_ARGUMENT', 'This host has no file system.', 'Pass the bytes or a Blob of the file.');
 }

@@ -84,7 +84,7 @@ if (chrome) {
     test('a Vite app: workers and kernels are found, and no warning is given', async () => {
       const folder = await viteApp();
       const assets = readdirSync(join(folder, 'assets'));
-      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/, /^show-.*\.js$/])
+      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/, /^show-.*\.js$/, /^train-.*\.js$/])
         assert.is(assets.filter((a) => name.test(a)).length, 1);
       assert.is(assets.filter((asset) => asset.endsWith('.wasm')).length, 4);
       for (const isolated of [true, false]) {
@@ -218,6 +218,46 @@ if (chrome) {
       const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('{'));
       const size = want.files[0]!.bytes;
       assert.equal(JSON.parse(lines.at(-1)!), JSON.parse(JSON.stringify({ grown: want.grown, size, isolated })));
+      await server.close();
+    }
+    await cdn.close();
+  });
+
+  test('the built package trains an adapter: in Node, and on a page that takes it from another origin', async () => {
+    const [name, parts] = ['espalier', 'espalier/train'];
+    const { train } = await import(name);
+    assert.type((await import(parts)).planTrain, 'function');
+    const data = JSON.stringify({ prompt: 'Tom has a dog. What has Tom?', answer: ' A dog.' });
+    const options = `{ format: 'jsonl', steps: 4, warmup: 0, learningRate: 2e-3, batch: 1, heldOut: new Blob([data]) }`;
+    const given = new Function('data', `return ${options}`)(data);
+    const { receipt: want } = await train(`${root}models/nano-base`, { ...given, data: new Blob([data]) });
+    const cdn = await serveFolders({ '': root }, false);
+    const page = `<!doctype html><title>page</title>
+        <script type="importmap">{"imports": {"comlink": "${cdn.origin}/node_modules/comlink/dist/esm/comlink.mjs"}}</script>
+        <script type="module">
+          import { open, train } from '${cdn.origin}/dist/src/index.js';
+          const source = new URL('/models/nano-base/', location.href);
+          const data = ${JSON.stringify(data)};
+          const { receipt, files } = await train(source, { ...${options}, data: new Blob([data]), cache: null });
+          const model = await open(source, { adapters: [{ from: files }], cache: null });
+          const { text } = await model.generate('Tom has a dog. What has Tom?', { maxTokens: 8 }).result();
+          await model.close();
+          console.log(JSON.stringify({ loss: receipt.loss, digest: receipt.data.digest, text, isolated: crossOriginIsolated }));
+        </script>`;
+    for (const isolated of [true, false]) {
+      const server = await serveFolders({ '': temporary, ...models }, isolated, { '/page': page });
+      const lines = await printed(chrome, `${server.origin}/page`, (line) => line.startsWith('{'));
+      const got = JSON.parse(lines.at(-1)!);
+      assert.is(got.isolated, isolated);
+      assert.is(got.digest, want.data.digest);
+      for (const which of ['first', 'last', 'heldOut'] as const) {
+        assert.ok(
+          Math.abs(got.loss[which] - want.loss[which]) < 1e-3,
+          `${which}: ${got.loss[which]} ${want.loss[which]}`,
+        );
+      }
+      assert.ok(got.loss.heldOut < got.loss.first / 2);
+      assert.is(got.text, ' A dog.');
       await server.close();
     }
     await cdn.close();
