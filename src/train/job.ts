@@ -19,7 +19,7 @@ import { RouterStatistics } from './router-statistics.ts';
 import { checkIdentity, clearStates, type Identity, isState, type SavedState, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
-import { checkResult, sizeOfResult, writeResult } from './write/result.ts';
+import { sizeOfResult, writeResult } from './write/result.ts';
 
 const GIB = 2 ** 30;
 /** Kept free beside states and result, in bytes. */
@@ -53,7 +53,6 @@ export async function planTrain(
   const job = await prepare(source, options);
   let out: OutputFolder | null = null;
   try {
-    checkResult(job.checkpoint, job.plan);
     out = options.out === undefined ? null : await outputOf(options.out);
     return { ...(await planned(job, options)), freeBytes: (await out?.free()) ?? null };
   } finally {
@@ -80,13 +79,14 @@ export async function train(source: ModelTarget, given: TrainOptions): Promise<T
   }
   throwIfAborted(options.signal);
   const telling = new Telling(options.onProgress);
-  const job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
   let out: OutputFolder | null = null;
+  let job: Prepared | null = null;
   try {
-    checkResult(job.checkpoint, job.plan);
+    // what is there already is known before data are read
+    out = await outputOf(options.out);
+    job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
     const plan = await planned(job, options);
     checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
-    out = await outputOf(options.out);
     const restart = options.restart ?? false;
     const receipt = (restart ? null : await finished(out, job)) ?? (await trained(job, options, plan, out, telling));
     await clearStates(out);
@@ -97,7 +97,7 @@ export async function train(source: ModelTarget, given: TrainOptions): Promise<T
     await out?.release().catch(() => {});
     throw error;
   } finally {
-    await job.close();
+    await job?.close();
   }
 }
 

@@ -49,7 +49,10 @@ export interface PlanTrainOptions extends TrainRecipe, FilesOptions {
 export interface TrainOptions extends PlanTrainOptions {
   /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
   readonly out: string | URL | OutputFolder;
-  /** Steps between two states that are kept in the folder, to go on from; 0: none, also when it is aborted. Default 100. */
+  /**
+   * Steps between two states that are kept in the folder, to go on from; at least one every ten minutes. 0: none, also when it is aborted.
+   * Default 100.
+   */
   readonly saveEvery?: number;
   /** Throws away what an earlier training with other options has left unfinished there. */
   readonly restart?: boolean;

@@ -17,6 +17,7 @@ import type { PlanTrainOptions } from './options.ts';
 import { planOf, type TrainPlan } from './plan/recipe.ts';
 import { stepsOf } from './schedule.ts';
 import type { HeldOutSource, StepSource } from './sources.ts';
+import { checkResult } from './write/result.ts';
 
 /** A training whose files are open, whose data were looked through, and of which nothing is on a device. */
 export interface Prepared {
@@ -66,6 +67,7 @@ export async function prepare(
     open.push(checkpoint);
     const { config } = checkpoint;
     const plan = planOf(options, { context: config.maxPositions, mixture: config.moe !== null });
+    checkResult(checkpoint, plan);
     const reference = options.reference === undefined ? null : await openReference(options.reference, options);
     if (reference) open.push(reference);
     if (plan.divergence > 0 && !reference) {

@@ -22,7 +22,7 @@ export interface TrainerSettings extends AdamSettings {
   readonly evaluateEvery: number;
   /** Ends when so many looks in a row have found nothing better; null: never. */
   readonly patience: number | null;
-  /** Steps between two states that are kept; 0: none. */
+  /** Steps between two states that are kept, where they take less than ten minutes; 0: none. */
   readonly saveEvery: number;
 }
 
@@ -83,6 +83,9 @@ export interface TrainerHooks {
   readonly watchRouting?: () => RouterStatistics;
 }
 
+/** Milliseconds after which a state is kept, however few steps there were: as much work may be lost. */
+const PATIENCE = 600_000;
+
 const START: TrainingProgress = {
   step: 0,
   tokens: 0,
@@ -110,8 +113,9 @@ export class Trainer {
   readonly #pace = new Pace();
   #progress: TrainingProgress;
   #stage = -1;
-  /** Of what step a state was kept last. */
+  /** Of what step a state was kept last, and when. */
   #saved: number;
+  #savedAt = performance.now();
   #clock = performance.now();
 
   /** @param from how far an earlier run came; weights and moments are its own already, see `optimiser` */
@@ -187,7 +191,7 @@ export class Trainer {
     this.#checkFinite(losses, gradientNorm);
     throwIfAborted(signal);
     // only now it is known that what the last step made computes numbers
-    if (saveEvery > 0 && step % saveEvery === 0) await this.save();
+    if (saveEvery > 0 && (step % saveEvery === 0 || performance.now() - this.#savedAt > PATIENCE)) await this.save();
     const rate = rateAt(schedule, step);
     this.optimiser.step(rate, gradientNorm);
     this.#curve.add(losses.crossEntropy);
@@ -285,6 +289,7 @@ export class Trainer {
     if (this.#progress.step <= this.#saved) return;
     await this.#hooks.save?.(this.progress);
     this.#saved = this.#progress.step;
+    this.#savedAt = performance.now();
   }
 
   /** Of weights that came out of their last step broken no state is kept, and the one before stays. */
