@@ -66,7 +66,6 @@ function show(stages: Bars, progress: TrainProgress): void {
         done,
         total,
         [
-          `${done}/${total}`,
           ...(loss === null ? [] : [`loss ${loss.toFixed(3)}`]),
           ...(heldOut === null ? [] : [`held out ${heldOut.toFixed(3)}`]),
           ...(tokensPerSecond === null ? [] : [`${formatCount(Math.round(tokensPerSecond))} tokens/s`]),
@@ -115,6 +114,6 @@ function describe({ steps, tokens, loss, heldOut, seconds, peakBytes, options }:
     `loss ${figure(loss.first)} in the first step, ${figure(loss.last)} in the last`,
     ...held,
     ...early,
-    `${formatCount(Math.round(tokens / seconds))} tokens/s, at most ${formatBytes(peakBytes)} on the device`,
+    `at most ${formatBytes(peakBytes)} on the device`,
   ].join('\n');
 }

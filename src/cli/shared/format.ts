@@ -148,6 +148,7 @@ export class Progress {
     return fitting(width, [
       `${label}  ${bar(20)}  ${percent}${left}${tail}`,
       `${label}  ${bar(10)}  ${percent}${left}${tail}`,
+      ...(left === '' || tail === '' ? [] : [`${label}  ${percent}${left}${tail}`]),
       `${label}  ${bar(10)}  ${percent}${tail}`,
       `${label}  ${bar(10)}  ${percent}`,
       `${label}  ${percent}`,
