@@ -145,6 +145,7 @@ async function allRuns(folder: string): Promise<Run[]> {
 }
 
 async function save(path: string, value: unknown): Promise<void> {
-  await writeFile(`${path}.new`, `${JSON.stringify(value, null, 1)}\n`);
-  await rename(`${path}.new`, path);
+  const temporary = `${path}.${values.part}.new`; // others may write the same at once
+  await writeFile(temporary, `${JSON.stringify(value, null, 1)}\n`);
+  await rename(temporary, path);
 }

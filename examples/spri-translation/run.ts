@@ -41,8 +41,7 @@ export async function runArm(arm: Arm, seed: number, setting: Setting, folder: s
     dtype: 'f32',
     saveEvery: 0,
     evaluateEvery: steps,
-    // two stages: routed down and routers first, with everything that is not routed
-    freeze: arm.tau > 0 ? [{ frozen: ['*.experts.gate_proj.*', '*.experts.up_proj.*'], untilStep: arm.tau }] : [],
+    tau: arm.tau,
     restart: true,
     out: folder,
   });
