@@ -143,8 +143,8 @@ test('statistics of routers are those of the passes that were watched', async ()
         onMixture: (layer, mixture) => {
           statistics.watch(layer, mixture);
           const { y, routing, sharedOut } = mixture;
-          const { places, order, weights } = routing;
-          outs.set(layer, device.read([places, y, order, weights, ...(sharedOut ? [sharedOut] : [])]));
+          const { places, order, weights, logits } = routing;
+          outs.set(layer, device.read([places, y, order, weights, logits, ...(sharedOut ? [sharedOut] : [])]));
         },
       });
     }
@@ -153,8 +153,8 @@ test('statistics of routers are those of the passes that were watched', async ()
       layers.map(({ layer }) => layer),
       moe!.layers,
     );
-    for (const { layer, counts, routed, shared } of layers) {
-      const [places, y, order, weights, sharedOut] = await outs.get(layer)!;
+    for (const { layer, counts, routed, shared, logitNorm, diversity } of layers) {
+      const [places, y, order, weights, logits, sharedOut] = await outs.get(layer)!;
       const chosen = new Array<number>(moe!.experts).fill(0);
       for (const place of Array.from(places!)) chosen[place]! += 2;
       assert.equal(counts, chosen);
@@ -166,6 +166,21 @@ test('statistics of routers are those of the passes that were watched', async ()
       }
       const size = (list: ArrayLike<number>) => Math.hypot(...Array.from(list)) / Math.sqrt(list.length);
       assert.ok(worst.within('sizes of experts', Math.abs(routed / size(sums) - 1), SIZES), `${routed}`);
+      const { experts, topK } = moe!;
+      const row = (list: ArrayLike<number>, i: number, width: number) =>
+        Array.from({ length: width }, (_, c) => list[i * width + c]!);
+      const tokens = Array.from({ length: BATCH.ids.length }, (_, t) => t);
+      const mean = (list: readonly number[]) => list.reduce((sum, v) => sum + v, 0) / list.length;
+      const norms = mean(tokens.map((t) => Math.hypot(...row(logits!, t, experts))));
+      assert.ok(worst.within('norms of router logits', Math.abs(logitNorm / norms - 1), SIZES), `${logitNorm}`);
+      const given = (slot: number) => row(y!, Array.from(order!).indexOf(slot), hiddenSize);
+      const cosines = tokens.flatMap((t) => {
+        const all = Array.from({ length: topK }, (_, j) => given(t * topK + j));
+        return all.flatMap((a, j) =>
+          all.slice(0, j).map((b) => a.reduce((sum, v, c) => sum + v * b[c]!, 0) / Math.hypot(...a) / Math.hypot(...b)),
+        );
+      });
+      assert.ok(worst.within('diversity', Math.abs(diversity! - (1 - mean(cosines))), SIZES), `${diversity}`);
       assert.is(shared === null, moe!.sharedSize === 0);
       if (shared !== null) {
         assert.ok(worst.within('sizes of experts', Math.abs(shared / size(sharedOut!) - 1), SIZES), `${shared}`);
