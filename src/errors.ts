@@ -70,3 +70,12 @@ export function aborted(signal: AbortSignal): EspalierError {
     cause: signal.reason,
   });
 }
+
+/** Calls back when the signal fires, or at once when it has. @returns what ends it */
+export function onAbort(signal: AbortSignal | undefined, listener: (reason: unknown) => void): () => void {
+  if (!signal) return () => {};
+  const abort = (): void => listener(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort);
+  return () => signal.removeEventListener('abort', abort);
+}

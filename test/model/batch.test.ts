@@ -209,6 +209,45 @@ on('an abort, a break and a failure disturb nobody else', async () => {
   await rejects('E_ABORTED', () => nano.generateBatch(mixed.slice(0, 1), {}).texts());
 });
 
+on('an abort ends the pass that several share, and the others go on in another', async () => {
+  const list = [
+    items(nano, 600).slice(0, 3),
+    [0, 1, 2].map((i) => ({ prompt: idsOf(nano, 40, 30 + i), maxTokens: 6 })),
+  ];
+  const { layers } = nano.decoder.weights;
+  const { get } = layers;
+  for (const [kind, some] of list.entries()) {
+    const want = [];
+    for (const { prompt, ...options } of some) want.push(facts(await nano.generate(prompt, options).result()));
+    const stop = new AbortController();
+    const looked: number[] = [];
+    passes = [];
+    rows = [];
+    Object.assign(layers, {
+      get: (index: number) => {
+        // a pass over prompts, or a pass of one token each
+        const shared = passes.at(-1)! > 1 && rows.at(-1)! > passes.at(-1)! === (kind === 1);
+        if (shared && index === 2) stop.abort('enough');
+        if (stop.signal.aborted) looked.push(index);
+        return get(index);
+      },
+    });
+    try {
+      const batch = [...some, { prompt: idsOf(nano, 5, 40), maxTokens: 50, stopAtEos: false, signal: stop.signal }];
+      const results = await nano.generateBatch(batch).results();
+      assert.is(results.at(-1)!.error?.code, 'E_ABORTED');
+      assert.is(results.at(-1)!.error?.cause, 'enough');
+      assert.equal(
+        results.slice(0, -1).map((result) => facts(result as GenerationResult)),
+        want,
+      );
+      assert.equal(looked.slice(0, 3), [2, 0, 1], 'no layer after it');
+    } finally {
+      Object.assign(layers, { get });
+    }
+  }
+});
+
 on('leaving the loop, an abort of all and a callback that throws end all of them', async () => {
   const many = Array.from({ length: 20 }, (_, i) => ({
     prompt: idsOf(nano, 5, i),

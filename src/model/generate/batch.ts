@@ -1,4 +1,4 @@
-import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { EspalierError, onAbort, throwIfAborted } from '../../errors.ts';
 import { checked, readable } from '../../options/check.ts';
 import { callback, defaulting, isOptions, type Schema, whole } from '../../options/rules.ts';
 import { shown } from '../../options/shown.ts';
@@ -196,13 +196,4 @@ function itemOf(item: unknown): BatchItem {
 
 function isMessage(value: unknown): boolean {
   return isOptions(value) && 'role' in value;
-}
-
-/** @returns what ends it */
-function onAbort(signal: AbortSignal | undefined, listener: (reason: unknown) => void): () => void {
-  if (!signal) return () => {};
-  const abort = (): void => listener(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort);
-  return () => signal.removeEventListener('abort', abort);
 }

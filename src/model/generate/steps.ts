@@ -1,5 +1,5 @@
 import { exclusive } from '../../device/exclusive.ts';
-import { aborted } from '../../errors.ts';
+import { aborted, onAbort } from '../../errors.ts';
 import { nextTurn } from '../../runtime/host/yielding.ts';
 import { CHUNK, type Decoder, type ForwardOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
@@ -96,10 +96,7 @@ export class Steps {
   #among(choose: (waiting: readonly Waiting[]) => readonly Waiting[]): Promise<number> {
     if (choose([...this.#waiting]).length === 0) return Promise.resolve(0);
     return exclusive(this.#decoder.device, async () => {
-      for (const one of this.#waiting) {
-        const { signal } = one.step;
-        if (signal?.aborted) this.#settle(one, { error: aborted(signal) });
-      }
+      this.#leave();
       const chosen = choose([...this.#waiting]);
       const left = ({ step, done }: Waiting) => step.input.length - done;
       const before = chosen.reduce((sum, one) => sum + left(one), 0);
@@ -107,6 +104,14 @@ export class Steps {
       // what is settled had all of its rows
       return before - chosen.reduce((sum, one) => sum + (this.#waiting.has(one) ? left(one) : 0), 0);
     });
+  }
+
+  /** Whoever was aborted waits no longer. */
+  #leave(): void {
+    for (const one of this.#waiting) {
+      const { signal } = one.step;
+      if (signal?.aborted) this.#settle(one, { error: aborted(signal) });
+    }
   }
 
   #settle(one: Waiting, outcome: Outcome): void {
@@ -147,25 +152,35 @@ export class Steps {
     return left - room === 1 ? room - 1 : room;
   }
 
-  /** One pass of several; where it fails, of half as many, until it is known whose failure it is. */
+  /**
+   * One pass of several; where it fails, of half as many, until it is known whose failure it is. An abort of any of them ends it, since with
+   * a large model it may take seconds; the others stay among those that wait.
+   */
   async #pass(chosen: readonly Waiting[]): Promise<void> {
+    const stop = new AbortController();
+    // those that have one signal listen to it once: hosts warn of a signal that many listen to
+    const signals = new Set(chosen.map(({ step }) => step.signal));
+    const unlink = [...signals].map((signal) => onAbort(signal, () => stop.abort()));
     try {
-      const outcomes = await this.#compute(chosen);
+      const outcomes = await this.#compute(chosen, stop.signal);
       for (const [one, outcome] of outcomes) this.#settle(one, outcome);
+      return;
     } catch (error) {
+      if (stop.signal.aborted) return this.#leave();
       if (chosen.length === 1) return this.#settle(chosen[0]!, { error });
-      const half = chosen.length >> 1;
-      await this.#pass(chosen.slice(0, half));
-      await this.#pass(chosen.slice(half));
+    } finally {
+      for (const end of unlink) end();
     }
+    const half = chosen.length >> 1;
+    await this.#pass(chosen.slice(0, half));
+    await this.#pass(chosen.slice(half));
   }
 
   /** What came of those whose whole input is in their caches now. */
-  async #compute(chosen: readonly Waiting[]): Promise<Map<Waiting, Outcome>> {
+  async #compute(chosen: readonly Waiting[], signal: AbortSignal): Promise<Map<Waiting, Outcome>> {
     const decoder = this.#decoder;
     const [first] = chosen;
     const outcomes = new Map<Waiting, Outcome>();
-    const signal = chosen.length === 1 ? first!.step.signal : undefined;
     if (first!.step.own?.mask) {
       const { input, cache, own } = first!.step;
       await decoder.forward(input, cache, {
