@@ -281,8 +281,9 @@ export class Decoder {
 }
 
 /** Whether a matrix holds codes; of weights that come layer by layer, true. */
-function isQuantised({ layers }: DecoderWeights): boolean {
+function isQuantised({ layers, head }: DecoderWeights): boolean {
   const isNumber = ({ type }: Tensor) => type === 'f32' || type === 'f16' || type === 'bf16';
+  if (head && !isNumber(head)) return true;
   for (let i = 0; i < layers.count; i++) {
     const layer = layers.get(i);
     if (layer instanceof Promise) return true;

@@ -2,8 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { Decoder } from '../../src/model/decoder.ts';
 import { scoreEach, scoreTokens } from '../../src/model/score.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { stored } from '../device/sources.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { tinyDecoder } from './tiny.ts';
@@ -15,6 +17,10 @@ for (const name of ['gemma3', 'mistral-window', 'moe-mixtral', 'gguf-llama-q4_1'
   decoders.set(name, await tinyDecoder(name, device, 'exact'));
 }
 decoders.set('gguf-llama-q4_1, int8', await tinyDecoder('gguf-llama-q4_1', device, 'int8'));
+// codes in nothing but the output matrix
+const head = await device.loadMatrix(stored('q4_1', nano.config.vocabSize, nano.config.hiddenSize, 1));
+const weights = { ...nano.decoder.weights, head, dispose: () => head.dispose() };
+decoders.set('nano-base with a head of q4_1, int8', new Decoder(device, nano.config, weights, 'int8'));
 for (const { ropes, config } of decoders.values()) ropes.forward(config.maxPositions);
 const resting = device.stats().tensors;
 
