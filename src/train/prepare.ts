@@ -88,9 +88,12 @@ export async function prepare(
     const own = typeof options.heldOut === 'number' ? undefined : options.heldOut;
     const other = own === undefined ? null : await openData(own, 0, options, onReading);
     if (other) open.push(other);
-    await checkLengths(data, encoder, defined({ signal, onProgress: onReading }));
-    if (other) await checkLengths(other, encoder, defined({ signal, onProgress: onReading }));
     const counted = plan.steps === null ? await count(data, encoder, signal, onReading) : null;
+    const lengths = defined({ signal, onProgress: onReading });
+    // what is counted is encoded, and refused there
+    if (!counted) await checkLengths(data, data.train, encoder, lengths);
+    await checkLengths(data, data.heldOut, encoder, lengths);
+    if (other) await checkLengths(other, other.train, encoder, lengths);
     const steps = plan.steps ?? Math.max(1, Math.ceil((plan.epochs! * counted!.sequences) / plan.batch));
     const held = other ?? data;
     const heldOut = other ? other.train : data.heldOut;
@@ -156,14 +159,13 @@ async function count(
   let sequences = 0;
   let longest = 0;
   for (const [i, index] of data.train.entries()) {
+    await pace.breathe();
+    throwIfAborted(signal);
+    if (i % 256 === 0) onProgress(i, data.train.length);
     for (const { ids } of await encoder.encode(await data.read(index))) {
       sequences++;
       longest = Math.max(longest, ids.length - 1);
     }
-    if (i % 256 > 0) continue;
-    throwIfAborted(signal);
-    onProgress(i, data.train.length);
-    await pace.breathe();
   }
   if (sequences > 0) return { sequences, longest };
   throw new EspalierError(

@@ -87,16 +87,18 @@ test('lengths are checked before anything is trained', async () => {
     { prompt: 'a', answer: ' word'.repeat(99) },
   ];
   await using data = await openTrainingData(file(rows));
-  const error = await rejects('E_DATA_INVALID', () => checkLengths(data, new SequenceEncoder(nano, { maxTokens: 64 })));
+  const error = await rejects('E_DATA_INVALID', () =>
+    checkLengths(data, data.train, new SequenceEncoder(nano, { maxTokens: 64 })),
+  );
   assert.match(error.message, /line 51/);
-  await checkLengths(data, new SequenceEncoder(nano));
+  await checkLengths(data, data.train, new SequenceEncoder(nano));
 });
 
 test('lengths are checked of what templates make of a row, and of what a chat template adds', async () => {
   const small = new SequenceEncoder(nano, { maxTokens: 400 });
   for (const prompt of [`${'word '.repeat(600)}{prompt}`, '{prompt}'.repeat(600)]) {
     await using data = await openTrainingData(file([{ prompt: 'x1', answer: ' b' }]), { prompt });
-    const error = await rejects('E_DATA_INVALID', () => checkLengths(data, small));
+    const error = await rejects('E_DATA_INVALID', () => checkLengths(data, data.train, small));
     assert.match(error.message, /line 1: \d+ tokens/);
   }
   const system = nano.encode('You are an assistant. '.repeat(100));
@@ -112,7 +114,7 @@ test('lengths are checked of what templates make of a row, and of what a chat te
     { maxTokens: 400 },
   );
   await using data = await openTrainingData(file([{ prompt: 'a', answer: ' b' }]), { chat: true });
-  await rejects('E_DATA_INVALID', () => checkLengths(data, framed));
+  await rejects('E_DATA_INVALID', () => checkLengths(data, data.train, framed));
 });
 
 test('text in blocks: each token is learned once', async () => {

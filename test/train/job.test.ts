@@ -12,6 +12,9 @@ import { rejects } from '../errors.ts';
 import { BASE, data, FULL, LORA, run } from './jobs.ts';
 import { bytesOf, LINES, withNumber } from './texts.ts';
 
+/** Copies of the lines: 12 MB. */
+const LOOKED_THROUGH = 15_000;
+
 const timeless = ({ seconds: _, peakBytes: __, ...rest }: TrainReceipt) => rest;
 
 test('weights keep the type that they are stored in, and get another where it is asked for', async () => {
@@ -68,6 +71,21 @@ async function sameFiles(got: Record<string, Blob>, want: Record<string, Blob>):
     assert.equal(new Uint8Array(await got[name]!.arrayBuffer()), new Uint8Array(await content.arrayBuffer()), name);
   }
 }
+
+test('an abort is heard while data are looked through', async () => {
+  const files = await tinyFiles();
+  // seconds of work, all of it in memory: nothing else gives the thread away
+  const long = { ...BASE, data: bytesOf(LINES.repeat(LOOKED_THROUGH)), format: 'text', heldOut: 0 } as const;
+  for (const options of [{ steps: 1 }, { epochs: 1 }]) {
+    const abort = new AbortController();
+    const due = performance.now() + 200;
+    setTimeout(() => abort.abort(), 200);
+    await rejects('E_ABORTED', () => planTrain(files, { ...long, ...options, signal: abort.signal }));
+    const late = performance.now() - due;
+    console.log(`  worst milliseconds from an abort to its answer: ${late.toExponential(1)} (bound 1.0e+3)`);
+    assert.ok(late < 1000, `${late} ms`);
+  }
+});
 
 test('one that was ended between its result and its name is only given the name', async () => {
   const files = await tinyFiles();

@@ -1,5 +1,6 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
 import type { TrainingFormat } from './types.ts';
 
 /** A stretch of a file that is read by itself: a line, a row, a paragraph, a piece of a text. */
@@ -108,7 +109,9 @@ export async function scanRecords(source: ByteSource, options: ScanOptions): Pro
   let held = 0;
   let base = 0;
   let line = 1;
+  const pace = new Pace();
   for (let read = 0; read < size; ) {
+    await pace.breathe();
     throwIfAborted(options.signal);
     const count = Math.min(CHUNK, size - read);
     if (held + count > room.length) {

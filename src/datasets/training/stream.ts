@@ -1,5 +1,6 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { uniform } from '../../random.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
 import type { TrainingData } from './data.ts';
 import type { SequenceEncoder } from './encode.ts';
 import type { TrainingSequence } from './types.ts';
@@ -35,6 +36,7 @@ export class SequenceStream {
   readonly #examples: Uint32Array;
   readonly #encoder: SequenceEncoder;
   readonly #options: StreamOptions;
+  readonly #pace = new Pace();
   #state: StreamState = { epoch: 0, done: 0, taken: 0 };
   #order: { readonly epoch: number; readonly list: Uint32Array } | null = null;
   /** What the example behind those that are done was made into. */
@@ -71,6 +73,7 @@ export class SequenceStream {
     const list: TrainingSequence[] = [];
     let skipped = 0;
     while (list.length < count && this.#state.epoch < epochs) {
+      await this.#pace.breathe();
       throwIfAborted(signal);
       const { epoch, done, taken } = this.#state;
       if (done === this.#examples.length) {
@@ -126,19 +129,22 @@ const FRAME = 256;
 /**
  * Refuses examples that are too long, before anything is trained. Only those with more bytes than a sequence may have tokens are encoded:
  * a token stands for one byte or more.
- * @throws E_DATA_INVALID with file and line
+ * @param examples which: `data.train`, `data.heldOut`
+ * @throws E_DATA_INVALID with file and line; E_ABORTED
  */
 export async function checkLengths(
   data: TrainingData,
+  examples: Uint32Array,
   encoder: SequenceEncoder,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
 ): Promise<void> {
   const frame = FRAME + (await encoder.frame());
-  for (let i = 0; i < data.count; i++) {
-    if (i % 4096 === 0) {
-      throwIfAborted(options.signal);
-      options.onProgress?.(i, data.count);
-    }
-    if (data.lengthOf(i) + frame > encoder.maxTokens) await encoder.encode(await data.read(i));
+  const pace = new Pace();
+  for (const [i, index] of examples.entries()) {
+    if (i % 4096 === 0) options.onProgress?.(i, examples.length);
+    if (data.lengthOf(index) + frame <= encoder.maxTokens) continue;
+    await pace.breathe();
+    throwIfAborted(options.signal);
+    await encoder.encode(await data.read(index));
   }
 }
