@@ -12,8 +12,8 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ModelFiles } from '../runtime/files/source.ts';
-import { host } from '../runtime/host/host.ts';
-import { laneCount } from '../runtime/host/lane-count.ts';
+import { jobLanes } from '../runtime/host/lane-count.ts';
+import { outputOf } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { LinearAlgebra } from '../svd/linear-algebra.ts';
 import { growLayer } from './methods/layer.ts';
@@ -98,7 +98,7 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
   let device: ExactDevice | null = null;
   try {
     out = await outputOf(options.out);
-    const lanes = await lanesOf(options.lanes);
+    const lanes = await jobLanes(options.lanes);
     const { wasmLocation } = options;
     device = await openExactDevice({
       lanes,
@@ -233,7 +233,7 @@ async function describe(job: Job, options: PlanGrowOptions, out: OutputFolder | 
   const idle = fit.layers.length * (sizes.experts - plan.topK) * 3 * sizes.expertSize * config.hiddenSize;
   const files = planShards(groups, options.maxShardBytes).map(({ name, bytes }) => ({ name, bytes }));
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  const lanes = await lanesOf(options.lanes);
+  const lanes = await jobLanes(options.lanes);
   return {
     plan,
     fit,
@@ -245,17 +245,6 @@ async function describe(job: Job, options: PlanGrowOptions, out: OutputFolder | 
     freeBytes: (await out?.free()) ?? null,
     ...estimate({ config, plan, fit, sizes, bytes, lanes, verify: options.verify !== false }),
   };
-}
-
-/** A page's main thread must not wait for others. */
-async function lanesOf(wanted: number | 'auto' = 'auto'): Promise<number> {
-  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
-}
-
-async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder> {
-  if (typeof out === 'object' && !(out instanceof URL)) return out;
-  const { folderOutput } = await import('../runtime/output/folder.ts');
-  return folderOutput(out);
 }
 
 /** Progress with the time that is left at the pace so far. */

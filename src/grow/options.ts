@@ -1,18 +1,8 @@
 /** Options of a job that grows a model (`espalier/grow`). */
 import { lanes } from '../device/options.ts';
-import {
-  callback,
-  defaulting,
-  either,
-  folder,
-  like,
-  place,
-  real,
-  type Schema,
-  truth,
-  words,
-} from '../options/rules.ts';
+import { callback, defaulting, either, place, real, type Schema, truth, words } from '../options/rules.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
+import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { type GrowRecipe, growRecipe } from './plan/options.ts';
 
@@ -57,15 +47,6 @@ export const jobOptions = {
   verify: defaulting(either(truth, words), true),
   wasmLocation: place,
 };
-
-const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
-
-const output = either(
-  folder,
-  like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
-    OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
-  ),
-);
 
 /** Of `espalier/grow`. */
 export const planGrowOptions = { ...jobOptions, ...filesOptions, out: output } as const satisfies Schema<

@@ -17,8 +17,8 @@ import { readWhole } from '../runtime/files/bytes.ts';
 import { FILE_LIMITS } from '../runtime/files/file-limits.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/files/source.ts';
-import { host } from '../runtime/host/host.ts';
-import { laneCount } from '../runtime/host/lane-count.ts';
+import { jobLanes } from '../runtime/host/lane-count.ts';
+import { outputOf } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { factorsIdentity, type MergedTerm, mergedBytes } from './merged-rows.ts';
 import { type MergeOptions, mergeOptions } from './options.ts';
@@ -73,7 +73,7 @@ export async function merge(source: ModelTarget, given: MergeOptions): Promise<M
     found = await openAdapters(options.adapters, checkpoint, { signal, onDownload, hub, cache });
     const { table } = canonicalPrefixes(await readSafetensorsFolder(files, opened), files.name);
     const { wasmLocation } = options;
-    const lanes = await lanesOf(options.lanes);
+    const lanes = await jobLanes(options.lanes);
     device = await openExactDevice({ lanes, ...(wasmLocation && { wasmLocation: new URL(wasmLocation) }) });
     out = await outputOf(options.out);
     const merged = await write(
@@ -176,15 +176,4 @@ async function configText(files: ModelFiles, type: OutputType | undefined): Prom
   } finally {
     await source.close();
   }
-}
-
-/** A page's main thread must not wait for others. */
-async function lanesOf(wanted: number | 'auto' = 'auto'): Promise<number> {
-  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
-}
-
-async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder> {
-  if (typeof out === 'object' && !(out instanceof URL)) return out;
-  const { folderOutput } = await import('../runtime/output/folder.ts');
-  return folderOutput(out);
 }

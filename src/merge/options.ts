@@ -2,19 +2,9 @@
 import type { OutputType } from '../checkpoint/write/shards.ts';
 import { lanes } from '../device/options.ts';
 import { type AdapterChoice, adapters } from '../model/adapter-options.ts';
-import {
-  callback,
-  defaulting,
-  either,
-  folder,
-  like,
-  oneOf,
-  place,
-  real,
-  type Schema,
-  truth,
-} from '../options/rules.ts';
+import { callback, defaulting, oneOf, place, real, type Schema, truth } from '../options/rules.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
+import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 
 export interface MergeProgress {
@@ -41,17 +31,10 @@ export interface MergeOptions extends FilesOptions {
   readonly onProgress?: (progress: MergeProgress) => void;
 }
 
-const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
-
 export const mergeOptions = {
   ...filesOptions,
   adapters,
-  out: either(
-    folder,
-    like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
-      OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
-    ),
-  ),
+  out: output,
   type: oneOf('f32', 'bf16', 'f16'),
   maxShardBytes: defaulting(real(1), 5e9),
   lanes,

@@ -4,8 +4,8 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
-import { host } from '../runtime/host/host.ts';
-import { laneCount } from '../runtime/host/lane-count.ts';
+import { jobLanes } from '../runtime/host/lane-count.ts';
+import { outputOf } from '../runtime/output/options.ts';
 import { JOURNAL, type OutputFolder } from '../runtime/output/output.ts';
 import type { DecoderTrainable } from './decoder-trainable.ts';
 import { FreezePlan } from './freeze.ts';
@@ -113,7 +113,7 @@ async function trained(
   const known = { options: optionsOf(job), data: facts.digest };
   const saved = await earlier(out, known, options.restart ?? false);
   await checkSpace(out, planned, saveEvery);
-  const lanes = await lanesOf(options.lanes);
+  const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
     {
       lanes,
@@ -310,15 +310,4 @@ async function checkSpace(
     `${out.name} needs ${needed} bytes of space for states and the result, and ${free} are free.`,
     'Free space and start again, keep no states (`saveEvery: 0`), or choose another folder.',
   );
-}
-
-/** A page's main thread must not wait for others. */
-async function lanesOf(wanted: number | 'auto' = 'auto'): Promise<number> {
-  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
-}
-
-async function outputOf(out: string | URL | OutputFolder): Promise<OutputFolder> {
-  if (typeof out === 'object' && !(out instanceof URL)) return out;
-  const { folderOutput } = await import('../runtime/output/folder.ts');
-  return folderOutput(out);
 }

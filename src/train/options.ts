@@ -1,20 +1,10 @@
 /** Options of a job that trains a model (`espalier/train`). */
 import { lanes, memoryLimit } from '../device/options.ts';
-import {
-  callback,
-  defaulting,
-  either,
-  folder,
-  like,
-  place,
-  type Rule,
-  type Schema,
-  truth,
-  whole,
-} from '../options/rules.ts';
+import { callback, defaulting, place, type Rule, type Schema, truth, whole } from '../options/rules.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { checkedTarget } from '../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
+import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { type TrainRecipe, trainRecipe } from './plan/recipe.ts';
 
@@ -77,15 +67,6 @@ export const trainWriteOptions = {
   restart: truth,
   onProgress: callback,
 };
-
-const OUTPUT = ['writeBytes', 'files', 'commit', 'release'] as const;
-
-const output = either(
-  folder,
-  like<OutputFolder>('an output, such as memoryOutput() gives', (value) =>
-    OUTPUT.every((name) => typeof (value as unknown as Record<string, unknown>)[name] === 'function'),
-  ),
-);
 
 /** Of `espalier/train`. */
 export const planTrainOptions = { ...trainJobOptions, ...filesOptions, out: output } as const satisfies Schema<

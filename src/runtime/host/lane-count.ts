@@ -1,4 +1,5 @@
 import { EspalierError } from '../../errors.ts';
+import { host } from './host.ts';
 import type { Host } from './types.ts';
 
 /** Most threads of an engine or a job. */
@@ -8,8 +9,11 @@ export const MOST_LANES = 256;
  * How many threads compute: as asked for, or all that the host has where they can share memory.
  * @throws E_ARGUMENT; E_NO_ISOLATION for more than one where memory cannot be shared
  */
-export function laneCount(wanted: number | 'auto', host: Pick<Host, 'cores' | 'sharedMemory'>): number {
-  if (wanted === 'auto') return host.sharedMemory ? Math.min(MOST_LANES, Math.max(1, host.cores)) : 1;
+export function laneCount(
+  wanted: number | 'auto',
+  { cores, sharedMemory }: Pick<Host, 'cores' | 'sharedMemory'>,
+): number {
+  if (wanted === 'auto') return sharedMemory ? Math.min(MOST_LANES, Math.max(1, cores)) : 1;
   if (!(Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_LANES)) {
     throw new EspalierError(
       'E_ARGUMENT',
@@ -17,7 +21,7 @@ export function laneCount(wanted: number | 'auto', host: Pick<Host, 'cores' | 's
       `Give an integer from 1 to ${MOST_LANES}, or "auto".`,
     );
   }
-  if (wanted > 1 && !host.sharedMemory) {
+  if (wanted > 1 && !sharedMemory) {
     throw new EspalierError(
       'E_NO_ISOLATION',
       `${wanted} lanes need shared memory, and this page is not cross-origin isolated.`,
@@ -25,4 +29,13 @@ export function laneCount(wanted: number | 'auto', host: Pick<Host, 'cores' | 's
     );
   }
   return wanted;
+}
+
+/**
+ * Threads of a job in the thread that calls it.
+ * @throws as `laneCount`
+ */
+export async function jobLanes(wanted: number | 'auto' = 'auto'): Promise<number> {
+  // a page's main thread must not wait for others
+  return wanted === 'auto' && 'document' in globalThis ? 1 : laneCount(wanted, await host());
 }
