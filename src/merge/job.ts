@@ -5,7 +5,7 @@ import { canonicalPrefixes } from '../checkpoint/safetensors/names.ts';
 import type { Checkpoint, TensorEntry } from '../checkpoint/types.ts';
 import { checkSource, jobIdentity, withSource } from '../checkpoint/write/job-identity.ts';
 import type { OutputType } from '../checkpoint/write/shards.ts';
-import { writeSmallFiles, writeText } from '../checkpoint/write/small-files.ts';
+import { configText, writeSmallFiles, writeText } from '../checkpoint/write/small-files.ts';
 import { checkStored, convertedBytes, isVerbatim } from '../checkpoint/write/source-tensors.ts';
 import { type OutputGroup, type OutputTensor, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
 import type { Device } from '../device/device.ts';
@@ -13,8 +13,6 @@ import { openExactDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { openAdapters, type WeighedAdapter } from '../model/adapters.ts';
 import { checked } from '../options/check.ts';
-import { readWhole } from '../runtime/files/bytes.ts';
-import { FILE_LIMITS } from '../runtime/files/file-limits.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/files/source.ts';
 import { jobLanes } from '../runtime/host/lane-count.ts';
@@ -162,18 +160,5 @@ async function* copied(
   for await (const piece of convertedBytes(entry, type, 1, options)) {
     if (verbatim) checkStored(piece, type, entry.name);
     yield piece;
-  }
-}
-
-/** The base's own, to the letter, but for the type that all tensors have now. */
-async function configText(files: ModelFiles, type: OutputType | undefined): Promise<string> {
-  const source = await files.open('config.json');
-  try {
-    const text = new TextDecoder().decode(await readWhole(source, FILE_LIMITS.config));
-    if (type === undefined) return text;
-    const name = { bf16: 'bfloat16', f16: 'float16', f32: 'float32' }[type];
-    return text.replace(/("(?:torch_)?dtype"\s*:\s*)(?:"[^"]*"|null)/g, `$1"${name}"`);
-  } finally {
-    await source.close();
   }
 }

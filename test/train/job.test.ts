@@ -31,6 +31,15 @@ test('weights keep the type that they are stored in, and get another where it is
   }
 });
 
+test('a configuration that leaves the type open, or names it twice, says the new one throughout', async () => {
+  const files = await tinyFiles('llama-bf16');
+  const config = JSON.parse(new TextDecoder().decode(files['config.json']));
+  files['config.json'] = bytesOf(JSON.stringify({ ...config, torch_dtype: null, dtype: 'bfloat16' }));
+  const { files: written } = await run(files, { ...FULL, steps: 1, dtype: 'f32' });
+  const { torch_dtype, dtype } = JSON.parse(await (written['config.json'] as Blob).text());
+  assert.equal([torch_dtype, dtype], ['float32', 'float32']);
+});
+
 test('aborted and gone on with, the result is the same to the bit', async () => {
   const files = await tinyFiles('moe-mixtral');
   for (const options of [FULL, { ...LORA, freeze: [{ frozen: '*lora_A*', untilStep: 4 }] }]) {

@@ -1,8 +1,10 @@
+import { FILE_LIMITS } from '../../runtime/files/file-limits.ts';
 import { readWhole } from '../../runtime/files/model-files.ts';
 import type { ModelFiles } from '../../runtime/files/source.ts';
 import { templateName } from '../../runtime/hub/remote-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import type { Checkpoint, TokenizerSpec } from '../types.ts';
+import type { OutputType } from './shards.ts';
 
 /** What a Hugging Face folder holds beside configuration and weights; copied as it is. */
 const COPIED: ReadonlySet<string> = new Set([
@@ -43,6 +45,22 @@ export async function writeSmallFiles(checkpoint: Checkpoint, files: ModelFiles,
   const spec = await checkpoint.tokenizer();
   await writeJson(out, 'tokenizer.json', spec.tokenizerJson);
   await writeTokenizerConfig(spec, out);
+}
+
+/**
+ * The source's own config.json, to the letter, but for the type that all tensors have now; undefined: as they are stored.
+ * @throws E_FILE_READ
+ */
+export async function configText(files: ModelFiles, type: OutputType | undefined): Promise<string> {
+  const source = await files.open('config.json');
+  try {
+    const text = new TextDecoder().decode(await readWhole(source, FILE_LIMITS.config));
+    if (type === undefined) return text;
+    const name = { bf16: 'bfloat16', f16: 'float16', f32: 'float32' }[type];
+    return text.replace(/("(?:torch_)?dtype"\s*:\s*)(?:"[^"]*"|null)/g, `$1"${name}"`);
+  } finally {
+    await source.close();
+  }
 }
 
 /** Several templates in transformers' older form, all in the configuration: the newer one has a folder of them. */

@@ -1,21 +1,15 @@
 import { writeAdapter } from '../../checkpoint/adapter/write.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { OutputType } from '../../checkpoint/write/shards.ts';
-import { writeSmallFiles } from '../../checkpoint/write/small-files.ts';
+import { configText, writeSmallFiles, writeText } from '../../checkpoint/write/small-files.ts';
 import { planShards, writeCheckpoint } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../errors.ts';
-import { readWhole } from '../../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../../runtime/files/source.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import type { LoraFactors } from '../lora-factors.ts';
 import type { TrainPlan } from '../plan/recipe.ts';
 import type { Trainable } from '../trainable.ts';
 import { modelTensors } from './model-tensors.ts';
-
-const CONFIG = 'config.json';
-/** As other readers of it have. */
-const MOST_CONFIG = 16 << 20;
-const DTYPE: Readonly<Record<OutputType, string>> = { bf16: 'bfloat16', f16: 'float16', f32: 'float32' };
 
 export interface ResultOptions {
   readonly files: ModelFiles;
@@ -56,21 +50,8 @@ export async function writeResult(out: OutputFolder, options: ResultOptions): Pr
   } finally {
     for (const source of opened) await source.close();
   }
-  await out.writeBytes(CONFIG, await configOf(files, dtype));
+  await writeText(out, 'config.json', await configText(files, dtype === 'auto' ? undefined : dtype));
   await writeSmallFiles(checkpoint, files, out);
-}
-
-/** The source's own text; where the weights get another type, with its name. */
-async function configOf(files: ModelFiles, dtype: 'auto' | OutputType): Promise<Uint8Array> {
-  const source = await files.open(CONFIG);
-  try {
-    const bytes = await readWhole(source, MOST_CONFIG);
-    if (dtype === 'auto') return bytes;
-    const text = new TextDecoder().decode(bytes);
-    return new TextEncoder().encode(text.replace(/("(?:torch_)?dtype"\s*:\s*)"[^"]*"/, `$1"${DTYPE[dtype]}"`));
-  } finally {
-    await source.close();
-  }
 }
 
 /** Whether a result of this kind can be written at all, before anything is trained. @throws E_TARGET */
