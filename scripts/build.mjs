@@ -1,10 +1,11 @@
 /**
  * Builds the four kernel modules (plain and shared memory, plain and relaxed SIMD) from assembly/, two at a time, and only when
- * a source is newer than a result. With `--dist` also the JavaScript, into dist/, with the kernels beside it. The workers are bundled:
- * a page's import map does not reach into its workers. So is `dist/page/espalier.js`, which a page imports by its address alone. What is
- * built is said on the error stream, where it is in nobody's way.
+ * sources or kernels are others than at the last build; with `--check` it only says whether they are. With `--dist` also the JavaScript,
+ * into dist/, with the kernels beside it. The workers are bundled: a page's import map does not reach into its workers. So is
+ * `dist/page/espalier.js`, which a page imports by its address alone. What is built is said on the error stream, where it is in nobody's way.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -24,63 +25,76 @@ async function step(what, work) {
   return result;
 }
 
-async function newest(...paths) {
-  let time = 0;
+/** Of names and bytes, not of times: a checkout, a copy or a restored cache sets those as it likes, and kernels of other sources compute wrong numbers. */
+async function digest(paths) {
+  const hash = createHash('sha256');
   for (const path of paths) {
-    const info = await stat(`${root}${path}`).catch(() => null);
-    if (!info) return Number.POSITIVE_INFINITY;
-    if (info.isDirectory()) {
-      const names = await readdir(`${root}${path}`, { recursive: true });
-      for (const name of names) time = Math.max(time, (await stat(`${root}${path}/${name}`)).mtimeMs);
-    } else time = Math.max(time, info.mtimeMs);
+    const isFolder = (await stat(`${root}${path}`)).isDirectory();
+    const names = isFolder ? (await readdir(`${root}${path}`, { recursive: true })).sort() : [''];
+    for (const name of names) {
+      const file = name === '' ? path : `${path}/${name}`;
+      if (!(await stat(`${root}${file}`)).isFile()) continue;
+      const bytes = await readFile(`${root}${file}`);
+      hash.update(`${file}\0${bytes.length}\0`).update(bytes);
+    }
   }
-  return time;
+  return hash.digest('hex');
 }
 
-async function oldest(paths) {
-  let time = Number.POSITIVE_INFINITY;
-  for (const path of paths) time = Math.min(time, (await stat(`${root}${path}`).catch(() => ({ mtimeMs: 0 }))).mtimeMs);
-  return time;
+/** A result in build/NAME.sha256: digests of its sources and of what they became. */
+function recordOf(name, sources, results) {
+  const file = `${root}build/${name}.sha256`;
+  const now = async () => `sources ${await digest(sources)}\nresults ${await digest(results)}\n`;
+  return {
+    isCurrent: async () => {
+      const recorded = await readFile(file, 'utf8').catch(() => null);
+      // what is gone has no digest
+      return recorded !== null && recorded === (await now().catch(() => null));
+    },
+    forget: () => rm(file, { force: true }),
+    write: async () => writeFile(file, await now()),
+  };
+}
+
+async function kernelTargets() {
+  const targets = Object.entries(JSON.parse(await readFile(`${root}asconfig.json`, 'utf8')).targets);
+  const results = targets.flatMap(([, { outFile, textFile }]) => (textFile ? [outFile, textFile] : [outFile]));
+  const sources = ['assembly', 'asconfig.json', 'node_modules/assemblyscript/package.json'];
+  return { names: targets.map(([name]) => name), record: recordOf('kernels', sources, results) };
+}
+
+/** For who runs tests: says so instead of building, which two at once must not do. */
+async function checkKernels() {
+  const { record } = await kernelTargets();
+  if (await record.isCurrent()) return;
+  console.error('build: the kernels are not those of assembly/; run node scripts/build.mjs');
+  process.exit(1);
 }
 
 async function buildKernels() {
-  const config = JSON.parse(await readFile(`${root}asconfig.json`, 'utf8'));
-  const targets = Object.entries(config.targets);
-  const sources = await newest('assembly', 'asconfig.json', 'scripts/build.mjs');
-  if ((await oldest(targets.map(([, t]) => t.outFile))) > sources) return;
+  const { names, record } = await kernelTargets();
+  if (await record.isCurrent()) return;
+  await record.forget();
   await mkdir(`${root}build`, { recursive: true });
-  console.error(`build: the kernels have to be compiled, ${targets.length} of them, once: about a minute`);
-  const queue = targets.map(([name]) => name);
+  console.error(`build: the kernels have to be compiled, ${names.length} of them, once: about a minute`);
+  const queue = [...names];
   const worker = async () => {
     for (let name = queue.shift(); name; name = queue.shift()) {
-      const at = `kernels ${name} (${targets.findIndex(([target]) => target === name) + 1} of ${targets.length})`;
+      const at = `kernels ${name} (${names.indexOf(name) + 1} of ${names.length})`;
       await step(at, () => node('node_modules/assemblyscript/bin/asc.js', ['assembly/index.ts', '--target', name]));
     }
   };
   await Promise.all([worker(), worker()]);
+  await record.write();
 }
 
 async function buildDist() {
-  const sources = await newest(
-    'src',
-    'workers',
-    'examples/everywhere.ts',
-    'tsconfig.json',
-    'package.json',
-    'build',
-    'scripts',
-  );
+  const sources = ['src', 'workers', 'models', 'examples/everywhere.ts', 'tsconfig.json', 'package.json', 'scripts'];
   const workers = (await workerNames()).map((name) => `dist/workers/${name.replace(/ts$/, 'js')}`);
-  if (
-    (await oldest([
-      'dist/src/index.js',
-      'dist/src/cli/main.js',
-      ...workers,
-      'dist/page/espalier.js',
-      'dist/THIRD-PARTY-LICENCES.txt',
-    ])) > sources
-  )
-    return;
+  const results = ['dist/src', 'dist/build', ...workers, 'dist/page/espalier.js', 'dist/THIRD-PARTY-LICENCES.txt'];
+  const record = recordOf('dist', [...sources, 'build/kernels.sha256'], results);
+  if (await record.isCurrent()) return;
+  await record.forget();
   await rm(`${root}dist`, { recursive: true, force: true });
   await step('modules and their types', () =>
     node('node_modules/typescript/bin/tsc', [
@@ -108,6 +122,7 @@ async function buildDist() {
   await hideNodeImports();
   const packages = [...bundledPackages(metafiles), 'assemblyscript'];
   await writeFile(`${root}dist/THIRD-PARTY-LICENCES.txt`, await licences(packages, `${root}node_modules/`));
+  await record.write();
 }
 
 /** Types that a program without those of a browser or of Node's compiles against; see src/platform.d.ts. */
@@ -260,7 +275,8 @@ async function bundlePage() {
 }
 
 try {
-  await buildKernels();
+  if (process.argv.includes('--check')) await checkKernels();
+  else await buildKernels();
   if (process.argv.includes('--dist')) await buildDist();
 } catch (error) {
   console.error(`${error.stdout ?? ''}${error.stderr ?? error.stack ?? error}`);

@@ -9,6 +9,7 @@
  *   --all: also what takes long or starts many processes; --long: nothing else
  *   NAME: only files whose path contains it; --without: only others
  */
+import { spawnSync } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -99,8 +100,15 @@ async function choose({ root, filters, without, host, length }: Options, failure
   return here;
 }
 
+/** Whether the kernels are those of their sources: others compute wrong numbers. */
+function kernelsFit(): boolean {
+  const script = fileURLToPath(new URL('../scripts/build.mjs', import.meta.url));
+  return spawnSync(process.execPath, [script, '--check'], { stdio: 'inherit' }).status === 0;
+}
+
 async function main(): Promise<number> {
   const chosen = options();
+  if (!kernelsFit()) return 1;
   const host = await hostOf(chosen);
   console.log(host.title);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
