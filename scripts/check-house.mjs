@@ -43,9 +43,8 @@ const LOOSE = {
   'src/queue.ts': 'base',
   'src/random.ts': 'base',
 };
-/** What nobody here imports: where programs and threads begin, and a contract that no device keeps yet. Any other file would be forgotten. */
-const BEGINNINGS =
-  /^workers\/|^src\/(?:index|local|grow|show|train|scores|svd\/index|cli\/main|device\/train-device)\.ts$/;
+/** What nobody here imports: where programs and threads begin. Any other file would be forgotten. */
+const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|scores|svd\/index|cli\/main)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
   /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|(?:grow|merge)\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
