@@ -175,7 +175,8 @@ export function withTerms(weights: DecoderWeights, terms: TermsByLayer): Decoder
 
 function layerWith(layer: LayerWeights, terms: LoraTerms<LoraPart> | undefined): LayerWeights {
   if (!terms) return layer;
-  const { q, k, v, o, gate, up, down } = terms;
+  const { q, k, v, o, gate, up, down, ...none } = terms;
+  none satisfies Readonly<Record<string, never>>; // a part that nothing here carries would be left out
   const { feedForward } = layer;
   const dense = (of: FeedForwardWeights): FeedForwardWeights => ({ ...of, lora: defined({ gate, up, down }) });
   const shared = feedForward.kind === 'mixture' ? feedForward.shared : null;
