@@ -12,7 +12,7 @@ import { type TrainingDataOptions, trainingDataOptions } from './options.ts';
 import { cutText } from './pieces.ts';
 import { scanRecords, textOfRecord } from './records.ts';
 import { type RowReader, rowReader } from './rows.ts';
-import type { PlacedExample, TrainingExample, TrainingFormat } from './types.ts';
+import { type PlacedExample, TRAINING_FORMATS, type TrainingExample, type TrainingFormat } from './types.ts';
 
 export type { DataSource } from '../source.ts';
 
@@ -253,7 +253,7 @@ function formatOf(name: string): TrainingFormat {
   throw new EspalierError(
     'E_ARGUMENT',
     `The name of ${name} does not say its format.`,
-    `Give \`format\`: one of ${[...new Set(Object.values(ENDS)), 'lines', 'paragraphs'].join(', ')}.`,
+    `Give \`format\`: one of ${TRAINING_FORMATS.join(', ')}.`,
   );
 }
 
