@@ -50,13 +50,16 @@ export function trains<Part extends string>(gradients: MatrixGradients<Part>, ..
 
 /** Whether anything of a layer is trained. */
 export function trainsLayer(gradients: LayerGradients): boolean {
-  const { inputNorm, qNorm, kNorm, postAttentionNorm, feedForwardNorm, postFeedForwardNorm, feedForward } = gradients;
-  const norms = [inputNorm, qNorm, kNorm, postAttentionNorm, feedForwardNorm, postFeedForwardNorm];
-  if (norms.some((norm) => norm !== null) || trains(gradients, 'q', 'k', 'v', 'o')) return true;
+  const { feedForward, lora, ...own } = gradients;
+  if (trainsAny(own) || trains(gradients, 'q', 'k', 'v', 'o')) return true;
   if (feedForward.kind === 'dense') return trains(feedForward, 'gate', 'up', 'down');
-  const { router, gate, up, down, shared, sharedGate } = feedForward;
-  if ([router, gate, up, down, sharedGate].some((gradient) => gradient !== null)) return true;
-  return shared !== null && trains(shared, 'gate', 'up', 'down');
+  const { kind, shared, ...routed } = feedForward;
+  return trainsAny(routed) || (shared !== null && trains(shared, 'gate', 'up', 'down'));
+}
+
+/** Not by name: a tensor that is new in a layer's table is among them. */
+function trainsAny(gradients: Readonly<Record<string, Tensor | null>>): boolean {
+  return Object.values(gradients).some((gradient) => gradient !== null);
 }
 
 /**
