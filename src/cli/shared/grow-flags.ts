@@ -1,34 +1,11 @@
 import { type GrowOptions, growThereOptions } from '../../engine/grow/options.ts';
 import { EspalierError } from '../../errors.ts';
-import { type GrowRecipe, growRecipe } from '../../grow/plan/options.ts';
+import { growRecipe } from '../../grow/plan/options.ts';
 import { TARGET_NAMES } from '../../grow/targets/names.ts';
-import { type AnyRule, type Rule, refusal, words } from '../../options/rules.ts';
+import { type AnyRule, words } from '../../options/rules.ts';
 import type { ArgumentSpecs } from './command.ts';
 import { optionFlags } from './flags.ts';
-
-/** How a value that is an object or a list in a program is written at the command line. */
-function written<K extends keyof GrowRecipe>(
-  option: K,
-  takes: string,
-  read: (text: string) => unknown,
-): Rule<NonNullable<GrowRecipe[K]>> {
-  return {
-    takes,
-    parse: (text) => text,
-    check: (text, name) => {
-      try {
-        return growRecipe[option].check(read(String(text)), name) as NonNullable<GrowRecipe[K]>;
-      } catch (error) {
-        if (!(error instanceof EspalierError)) throw error;
-        throw refusal(name, text, takes);
-      }
-    },
-  };
-}
-
-/** NaN, which no rule takes, for what is no number. */
-const number = (text: string | undefined): number =>
-  text === undefined || text.trim() === '' ? Number.NaN : Number(text);
+import { number, written } from './written.ts';
 
 /** `NAME:NUMBER` as its two parts. */
 function parts(text: string): readonly [name: string, value: string | undefined] {
@@ -37,7 +14,7 @@ function parts(text: string): readonly [name: string, value: string | undefined]
 }
 
 const WRITTEN = {
-  layers: written('layers', 'an interval (4), a list (3,7,11; one: 3,), first:N, last:N, or auto', (text) => {
+  layers: written(growRecipe.layers, 'an interval (4), a list (3,7,11; one: 3,), first:N, last:N, or auto', (text) => {
     if (text === 'auto') return text;
     const [name, value] = parts(text);
     if (name === 'first' || name === 'last') return { [name]: number(value) };
@@ -45,7 +22,7 @@ const WRITTEN = {
     return text.replace(/,$/, '').split(',').map(number);
   }),
   partition: written(
-    'partition',
+    growRecipe.partition,
     'contiguous, equal-energy, strided, random, random-orthogonal, none, tail-drop:P or head-keep:P, P singular components',
     (text) => {
       const [name, value] = parts(text);
@@ -53,14 +30,16 @@ const WRITTEN = {
       return name === 'head-keep' ? { headKeep: number(value) } : text;
     },
   ),
-  placement: written('placement', 'down, gate, up, or several with commas, each once', (text) => text.split(',')),
-  noise: written('noise', 'the share of the correction; 0: none; or absolute:SIGMA', (text) => {
+  placement: written(growRecipe.placement, 'down, gate, up, or several with commas, each once', (text) =>
+    text.split(','),
+  ),
+  noise: written(growRecipe.noise, 'the share of the correction; 0: none; or absolute:SIGMA', (text) => {
     const [name, value] = parts(text);
     if (name === 'absolute') return { kind: name, sigma: number(value) };
     return number(text) === 0 ? { kind: 'none' } : { kind: 'relative', ratio: number(text) };
   }),
   router: written(
-    'router',
+    growRecipe.router,
     'normal:STD or uniform:STD (0.02 where it is left out; above 0, since a router of zeros would send every token to the first experts), ' +
       'kaiming-uniform, standard-normal, inverse-sqrt-uniform or orthogonal',
     (text) => {

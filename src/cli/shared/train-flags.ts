@@ -2,11 +2,11 @@ import type { DataSource } from '../../datasets/source.ts';
 import { type TrainOptions, trainThereOptions } from '../../engine/train/options.ts';
 import { EspalierError } from '../../errors.ts';
 import { type Rule, refusal, words } from '../../options/rules.ts';
-import type { FreezeStage } from '../../train/freeze.ts';
-import { type LoraRecipe, trainRecipe } from '../../train/plan/recipe.ts';
+import { freezeRule, loraRule, trainRecipe } from '../../train/plan/recipe.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
 import { dataArguments, dataOptionsOf, sequenceOptionsOf } from './data-flags.ts';
 import { optionFlags } from './flags.ts';
+import { number, written } from './written.ts';
 
 const flags = optionFlags<TrainOptions>(trainThereOptions, {
   out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty' },
@@ -70,34 +70,22 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   laneLocation: null,
 });
 
-const number = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text));
+const lora = written(loraRule, 'a rank from 1 to 1024, and behind colons an alpha: 8, or 8:16', (text) => {
+  const [rank, alpha, more] = text.split(':');
+  return more === undefined && { rank: number(rank), ...(alpha !== undefined && { alpha: number(alpha) }) };
+});
 
-const lora: Rule<LoraRecipe> = {
-  takes: 'a rank from 1 to 1024, and behind colons an alpha: 8, or 8:16',
-  parse: (text) => text,
-  check: (text, name) => {
-    const [rank, alpha, more] = String(text).split(':').map(number);
-    try {
-      if (more !== undefined) throw refusal(name, text, lora.takes);
-      return trainRecipe.lora.check({ rank, ...(alpha !== undefined && { alpha }) }, name) as LoraRecipe;
-    } catch {
-      throw refusal(name, text, lora.takes);
-    }
+/** Behind the last @ stands the step. */
+const freeze = written(
+  freezeRule,
+  'a pattern of names, and behind @ the step from which they are trained, or below 1 a share of all',
+  (text) => {
+    const [, frozen, until] = /^(.+?)(?:@([^@]*))?$/s.exec(text) ?? [];
+    return { frozen, ...(until !== undefined && { untilStep: number(until) }) };
   },
-};
+);
 
-/** A pattern alone would be read as the share of a file's name; behind the last @ stands the step. */
-const freeze: Rule<FreezeStage> = {
-  takes: 'a pattern of names, and behind @ the step from which they are trained, or below 1 a share of all',
-  parse: (text) => text,
-  check: (text, name) => {
-    const [, frozen, until] = /^(.+?)(?:@([^@]*))?$/s.exec(String(text)) ?? [];
-    const untilStep = until === undefined ? undefined : number(until);
-    if (frozen === undefined || (untilStep !== undefined && !(untilStep >= 0))) throw refusal(name, text, freeze.takes);
-    return untilStep === undefined ? { frozen } : { frozen, untilStep };
-  },
-};
-
+/** A number is a share, and all else a file. */
 const heldOut: Rule<number | string> = {
   takes: 'a share of the examples from 0 to 0.5, or files of their own',
   parse: (text) => (Number.isNaN(number(text)) ? text : number(text)),

@@ -92,10 +92,14 @@ const loraRecipe = {
   targets: listOf(words, 1),
 } as const satisfies Schema<LoraRecipe>;
 
+export const loraRule = object<LoraRecipe>(loraRecipe, 'lora');
+
 const freezeStage = {
   frozen: either(words, listOf(words, 1)),
   untilStep: real(0),
 } as const satisfies Schema<FreezeStage>;
+
+export const freezeRule = object<FreezeStage>(freezeStage, 'freeze', ['frozen']);
 
 const { heldOut: _, signal: __, onProgress: ___, ...data } = trainingDataOptions;
 
@@ -105,7 +109,7 @@ export const trainRecipe = {
   data: sources,
   heldOut: either(real(0, 0.5), dataSource, listOf(dataSource, 1)),
   full: truth,
-  lora: either(loraRecipe.rank, object<LoraRecipe>(loraRecipe, 'lora')),
+  lora: either(loraRecipe.rank, loraRule),
   steps: whole(1),
   epochs: real(0, 1e6, { above: true }),
   batch: defaulting(whole(1, 1 << 20), 8),
@@ -119,7 +123,7 @@ export const trainRecipe = {
   beta2: defaulting(real(0, 1 - 2 ** -24), 0.999),
   epsilon: defaulting(real(0, 1, { above: true }), 1e-8),
   clip: defaulting(real(0), 1),
-  freeze: listOf(object<FreezeStage>(freezeStage, 'freeze', ['frozen'])),
+  freeze: listOf(freezeRule),
   balance: real(0),
   tau: defaulting(real(0, 1), 0),
   zLoss: real(0),
