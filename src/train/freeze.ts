@@ -1,3 +1,4 @@
+import { EspalierError } from '../errors.ts';
 import { stepsOf } from './schedule.ts';
 
 /** Parameters that are not trained, for a while or for good. */
@@ -45,6 +46,16 @@ export class FreezePlan {
   static unmatched(stages: readonly FreezeStage[], names: readonly string[]): readonly string[] {
     return stages.flatMap(({ frozen }) => frozen).filter((pattern) => !names.some((name) => matcher([pattern])(name)));
   }
+}
+
+/** @throws E_ARGUMENT where all is frozen at a step */
+export function checkTrained(isTrained: boolean, step: number): void {
+  if (isTrained) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `At step ${step} all parameters are frozen.`,
+    'Let `freeze` leave something to train.',
+  );
 }
 
 function matcher(patterns: readonly string[]): (name: string) => boolean {

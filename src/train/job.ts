@@ -8,7 +8,7 @@ import { jobLanes } from '../runtime/host/lane-count.ts';
 import { outputOf } from '../runtime/output/options.ts';
 import { JOURNAL, type OutputFolder } from '../runtime/output/output.ts';
 import type { DecoderTrainable } from './decoder-trainable.ts';
-import { FreezePlan } from './freeze.ts';
+import { checkTrained, FreezePlan } from './freeze.ts';
 import { type Loaded, load } from './load.ts';
 import { type PlanTrainOptions, planTrainOptions, type TrainOptions, trainOptions } from './options.ts';
 import { checkMemory, type MemoryPlan, planMemory } from './plan/memory.ts';
@@ -276,18 +276,24 @@ async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<P
   };
 }
 
-/** @throws E_ARGUMENT for a pattern that nothing is called by */
-function checkFreeze({ plan, checkpoint }: Prepared, { parameters }: DecoderTrainable): void {
+/** @throws E_ARGUMENT for a pattern that nothing is called by, and where nothing is left to train at first: later it is only more */
+function checkFreeze({ plan, steps, checkpoint }: Prepared, { parameters }: DecoderTrainable): void {
   const names = [...parameters.map(({ name }) => name)];
   if (plan.lora === null) {
     for (const name of checkpoint.tensors.keys()) names.push(name.replace(/\.experts\.\d+\./, '.experts.'));
   }
   const [wrong] = FreezePlan.unmatched(plan.freeze, names);
-  if (wrong === undefined) return;
-  throw new EspalierError(
-    'E_ARGUMENT',
-    `freeze names ${wrong}, and no parameter is called so.`,
-    `They are called like ${names[0]}; * stands for any characters.`,
+  if (wrong !== undefined) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `freeze names ${wrong}, and no parameter is called so.`,
+      `They are called like ${names[0]}; * stands for any characters.`,
+    );
+  }
+  const freeze = new FreezePlan(plan.freeze, steps);
+  checkTrained(
+    parameters.some(({ name }) => freeze.trains(name, 0)),
+    0,
   );
 }
 

@@ -1,7 +1,7 @@
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import { Curve, type CurveData } from './curve.ts';
-import { FreezePlan, type FreezeStage } from './freeze.ts';
+import { checkTrained, FreezePlan, type FreezeStage } from './freeze.ts';
 import { type AdamSettings, AdamW } from './optimiser.ts';
 import type { LayerRouting, RouterStatistics } from './router-statistics.ts';
 import { rateAt, type Schedule } from './schedule.ts';
@@ -215,13 +215,10 @@ export class Trainer {
     const stage = this.#freeze.stageAt(step);
     if (stage === this.#stage) return;
     this.#trainable.train(({ name }) => this.#freeze.trains(name, step));
-    if (this.#trainable.parameters.every(({ gradient }) => gradient === null)) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `At step ${step} all parameters are frozen.`,
-        'Let `freeze` leave something to train.',
-      );
-    }
+    checkTrained(
+      this.#trainable.parameters.some(({ gradient }) => gradient !== null),
+      step,
+    );
     this.#stage = stage;
   }
 

@@ -264,6 +264,8 @@ test('what cannot be is refused before work, with a code', async () => {
     ['E_ARGUMENT', { rows: 20 }, /rows is 20/],
     ['E_ARGUMENT', { patience: 2 }, /nothing is held out/],
     ['E_ARGUMENT', { full: true, lora: undefined, freeze: [{ frozen: '*.typo' }] }, /freeze names \*\.typo/],
+    ['E_ARGUMENT', { freeze: [{ frozen: '*lora*', untilStep: 1 }] }, /step 0 all parameters are frozen/],
+    ['E_ARGUMENT', { full: true, lora: undefined, freeze: [{ frozen: '*' }] }, /step 0 all parameters are frozen/],
     ['E_ARGUMENT', { lora: { targets: ['q_prj'] } }, /no linear layer q_prj/],
     ['E_ARGUMENT', { learningrate: 1 }, /did you mean learningRate/],
     [
@@ -285,9 +287,12 @@ test('what cannot be is refused before work, with a code', async () => {
   for (const [code, change, says] of cases) {
     const { lora = 2, ...rest } = change;
     const options = { ...BASE, lora, steps: 'epochs' in change ? 3 : 2, ...rest } as Partial<TrainOptions>;
+    const stages = new Set<string>();
+    const told = { ...options, onProgress: ({ stage }: TrainProgress) => void stages.add(stage) };
     const error = await rejects(code, () =>
-      run(files, 'lora' in change && change['lora'] === undefined ? { ...options, lora: undefined as never } : options),
+      run(files, 'lora' in change && change['lora'] === undefined ? { ...told, lora: undefined as never } : told),
     );
+    assert.not.ok(stages.has('loading'), String(error));
     assert.match(error.message, says, String(error));
     assert.ok(error.hint.length > 5);
   }
