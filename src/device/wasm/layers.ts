@@ -1,14 +1,10 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
 import { type KernelName, type Kernels, ROPE_LAYOUT } from './kernels.ts';
-import { evenly, type Lanes } from './lanes.ts';
+import type { Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
+import { LINE, overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
-
-/** Elements below which an operation on rows is not worth a command to the lanes. */
-const FEW = 1 << 14;
-/** Elements of a range without rows, in whole cache lines. */
-const LINE = 16;
 
 const GATED = { silu: 'siluMultiply', 'gelu-tanh': 'geluMultiply' } as const satisfies Record<
   GatedActivation,
@@ -148,16 +144,4 @@ function rotate(
     const shape = [first, last, heads, headDim, rotaryDims, interleaved] as const;
     return [...shape, at, 4 * width, list, fixed, tableAt, tableRows];
   });
-}
-
-/** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
-export function overRows<K extends KernelName>(
-  lanes: Lanes,
-  name: K,
-  rows: number,
-  width: number,
-  args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
-  align = 1,
-): void {
-  lanes.run(name, evenly(rows, lanes.parts(rows * width, FEW, 2), align), args);
 }

@@ -1,11 +1,9 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import type { Kernels } from './kernels.ts';
-import { evenly, type Lanes } from './lanes.ts';
+import type { Lanes } from './lanes.ts';
+import { overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
-
-/** Logits below which rows of them are not worth a command to the lanes. */
-const FEW = 1 << 14;
 
 /** As `Device.logitStats`. */
 export function logitStats(
@@ -18,7 +16,7 @@ export function logitStats(
 ): void {
   const n = widthOf(logits);
   const [x, list, to, placesTo] = [addressOf(logits), addressOf(targets), addressOf(numbers), addressOf(places)];
-  lanes.run('logitStats', bounds(lanes, logits), (first, last) => {
+  overRows(lanes, 'logitStats', heightOf(logits), n, (first, last) => {
     return [first, last, n, x, 4 * n, list, tsallisOrder, to, placesTo];
   });
 }
@@ -35,7 +33,7 @@ export function crossEntropyBackward(
   const n = widthOf(logits);
   const [x, stats, to] = [addressOf(logits), addressOf(numbers), addressOf(dLogits)];
   const [list, factors] = [addressOf(targets), addressOf(weights)];
-  lanes.run('crossEntropyBackward', bounds(lanes, logits), (first, last) => {
+  overRows(lanes, 'crossEntropyBackward', heightOf(logits), n, (first, last) => {
     return [first, last, n, x, stats, list, factors, to];
   });
 }
@@ -54,7 +52,7 @@ export function divergenceBackward(
   const n = widthOf(logits);
   const [y, otherStats, x, stats] = [reference, referenceNumbers, logits, numbers].map(addressOf) as Four;
   const [factors, to, lossesTo] = [addressOf(weights), addressOf(dLogits), addressOf(losses)];
-  lanes.run('divergenceBackward', bounds(lanes, logits), (first, last) => {
+  overRows(lanes, 'divergenceBackward', heightOf(logits), n, (first, last) => {
     return [first, last, n, y, otherStats, x, stats, factors, to, lossesTo];
   });
 }
@@ -64,9 +62,4 @@ type Four = [number, number, number, number];
 /** As `Device.topK`. */
 export function topK(kernels: Kernels, logits: Tensor, k: number, values: Tensor, places: Tensor): void {
   kernels.topK(elements(logits.shape), k, addressOf(logits), addressOf(values), addressOf(places));
-}
-
-function bounds(lanes: Lanes, logits: Tensor): number[] {
-  const rows = heightOf(logits);
-  return evenly(rows, lanes.parts(rows * widthOf(logits), FEW, 2));
 }

@@ -2,14 +2,9 @@ import { elements } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import type { AdamArguments } from '../train-device.ts';
 import { PANEL_TYPE } from './kernels.ts';
-import { evenly } from './lanes.ts';
+import { LINE, overRows } from './over-rows.ts';
 import type { Parts } from './parts.ts';
 import { addressOf } from './tensor.ts';
-
-/** Elements below which an operation is not worth a command to the lanes. */
-const FEW = 1 << 14;
-/** Elements of a range, in whole cache lines. */
-const LINE = 16;
 
 /** As TrainDevice.adamStep. Corrections of the bias are made in f64 and rounded once. */
 export function adamStep({ lanes }: Parts, args: AdamArguments): void {
@@ -18,13 +13,14 @@ export function adamStep({ lanes }: Parts, args: AdamArguments): void {
   const [theta, gradient, m, v] = [args.parameters, args.gradient, args.m, args.v].map(addressOf) as Four;
   const unbias2 = 1 / (1 - beta2 ** step);
   const unbiased = rate / (1 - beta1 ** step);
-  lanes.run('adamStep', evenly(n, lanes.parts(n, FEW, 2), LINE), (first, last) => {
+  const call = (first: number, last: number) => {
     const at = 4 * first;
     return [
       ...([last - first, theta + at, gradient + at, m + at, v + at, gradientScale] as const),
       ...([beta1, 1 - beta1, beta2, 1 - beta2, unbias2, epsilon, unbiased, rate * weightDecay] as const),
-    ];
-  });
+    ] as const;
+  };
+  overRows(lanes, 'adamStep', n, 1, call, LINE);
 }
 type Four = [number, number, number, number];
 
@@ -33,9 +29,8 @@ export function pack({ lanes }: Parts, from: Tensor, to: Tensor): void {
   const [n, k] = to.shape.slice(-2) as [number, number];
   const matrices = to.shape.length === 3 ? to.shape[0]! : 1;
   const type = PANEL_TYPE[to.type as 'f32'];
-  const bounds = evenly(Math.ceil(n / 8), lanes.parts(n * k, FEW, 2));
   for (let i = 0; i < matrices; i++) {
     const [rows, panels] = [addressOf(from) + 4 * i * n * k, addressOf(to) + (i * to.byteLength) / matrices];
-    lanes.run('packFloats', bounds, (first, last) => [type, first, last, n, k, rows, panels]);
+    overRows(lanes, 'packFloats', Math.ceil(n / 8), 8 * k, (first, last) => [type, first, last, n, k, rows, panels]);
   }
 }

@@ -3,10 +3,11 @@ import type { RouteRule, Tensor } from '../device.ts';
 import { GROUP_SCORE, type Kernels, SCORE } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
+import { overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
 
-/** Elements below which an operation on rows is not worth a command to the lanes. */
-const FEW = 1 << 14;
+/** Logits of routers below which rows of them are not worth a command to the lanes. */
+const FEW = 1 << 11;
 
 /** The operations of the wasm device that bring tokens to their experts and back, shared among lanes by rows. */
 export class Routing {
@@ -26,7 +27,7 @@ export class Routing {
     const [from, biasAt, to, weightsAt] = [addressOf(logits), addressOf(bias), addressOf(places), addressOf(weights)];
     const [score, renormalise, top2] = [SCORE[rule.score], rule.renormalise ? 1 : 0, GROUP_SCORE[rule.groupScore]];
     const mark = this.#arena.mark();
-    const parts = this.#lanes.parts(rows * experts, FEW / 8);
+    const parts = this.#lanes.parts(rows * experts, FEW);
     const scratch = Array.from({ length: parts }, () => this.#arena.allocate(this.#kernels.routeScratch(experts)));
     this.#lanes.run('route', evenly(rows, parts), (first, last, part) => [
       ...([first, last, experts, k, from, biasAt, score, renormalise, rule.scale, groups, topGroups, top2] as const),
@@ -43,7 +44,7 @@ export class Routing {
   gatherRows(x: Tensor, order: Tensor, out: Tensor): void {
     const [rows, slots, width] = [heightOf(x), heightOf(out), widthOf(out)];
     const [from, at, to] = [addressOf(x), addressOf(order), addressOf(out)];
-    this.#lanes.run('gatherRows', this.#bounds(slots, width), (first, last) => {
+    overRows(this.#lanes, 'gatherRows', slots, width, (first, last) => {
       return [first, last, rows, slots / rows, width, from, at, to];
     });
   }
@@ -54,7 +55,7 @@ export class Routing {
     const mark = this.#arena.mark();
     const places = this.#arena.allocate(4 * slots);
     this.#kernels.invertOrder(slots, addressOf(order), places);
-    this.#lanes.run('combine', this.#bounds(tokens, (slots / tokens) * width), (first, last) => {
+    overRows(this.#lanes, 'combine', tokens, (slots / tokens) * width, (first, last) => {
       return [first, last, slots / tokens, width, from, places, weightsAt, to];
     });
     this.#arena.reset(mark);
@@ -63,17 +64,8 @@ export class Routing {
   sigmoidScale(gate: Tensor, x: Tensor): void {
     const [rows, width] = [heightOf(x), widthOf(x)];
     const [from, to] = [addressOf(gate), addressOf(x)];
-    this.#lanes.run('sigmoidScale', this.#bounds(rows, width), (first, last) => [first, last, width, from, to]);
+    overRows(this.#lanes, 'sigmoidScale', rows, width, (first, last) => [first, last, width, from, to]);
   }
-
-  /** Ranges of `rows` rows of `width` elements; few of them stay in this thread. */
-  #bounds(rows: number, width: number): number[] {
-    return boundsOf(this.#lanes, rows, width);
-  }
-}
-
-function boundsOf(lanes: Lanes, rows: number, width: number): number[] {
-  return evenly(rows, lanes.parts(rows * width, FEW, 2));
 }
 
 /** As TrainDevice.routeBackward. */
@@ -88,7 +80,7 @@ export function routeBackward(
   const [rows, experts, k] = [heightOf(logits), widthOf(logits), widthOf(places)];
   const [from, list, d, to] = [addressOf(logits), addressOf(places), addressOf(dWeights), addressOf(dLogits)];
   const [score, renormalise] = [SCORE[rule.score], rule.renormalise ? 1 : 0];
-  lanes.run('routeBackward', evenly(rows, lanes.parts(rows * experts, FEW / 8)), (first, last) => {
+  lanes.run('routeBackward', evenly(rows, lanes.parts(rows * experts, FEW)), (first, last) => {
     return [first, last, experts, k, from, score, renormalise, rule.scale, list, d, to];
   });
 }
@@ -116,7 +108,7 @@ export function routerLossesBackward(
   const [rows, experts] = [heightOf(logits), widthOf(logits)];
   const [from, counts, to] = [addressOf(logits), addressOf(offsets), addressOf(dLogits)];
   const mark = arena.mark();
-  const parts = lanes.parts(rows * experts, FEW / 8);
+  const parts = lanes.parts(rows * experts, FEW);
   const scratch = Array.from({ length: parts }, () => arena.allocate(kernels.routerLossesScratch(experts)));
   lanes.run('routerLossesBackward', evenly(rows, parts), (first, last, part) => {
     return [first, last, rows, experts, balance, z, from, counts, to, scratch[part]!];
@@ -138,7 +130,7 @@ export function gatherRowsBackward(
   const mark = arena.mark();
   const places = arena.allocate(4 * slots);
   kernels.invertOrder(slots, addressOf(order), places);
-  lanes.run('gatherRowsBackward', boundsOf(lanes, tokens, (slots / tokens) * width), (first, last) => {
+  overRows(lanes, 'gatherRowsBackward', tokens, (slots / tokens) * width, (first, last) => {
     return [first, last, slots / tokens, width, from, places, to];
   });
   arena.reset(mark);
@@ -162,7 +154,7 @@ export function combineBackward(
   const mark = arena.mark();
   const places = arena.allocate(4 * slots);
   kernels.invertOrder(slots, addressOf(order), places);
-  lanes.run('combineBackward', boundsOf(lanes, tokens, (slots / tokens) * width), (first, last) => {
+  overRows(lanes, 'combineBackward', tokens, (slots / tokens) * width, (first, last) => {
     return [first, last, slots / tokens, width, d, from, places, factors, to, weightsTo];
   });
   arena.reset(mark);
@@ -180,7 +172,7 @@ export function sigmoidScaleBackward(
   const [rows, width] = [heightOf(x), widthOf(x)];
   const [gates, from, d] = [addressOf(gate), addressOf(x), addressOf(dOut)];
   const [to, gatesTo] = [addressOf(dX), addressOf(dGate)];
-  lanes.run('sigmoidScaleBackward', boundsOf(lanes, rows, width), (first, last) => {
+  overRows(lanes, 'sigmoidScaleBackward', rows, width, (first, last) => {
     return [first, last, width, gates, from, d, to, gatesTo];
   });
 }

@@ -1,12 +1,10 @@
 import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { PlaceArguments, StoredRows, Tensor } from '../device.ts';
 import { ROPE_LAYOUT, ROW_TYPE } from './kernels.ts';
-import { evenly, type Lanes } from './lanes.ts';
+import type { Lanes } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
+import { overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
-
-/** Elements below which the work is not worth a command to the lanes. */
-const FEW = 1 << 14;
 
 /** As Device.storeRows. */
 export function storeRows(lanes: Lanes, from: Tensor, to: StoredRows, toRow: number, heads: number): void {
@@ -14,7 +12,7 @@ export function storeRows(lanes: Lanes, from: Tensor, to: StoredRows, toRow: num
   const at = addressOf(to.data) + (to.data.byteLength / heightOf(to.data)) * toRow;
   const scales = to.scales ? addressOf(to.scales) + 4 * heads * toRow : 0;
   const type = ROW_TYPE[to.data.type as 'f32'];
-  lanes.run('storeRows', evenly(rows, lanes.parts(rows * width, FEW, 2)), (first, last) => {
+  overRows(lanes, 'storeRows', rows, width, (first, last) => {
     return [first, last, heads, width / heads, type, addressOf(from), at, scales];
   });
 }
@@ -29,8 +27,7 @@ export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: 
   const list = tables ? arena.allocate(4 * layers) : 0;
   if (tables) new Uint32Array(memory.memory.buffer, list, layers).set(tables.map(addressOf));
   const interleaved = ROPE_LAYOUT[layout];
-  const parts = lanes.parts(all * heads * headDim, FEW, 2);
-  lanes.run('placeRows', evenly(all, parts), (first, last) => {
+  overRows(lanes, 'placeRows', all, heads * headDim, (first, last) => {
     const shape = [first, last, all / layers, heads, headDim, rotaryDims, interleaved] as const;
     const type = ROW_TYPE[from.data.type as 'f32'];
     return [...shape, type, addressOf(from.data), addressOf(from.scales), factor, list, addressOf(to), capacity, toRow];
