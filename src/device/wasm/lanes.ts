@@ -41,7 +41,7 @@ const SLOTS = 64;
 const SLOT_WORDS = 256; // count of calls, -, then for each as f64: number of the export, count of arguments, arguments
 const MOST_PARTS = 128;
 /** Calls of any kernel that fit the slot of a part. */
-export const MOST_CALLS = 7;
+const MOST_CALLS = 7;
 export const RUNNING = 0;
 export const STOPPED = 1;
 export const LOST = 2;
@@ -258,6 +258,19 @@ export class Lanes {
       finish(words, ticket);
     }
     this.#join(words, parts.length);
+  }
+
+  /** The same in several commands where a part has more calls than its slot holds. @throws as `run` */
+  dispatchLong(parts: readonly (readonly Call[])[]): void {
+    const most = Math.max(0, ...parts.map((calls) => calls.length));
+    if (parts.length < 2 || most <= MOST_CALLS) {
+      this.dispatch(parts);
+      return;
+    }
+    for (let i = 0; i < most; i += MOST_CALLS) {
+      const some = parts.map((calls) => calls.slice(i, i + MOST_CALLS));
+      this.dispatch(some.filter((calls) => calls.length > 0));
+    }
   }
 
   #call(calls: readonly Call[]): void {

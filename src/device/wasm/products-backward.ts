@@ -1,7 +1,8 @@
-import { elements, heightOf, widthOf } from '../checks/tensor.ts';
+import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
+import { type ExpertGroup, expertGroups } from './expert-groups.ts';
 import { PANEL_TYPE } from './kernels.ts';
-import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
+import { type Call, evenly, type Lanes } from './lanes.ts';
 import type { Parts } from './parts.ts';
 import { FEW, grid } from './products.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
@@ -51,9 +52,9 @@ export function linearGroupedBackward(
   dX: Tensor,
   accumulate: boolean,
 ): void {
-  const { kernels, arena, lanes } = parts;
+  const { kernels, memory, arena, lanes } = parts;
   const [experts, n, k] = weights.shape as [number, number, number];
-  const groups = groupsOf(parts, offsets, heightOf(dY));
+  const groups = expertGroups(memory, offsets, heightOf(dY));
   const mark = arena.mark();
   const scratch = new Map<number, number>();
   shareGroups(lanes, groups, Math.ceil(k / BLOCK), n * k, (group, from, to, part) => {
@@ -73,9 +74,9 @@ export function linearGroupedBackward(
 
 /** As TrainDevice.linearGroupedWeights. */
 export function linearGroupedWeights(parts: Parts, dY: Tensor, offsets: Tensor, x: Tensor, dW: Tensor): void {
-  const { kernels, arena, lanes, tuning } = parts;
+  const { kernels, memory, arena, lanes, tuning } = parts;
   const [n, k] = [widthOf(dY), widthOf(x)];
-  const groups = groupsOf(parts, offsets, heightOf(dY));
+  const groups = expertGroups(memory, offsets, heightOf(dY));
   const mark = arena.mark();
   const scratch = new Map<number, number>();
   shareGroups(lanes, groups, Math.ceil(k / 8), n * k, (group, from, to, part) => {
@@ -117,36 +118,16 @@ function backwardCall(
   ];
 }
 
-/** The rows of an expert that has some. */
-interface Group {
-  readonly expert: number;
-  readonly first: number;
-  readonly rows: number;
-}
-
-function groupsOf({ memory }: Parts, offsets: Tensor, rows: number): Group[] {
-  const bounds = new Int32Array(memory.memory.buffer, addressOf(offsets), elements(offsets.shape));
-  const groups: Group[] = [];
-  let first = Math.min(rows, Math.max(0, bounds[0]!));
-  for (let expert = 0; expert < bounds.length - 1; expert++) {
-    // offsets that are none give some rows, never other memory
-    const last = Math.min(rows, Math.max(first, bounds[expert + 1]!));
-    if (first < last) groups.push({ expert, first, rows: last - first });
-    first = last;
-  }
-  return groups;
-}
-
 /**
  * Work on the groups, each of `units` columns or blocks of them, shared among lanes: all of it end to end, cut where it costs the same,
  * so that most groups have one lane. work: multiply-adds of a row. call: that for the units from .. to - 1 of a group.
  */
 function shareGroups(
   lanes: Lanes,
-  groups: readonly Group[],
+  groups: readonly ExpertGroup[],
   units: number,
   work: number,
-  call: (group: Group, from: number, to: number, part: number) => Call,
+  call: (group: ExpertGroup, from: number, to: number, part: number) => Call,
 ): void {
   const rows = groups.reduce((sum, group) => sum + group.rows, 0);
   const parts = lanes.parts(rows * work, FEW);
@@ -163,9 +144,5 @@ function shareGroups(
     before += units * cost;
   }
   // with many experts a part has more calls than its slot holds
-  const rounds = parts === 1 ? 1 : Math.ceil(Math.max(...calls.map((list) => list.length)) / MOST_CALLS);
-  for (let i = 0; i < rounds; i++) {
-    const some = parts === 1 ? calls : calls.map((list) => list.slice(i * MOST_CALLS, (i + 1) * MOST_CALLS));
-    lanes.dispatch(some.filter((list) => list.length > 0));
-  }
+  lanes.dispatchLong(calls.filter((list) => list.length > 0));
 }

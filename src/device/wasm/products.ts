@@ -1,7 +1,8 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts';
+import { expertGroups } from './expert-groups.ts';
 import { DOT, GROUP, type Kernels, MICRO, PANEL_TYPE } from './kernels.ts';
-import { type Call, evenly, type Lanes, MOST_CALLS } from './lanes.ts';
+import { type Call, evenly, type Lanes } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
 import type { Tuning } from './tune.ts';
@@ -108,8 +109,16 @@ export class Products {
     alone: boolean,
   ): void {
     const k = widthOf(x);
-    const bounds = new Int32Array(this.#memory.memory.buffer, addressOf(offsets), elements(offsets.shape));
-    const groups = groupsOf(x, bounds, weights, outs);
+    const experts = elements(offsets.shape) - 1;
+    const groups = expertGroups(this.#memory, offsets, heightOf(x)).map(({ expert, first, rows }): Group => {
+      const layers = weights.map((w, i): Layer => {
+        const n = w.shape[1]!;
+        const at = addressOf(w) + (expert * w.byteLength) / experts;
+        const shift = (w as WasmTensor).shifts[expert]!;
+        return { type: w.type, at, shift, n, y: addressOf(outs[i]!) + 4 * n * first };
+      });
+      return { x: addressOf(x) + 4 * k * first, rows, layers };
+    });
     const mark = this.#arena.mark();
     const all = groups.flatMap(({ layers }) => layers);
     const single = alone || groups.every(({ rows }) => rows === 1);
@@ -140,14 +149,7 @@ export class Products {
       }
     }
     // with many experts a part has more calls than its slot holds
-    const rounds = parts === 1 ? 1 : Math.ceil(Math.max(...calls.map((list) => list.length)) / MOST_CALLS);
-    if (rounds === 1) this.#lanes.dispatch(calls);
-    else {
-      for (let i = 0; i < rounds; i++) {
-        const some = calls.map((list) => list.slice(i * MOST_CALLS, (i + 1) * MOST_CALLS));
-        this.#lanes.dispatch(some.filter((list) => list.length > 0));
-      }
-    }
+    this.#lanes.dispatchLong(calls);
     this.#arena.reset(mark);
   }
 
@@ -334,28 +336,6 @@ export class Products {
     this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
   }
-}
-
-/** The experts that have rows, with the weights that these meet. */
-function groupsOf(x: Tensor, offsets: Int32Array, weights: readonly Tensor[], outs: readonly Tensor[]): Group[] {
-  const [rows, k] = [heightOf(x), widthOf(x)];
-  const experts = offsets.length - 1;
-  const groups: Group[] = [];
-  let first = Math.min(rows, Math.max(0, offsets[0]!));
-  for (let e = 0; e < experts; e++) {
-    // offsets that are none give some rows, never other memory
-    const last = Math.min(rows, Math.max(first, offsets[e + 1]!));
-    if (first < last) {
-      const layers = weights.map((w, i): Layer => {
-        const n = w.shape[1]!;
-        const at = addressOf(w) + (e * w.byteLength) / experts;
-        return { type: w.type, at, shift: (w as WasmTensor).shifts[e]!, n, y: addressOf(outs[i]!) + 4 * n * first };
-      });
-      groups.push({ x: addressOf(x) + 4 * k * first, rows: last - first, layers });
-    }
-    first = last;
-  }
-  return groups;
 }
 
 /** Rows that stand in memory for `rows` that go by fours as far as they do (assembly/gemv.ts). */
