@@ -251,6 +251,7 @@ test('notes on what fits, and seems to be meant otherwise', async () => {
   await adapter.close();
   const fewer = await bound({ ...LORA, target_modules: ['q_proj', 'k_proj', 'down_proj'] });
   assert.match(fewer.notes.join(), /no factors for model\.layers\.0\.self_attn\.k_proj/);
+  assert.equal((await bound({ ...LORA, target_modules: 'All-Linear' })).notes, [], 'nobody named them');
 });
 
 test('modules of a mixture are those that all tokens meet', async () => {

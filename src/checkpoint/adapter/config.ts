@@ -149,11 +149,16 @@ function targetRule(keys: ConfigKeys, targets: string | readonly string[]): (mod
   const isExcluded = excluded === null ? () => false : nameRule(excluded, 'exclude_modules');
   if (typeof targets === 'string') {
     // layers are chosen of listed modules alone
-    const isNamed = targets.toLowerCase() === 'all-linear' ? () => true : nameRule(targets, 'target_modules');
+    const isNamed = isAllLinear(targets) ? () => true : nameRule(targets, 'target_modules');
     return (module) => !isExcluded(module) && isNamed(module);
   }
   const isNamed = nameRule(targets, 'target_modules');
   return (module) => !isExcluded(module) && isNamed(module) && inLayer(module);
+}
+
+/** Whether all linear layers are meant, as peft takes it: in any case. */
+export function isAllLinear(targets: AdapterConfig['targets']): boolean {
+  return typeof targets === 'string' && targets.toLowerCase() === 'all-linear';
 }
 
 /** A pattern of whole names, or their ends. */

@@ -7,7 +7,7 @@ import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../../runtime/hub/remote-files.
 import { readSafetensors } from '../safetensors/safetensors.ts';
 import type { TensorTable } from '../tensor-table.ts';
 import type { ModelConfig, TensorEntry } from '../types.ts';
-import { type AdapterConfig, adapterConfigFromJson } from './config.ts';
+import { type AdapterConfig, adapterConfigFromJson, isAllLinear } from './config.ts';
 import { type LoraTarget, loraModules } from './modules.ts';
 
 /** The two factors of a module, as they stand in the file. */
@@ -174,7 +174,7 @@ export function bindAdapter(
   const notes: string[] = [];
   const there = new Set(pairs.map(({ module }) => module));
   const absent = [...modules.keys()].filter((module) => !there.has(module) && config.isTarget(module));
-  if (absent.length > 0 && config.targets !== 'all-linear') {
+  if (absent.length > 0 && !isAllLinear(config.targets)) {
     const more = absent.length > 1 ? ` and ${absent.length - 1} more` : '';
     notes.push(`The adapter ${name} has no factors for ${absent[0]}${more}, which its target_modules name.`);
   }
