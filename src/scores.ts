@@ -13,6 +13,7 @@ export type {
   BleuOptions,
   ChrfOptions,
   CompareOptions,
+  ExactMatchOptions,
   SamplingOptions,
   Smoothing,
 } from './evaluate/scores/options.ts';

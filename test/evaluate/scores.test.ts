@@ -5,7 +5,12 @@ import { bleu, bleuMetric, sentenceBleu } from '../../src/evaluate/scores/bleu.t
 import { chrf, chrfMetric, sentenceChrf } from '../../src/evaluate/scores/chrf.ts';
 import { compareScores, scoreInterval } from '../../src/evaluate/scores/compare.ts';
 import { exactMatch } from '../../src/evaluate/scores/exact-match.ts';
-import type { BleuOptions, ChrfOptions } from '../../src/evaluate/scores/options.ts';
+import type {
+  BleuOptions,
+  ChrfOptions,
+  ExactMatchOptions,
+  SamplingOptions,
+} from '../../src/evaluate/scores/options.ts';
 import { perplexity } from '../../src/evaluate/scores/perplexity.ts';
 import { BLEU_TOKENIZERS, tokenize } from '../../src/evaluate/scores/tokenizers.ts';
 import { trimmedEnd, words } from '../../src/evaluate/scores/words.ts';
@@ -264,6 +269,16 @@ test('what is no corpus is refused', () => {
   }
   assert.throws(() => chrf(['a'], ['a'], { beta: 0 }), code('E_ARGUMENT'));
   assert.throws(() => sentenceBleu('a', []), code('E_ARGUMENT'));
+  for (const options of [{ lowercase: 'yes' }, { lowerCase: true }]) {
+    assert.throws(() => exactMatch(['a'], ['A'], options as ExactMatchOptions), code('E_ARGUMENT'));
+  }
+});
+
+test('an interval is of no test', async () => {
+  const error = await rejects('E_ARGUMENT', () =>
+    scoreInterval(bleuMetric(), ['a'], ['a'], { test: 'randomisation' } as SamplingOptions),
+  );
+  assert.match(error.message, /test/);
 });
 
 test('white space is not tried over and over: time grows with the length', () => {

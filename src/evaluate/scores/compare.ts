@@ -1,6 +1,6 @@
 import { checked, filled } from '../../options/check.ts';
 import { type Metric, type References, type Score, segmentsOf, signatureOf, statisticsOf, summed } from './corpus.ts';
-import { type CompareOptions, compareOptions, type SamplingOptions } from './options.ts';
+import { type CompareOptions, compareOptions, type SamplingOptions, samplingOptions } from './options.ts';
 import { bootstrapP, drawOf, flipOf, randomisationP, resampledScores, type Spread, spreadOf } from './resampling.ts';
 
 /** A score, and how far it would spread over other texts of this kind. */
@@ -30,7 +30,8 @@ export async function scoreInterval(
   references: References,
   options: SamplingOptions = {},
 ): Promise<IntervalScore> {
-  const { samples = 1000, seed, signal } = checkedCompare(options, 'scoreInterval()');
+  const given = checked<SamplingOptions>(samplingOptions, options, 'scoreInterval()');
+  const { samples = 1000, seed, signal } = filled(samplingOptions, given);
   const segments = segmentsOf(hypotheses, references);
   const statistics = statisticsOf(metric, segments);
   const { name, score } = metric.score(summed(statistics));
@@ -51,7 +52,8 @@ export async function compareScores(
   references: References,
   options: CompareOptions = {},
 ): Promise<Comparison> {
-  const { test, seed, signal, ...given } = checkedCompare(options, 'compareScores()');
+  const checkedOptions = checked<CompareOptions>(compareOptions, options, 'compareScores()');
+  const { test, seed, signal, ...given } = filled(compareOptions, checkedOptions);
   const isBootstrap = test === 'bootstrap';
   const samples = given.samples ?? (isBootstrap ? 1000 : 10_000);
   const resamples = isBootstrap ? samples : 1000;
@@ -75,6 +77,3 @@ export async function compareScores(
     signature: signatureOf(metric, segments, [...drawn, `seed:${seed}`]),
   };
 }
-
-const checkedCompare = (options: CompareOptions, what: string) =>
-  filled(compareOptions, checked<CompareOptions>(compareOptions, options, what));

@@ -1,4 +1,6 @@
+import { checked, filled } from '../../options/check.ts';
 import { type References, segmentsOf } from './corpus.ts';
+import { type ExactMatchOptions, exactMatchOptions } from './options.ts';
 import { trimmed } from './words.ts';
 
 /**
@@ -8,8 +10,10 @@ import { trimmed } from './words.ts';
 export function exactMatch(
   hypotheses: readonly string[],
   references: References,
-  { lowercase = false }: { readonly lowercase?: boolean } = {},
+  options: ExactMatchOptions = {},
 ): { readonly name: string; readonly score: number; readonly matches: number; readonly count: number } {
+  const given = checked<ExactMatchOptions>(exactMatchOptions, options, 'exactMatch()');
+  const { lowercase } = filled(exactMatchOptions, given);
   const form = (text: string) => trimmed(lowercase ? text.toLowerCase() : text);
   const segments = segmentsOf(hypotheses, references);
   const matches = segments.filter((one) => one.references.some((text) => form(text) === form(one.hypothesis))).length;

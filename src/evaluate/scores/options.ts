@@ -67,9 +67,22 @@ export interface CompareOptions extends SamplingOptions {
   readonly test?: 'bootstrap' | 'randomisation';
 }
 
-export const compareOptions = {
-  test: defaulting(oneOf('bootstrap', 'randomisation'), 'bootstrap'),
+export const samplingOptions = {
   samples: whole(40, 1e6),
   seed: defaulting(whole(0), 0),
   signal,
+} as const satisfies Schema<SamplingOptions>;
+
+export const compareOptions = {
+  test: defaulting(oneOf('bootstrap', 'randomisation'), 'bootstrap'),
+  ...samplingOptions,
 } as const satisfies Schema<CompareOptions>;
+
+export interface ExactMatchOptions {
+  /** Whether case makes no difference. Default false. */
+  readonly lowercase?: boolean;
+}
+
+export const exactMatchOptions = {
+  lowercase: defaulting(truth, false),
+} as const satisfies Schema<ExactMatchOptions>;
