@@ -1,6 +1,8 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
 import type { TrainDevice } from '../device/train-device.ts';
+import { throwIfAborted } from '../errors.ts';
+import { Pace } from '../runtime/host/yielding.ts';
 import type { DecoderGradients } from './gradients.ts';
 import { type StatsBuffers, statsBuffers } from './logit-stats.ts';
 import type { DecoderWeights } from './weights.ts';
@@ -49,20 +51,22 @@ export function lossRuns(targets: Int32Array): LossRun[] {
 
 /**
  * The end of a decoder: logits = head · norm(hidden) / logitScale of the rows that have a loss, and the numbers that the loss is made of. Some
- * rows at a time, so that logits never stand as a whole.
+ * rows at a time, so that logits never stand as a whole, and a look at the signal before each: of a large vocabulary all of them are seconds.
  *
  * @param hidden [t, hidden]: the residual stream behind the last layer
+ * @throws E_ABORTED
  */
-export function lossHead(
+export async function lossHead(
   device: TrainDevice,
   config: ModelConfig,
   weights: Head,
   hidden: Tensor,
   rows: LossRows,
-): void {
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const mark = device.mark();
   const { normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
-  eachLogits(device, config, weights.head!, normed, rows, (logits, first, count) => {
+  await eachLogits(device, config, weights.head!, normed, rows, signal, (logits, first, count) => {
     if (!rows.reference) return;
     // the losses come with the gradient, which is nobody's here
     const dLogits = device.scratch('f32', logits.shape);
@@ -75,8 +79,9 @@ export function lossHead(
  * `lossHead` and its way back in one, since logits are not kept: of Σ weights · cross-entropy + Σ weights · divergence.
  *
  * @param dHidden [t, hidden], replaced, 0 in rows without a loss; null where nobody asks for it
+ * @throws E_ABORTED; gradients then have some of what is theirs
  */
-export function lossHeadBackward(
+export async function lossHeadBackward(
   device: TrainDevice,
   config: ModelConfig,
   weights: Head,
@@ -84,11 +89,12 @@ export function lossHeadBackward(
   hidden: Tensor,
   rows: LossRows,
   dHidden: Tensor | null,
-): void {
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const mark = device.mark();
   const { x, normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
   const dNormed = dHidden || gradients.norm ? device.scratch('f32', normed.shape) : null;
-  eachLogits(device, config, weights.head!, normed, rows, (logits, first, count) => {
+  await eachLogits(device, config, weights.head!, normed, rows, signal, (logits, first, count) => {
     const part = (t: Tensor) => device.rows(t, first, count);
     const numbers = part(rows.numbers.numbers);
     const dLogits = rows.reference ? device.scratch('f32', logits.shape) : logits;
@@ -146,17 +152,20 @@ function scatter(device: Device, from: Tensor, runs: readonly LossRun[], to: Ten
 }
 
 /** Calls `take` with the logits of some rows at a time, when their numbers are there. They are scratch. */
-function eachLogits(
+async function eachLogits(
   device: Device,
   { vocabSize, logitScale }: ModelConfig,
   head: Tensor,
   normed: Tensor,
   rows: LossRows,
+  signal: AbortSignal | undefined,
   take: (logits: Tensor, first: number, count: number) => void,
-): void {
+): Promise<void> {
+  const pace = new Pace();
   const total = normed.shape[0]!;
   const most = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, Math.floor(MOST_LOGITS / vocabSize)));
   for (let first = 0; first < total; first += most) {
+    throwIfAborted(signal);
     const count = Math.min(most, total - first);
     const mark = device.mark();
     const logits = device.scratch('f32', [count, vocabSize]);
@@ -168,6 +177,7 @@ function eachLogits(
     device.logitStats(logits, targets, 1, numbers, places);
     take(logits, first, count);
     device.reset(mark);
+    await pace.breathe();
   }
 }
 

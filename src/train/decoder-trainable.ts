@@ -185,7 +185,8 @@ export class DecoderTrainable implements Trainable {
       const dResidual = device.scratch('f32', end.shape);
       const below = depth.lowest < config.nLayers || depth.embedding;
       if (rows) {
-        lossHeadBackward(device, config, this.#weights, this.#gradients, end, rows, below ? dResidual : null);
+        const to = below ? dResidual : null;
+        await lossHeadBackward(device, config, this.#weights, this.#gradients, end, rows, to, options.signal);
       } else if (below) device.fill(dResidual, 0);
       await this.#layersBackward(tables, buffers, depth, dResidual, options);
       if (this.#gradients.embedding) {
@@ -200,7 +201,7 @@ export class DecoderTrainable implements Trainable {
       const shared = sharedBuffers(device, config, inputs);
       const buffers = this.#layers.map(() => shared);
       await this.#forward(inputs, tables, buffers, shared.hidden, options, routers);
-      if (rows) lossHead(device, config, this.#weights, shared.hidden, rows);
+      if (rows) await lossHead(device, config, this.#weights, shared.hidden, rows, options.signal);
     });
   }
 
