@@ -5,8 +5,10 @@
  *
  * Split as in the experiment that the example repeats: of NTREX the first 1,797 sentences train, and the last 200 are never trained on, of
  * which the first 100 are held out; of Tatoeba and TICO-19 every tenth sentence is never trained on, and the first 100 of Tatoeba's are held out.
+ * Where time is short, looks at fewer sentences leave more of it for training: `--held-out`, of each language and data set.
  *
  * usage: node --import tsx examples/spri-translation/prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--languages de,fr,…]
+ *   [--held-out 100]
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,7 +49,6 @@ interface Pair {
 }
 
 const NTREX_TRAINED = 1797;
-const HELD_OUT = 100;
 
 const train: Pair[] = [];
 const heldOut: Pair[] = [];
@@ -70,7 +71,7 @@ async function lines(path: string): Promise<string[]> {
   return text.replace(/\n$/u, '').split('\n');
 }
 
-async function ntrex(folder: string, { name, ntrex: code }: Language): Promise<void> {
+async function ntrex(folder: string, { name, ntrex: code }: Language, held: number): Promise<void> {
   const files = await readdir(folder);
   const find = (language: string): string => {
     const file = files.find((f) =>
@@ -81,19 +82,19 @@ async function ntrex(folder: string, { name, ntrex: code }: Language): Promise<v
   };
   const all = pairs(await lines(find('eng-US')), await lines(find(code)), name);
   train.push(...all.slice(0, NTREX_TRAINED));
-  heldOut.push(...all.slice(NTREX_TRAINED).filter(isPair).slice(0, HELD_OUT));
+  heldOut.push(...all.slice(NTREX_TRAINED).filter(isPair).slice(0, held));
 }
 
-/** Every tenth is kept from training. */
+/** Every tenth is kept from training, and the first of these are held out. */
 function split(all: readonly Pair[], held: number): void {
   const kept = all.filter((_, i) => i % 10 === 9);
   train.push(...all.filter((_, i) => i % 10 !== 9));
   heldOut.push(...kept.filter(isPair).slice(0, held));
 }
 
-async function tatoeba(folder: string, { name, tatoeba: code }: Language): Promise<void> {
+async function tatoeba(folder: string, { name, tatoeba: code }: Language, held: number): Promise<void> {
   const file = (side: string): string => join(folder, `tatoeba.${code}-eng.${side}`);
-  split(pairs(await lines(file('eng')), await lines(file(code)), name), HELD_OUT);
+  split(pairs(await lines(file('eng')), await lines(file(code)), name), held);
 }
 
 async function tico(file: string, languages: readonly Language[]): Promise<void> {
@@ -122,20 +123,25 @@ const { values } = parseArgs({
     tatoeba: { type: 'string' },
     tico: { type: 'string' },
     languages: { type: 'string', default: Object.keys(LANGUAGES).join(',') },
+    'held-out': { type: 'string', default: '100' },
   },
 });
 if (!values.out || !(values.ntrex || values.tatoeba || values.tico)) {
-  console.error('usage: prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--languages de,fr,…]');
+  console.error(
+    'usage: prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--languages de,fr,…] [--held-out N]',
+  );
   process.exit(2);
 }
+const held = Number(values['held-out']);
+if (!Number.isSafeInteger(held) || held < 1) throw new Error('--held-out takes an integer from 1 on.');
 const languages = values.languages.split(',').map((code) => {
   const language = LANGUAGES[code];
   if (language === undefined) throw new Error(`There is no language ${code}: ${Object.keys(LANGUAGES).join(', ')}.`);
   return language;
 });
 for (const language of languages) {
-  if (values.ntrex) await ntrex(values.ntrex, language);
-  if (values.tatoeba) await tatoeba(values.tatoeba, language);
+  if (values.ntrex) await ntrex(values.ntrex, language, held);
+  if (values.tatoeba) await tatoeba(values.tatoeba, language, held);
 }
 if (values.tico) await tico(values.tico, languages);
 await mkdir(values.out, { recursive: true });
