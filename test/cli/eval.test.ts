@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { openTrainingData } from '../../src/datasets/training/data.ts';
 import { bleu, bleuMetric, sentenceBleu } from '../../src/evaluate/scores/bleu.ts';
 import { chrf } from '../../src/evaluate/scores/chrf.ts';
 import { compareScores } from '../../src/evaluate/scores/compare.ts';
@@ -135,6 +136,28 @@ test('ppl: answers behind their prompts, or all tokens', async () => {
   } finally {
     model.close();
   }
+});
+
+test('ppl: what a training holds out by its seed, with its end and special tokens', async () => {
+  const words = ['cat', 'dog', 'sun', 'sea', 'owl', 'bee', 'hat', 'ice', 'oak', 'pen'];
+  const pairs = words.map((word) => ({ prompt: `The ${word}`, answer: ` is <|endoftext|> a ${word}.` }));
+  const lines = (of: readonly object[]) => of.map((one) => JSON.stringify(one)).join('\n');
+  const all = file('seeds.jsonl', lines(pairs));
+  const ppl = (path: string, ...args: string[]) =>
+    json('eval', 'ppl', 'espalier:tiny', '--lanes', '1', '--data', path, ...args);
+  const choices = new Set<string>();
+  for (const seed of [0, 1]) {
+    const data = await openTrainingData(all, { heldOut: 0.3, seed });
+    const held = [...data.heldOut].map((index) => pairs[index]!);
+    await data.close();
+    choices.add(lines(held));
+    const found = await ppl(all, '--held-out', '0.3', '--seed', `${seed}`);
+    assert.equal(found, await ppl(file(`held-${seed}.jsonl`, lines(held))), `seed ${seed}`);
+  }
+  assert.ok(choices.size > 1, 'seeds choose');
+  const { tokens } = await ppl(all);
+  assert.is((await ppl(all, '--no-end')).tokens, tokens - pairs.length);
+  assert.ok((await ppl(all, '--no-special-tokens')).tokens > tokens);
 });
 
 test.run();

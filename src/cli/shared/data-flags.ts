@@ -23,8 +23,11 @@ const data = optionFlags<TrainingDataOptions>(trainingDataOptions, {
   language: { value: 'NAME', description: 'Language of targets, where no column says it' },
   sourceLanguage: { value: 'NAME', description: 'Language of sources, where no column says it' },
   pieceLength: { value: 'N', description: 'Characters after which a long text is cut' },
-  heldOut: { value: 'SHARE', description: 'Share of the examples that is held out' },
-  seed: null, // of the command
+  heldOut: {
+    value: 'SHARE',
+    description: 'Take this share of the examples alone: what training holds out with the same seed',
+  },
+  seed: { value: 'N', description: 'Chooses what is held out' },
   signal: null,
   onProgress: null,
 });
@@ -33,8 +36,11 @@ const sequences = optionFlags<SequenceOptions>(sequenceOptions, {
   loss: { value: 'WHAT', description: 'Which tokens count: answer, or all' },
   maxTokens: { value: 'N', description: 'Most tokens of an example; default: the model’s context' },
   long: { value: 'WHAT', description: 'What becomes of longer ones: refuse, truncate or skip' },
-  end: null,
-  specialTokens: null,
+  end: { description: 'The end token behind answers counts (the default)', negative: 'No end token is added' },
+  specialTokens: {
+    description: 'Names of special tokens in the data are those tokens (the default)',
+    negative: 'They are the letters that they are made of',
+  },
 });
 
 /** Arguments of commands that take training data. */

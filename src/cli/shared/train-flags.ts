@@ -43,7 +43,6 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   seed: { value: 'N', description: 'Of all that is drawn' },
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
   memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
-  end: { description: 'The end token behind answers is learned (the default)', negative: 'No end token is added' },
   // those of all commands with data
   data: null,
   heldOut: null,
@@ -59,6 +58,7 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   maxTokens: null,
   long: null,
   specialTokens: null,
+  end: null,
   hub: null, // the environment
   cache: null,
   transfer: null,
