@@ -10,7 +10,7 @@ import { Stages } from './shared/stages.ts';
 
 const merging = optionFlags<MergeOptions>(mergeThereOptions, {
   out: { value: 'FOLDER', description: 'The folder to write: one that does not exist yet or is empty' },
-  type: { value: 'NAME', description: 'What all tensors are written in: f32, bf16 or f16; default: as each is stored' },
+  dtype: { value: 'TYPE', description: 'Of the weights that are written: f32, bf16, f16, or auto (as stored)' },
   maxShardBytes: { value: 'BYTES', description: 'Largest file of weights' },
   restart: { description: 'Throw away what another job has left unfinished in the folder' },
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },

@@ -36,7 +36,7 @@ export interface Merged {
 
 /**
  * Writes a model with adapters in its weights, W + Σ weight · scale · B A, as a checkpoint that needs none: computed in f32, rounded once
- * to the type that the tensor has, or to `type`. All other tensors are copied, all under the names that transformers has, a tensor at a time. A job
+ * to the type that the tensor has, or to `dtype`. All other tensors are copied, all under the names that transformers has, a tensor at a time. A job
  * that was interrupted goes on where it was when it is called again with the same arguments, and its result is the same to the bit, for any
  * number of lanes and in every runtime.
  *
@@ -106,7 +106,7 @@ interface Materials {
 
 async function write(
   { files, checkpoint, weighed, device, out }: Materials,
-  { signal, type, restart, maxShardBytes, onProgress }: MergeOptions,
+  { signal, dtype = 'auto', restart, maxShardBytes, onProgress }: MergeOptions,
 ): Promise<Omit<Merged, 'notes'>> {
   const terms = new Map<string, MergedTerm[]>();
   for (const { pairs, weight } of weighed) {
@@ -118,7 +118,7 @@ async function write(
   const digests = new TensorDigests(checkpoint);
   const { headDim } = checkpoint.config;
   const tensor = (entry: TensorEntry): OutputTensor => {
-    const wanted = type ?? (entry.type as OutputType);
+    const wanted = dtype === 'auto' ? (entry.type as OutputType) : dtype;
     const added = terms.get(entry.name);
     const bytes = () =>
       added
@@ -136,7 +136,7 @@ async function write(
     onResume: (records) => checkSource(records, digests, checkpoint.name, signal),
     identity: await jobIdentity(checkpoint, {
       merge: VERSION,
-      type: type ?? null,
+      dtype,
       maxShardBytes: maxShardBytes ?? null,
       factors: await factorsIdentity(terms),
     }),
@@ -145,7 +145,7 @@ async function write(
     ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
     onProgress: (done, total) => onProgress?.({ done, total }),
   });
-  await writeText(out, 'config.json', await configText(files, type));
+  await writeText(out, 'config.json', await configText(files, dtype === 'auto' ? undefined : dtype));
   await writeSmallFiles(checkpoint, files, out);
   const adapters = weighed.map(({ adapter, weight }) => ({ name: adapter.name, weight }));
   return { modules: terms.size, adapters, files: written.files };

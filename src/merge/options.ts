@@ -18,8 +18,8 @@ export interface MergeOptions extends FilesOptions {
   readonly adapters: readonly AdapterChoice[];
   /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
   readonly out: string | URL | OutputFolder;
-  /** What all tensors are written in. Default: what each is stored in. */
-  readonly type?: OutputType;
+  /** Of all tensors that are written: `auto` as each is stored. Default auto. */
+  readonly dtype?: 'auto' | OutputType;
   /** Largest file of weights, in bytes. Default 5e9. */
   readonly maxShardBytes?: number;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
@@ -35,7 +35,7 @@ export const mergeOptions = {
   ...filesOptions,
   adapters,
   out: output,
-  type: oneOf('f32', 'bf16', 'f16'),
+  dtype: defaulting(oneOf('auto', 'f32', 'bf16', 'f16'), 'auto'),
   maxShardBytes: defaulting(real(1), 5e9),
   lanes,
   restart: truth,

@@ -82,7 +82,7 @@ test('merge writes a model that needs no adapter', async () => {
       `${lora('llama-regex')}:0.5`,
       '--out',
       out,
-      '--type',
+      '--dtype',
       'f32',
       '--lanes',
       '1',

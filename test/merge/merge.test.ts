@@ -56,7 +56,7 @@ for (const name of loraNames.filter((one) => !one.startsWith('gguf'))) {
     const { ids, logits: peft, base } = await loraReference(name);
     const adapters = [{ from: await loraTarget(name) }];
     const all = name === 'two' ? [...adapters, { from: await loraTarget('two-second'), weight: -0.5 }] : adapters;
-    const { files } = await merged(await tinyTarget(base), { adapters: all, type: 'f32' });
+    const { files } = await merged(await tinyTarget(base), { adapters: all, dtype: 'f32' });
     const got = await logits(await plain(files), ids);
     const beside = await logits(await adapted(base, device, all), ids);
     const size = peft.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
@@ -112,7 +112,7 @@ test('each element is rounded once, and all else is as it was', async () => {
 
 test('shards, another type, and the same bits for any lanes', async () => {
   const { base } = await loraReference('llama-regex');
-  const options = { adapters: [{ from: await loraTarget('llama-regex') }], type: 'f16' } as const;
+  const options = { adapters: [{ from: await loraTarget('llama-regex') }], dtype: 'f16' } as const;
   const one = await merged(await tinyTarget(base), options);
   const config = JSON.parse(await one.files['config.json']!.text());
   assert.is(config.torch_dtype, 'float16');
@@ -183,7 +183,7 @@ test('what cannot be merged', async () => {
   await rejects('E_ARGUMENT', async () => merge(await tinyTarget('llama-gqa'), { adapters: [], out }));
   await rejects('E_ARGUMENT', async () => mergeInWorker(await tinyTarget('llama-gqa'), { adapters: [] }));
   const from = await loraTarget('llama');
-  const large = { adapters: [{ from, weight: 1e9 }], type: 'f16' } as const;
+  const large = { adapters: [{ from, weight: 1e9 }], dtype: 'f16' } as const;
   await rejects('E_TENSOR_VALUE', async () => merged(await tinyTarget('llama-gqa'), large));
 });
 
