@@ -5,7 +5,13 @@ import type { Model } from '../engine/model/model.ts';
 import { type Perplexity, perplexity, type TextLogProbability } from '../evaluate/scores/perplexity.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument, openArguments, openOptionsOf, openWithProgress } from './shared/common.ts';
-import { dataArguments, dataOptionsOf, openDataWithProgress, sequenceOptionsOf } from './shared/data-flags.ts';
+import {
+  DATA_FLAGS,
+  dataArguments,
+  dataOptionsOf,
+  openDataWithProgress,
+  sequenceOptionsOf,
+} from './shared/data-flags.ts';
 import { formatTable, Progress } from './shared/format.ts';
 
 /** Sequences that are scored together. */
@@ -13,6 +19,7 @@ const TOGETHER = 32;
 
 export const evalPerplexityCommand = defineCommand({
   meta: { name: 'ppl', description: 'Perplexity of a model on texts, or on answers behind their prompts' },
+  sections: { Data: [...DATA_FLAGS, 'held-out', 'seed'] },
   args: { model: modelArgument, ...dataArguments, ...openArguments, json: jsonArgument },
   run: async ({ args, io, signal }) => {
     const opening = openOptionsOf(args);

@@ -1,6 +1,5 @@
 import { grow, planGrow } from '../engine/grow/grow.ts';
 import type { GrowOptions } from '../engine/grow/options.ts';
-import { EspalierError } from '../errors.ts';
 import type { PlannedGrowth, Receipt } from '../grow.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, lanesArgument, modelArgument } from './shared/common.ts';
@@ -21,9 +20,6 @@ export const growCommand = defineCommand({
     const options: GrowOptions = { ...growOptionsOf(args), lanes: args.lanes, signal };
     const { out, restart: _, ...planned } = options;
     const dryRun = args['dry-run'];
-    if (out === undefined && !dryRun) {
-      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
-    }
     if (dryRun) {
       const plan = await planGrow(args.model, { ...planned, ...(out === undefined ? {} : { out }) });
       io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);

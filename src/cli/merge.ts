@@ -1,6 +1,5 @@
 import { merge } from '../engine/grow/merge.ts';
 import { type MergeOptions, mergeThereOptions } from '../engine/grow/options.ts';
-import { EspalierError } from '../errors.ts';
 import type { AdapterChoice } from '../model/adapter-options.ts';
 import { defineCommand } from './shared/command.ts';
 import { adapterArgument, jsonArgument, modelArgument } from './shared/common.ts';
@@ -9,7 +8,7 @@ import { formatBytes, formatDuration } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 
 const merging = optionFlags<MergeOptions>(mergeThereOptions, {
-  out: { value: 'FOLDER', description: 'The folder to write: one that does not exist yet or is empty' },
+  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', required: true },
   dtype: { value: 'TYPE', description: 'Of the weights that are written: f32, bf16, f16, or auto (as stored)' },
   maxShardBytes: { value: 'BYTES', description: 'Largest file of weights' },
   restart: { description: 'Throw away what another job has left unfinished in the folder' },
@@ -31,9 +30,6 @@ export const mergeCommand = defineCommand({
   args: { model: modelArgument, adapter: { ...adapterArgument, required: true }, ...merging.args, json: jsonArgument },
   run: async ({ args, io, signal }) => {
     const options = merging.options(args);
-    if (options.out === undefined) {
-      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER.');
-    }
     const stages = new Stages(['downloading', 'merging'], args.json);
     const started = performance.now();
     try {

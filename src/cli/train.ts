@@ -1,17 +1,29 @@
 import { planTrain, train } from '../engine/train/train.ts';
-import { EspalierError } from '../errors.ts';
 import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import type { PlannedTraining } from '../train/job.ts';
 import type { TrainProgress } from '../train/options.ts';
 import type { TrainReceipt } from '../train/write/receipt.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
+import { DATA_FLAGS } from './shared/data-flags.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
 
 export const trainCommand = defineCommand({
   meta: { name: 'train', description: 'Train a model, or a LoRA adapter for it, on examples' },
+  sections: {
+    'What is trained': ['full', 'lora', 'lora-targets', 'rslora', 'freeze'],
+    Data: DATA_FLAGS,
+    'What is held out': ['held-out', 'evaluate-every', 'patience'],
+    Steps: [
+      ...['epochs', 'steps', 'batch', 'shuffle', 'lr', 'schedule', 'warmup', 'weight-decay', 'clip'],
+      ...['beta1', 'beta2', 'epsilon', 'seed'],
+    ],
+    'Other losses': ['balance', 'z-loss', 'tau', 'reference', 'divergence'],
+    'Memory and time': ['rows', 'recompute', 'lanes', 'memory-limit'],
+    'What is written': ['out', 'dtype', 'save-every', 'restart'],
+  },
   args: {
     model: modelArgument,
     ...trainArguments,
@@ -21,9 +33,6 @@ export const trainCommand = defineCommand({
   run: async ({ args, io, signal }) => {
     const options = { ...trainOptionsOf(args), signal };
     const { out, restart: _, saveEvery: __, ...planned } = options;
-    if (out === undefined && !args['dry-run']) {
-      throw new EspalierError('E_ARGUMENT', 'There is no folder to write to.', 'Give --out FOLDER, or --dry-run.');
-    }
     const stages: Bars = new Stages(['downloading', 'reading', 'loading', 'training', 'writing'], args.json);
     const onDownload = ({ overall: { loaded, total } }: DownloadProgress) =>
       stages.update('downloading', loaded, total, formatBytes(loaded));

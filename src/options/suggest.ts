@@ -1,5 +1,6 @@
 /**
- * What other programs call an option, without case and separators (OpenAI, transformers, llama.cpp, vLLM, Ollama). Where a name stands
+ * What other programs call an option, without case and separators (OpenAI, transformers and its trainer, peft, mlx-lm,
+ * llama.cpp, vLLM, Ollama). Where a name stands
  * twice, the first option that the call at hand has is suggested.
  */
 const ELSEWHERE = {
@@ -32,7 +33,30 @@ const ELSEWHERE = {
   wasmLocation: 'wasmpath wasmpaths',
   pool: 'poolingtype',
   experts: 'numexperts nexperts numlocalexperts',
-  out: 'outputdir outdir outfile',
+  out: 'outputdir outdir outfile output outputpath',
+  adapters: 'lora adapter adapterpath peft',
+  adapter: 'lora adapterpath peft',
+  data: 'dataset traindata trainfile trainingdata',
+  heldOut: 'validation validationsplit valsplit evalsplit testsize evaldataset valdata',
+  lr: 'learningrate',
+  learningRate: 'lr',
+  lora: 'rank alpha lorar lorarank loraalpha r',
+  loraTargets: 'targetmodules loratargetmodules lorakeys',
+  targets: 'targetmodules',
+  rank: 'r',
+  alpha: 'loraalpha',
+  batch: 'batchsize perdevicetrainbatchsize',
+  epochs: 'numtrainepochs numepochs',
+  steps: 'maxsteps iters iterations maxiters',
+  'max-tokens': 'maxseqlength maxseqlen',
+  rows: 'gradientaccumulationsteps gradaccumulationsteps gradientaccumulation',
+  schedule: 'lrscheduler lrschedulertype scheduler lrschedule',
+  warmup: 'warmupsteps warmupratio',
+  clip: 'maxgradnorm gradclip clipgradnorm',
+  recompute: 'gradientcheckpointing gradcheckpoint activationcheckpointing',
+  evaluateEvery: 'evalsteps stepspereval evalevery',
+  saveEvery: 'savesteps stepspersave',
+  patience: 'earlystopping earlystoppingpatience',
 };
 
 /** Without case and separators. */

@@ -3,6 +3,8 @@
 import { PassThrough, Readable } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { evalCommand } from '../../src/cli/eval.ts';
+import { program } from '../../src/cli/program.ts';
 import { parseArguments } from '../../src/cli/shared/arguments.ts';
 import type { ArgumentSpecs } from '../../src/cli/shared/command.ts';
 import { inFlags } from '../../src/cli/shared/flags.ts';
@@ -83,8 +85,8 @@ test('defaults, positionals, and the end of the options', () => {
   assert.equal(read('--', '--json'), { model: 'm', other: '--json', verify: true, json: false });
   assert.equal(parseArguments('x', SPECS, ['--json', '--', '-m']).args['model'], '-m');
   assert.match(refused('second', 'third'), '"third" belongs to no option.');
-  assert.throws(() => parseArguments('espalier try', SPECS, []), /needs a MODEL/);
-  assert.throws(() => parseArguments('espalier try', SPECS, ['']), /needs a MODEL/);
+  assert.throws(() => parseArguments('espalier try', SPECS, []), /There is no MODEL/);
+  assert.throws(() => parseArguments('espalier try', SPECS, ['']), /There is no MODEL/);
 });
 
 test('a flag without its value', () => {
@@ -127,6 +129,61 @@ test('what is not there is told what may be meant', () => {
     assert.match(said, `no option ${given.split('=')[0]}${meant === null ? '.' : `; did you mean --${meant}?`}`);
     assert.match(said, 'Run espalier try --help');
   }
+});
+
+test('a flag that is required, and one that is required but with another', () => {
+  const data = { type: 'string', value: 'FILE', description: 'JSON lines', required: true } as const;
+  const out = { type: 'string', value: 'FOLDER', description: 'Where to', unless: 'dry' } as const;
+  const specs = { data, out, dry: { type: 'boolean', description: 'Nothing', default: false } } as const;
+  const given = (...words: string[]) => parseArguments('espalier try', specs, words).args;
+  const fails = (words: string[], want: string) =>
+    assert.throws(
+      () => given(...words),
+      (error: EspalierError) => `${error.message} ${error.hint}` === want,
+    );
+  fails([], 'There is no --data. Give --data FILE: JSON lines.');
+  fails(['--data', 'a'], 'There is no --out. Give --out FOLDER: where to, or --dry.');
+  assert.equal(given('--data', 'a', '--out', 'b'), { data: 'a', out: 'b', dry: false });
+  assert.equal(given('--data', 'a', '--dry'), { data: 'a', dry: true });
+});
+
+test('help: what stands in sections stands once, and is there', async () => {
+  const commands = Object.values({ ...program.subCommands, ...evalCommand.subCommands });
+  let count = 0;
+  for (const found of commands) {
+    const { args = {}, sections = {} } = typeof found === 'function' ? await found() : found;
+    const named = Object.values(sections).flat();
+    assert.equal([...new Set(named)], named);
+    for (const name of named) assert.ok(args[name] && args[name].type !== 'positional', name);
+    count += named.length;
+  }
+  assert.ok(count > 40);
+});
+
+test('what other trainers call a flag of train', async () => {
+  for (const [given, meant] of Object.entries({
+    'learning-rate': 'lr',
+    'batch-size': 'batch',
+    per_device_train_batch_size: 'batch',
+    num_train_epochs: 'epochs',
+    'max-steps': 'steps',
+    iters: 'steps',
+    rank: 'lora',
+    lora_alpha: 'lora',
+    'target-modules': 'lora-targets',
+    'max-seq-length': 'max-tokens',
+    gradient_accumulation_steps: 'rows',
+    'gradient-checkpointing': 'recompute',
+    dataset: 'data',
+    output_dir: 'out',
+    'eval-steps': 'evaluate-every',
+    max_grad_norm: 'clip',
+  })) {
+    const { code, err } = await inProcess(['train', 'm', `--${given}`, '1']);
+    assert.is(code, 2);
+    assert.match(err, `There is no option --${given}; did you mean --${meant}?`);
+  }
+  assert.match((await inProcess(['generate', 'm', '--lora', 'a'])).err, 'did you mean --adapter?');
 });
 
 test('help and version are answered whatever else is wrong or missing', () => {
@@ -245,6 +302,12 @@ test('help: every command, in plain letters, within the terminal', async () => {
     ['score', '-h'],
     ['inspect', '-h'],
     ['show', 'build', '-h'],
+    ['train', '-h'],
+    ['merge', '-h'],
+    ['eval', '-h'],
+    ['eval', 'bleu', '-h'],
+    ['eval', 'chrf', '-h'],
+    ['eval', 'ppl', '-h'],
   ]) {
     for (const columns of [80, 40, 0, 300]) {
       const { code, out, err } = await inProcess(asked, { columns });
@@ -257,6 +320,13 @@ test('help: every command, in plain letters, within the terminal', async () => {
       const most = Math.max(Math.min(100, columns || 80), 40);
       for (const line of out.split('\n')) assert.ok(line.length <= most, `${columns}: ${line}`);
     }
+  }
+  for (const [name, usage] of [
+    ['train', 'MODEL --data FILE --out FOLDER [options]'],
+    ['grow', 'MODEL --out FOLDER [options]'],
+    ['merge', 'MODEL --adapter DIR[:WEIGHT] --out FOLDER [options]'],
+  ] as const) {
+    assert.match((await inProcess([name, '--help'])).out, `Usage: espalier ${name} ${usage}`);
   }
   const { out } = await inProcess(['generate', '--help']);
   for (const said of [

@@ -187,7 +187,7 @@ test('wrong options are refused with a sentence, before anything is written', as
   const out = ['--out', join(temporary, 'never')];
   const preserving = ['--preserve', 'function-preserving', '--method'];
   const wrong: [RegExp, ...string[]][] = [
-    [/folder to write to/],
+    [/There is no --out\. Give --out FOLDER: .*, or --dry-run\./],
     [/--target is "olmoe"/, '--target', 'olmoe', ...out],
     [/--top-k is 9 of 8 experts/, '--top-k', '9', ...out],
     [/--top-k is 1, .*gradient.*--allow-constant-gate/, '--top-k', '1', ...out],

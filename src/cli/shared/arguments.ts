@@ -1,6 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { nearest } from '../../options/suggest.ts';
 import type { ArgumentSpecs, Command, Switch, ValueFlag } from './command.ts';
+import { lowered } from './help.ts';
 
 /** What is asked for with any command. */
 export type Request = 'help' | 'version' | null;
@@ -65,7 +66,7 @@ export function parseArguments(path: string, specs: ArgumentSpecs, words: readon
     }
     add(name, spec.rule ? spec.rule.check(spec.rule.parse?.(value!) ?? value, `--${name}`) : value);
   }
-  return { args: complete(path, specs, given, loose, hint), request };
+  return { args: complete(specs, given, loose, hint), request };
 }
 
 /** Neither is ever the value of a flag, unless it stands behind `=`. */
@@ -78,7 +79,6 @@ function requestOf(words: readonly string[]): Request {
 
 /** @throws E_ARGUMENT for what is missing, and for words that belong to nothing */
 function complete(
-  path: string,
   specs: ArgumentSpecs,
   given: ReadonlyMap<string, readonly unknown[]>,
   loose: readonly string[],
@@ -91,16 +91,21 @@ function complete(
       const word = rest.shift();
       if (word !== undefined && word !== '') args[name] = word;
       else if (spec.required) {
-        throw new EspalierError('E_ARGUMENT', `${path} needs a ${name.toUpperCase()}.`, hint);
+        throw new EspalierError('E_ARGUMENT', `There is no ${name.toUpperCase()}.`, hint);
       }
       continue;
     }
     const values = given.get(name);
     if (values !== undefined) args[name] = spec.type === 'string' && spec.many ? values : values.at(-1);
     else if (spec.default !== undefined) args[name] = spec.default;
-    else if (spec.required) {
-      const flag = `--${name} ${(spec as ValueFlag).value ?? 'VALUE'}`;
-      throw new EspalierError('E_ARGUMENT', `There is no --${name}.`, `Give ${flag}: ${lowered(spec.description)}.`);
+    else if (spec.required || (spec.type === 'string' && spec.unless !== undefined && !given.has(spec.unless))) {
+      const { value = 'VALUE', unless } = spec as ValueFlag;
+      const other = unless === undefined ? '' : `, or --${unless}`;
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `There is no --${name}.`,
+        `Give --${name} ${value}: ${lowered(spec.description)}${other}.`,
+      );
     }
   }
   if (rest.length > 0) throw new EspalierError('E_ARGUMENT', `${JSON.stringify(rest[0])} belongs to no option.`, hint);
@@ -151,8 +156,6 @@ function noValue(flag: string, name: string, next: string | undefined, spec: Val
     next === undefined || next === '--' ? `Write ${flag} ${value}.` : `Write --${name}=${next} if that is the value.`;
   return new EspalierError('E_ARGUMENT', `${flag} has no value.`, hint);
 }
-
-const lowered = (sentence: string): string => sentence.charAt(0).toLowerCase() + sentence.slice(1);
 
 /** The command that the first words name, and the words behind. @throws E_ARGUMENT for one that is not there */
 export async function commandOf(

@@ -18,6 +18,8 @@ export interface ValueFlag extends Described {
   readonly rule?: AnyRule;
   /** Whether it may be given several times, which makes a list. Of other flags the last one counts. */
   readonly many?: boolean;
+  /** A switch without which this flag is required. */
+  readonly unless?: string;
 }
 
 /** A flag without a value. */
@@ -62,10 +64,14 @@ export interface Context<A> extends Parts {
   readonly args: Values<A>;
 }
 
+export type Sections = Readonly<Record<string, readonly string[]>>;
+
 /** One command, or a name for several. */
 export interface Command {
   readonly meta: { readonly name: string; readonly description: string };
   readonly args?: ArgumentSpecs;
+  /** Names of flags by the titles under which the help has them; all others stand under Options. */
+  readonly sections?: Sections;
   readonly subCommands?: Readonly<Record<string, Command | (() => Promise<Command>)>>;
   run?(context: Parts & { readonly args: Readonly<Record<string, unknown>> }): Promise<void>;
 }
@@ -74,6 +80,7 @@ export interface Command {
 export function defineCommand<const A extends ArgumentSpecs>(command: {
   readonly meta: Command['meta'];
   readonly args?: A;
+  readonly sections?: Sections;
   readonly subCommands?: Command['subCommands'];
   readonly run?: (context: Context<A>) => Promise<void>;
 }): Command {

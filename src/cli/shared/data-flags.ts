@@ -50,7 +50,7 @@ export const dataArguments = {
     value: 'FILE',
     many: true,
     required: true,
-    description: 'JSON lines, TSV, CSV or plain text; several times: several files',
+    description: 'JSON lines, TSV, CSV or plain text',
   },
   ...data.args,
   column: {
@@ -61,6 +61,12 @@ export const dataArguments = {
   },
   ...sequences.args,
 } as const;
+
+/** Those that say what the examples are, in the order of the help. */
+export const DATA_FLAGS = [
+  ...(['data', 'format', 'column', 'prompt', 'answer', 'chat', 'language', 'source-language', 'piece-length'] as const),
+  ...(['loss', 'max-tokens', 'long', 'end', 'special-tokens'] as const),
+];
 
 type Given = Readonly<Record<string, unknown>> & Values<typeof dataArguments>;
 

@@ -8,6 +8,9 @@ export interface FlagSpec {
   /** What stands for the value in the help. Without: a switch, for options that are true or false. */
   readonly value?: string;
   readonly description: string;
+  readonly required?: true;
+  /** A switch without which it is required. */
+  readonly unless?: string;
   /** Of a switch: what `--no-NAME` does, where there is one. */
   readonly negative?: string;
   /** Several times, for options that take lists: one of them. */
@@ -30,11 +33,13 @@ export function optionFlags<T extends object>(
   const said = Object.entries(specs as Readonly<Record<string, FlagSpec | null>>).flatMap(([option, spec]) =>
     spec === null ? [] : [{ option, flag: kebab(option), ...spec }],
   );
-  const args = said.map(({ option, flag, value, alias, description, negative, each }) => [
+  const args = said.map(({ option, flag, value, alias, description, required, unless, negative, each }) => [
     flag,
     {
       description,
       ...(alias !== undefined && { alias }),
+      ...(required && { required }),
+      ...(unless !== undefined && { unless }),
       ...(value === undefined
         ? { type: 'boolean', ...(negative !== undefined && { negative }) }
         : { type: 'string', value, rule: each ?? rules[option], ...(each && { many: true }) }),

@@ -54,7 +54,7 @@ const own = (value: string, description: string, rule: AnyRule) =>
   ({ type: 'string', value, description, rule }) as const;
 
 const flags = optionFlags<GrowOptions>(growThereOptions, {
-  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty' },
+  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', unless: 'dry-run' },
   target: { value: 'NAME', description: `${TARGET_NAMES.join(', ')}, or auto` },
   preset: { value: 'NAME', description: 'paper, or gguf-safe' },
   method: { value: 'NAME', description: 'spri, naive, noise, drop, virtual-group, split, scaled-copy or zero-delta' },

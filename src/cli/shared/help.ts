@@ -4,7 +4,7 @@ import { displayWidth } from './format.ts';
 /** The help of a command, in plain letters, for a terminal of so many columns. */
 export async function helpOf(command: Command, path: string, columns: number): Promise<string> {
   const width = Math.max(20, Math.min(100, columns || 80)) - 1;
-  const { args = {}, subCommands } = command;
+  const { args = {}, sections = {}, subCommands } = command;
   const parts = [wrap(`${path}: ${lowered(command.meta.description)}`, width, '  ').join('\n')];
   if (subCommands) {
     parts.push(`Usage: ${path} COMMAND …`);
@@ -21,7 +21,7 @@ export async function helpOf(command: Command, path: string, columns: number): P
     const positionals = Object.entries(args).filter(([, spec]) => spec.type === 'positional');
     const words = positionals.map(([name]) => name.toUpperCase());
     for (const [name, spec] of Object.entries(args)) {
-      if (spec.type === 'string' && spec.required)
+      if (spec.type === 'string' && (spec.required || spec.unless !== undefined))
         words.push(`${spec.alias ? `-${spec.alias}` : `--${name}`} ${spec.value ?? 'VALUE'}`);
     }
     parts.push(wrap(`Usage: ${path} ${[...words, '[options]'].join(' ')}`, width, '  ').join('\n'));
@@ -34,13 +34,25 @@ export async function helpOf(command: Command, path: string, columns: number): P
         ),
       );
     }
-    parts.push(section('Options', optionRows(args), width));
+    // one width for all, so that what they mean stands in one column
+    const first = Math.max(...optionRows(args).map(([name]) => displayWidth(name)));
+    for (const [title, names] of Object.entries(sections)) {
+      const own = names.map((name) => [name, args[name]!] as const);
+      parts.push(section(title, flagRows(Object.fromEntries(own)), width, first));
+    }
+    const named = new Set(Object.values(sections).flat());
+    const rest = Object.entries(args).filter(([name]) => !named.has(name));
+    parts.push(section('Options', optionRows(Object.fromEntries(rest)), width, first));
   }
   return `${parts.join('\n\n')}\n`;
 }
 
 /** The flags of a command, and what they mean. */
 export function optionRows(args: ArgumentSpecs): [string, string][] {
+  return [...flagRows(args), ['-h, --help', 'This text']];
+}
+
+function flagRows(args: ArgumentSpecs): [string, string][] {
   const rows: [string, string][] = [];
   for (const [name, spec] of Object.entries(args)) {
     if (spec.type === 'positional') continue;
@@ -53,7 +65,7 @@ export function optionRows(args: ArgumentSpecs): [string, string][] {
     }
     const preset = spec.default ?? spec.rule?.default;
     const notes = [
-      ...(spec.required ? ['required'] : []),
+      ...(spec.required ? ['required'] : spec.unless === undefined ? [] : [`required, but with --${spec.unless}`]),
       ...(preset === undefined ? [] : [`default ${String(preset)}`]),
       ...(spec.many ? ['may be given several times'] : []),
     ];
@@ -62,13 +74,16 @@ export function optionRows(args: ArgumentSpecs): [string, string][] {
       `${spec.description}${notes.length ? ` (${notes.join('; ')})` : ''}`,
     ]);
   }
-  rows.push(['-h, --help', 'This text']);
   return rows;
 }
 
 /** Two columns; in a narrow terminal the second stands below the first. */
-function section(title: string, rows: readonly (readonly [string, string])[], width: number): string {
-  const first = Math.max(...rows.map(([name]) => displayWidth(name)));
+function section(
+  title: string,
+  rows: readonly (readonly [string, string])[],
+  width: number,
+  first = Math.max(...rows.map(([name]) => displayWidth(name))),
+): string {
   const beside = width - first - 4 >= 28;
   const lines = rows.flatMap(([name, about]) => {
     if (!beside) return [`  ${name}`, ...wrap(about, width, '          ', '          ')];
@@ -93,4 +108,6 @@ export function wrap(text: string, width: number, indent: string, start = ''): s
   return [...lines, line.trimEnd()];
 }
 
-const lowered = (sentence: string): string => sentence.charAt(0).toLowerCase() + sentence.slice(1);
+/** A sentence as it goes on behind a colon: JSON stays JSON. */
+export const lowered = (sentence: string): string =>
+  /^\p{Lu}{2}/u.test(sentence) ? sentence : sentence.charAt(0).toLowerCase() + sentence.slice(1);

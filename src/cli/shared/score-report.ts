@@ -31,7 +31,7 @@ export const scoreArguments = {
     value: 'FILE',
     many: true,
     required: true,
-    description: 'References, a line for each; several times: several references of each text',
+    description: 'References of the texts, a line for each; another file has another reference of each',
   },
   sentences: { type: 'boolean', default: false, description: 'Print the score of each line, too' },
   confidence: { type: 'boolean', default: false, description: 'With an interval of 95 % by bootstrap resampling' },

@@ -9,13 +9,13 @@ import { optionFlags } from './flags.ts';
 import { number, written } from './written.ts';
 
 const flags = optionFlags<TrainOptions>(trainThereOptions, {
-  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty' },
+  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', unless: 'dry-run' },
   full: { description: 'Train all weights; the result is a model' },
   lora: null, // below
   steps: { value: 'N', description: 'Steps of the optimiser' },
-  epochs: { value: 'N', description: 'How often all examples are seen; default 1, without --steps' },
+  epochs: { value: 'N', description: 'How often all examples are seen (default 1, without --steps)' },
   batch: { value: 'N', description: 'Sequences of a step' },
-  rows: { value: 'N', description: 'Most tokens that go through the model together; more takes memory' },
+  rows: { value: 'N', description: 'Most tokens that go through the model together; more takes memory (default 2048)' },
   shuffle: { description: 'An order of its own for each epoch (the default)', negative: 'The order of the files' },
   learningRate: null, // --lr
   schedule: { value: 'NAME', description: 'How the rate falls: linear, cosine or constant' },
@@ -26,11 +26,11 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   epsilon: { value: 'X', description: 'Of AdamW' },
   clip: { value: 'X', description: 'Largest norm of the gradient; 0: no limit' },
   freeze: null, // --freeze
-  balance: { value: 'X', description: 'Factor of the load balance loss, where experts are trained (0.01)' },
+  balance: { value: 'X', description: 'Factor of the load balance loss, where experts are trained (default 0.01)' },
   tau: { value: 'SHARE', description: 'SPRI’s first stage: steps in which routed gate and up stay; the paper has 0.1' },
   reference: { value: 'MODEL', description: 'A model that the KL divergence is measured from' },
   divergence: { value: 'X', description: 'Factor of that divergence in the loss' },
-  zLoss: { value: 'X', description: 'Factor of the router z-loss, where experts are trained (0.001)' },
+  zLoss: { value: 'X', description: 'Factor of the router z-loss, where experts are trained (default 0.001)' },
   evaluateEvery: { value: 'N', description: 'Steps between two looks at what is held out; default: a tenth of all' },
   patience: { value: 'N', description: 'End after so many looks without a better one, with the best weights' },
   recompute: {
@@ -70,7 +70,7 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   laneLocation: null,
 });
 
-const lora = written(loraRule, 'a rank from 1 to 1024, and behind colons an alpha: 8, or 8:16', (text) => {
+const lora = written(loraRule, 'a rank from 1 to 1024, and behind a colon an alpha: 8, or 8:16', (text) => {
   const [rank, alpha, more] = text.split(':');
   return more === undefined && { rank: number(rank), ...(alpha !== undefined && { alpha: number(alpha) }) };
 });
@@ -115,21 +115,21 @@ export const trainArguments = {
   lora: {
     type: 'string',
     value: 'RANK[:ALPHA]',
-    description: 'Train an adapter of this rank (the default, 8); alpha is twice the rank',
+    description: 'Train an adapter of this rank, 8 by default; alpha is twice the rank unless given',
     rule: lora,
   },
   'lora-targets': {
     type: 'string',
     value: 'NAME',
     many: true,
-    description: 'A linear layer that gets factors, such as q_proj; several times: several. Default: all',
+    description: 'Linear layers that get factors, such as q_proj; default: all',
     rule: words,
   },
   rslora: { type: 'boolean', description: 'Scale the adapter by alpha / √rank' },
   lr: {
     type: 'string',
     value: 'X',
-    description: 'The highest learning rate (2e-4, with --full 2e-5)',
+    description: 'The highest learning rate (default 2e-4, with --full 2e-5)',
     rule: trainRecipe.learningRate,
   },
   freeze: {
