@@ -54,7 +54,8 @@ function describePlan({ fit, sizes, plan, ...rest }: PlannedGrowth): string {
     ],
     ['parameters', `${formatCount(rest.parameters)}, ${formatCount(rest.activeParameters)} active`],
     ['files', `${rest.files.length}, ${formatBytes(rest.bytes)} as ${fit.type}`],
-    ['free', rest.freeBytes === null ? 'not known' : formatBytes(rest.freeBytes)],
+    // of no folder nothing is known
+    ...(rest.freeBytes === null ? [] : [['free', formatBytes(rest.freeBytes)] as [string, string]]),
     ['time', `about ${formatDuration(rest.seconds)}, by a rough estimate`],
     [
       'memory',

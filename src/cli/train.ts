@@ -9,6 +9,7 @@ import { DATA_FLAGS } from './shared/data-flags.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
+import { TrainLines } from './shared/train-lines.ts';
 
 export const trainCommand = defineCommand({
   meta: { name: 'train', description: 'Train a model, or a LoRA adapter for it, on examples' },
@@ -43,11 +44,20 @@ export const trainCommand = defineCommand({
         io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
         return;
       }
-      const onProgress = (progress: TrainProgress) => show(stages, progress);
-      const { receipt } = await train(args.model, { ...options, onDownload, onProgress });
+      const lines = new TrainLines();
+      const onProgress = (progress: TrainProgress) => {
+        show(stages, progress);
+        const line = lines.next(progress);
+        if (line === null || args.json) return;
+        stages.clear();
+        io.err(`${line}\n`);
+      };
+      const { receipt } = await train(args.model, { ...options, onDownload, onProgress }).catch((error: unknown) => {
+        throw lines.stopped(error);
+      });
       stages.end();
       if (!args.json) {
-        io.out(`${describe(receipt, String(out))}\n`);
+        io.out(`${describe(receipt, args.model, String(out))}\n`);
         return;
       }
       const { steps, tokens, loss, seconds, peakBytes, files } = receipt;
@@ -95,22 +105,25 @@ function describePlan({ data, steps, parameters, trained, memory, options, ...re
   const share = ((100 * trained) / parameters).toPrecision(3);
   const rows: [string, string | number][] = [
     ['examples', `${data.examples}${data.heldOut > 0 ? `, and ${data.heldOut} held out` : ''}`],
+    ...(data.longest === null ? [] : [['longest', `${data.longest} tokens`] as [string, string]]),
     ['steps', `${steps} of ${batch} sequences`],
     [
       'trained',
       `${formatCount(trained)} parameters, ${lora ? `an adapter of rank ${lora.rank}: ${share} % of the model` : `of ${formatCount(parameters)}`}`,
     ],
     ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
-    ['', `weights ${formatBytes(weights)}, in f32 to train ${formatBytes(masters)}`],
+    ['', `weights ${formatBytes(weights)}, f32 of what is trained ${formatBytes(masters)}`],
     ['', `gradients ${formatBytes(gradients)}, moments ${formatBytes(moments)}`],
     ['', `activations ${formatBytes(activations)}`],
-    ['files', `${formatBytes(rest.resultBytes)}; ${formatBytes(rest.stateBytes)} a state`],
-    ['free', rest.freeBytes === null ? 'not known' : formatBytes(rest.freeBytes)],
+    ['files', `${formatBytes(rest.resultBytes)}, and ${formatBytes(rest.stateBytes)} a state on the way`],
+    // of no folder nothing is known
+    ...(rest.freeBytes === null ? [] : [['free', formatBytes(rest.freeBytes)] as [string, string]]),
   ];
   return formatTable(null, rows);
 }
 
-function describe({ steps, tokens, loss, heldOut, seconds, peakBytes, options }: TrainReceipt, out: string): string {
+function describe(receipt: TrainReceipt, model: string, out: string): string {
+  const { steps, tokens, loss, heldOut, seconds, peakBytes, options } = receipt;
   const figure = (value: number) => value.toFixed(4);
   const before = heldOut[0];
   const held =
@@ -124,5 +137,9 @@ function describe({ steps, tokens, loss, heldOut, seconds, peakBytes, options }:
     ...held,
     ...early,
     `at most ${formatBytes(peakBytes)} on the device`,
+    `try it: espalier generate ${options.lora ? `${word(model)} --adapter ${word(out)}` : word(out)} --prompt TEXT`,
   ].join('\n');
 }
+
+/** As a shell takes it for one. */
+const word = (text: string): string => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -105,11 +105,22 @@ test('progress counts without a total, and never wraps', () => {
     'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB',
     'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB',
     'downloading  █████░░░░░  45 %  93.8 MiB',
-    'downloading  █████░░░░░  45 %',
+    'downloading  45 %  93.8 MiB',
     'downloading  45 %',
     '45 %',
     'downloading  █████████░░░░░░░░░░░  45 %  93.8 MiB', // no columns: it does not say
   ]);
+});
+
+test('a line that was cleared comes back at once', () => {
+  const out = target();
+  const progress = new Progress({ label: 'x', total: 4, target: out, clock: () => 0 });
+  for (const done of [1, 2]) {
+    progress.update(done);
+    progress.clear();
+  }
+  assert.is(out.written.length, 4);
+  assert.match(out.written[2]!, '50 %');
 });
 
 test('progress is silent without a terminal and with silent', () => {

@@ -80,7 +80,8 @@ test('--dry-run says steps, parameters and memory, and writes nothing', async ()
     /^trained +8\.4 M parameters, of 8\.4 M$/m,
     /^memory +[\d.]+ MiB on the device, of 4\.0 GiB$/m,
     /moments 64\.0 MiB/,
-    /^files +16\.0 MiB; 96\.\d MiB a state$/m,
+    /^files +16\.0 MiB, and 96\.\d MiB a state on the way$/m,
+    /^longest +\d+ tokens$/m,
   ])
     assert.match(out, line);
   assert.not.ok(existsSync(at('never')) || existsSync(at('never.partial')));

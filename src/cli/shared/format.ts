@@ -127,9 +127,15 @@ export class Progress {
     this.#target.write(`\r\u001b[2K${this.#line(done, (now - this.#start) / 1000, note)}`);
   }
 
+  /** Takes the line away until the next update, so that another one can be printed. */
+  clear(): void {
+    if (this.#visible && !this.#ended) this.#target.write('\r\u001b[2K');
+    this.#drawn = Number.NEGATIVE_INFINITY;
+  }
+
   /** Removes the line, so that what is printed next stands alone. */
   end(): void {
-    if (this.#visible && !this.#ended) this.#target.write('\r\u001b[2K');
+    this.clear();
     this.#ended = true;
   }
 
@@ -150,6 +156,7 @@ export class Progress {
       `${label}  ${bar(10)}  ${percent}${left}${tail}`,
       ...(left === '' || tail === '' ? [] : [`${label}  ${percent}${left}${tail}`]),
       `${label}  ${bar(10)}  ${percent}${tail}`,
+      `${label}  ${percent}${tail}`,
       `${label}  ${bar(10)}  ${percent}`,
       `${label}  ${percent}`,
       percent,

@@ -20,6 +20,11 @@ export class Stages<L extends string> {
     }
   }
 
+  /** Takes the bars away until the next update, so that a line can be printed. */
+  clear(): void {
+    for (const [, bar] of this.#bars) bar.clear();
+  }
+
   end(): void {
     for (const [, bar] of this.#bars) bar.end();
   }
