@@ -194,7 +194,7 @@ test('a model without a chat template takes no conversation', async () => {
     },
   ];
   const error = await rejects('E_TEMPLATE_INVALID', () => encoded(nano, rows));
-  assert.match(error.message, /^a.jsonl, line 1: /);
+  assert.is(error.message, 'The model has no chat template.'); // which no line is to blame for
 });
 
 const turn = (role: string, content: string) => ({ role, content });
@@ -247,6 +247,19 @@ test('a template that opens an answer otherwise than it writes it is refused', a
   try {
     const error = await rejects('E_DATA_INVALID', () => encoded(model, [{ messages: MESSAGES }]));
     assert.match(error.message, /^a.jsonl, line 1: the chat template writes message 2 otherwise/);
+  } finally {
+    model.close();
+  }
+});
+
+test('what a template refuses of a conversation has its line', async () => {
+  const model = await withTemplate(
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}",
+  );
+  try {
+    const rows = [{ messages: MESSAGES }, { messages: [turn('system', 'Be brief'), ...MESSAGES] }];
+    const error = await rejects('E_TEMPLATE_INVALID', () => encoded(model, rows));
+    assert.match(error.message, /^a.jsonl, line 2: .*No system/);
   } finally {
     model.close();
   }

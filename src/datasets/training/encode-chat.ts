@@ -17,7 +17,7 @@ export async function encodeConversation(
   place: string,
 ): Promise<Marked[]> {
   const idsOf = (count: number, addGenerationPrompt: boolean): Promise<number[]> =>
-    placed(place, async () =>
+    placed(model, place, async () =>
       model.encodeChat(messages.slice(0, count), { addGenerationPrompt, ...(tools && { tools }), now: NOW }),
     );
   const turns = messages.flatMap(({ role }, i) => (role === 'assistant' ? [i] : []));
@@ -53,12 +53,17 @@ function common(a: readonly number[], b: readonly number[]): number {
   return length;
 }
 
-/** Errors of the template name the line. */
-async function placed<T>(place: string, run: () => Promise<T>): Promise<T> {
+/** Errors of the template name the line, but where the model can write no conversation at all: no line is to blame for that. */
+async function placed<T>(model: SequenceModel, place: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error;
+    const simplest = [{ role: 'user', content: 'a' }];
+    const other = await (async () => model.encodeChat(simplest, { addGenerationPrompt: true, now: NOW }))().catch(
+      (one) => one,
+    );
+    if (other instanceof EspalierError && other.message === error.message) throw error;
     throw new EspalierError(error.code, `${place}: ${error.message}`, error.hint, { cause: error });
   }
 }
