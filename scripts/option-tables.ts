@@ -14,6 +14,7 @@ import { mergeThereOptions } from '../src/engine/grow/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
+import { trainThereOptions } from '../src/engine/train/options.ts';
 import { bleuOptions, chrfOptions, compareOptions } from '../src/evaluate/scores/options.ts';
 import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
@@ -74,6 +75,16 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   calibrate: [calibrateOptions, 'show/answer/options/CalibrateOptions'],
   trainingData: [trainingDataOptions, 'datasets/training/options/TrainingDataOptions'],
   sequences: [sequenceOptions, 'datasets/training/options/SequenceOptions'],
+  train: [
+    trainThereOptions as Readonly<Record<string, AnyRule>>,
+    'engine/line/job/Place',
+    'train/options/TrainOptions',
+    'train/options/PlanTrainOptions',
+    'train/plan/recipe/TrainRecipe',
+    'datasets/training/options/TrainingDataOptions',
+    'datasets/training/options/SequenceOptions',
+    'runtime/hub/options/FilesOptions',
+  ],
   bleu: [bleuOptions, 'evaluate/scores/options/BleuOptions'],
   chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],

@@ -46,6 +46,7 @@ export interface TrainOptions extends PlanTrainOptions {
   readonly saveEvery?: number;
   /** Throws away what an earlier training with other options has left unfinished there. */
   readonly restart?: boolean;
+  /** What goes on: the stage, how far it is, losses, tokens a second (`TrainProgress`). */
   readonly onProgress?: (progress: TrainProgress) => void;
 }
 

@@ -28,11 +28,14 @@ export interface TrainRecipe extends Omit<TrainingDataOptions, 'heldOut' | 'sign
   readonly heldOut?: number | DataSource | readonly DataSource[];
   /** Trains all weights; the result is a model. Default: LoRA, whose result is an adapter. */
   readonly full?: boolean;
-  /** Of the adapter: its rank, or more. */
+  /** Of the adapter: its rank, or `{ rank, alpha, rslora, targets }`. Default: rank 8, alpha twice the rank, all linear layers of attention and feed-forwards. */
   readonly lora?: number | LoraRecipe;
-  /** Steps of the optimiser; or how often all examples are seen, which may be a part of once. Default 1 epoch. */
+  /** Steps of the optimiser. Default: as many as `epochs` takes. */
   readonly steps?: number;
+  /** How often all examples are seen, in place of `steps`; it may be a part of once. Default 1. */
   readonly epochs?: number;
+  /** Most tokens of a sequence that go through the model. Default: as many as its context has, and at most 1024. */
+  readonly maxTokens?: number;
   /** Sequences of a step. Default 8. */
   readonly batch?: number;
   /**
@@ -52,8 +55,11 @@ export interface TrainRecipe extends Omit<TrainingDataOptions, 'heldOut' | 'sign
   readonly warmup?: number;
   /** Decoupled, of matrices alone. Default 0. */
   readonly weightDecay?: number;
+  /** Of AdamW. Default 0.9. */
   readonly beta1?: number;
+  /** Of AdamW. Default 0.999. */
   readonly beta2?: number;
+  /** Of AdamW. Default 1e-8. */
   readonly epsilon?: number;
   /** Largest norm of the gradient, beyond which it is scaled down; 0: no limit. Default 1. */
   readonly clip?: number;
