@@ -5,20 +5,19 @@ import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
 import { openPath } from '../../src/runtime/files/paths.ts';
 import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { scriptCommand } from '../hosts/script.ts';
 import { job, numbers, sums } from './jobs.ts';
 import { KILLED, LARGE } from './writer-jobs.ts';
 
 const KILLS = 20;
 const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-writer-')));
-const script = fileURLToPath(new URL('writer-child.ts', import.meta.url));
-const node = [process.execPath, '--import', 'tsx', script];
+const node = scriptCommand(new URL('writer-child.ts', import.meta.url));
 
 async function wanted({ seed, groups, options }: typeof KILLED): Promise<Record<string, string>> {
   const out = memoryOutput('whole');

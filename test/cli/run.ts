@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '../../src/cli/program.ts';
 import type { Io } from '../../src/cli/shared/io.ts';
+import { scriptCommand } from '../hosts/script.ts';
 
 export const project = fileURLToPath(new URL('../..', import.meta.url));
-const launch = 'Deno' in globalThis ? ['run', '--allow-all', '--no-lock'] : ['--import', 'tsx'];
 
 /** The program and its first arguments; those of a command follow. It must be started in the project. */
-export const program: readonly string[] = [process.execPath, ...launch, 'src/cli/main.ts'];
+export const program: readonly string[] = scriptCommand(new URL('../../src/cli/main.ts', import.meta.url));
 
 export interface Ended {
   /** Null when a signal ended it. */

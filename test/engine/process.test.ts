@@ -17,13 +17,18 @@ interface Run {
 
 /** Runs a script as a process of its own, with the library and a tiny model at hand. */
 function script(body: string, flags: readonly string[] = []): Promise<Run> {
-  const url = (path: string) => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
-  const text = `import { Engine, open, planGrow, grow } from ${url('src/index.ts')};
-    import { linkOf } from ${url('src/engine/engine.ts')};
-    import { tinyFiles } from ${url('test/engine/tiny-model.ts')};
+  const [library, engine, tiny] = [
+    new URL('../../src/index.ts', import.meta.url),
+    new URL('../../src/engine/engine.ts', import.meta.url),
+    new URL('./tiny-model.ts', import.meta.url),
+  ].map(({ href }) => JSON.stringify(href));
+  const text = `import { Engine, open, planGrow, grow } from ${library};
+    import { linkOf } from ${engine};
+    import { tinyFiles } from ${tiny};
     const files = await tinyFiles();
     ${body}`;
-  const args = isDeno ? ['eval', text] : ['--import', 'tsx', ...flags, '--input-type=module', '-e', text];
+  const types = library!.endsWith('.ts"') ? ['--import', 'tsx'] : [];
+  const args = isDeno ? ['eval', text] : [...types, ...flags, '--input-type=module', '-e', text];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, {
       cwd: root,

@@ -20,7 +20,6 @@ import {
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
@@ -31,6 +30,7 @@ import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { JOURNAL } from '../../src/runtime/output/output.ts';
 import { numbers, sums } from '../checkpoint/jobs.ts';
 import { type Ended, program, project, type Running, start, startProgram } from '../cli/run.ts';
+import { scriptCommand } from '../hosts/script.ts';
 import { opened, storedTensor } from './growth.ts';
 
 const KILLS = 20;
@@ -38,7 +38,7 @@ const KILLS = 20;
 const TRACKS = 2;
 const NANO = join(project, 'models/nano-base');
 const root = await realpath(await mkdtemp(join(tmpdir(), 'espalier-interrupted-')));
-const child = fileURLToPath(new URL('grow-child.ts', import.meta.url));
+const child = scriptCommand(new URL('grow-child.ts', import.meta.url));
 
 interface Job {
   readonly name: string;
@@ -250,7 +250,7 @@ test('a disk that is too small is found before any work', async () => {
 test('a disk that fills up in the middle: what is whole stays, and the job ends when there is space again', async () => {
   const path = join(root, 'small');
   const out = join(path, 'grown');
-  const inner = [process.execPath, '--import', 'tsx', child, NANO, out, join(path, 'ballast')];
+  const inner = [...child, NANO, out, join(path, 'ballast')];
   const ended = await mounted(path, '130m', inner);
   if (!ended) return;
   assert.is(ended.code, 0, ended.err);

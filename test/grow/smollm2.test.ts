@@ -5,7 +5,6 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -14,6 +13,7 @@ import { inspectModel } from '../../src/inspect.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { exists, modelTarget } from '../files.ts';
+import { scriptCommand } from '../hosts/script.ts';
 import { shared, sharedJson } from '../model/shared-files.ts';
 
 const FILE = `${shared}models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf`;
@@ -36,8 +36,8 @@ else {
   const grown = join(folder, 'smollm2-moe');
 
   test('8 experts in all 30 layers: deviation, and the memory of the process that grows and compares', async () => {
-    const child = fileURLToPath(new URL('grow-child.ts', import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', child, dense, grown]);
+    const [program, ...args] = scriptCommand(new URL('grow-child.ts', import.meta.url));
+    const { stdout } = await promisify(execFile)(program!, [...args, dense, grown]);
     const { deviation, bytes } = JSON.parse(stdout) as { deviation: Deviation; bytes: number };
     assert.ok(worst.within('peak memory in bytes', bytes, MEMORY), `${bytes}`);
     assert.is(deviation.text, 'sample');

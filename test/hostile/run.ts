@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { scriptCommand } from '../hosts/script.ts';
 
 export interface Outcome {
   readonly seed: number;
@@ -53,9 +54,9 @@ export async function attack(from: number, count: number, jobs: number): Promise
 
 /** @returns where to go on: behind the batch, or behind what killed the process */
 function batch(from: number, count: number, outcomes: Outcome[]): Promise<number> {
-  const child = fileURLToPath(new URL('child.ts', import.meta.url));
+  const [program, ...args] = scriptCommand(new URL('child.ts', import.meta.url), ['--expose-gc']);
   return new Promise((done) => {
-    const process_ = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', child, `${from}`, `${count}`], {
+    const process_ = spawn(program!, [...args, `${from}`, `${count}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     /** Up to here all have been told. */

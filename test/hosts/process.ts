@@ -3,34 +3,36 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compiled } from './compiled.ts';
 import type { Host, Report, Running } from './host.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const RUNTIMES = fileURLToPath(new URL('../runtimes/node_modules/.bin/', import.meta.url));
 
 /** @param node a path, a name, or `24`: the one of test/runtimes */
-export function nodeHost(node: string): Host {
+export async function nodeHost(node: string): Promise<Host> {
   const binary = node === '24' ? installed('node') : node.includes('/') ? resolve(node) : node;
-  return processHost(`Node ${versionOf(binary)}`, binary, ['--import', 'tsx']);
+  const place = await compiled();
+  return processHost(`Node ${versionOf(binary)}`, (file) => [binary, '--enable-source-maps', place(file)]);
 }
 
 export function denoHost(): Host {
   const binary = installed('deno');
   // the packages that npm installed, and nothing else: no lock file of its own, no download
   const args = ['run', '--allow-all', '--no-lock', '--no-remote', '--node-modules-dir=manual'];
-  return processHost(`Deno ${versionOf(binary)}`, binary, args);
+  return processHost(`Deno ${versionOf(binary)}`, (file) => [binary, ...args, file]);
 }
 
-function processHost(title: string, binary: string, args: readonly string[]): Host {
+function processHost(title: string, command: (file: string) => readonly string[]): Host {
   return {
     title,
-    start: (file, report) => start(binary, [...args, file], report),
+    start: (file, report) => start(command(file), report),
     close: async () => {},
   };
 }
 
-function start(binary: string, args: readonly string[], report: Report): Running {
-  const child = spawn(binary, args, {
+function start([binary, ...args]: readonly string[], report: Report): Running {
+  const child = spawn(binary!, args, {
     cwd: PROJECT,
     detached: true, // a group of its own, so that whatever it started can be ended with it
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -4,13 +4,13 @@
 import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { folderCache } from '../../src/runtime/cache/folder.ts';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import type { DownloadProgress } from '../../src/runtime/hub/download-progress.ts';
 import { rejects } from '../errors.ts';
+import { scriptCommand } from '../hosts/script.ts';
 import { bend, continued, ranges, SILENT, until } from './bent-answers.ts';
 import { close, cutAfter, given, kept, partials, SIZE, server, WEIGHTS, weightsOf } from './downloads.ts';
 import { type Exchange, noise, refuse, same, send, sha256, text } from './hub-server.ts';
@@ -63,17 +63,10 @@ test('a long download may be cut more often, as long as it gets on', async () =>
 });
 
 test('a process that was killed is continued', async () => {
-  const { Deno } = globalThis as { Deno?: unknown };
-  if (Deno) {
-    console.log('  skipped: the child is started as Node starts it');
-    return;
-  }
   const { bytes, target, folder, options } = await given();
   bend((exchange) => send(exchange, bytes, SILENT));
-  const script = fileURLToPath(new URL('download-child.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', script, server.endpoint, folder, target], {
-    stdio: 'inherit',
-  });
+  const [program, ...args] = scriptCommand(new URL('download-child.ts', import.meta.url));
+  const child = spawn(program!, [...args, server.endpoint, folder, target], { stdio: 'inherit' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   await until(async () => (await kept(options.cache)) === 100_000);
   // it lives: nobody takes its file away
