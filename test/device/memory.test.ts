@@ -205,6 +205,48 @@ test('an arena that overflowed becomes one chunk, after which a step takes no me
   assert.is(m.bytesInUse, 0);
 });
 
+test('an arena grows where it stands, and leaves no gaps', () => {
+  const m = memory(1, 0);
+  const arena = new Arena(m);
+  const sizes = [700_032, 600_000, 1_900_032, 64, 700_032, 640];
+  const places = sizes.map((size) => arena.allocate(size));
+  for (const [i, size] of sizes.slice(1).entries()) assert.is(places[i + 1]! - places[i]!, sizes[i]!, `${i} ${size}`);
+  const sum = sizes.reduce((all, size) => all + size, 0);
+  assert.ok(arena.bytes >= sum && arena.bytes < sum + (1 << 20), `${arena.bytes} ${sum}`);
+  assert.is(m.peakBytes, arena.bytes);
+  // what stands behind it stays, and scratch goes on elsewhere
+  const wall = m.allocate(64);
+  const behind = arena.allocate(2 << 20);
+  assert.ok(behind > wall);
+  arena.release();
+  m.free(wall);
+  assert.is(m.bytesInUse, 0);
+});
+
+test('what is allocated is made longer into free memory, into new memory, or not', () => {
+  const m = memory(1, 0, 3 * 65536);
+  const a = m.allocate(64);
+  const b = m.allocate(64);
+  const c = m.allocate(64);
+  assert.not.ok(m.extend(a, 64), 'b stands behind it');
+  m.free(b);
+  assert.not.ok(m.extend(a, 128), 'c stands behind the gap');
+  assert.ok(m.extend(a, 64));
+  assert.is(m.allocate(64), c + 64);
+  m.free(c + 64);
+  assert.ok(m.extend(c, 65536));
+  assert.is(m.memory.buffer.byteLength, 2 * 65536);
+  assert.is(m.bytesInUse, 128 + 64 + 65536);
+  assert.throws(
+    () => m.extend(c, 2 * 65536),
+    (error: EspalierError) => error.code === 'E_OUT_OF_MEMORY',
+  );
+  assert.is(m.bytesInUse, 128 + 64 + 65536);
+  m.free(a);
+  m.free(c);
+  assert.is(m.allocate(2 * 65536), 0, 'all of it is one range again');
+});
+
 test('an arena that finds no room for one chunk goes on with several', () => {
   const m = memory(1, 0, 5 << 19);
   const arena = new Arena(m);

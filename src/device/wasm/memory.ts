@@ -4,7 +4,9 @@ const ALIGN = 64;
 const PAGE = 65536;
 /** wasm32 addresses end here. */
 const MOST_PAGES = 65536;
+/** Bytes of an arena at first, and those that it grows by. */
 const CHUNK = 1 << 20;
+const MORE = 1 << 18;
 const INITIAL_PAGES = 16;
 
 /** A memory that can grow to the end of its addresses. @throws E_OUT_OF_MEMORY */
@@ -68,8 +70,7 @@ export class WasmMemory {
       range.size -= need;
     }
     this.#sizes.set(at, need);
-    this.bytesInUse += need;
-    if (this.bytesInUse > this.peakBytes) this.peakBytes = this.bytesInUse;
+    this.#count(need);
     return at;
   }
 
@@ -96,6 +97,35 @@ export class WasmMemory {
       after.at = at;
       after.size += size;
     } else this.#free.splice(low, 0, { at, size });
+  }
+
+  /** Makes what was allocated at `at` longer, where it stands; false: something else stands behind it. @throws E_OUT_OF_MEMORY */
+  extend(at: number, more: number): boolean {
+    const size = this.#sizes.get(at);
+    if (size === undefined) throw new Error(`extend of ${at}, which is not allocated`);
+    const need = Math.ceil(more / ALIGN) * ALIGN;
+    const behind = at + size;
+    let index = this.#free.findIndex((range) => range.at === behind);
+    const end = index < 0 ? behind : behind + this.#free[index]!.size;
+    if (end - behind < need) {
+      if (end !== this.#end) return false;
+      this.#grow(need);
+      index = this.#free.length - 1;
+    }
+    const range = this.#free[index]!;
+    if (range.size === need) this.#free.splice(index, 1);
+    else {
+      range.at += need;
+      range.size -= need;
+    }
+    this.#sizes.set(at, size + need);
+    this.#count(need);
+    return true;
+  }
+
+  #count(more: number): void {
+    this.bytesInUse += more;
+    if (this.bytesInUse > this.peakBytes) this.peakBytes = this.bytesInUse;
   }
 
   /** Makes the last free range at least `need` bytes long. */
@@ -155,11 +185,22 @@ export class Arena {
         const at = chunk.at + this.#offset;
         this.#offset += need;
         return at;
-      } else {
+      } else if (!this.#extend(need)) {
         this.#chunk++;
         this.#offset = 0;
       }
     }
+  }
+
+  /** Makes the last chunk long enough, where it is the current one: a next one would leave a gap at its end. */
+  #extend(need: number): boolean {
+    const chunk = this.#chunks[this.#chunk]!;
+    if (this.#chunk < this.#chunks.length - 1) return false;
+    const more = Math.max(this.#offset + need - chunk.size, MORE);
+    if (!this.#memory.extend(chunk.at, more)) return false;
+    chunk.size += more;
+    this.bytes += more;
+    return true;
   }
 
   mark(): ArenaPoint {
