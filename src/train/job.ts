@@ -258,6 +258,7 @@ async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<P
     freeze: plan.freeze,
     recompute: plan.recompute,
     divergence: job.reference !== null && (plan.divergence > 0 || facts.heldOut > 0),
+    lanes: await jobLanes(options.lanes),
     limit,
   });
   const { trainable } = memory;

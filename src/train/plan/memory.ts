@@ -33,10 +33,9 @@ export interface MemoryOptions {
   readonly recompute: boolean;
   /** Whether the divergence from a reference is computed. */
   readonly divergence: boolean;
+  readonly lanes: number;
   readonly limit: number;
 }
-
-const MIB = 2 ** 20;
 
 /**
  * Goes through a step of each stage on a device that only counts.
@@ -45,7 +44,7 @@ const MIB = 2 ** 20;
  */
 export async function planMemory<T extends Trainable>(
   load: (device: TrainDevice) => Promise<T>,
-  { config, rows, maxTokens, steps, freeze, recompute, divergence, limit }: MemoryOptions,
+  { config, rows, maxTokens, steps, freeze, recompute, divergence, lanes, limit }: MemoryOptions,
 ): Promise<{ readonly plan: MemoryPlan; readonly trainable: T }> {
   const { device, measured } = measuringDevice();
   const trainable = await load(device);
@@ -71,12 +70,30 @@ export async function planMemory<T extends Trainable>(
   }
   const { peakBytes, scratchBytes } = measured();
   const moments = 2 * bytesOf(trainable, (name) => optimiser.moments.has(name));
-  // what products pack of their inputs, the largest at a time, and what else operations take for themselves
-  const inner =
-    4 * rows * Math.max(config.intermediateSize, config.nHeads * config.headDim, config.hiddenSize) + 2 * MIB;
+  const inner = bytesInside({ config, rows, maxTokens, lanes });
   const activations = scratchBytes + inner;
   const plan = { weights, masters, gradients, moments, activations, total: peakBytes + inner, limit };
   return { plan, trainable };
+}
+
+/** What operations take for themselves, one at a time, and what scratch grows by. */
+function bytesInside({
+  config: { intermediateSize, nHeads, nKvHeads, headDim, hiddenSize },
+  rows,
+  maxTokens,
+  lanes,
+}: Pick<MemoryOptions, 'config' | 'rows' | 'maxTokens' | 'lanes'>): number {
+  const width = Math.max(intermediateSize, nHeads * headDim, hiddenSize);
+  // all inputs, and of each lane a block of 240 rows
+  const forward = 4 * (rows * width + lanes * 256 * 256);
+  // of each lane slivers of 60 rows; panels 512 deep of all columns, for each of the lanes that share the rows of a square
+  const down = Math.min(lanes, 2 * Math.ceil(Math.sqrt((lanes * rows) / width)));
+  const backward = 4 * 512 * (72 * lanes + down * Math.min(width, 2048));
+  // as `attentionBackwardScratch`, of as many parts as there are at most
+  const [keys, head] = [maxTokens + 8, headDim + 16];
+  const parts = lanes === 1 ? 1 : Math.min(2 * lanes, nKvHeads * Math.ceil(rows / maxTokens));
+  const attention = parts * 4 * (3 * keys * head + 2 * (keys + 64) * head + 66 * (7 * head + 194));
+  return Math.max(forward, backward, attention) + 2 ** 18;
 }
 
 /** @throws E_OUT_OF_MEMORY for a plan beyond its limit */
@@ -85,11 +102,12 @@ export function checkMemory(
   { lora, rows }: { lora: boolean; rows: number },
 ): void {
   if (total <= limit) return;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+  const unit = limit < 2 ** 30 ? 'MiB' : 'GiB';
+  const said = (bytes: number) => `${(bytes / (unit === 'MiB' ? 2 ** 20 : 2 ** 30)).toFixed(2)} ${unit}`;
   const smaller = activations > total / 3 ? `fewer \`rows\` (${rows} now), ` : '';
   throw new EspalierError(
     'E_OUT_OF_MEMORY',
-    `Training would take ${gib(total)} of memory on the device, and there are ${gib(limit)}.`,
+    `Training would take ${said(total)} of memory on the device, and there are ${said(limit)}.`,
     `Use ${smaller}${lora ? 'a lower rank, or a smaller or more strongly quantised model' : 'LoRA, or `freeze` a part of the model for good'}.`,
   );
 }
