@@ -237,10 +237,7 @@ test('what is allocated is made longer into free memory, into new memory, or not
   assert.ok(m.extend(c, 65536));
   assert.is(m.memory.buffer.byteLength, 2 * 65536);
   assert.is(m.bytesInUse, 128 + 64 + 65536);
-  assert.throws(
-    () => m.extend(c, 2 * 65536),
-    (error: EspalierError) => error.code === 'E_OUT_OF_MEMORY',
-  );
+  assert.throws(() => m.extend(c, 2 * 65536), code('E_OUT_OF_MEMORY'));
   assert.is(m.bytesInUse, 128 + 64 + 65536);
   m.free(a);
   m.free(c);
