@@ -1,4 +1,4 @@
-import { EspalierError } from '../errors.ts';
+import { EspalierError, throwIfAborted } from '../errors.ts';
 import { ByteDigest } from '../runtime/files/byte-digest.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ByteSource, FileStamp } from '../runtime/files/source.ts';
@@ -45,12 +45,12 @@ export class TensorDigests {
    * @throws E_FILE_READ, E_CHECKPOINT_TRUNCATED
    */
   async identity(config: ModelConfig = this.checkpoint.config): Promise<string> {
-    const parts: unknown[] = [];
-    for (const [name, watched] of this.#sorted()) {
-      const { type, shape, rowOrder } = watched.entry;
-      parts.push([name, type, shape, rowOrder, await watched.digest()]);
-    }
-    return sha256(JSON.stringify([2, configurationOf(config), parts]));
+    return identityOf(config, this.#sorted());
+  }
+
+  /** What `identity` would be if all were loaded. Tensors that nobody has read are read. @throws as `identity`, E_ABORTED */
+  async wholeIdentity(signal?: AbortSignal): Promise<string> {
+    return identityOf(this.checkpoint.config, sortedByName(this.#watched), signal);
   }
 
   /**
@@ -84,8 +84,25 @@ export class TensorDigests {
 
   /** Those of which something was read, by name. */
   #sorted(): [string, Watched][] {
-    return [...this.#watched].filter(([, { isRead }]) => isRead).sort(([a], [b]) => (a < b ? -1 : 1));
+    return sortedByName(this.#watched).filter(([, { isRead }]) => isRead);
   }
+}
+
+const sortedByName = (watched: ReadonlyMap<string, Watched>): [string, Watched][] =>
+  [...watched].sort(([a], [b]) => (a < b ? -1 : 1));
+
+async function identityOf(
+  config: ModelConfig,
+  list: readonly [string, Watched][],
+  signal?: AbortSignal,
+): Promise<string> {
+  const parts: unknown[] = [];
+  for (const [name, watched] of list) {
+    throwIfAborted(signal);
+    const { type, shape, rowOrder } = watched.entry;
+    parts.push([name, type, shape, rowOrder, await watched.digest()]);
+  }
+  return sha256(JSON.stringify([2, configurationOf(config), parts]));
 }
 
 /** A file of tensors, and what the host said of it before the first of them was read. */

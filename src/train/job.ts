@@ -88,7 +88,8 @@ export async function train(source: ModelTarget, given: TrainOptions): Promise<T
     const plan = await planned(job, options);
     checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
     const restart = options.restart ?? false;
-    const receipt = (restart ? null : await finished(out, job)) ?? (await trained(job, options, plan, out, telling));
+    const receipt =
+      (restart ? null : await finished(out, job, options)) ?? (await trained(job, options, plan, out, telling));
     await clearStates(out);
     await out.commit();
     return receipt;
@@ -109,10 +110,10 @@ async function trained(
   telling: Telling,
 ): Promise<TrainReceipt> {
   const { plan, steps, facts, checkpoint, digests } = job;
-  const { signal, saveEvery = trainOptions.saveEvery.default } = options;
+  const { signal, saveEvery = trainOptions.saveEvery.default, dtype = trainOptions.dtype.default } = options;
   const known = { options: optionsOf(job), data: facts.digest };
   const saved = await earlier(out, known, options.restart ?? false);
-  await checkSpace(out, planned, saveEvery);
+  await checkSpace(out, planned, { saveEvery, there: saved?.tensors.bytes ?? 0 });
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
     {
@@ -129,8 +130,8 @@ async function trained(
     loaded = await load(job, device, { signal, onProgress, hashed: true });
     const { trainable: model, factors } = loaded;
     const digest = await digests.identity();
-    const reference = await job.reference?.digests.identity();
-    const identity: Identity = { ...known, model: reference === undefined ? digest : `${digest} ${reference}` };
+    const reference = (await job.reference?.digests.identity()) ?? null;
+    const identity: Identity = { ...known, model: reference === null ? digest : `${digest} ${reference}` };
     if (saved) checkIdentity(saved, identity, out.name);
     const states = new States(out, identity, arithmeticOf(device));
     trainer = new Trainer(
@@ -165,7 +166,7 @@ async function trained(
       trainable: model,
       factors,
       plan,
-      dtype: options.dtype ?? 'auto',
+      dtype,
       identity: await sha256(JSON.stringify([identity, trainer.progress.step])),
       signal,
       onProgress: (done, total) => telling.tell('writing', done, total),
@@ -173,8 +174,10 @@ async function trained(
     const receipt = receiptOf({
       checkpoint,
       digest,
+      reference,
       data: facts,
       plan: known.options,
+      dtype,
       parameters: planned.trained,
       progress: trainer.progress,
       peakBytes: device.stats().peakBytes,
@@ -196,12 +199,20 @@ function optionsOf({ plan, steps, evaluateEvery }: Prepared): ResolvedPlan {
 }
 
 /** The receipt of an earlier run that wrote its result to the end, and was ended before the folder got its name. */
-async function finished(out: OutputFolder, job: Prepared): Promise<TrainReceipt | null> {
+async function finished(
+  out: OutputFolder,
+  job: Prepared,
+  { dtype = trainOptions.dtype.default, signal }: TrainOptions,
+): Promise<TrainReceipt | null> {
   const bytes = await out.readBytes(TRAINING_FILE);
   if (bytes === null || (await States.latest(out)) !== null) return null;
   const receipt = JSON.parse(new TextDecoder().decode(bytes)) as TrainReceipt;
-  const same = JSON.stringify([receipt.options, receipt.data]) === JSON.stringify([optionsOf(job), job.facts]);
-  return same ? receipt : null;
+  const told = (one: Pick<TrainReceipt, 'options' | 'data' | 'dtype'>) =>
+    JSON.stringify([one.options, one.data, one.dtype]);
+  if (told(receipt) !== told({ options: optionsOf(job), data: job.facts, dtype })) return null;
+  const reference = (await job.reference?.digests.wholeIdentity(signal)) ?? null;
+  if (receipt.reference !== reference) return null;
+  return receipt.source.digest === (await job.digests.wholeIdentity(signal)) ? receipt : null;
 }
 
 /** What an earlier run has left: its state, to go on from. @throws E_ARGUMENT for what is of another job */
@@ -302,15 +313,18 @@ function count(list: readonly { readonly shape: readonly number[] }[]): number {
   return list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
 }
 
-/** @throws E_STORAGE_FULL where the host says that two states, or one and the result, do not fit */
+/**
+ * @param there bytes of the state that is gone on from, which ends when the next one stands
+ * @throws E_STORAGE_FULL where the host says that two states, or one and the result, do not fit
+ */
 async function checkSpace(
   out: OutputFolder,
   { stateBytes, resultBytes }: Pick<PlannedTraining, 'stateBytes' | 'resultBytes'>,
-  saveEvery: number,
+  { saveEvery, there }: { readonly saveEvery: number; readonly there: number },
 ): Promise<void> {
   const free = await out.free();
   const state = saveEvery > 0 ? stateBytes : 0;
-  const needed = Math.max(2 * state, state + resultBytes) + MARGIN;
+  const needed = Math.max(2 * state, state + resultBytes) - Math.min(there, state) + MARGIN;
   if (free === null || needed <= free) return;
   throw new EspalierError(
     'E_STORAGE_FULL',

@@ -110,6 +110,12 @@ test('one that was ended between its result and its name is only given the name'
   const error = await train(files, { ...FULL, out } as TrainOptions).then(String, String);
   assert.match(error, 'the power went');
   fails = false;
+  // what is of another model, or of another type, is none of it
+  const other = { ...files, 'model.safetensors': Uint8Array.from(files['model.safetensors']!) };
+  const bytes = other['model.safetensors'];
+  bytes.set(bytes.subarray(bytes.length - 4, bytes.length - 2), bytes.length - 2);
+  await rejects('E_ARGUMENT', () => train(other, { ...FULL, out } as TrainOptions));
+  await rejects('E_ARGUMENT', () => train(files, { ...FULL, dtype: 'f16', out } as TrainOptions));
   const stages = new Set<string>();
   const receipt = await train(files, {
     ...FULL,
@@ -154,6 +160,14 @@ test('a full disk at a state leaves the state before', async () => {
   const first: number[] = [];
   await train(files, { ...options, onProgress: ({ stage, done }) => void (stage === 'training' && first.push(done)) });
   assert.ok(first[0]! > 0);
+  // a state that is there already has its space
+  const half = frailOutput('half');
+  const abort = new AbortController();
+  const onProgress = ({ stage, done }: TrainProgress) => void (stage === 'training' && done === 3 && abort.abort());
+  await rejects('E_ABORTED', () => train(files, { ...options, out: half, signal: abort.signal, onProgress }));
+  const { stateBytes } = await planTrain(files, FULL);
+  half.says = (16 << 20) + stateBytes + 1000;
+  await train(files, { ...options, out: half });
   // and where the host says that states and result will not fit, nothing begins
   const small = frailOutput('small');
   small.says = 1000;

@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import type { CurveData } from '../curve.ts';
-import type { ResolvedPlan } from '../plan/recipe.ts';
+import type { ResolvedPlan, TrainRecipe } from '../plan/recipe.ts';
 import type { DataFacts } from '../prepare.ts';
 import type { HeldOutLoss, TrainingProgress } from '../trainer.ts';
 
@@ -19,8 +19,12 @@ export interface TrainReceipt {
     readonly bytes: number;
     readonly digest: string;
   };
+  /** Digest of the reference, where there is one. */
+  readonly reference: string | null;
   readonly data: DataFacts;
   readonly options: ResolvedPlan;
+  /** Of the weights that were written. */
+  readonly dtype: NonNullable<TrainRecipe['dtype']>;
   /** Those that were done: fewer than the options say where patience has ended it. */
   readonly steps: number;
   /** Rows that went through the model, and those of them that were learned. */
@@ -44,15 +48,17 @@ export interface TrainReceipt {
 export function receiptOf(facts: {
   readonly checkpoint: Checkpoint;
   readonly digest: string;
+  readonly reference: string | null;
   readonly data: DataFacts;
   readonly plan: ResolvedPlan;
+  readonly dtype: TrainReceipt['dtype'];
   readonly parameters: number;
   readonly progress: TrainingProgress;
   readonly peakBytes: number;
   readonly device: TrainReceipt['device'];
   readonly files: TrainReceipt['files'];
 }): TrainReceipt {
-  const { checkpoint, digest, data, plan, parameters, progress, peakBytes, device, files } = facts;
+  const { checkpoint, digest, reference, data, plan, dtype, parameters, progress, peakBytes, device, files } = facts;
   const { name, format, config, byteLength: bytes } = checkpoint;
   const { best } = progress;
   const last = progress.heldOut.at(-1) ?? null;
@@ -60,8 +66,10 @@ export function receiptOf(facts: {
     receipt: 'espalier-train',
     version: 1,
     source: { name: lastPart(name), format, architecture: config.architecture, bytes, digest },
+    reference,
     data,
     options: plan,
+    dtype,
     steps: progress.step,
     tokens: progress.tokens,
     targets: progress.targets,
