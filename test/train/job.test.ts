@@ -312,6 +312,30 @@ test('what cannot be is refused before work, with a code', async () => {
   }
 });
 
+test('where every example is too long and left out, nothing is loaded, and no plan is made', async () => {
+  const files = await tinyFiles();
+  const none = {
+    ...LORA,
+    maxTokens: 3,
+    long: 'skip',
+    format: 'jsonl',
+    data: bytesOf('{"prompt":"abcdefgh","answer":"x"}\n'),
+  } as const;
+  const some = { ...LORA, long: 'skip' } as const;
+  for (const options of [
+    { ...none, heldOut: 0 },
+    { ...some, format: 'jsonl', data: bytesOf('{"text":"abcdefgh"}\n'), maxTokens: 3, heldOut: none.data },
+  ] as const) {
+    const error = await rejects('E_DATA_INVALID', () => planTrain(files, options));
+    assert.match(error.message, /None of 1 examples/);
+    const stages = new Set<string>();
+    await rejects('E_DATA_INVALID', () =>
+      run(files, { ...options, onProgress: ({ stage }) => void stages.add(stage) }),
+    );
+    assert.not.ok(stages.has('loading'));
+  }
+});
+
 test('NaN in the model is refused', async () => {
   const files = await tinyFiles();
   const bytes = files['model.safetensors']!;

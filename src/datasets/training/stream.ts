@@ -127,7 +127,7 @@ function nothing(examples: number): EspalierError {
 const FRAME = 256;
 
 /**
- * Refuses examples that are too long, before anything is trained. Only those with more bytes than a sequence may have tokens are encoded:
+ * Refuses examples that are too long, and a set of which none is left, before anything is trained. Only those with more bytes than a sequence may have tokens are encoded:
  * a token stands for one byte or more.
  * @param examples which: `data.train`, `data.heldOut`
  * @throws E_DATA_INVALID with file and line; E_ABORTED
@@ -140,11 +140,17 @@ export async function checkLengths(
 ): Promise<void> {
   const frame = FRAME + (await encoder.frame());
   const pace = new Pace();
+  let isSome = examples.length === 0;
   for (const [i, index] of examples.entries()) {
     if (i % 4096 === 0) options.onProgress?.(i, examples.length);
-    if (data.lengthOf(index) + frame <= encoder.maxTokens) continue;
+    if (data.lengthOf(index) + frame <= encoder.maxTokens) {
+      isSome = true;
+      continue;
+    }
     await pace.breathe();
     throwIfAborted(options.signal);
-    await encoder.encode(await data.read(index));
+    const sequences = await encoder.encode(await data.read(index));
+    isSome ||= sequences.length > 0;
   }
+  if (!isSome) throw nothing(examples.length);
 }
