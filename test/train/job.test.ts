@@ -281,6 +281,8 @@ test('what cannot be is refused before work, with a code', async () => {
     ['E_ARGUMENT', { freeze: [{ frozen: '*lora*', untilStep: 1 }] }, /step 0 all parameters are frozen/],
     ['E_ARGUMENT', { full: true, lora: undefined, freeze: [{ frozen: '*' }] }, /step 0 all parameters are frozen/],
     ['E_ARGUMENT', { lora: { targets: ['q_prj'] } }, /no linear layer q_prj/],
+    ['E_ARGUMENT', { lora: { rank: 8, alpha: 1e300 } }, /multiplied by Infinity/],
+    ['E_ARGUMENT', { lora: { rank: 8, alpha: 1e-300 } }, /multiplied by 0/],
     ['E_ARGUMENT', { learningrate: 1 }, /did you mean learningRate/],
     [
       'E_DATA_INVALID',

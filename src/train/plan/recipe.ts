@@ -199,6 +199,10 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
     refuse('patience is given, and nothing is held out to measure by.', 'Give `heldOut`.');
   }
   const lora = given.full ? null : loraOf(given.lora);
+  const scale = lora && Math.fround(lora.alpha / (lora.rslora ? Math.sqrt(lora.rank) : lora.rank));
+  if (lora && (scale === 0 || scale === Number.POSITIVE_INFINITY)) {
+    refuse(`alpha is ${lora.alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
+  }
   const maxTokens = given.maxTokens ?? Math.min(context, MOST_TOKENS);
   const rows = given.rows ?? Math.max(ROWS, maxTokens);
   if (rows < maxTokens) {
