@@ -268,7 +268,10 @@ test('what is no corpus is refused', () => {
     assert.throws(() => bleu(['a'], ['a'], options as BleuOptions), code('E_ARGUMENT'), JSON.stringify(options));
   }
   assert.throws(() => chrf(['a'], ['a'], { beta: 0 }), code('E_ARGUMENT'));
-  assert.throws(() => sentenceBleu('a', []), code('E_ARGUMENT'));
+  for (const references of [[], 'b', null, undefined, [null], [5], {}]) {
+    for (const score of [sentenceBleu, sentenceChrf])
+      assert.throws(() => score('a', references as never), code('E_ARGUMENT'), JSON.stringify(references));
+  }
   for (const options of [{ lowercase: 'yes' }, { lowerCase: true }]) {
     assert.throws(() => exactMatch(['a'], ['A'], options as ExactMatchOptions), code('E_ARGUMENT'));
   }

@@ -1,6 +1,14 @@
 import { checked, filled } from '../../options/check.ts';
-import { checkedText } from '../../options/texts.ts';
-import { type Metric, type References, type Score, segmentsOf, signatureOf, statisticsOf, summed } from './corpus.ts';
+import {
+  type Metric,
+  type References,
+  type Score,
+  segmentOf,
+  segmentsOf,
+  signatureOf,
+  statisticsOf,
+  summed,
+} from './corpus.ts';
 import { ngrams } from './ngrams.ts';
 import { type BleuOptions, bleuOptions } from './options.ts';
 import { tokenize } from './tokenizers.ts';
@@ -34,8 +42,7 @@ export function bleu(
 /** BLEU of one text against its references; orders that it is too short for are left out unless `effectiveOrder` is false. @throws E_ARGUMENT */
 export function sentenceBleu(hypothesis: string, references: readonly string[], options: BleuOptions = {}): BleuScore {
   const metric = bleuMetric({ effectiveOrder: true, ...options });
-  const lists = references.map((reference) => [reference]);
-  return metric.score(summed(statisticsOf(metric, segmentsOf([checkedText(hypothesis, 'The hypothesis')], lists))));
+  return metric.score(summed(statisticsOf(metric, [segmentOf(hypothesis, references)])));
 }
 
 /** Counts of a segment: length, length of the nearest reference, matches of each order, n-grams of each order. @throws E_ARGUMENT */

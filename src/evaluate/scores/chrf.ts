@@ -1,6 +1,14 @@
 import { checked, filled } from '../../options/check.ts';
-import { checkedText } from '../../options/texts.ts';
-import { type Metric, type References, type Score, segmentsOf, signatureOf, statisticsOf, summed } from './corpus.ts';
+import {
+  type Metric,
+  type References,
+  type Score,
+  segmentOf,
+  segmentsOf,
+  signatureOf,
+  statisticsOf,
+  summed,
+} from './corpus.ts';
 import { type Ngrams, ngrams } from './ngrams.ts';
 import { type ChrfOptions, chrfOptions } from './options.ts';
 import { words } from './words.ts';
@@ -22,8 +30,7 @@ export function chrf(
 /** chrF of one text against the reference that it is nearest to. @throws E_ARGUMENT */
 export function sentenceChrf(hypothesis: string, references: readonly string[], options: ChrfOptions = {}): Score {
   const metric = chrfMetric(options);
-  const lists = references.map((reference) => [reference]);
-  return metric.score(summed(statisticsOf(metric, segmentsOf([checkedText(hypothesis, 'The hypothesis')], lists))));
+  return metric.score(summed(statisticsOf(metric, [segmentOf(hypothesis, references)])));
 }
 
 /** Counts of a segment, of each order of characters and then of words: n-grams of hypothesis and of reference, and matches. @throws E_ARGUMENT */

@@ -1,6 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { readable } from '../../options/check.ts';
 import { shown } from '../../options/shown.ts';
+import { checkedText } from '../../options/texts.ts';
 
 /**
  * References of hypotheses: one text each, or several lists of such, each with a text for every hypothesis or null where it has none.
@@ -51,6 +52,14 @@ export function segmentsOf(hypotheses: readonly string[], references: References
       if (own.length > 0) return { hypothesis, references: own };
       throw refused(`Hypothesis ${i + 1} has no reference.`, 'Give one or more.');
     });
+  });
+}
+
+/** One text and its references. @throws E_ARGUMENT for what is no text and no list of texts, and for an empty list */
+export function segmentOf(hypothesis: string, references: readonly string[]): Segment {
+  checkedText(hypothesis, 'The hypothesis');
+  return readable('The references', () => {
+    return { hypothesis, references: [...(texts(references, 'references', false) as readonly string[])] };
   });
 }
 
