@@ -15,7 +15,7 @@ import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { trainThereOptions } from '../src/engine/train/options.ts';
-import { bleuOptions, chrfOptions, compareOptions } from '../src/evaluate/scores/options.ts';
+import { bleuOptions, chrfOptions, compareOptions, rougeOptions } from '../src/evaluate/scores/options.ts';
 import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
@@ -87,6 +87,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   ],
   bleu: [bleuOptions, 'evaluate/scores/options/BleuOptions'],
   chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
+  rouge: [rougeOptions, 'evaluate/scores/options/RougeOptions'],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
   encodeShots: [
     encodeShotsOptions,

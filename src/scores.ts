@@ -1,5 +1,5 @@
 /**
- * Scores of texts (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, exact match, perplexity, and whether two systems differ. Pure
+ * Scores of texts (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, ROUGE as rouge_score does, exact match, perplexity, and whether two systems differ. Pure
  * functions: they need no model and no worker.
  */
 
@@ -14,9 +14,11 @@ export type {
   ChrfOptions,
   CompareOptions,
   ExactMatchOptions,
+  RougeOptions,
   SamplingOptions,
   Smoothing,
 } from './evaluate/scores/options.ts';
 export { type Perplexity, perplexity, type TextLogProbability } from './evaluate/scores/perplexity.ts';
 export type { Spread } from './evaluate/scores/resampling.ts';
+export { type RougeScore, type RougeShares, rouge, sentenceRouge } from './evaluate/scores/rouge.ts';
 export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';

@@ -1,4 +1,4 @@
-/** Options of scores; their names and defaults are sacreBLEU's. */
+/** Options of scores; names and defaults are those of sacreBLEU and rouge_score. */
 import { defaulting, oneOf, real, type Schema, signal, truth, whole } from '../../options/rules.ts';
 import { BLEU_TOKENIZERS, type BleuTokenizer } from './tokenizers.ts';
 
@@ -86,3 +86,12 @@ export interface ExactMatchOptions {
 export const exactMatchOptions = {
   lowercase: defaulting(truth, false),
 } as const satisfies Schema<ExactMatchOptions>;
+
+export interface RougeOptions {
+  /** Whether words of more than three letters are stemmed: Porter's stemmer, as NLTK has it. English. Default false. */
+  readonly stemmer?: boolean;
+}
+
+export const rougeOptions = {
+  stemmer: defaulting(truth, false),
+} as const satisfies Schema<RougeOptions>;
