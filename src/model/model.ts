@@ -24,13 +24,15 @@ import {
   scoreOptions,
 } from './options.ts';
 import { checkedList, checkedMessages, checkedTextOrIds, checkedTexts, type Prompt, type TokenIds } from './prompt.ts';
-import { type ScoredPosition, scoreEach, scoreTokens } from './score.ts';
+import { type LikelyToken, type ScoredPosition, scoreEach, scoreTokens } from './score.ts';
 import type { ChatMessage } from './text/chat.ts';
 import { type ChatOptions, chatOptions } from './text/options.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
-export interface ScoredToken extends ScoredPosition {
+export interface ScoredToken extends Omit<ScoredPosition, 'top'> {
   readonly text: string;
+  /** The likeliest tokens after this one, the likeliest first; null without `top`. */
+  readonly top: readonly (LikelyToken & { readonly text: string })[] | null;
 }
 
 /** An open model: text in, text and numbers out. Make one with `openLocal`, end it with `close`. */
@@ -148,7 +150,7 @@ export class LocalModel {
     this.#check();
     const given = checked<ScoreOptions & EncodePromptOptions>(scoreOptions, options, 'score');
     const scored = await scoreTokens(this.decoder, this.#ids(text, given), given);
-    return scored.map((position) => ({ ...position, text: this.tokenizer.tokenText(position.id) }));
+    return scored.map((position) => this.#withText(position));
   }
 
   /**
@@ -167,8 +169,13 @@ export class LocalModel {
       list.map((text) => this.#ids(text, given)),
       given,
     );
-    const text = ({ id }: ScoredPosition) => this.tokenizer.tokenText(id);
-    return scored.map((positions) => positions.map((position) => ({ ...position, text: text(position) })));
+    return scored.map((positions) => positions.map((position) => this.#withText(position)));
+  }
+
+  #withText(position: ScoredPosition): ScoredToken {
+    const text = (id: number) => this.tokenizer.tokenText(id);
+    const top = position.top?.map((token) => ({ ...token, text: text(token.id) })) ?? null;
+    return { ...position, text: text(position.id), top };
   }
 
   /**

@@ -29,12 +29,15 @@ export interface PromptOptions extends EncodePromptOptions {
 export interface ScoreOptions {
   /** Order q of the Tsallis entropy to report as well, above 0 and up to 100; default: none. */
   readonly tsallisOrder?: number;
+  /** How many of the likeliest next tokens to report at every position, up to 64. Default: none but the likeliest. */
+  readonly top?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 export const scoreOptions = {
   tsallisOrder: real(0, 100, { above: true }),
+  top: whole(1, 64),
   ...encodePromptOptions,
   signal,
   onProgress: callback,

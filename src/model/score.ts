@@ -16,6 +16,14 @@ export interface ScoredPosition {
   readonly tsallis: number | null;
   /** The likeliest token after this one. */
   readonly argmax: number;
+  /** The likeliest ones, the likeliest first, as many as were asked for; null without `top`. */
+  readonly top: readonly LikelyToken[] | null;
+}
+
+export interface LikelyToken {
+  readonly id: number;
+  /** Natural log of its probability. */
+  readonly logprob: number;
 }
 
 /** Rows of logits that exist at once. */
@@ -148,7 +156,7 @@ function slicesOf(lengths: readonly number[]): number[] {
 }
 
 /** What one row of logits says. */
-interface RowScore extends Pick<ScoredPosition, 'entropy' | 'tsallis' | 'argmax'> {
+interface RowScore extends Pick<ScoredPosition, 'entropy' | 'tsallis' | 'argmax' | 'top'> {
   /** Of its target, natural; 0 where there is none. */
   readonly next: number;
 }
@@ -159,37 +167,49 @@ async function scoreRows(
   hidden: Tensor,
   targets: readonly number[],
   slices: readonly number[],
-  { tsallisOrder: order = 1 }: ScoreOptions,
+  { tsallisOrder: order = 1, top: wantedTop = 0 }: ScoreOptions,
 ): Promise<RowScore[]> {
   const { device } = decoder;
   const rows = targets.length;
+  const k = Math.min(wantedTop, decoder.config.vocabSize);
   const stats = statsBuffers(device, rows);
   const wanted = device.scratch('i32', [rows, 1]);
   device.write(wanted, Int32Array.from(targets));
+  const likely = k === 0 ? [] : Array.from(targets, () => [device.scratch('f32', [k]), device.scratch('i32', [k])]);
   let first = 0;
   for (const count of slices) {
     const mark = device.mark();
     const logits = decoder.logits(device.rows(hidden, first, count));
     const [some, numbers, places] = [wanted, stats.numbers, stats.places].map((t) => device.rows(t, first, count));
     device.logitStats(logits, some!, order, numbers!, places!);
+    for (const [i, [values, ids]] of likely.slice(first, first + count).entries()) {
+      device.topK(count === 1 ? logits : device.rows(logits, i, 1), k, values!, ids!);
+    }
     device.reset(mark);
     first += count;
   }
-  const [numbers, places] = (await device.read([stats.numbers, stats.places])) as [Float32Array, Int32Array];
+  const got = await device.read([stats.numbers, stats.places, ...likely.flat()]);
+  const [numbers, places] = got as [Float32Array, Int32Array];
   checkLogitStats(numbers);
+  const topOf = (row: number): LikelyToken[] => {
+    const [logits, ids] = got.slice(2 + 2 * row, 4 + 2 * row) as [Float32Array, Int32Array];
+    const all = numbers[STAT_NUMBERS * row + STAT.logSumExp]!;
+    return Array.from(ids, (id, j) => ({ id, logprob: logits[j]! - all }));
+  };
   return Array.from({ length: rows }, (_, i) => {
     const at = STAT_NUMBERS * i;
     return {
       entropy: numbers[at + STAT.shannon]!,
       tsallis: order === 1 ? null : numbers[at + STAT.tsallis]!,
       argmax: places[STAT_PLACES * i + STAT_PLACE.argmax]!,
+      top: k === 0 ? null : topOf(i),
       next: numbers[at + STAT.targetLogProbability]!,
     };
   });
 }
 
 function positionsOf(ids: readonly number[], scores: readonly RowScore[]): ScoredPosition[] {
-  return scores.map(({ entropy, tsallis, argmax }, i) => {
-    return { id: ids[i]!, logprob: i === 0 ? null : scores[i - 1]!.next, entropy, tsallis, argmax };
+  return scores.map(({ entropy, tsallis, argmax, top }, i) => {
+    return { id: ids[i]!, logprob: i === 0 ? null : scores[i - 1]!.next, entropy, tsallis, argmax, top };
   });
 }

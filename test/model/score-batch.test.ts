@@ -39,7 +39,7 @@ for (const [name, decoder] of decoders) {
       passes++;
       return each(...args);
     };
-    for (const options of [{}, { tsallisOrder: 2 }]) {
+    for (const options of [{}, { tsallisOrder: 2, top: 3 }]) {
       const told: number[] = [];
       const got = await scoreEach(decoder, texts, { ...options, onProgress: (done) => told.push(done) });
       for (const [i, ids] of texts.entries()) {
@@ -51,6 +51,23 @@ for (const [name, decoder] of decoders) {
     assert.is(device.stats().tensors, resting);
   });
 }
+
+test('the likeliest tokens: their order, and the log-probabilities that the tokens themselves have', async () => {
+  const ids = nano.encode('Once upon a time there was a dog.');
+  const plain = await nano.score(ids);
+  const scored = await nano.score(ids, { top: 64 });
+  for (const [t, { top, argmax, logprob }] of scored.entries()) {
+    assert.is(top!.length, 64);
+    assert.is(top![0]!.id, argmax);
+    assert.is(top![0]!.text, nano.tokenizer.tokenText(argmax));
+    for (let i = 1; i < 64; i++) assert.ok(top![i]!.logprob <= top![i - 1]!.logprob);
+    const own = scored[t - 1]?.top?.find(({ id }) => id === ids[t]);
+    if (own) assert.ok(Math.abs(own.logprob - logprob!) < 1e-5);
+    assert.equal({ ...scored[t], top: null }, plain[t]);
+  }
+  assert.ok(scored.slice(1).filter((_, t) => scored[t]!.top!.some(({ id }) => id === ids[t + 1])).length > 5);
+  await rejects('E_ARGUMENT', () => nano.score(ids, { top: 65 }));
+});
 
 test('the model takes texts and ids, and says which text is wrong', async () => {
   const texts = ['Once upon a time', nano.encode('there was'), 'x'];
