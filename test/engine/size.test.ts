@@ -18,9 +18,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * 2,500 for what every device checks before it computes, aliasing among it, and for what one in debug mode looks at. 1,500 for the caller's
  * side of showing (`ShotPool`, `Chain`, `Chains`, `Show`, `evaluate`), without its checks. 2,500 for RoPE by layer, norms behind blocks, GELU, and
  * two families that have them. 6,000 for LoRA adapters: what PEFT's configuration means, a matcher for its patterns that cannot hang, and what fits
- * which base. 5,500 for texts that are generated and scored together, and their options. 1,500 for the options of training.
+ * which base. 5,500 for texts that are generated and scored together, and their options. 1,500 for the options of training. 1,000 for scratch
+ * that grows where it stands, and more that is said.
  */
-const JAVASCRIPT = 186_500;
+const JAVASCRIPT = 187_500;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too.
