@@ -1,6 +1,6 @@
 /**
- * Scores of texts (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, ROUGE as rouge_score does, exact match, perplexity, and whether two systems differ. Pure
- * functions: they need no model and no worker.
+ * Scores of texts and measures of unlearning (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, ROUGE as rouge_score does, exact
+ * match, perplexity, whether two systems differ; and the figures of TOFU and MUSE. Pure functions: they need no model and no worker.
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';
@@ -22,3 +22,15 @@ export { type Perplexity, perplexity, type TextLogProbability } from './evaluate
 export type { Spread } from './evaluate/scores/resampling.ts';
 export { type RougeScore, type RougeShares, rouge, sentenceRouge } from './evaluate/scores/rouge.ts';
 export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';
+export { type Variety, variety } from './evaluate/unlearning/fluency.ts';
+export { type KsTest, ksTest } from './evaluate/unlearning/ks-test.ts';
+export {
+  answerProbability,
+  forgetQuality,
+  modelUtility,
+  normalisedProbability,
+  truthRatio,
+  truthRatioScore,
+} from './evaluate/unlearning/measures.ts';
+export { exactMemorisation, extractionStrength } from './evaluate/unlearning/memorisation.ts';
+export { areaUnderCurve, minK, privLeak } from './evaluate/unlearning/privacy.ts';
