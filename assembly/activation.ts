@@ -156,6 +156,37 @@ export function scale(n: i32, factor: f32, x: usize): void {
   for (; n > 0; n--, x += 4) store<f32>(x, load<f32>(x) * factor);
 }
 
+/** Rows first..last-1 of out [rows][n] = coefficient · x, a row's coefficient `step` bytes behind that of the row before. out may be x. */
+export function scaleRows(first: i32, last: i32, n: i32, coefficients: usize, step: usize, x: usize, out: usize): void {
+  const bytes = <usize>n << 2;
+  for (let r = <usize>first; r < <usize>last; r++) {
+    const c = load<f32>(coefficients + r * step), c4 = f32x4.splat(c), from = x + r * bytes, to = out + r * bytes;
+    let i: usize = 0;
+    for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(v128.load(from + i), c4));
+    for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(from + i) * c);
+  }
+}
+
+/** Of scaleRows: dX += coefficient · dY and dCoefficients, which stand as coefficients do, += Σ x · dY; either may be 0. */
+export function scaleRowsBackward(
+  first: i32, last: i32, n: i32, coefficients: usize, step: usize, x: usize, dY: usize, dX: usize, dCoefficients: usize,
+): void {
+  const bytes = <usize>n << 2;
+  for (let r = <usize>first; r < <usize>last; r++) {
+    const c = load<f32>(coefficients + r * step), c4 = f32x4.splat(c), at = r * bytes;
+    let i: usize = 0;
+    for (; dX && i + 16 <= bytes; i += 16) v128.store(dX + at + i, madd(v128.load(dY + at + i), c4, v128.load(dX + at + i)));
+    for (; dX && i < bytes; i += 4) store<f32>(dX + at + i, load<f32>(dX + at + i) + c * load<f32>(dY + at + i));
+    if (!dCoefficients) continue;
+    let sum = f32x4.splat(0);
+    for (i = 0; i + 16 <= bytes; i += 16) sum = madd(v128.load(x + at + i), v128.load(dY + at + i), sum);
+    let total = sum4(sum);
+    for (; i < bytes; i += 4) total += load<f32>(x + at + i) * load<f32>(dY + at + i);
+    const to = dCoefficients + r * step;
+    store<f32>(to, load<f32>(to) + total);
+  }
+}
+
 /** Rows of n elements become their softmax, in place; a row's sum is 1. */
 export function softmax(first: i32, last: i32, n: i32, x: usize, stride: usize): void {
   for (let r = first; r < last; r++) {

@@ -262,6 +262,8 @@ export interface Device {
   addBias(bias: Tensor, y: Tensor): void;
   /** x *= factor. */
   scale(x: Tensor, factor: number): void;
+  /** out[t] = coefficients[t, column] · x[t]; x and out [T, r], coefficients [T, E]; out may be x. */
+  scaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void;
   /** Rows become their softmax, in place. */
   softmax(x: Tensor): void;
   /** to[toRow ..] = from[..]: rows of equal width and type; from may be other rows of what `to` is a view of. */

@@ -66,6 +66,18 @@ export interface TrainDevice extends Device {
    */
   ropeBackward(dX: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void;
   attentionBackward(args: AttentionBackwardArguments): void;
+  /**
+   * Of `scaleRows`: dX[t] += coefficients[t, column] · dY[t], and dCoefficients[t, column] += Σ x[t] ∘ dY[t]; either may be null. dX adds,
+   * because terms that share one x meet there. dCoefficients [T, E].
+   */
+  scaleRowsBackward(
+    x: Tensor,
+    coefficients: Tensor,
+    column: number,
+    dY: Tensor,
+    dX: Tensor | null,
+    dCoefficients: Tensor | null,
+  ): void;
 
   // ---- experts
   /**

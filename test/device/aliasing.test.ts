@@ -23,9 +23,11 @@ for (const { name, device } of all) {
     const weight = f(9, 1, D);
     const head = f(9, 1, 24);
     const up = f(8);
+    const coefficients = f(7, T, 3);
     const cases: Record<string, (x: Tensor, out: Tensor) => void> = {
       rmsNorm: (x, out) => device.rmsNorm(x, weight, out, 1e-5),
       'rmsNorm by heads': (x, out) => device.rmsNorm(x, head, out, 1e-5),
+      scaleRows: (x, out) => device.scaleRows(x, coefficients, 1, out),
       gatedActivation: (x, out) => device.gatedActivation('silu', x, up, out),
       perturb: (x, out) =>
         device.perturb({ to: out, from: x, scale: 0.7, anchor: up, std: 0.1, seed: 3, stream: [1, 2] }),
@@ -42,7 +44,7 @@ for (const { name, device } of all) {
       assert.equal(await floats(x), randomF32(T * D, 1, 3), `${operation} leaves its input`);
       for (const t of [x, out, same, viewed]) t.dispose();
     }
-    for (const t of [weight, head, up]) t.dispose();
+    for (const t of [weight, head, up, coefficients]) t.dispose();
   });
 
   on('rows are copied within a tensor where they do not overlap', async () => {
@@ -151,6 +153,8 @@ for (const { name, device } of all) {
       'add, y and x': () => device.add(a, a),
       'add, y and a part of x': () => device.add(half, other),
       'addBias, y and bias': () => device.addBias(device.rows(a, 1, 1), a),
+      'scaleRows, out and coefficients': () => device.scaleRows(a, b, 0, b),
+      'scaleRows, out and a part of x': () => device.scaleRows(half, shares, 0, other),
       'cast, to and from': () => device.cast(a, a),
       'route, weights and logits': () => device.route(shares, null, rule, places, shares),
       'route, places and weights': () => device.route(shares, null, rule, words(routed, T, 1), routed),

@@ -181,6 +181,17 @@ const calls: Readonly<Record<Operation, { fits: () => void; wrong: (() => void)[
     wrong: [() => device.addBias(f(2), f(2, 3)), () => device.addBias(tensor('i32', 3), f(2, 3))],
   },
   scale: { fits: () => device.scale(f(3), 2), wrong: [() => device.scale(tensor('i32', 3), 2)] },
+  scaleRows: {
+    fits: () => device.scaleRows(f(2, 3), f(2, 4), 3, f(2, 3)),
+    wrong: [
+      () => device.scaleRows(f(2, 3), f(2, 4), 4, f(2, 3)),
+      () => device.scaleRows(f(2, 3), f(2, 4), -1, f(2, 3)),
+      () => device.scaleRows(f(2, 3), f(2, 4), 0.5, f(2, 3)),
+      () => device.scaleRows(f(2, 3), f(3, 4), 0, f(2, 3)),
+      () => device.scaleRows(f(2, 3), f(2, 4), 0, f(3, 2)),
+      () => device.scaleRows(f(2, 3), tensor('i32', 2, 4), 0, f(2, 3)),
+    ],
+  },
   softmax: { fits: () => device.softmax(f(2, 3)), wrong: [() => device.softmax(tensor('i32', 2, 3))] },
   copyRows: {
     fits: () => device.copyRows(f(2, 3), f(4, 3), 2),
@@ -288,6 +299,8 @@ test('every operation refuses a disposed tensor', async () => {
     scale: () => device.scale(gone, 1),
     softmax: () => device.softmax(gone),
     copyRows: () => device.copyRows(gone, f(2, 8), 0),
+    scaleRows: () => device.scaleRows(f(2, 3), gone, 0, f(2, 3)),
+    'scaleRows x': () => device.scaleRows(gone, f(2, 1), 0, f(2, 8)),
     'copyRows to': () => device.copyRows(f(2, 8), gone, 0),
     cast: () => device.cast(gone, tensor('f16', 2, 8)),
     logitStats: () => device.logitStats(gone, null, 1, f(2, 6), tensor('i32', 2, 2)),

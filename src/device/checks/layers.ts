@@ -127,6 +127,49 @@ export function checkColumnSum(x: Tensor, out: Tensor): void {
   checkApart('columnSum', out, x);
 }
 
+export function checkScaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void {
+  checkCoefficients('scaleRows', x, coefficients, column);
+  checkSameRows('scaleRows', x, out);
+  checkApartOrSame('scaleRows', out, x);
+  checkApart('scaleRows', out, coefficients);
+}
+
+export function checkScaleRowsBackward(
+  x: Tensor,
+  coefficients: Tensor,
+  column: number,
+  dY: Tensor,
+  dX: Tensor | null,
+  dCoefficients: Tensor | null,
+): void {
+  const operation = 'scaleRowsBackward';
+  checkCoefficients(operation, x, coefficients, column);
+  checkSameRows(operation, x, dY);
+  if (dX) {
+    checkSameRows(operation, x, dX);
+    checkApart(operation, dX, x, coefficients, dY, dCoefficients);
+  }
+  if (dCoefficients) {
+    checkSameRows(operation, coefficients, dCoefficients);
+    checkApart(operation, dCoefficients, x, coefficients, dY);
+  }
+}
+
+function checkCoefficients(operation: string, x: Tensor, coefficients: Tensor, column: number): void {
+  checkFloats(operation, x, coefficients);
+  const [rows, height, width] = [heightOf(x), heightOf(coefficients), widthOf(coefficients)];
+  if (height !== rows || !Number.isInteger(column) || column < 0 || column >= width) {
+    throw shapeError(operation, `column ${column} of [${height}, ${width}] for ${rows} rows`);
+  }
+}
+
+function checkSameRows(operation: string, x: Tensor, y: Tensor): void {
+  checkFloats(operation, y);
+  const [rows, width] = [heightOf(x), widthOf(x)];
+  if (heightOf(y) === rows && widthOf(y) === width) return;
+  throw shapeError(operation, `[${heightOf(y)}, ${widthOf(y)}] of [${rows}, ${width}]`);
+}
+
 /** Of `scale` and `softmax`, which take any shape. */
 export function checkInPlace(operation: 'scale' | 'softmax' | 'fill', x: Tensor): void {
   checkRowMajor(operation, x, 'f32');

@@ -270,6 +270,7 @@ export interface Kernels extends LinearKernels, TrainKernels {
   add(n: number, x: number, y: number): void;
   addBias(first: number, last: number, n: number, bias: number, y: number, stride: number): void;
   scale(n: number, factor: number, x: number): void;
+  scaleRows(first: number, last: number, n: number, coefficients: number, step: number, x: number, out: number): void;
   softmax(first: number, last: number, n: number, x: number, stride: number): void;
   logitStats(
     first: number,

@@ -56,6 +56,12 @@ export class Layers {
     this.#run('scale', elements(x.shape), 1, (first, last) => [last - first, factor, at + 4 * first], LINE);
   }
 
+  scaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void {
+    const [n, step] = [widthOf(x), 4 * widthOf(coefficients)];
+    const [from, factors, to] = [addressOf(x), addressOf(coefficients) + 4 * column, addressOf(out)];
+    this.#run('scaleRows', heightOf(x), n, (first, last) => [first, last, n, factors, step, from, to]);
+  }
+
   softmax(x: Tensor): void {
     const n = widthOf(x);
     this.#run('softmax', heightOf(x), n, (first, last) => [first, last, n, addressOf(x), 4 * n]);
@@ -105,6 +111,27 @@ export function ropeBackward(
   layout: RopeLayout,
 ): void {
   rotate(lanes, 'ropeBackward', dX, table, positions, layout);
+}
+
+/** As TrainDevice.scaleRowsBackward. */
+export function scaleRowsBackward(
+  lanes: Lanes,
+  x: Tensor,
+  coefficients: Tensor,
+  column: number,
+  dY: Tensor,
+  dX: Tensor | null,
+  dCoefficients: Tensor | null,
+): void {
+  const [n, step] = [widthOf(x), 4 * widthOf(coefficients)];
+  const [factors, factorsTo] = [
+    addressOf(coefficients) + 4 * column,
+    dCoefficients ? addressOf(dCoefficients) + 4 * column : 0,
+  ];
+  const [from, d, to] = [addressOf(x), addressOf(dY), addressOf(dX)];
+  overRows(lanes, 'scaleRowsBackward', heightOf(x), n, (first, last) => {
+    return [first, last, n, factors, step, from, d, to, factorsTo];
+  });
 }
 
 const GATED_BACKWARD = {

@@ -120,6 +120,17 @@ export interface TrainKernels {
     dValues: number,
     scratch: number,
   ): void;
+  scaleRowsBackward(
+    first: number,
+    last: number,
+    n: number,
+    coefficients: number,
+    step: number,
+    x: number,
+    dY: number,
+    dX: number,
+    dCoefficients: number,
+  ): void;
   crossEntropyBackward(
     first: number,
     last: number,

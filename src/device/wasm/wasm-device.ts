@@ -9,6 +9,7 @@ import {
   checkInPlace,
   checkRmsNorm,
   checkRope,
+  checkScaleRows,
 } from '../checks/layers.ts';
 import { checkLogitStats, checkTopK } from '../checks/logits.ts';
 import { checkPerturb } from '../checks/perturb.ts';
@@ -186,6 +187,11 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   scale(x: Tensor, factor: number): void {
     checkInPlace('scale', x);
     this.parts().layers.scale(x, factor);
+  }
+
+  scaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void {
+    checkScaleRows(x, coefficients, column, out);
+    this.parts().layers.scaleRows(x, coefficients, column, out);
   }
 
   softmax(x: Tensor): void {

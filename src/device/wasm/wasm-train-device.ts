@@ -6,6 +6,7 @@ import {
   checkInPlace,
   checkRmsNormBackward,
   checkRope,
+  checkScaleRowsBackward,
 } from '../checks/layers.ts';
 import { checkCrossEntropyBackward, checkDivergenceBackward } from '../checks/logits.ts';
 import { checkAdamStep, checkPack, checkSumSquares } from '../checks/optimiser.ts';
@@ -24,7 +25,7 @@ import type { GatedActivation, RopeLayout, RouteRule, Tensor } from '../device.t
 import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../train-device.ts';
 import { attentionBackward } from './attention.ts';
 import { axpy, columnSum, fill, sumSquares } from './elements.ts';
-import { gatedActivationBackward, rmsNormBackward, ropeBackward } from './layers.ts';
+import { gatedActivationBackward, rmsNormBackward, ropeBackward, scaleRowsBackward } from './layers.ts';
 import { crossEntropyBackward, divergenceBackward } from './logits.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WasmDeviceOptions } from './options.ts';
@@ -153,6 +154,18 @@ export class WasmTrainDevice extends WasmDevice implements TrainDevice {
     checkRouteBackward(logits, rule, places, dWeights, dLogits);
     const { memory, lanes } = this.parts();
     if (this.debug) checkNumbers(memory, 'routeBackward', places, 0, widthOf(logits));
+  scaleRowsBackward(
+    x: Tensor,
+    coefficients: Tensor,
+    column: number,
+    dY: Tensor,
+    dX: Tensor | null,
+    dCoefficients: Tensor | null,
+  ): void {
+    checkScaleRowsBackward(x, coefficients, column, dY, dX, dCoefficients);
+    scaleRowsBackward(this.parts().lanes, x, coefficients, column, dY, dX, dCoefficients);
+  }
+
     routeBackward(lanes, logits, rule, places, dWeights, dLogits);
   }
 
