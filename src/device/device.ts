@@ -306,7 +306,8 @@ export interface Device {
   // ---- logits
   /**
    * numbers f32 [T, STAT_NUMBERS] and places i32 [T, STAT_PLACES], columns as in `STAT` and `STAT_PLACE`; targets i32 [T] or null, below 0:
-   * none (its log-probability is 0); tsallisOrder 1 skips the Tsallis entropy.
+   * none (its log-probability is 0). The Tsallis entropy is that of order q = tsallisOrder > 0, (1 − Σ p^q) / (q − 1) (Tsallis 1988), which goes to
+   * Shannon's as q goes to 1 and is Shannon's there, at no cost. A logit may be −∞, but not all of a row.
    */
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void;
   /** The k largest of one row, descending, ties by the lower place: values f32 [k], places i32 [k]. */

@@ -131,6 +131,37 @@ export interface TrainDevice extends Device {
     dLogits: Tensor,
     losses: Tensor,
   ): void;
+  /**
+   * The inverted hinge loss (Cha et al. 2025, arXiv 2408.06621): losses[t] = 1 + p(targets[t]) − the largest probability of another token,
+   * from what `logitStats` gave with these targets. Below 0: none, and a loss of 0. losses f32 [T]; as exact as the log-sum-exp, whose size times
+   * 6e-8 is what rounding may make of it.
+   */
+  hingeLoss(numbers: Tensor, places: Tensor, targets: Tensor, losses: Tensor): void;
+  /**
+   * Of Σ weights · `hingeLoss`, conventions as of `crossEntropyBackward`: with P the target's probability and v the likeliest other token, the lowest of
+   * equals, of probability Q, dLogits[t, j] = weights[t] · (p_j (Q − P) + [j = target] P − [j = v] Q). dLogits may be logits.
+   */
+  hingeBackward(
+    logits: Tensor,
+    numbers: Tensor,
+    places: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    dLogits: Tensor,
+  ): void;
+  /**
+   * Of Σ weights · S_q, or with a reference f32 [T] of Σ weights · (S_q − reference)², S_q the Tsallis entropy that `logitStats` gave in `numbers` of
+   * order q = tsallisOrder: dLogits[t, j] −= f · q · p_j ((p_j^(q − 1) − 1) / (q − 1) + S_q), f the row's weight, times 2 (S_q − reference). At q = 1 the
+   * fraction is ln p_j. A row of weight 0 is passed over.
+   */
+  entropyBackward(
+    logits: Tensor,
+    numbers: Tensor,
+    tsallisOrder: number,
+    reference: Tensor | null,
+    weights: Tensor,
+    dLogits: Tensor,
+  ): void;
 }
 
 /**

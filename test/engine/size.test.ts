@@ -19,9 +19,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * side of showing (`ShotPool`, `Chain`, `Chains`, `Show`, `evaluate`), without its checks. 2,500 for RoPE by layer, norms behind blocks, GELU, and
  * two families that have them. 6,000 for LoRA adapters: what PEFT's configuration means, a matcher for its patterns that cannot hang, and what fits
  * which base. 5,500 for texts that are generated and scored together, and their options. 1,500 for the options of training. 1,000 for scratch
- * that grows where it stands, and more that is said.
+ * that grows where it stands, and more that is said. 1,000 for what pruning needs of a device and a layer that infer: rows by coefficients, and
+ * terms of experts.
  */
-const JAVASCRIPT = 187_500;
+const JAVASCRIPT = 188_500;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too.

@@ -1,7 +1,13 @@
 import { STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device.ts';
 import { checkApart, checkApartOrSame, checkFloats, checkInts, elements, heightOf, shapeError } from './tensor.ts';
 
-export function checkLogitStats(logits: Tensor, targets: Tensor | null, numbers: Tensor, places: Tensor): void {
+export function checkLogitStats(
+  logits: Tensor,
+  targets: Tensor | null,
+  tsallisOrder: number,
+  numbers: Tensor,
+  places: Tensor,
+): void {
   checkFloats('logitStats', logits, numbers);
   checkInts('logitStats', places, targets);
   const rows = heightOf(logits);
@@ -9,6 +15,7 @@ export function checkLogitStats(logits: Tensor, targets: Tensor | null, numbers:
   if (n !== STAT_NUMBERS * rows || m !== STAT_PLACES * rows || (targets && elements(targets.shape) !== rows)) {
     throw shapeError('logitStats', `${rows} rows into ${n} numbers and ${m} places`);
   }
+  checkOrder('logitStats', tsallisOrder);
   checkApart('logitStats', numbers, logits, targets);
   checkApart('logitStats', places, logits, targets, numbers);
 }
@@ -64,6 +71,65 @@ export function checkDivergenceBackward(
     checkApart(operation, written, weights);
   }
   checkApart(operation, dLogits, losses);
+}
+
+export function checkHingeLoss(numbers: Tensor, places: Tensor, targets: Tensor, losses: Tensor): void {
+  const operation = 'hingeLoss';
+  checkFloats(operation, numbers, losses);
+  checkInts(operation, places, targets);
+  checkStats(operation, elements(targets.shape), numbers, places, losses);
+  checkApart(operation, losses, numbers, places, targets);
+}
+
+export function checkHingeBackward(
+  logits: Tensor,
+  numbers: Tensor,
+  places: Tensor,
+  targets: Tensor,
+  weights: Tensor,
+  dLogits: Tensor,
+): void {
+  const operation = 'hingeBackward';
+  checkFloats(operation, logits, numbers, weights, dLogits);
+  checkInts(operation, places, targets);
+  const rows = heightOf(logits);
+  checkStats(operation, rows, numbers, places, weights);
+  if (elements(targets.shape) !== rows || elements(dLogits.shape) !== elements(logits.shape)) {
+    throw shapeError(operation, `${rows} rows with ${elements(targets.shape)} targets`);
+  }
+  checkApartOrSame(operation, dLogits, logits);
+  checkApart(operation, dLogits, numbers, places, targets, weights);
+}
+
+export function checkEntropyBackward(
+  logits: Tensor,
+  numbers: Tensor,
+  tsallisOrder: number,
+  reference: Tensor | null,
+  weights: Tensor,
+  dLogits: Tensor,
+): void {
+  const operation = 'entropyBackward';
+  checkFloats(operation, logits, numbers, weights, dLogits);
+  checkFloats(operation, reference);
+  const rows = heightOf(logits);
+  checkStats(operation, rows, numbers, null, weights);
+  if (elements(dLogits.shape) !== elements(logits.shape) || (reference && elements(reference.shape) !== rows)) {
+    throw shapeError(operation, `${rows} rows of logits, the gradient ${elements(dLogits.shape)} numbers`);
+  }
+  checkOrder(operation, tsallisOrder);
+  checkApart(operation, dLogits, logits, numbers, reference, weights);
+}
+
+/** What `logitStats` gives for so many rows, and one number for each. */
+function checkStats(operation: string, rows: number, numbers: Tensor, places: Tensor | null, each: Tensor): void {
+  const [n, m] = [elements(numbers.shape), places ? elements(places.shape) : STAT_PLACES * rows];
+  if (n === STAT_NUMBERS * rows && m === STAT_PLACES * rows && elements(each.shape) === rows) return;
+  throw shapeError(operation, `${rows} rows with ${n} numbers, ${m} places and ${elements(each.shape)} of one each`);
+}
+
+function checkOrder(operation: string, order: number): void {
+  if (!(order > 0 && order < Number.POSITIVE_INFINITY)) throw shapeError(operation, `an order of ${order}`);
 }
 
 export function checkTopK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {

@@ -57,6 +57,48 @@ export function divergenceBackward(
   });
 }
 
+/** As `TrainDevice.hingeLoss`. */
+export function hingeLoss(lanes: Lanes, numbers: Tensor, places: Tensor, targets: Tensor, losses: Tensor): void {
+  const [stats, placesAt, list, to] = [numbers, places, targets, losses].map(addressOf) as Four;
+  overRows(lanes, 'hingeLoss', elements(targets.shape), 1, (first, last) => [first, last, stats, placesAt, list, to]);
+}
+
+/** As `TrainDevice.hingeBackward`. */
+export function hingeBackward(
+  lanes: Lanes,
+  logits: Tensor,
+  numbers: Tensor,
+  places: Tensor,
+  targets: Tensor,
+  weights: Tensor,
+  dLogits: Tensor,
+): void {
+  const n = widthOf(logits);
+  const [x, stats, placesAt, list] = [logits, numbers, places, targets].map(addressOf) as Four;
+  const [factors, to] = [addressOf(weights), addressOf(dLogits)];
+  overRows(lanes, 'hingeBackward', heightOf(logits), n, (first, last) => {
+    return [first, last, n, x, stats, placesAt, list, factors, to];
+  });
+}
+
+/** As `TrainDevice.entropyBackward`. */
+export function entropyBackward(
+  lanes: Lanes,
+  logits: Tensor,
+  numbers: Tensor,
+  tsallisOrder: number,
+  reference: Tensor | null,
+  weights: Tensor,
+  dLogits: Tensor,
+): void {
+  const n = widthOf(logits);
+  const [x, stats, factors, to] = [logits, numbers, weights, dLogits].map(addressOf) as Four;
+  const wanted = addressOf(reference);
+  overRows(lanes, 'entropyBackward', heightOf(logits), n, (first, last) => {
+    return [first, last, n, tsallisOrder, x, stats, wanted, factors, to];
+  });
+}
+
 type Four = [number, number, number, number];
 
 /** As `Device.topK`. */

@@ -153,6 +153,29 @@ export interface TrainKernels {
     dLogits: number,
     losses: number,
   ): void;
+  hingeLoss(first: number, last: number, numbers: number, places: number, targets: number, losses: number): void;
+  hingeBackward(
+    first: number,
+    last: number,
+    n: number,
+    logits: number,
+    numbers: number,
+    places: number,
+    targets: number,
+    weights: number,
+    dLogits: number,
+  ): void;
+  entropyBackward(
+    first: number,
+    last: number,
+    n: number,
+    q: number,
+    logits: number,
+    numbers: number,
+    reference: number,
+    weights: number,
+    dLogits: number,
+  ): void;
   routeBackward(
     first: number,
     last: number,

@@ -265,7 +265,7 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   // ---- logits
 
   logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void {
-    checkLogitStats(logits, targets, numbers, places);
+    checkLogitStats(logits, targets, tsallisOrder, numbers, places);
     const { memory, lanes } = this.parts();
     if (this.debug && targets) checkNumbers(memory, 'logitStats', targets, -(2 ** 31), widthOf(logits));
     logitStats(lanes, logits, targets, tsallisOrder, numbers, places);

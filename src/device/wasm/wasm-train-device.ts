@@ -8,7 +8,13 @@ import {
   checkRope,
   checkScaleRowsBackward,
 } from '../checks/layers.ts';
-import { checkCrossEntropyBackward, checkDivergenceBackward } from '../checks/logits.ts';
+import {
+  checkCrossEntropyBackward,
+  checkDivergenceBackward,
+  checkEntropyBackward,
+  checkHingeBackward,
+  checkHingeLoss,
+} from '../checks/logits.ts';
 import { checkAdamStep, checkPack, checkSumSquares } from '../checks/optimiser.ts';
 import { checkLinearBackward, checkLinearGroupedBackward, checkLinearGroupedWeights } from '../checks/products.ts';
 import {
@@ -26,7 +32,7 @@ import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../
 import { attentionBackward } from './attention.ts';
 import { axpy, columnSum, fill, sumSquares } from './elements.ts';
 import { gatedActivationBackward, rmsNormBackward, ropeBackward, scaleRowsBackward } from './layers.ts';
-import { crossEntropyBackward, divergenceBackward } from './logits.ts';
+import { crossEntropyBackward, divergenceBackward, entropyBackward, hingeBackward, hingeLoss } from './logits.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WasmDeviceOptions } from './options.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
@@ -148,12 +154,6 @@ export class WasmTrainDevice extends WasmDevice implements TrainDevice {
     attentionBackward(this.parts(), args);
   }
 
-  // ---- experts
-
-  routeBackward(logits: Tensor, rule: RouteRule, places: Tensor, dWeights: Tensor, dLogits: Tensor): void {
-    checkRouteBackward(logits, rule, places, dWeights, dLogits);
-    const { memory, lanes } = this.parts();
-    if (this.debug) checkNumbers(memory, 'routeBackward', places, 0, widthOf(logits));
   scaleRowsBackward(
     x: Tensor,
     coefficients: Tensor,
@@ -166,6 +166,12 @@ export class WasmTrainDevice extends WasmDevice implements TrainDevice {
     scaleRowsBackward(this.parts().lanes, x, coefficients, column, dY, dX, dCoefficients);
   }
 
+  // ---- experts
+
+  routeBackward(logits: Tensor, rule: RouteRule, places: Tensor, dWeights: Tensor, dLogits: Tensor): void {
+    checkRouteBackward(logits, rule, places, dWeights, dLogits);
+    const { memory, lanes } = this.parts();
+    if (this.debug) checkNumbers(memory, 'routeBackward', places, 0, widthOf(logits));
     routeBackward(lanes, logits, rule, places, dWeights, dLogits);
   }
 
@@ -221,5 +227,39 @@ export class WasmTrainDevice extends WasmDevice implements TrainDevice {
     checkDivergenceBackward(reference, referenceNumbers, logits, numbers, weights, dLogits, losses);
     const { lanes } = this.parts();
     divergenceBackward(lanes, reference, referenceNumbers, logits, numbers, weights, dLogits, losses);
+  }
+
+  hingeLoss(numbers: Tensor, places: Tensor, targets: Tensor, losses: Tensor): void {
+    checkHingeLoss(numbers, places, targets, losses);
+    hingeLoss(this.parts().lanes, numbers, places, targets, losses);
+  }
+
+  hingeBackward(
+    logits: Tensor,
+    numbers: Tensor,
+    places: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    dLogits: Tensor,
+  ): void {
+    checkHingeBackward(logits, numbers, places, targets, weights, dLogits);
+    const { memory, lanes } = this.parts();
+    if (this.debug) {
+      checkNumbers(memory, 'hingeBackward', targets, -(2 ** 31), widthOf(logits));
+      checkNumbers(memory, 'hingeBackward', places, -1, widthOf(logits)); // -1: a vocabulary of one has no second
+    }
+    hingeBackward(lanes, logits, numbers, places, targets, weights, dLogits);
+  }
+
+  entropyBackward(
+    logits: Tensor,
+    numbers: Tensor,
+    tsallisOrder: number,
+    reference: Tensor | null,
+    weights: Tensor,
+    dLogits: Tensor,
+  ): void {
+    checkEntropyBackward(logits, numbers, tsallisOrder, reference, weights, dLogits);
+    entropyBackward(this.parts().lanes, logits, numbers, tsallisOrder, reference, weights, dLogits);
   }
 }
