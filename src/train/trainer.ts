@@ -226,7 +226,7 @@ export class Trainer {
     const wrong = Object.entries(losses).find(([, loss]) => !Number.isFinite(loss));
     if (wrong === undefined && Number.isFinite(norm)) return;
     const what = wrong ? `its ${NAMES[wrong[0] as keyof PassLosses]} is ${wrong[1]}` : `its gradient's norm is ${norm}`;
-    throw diverged(`Training diverged in step ${this.#progress.step + 1}: ${what}.`);
+    throw diverged(`Training diverged in step ${this.#progress.step + 1}: ${what}.`, this.#saved);
   }
 
   async #evaluateIfDue(signal: AbortSignal | undefined): Promise<void> {
@@ -268,7 +268,10 @@ export class Trainer {
       ...(routing && { routing: await routing.layers() }),
     };
     if (!Number.isFinite(found.loss)) {
-      throw diverged(`Training diverged: after step ${step} the loss of what is held out is ${found.loss}.`);
+      throw diverged(
+        `Training diverged: after step ${step} the loss of what is held out is ${found.loss}.`,
+        this.#saved,
+      );
     }
     const isBest = best === null || found.loss < best.loss;
     this.#progress = {
@@ -318,10 +321,11 @@ const NAMES: Readonly<Record<keyof PassLosses, string>> = {
   divergence: 'divergence from the reference',
 };
 
-export function diverged(what: string): EspalierError {
+/** @param kept the step of the state that is kept; 0: none is */
+export function diverged(what: string, kept: number): EspalierError {
   return new EspalierError(
     'E_DIVERGED',
     what,
-    'The last good state is kept. Start anew with a lower learning rate, a longer warm-up or stronger clipping.',
+    `${kept > 0 ? `The state of step ${kept} is kept` : 'No state is kept yet'}. Start anew with a lower learning rate, a longer warm-up or stronger clipping.`,
   );
 }

@@ -359,6 +359,7 @@ test('one that diverges says so, and keeps the state before', async () => {
   } as const;
   const error: EspalierError = await rejects('E_DIVERGED', () => run(files, options, out));
   assert.match(error.message, /step \d+/);
+  assert.match(error.hint!, /^The state of step 1 is kept\. /);
   const names = (await out.files()).names.filter((name) => name.endsWith('.json'));
   // the first step's rate is 0
   assert.equal(names, ['espalier-training-000001.json']);

@@ -211,6 +211,7 @@ test('weights with NaN or infinity are not kept', async () => {
   );
   assert.is(error?.code, 'E_DIVERGED');
   assert.match(error!.message, /bias/);
+  assert.match(error!.hint!, /^No state is kept yet\. /);
   assert.equal((await out.files()).names, []);
   trainer.dispose();
   model.dispose();

@@ -199,6 +199,7 @@ test('NaN and infinity end it, with weights as they were and no state kept of th
     });
     assert.is(run.error?.code, 'E_DIVERGED', String(run.error));
     assert.match(run.error!.message, says);
+    assert.match(run.error!.hint!, /^No state is kept yet\. /);
     assert.equal(saved, []);
     assert.equal(run.weights['bias'], Float32Array.from(start.bias));
     assert.is(run.progress.step, 0);

@@ -48,6 +48,8 @@ export class States {
   readonly #identity: Identity;
   readonly #device: unknown;
   #best: WrittenFile | null = null;
+  /** Of the state that stands; 0: none does. */
+  #step = 0;
 
   constructor(out: OutputFolder, identity: Identity, device: unknown) {
     this.#out = out;
@@ -75,6 +77,7 @@ export class States {
     await readTensors(await this.#out.files(), state.tensors, trainable.device, allOf(trainable, optimiser));
     trainable.repack();
     this.#best = state.best;
+    this.#step = state.progress.step;
   }
 
   /** @throws E_STORAGE_FULL, E_FILE_WRITE, and then the state before is still there; E_DIVERGED for weights that are no numbers */
@@ -93,6 +96,7 @@ export class States {
       best: this.#best,
     };
     await this.#describe(nameOf(progress.step, 'json'), state);
+    this.#step = progress.step;
     await clearStates(this.#out, [name, nameOf(progress.step, 'json'), ...(this.#best ? [this.#best.name] : [])]);
   }
 
@@ -112,7 +116,7 @@ export class States {
     await this.#checkSpace(sizeOfTensors(list), name);
     try {
       return await writeTensors(this.#out, name, trainable.device, list, (values, own) => {
-        if (!allFinite(values)) throw diverged(`Training diverged: ${own} has NaN or infinity in it.`);
+        if (!allFinite(values)) throw diverged(`Training diverged: ${own} has NaN or infinity in it.`, this.#step);
       });
     } catch (error) {
       // half a file is of no use to anyone
