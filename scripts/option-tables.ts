@@ -21,6 +21,7 @@ import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
+import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
 import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
 import { chainsOptions } from '../src/show/place/options.ts';
@@ -35,6 +36,7 @@ export const DOCUMENTS = [
   'docs/showing.md',
   'docs/training.md',
   'docs/scores.md',
+  'docs/pruning.md',
 ] as const;
 
 /** Schemas, and the interfaces whose comments document them. */
@@ -89,6 +91,12 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
   rouge: [rougeOptions, 'evaluate/scores/options/RougeOptions'],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
+  audit: [
+    auditOptions,
+    'prune/entropy/audit/AuditOptions',
+    'prune/entropy/options/EntropyOptions',
+    'model/options/EncodePromptOptions',
+  ],
   encodeShots: [
     encodeShotsOptions,
     'engine/show/encode-shots/EncodeShotsOptions',

@@ -1,17 +1,10 @@
-import { SequenceEncoder } from '../datasets/training/encode.ts';
 import { SequenceStream } from '../datasets/training/stream.ts';
 import type { TrainingSequence } from '../datasets/training/types.ts';
 import type { Model } from '../engine/model/model.ts';
 import { type Perplexity, perplexity, type TextLogProbability } from '../evaluate/scores/perplexity.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument, openArguments, openOptionsOf, openWithProgress } from './shared/common.ts';
-import {
-  DATA_FLAGS,
-  dataArguments,
-  dataOptionsOf,
-  openDataWithProgress,
-  sequenceOptionsOf,
-} from './shared/data-flags.ts';
+import { DATA_FLAGS, dataArguments, dataOptionsOf, encoderOf, openDataWithProgress } from './shared/data-flags.ts';
 import { formatTable, Progress } from './shared/format.ts';
 
 /** Sequences that are scored together. */
@@ -29,18 +22,7 @@ export const evalPerplexityCommand = defineCommand({
     try {
       const model = await openWithProgress(args.model, { ...opening, signal }, args.json, io);
       try {
-        const { name, config, eosIds, eosId } = model;
-        const encoder = new SequenceEncoder(
-          {
-            name,
-            config,
-            eosIds,
-            tokenizer: { eosId },
-            encode: (text, given) => model.encode(text, given),
-            encodeChat: (messages, given) => model.encodeChat(messages, given),
-          },
-          sequenceOptionsOf(args),
-        );
+        const encoder = encoderOf(model, args);
         // what is held out, where a share is
         const examples = data.heldOut.length > 0 ? data.heldOut : data.train;
         const stream = new SequenceStream(data, examples, encoder, { seed: 0, shuffle: false, epochs: 1 });

@@ -23,6 +23,7 @@ export const program: Command = defineCommand({
     merge: mergeCommand,
     // on demand: most commands need nothing of it
     train: () => import('./train.ts').then(({ trainCommand }) => trainCommand),
+    audit: () => import('./audit.ts').then(({ auditCommand }) => auditCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),
     cache: cacheCommand,

@@ -79,9 +79,16 @@ export async function inProcess(
   {
     input = '',
     columns = 80,
+    colours = false,
     errorColumns = null,
     signal = new AbortController().signal,
-  }: Partial<{ input: string; columns: number; errorColumns: number | null; signal: AbortSignal }> = {},
+  }: Partial<{
+    input: string;
+    columns: number;
+    colours: boolean;
+    errorColumns: number | null;
+    signal: AbortSignal;
+  }> = {},
 ): Promise<Answered> {
   let out = '';
   let err = '';
@@ -90,6 +97,7 @@ export async function inProcess(
     err: (text) => void (err += text),
     input: async () => input,
     columns,
+    colours,
     errorColumns,
   };
   const code = await runProgram(args, io, signal);

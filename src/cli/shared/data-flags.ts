@@ -1,11 +1,13 @@
 import type { DataSource } from '../../datasets/source.ts';
 import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
+import { SequenceEncoder } from '../../datasets/training/encode.ts';
 import {
   type SequenceOptions,
   sequenceOptions,
   type TrainingDataOptions,
   trainingDataOptions,
 } from '../../datasets/training/options.ts';
+import type { Model } from '../../engine/model/model.ts';
 import { EspalierError } from '../../errors.ts';
 import type { Values } from './command.ts';
 import { optionFlags } from './flags.ts';
@@ -68,10 +70,26 @@ export const DATA_FLAGS = [
   ...(['loss', 'max-tokens', 'long', 'end', 'special-tokens'] as const),
 ];
 
-type Given = Readonly<Record<string, unknown>> & Values<typeof dataArguments>;
+type Given = Readonly<Record<string, unknown>> & Pick<Values<typeof dataArguments>, 'column'>;
 
 /** What the flags say of tokens. */
-export const sequenceOptionsOf = (args: Given): SequenceOptions => sequences.options(args);
+export const sequenceOptionsOf = (args: Readonly<Record<string, unknown>>): SequenceOptions => sequences.options(args);
+
+/** Makes tokens of examples by the tokenizer of a model in a worker, as the flags say. @throws E_ARGUMENT */
+export function encoderOf(model: Model, args: Given): SequenceEncoder {
+  const { name, config, eosIds, eosId } = model;
+  return new SequenceEncoder(
+    {
+      name,
+      config,
+      eosIds,
+      tokenizer: { eosId },
+      encode: (text, given) => model.encode(text, given),
+      encodeChat: (messages, given) => model.encodeChat(messages, given),
+    },
+    sequenceOptionsOf(args),
+  );
+}
 
 /** What the flags say of files. @throws E_ARGUMENT */
 export function dataOptionsOf(args: Given): TrainingDataOptions {

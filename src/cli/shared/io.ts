@@ -18,6 +18,8 @@ export interface Io {
   input(signal: AbortSignal): Promise<string>;
   /** Columns of the terminal that `out` goes to; 80 where that is none. */
   readonly columns: number;
+  /** Whether colours are wanted in what `out` writes: it is a terminal, and NO_COLOR (no-color.org) is not set. */
+  readonly colours: boolean;
   /** Of the one that `err` goes to; null where that is none, and lines are left as they are. */
   readonly errorColumns: number | null;
 }
@@ -30,6 +32,9 @@ export const processIo: Io = {
   err: (text) => put(process.stderr, text),
   get columns() {
     return process.stdout.columns || 80;
+  },
+  get colours() {
+    return process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
   },
   get errorColumns() {
     return process.stderr.isTTY ? process.stderr.columns || 80 : null;

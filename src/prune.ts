@@ -1,0 +1,27 @@
+/**
+ * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
+ * So far entropies of tokens, with a report for people. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
+ */
+
+export { type ErrorCode, EspalierError } from './errors.ts';
+export {
+  type AuditedText,
+  type AuditedToken,
+  type AuditModel,
+  type AuditOptions,
+  type AuditSequence,
+  auditEntropy,
+  type EntropyAudit,
+} from './prune/entropy/audit.ts';
+export { type Bimodality, distributionOf, type EntropyDistribution } from './prune/entropy/distribution.ts';
+export type { EntropyOptions } from './prune/entropy/options.ts';
+export { auditPage } from './prune/entropy/page.ts';
+export { type EntropySplit, splitEntropies } from './prune/entropy/split.ts';
+export { bimodalityStatement, splitStatement } from './prune/entropy/statement.ts';
+export {
+  effectiveTokens,
+  highestEntropy,
+  type RowEntropies,
+  rowEntropies,
+  tsallisEntropy,
+} from './prune/entropy/tsallis.ts';

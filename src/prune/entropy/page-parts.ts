@@ -1,0 +1,125 @@
+/** Style and script of a page of an audit, as they stand in it. */
+
+export const STYLE = `
+:root { color-scheme: light dark; --page: #fbfaf8; --ink: #1d1d1f; --soft: #5b5d63; --line: #d9d6cf; --box: #ffffff;
+  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #141518; --ink: #e9e8e4; --soft: #a9abb2; --line: #34363c; --box: #1f2125;
+    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .75rem; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h3 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 1.25rem 0 .25rem; }
+.model { font-weight: 400; color: var(--soft); }
+.hint, .note { color: var(--soft); font-size: .875rem; margin: .25rem 0 .75rem; }
+.legend { list-style: none; padding: 0; margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .35rem 1.5rem; font-size: .875rem; }
+.text { margin: 0; padding: .9rem 1rem; background: var(--box); border: 1px solid var(--line); border-radius: .5rem;
+  white-space: pre-wrap; line-height: 2; font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: .95rem; }
+.h, .l, .o { border-radius: .2rem; padding: .12em 0; box-shadow: inset 0 0 0 .5px var(--box); }
+.h { background: var(--high); color: var(--high-ink); box-shadow: inset 0 0 0 .5px var(--box), inset 0 -.16em 0 var(--high-line); }
+.l { background: var(--low); color: var(--low-ink); }
+.o { color: var(--soft); }
+.legend .h, .legend .l, .legend .o { padding: .15em .5em; }
+#texts [data-i] { cursor: default; }
+#texts [data-i]:focus { outline: none; }
+#texts .on { outline: 2px solid var(--ink); outline-offset: 1px; }
+sub { line-height: 0; font-size: .75em; }
+i { font-style: normal; color: var(--soft); }
+figure { position: relative; margin: 1.75rem 0 1rem; }
+figure svg { display: block; width: 100%; height: 9rem; border-bottom: 1px solid var(--soft); }
+figure rect { stroke: none; }
+rect.h { fill: var(--high-bar); } rect.l { fill: var(--low-bar); }
+figure line { stroke: var(--ink); stroke-width: 1.5px; stroke-dasharray: 4 3; vector-effect: non-scaling-stroke; }
+.cut { position: absolute; top: -1.5rem; transform: translateX(-50%); font-size: .8rem; white-space: nowrap; }
+figcaption { display: flex; justify-content: space-between; gap: .75rem; color: var(--soft); font-size: .8rem; margin-top: .25rem; text-align: center; }
+dl { display: flex; flex-wrap: wrap; gap: .75rem 2rem; margin: 1rem 0; }
+dl div { min-width: 5.5rem; } dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums; }
+#details { position: fixed; z-index: 1; width: 20rem; padding: .75rem .9rem; background: var(--box); border: 1px solid var(--line); border-radius: .5rem;
+  box-shadow: 0 6px 24px rgb(0 0 0 / .25); font-size: .85rem; line-height: 1.45; pointer-events: none; overflow-wrap: anywhere; }
+#details b { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap; }
+#details p { margin: 0 0 .35rem; }
+#details table { border-collapse: collapse; width: 100%; } #details td { padding: .08rem 0; vertical-align: baseline; }
+#details td:first-child { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap; }
+#details td:last-child { text-align: right; font-variant-numeric: tabular-nums; padding-left: 1rem; white-space: nowrap; }
+#details .own { font-weight: 700; }
+@media (max-width: 40rem) {
+  main { padding-bottom: 15rem; }
+  #details { left: .5rem !important; right: .5rem; top: auto !important; bottom: .5rem; width: auto; }
+}
+@media (forced-colors: active) { .h { text-decoration: underline 2px; } }
+@media print { #details, .hint { display: none; } .h, .l, rect { print-color-adjust: exact; } }
+`;
+
+/** Shows what is known of the token that is pointed at, or chosen with the keyboard. */
+export const SCRIPT = `
+(() => {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const texts = document.getElementById('texts');
+  const box = document.getElementById('details');
+  const all = texts.querySelectorAll('[data-i]');
+  let on = null;
+  const make = (tag, text, parent) => {
+    const node = document.createElement(tag);
+    node.textContent = text;
+    parent.append(node);
+    return node;
+  };
+  const quoted = (text) => JSON.stringify(text);
+  const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : p >= 0.00095 ? (100 * p).toFixed(1) : (100 * p).toPrecision(1)) + ' %';
+  const hide = () => { if (on) on.classList.remove('on'); on = null; box.hidden = true; };
+  const show = (span) => {
+    if (span === on) return;
+    hide();
+    on = span;
+    span.classList.add('on');
+    const [text, high, entropy, alike, own, likely] = data[span.dataset.i];
+    box.replaceChildren();
+    make('b', quoted(text), make('p', '', box));
+    if (entropy === undefined) make('p', 'Nothing stands before it that it could be guessed from.', box);
+    else {
+      const few = alike === null ? '' : ': as uncertain as among ' + alike + ' equally likely tokens';
+      make('p', 'entropy ' + entropy + ', ' + (high ? 'high' : 'low') + few, box);
+      if (own !== null) make('p', 'its probability was ' + percent(own), box);
+      make('p', 'likeliest in its place:', box);
+      const table = make('table', '', box);
+      for (const [word, p] of likely) {
+        const row = make('tr', '', table);
+        if (word === text) row.className = 'own';
+        make('td', quoted(word), row);
+        make('td', percent(p), row);
+      }
+    }
+    box.hidden = false;
+    const at = (span.getClientRects()[0] || span.getBoundingClientRect());
+    const { offsetWidth: width, offsetHeight: height } = box;
+    box.style.left = Math.max(8, Math.min(at.left, innerWidth - width - 8)) + 'px';
+    const below = at.bottom + 6;
+    box.style.top = Math.max(8, below + height + 8 > innerHeight ? at.top - height - 6 : below) + 'px';
+  };
+  const spanOf = (target) => target.closest && target.closest('[data-i]');
+  texts.addEventListener('pointerover', (event) => { const span = spanOf(event.target); if (span) show(span); });
+  texts.addEventListener('pointerleave', (event) => { if (event.pointerType === 'mouse' && document.activeElement !== on) hide(); });
+  const choose = (span) => {
+    for (const one of texts.querySelectorAll('[tabindex]')) one.tabIndex = -1;
+    span.tabIndex = 0;
+    span.focus();
+  };
+  texts.addEventListener('click', (event) => { const span = spanOf(event.target); if (span) choose(span); });
+  texts.addEventListener('focusin', (event) => { const span = spanOf(event.target); if (span) show(span); });
+  texts.addEventListener('focusout', hide);
+  texts.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') return hide();
+    const step = event.key === 'ArrowRight' || event.key === 'ArrowDown' ? 1 : event.key === 'ArrowLeft' || event.key === 'ArrowUp' ? -1 : 0;
+    const span = spanOf(event.target);
+    const next = step && span && all[Number(span.dataset.i) + step];
+    if (!next) return;
+    event.preventDefault();
+    choose(next);
+  });
+  if (all.length > 0) all[0].tabIndex = 0;
+  addEventListener('scroll', () => { if (document.activeElement !== on) hide(); }, { passive: true });
+})();
+`;

@@ -1,0 +1,108 @@
+// hosts: node, deno — reads and writes files
+/** `espalier audit`: what it prints is what the library says. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openLocal } from '../../src/open-local.ts';
+import { auditEntropy } from '../../src/prune/entropy/audit.ts';
+import { splitStatement } from '../../src/prune/entropy/statement.ts';
+import { inProcess, project } from './run.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'espalier-audit-'));
+test.after(() => rmSync(folder, { recursive: true }));
+const nano = join(project, 'models/nano-base');
+const TEXT = 'Tom has a dog. However, it is not happy.';
+const common = ['audit', nano, '--lanes', '1'];
+
+test('a text: JSON, marks, colours, the page', async () => {
+  const model = await openLocal(nano);
+  const { split, texts } = await auditEntropy(model, TEXT, { q: 1.2, percentile: 60 });
+  model.close();
+  const flags = ['-p', TEXT, '--q', '1.2', '--percentile', '60'];
+  const { code, out, err } = await inProcess([...common, ...flags, '--top', '2', '--json']);
+  assert.is(code, 0, out + err);
+  assert.is(err, '');
+  const found = JSON.parse(out);
+  // two processes may have timed different kernels as the fastest, which round differently
+  assert.ok(Math.abs(found.split.cut - split.cut) < 1e-4);
+  assert.equal([found.split.rule, found.split.percentile, found.split.high], [split.rule, 60, split.high]);
+  const kinds = (list: typeof texts) => list[0]!.tokens.map(({ text, high, counts }) => [text, high, counts]);
+  assert.equal(kinds(found.texts), kinds(texts));
+  assert.is(found.texts[0].tokens[1].top.length, 2);
+
+  const page = join(folder, 'page.html');
+  const marked = await inProcess([...common, ...flags, '--html', page]);
+  assert.match(marked.out, splitStatement(split));
+  assert.match(marked.out, /⟦high⟧ {2}low\n/);
+  assert.is(
+    marked.out.split('\n').slice(0, 1).join('').replace(/[⟦⟧]/g, ''),
+    texts[0]!.tokens.map(({ text }) => text).join(''),
+  );
+  assert.not.match(marked.out, '\u001b');
+  assert.match(marked.err, page);
+  assert.match(readFileSync(page, 'utf8'), /^<!doctype html>/);
+
+  const coloured = await inProcess([...common, ...flags], { colours: true });
+  assert.not.match(coloured.out, '⟦');
+  const plain = ['\u001b[30;43m', '\u001b[2m', '\u001b[0m'].reduce(
+    (text, one) => text.replaceAll(one, ''),
+    coloured.out,
+  );
+  assert.is(plain.split('\n')[0], texts[0]!.tokens.map(({ text }) => text).join(''));
+  assert.match(coloured.out, '\u001b[30;43m');
+});
+
+test('special tokens of the text, and of a message', async () => {
+  const ids = async (...flags: string[]) => {
+    const { code, out } = await inProcess([...common, '-p', 'A dog.<|endoftext|>', ...flags, '--json']);
+    assert.is(code, 0, out);
+    return JSON.parse(out).texts[0].tokens.map(({ id }: { id: number }) => id) as number[];
+  };
+  const model = await openLocal(nano);
+  const { eosId } = model.tokenizer;
+  model.close();
+  assert.is((await ids()).at(-1), eosId);
+  assert.is.not((await ids('--no-special-tokens')).at(-1), eosId);
+  assert.is.not((await ids('--bos', 'no')).at(0), (await ids()).at(0));
+});
+
+test('examples: answers count, and a conversation is written by the template', async () => {
+  const data = join(folder, 'a.jsonl');
+  const row = { q: 'What is it?', a: ' It is a dog.' };
+  writeFileSync(data, `${JSON.stringify(row)}\n${JSON.stringify({ ...row, q: 'Who?' })}\n${JSON.stringify(row)}\n`);
+  const flags = ['--data', data, '--column', 'prompt=q', '--column', 'answer=a'];
+  const { code, out } = await inProcess([...common, ...flags, '--prompt', 'Q: {q}\\nA:', '--examples', '2', '--json']);
+  assert.is(code, 0, out);
+  const { texts, split } = JSON.parse(out);
+  assert.equal(
+    texts.map(({ name }: { name: string }) => name),
+    [`${data}, line 1`, `${data}, line 2`],
+  );
+  type Token = { text: string; counts: boolean };
+  const told = (counts: boolean) => texts[0].tokens.filter((t: Token) => t.counts === counts).map((t: Token) => t.text);
+  assert.match(told(false).join(''), 'Q: What is it?\nA:');
+  assert.match(told(true).join(''), / It is a dog\./);
+  assert.is(split.tokens, 2 * told(true).length);
+});
+
+test('what cannot be audited is refused', async () => {
+  const failed = async (...flags: string[]) => {
+    const { code, out } = await inProcess(['audit', nano, ...flags, '--json']);
+    assert.ok(code !== 0);
+    return JSON.parse(out).error as { code: string; message: string };
+  };
+  assert.match((await failed()).message, 'either --prompt or --data');
+  assert.match((await failed('-p', TEXT, '--examples', '3')).message, '--data');
+  assert.match((await failed('-p', TEXT, '--no-end')).message, '--end is given without --data');
+  assert.match((await failed('-p', TEXT, '--held-out', '0.1')).message, '--held-out is given without --data');
+  assert.match((await failed('-p', TEXT, '--chat', '--bos', 'no')).message, '--bos');
+  assert.is((await failed('-p', TEXT, '--q', '0')).code, 'E_ARGUMENT');
+  assert.match((await failed('-p', TEXT, '--q', '2', '--lanes', '1')).message, 'the highest is 0.999');
+  assert.match((await failed('-p', TEXT, '--cut', '1', '--percentile', '5', '--lanes', '1')).message, '--cut');
+  assert.is((await failed('--data', join(folder, 'none.jsonl'), '--lanes', '1')).code, 'E_FILE_NOT_FOUND');
+  assert.is((await failed('-p', TEXT, '--html', join(folder, 'no/folder.html'), '--lanes', '1')).code, 'E_FILE_WRITE');
+});
+
+test.run();
