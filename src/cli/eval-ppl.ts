@@ -1,4 +1,4 @@
-import { SequenceStream } from '../datasets/training/stream.ts';
+import { checkLengths, SequenceStream } from '../datasets/training/stream.ts';
 import type { TrainingSequence } from '../datasets/training/types.ts';
 import type { Model } from '../engine/model/model.ts';
 import { type Perplexity, perplexity, type TextLogProbability } from '../evaluate/scores/perplexity.ts';
@@ -25,6 +25,7 @@ export const evalPerplexityCommand = defineCommand({
         const encoder = encoderOf(model, args);
         // what is held out, where a share is
         const examples = data.heldOut.length > 0 ? data.heldOut : data.train;
+        await checkLengths(data, examples, encoder, { signal });
         const stream = new SequenceStream(data, examples, encoder, { seed: 0, shuffle: false, epochs: 1 });
         const counted = new Map<number, Counted>();
         let sequences = 0;

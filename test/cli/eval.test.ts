@@ -85,6 +85,11 @@ test('what cannot be scored is refused', async () => {
   assert.is(await code('eval', 'chrf', latin, '--ref', latin), 'E_DATA_INVALID');
   assert.is(await code('eval', 'ppl', 'espalier:tiny', '--data', file('a.jsonl', '{')), 'E_DATA_INVALID');
   assert.is(await code('eval', 'ppl', 'espalier:tiny', '--data', references[0]!, '--column', 'x'), 'E_ARGUMENT');
+  const long = file('long.jsonl', JSON.stringify({ prompt: 'a '.repeat(50), answer: ' b' }));
+  for (const what of ['refuse', 'skip']) {
+    const options = ['--max-tokens', '16', '--long', what];
+    assert.is(await code('eval', 'ppl', 'espalier:tiny', '--data', long, ...options), 'E_DATA_INVALID');
+  }
 });
 
 test('ppl: answers behind their prompts, or all tokens', async () => {
