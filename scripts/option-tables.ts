@@ -22,6 +22,7 @@ import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/op
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
+import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
 import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
 import { chainsOptions } from '../src/show/place/options.ts';
@@ -96,6 +97,12 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'prune/entropy/audit/AuditOptions',
     'prune/entropy/options/EntropyOptions',
     'model/options/EncodePromptOptions',
+  ],
+  dataEntropies: [
+    dataEntropyOptions,
+    'prune/entropy/data-entropies/DataEntropyOptions',
+    'prune/entropy/options/EntropyOptions',
+    'datasets/training/options/SequenceOptions',
   ],
   encodeShots: [
     encodeShotsOptions,

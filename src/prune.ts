@@ -3,6 +3,8 @@
  * So far entropies of tokens, with a report for people. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
  */
 
+export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
+export type { TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export {
   type AuditedText,
@@ -13,11 +15,18 @@ export {
   auditEntropy,
   type EntropyAudit,
 } from './prune/entropy/audit.ts';
+export {
+  type DataEntropies,
+  type DataEntropyOptions,
+  dataEntropies,
+  type SequenceEntropies,
+} from './prune/entropy/data-entropies.ts';
 export { type Bimodality, distributionOf, type EntropyDistribution } from './prune/entropy/distribution.ts';
 export type { EntropyOptions } from './prune/entropy/options.ts';
 export { auditPage } from './prune/entropy/page.ts';
 export { type EntropySplit, splitEntropies } from './prune/entropy/split.ts';
 export { bimodalityStatement, splitStatement } from './prune/entropy/statement.ts';
+export { memoryEntropyStore, openEntropyStore } from './prune/entropy/store.ts';
 export {
   effectiveTokens,
   highestEntropy,
@@ -25,3 +34,4 @@ export {
   rowEntropies,
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
+export type { EntryStore } from './runtime/cache/entries.ts';
