@@ -29,6 +29,8 @@ export interface ForwardOptions extends LayerHooks {
    * is. With a mask of six numbers a token, T at most 512. When it throws, these rows hold nothing of use.
    */
   readonly rows?: readonly number[];
+  /** Coefficients of terms of adapters that have an expert, by token, f32 [T, experts]; default: all 0. It stays as it is. */
+  readonly routing?: Tensor | undefined;
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
   /**
@@ -62,6 +64,8 @@ export interface SequencePart {
 }
 
 export interface EachOptions extends Pick<ForwardOptions, 'precision' | 'signal' | 'output'> {
+  /** As of `ForwardOptions`, of the tokens of all parts behind one another. */
+  readonly routing?: Tensor | undefined;
   /**
    * Called with the normalised last hidden states of all rows of all parts, or of the last of each part whose last is wanted, in the order
    * of the parts; the tensor is scratch. Not called where none is wanted.
@@ -137,6 +141,7 @@ export class Decoder {
           firstRow: first,
           precision: options.precision ?? this.precision,
           masks: options,
+          routing: options.routing ? this.device.rows(options.routing, first, end - first) : null,
           hooks: options,
           pace,
         });
@@ -194,6 +199,7 @@ export class Decoder {
         firstRow: 0,
         precision: options.precision ?? this.precision,
         masks: {},
+        routing: options.routing ?? null,
         hooks: { signal: options.signal },
         pace: new Pace(),
       });

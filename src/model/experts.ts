@@ -76,6 +76,7 @@ export function keptMixture(device: Device, tokens: number, hidden: number, moe:
  * place of a feed-forward. Router and gate are computed exactly whatever the precision: a rounding there can send a token to
  * another expert.
  *
+ * @param routing of terms of the shared expert, as of `addLora`
  * @param out null where only the buffers are wanted that the way back reads
  * @param alone as in `Device.linear`
  */
@@ -84,6 +85,7 @@ export function mixture(
   activation: GatedActivation,
   weights: MixtureWeights,
   rule: RouterRule,
+  routing: Tensor | null,
   x: Tensor,
   b: MixtureBuffers,
   out: Tensor | null,
@@ -101,7 +103,7 @@ export function mixture(
   if (out) device.combine(b.y, order, shares, out);
   if (!weights.shared) return;
   const shared = out || weights.sharedGate ? b.sharedProjected! : null;
-  feedForward(device, activation, weights.shared, x, b.shared!, shared, precision, alone);
+  feedForward(device, activation, weights.shared, routing, x, b.shared!, shared, precision, alone);
   if (weights.sharedGate) {
     device.linear(x, [weights.sharedGate], [b.sharedGate!], 'exact', alone);
     if (!out) return;
@@ -131,6 +133,7 @@ export function mixtureBackward(
   gradients: MixtureGradients,
   rule: RouterRule,
   factors: RouterFactors,
+  routing: Tensor | null,
   x: Tensor,
   b: MixtureBuffers,
   dOut: Tensor,
@@ -179,6 +182,6 @@ export function mixtureBackward(
     if (gradients.sharedGate) device.matmul(dGate, x, gradients.sharedGate, { transposeA: true, accumulate: true });
     if (dX) device.linearBackward(dGate, weights.sharedGate, dX, true);
   }
-  feedForwardBackward(device, activation, weights.shared, gradients.shared, x, b.shared!, dShared, dX, true);
+  feedForwardBackward(device, activation, weights.shared, gradients.shared, routing, x, b.shared!, dShared, dX, true);
   device.reset(mark);
 }

@@ -24,6 +24,7 @@ export function keptFeedForward(device: Device, rows: number, inner: number): Fe
 /**
  * out [t, hidden] = down · (act(gate · x) · (up · x)), with biases and terms of adapters where there are any.
  *
+ * @param routing as of `addLora`
  * @param out null where only the buffers are wanted
  * @param alone as in `Device.linear`
  */
@@ -31,6 +32,7 @@ export function feedForward(
   device: Device,
   activation: GatedActivation,
   weights: FeedForwardWeights,
+  routing: Tensor | null,
   x: Tensor,
   b: FeedForwardBuffers,
   out: Tensor | null,
@@ -38,14 +40,14 @@ export function feedForward(
   alone = false,
 ): void {
   device.linear(x, [weights.gate, weights.up], [b.gate, b.up], precision, alone);
-  addLora(device, weights.lora?.gate, x, b.gate, alone);
-  addLora(device, weights.lora?.up, x, b.up, alone);
+  addLora(device, weights.lora?.gate, routing, x, b.gate, alone);
+  addLora(device, weights.lora?.up, routing, x, b.up, alone);
   if (weights.gateBias) device.addBias(weights.gateBias, b.gate);
   if (weights.upBias) device.addBias(weights.upBias, b.up);
   device.gatedActivation(activation, b.gate, b.up, b.product);
   if (!out) return;
   device.linear(b.product, [weights.down], [out], precision, alone);
-  addLora(device, weights.lora?.down, b.product, out, alone);
+  addLora(device, weights.lora?.down, routing, b.product, out, alone);
   if (weights.downBias) device.addBias(weights.downBias, out);
 }
 
@@ -61,6 +63,7 @@ export function feedForwardBackward(
   activation: GatedActivation,
   weights: FeedForwardWeights,
   gradients: FeedForwardGradients,
+  routing: Tensor | null,
   x: Tensor,
   b: FeedForwardBuffers,
   dOut: Tensor,
@@ -70,11 +73,11 @@ export function feedForwardBackward(
   const mark = device.mark();
   const inner = dX !== null || trains(gradients, 'gate', 'up');
   const dProduct = inner ? device.scratch('f32', b.product.shape) : null;
-  projectionBackward(device, 'down', weights, gradients, b.product, dOut, dProduct);
+  projectionBackward(device, 'down', weights, gradients, routing, b.product, dOut, dProduct);
   if (dProduct) {
     device.gatedActivationBackward(activation, b.gate, b.up, dProduct, b.gate, b.up);
-    projectionBackward(device, 'gate', weights, gradients, x, b.gate, dX, accumulate);
-    projectionBackward(device, 'up', weights, gradients, x, b.up, dX, true);
+    projectionBackward(device, 'gate', weights, gradients, routing, x, b.gate, dX, accumulate);
+    projectionBackward(device, 'up', weights, gradients, routing, x, b.up, dX, true);
   }
   device.reset(mark);
 }

@@ -65,6 +65,7 @@ function trainsAny(gradients: Readonly<Record<string, Tensor | null>>): boolean 
 /**
  * Of y [T, N] = x [T, K] · Wᵀ + bias + what adapters add: dW += dYᵀ x, dBias += Σ dY, those of the adapters, and dX = dY · W + theirs.
  *
+ * @param routing as of `addLora`
  * @param dX null where nobody asks for it
  * @param accumulate dX += …
  */
@@ -73,6 +74,7 @@ export function projectionBackward<Part extends string>(
   part: Part,
   weights: Matrices<NoInfer<Part>>,
   gradients: MatrixGradients<NoInfer<Part>>,
+  routing: Tensor | null,
   x: Tensor,
   dY: Tensor,
   dX: Tensor | null,
@@ -82,5 +84,5 @@ export function projectionBackward<Part extends string>(
   if (dBias) device.columnSum(dY, dBias);
   if (dWeight) device.matmul(dY, x, dWeight, { transposeA: true, accumulate: true });
   if (dX) device.linearBackward(dY, weights[part], dX, accumulate);
-  addLoraBackward(device, weights.lora?.[part], gradients.lora?.[part], x, dY, dX);
+  addLoraBackward(device, weights.lora?.[part], gradients.lora?.[part], routing, x, dY, dX);
 }

@@ -9,6 +9,7 @@ export interface ChunkInputs {
   readonly mask: Tensor | null; // [t, 3] or [t, 6] i32
   readonly windowMask: Tensor | null; // as mask
   readonly split: Tensor | null; // as mask
+  readonly routing: Tensor | null; // [t, experts] f32: of terms of adapters that have an expert, see `addLora`
 }
 
 /**
@@ -122,6 +123,7 @@ export function lastRows(device: Device, config: ModelConfig, b: LayerBuffers, c
     mask: b.mask && rows(b.mask),
     windowMask: b.windowMask && rows(b.windowMask),
     split: b.split && rows(b.split),
+    routing: b.routing && rows(b.routing),
     hidden: rows(b.hidden),
     middle: rows(b.middle),
     normed: rows(b.normed),
@@ -142,7 +144,10 @@ export function lastRows(device: Device, config: ModelConfig, b: LayerBuffers, c
   };
 }
 
-/** Buffers of a set of their own for some rows of others, anywhere: the residual stream, its norm and the positions are copied. No masks. */
+/**
+ * Buffers of a set of their own for some rows of others, anywhere: the residual stream, its norm, the positions and the routing are copied. No
+ * masks.
+ */
 export function gatheredRows(
   device: Device,
   config: ModelConfig,
@@ -150,9 +155,11 @@ export function gatheredRows(
   rows: readonly number[],
 ): LayerBuffers {
   const positions = device.scratch('i32', [rows.length, 1]);
-  const to = sharedBuffers(device, config, { positions, mask: null, windowMask: null, split: null });
+  const routing = b.routing && device.scratch('f32', [rows.length, b.routing.shape[1]!]);
+  const to = sharedBuffers(device, config, { positions, mask: null, windowMask: null, split: null, routing });
   for (const [i, row] of rows.entries()) {
     device.copyRows(device.rows(b.positions, row, 1), positions, i);
+    if (routing) device.copyRows(device.rows(b.routing!, row, 1), routing, i);
     device.copyRows(device.rows(b.hidden, row, 1), to.hidden, i);
     device.copyRows(device.rows(b.normed, row, 1), to.normed, i);
   }

@@ -107,7 +107,7 @@ export interface LayerRun {
  * the last addition, which share a pass with the layers before and behind: `normed` comes in, `feedForwardOut` goes out and is still to
  * be added to `middle`.
  *
- * Reads `normed` and `hidden` (the residual stream), positions and masks, and the cache's rows. Writes k and v, which go to the cache;
+ * Reads `normed` and `hidden` (the residual stream), positions, masks and routing, and the cache's rows. Writes k and v, which go to the cache;
  * q; `attended`; `attentionOut`; `middle`, the residual stream behind attention; `feedForwardIn`, its norm; what the feed-forward needs; and
  * `feedForwardOut`. q and k are normed and rotated where they stand, and so is what a norm behind attention or feed-forward gives.
  * Some buffers may be one tensor, where `LayerBuffers` says so. Nothing is awaited.
@@ -133,8 +133,8 @@ export function decoderLayer(
     if (o) device.linear(o.normed, [weights.q], [o.qProjected], precision, alone);
   }
   const { lora } = weights;
-  addLora(device, lora?.k, b.normed, b.kProjected, run.alone);
-  addLora(device, lora?.v, b.normed, b.v, run.alone);
+  addLora(device, lora?.k, b.routing, b.normed, b.kProjected, run.alone);
+  addLora(device, lora?.v, b.routing, b.normed, b.v, run.alone);
   if (weights.kBias) device.addBias(weights.kBias, b.kProjected);
   if (weights.vBias) device.addBias(weights.vBias, b.v);
   if (weights.kNorm) device.rmsNorm(b.kProjected, weights.kNorm, b.k, eps);
@@ -147,14 +147,14 @@ export function decoderLayer(
     }
   }
   if (!o) return;
-  addLora(device, lora?.q, o.normed, o.qProjected, alone);
+  addLora(device, lora?.q, o.routing, o.normed, o.qProjected, alone);
   if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
   if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
   if (table) device.rope(o.q, table, o.positions, facts.queryLayout);
   for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
   device.linear(o.attended, [weights.o], [o.attentionProjected], precision, alone);
-  addLora(device, lora?.o, o.attended, o.attentionProjected, alone);
+  addLora(device, lora?.o, o.routing, o.attended, o.attentionProjected, alone);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionProjected);
   if (weights.postAttentionNorm) {
     device.rmsNorm(o.attentionProjected, weights.postAttentionNorm, o.attentionOut, eps);
@@ -165,8 +165,11 @@ export function decoderLayer(
   const inner = weights.feedForward;
   const to = run.again && !weights.postFeedForwardNorm ? null : o.feedForwardProjected;
   if (inner.kind === 'dense')
-    feedForward(device, facts.activation, inner, o.feedForwardIn, o.dense!, to, precision, alone);
-  else mixture(device, facts.activation, inner, facts.router!, o.feedForwardIn, o.mixture!, to, precision, alone);
+    feedForward(device, facts.activation, inner, o.routing, o.feedForwardIn, o.dense!, to, precision, alone);
+  else {
+    const [rule, x] = [facts.router!, o.feedForwardIn];
+    mixture(device, facts.activation, inner, rule, o.routing, x, o.mixture!, to, precision, alone);
+  }
   if (run.again) return;
   if (weights.postFeedForwardNorm) {
     device.rmsNorm(o.feedForwardProjected, weights.postFeedForwardNorm, o.feedForwardOut, eps);
@@ -239,10 +242,10 @@ export function decoderLayerBackward(
   );
   const to = toFeedForward ? dIn : null;
   if (inner.kind === 'dense' && dInner.kind === 'dense') {
-    feedForwardBackward(device, activation, inner, dInner, b.feedForwardIn, b.dense!, dAdded, to);
+    feedForwardBackward(device, activation, inner, dInner, b.routing, b.feedForwardIn, b.dense!, dAdded, to);
   } else if (inner.kind === 'mixture' && dInner.kind === 'mixture') {
     const [rule, x] = [facts.router!, b.feedForwardIn];
-    mixtureBackward(device, activation, inner, dInner, rule, router, x, b.mixture!, dAdded, to);
+    mixtureBackward(device, activation, inner, dInner, rule, router, b.routing, x, b.mixture!, dAdded, to);
   }
   if (toFeedForward) {
     device.rmsNormBackward(b.middle, weights.feedForwardNorm, dIn, eps, dResidual, gradients.feedForwardNorm);
@@ -253,7 +256,7 @@ export function decoderLayerBackward(
       ...([weights.postAttentionNorm, gradients.postAttentionNorm] as const),
     );
     const dAttended = toScores ? scratchLike(b.attended) : null;
-    projectionBackward(device, 'o', weights, gradients, b.attended, dAttentionAdded, dAttended);
+    projectionBackward(device, 'o', weights, gradients, b.routing, b.attended, dAttentionAdded, dAttended);
     if (dAttended) {
       const [dQ, dK, dV] = [b.q, b.k, b.v].map(scratchLike) as [Tensor, Tensor, Tensor];
       device.fill(dK, 0);
@@ -283,9 +286,9 @@ export function decoderLayerBackward(
       const dQProjected = normBackward(device, b.qProjected, weights.qNorm, dQ, eps, gradients.qNorm);
       const dKProjected = normBackward(device, b.kProjected, weights.kNorm, dK, eps, gradients.kNorm);
       const dNormed = toNormed ? dIn : null;
-      projectionBackward(device, 'q', weights, gradients, b.normed, dQProjected, dNormed);
-      projectionBackward(device, 'k', weights, gradients, b.normed, dKProjected, dNormed, true);
-      projectionBackward(device, 'v', weights, gradients, b.normed, dV, dNormed, true);
+      projectionBackward(device, 'q', weights, gradients, b.routing, b.normed, dQProjected, dNormed);
+      projectionBackward(device, 'k', weights, gradients, b.routing, b.normed, dKProjected, dNormed, true);
+      projectionBackward(device, 'v', weights, gradients, b.routing, b.normed, dV, dNormed, true);
       if (dNormed) device.rmsNormBackward(b.hidden, weights.inputNorm, dNormed, eps, dResidual, gradients.inputNorm);
     }
   }

@@ -1,11 +1,16 @@
 import type { Device, Tensor } from '../device/device.ts';
 
-/** A low-rank term of a linear layer [N, K]: y += scale · (x Aᵀ) Bᵀ (Hu et al. 2021, arXiv 2106.09685). */
+/**
+ * A low-rank term of a linear layer [N, K]: y += scale · (x Aᵀ) Bᵀ (Hu et al. 2021, arXiv 2106.09685). Terms behind one another may share A, as
+ * those of experts do (HydraLoRA, arXiv 2404.19245): x Aᵀ is computed once for them.
+ */
 export interface LoraTerm {
   readonly a: Tensor; // [r, K], f32 rows
   readonly b: Tensor; // [N, r], f32 rows
   /** alpha / r, or alpha / √r with rsLoRA (Kalajdzievski 2023), times the weight of the adapter. */
   readonly scale: number;
+  /** Column of the routing of a pass whose coefficients multiply the term row by row; a term without one always counts in full. */
+  readonly expert?: number;
 }
 
 /** Terms of the matrices of a block, by their names in its weights; a matrix may have those of several adapters. */
@@ -18,30 +23,43 @@ export interface LoraGradient {
 }
 
 /**
- * out [T, N] += Σ over terms of scale · (x Aᵀ) Bᵀ, x [T, K]. Rows are read as they stand: nothing is packed, so that factors may be
- * trained, and the matrix that they correct may have any type.
+ * out [T, N] += Σ over terms of scale · (coefficient ∘) (x Aᵀ) Bᵀ, x [T, K]. Rows are read as they stand: nothing is packed, so that factors may
+ * be trained, and the matrix that they correct may have any type. A coefficient of 1 gives the bits of a term without an expert, 0 those of
+ * none.
+ * @param routing coefficients by row and expert [T, E]; null: all 0, which costs nothing
  * @param alone as in `Device.linear`
+ * @throws E_SHAPE where an expert has no column
  */
 export function addLora(
   device: Device,
   terms: readonly LoraTerm[] | undefined,
+  routing: Tensor | null,
   x: Tensor,
   out: Tensor,
   alone: boolean,
 ): void {
   if (!terms) return;
-  for (const { a, b, scale } of terms) {
-    const mark = device.mark();
-    const inner = device.scratch('f32', [x.shape[0]!, a.shape[0]!]);
-    device.matmul(x, a, inner, { transposeB: true, alone });
-    device.matmul(inner, b, out, { transposeB: true, alpha: scale, accumulate: true, alone });
-    device.reset(mark);
+  const mark = device.mark();
+  let inner: Tensor | null = null;
+  let of: Tensor | null = null;
+  for (const { a, b, scale, expert } of terms) {
+    if (expert !== undefined && !routing) continue;
+    if (!inner || !isSame(a, of)) {
+      device.reset(mark);
+      inner = innerOf(device, a, x, alone);
+      of = a;
+    }
+    const inside = device.mark();
+    const weighed = weighedOf(device, inner, routing, expert);
+    device.matmul(weighed, b, out, { transposeB: true, alpha: scale, accumulate: true, alone });
+    device.reset(inside);
   }
+  device.reset(mark);
 }
 
 /**
- * Of `addLora`: dB += scale · dOutᵀ (x Aᵀ), dA += (scale · dOut B)ᵀ x, dX += (scale · dOut B) A. x Aᵀ is computed again: it costs r / N of
- * the layer.
+ * Of `addLora`: dB += scale · dOutᵀ (c ∘ x Aᵀ), and with D = Σ over terms that share A of scale · c ∘ (dOut B), dA += Dᵀ x, dX += D A. The
+ * coefficients c have no gradient. x Aᵀ is computed again: it costs r / N of the layer.
  *
  * @param gradients of each term, null where it is frozen
  * @param dX null where nobody asks for it
@@ -50,27 +68,81 @@ export function addLoraBackward(
   device: Device,
   terms: readonly LoraTerm[] | undefined,
   gradients: readonly (LoraGradient | null)[] | undefined,
+  routing: Tensor | null,
   x: Tensor,
   dOut: Tensor,
   dX: Tensor | null,
 ): void {
   if (!terms) return;
-  for (const [i, { a, b, scale }] of terms.entries()) {
-    const gradient = gradients?.[i];
-    if (!gradient && !dX) continue;
-    const mark = device.mark();
-    const shape = [x.shape[0]!, a.shape[0]!];
-    if (gradient?.b) {
-      const inner = device.scratch('f32', shape);
-      device.matmul(x, a, inner, { transposeB: true });
-      device.matmul(dOut, inner, gradient.b, { transposeA: true, alpha: scale, accumulate: true });
-    }
-    if (gradient?.a || dX) {
-      const dInner = device.scratch('f32', shape);
-      device.matmul(dOut, b, dInner, { alpha: scale });
-      if (gradient?.a) device.matmul(dInner, x, gradient.a, { transposeA: true, accumulate: true });
-      if (dX) device.matmul(dInner, a, dX, { accumulate: true });
-    }
-    device.reset(mark);
+  const steps = terms.flatMap((term, i): Step[] => {
+    const { a = null, b = null } = gradients?.[i] ?? {};
+    return term.expert === undefined || routing ? [{ term, dA: a, dB: b }] : [];
+  });
+  for (let first = 0, end = 0; first < steps.length; first = end) {
+    const { term, dA } = steps[first]!;
+    while (end < steps.length && isSame(steps[end]!.term.a, term.a) && isSame(steps[end]!.dA, dA)) end++;
+    sharedBackward(device, steps.slice(first, end), dA, routing, x, dOut, dX);
   }
+}
+
+/** A term on the way back, and what its gradients are added to. */
+interface Step {
+  readonly term: LoraTerm;
+  readonly dA: Tensor | null;
+  readonly dB: Tensor | null;
+}
+
+/** Of terms that share A, and its gradient. */
+function sharedBackward(
+  device: Device,
+  steps: readonly Step[],
+  dA: Tensor | null,
+  routing: Tensor | null,
+  x: Tensor,
+  dOut: Tensor,
+  dX: Tensor | null,
+): void {
+  const { a } = steps[0]!.term;
+  const mark = device.mark();
+  const inner = steps.some(({ dB }) => dB) ? innerOf(device, a, x, false) : null;
+  const dInner = dA || dX ? device.scratch('f32', [x.shape[0]!, a.shape[0]!]) : null;
+  for (const [i, { term, dB }] of steps.entries()) {
+    const { b, scale, expert } = term;
+    const inside = device.mark();
+    if (dB) {
+      const weighed = weighedOf(device, inner!, routing, expert);
+      device.matmul(dOut, weighed, dB, { transposeA: true, alpha: scale, accumulate: true });
+    }
+    if (dInner && expert === undefined) device.matmul(dOut, b, dInner, { alpha: scale, accumulate: i > 0 });
+    else if (dInner) {
+      const own = i > 0 ? device.scratch('f32', dInner.shape) : dInner;
+      device.matmul(dOut, b, own, { alpha: scale });
+      device.scaleRows(own, routing!, expert!, own);
+      if (own !== dInner) device.add(own, dInner);
+    }
+    device.reset(inside);
+  }
+  if (dInner && dA) device.matmul(dInner, x, dA, { transposeA: true, accumulate: true });
+  if (dInner && dX) device.matmul(dInner, a, dX, { accumulate: true });
+  device.reset(mark);
+}
+
+/** x Aᵀ [T, r], scratch. */
+function innerOf(device: Device, a: Tensor, x: Tensor, alone: boolean): Tensor {
+  const inner = device.scratch('f32', [x.shape[0]!, a.shape[0]!]);
+  device.matmul(x, a, inner, { transposeB: true, alone });
+  return inner;
+}
+
+/** Its rows by the coefficients of an expert, scratch; of a term without one as they are. */
+function weighedOf(device: Device, inner: Tensor, routing: Tensor | null, expert: number | undefined): Tensor {
+  if (expert === undefined) return inner;
+  const weighed = device.scratch('f32', inner.shape);
+  device.scaleRows(inner, routing!, expert, weighed);
+  return weighed;
+}
+
+/** Whether two are one: factors and gradients may be views, made for each term. */
+function isSame(a: Tensor | null, b: Tensor | null): boolean {
+  return a === b || (a !== null && b !== null && a.storage === b.storage && a.offset === b.offset);
 }

@@ -59,6 +59,8 @@ export interface Pass {
   readonly firstRow: number;
   readonly precision: Precision;
   readonly masks: PassMasks;
+  /** Coefficients of terms of adapters that have an expert, by row, f32 [t, experts]; null: all 0. */
+  readonly routing: Tensor | null;
   readonly hooks: PassHooks;
   readonly pace: Pace;
 }
@@ -84,6 +86,7 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
     mask: maskOf(masks.mask),
     windowMask: maskOf(masks.windowMask),
     split: maskOf(masks.split?.mask),
+    routing: pass.routing,
   });
   const tables = model.ropes.forward(Math.max(...positions) + 1);
   const common = { alone, splitFactor: masks.split?.factor ?? 1, firstRow, hooks };

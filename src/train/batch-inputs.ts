@@ -12,7 +12,8 @@ export interface BatchInputs extends ChunkInputs {
 }
 
 /** @throws E_ARGUMENT, E_CONTEXT_LENGTH for a batch that the model cannot compute */
-export function checkBatch({ ids, positions, starts, targets, weights }: MicroBatch, config: ModelConfig): void {
+export function checkBatch(batch: MicroBatch, config: ModelConfig): void {
+  const { ids, positions, starts, targets, weights, routing } = batch;
   const refuse = (what: string): never => {
     throw new EspalierError('E_ARGUMENT', `The batch has ${what}.`, 'Make it of token ids of this model.');
   };
@@ -20,6 +21,9 @@ export function checkBatch({ ids, positions, starts, targets, weights }: MicroBa
   if (t === 0) refuse('no token');
   const lists = { positions, starts, targets, weights };
   for (const [name, { length }] of Object.entries(lists)) if (length !== t) refuse(`${length} ${name} for ${t} tokens`);
+  if (routing && (routing.length === 0 || routing.length % t !== 0))
+    refuse(`${routing.length} coefficients for ${t} tokens`);
+  if (routing && !routing.every(Number.isFinite)) refuse('a coefficient that is not finite');
   const { vocabSize, maxPositions } = config;
   for (let i = 0; i < t; i++) {
     const [id, position, start, target] = [ids[i]!, positions[i]!, starts[i]!, targets[i]!];
@@ -36,7 +40,7 @@ export function checkBatch({ ids, positions, starts, targets, weights }: MicroBa
   }
 }
 
-/** Positions and masks: row t sees rows starts[t] .. t, in layers with a window the last of them. */
+/** Positions, masks and routing: row t sees rows starts[t] .. t, in layers with a window the last of them. */
 export function batchInputs(device: Device, config: ModelConfig, batch: MicroBatch): BatchInputs {
   const t = batch.ids.length;
   const upload = (data: Int32Array, width: number) => {
@@ -49,6 +53,8 @@ export function batchInputs(device: Device, config: ModelConfig, batch: MicroBat
     for (let i = 0; i < t; i++) numbers[3 * i + 2] = Math.max(batch.starts[i]!, i + 1 - window);
     return upload(numbers, 3);
   };
+  const routing = batch.routing ? device.scratch('f32', [t, batch.routing.length / t]) : null;
+  if (routing) device.write(routing, batch.routing!);
   let last = 0;
   for (const position of batch.positions) last = Math.max(last, position);
   return {
@@ -58,5 +64,6 @@ export function batchInputs(device: Device, config: ModelConfig, batch: MicroBat
     mask: mask(t),
     windowMask: config.slidingWindow === null ? null : mask(config.slidingWindow),
     split: null,
+    routing,
   };
 }

@@ -14,6 +14,8 @@ export interface MicroBatch {
   readonly targets: Int32Array;
   /** [T] of each row's loss; usually 1 / (target tokens of the whole step), so that the losses of a step's batches add up to its mean. */
   readonly weights: Float32Array;
+  /** [T, experts] coefficients of terms of adapters that have an expert, by row; default: all 0. They have no gradient. */
+  readonly routing?: Float32Array | undefined;
 }
 
 /** One weight that may be trained. */

@@ -24,7 +24,7 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
       return tensor;
     };
     const positions = upload([...ids.keys()], [ids.length, 1]);
-    const inputs = { positions, mask: null, windowMask: null, split: null };
+    const inputs = { positions, mask: null, windowMask: null, split: null, routing: null };
     const cache = decoder.cache(ids.length);
     const tables = decoder.ropes.forward(ids.length);
     const sparse = new Set(config.moe?.layers);

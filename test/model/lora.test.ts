@@ -55,7 +55,7 @@ for (const { name, device } of all) {
       const terms = values.terms.map(({ rank, scale, a, b }) => {
         return { scale, a: put(device, [rank, k], a), b: put(device, [n, rank], b) };
       });
-      addLora(device, terms, x, out, false);
+      addLora(device, terms, null, x, out, false);
       const want = forward(size, values).map((v, i) => v + values.out[i]!);
       const label = JSON.stringify(size);
       assert.ok(worst.within('forward', worstError(await read(device, out), want), BOUND), label);
@@ -66,7 +66,8 @@ for (const { name, device } of all) {
         a: device.tensor('f32', a.shape),
         b: device.tensor('f32', b.shape),
       }));
-      for (let pass = 1; pass <= 2; pass++) addLoraBackward(device, terms, gradients, x, dOut, pass === 1 ? dX : null);
+      for (let pass = 1; pass <= 2; pass++)
+        addLoraBackward(device, terms, gradients, null, x, dOut, pass === 1 ? dX : null);
       const wantX = Float64Array.from(values.x);
       for (const [i, { rank, scale, a, b }] of values.terms.entries()) {
         const inner = product(t, rank, k, values.x, a, { transposeB: true });
@@ -101,15 +102,15 @@ for (const { name, device } of all) {
       put(device, [t, n], values.dOut),
       device.tensor('f32', [t, k]),
     ];
-    addLoraBackward(device, terms, [null, gradients[1]!], x, dOut, null);
+    addLoraBackward(device, terms, [null, gradients[1]!], null, x, dOut, null);
     assert.ok(
       (await read(device, gradients[0]!.a)).every((v) => v === 0),
       'a frozen term has no gradient',
     );
-    addLoraBackward(device, terms, [gradients[0]!, null], x, dOut, dX);
+    addLoraBackward(device, terms, [gradients[0]!, null], null, x, dOut, dX);
     const loss = async () => {
       const out = device.tensor('f32', [t, n]);
-      addLora(device, terms, x, out, false);
+      addLora(device, terms, null, x, out, false);
       const sum = (await read(device, out)).reduce((s, v, i) => s + v * values.dOut[i]!, 0);
       out.dispose();
       return sum;
@@ -148,8 +149,8 @@ test('the same bits for any number of lanes', async () => {
       return { scale, a: put(device, [rank, size.k], a), b: put(device, [size.n, rank], b) };
     });
     const gradients = terms.map(({ a, b }) => ({ a: device.tensor('f32', a.shape), b: device.tensor('f32', b.shape) }));
-    addLora(device, terms, x, out, false);
-    addLoraBackward(device, terms, gradients, x, dOut, dX);
+    addLora(device, terms, null, x, out, false);
+    addLoraBackward(device, terms, gradients, null, x, dOut, dX);
     const tensors = [out, dX, ...gradients.flatMap(({ a, b }) => [a, b])];
     const got: Float32Array[] = [];
     for (const tensor of tensors) got.push(await read(device, tensor));
