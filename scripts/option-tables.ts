@@ -21,6 +21,7 @@ import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
+import { forgetRetainOptions } from '../src/prune/data/open.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
@@ -97,6 +98,11 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'prune/entropy/audit/AuditOptions',
     'prune/entropy/options/EntropyOptions',
     'model/options/EncodePromptOptions',
+  ],
+  forgetRetain: [
+    forgetRetainOptions,
+    'prune/data/open/ForgetRetainOptions',
+    'datasets/training/options/TrainingDataOptions',
   ],
   dataEntropies: [
     dataEntropyOptions,

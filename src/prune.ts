@@ -1,11 +1,13 @@
 /**
  * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
+ * So far entropies of tokens, with a report for people, and the data. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
  */
 
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export type { TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
+export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
 export {
   type AuditedText,
   type AuditedToken,

@@ -6,7 +6,7 @@ import { sha256 } from '../../runtime/files/hash.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import { type DataSource, dataSource, openSource } from '../source.ts';
 import { sameInput } from '../splits.ts';
-import { ExampleMaker, type RowExample } from './examples.ts';
+import { askedBy, ExampleMaker, type RowExample } from './examples.ts';
 import { hashText, type IndexEntry, IndexTable } from './index-table.ts';
 import { type TrainingDataOptions, trainingDataOptions } from './options.ts';
 import { cutText } from './pieces.ts';
@@ -83,16 +83,36 @@ export class TrainingData {
   async read(index: number): Promise<PlacedExample> {
     const entry = this.#table.at(index);
     const { source, format, rows } = this.#files[entry.file]!;
-    const { line } = entry;
-    const bytes = new Uint8Array(entry.length);
-    await source.readInto(entry.offset, bytes).catch((cause) => {
+    const record = await this.#recordOf(entry);
+    const { line } = record;
+    const made = makeExample(source.name, format, rows, this.#maker, record);
+    if (made === null) throw changed(source.name, line);
+    return { example: this.#pieceOf(made, entry, index, format), place: `${source.name}, line ${line}` };
+  }
+
+  async #recordOf({ file, offset, length, line }: IndexEntry): Promise<{ bytes: Uint8Array; line: number }> {
+    const { source } = this.#files[file]!;
+    const bytes = new Uint8Array(length);
+    await source.readInto(offset, bytes).catch((cause) => {
       throw cause instanceof EspalierError && cause.code === 'E_CHECKPOINT_TRUNCATED'
         ? changed(source.name, line, cause)
         : cause;
     });
-    const made = makeExample(source.name, format, rows, this.#maker, { bytes, line });
-    if (made === null) throw changed(source.name, line);
-    return { example: this.#pieceOf(made, entry, index, format), place: `${source.name}, line ${line}` };
+    return { bytes, line };
+  }
+
+  /**
+   * What stands in a column of an example's row, whatever the column is; undefined where there is none, and of plain text.
+   * @throws as `read`
+   */
+  async column(index: number, name: string): Promise<unknown> {
+    const entry = this.#table.at(index);
+    const { source, format, rows } = this.#files[entry.file]!;
+    if (format === 'text' || format === 'lines' || format === 'paragraphs') return undefined;
+    const record = await this.#recordOf(entry);
+    const row = rows.read(textOfRecord(source.name, record), entry.line);
+    if (row === null) throw changed(source.name, entry.line);
+    return row(name);
   }
 
   #pieceOf(made: RowExample, { piece }: IndexEntry, index: number, format: TrainingFormat): TrainingExample {
@@ -211,22 +231,6 @@ function makeExample(
     return { kind: 'text', text: row('text') as string };
   }
   return maker.make(row, { name, line: record.line });
-}
-
-/** What two examples share that must not be on both sides. */
-function askedBy(example: RowExample): string {
-  switch (example.kind) {
-    case 'pair':
-      return example.prompt;
-    case 'text':
-      return example.text;
-    case 'chat': {
-      const answer = example.messages.findIndex(({ role }) => role === 'assistant');
-      return JSON.stringify(example.messages.slice(0, answer).map(({ role, content }) => [role, content]));
-    }
-    default:
-      return example satisfies never;
-  }
 }
 
 /** @throws E_ARGUMENT where nothing would be left */

@@ -11,6 +11,22 @@ type Shape = 'messages' | 'pair' | 'parallel' | 'text';
 /** An example as a row says it; a text whole. */
 export type RowExample = PairExample | ChatExample | { readonly kind: 'text'; readonly text: string };
 
+/** What two examples share that must not be on both sides. */
+export function askedBy(example: RowExample): string {
+  switch (example.kind) {
+    case 'pair':
+      return example.prompt;
+    case 'text':
+      return example.text;
+    case 'chat': {
+      const answer = example.messages.findIndex(({ role }) => role === 'assistant');
+      return JSON.stringify(example.messages.slice(0, answer).map(({ role, content }) => [role, content]));
+    }
+    default:
+      return example satisfies never;
+  }
+}
+
 /** Where a row stands. */
 export interface Place {
   readonly name: string;
