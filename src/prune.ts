@@ -36,4 +36,15 @@ export {
   rowEntropies,
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
+export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './prune/gate/perceptron.ts';
+export {
+  GATE_SETTINGS,
+  type GateAccuracy,
+  type GateExamples,
+  type GateRun,
+  type GateSettings,
+  gateAccuracy,
+  TrainableGate,
+  trainGate,
+} from './prune/gate/train-gate.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';

@@ -1,6 +1,9 @@
 import type { Tensor } from '../device/device.ts';
 import type { Parameter, Trainable } from './trainable.ts';
 
+/** What is optimised: parameters, and how they get back to where products read them. */
+export type Optimised = Pick<Trainable, 'device' | 'parameters' | 'repack'>;
+
 export interface AdamSettings {
   readonly beta1: number;
   readonly beta2: number;
@@ -21,12 +24,12 @@ export interface Moments {
 
 /** AdamW (Loshchilov and Hutter 2019) over the parameters of a trainable that have a gradient. */
 export class AdamW {
-  readonly #trainable: Trainable;
+  readonly #trainable: Optimised;
   readonly #settings: AdamSettings;
   readonly #moments = new Map<string, Moments>();
   readonly #squares: Tensor;
 
-  constructor(trainable: Trainable, settings: AdamSettings) {
+  constructor(trainable: Optimised, settings: AdamSettings) {
     this.#trainable = trainable;
     this.#settings = settings;
     this.#squares = trainable.device.tensor('f32', [1]);

@@ -1,0 +1,256 @@
+import { STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
+import { exclusive } from '../../device/exclusive.ts';
+import type { TrainDevice } from '../../device/train-device.ts';
+import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { statsBuffers } from '../../model/logit-stats.ts';
+import { uniform } from '../../random.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
+import { AdamW } from '../../train/optimiser.ts';
+import {
+  GATE_WEIGHTS,
+  type GateShape,
+  type GateWeights,
+  gateBackward,
+  gateForward,
+  gateWeightShapes,
+  NULL_SLOT,
+} from './perceptron.ts';
+
+/** What a gate learns from, a row a token: the inputs of `gateForward`, and the slot that is right. */
+export interface GateExamples {
+  /** [n, hidden] */
+  readonly mean: Float32Array;
+  /** [n, hidden] */
+  readonly now: Float32Array;
+  /** [n] */
+  readonly slots: Int32Array;
+}
+
+export interface GateSettings {
+  readonly steps: number;
+  /** Rows of a step: half with the null slot, half with the others, drawn with replacement. */
+  readonly rows: number;
+  readonly rate: number;
+  readonly seed: number;
+}
+
+export const GATE_SETTINGS: GateSettings = { steps: 2000, rows: 512, rate: 1e-3, seed: 0 };
+
+/** Tells these draws from others with the same seed. */
+const STREAM = { weights: 131, rows: 132 } as const;
+
+/** A gate that can be trained. Weights begin uniform in ±1/√(inputs), biases and the second layer at zero: every slot is as likely. */
+export class TrainableGate {
+  readonly device: TrainDevice;
+  readonly shape: GateShape;
+  readonly weights: GateWeights;
+  readonly gradients: GateWeights;
+  readonly parameters;
+  readonly #made: Tensor[] = [];
+
+  /** @throws E_OUT_OF_MEMORY, and nothing is left allocated */
+  constructor(device: TrainDevice, shape: GateShape, seed: number) {
+    this.device = device;
+    this.shape = shape;
+    const shapes = gateWeightShapes(shape);
+    const make = (): GateWeights => {
+      const of = (name: keyof GateWeights): Tensor => {
+        const tensor = device.tensor('f32', shapes[name]);
+        this.#made.push(tensor);
+        return tensor;
+      };
+      return { mean: of('mean'), now: of('now'), bias: of('bias'), out: of('out'), outBias: of('outBias') };
+    };
+    try {
+      this.weights = make();
+      this.gradients = make();
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+    const bound = 1 / Math.sqrt(2 * shape.hidden);
+    const count = shape.units * shape.hidden;
+    for (const [i, tensor] of [this.weights.mean, this.weights.now].entries()) {
+      const draw = (_: unknown, at: number) => bound * (2 * uniform(seed, i * count + at, STREAM.weights) - 1);
+      device.write(tensor, Float32Array.from({ length: count }, draw));
+    }
+    this.parameters = GATE_WEIGHTS.map((name) => ({
+      name: `gate.${name}`,
+      shape: shapes[name],
+      value: this.weights[name],
+      gradient: this.gradients[name],
+      packed: null,
+      decay: false,
+    }));
+  }
+
+  /** Products read the weights as they stand. */
+  repack(): void {}
+
+  /** Both ways through some rows: adds to the gradients of the mean cross-entropy. @returns it, in nats */
+  async step(mean: Float32Array, now: Float32Array, slots: Int32Array): Promise<number> {
+    const { device, shape } = this;
+    const t = slots.length;
+    const mark = device.mark();
+    try {
+      const upload = (data: Float32Array): Tensor => {
+        const tensor = device.scratch('f32', [t, shape.hidden]);
+        device.write(tensor, data);
+        return tensor;
+      };
+      const [m, h] = [upload(mean), upload(now)];
+      const logits = device.scratch('f32', [t, shape.slots]);
+      const pass = gateForward(device, this.weights, m, h, logits);
+      const targets = device.scratch('i32', [t, 1]);
+      device.write(targets, slots);
+      const weights = device.scratch('f32', [t, 1]);
+      device.fill(weights, 1 / t);
+      const { numbers, places } = statsBuffers(device, t);
+      device.logitStats(logits, targets, 1, numbers, places);
+      device.crossEntropyBackward(logits, numbers, targets, weights, logits);
+      gateBackward(device, this.weights, pass, m, h, logits, this.gradients);
+      return meanLoss((await device.read(numbers)) as Float32Array, t);
+    } finally {
+      device.reset(mark);
+    }
+  }
+
+  dispose(): void {
+    for (const tensor of this.#made) tensor.dispose();
+  }
+}
+
+/** How often a gate is right, of the examples with the null slot and of the others. */
+export interface GateAccuracy {
+  readonly none: number;
+  readonly experts: number;
+}
+
+export interface GateRun {
+  readonly signal?: AbortSignal | undefined;
+  readonly onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
+}
+
+/**
+ * Trains a gate by cross-entropy (AdamW without decay, a rate that falls to 0 along a line). Half of each step's rows come from either side,
+ * since what is to be forgotten is a small part of all there is.
+ * @returns the mean loss of the last tenth of the steps, in nats
+ * @throws E_DATA_INVALID where a side has no example, E_DIVERGED, E_ABORTED, E_OUT_OF_MEMORY
+ */
+export async function trainGate(
+  gate: TrainableGate,
+  examples: GateExamples,
+  settings: GateSettings,
+  { signal, onStep }: GateRun = {},
+): Promise<number> {
+  const { device, shape } = gate;
+  const { steps, rows, rate, seed } = settings;
+  const sides = sidesOf(examples.slots);
+  const optimiser = new AdamW(gate, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
+  const pace = new Pace();
+  const some = { mean: new Float32Array(rows * shape.hidden), now: new Float32Array(rows * shape.hidden) };
+  const slots = new Int32Array(rows);
+  const last = Math.max(1, Math.floor(steps / 10));
+  let sum = 0;
+  try {
+    for (let step = 0; step < steps; step++) {
+      throwIfAborted(signal);
+      for (let i = 0; i < rows; i++) {
+        const side = sides[i & 1]!;
+        const row = side[Math.floor(uniform(seed, step * rows + i, STREAM.rows) * side.length)]!;
+        copyRow(examples.mean, row, some.mean, i, shape.hidden);
+        copyRow(examples.now, row, some.now, i, shape.hidden);
+        slots[i] = examples.slots[row]!;
+      }
+      const loss = await exclusive(device, async () => {
+        for (const { gradient } of gate.parameters) device.fill(gradient, 0);
+        const own = await gate.step(some.mean, some.now, slots);
+        const norm = await optimiser.norm();
+        if (!Number.isFinite(own) || !Number.isFinite(norm)) throw diverged(step, own);
+        optimiser.step(rate * (1 - step / steps), norm);
+        return own;
+      });
+      if (step >= steps - last) sum += loss;
+      onStep?.(step + 1, steps, loss);
+      await pace.breathe();
+    }
+  } finally {
+    optimiser.dispose();
+  }
+  return sum / last;
+}
+
+/** @throws E_ABORTED */
+export async function gateAccuracy(
+  gate: TrainableGate,
+  { mean, now, slots }: GateExamples,
+  signal?: AbortSignal,
+): Promise<GateAccuracy> {
+  const { device, shape } = gate;
+  const most = 512;
+  const right = { none: 0, experts: 0 };
+  const count = { none: 0, experts: 0 };
+  for (let first = 0; first < slots.length; first += most) {
+    throwIfAborted(signal);
+    const t = Math.min(most, slots.length - first);
+    const chosen = await exclusive(device, async () => {
+      const mark = device.mark();
+      try {
+        const upload = (data: Float32Array): Tensor => {
+          const tensor = device.scratch('f32', [t, shape.hidden]);
+          device.write(tensor, data.subarray(first * shape.hidden, (first + t) * shape.hidden));
+          return tensor;
+        };
+        const logits = device.scratch('f32', [t, shape.slots]);
+        gateForward(device, gate.weights, upload(mean), upload(now), logits);
+        return (await device.read(logits)) as Float32Array;
+      } finally {
+        device.reset(mark);
+      }
+    });
+    for (let i = 0; i < t; i++) {
+      const slot = slots[first + i]!;
+      const side = slot === NULL_SLOT ? 'none' : 'experts';
+      count[side]++;
+      if (largest(chosen.subarray(i * shape.slots, (i + 1) * shape.slots)) === slot) right[side]++;
+    }
+  }
+  return { none: right.none / Math.max(1, count.none), experts: right.experts / Math.max(1, count.experts) };
+}
+
+/** Rows with the null slot, and the others. @throws E_DATA_INVALID */
+function sidesOf(slots: Int32Array): readonly [readonly number[], readonly number[]] {
+  const none: number[] = [];
+  const experts: number[] = [];
+  for (const [row, slot] of slots.entries()) (slot === NULL_SLOT ? none : experts).push(row);
+  if (none.length > 0 && experts.length > 0) return [none, experts];
+  throw new EspalierError(
+    'E_DATA_INVALID',
+    `Of ${slots.length} positions ${experts.length} are to be forgotten: a gate has nothing to tell apart.`,
+    'Give texts to forget and texts to retain.',
+  );
+}
+
+function copyRow(from: Float32Array, row: number, to: Float32Array, at: number, width: number): void {
+  to.set(from.subarray(row * width, (row + 1) * width), at * width);
+}
+
+function largest(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+function meanLoss(numbers: Float32Array, rows: number): number {
+  let sum = 0;
+  for (let i = 0; i < rows; i++) sum -= numbers[i * STAT_NUMBERS + STAT.targetLogProbability]!;
+  return sum / rows;
+}
+
+function diverged(step: number, loss: number): EspalierError {
+  return new EspalierError(
+    'E_DIVERGED',
+    `Training of the gate diverged in step ${step + 1}: its loss is ${loss}.`,
+    'Give it a lower rate, and look whether the model gives finite hidden states.',
+  );
+}
