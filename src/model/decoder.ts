@@ -122,6 +122,7 @@ export class Decoder {
   async forward(ids: readonly number[] | Int32Array, cache: KvCache, options: ForwardOptions = {}): Promise<void> {
     this.#checkIds(ids);
     checkMasks(ids.length, cache.length, options);
+    checkRouting(ids.length, options.routing);
     throwIfAborted(options.signal);
     const before = cache.length;
     const positions = options.positions ?? following(cache, ids.length);
@@ -166,6 +167,7 @@ export class Decoder {
   async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
     const ids = parts.flatMap((part) => [...part.ids]);
     this.#checkIds(ids);
+    checkRouting(ids.length, options.routing);
     const caches = new Set(parts.map(({ cache }) => cache));
     if (caches.size < parts.length || ids.length > CHUNK || parts.some((part) => part.ids.length === 0)) {
       throw new EspalierError(
@@ -303,6 +305,16 @@ function isQuantised({ layers, head }: DecoderWeights): boolean {
 function following(cache: KvCache, count: number): number[] {
   const next = (cache.positions.at(-1) ?? -1) + 1;
   return Array.from({ length: count }, (_, i) => next + i);
+}
+
+/** Rows of the last layer may be found from the end: with another height they would get others' coefficients. @throws E_ARGUMENT */
+function checkRouting(count: number, routing: Tensor | undefined): void {
+  if (!routing || (routing.shape.length === 2 && routing.shape[0] === count)) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `Routing of shape [${routing.shape.join(', ')}] does not fit ${count} tokens.`,
+    'Give a row of coefficients for each token.',
+  );
 }
 
 /** @throws E_ARGUMENT for masks and rows that do not fit the tokens, or each other */

@@ -9,7 +9,7 @@ import { addLora, addLoraBackward, type LoraTerm, type LoraTerms } from '../../s
 import { put, testNothingLeft, testsOn, trainDevices, Worst } from '../device/devices.ts';
 import { disposeAll, floats } from '../device/gradients.ts';
 import { randomF32, worstError } from '../device/reference.ts';
-import { code } from '../errors.ts';
+import { code, rejects } from '../errors.ts';
 import { fixture } from './shared-files.ts';
 import { tinyDecoder } from './tiny.ts';
 
@@ -285,6 +285,14 @@ for (const model of ['llama-gqa', 'moe-qwen2', 'gemma3']) {
     assert.equal(await hidden(routed, { routing: table(() => [0, 0]) }), none, 'by 0');
     const whole = table(() => [1, 0]);
     assert.equal(await hidden(routed, { routing: whole }), both, 'by 1');
+    for (const shape of [[ids.length + 1, 2], [ids.length - 1, 2], [2 * ids.length]]) {
+      const routing = device.tensor('f32', shape);
+      await rejects('E_ARGUMENT', () => hidden(routed, { routing }));
+      const cache = routed.cache();
+      await rejects('E_ARGUMENT', () => routed.forwardEach([{ ids, cache }], { routing }));
+      disposeAll(routing);
+      cache.dispose();
+    }
     // only from row 6 on: what stands before is as without
     const late = table((i) => (i < 6 ? [0, 0] : [1, 0]));
     const mixed = await hidden(routed, { routing: late });
