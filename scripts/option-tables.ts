@@ -16,6 +16,7 @@ import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { trainThereOptions } from '../src/engine/train/options.ts';
 import { bleuOptions, chrfOptions, compareOptions, rougeOptions } from '../src/evaluate/scores/options.ts';
+import { tofuOptions } from '../src/evaluate/unlearning/options.ts';
 import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
@@ -39,6 +40,7 @@ export const DOCUMENTS = [
   'docs/training.md',
   'docs/scores.md',
   'docs/pruning.md',
+  'docs/unlearning-measures.md',
 ] as const;
 
 /** Schemas, and the interfaces whose comments document them. */
@@ -92,6 +94,12 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   bleu: [bleuOptions, 'evaluate/scores/options/BleuOptions'],
   chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
   rouge: [rougeOptions, 'evaluate/scores/options/RougeOptions'],
+  tofu: [
+    tofuOptions,
+    'evaluate/unlearning/options/TofuOptions',
+    'evaluate/unlearning/options/AskingOptions',
+    'evaluate/unlearning/options/MeasureRunOptions',
+  ],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
   audit: [
     auditOptions,

@@ -1,6 +1,6 @@
 /**
  * Scores of texts and measures of unlearning (`espalier/scores`): BLEU and chrF as sacreBLEU computes them, ROUGE as rouge_score does, exact
- * match, perplexity, whether two systems differ; and the figures of TOFU and MUSE. Pure functions: they need no model and no worker.
+ * match, perplexity, whether two systems differ; the figures of TOFU and MUSE, pure functions without a model; and what measures an open model.
  */
 
 export { type ErrorCode, EspalierError } from './errors.ts';
@@ -22,6 +22,7 @@ export { type Perplexity, perplexity, type TextLogProbability } from './evaluate
 export type { Spread } from './evaluate/scores/resampling.ts';
 export { type RougeScore, type RougeShares, rouge, sentenceRouge } from './evaluate/scores/rouge.ts';
 export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';
+export type { MeasuredModel } from './evaluate/unlearning/asking.ts';
 export { type Variety, variety } from './evaluate/unlearning/fluency.ts';
 export { type KsTest, ksTest } from './evaluate/unlearning/ks-test.ts';
 export {
@@ -33,4 +34,9 @@ export {
   truthRatioScore,
 } from './evaluate/unlearning/measures.ts';
 export { exactMemorisation, extractionStrength } from './evaluate/unlearning/memorisation.ts';
+export type { AskingOptions, MeasureProgress, TofuOptions } from './evaluate/unlearning/options.ts';
 export { areaUnderCurve, minK, privLeak } from './evaluate/unlearning/privacy.ts';
+export { measureTofu, type TofuItem, type TofuMeasures, tofuUtility } from './evaluate/unlearning/tofu.ts';
+export { readTofuSet, type TofuRow, type TofuSet } from './evaluate/unlearning/tofu-data.ts';
+export { readTofuFolder, type TofuChoice, type TofuData } from './evaluate/unlearning/tofu-folder.ts';
+export { readTofuLog, type TofuLog, type TofuReference, tofuForgetQuality } from './evaluate/unlearning/tofu-log.ts';

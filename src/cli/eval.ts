@@ -1,9 +1,13 @@
 import { evalBleuCommand } from './eval-bleu.ts';
 import { evalChrfCommand } from './eval-chrf.ts';
 import { evalPerplexityCommand } from './eval-ppl.ts';
+import { evalTofuCommand } from './eval-tofu.ts';
 import { defineCommand } from './shared/command.ts';
 
 export const evalCommand = defineCommand({
-  meta: { name: 'eval', description: 'Scores: BLEU and chrF of translations, perplexity of a model' },
-  subCommands: { bleu: evalBleuCommand, chrf: evalChrfCommand, ppl: evalPerplexityCommand },
+  meta: {
+    name: 'eval',
+    description: 'Scores: BLEU and chrF of translations, perplexity of a model, what it has forgotten',
+  },
+  subCommands: { bleu: evalBleuCommand, chrf: evalChrfCommand, ppl: evalPerplexityCommand, tofu: evalTofuCommand },
 });

@@ -72,6 +72,9 @@ export const DATA_FLAGS = [
 
 type Given = Readonly<Record<string, unknown>> & Pick<Values<typeof dataArguments>, 'column'>;
 
+/** A template as a shell gives it: `\n` is a line end, `\t` a tab. */
+export const unescaped = (text: string): string => text.replaceAll('\\n', '\n').replaceAll('\\t', '\t');
+
 /** What the flags say of tokens. */
 export const sequenceOptionsOf = (args: Readonly<Record<string, unknown>>): SequenceOptions => sequences.options(args);
 
@@ -99,12 +102,11 @@ export function dataOptionsOf(args: Given): TrainingDataOptions {
     if (what !== undefined) return [what, name] as const;
     throw new EspalierError('E_ARGUMENT', `--column is ${JSON.stringify(pair)}.`, 'Write prompt=question.');
   });
-  const unescaped = (text: string | undefined) => text?.replaceAll('\\n', '\n').replaceAll('\\t', '\t');
   const { prompt, answer } = options;
   return {
     ...options,
-    ...(prompt !== undefined && { prompt: unescaped(prompt)! }),
-    ...(answer !== undefined && { answer: unescaped(answer)! }),
+    ...(prompt !== undefined && { prompt: unescaped(prompt) }),
+    ...(answer !== undefined && { answer: unescaped(answer) }),
     ...(columns.length > 0 && { columns: Object.fromEntries(columns) }),
   };
 }

@@ -66,7 +66,7 @@ function flagRows(args: ArgumentSpecs): [string, string][] {
     const preset = spec.default ?? spec.rule?.default;
     const notes = [
       ...(spec.required ? ['required'] : spec.unless === undefined ? [] : [`required, but with --${spec.unless}`]),
-      ...(preset === undefined ? [] : [`default ${String(preset)}`]),
+      ...(preset === undefined ? [] : [`default ${String(preset).replaceAll('\n', '\\n')}`]),
       ...(spec.many ? ['may be given several times'] : []),
     ];
     rows.push([

@@ -45,7 +45,7 @@ export async function encodeConversation(
 }
 
 /** One for all: what a template says of today must not change between two runs. */
-const NOW = new Date(0);
+export const NOW = new Date(0);
 
 function common(a: readonly number[], b: readonly number[]): number {
   let length = 0;

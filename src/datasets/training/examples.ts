@@ -51,7 +51,7 @@ export class ExampleMaker {
     this.#names = columnNames(options.columns ?? {});
     this.#options = options;
     const { prompt = '', answer = '', language = '', sourceLanguage = '' } = options;
-    const parts = [...partsOf(prompt), ...partsOf(answer)];
+    const parts = [...templateParts(prompt), ...templateParts(answer)];
     const columns = parts.flatMap((part) => (typeof part === 'string' ? [] : [part.column]));
     this.#times = Math.max(1, ...columns.map((column) => columns.filter((other) => other === column).length));
     const texts = [
@@ -127,7 +127,7 @@ export class ExampleMaker {
   /** A template with the texts of its columns. */
   #fill(template: string, row: Row, place: Place): string {
     let parts = this.#templates.get(template);
-    if (parts === undefined) this.#templates.set(template, (parts = partsOf(template)));
+    if (parts === undefined) this.#templates.set(template, (parts = templateParts(template)));
     return parts.map((part) => (typeof part === 'string' ? part : this.#column(part.column, row, place))).join('');
   }
 
@@ -203,10 +203,11 @@ function parsed(text: string, column: string, { name, line }: Place): unknown {
   }
 }
 
-type Part = string | { readonly column: string };
+/** Of a template: a text, or a column whose text stands there. */
+export type Part = string | { readonly column: string };
 
 /** A template's texts and columns; `{{` and `}}` are braces. @throws E_ARGUMENT */
-function partsOf(template: string): Part[] {
+export function templateParts(template: string): Part[] {
   return Array.from(template.matchAll(/\{\{|\}\}|\{([^{}]+)\}|[{}]|[^{}]+/g), ([all, column]) => {
     if (all === '{' || all === '}') {
       throw new EspalierError(
@@ -220,4 +221,4 @@ function partsOf(template: string): Part[] {
   });
 }
 
-const columnsIn = (template: string): Part[] => partsOf(template).filter((part) => typeof part !== 'string');
+const columnsIn = (template: string): Part[] => templateParts(template).filter((part) => typeof part !== 'string');
