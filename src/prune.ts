@@ -6,6 +6,10 @@
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export type { TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export { RoutedCache } from './model/routed/cache.ts';
+export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
+export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
+export { coefficientsOf, ROUTING_RULE, type RoutingRule } from './model/routed/rule.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
 export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
 export {
@@ -36,7 +40,6 @@ export {
   rowEntropies,
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
-export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './prune/gate/perceptron.ts';
 export {
   GATE_SETTINGS,
   type GateAccuracy,

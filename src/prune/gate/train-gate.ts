@@ -3,9 +3,6 @@ import { exclusive } from '../../device/exclusive.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { statsBuffers } from '../../model/logit-stats.ts';
-import { uniform } from '../../random.ts';
-import { Pace } from '../../runtime/host/yielding.ts';
-import { AdamW } from '../../train/optimiser.ts';
 import {
   GATE_WEIGHTS,
   type GateShape,
@@ -14,7 +11,10 @@ import {
   gateForward,
   gateWeightShapes,
   NULL_SLOT,
-} from './perceptron.ts';
+} from '../../model/routed/gate.ts';
+import { uniform } from '../../random.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
+import { AdamW } from '../../train/optimiser.ts';
 
 /** What a gate learns from, a row a token: the inputs of `gateForward`, and the slot that is right. */
 export interface GateExamples {

@@ -1,0 +1,213 @@
+import type { ModelConfig } from '../../checkpoint/types.ts';
+import { type Device, type Precision, STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
+import { EspalierError } from '../../errors.ts';
+import { Decoder, type EachOptions, type ForwardOptions, type SequencePart } from '../decoder.ts';
+import type { KvCache } from '../kv-cache.ts';
+import { statsBuffers } from '../logit-stats.ts';
+import type { DecoderWeights } from '../weights.ts';
+import { RoutedCache, unsupported } from './cache.ts';
+import { type GateWeights, gateForward } from './gate.ts';
+import { coefficientsOf, type RoutingRule } from './rule.ts';
+
+/** Logits that exist at once, in elements. */
+const MOST_LOGITS = 1 << 22;
+
+/** Who chooses experts: a gate, and by which rule. */
+export interface Router {
+  readonly gate: GateWeights;
+  readonly rule: RoutingRule;
+  dispose(): void;
+}
+
+/**
+ * A decoder whose terms of experts act by position. The same tokens go through the unadapted model first: the gate reads its last hidden states
+ * and their running mean, the rule its entropies. So each token costs two passes, and a sequence has two caches.
+ */
+export class RoutedDecoder extends Decoder {
+  /** The unadapted model; shares its weights. */
+  readonly base: Decoder;
+  readonly #router: Router;
+
+  /** @param weights those of `base`, with terms */
+  constructor(
+    device: Device,
+    config: ModelConfig,
+    weights: DecoderWeights,
+    base: Decoder,
+    router: Router,
+    precision: Precision,
+  ) {
+    super(device, config, weights, precision);
+    this.base = base;
+    this.#router = router;
+  }
+
+  get experts(): number {
+    return this.#router.gate.outBias.shape[0]! - 1;
+  }
+
+  override cache(capacity = 0, mostRows?: number): RoutedCache {
+    return new RoutedCache(this.device, this.config, this.ropes, this.base.cache(0, mostRows), capacity, mostRows);
+  }
+
+  /** As `Decoder.forward`. @throws E_ADAPTER for masks and rows, which leave open what came before */
+  override async forward(
+    ids: readonly number[] | Int32Array,
+    cache: KvCache,
+    options: ForwardOptions = {},
+  ): Promise<void> {
+    const own = routed(cache);
+    if (options.mask || options.rows || options.split) {
+      throw unsupported(
+        'Tokens beside each other cannot go through a model whose experts are chosen by what came before.',
+      );
+    }
+    const before = own.length;
+    const mark = this.device.mark();
+    try {
+      const routing = this.device.scratch('f32', [Math.max(1, ids.length), this.experts]);
+      const { positions, signal, precision } = options;
+      await this.base.forward(ids, own.base, {
+        ...(positions && { positions }),
+        ...(precision && { precision }),
+        signal,
+        onChunk: async (hidden, firstRow) => {
+          own.reserve(before + ids.length);
+          await this.#choose(own, before + firstRow, hidden, precision, routing, firstRow);
+        },
+      });
+      await super.forward(ids, own, { ...options, routing });
+    } catch (error) {
+      forget(own, before);
+      throw error;
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
+  /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
+  override async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
+    const own = parts.map(({ cache }) => routed(cache));
+    const before = own.map(({ length }) => length);
+    const total = parts.reduce((sum, { ids }) => sum + ids.length, 0);
+    const mark = this.device.mark();
+    try {
+      const routing = this.device.scratch('f32', [Math.max(1, total), this.experts]);
+      const { signal, precision } = options;
+      await this.base.forwardEach(
+        parts.map(({ ids, positions }, i) => ({ ids, positions, cache: own[i]!.base })),
+        {
+          ...(precision && { precision }),
+          signal,
+          onOutput: async (hidden) => {
+            let first = 0;
+            for (const [i, { ids }] of parts.entries()) {
+              own[i]!.reserve(before[i]! + ids.length);
+              const rows = this.device.rows(hidden, first, ids.length);
+              await this.#choose(own[i]!, before[i]!, rows, precision, routing, first);
+              first += ids.length;
+            }
+          },
+        },
+      );
+      await super.forwardEach(parts, { ...options, routing });
+    } catch (error) {
+      for (const [i, cache] of own.entries()) forget(cache, before[i]!);
+      throw error;
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
+  /**
+   * Coefficients of some rows of a sequence, into the routing from its row `to` on.
+   * @param row of the sequence that the first is
+   * @param hidden [t, hidden] of the unadapted model
+   */
+  async #choose(
+    cache: RoutedCache,
+    row: number,
+    hidden: Tensor,
+    precision: Precision | undefined,
+    routing: Tensor,
+    to: number,
+  ): Promise<void> {
+    const { device } = this;
+    const { gate, rule } = this.#router;
+    const t = hidden.shape[0]!;
+    const mark = device.mark();
+    const means = this.#means(cache, row, hidden);
+    const logits = device.scratch('f32', [t, this.experts + 1]);
+    gateForward(device, gate, means, hidden, logits);
+    const chosen = (await device.read(logits)) as Float32Array;
+    if (rule.cut !== null) await this.#entropies(cache, row, hidden, precision);
+    const coefficients = new Float32Array(t * this.experts);
+    for (let i = 0; i < t; i++) {
+      const of = chosen.subarray(i * (this.experts + 1), (i + 1) * (this.experts + 1));
+      // what the first token came from nobody knows: as uncertain as can be
+      const at = rule.alignment === 'lagged' ? row + i - 1 : row + i;
+      const entropy = at < 0 ? Number.POSITIVE_INFINITY : (cache.entropies[at] ?? 0);
+      coefficientsOf(rule, of, entropy, coefficients.subarray(i * this.experts, (i + 1) * this.experts));
+    }
+    device.write(device.rows(routing, to, t), coefficients);
+    device.reset(mark);
+  }
+
+  /** Means of hidden states up to each row, which the cache keeps: n / (n + i + 1) times the last, and what came since. */
+  #means(cache: RoutedCache, row: number, hidden: Tensor): Tensor {
+    const { device } = this;
+    const [t, width] = [hidden.shape[0]!, hidden.shape[1]!];
+    const behind = row > 0 ? 1 : 0;
+    const columns = t + behind;
+    const shares = new Float32Array(t * columns);
+    for (let i = 0; i < t; i++) {
+      if (behind) shares[i * columns] = row / (row + i + 1);
+      shares.fill(1 / (row + i + 1), i * columns + behind, i * columns + behind + i + 1);
+    }
+    const mixed = device.scratch('f32', [t, columns]);
+    device.write(mixed, shares);
+    const states = device.scratch('f32', [columns, width]);
+    if (behind) device.copyRows(cache.means(row - 1, 1), states, 0);
+    device.copyRows(hidden, states, behind);
+    const means = cache.means(row, t);
+    device.matmul(mixed, states, means);
+    return means;
+  }
+
+  /** Of the unadapted model, into the cache. */
+  async #entropies(cache: RoutedCache, row: number, hidden: Tensor, precision: Precision | undefined): Promise<void> {
+    const { device } = this;
+    const t = hidden.shape[0]!;
+    const most = Math.max(1, Math.floor(MOST_LOGITS / this.config.vocabSize));
+    cache.entropies.length = row;
+    for (let first = 0; first < t; first += most) {
+      const count = Math.min(most, t - first);
+      const mark = device.mark();
+      const logits = this.base.logits(device.rows(hidden, first, count), precision, count === 1);
+      const { numbers, places } = statsBuffers(device, count);
+      device.logitStats(logits, null, this.#router.rule.order, numbers, places);
+      const read = (await device.read(numbers)) as Float32Array;
+      for (let i = 0; i < count; i++) cache.entropies.push(read[i * STAT_NUMBERS + STAT.tsallis]!);
+      device.reset(mark);
+    }
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.base.ropes.dispose(); // its weights are this one's
+    this.#router.dispose();
+  }
+}
+
+/** @throws E_ARGUMENT */
+function routed(cache: KvCache): RoutedCache {
+  if (cache instanceof RoutedCache) return cache;
+  throw new EspalierError('E_ARGUMENT', 'The cache is that of another model.', 'Make one with `decoder.cache()`.');
+}
+
+/** Back to what it held, wherever a pass broke off. */
+function forget(cache: RoutedCache, length: number): void {
+  if (cache.length > length) cache.truncate(length);
+  if (cache.base.length > length) cache.base.truncate(length);
+  cache.entropies.length = Math.min(cache.entropies.length, length);
+}
