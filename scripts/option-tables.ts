@@ -16,7 +16,7 @@ import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { trainThereOptions } from '../src/engine/train/options.ts';
 import { bleuOptions, chrfOptions, compareOptions, rougeOptions } from '../src/evaluate/scores/options.ts';
-import { tofuOptions } from '../src/evaluate/unlearning/options.ts';
+import { choiceOptions, fluencyOptions, museOptions, tofuOptions } from '../src/evaluate/unlearning/options.ts';
 import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
 import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/options.ts';
@@ -100,6 +100,14 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'evaluate/unlearning/options/AskingOptions',
     'evaluate/unlearning/options/MeasureRunOptions',
   ],
+  muse: [
+    museOptions,
+    'evaluate/unlearning/options/MuseOptions',
+    'evaluate/unlearning/options/AskingOptions',
+    'evaluate/unlearning/options/MeasureRunOptions',
+  ],
+  choice: [choiceOptions, 'evaluate/unlearning/options/ChoiceOptions'],
+  fluency: [fluencyOptions, 'evaluate/unlearning/options/FluencyOptions', 'evaluate/unlearning/options/AskingOptions'],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
   audit: [
     auditOptions,

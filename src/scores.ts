@@ -22,7 +22,15 @@ export { type Perplexity, perplexity, type TextLogProbability } from './evaluate
 export type { Spread } from './evaluate/scores/resampling.ts';
 export { type RougeScore, type RougeShares, rouge, sentenceRouge } from './evaluate/scores/rouge.ts';
 export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';
-export type { MeasuredModel } from './evaluate/unlearning/asking.ts';
+export type { MeasuredModel, Shot } from './evaluate/unlearning/asking.ts';
+export {
+  type ChoiceItem,
+  type ChoiceMeasures,
+  type ChoiceRow,
+  type ChoiceScore,
+  measureChoice,
+  readChoices,
+} from './evaluate/unlearning/choice.ts';
 export { type Variety, variety } from './evaluate/unlearning/fluency.ts';
 export { type KsTest, ksTest } from './evaluate/unlearning/ks-test.ts';
 export {
@@ -34,9 +42,29 @@ export {
   truthRatioScore,
 } from './evaluate/unlearning/measures.ts';
 export { exactMemorisation, extractionStrength } from './evaluate/unlearning/memorisation.ts';
-export type { AskingOptions, MeasureProgress, TofuOptions } from './evaluate/unlearning/options.ts';
+export { type MuseItem, type MuseMeasures, measureMuse, measurePrivacy } from './evaluate/unlearning/muse.ts';
+export {
+  type KnowMemData,
+  type KnowMemRow,
+  type MuseChoice,
+  type MuseData,
+  type PlacedText,
+  type PrivacyData,
+  readMuseFolder,
+  type VerbMemRow,
+} from './evaluate/unlearning/muse-folder.ts';
+export type {
+  AskingOptions,
+  ChoiceOptions,
+  FluencyOptions,
+  MeasureProgress,
+  MeasureRunOptions,
+  MuseOptions,
+  TofuOptions,
+} from './evaluate/unlearning/options.ts';
 export { areaUnderCurve, minK, privLeak } from './evaluate/unlearning/privacy.ts';
 export { measureTofu, type TofuItem, type TofuMeasures, tofuUtility } from './evaluate/unlearning/tofu.ts';
 export { readTofuSet, type TofuRow, type TofuSet } from './evaluate/unlearning/tofu-data.ts';
 export { readTofuFolder, type TofuChoice, type TofuData } from './evaluate/unlearning/tofu-folder.ts';
 export { readTofuLog, type TofuLog, type TofuReference, tofuForgetQuality } from './evaluate/unlearning/tofu-log.ts';
+export { type Fluency, measureFluency, type WrittenAnswer } from './evaluate/unlearning/written-fluency.ts';

@@ -1,5 +1,7 @@
 import { evalBleuCommand } from './eval-bleu.ts';
+import { evalChoiceCommand } from './eval-choice.ts';
 import { evalChrfCommand } from './eval-chrf.ts';
+import { evalMuseCommand } from './eval-muse.ts';
 import { evalPerplexityCommand } from './eval-ppl.ts';
 import { evalTofuCommand } from './eval-tofu.ts';
 import { defineCommand } from './shared/command.ts';
@@ -9,5 +11,12 @@ export const evalCommand = defineCommand({
     name: 'eval',
     description: 'Scores: BLEU and chrF of translations, perplexity of a model, what it has forgotten',
   },
-  subCommands: { bleu: evalBleuCommand, chrf: evalChrfCommand, ppl: evalPerplexityCommand, tofu: evalTofuCommand },
+  subCommands: {
+    bleu: evalBleuCommand,
+    chrf: evalChrfCommand,
+    ppl: evalPerplexityCommand,
+    tofu: evalTofuCommand,
+    muse: evalMuseCommand,
+    choice: evalChoiceCommand,
+  },
 });

@@ -115,6 +115,14 @@ test('tables, and what cannot be measured', async () => {
   assert.equal([plain.sets.forget05.truthRatio, plain.forgetQuality, plain.notes.length], [null, null, 1]);
 });
 
+test('fluency of the answers under a base', async () => {
+  const given = ['--split', 'forget10', '--set', 'forget10_perturbed', '--base', 'espalier:tiny'];
+  const { fluency } = (await json(data, ...given)).sets.forget10_perturbed;
+  assert.ok(fluency.perplexity > 1 && fluency.distinct2 > 0, JSON.stringify(fluency));
+  const { out } = await inProcess([...tiny, data, ...given]);
+  assert.match(out, `${fluency.perplexity.toFixed(2)} `);
+});
+
 test('what is wrong is said before a model is opened', async () => {
   const args = ['eval', 'tofu', join(folder, 'no-model'), '--data'];
   const cases: readonly (readonly [code: string, message: RegExp, ...args: string[]])[] = [
@@ -125,10 +133,13 @@ test('what is wrong is said before a model is opened', async () => {
     ['E_FILE_NOT_FOUND', /holds no x\.json/, data, '--set', 'x'],
     ['E_ARGUMENT', /No split/, data],
     ['E_ARGUMENT', /no split/, data, '--reference', 'x'],
+    ['E_ARGUMENT', /no answers are written/, data, '--split', 'forget10', '--no-rouge', '--base', 'x'],
     ['E_ARGUMENT', /no name of a set/, data, '--set', '../x'],
     ['E_ARGUMENT', /--max-tokens/, data, '--split', 'forget10', '--max-tokens', '0'],
     ['E_FILE_NOT_FOUND', /none\.json/, data, '--split', 'forget10', '--reference', join(folder, 'none.json')],
     ['E_DATA_INVALID', /not JSON/, data, '--split', 'forget10', '--reference', join(data, 'forget10_perturbed.json')],
+    ['E_FILE_NOT_FOUND', /no-reference/, data, '--split', 'forget10', '--reference', join(folder, 'no-reference')],
+    ['E_FILE_NOT_FOUND', /no-base/, data, '--split', 'forget10', '--base', join(folder, 'no-base')],
     ['E_FILE_WRITE', /log/, data, '--split', 'forget10', '--log', join(folder, 'no/log.json')],
     ['E_FILE_NOT_FOUND', /no-model/, data, '--split', 'forget10', '--log', join(folder, 'unwritten.json')],
   ];

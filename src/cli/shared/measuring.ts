@@ -2,7 +2,9 @@
 
 import type { Model } from '../../engine/model/model.ts';
 import type { OpenOptions } from '../../engine/model/open.ts';
+import { EspalierError } from '../../errors.ts';
 import type { AskingOptions, MeasureProgress } from '../../evaluate/unlearning/options.ts';
+import { inspectModel } from '../../inspect.ts';
 import { openWithProgress } from './common.ts';
 import { unescaped } from './data-flags.ts';
 import { Progress } from './format.ts';
@@ -80,3 +82,12 @@ export async function withModel<T>(
 
 /** `0.1234`, and `–` for what was not measured. */
 export const figure = (value: number | null): string => (value === null ? '–' : value.toFixed(4));
+
+/** Whether a reference is a file that an earlier run wrote: no model is called so. */
+export const isLog = (reference: string): boolean => /\.json$/i.test(reference);
+
+/** Whether a model that is measured later can be opened: it is asked before anything is computed. @throws as `open`, and what keeps it from running */
+export async function checkModel(target: string, signal: AbortSignal): Promise<void> {
+  const [problem] = (await inspectModel(target, { signal })).unsupported;
+  if (problem !== undefined) throw new EspalierError(problem.code, problem.message, problem.hint);
+}

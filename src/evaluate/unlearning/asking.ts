@@ -23,10 +23,14 @@ export interface MeasuredModel extends Omit<SequenceModel, 'tokenizer'> {
   generateBatch(prompts: readonly (Prompt | BatchItem)[], options?: BatchOptions): GenerationBatch;
 }
 
-/** An answer behind its question, and where it stands in a file. */
-export interface AskedAnswer {
+/** A question that is answered before another is asked. */
+export interface Shot {
   readonly question: string;
   readonly answer: string;
+}
+
+/** An answer behind its question, and where it stands in a file. */
+export interface AskedAnswer extends Shot {
   readonly place: string;
 }
 
@@ -34,8 +38,9 @@ export interface AskedAnswer {
 export interface ScoredAnswer {
   /** Mean negative log-probability of its tokens and of the end token, in nats. */
   readonly loss: number;
-  /** Sum of the log-probabilities. */
+  /** Sum of the log-probabilities, and of how many tokens. */
   readonly logProbability: number;
+  readonly tokens: number;
   /** Null of an empty answer; both without the end token. */
   readonly exactMemorisation: number | null;
   readonly extractionStrength: number | null;
@@ -73,14 +78,17 @@ export class Asker {
     this.#encoder = new SequenceEncoder(sequenceModelOf(model), end ? {} : { end });
   }
 
-  /** The prompt of a question: a text, or a conversation. */
-  prompt(question: string): Prompt {
-    return this.#options.chat ? [{ role: 'user', content: question }] : fill(this.#prompt, { question });
-  }
-
-  /** A question with its answer, as a text. */
-  shot(question: string, answer: string): string {
-    return fill(this.#prompt, { question }) + this.answerText(answer);
+  /** The prompt of a question, behind examples with a blank line after each: a text, or a conversation. */
+  prompt(question: string, shots: readonly Shot[] = []): Prompt {
+    if (!this.#options.chat) {
+      const before = shots.map((shot) => `${fill(this.#prompt, shot)}${this.answerText(shot.answer)}\n\n`);
+      return before.join('') + fill(this.#prompt, { question });
+    }
+    const turns = shots.flatMap((shot) => [
+      { role: 'user', content: shot.question },
+      { role: 'assistant', content: shot.answer },
+    ]);
+    return [...turns, { role: 'user', content: question }];
   }
 
   /** An answer as it stands behind a prompt: an empty one is nothing, without the template's space. */
@@ -128,6 +136,7 @@ export class Asker {
       // a sum of logarithms may be -0
       loss: Math.max(0, -logProbability / at.length),
       logProbability,
+      tokens: at.length,
       exactMemorisation: exactMemorisation(own, likeliest),
       extractionStrength: extractionStrength(own, likeliest),
     };
@@ -163,8 +172,8 @@ function templateOf(template: string, name: string, column: string): readonly Pa
   );
 }
 
-const fill = (parts: readonly Part[], columns: Readonly<Record<string, string>>): string =>
-  parts.map((part) => (typeof part === 'string' ? part : columns[part.column]!)).join('');
+const fill = (parts: readonly Part[], columns: Readonly<Partial<Record<'question' | 'answer', string>>>): string =>
+  parts.map((part) => (typeof part === 'string' ? part : columns[part.column as 'question' | 'answer'])).join('');
 
 /** Errors of computing keep their codes, and say which row they are of. */
 function placed(error: EspalierError, place: string): EspalierError {

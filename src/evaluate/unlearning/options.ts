@@ -1,5 +1,5 @@
 /** Options of measures of unlearning that ask a model. */
-import { callback, defaulting, type Schema, signal, truth, whole, words } from '../../options/rules.ts';
+import { callback, defaulting, real, type Schema, signal, text, truth, whole, words } from '../../options/rules.ts';
 
 /** How a question is put to a model. */
 export interface AskingOptions {
@@ -53,3 +53,45 @@ export const tofuOptions = {
   maxTokens: defaulting(whole(1), 200),
   ...runOptions,
 } as const satisfies Schema<TofuOptions>;
+
+export interface MuseOptions extends AskingOptions, MeasureRunOptions {
+  /** Examples before each question of KnowMem, of those that the data have. Default: all, ten as published. */
+  readonly shots?: number;
+  /** Share of the tokens of a text that Min-K looks at, above 0 and up to 1. Default 0.4. */
+  readonly share?: number;
+}
+
+export const museOptions = {
+  ...askingOptions,
+  shots: whole(0),
+  share: defaulting(real(0, 1, { above: true }), 0.4),
+  ...runOptions,
+} as const satisfies Schema<MuseOptions>;
+
+export interface ChoiceOptions {
+  /** What the questions are about, of rows without a `subject`. Default: nothing is said. */
+  readonly subject?: string;
+  /** Template of what stands before a question of a subject. Default `The following are multiple choice questions (with answers) about {subject}.\n\n`. */
+  readonly description?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: MeasureProgress) => void;
+}
+
+export const choiceOptions = {
+  subject: words,
+  description: defaulting(text(), 'The following are multiple choice questions (with answers) about {subject}.\n\n'),
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<ChoiceOptions>;
+
+export interface FluencyOptions extends Pick<AskingOptions, 'prompt' | 'chat'> {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: MeasureProgress) => void;
+}
+
+export const fluencyOptions = {
+  prompt: askingOptions.prompt,
+  chat: askingOptions.chat,
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<FluencyOptions>;

@@ -1,5 +1,7 @@
 import { type DataFolder, dataFolder } from '../../datasets/folder.ts';
 import { EspalierError } from '../../errors.ts';
+import { checked, filled } from '../../options/check.ts';
+import { defaulting, listOf, type Schema, truth, words } from '../../options/rules.ts';
 import { shown } from '../../options/shown.ts';
 import { UTILITY_SETS } from './tofu.ts';
 import { readTofuSet, type TofuSet } from './tofu-data.ts';
@@ -14,6 +16,12 @@ export interface TofuChoice {
   readonly compared?: boolean;
 }
 
+const tofuChoice = {
+  split: words,
+  sets: listOf(words),
+  compared: defaulting(truth, false),
+} as const satisfies Schema<TofuChoice>;
+
 export interface TofuData {
   readonly sets: readonly TofuSet[];
   /** That of the split; null where none was given. */
@@ -27,15 +35,16 @@ export interface TofuData {
  * @throws E_FILE_NOT_FOUND, E_FILE_READ; E_DATA_INVALID; E_ARGUMENT where nothing is chosen, and for names that are no names of files
  */
 export async function readTofuFolder(path: string | URL, choice: TofuChoice): Promise<TofuData> {
-  const { split, compared = false } = choice;
-  if (split === undefined && choice.sets === undefined) {
+  const given = filled(tofuChoice, checked<TofuChoice>(tofuChoice, choice, 'readTofuFolder()'));
+  const { split, compared } = given;
+  if (split === undefined && given.sets === undefined) {
     throw new EspalierError('E_ARGUMENT', 'No split is named, and no set.', 'Give `split: forget10`.');
   }
-  for (const name of [split ?? [], choice.sets ?? []].flat()) checkName(name);
+  for (const name of [split ?? [], given.sets ?? []].flat()) checkName(name);
   const folder = await dataFolder(path);
   const notes: string[] = [];
   const forgotten = split === undefined ? null : splitIn(folder, split, compared, notes);
-  const others = choice.sets ?? UTILITY_SETS.filter((name) => has(folder, name, notes));
+  const others = given.sets ?? UTILITY_SETS.filter((name) => has(folder, name, notes));
   const names = [...new Set([...(forgotten === null ? [] : [forgotten]), ...others])];
   const sets = await Promise.all(
     names.map((name) => {

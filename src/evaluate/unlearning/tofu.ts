@@ -1,3 +1,4 @@
+import { EspalierError } from '../../errors.ts';
 import { checked, type Filled, filled } from '../../options/check.ts';
 import { sentenceRouge } from '../scores/rouge.ts';
 import { mean } from '../statistics.ts';
@@ -57,6 +58,7 @@ export async function measureTofu(
   options: TofuOptions = {},
 ): Promise<TofuMeasures> {
   const given = filled(tofuOptions, checked<TofuOptions>(tofuOptions, options, 'measureTofu()'));
+  if (set.rows.length === 0) throw new EspalierError('E_ARGUMENT', `${set.name} has no rows.`, 'Give one or more.');
   const asker = new Asker(model, given);
   const scores = await scored(asker, set, given);
   const texts = given.rouge ? await written(asker, set, given) : null;
