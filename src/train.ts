@@ -32,7 +32,15 @@ export { type LayerRouting, RouterStatistics } from './train/router-statistics.t
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
 export type { HeldOutSource, StepSource, TrainingStep } from './train/sources.ts';
 export { checkIdentity, type Identity, type SavedState, States } from './train/state/states.ts';
-export type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './train/trainable.ts';
+export type {
+  DistillationRows,
+  InvarianceRows,
+  MicroBatch,
+  Parameter,
+  PassLosses,
+  PassOptions,
+  Trainable,
+} from './train/trainable.ts';
 export {
   type HeldOutLoss,
   type StepReport,

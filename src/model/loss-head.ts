@@ -4,7 +4,7 @@ import type { TrainDevice } from '../device/train-device.ts';
 import { throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import type { DecoderGradients } from './gradients.ts';
-import { type StatsBuffers, statsBuffers } from './logit-stats.ts';
+import { type LossRows, type LossRun, lossGradient, lossValues } from './loss-terms.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** Logits that exist at once, in elements, as far as that leaves enough rows for a product. */
@@ -12,36 +12,13 @@ const MOST_LOGITS = 1 << 22;
 const FEWEST_ROWS = 32;
 const MOST_ROWS = 512;
 
-/** Rows of the text behind one another that have a loss. */
-export interface LossRun {
-  readonly first: number;
-  readonly count: number;
-}
-
-/** What is asked of the R rows that have a loss, and what comes out; scratch. */
-export interface LossRows {
-  readonly runs: readonly LossRun[];
-  readonly targets: Tensor; // [R, 1] i32
-  readonly weights: Tensor; // [R, 1]: of each row's cross-entropy
-  readonly numbers: StatsBuffers; // [R, …] as `logitStats` gives them: the cross-entropy is less the log-probability of the target
-  readonly reference: LossReference | null;
-}
-
-/** Σ weights · KL(reference ‖ model) beside the cross-entropy. */
-export interface LossReference {
-  /** Logits [count, vocab] of rows first .. of the R, which stay as they are until the next call; may be scratch. */
-  logits(first: number, count: number): Tensor;
-  readonly weights: Tensor; // [R, 1]
-  readonly losses: Tensor; // [R, 1]: gets the divergence of each row, in nats
-}
-
 type Head = Pick<DecoderWeights, 'norm' | 'head'>;
 
-/** Which rows have a target, as stretches. */
-export function lossRuns(targets: Int32Array): LossRun[] {
+/** Rows that have a loss, as stretches. */
+export function lossRuns(has: readonly boolean[]): LossRun[] {
   const runs: { first: number; count: number }[] = [];
-  for (const [row, target] of targets.entries()) {
-    if (target < 0) continue;
+  for (const [row, own] of has.entries()) {
+    if (!own) continue;
     const last = runs.at(-1);
     if (last && last.first + last.count === row) last.count++;
     else runs.push({ first: row, count: 1 });
@@ -67,16 +44,13 @@ export async function lossHead(
   const mark = device.mark();
   const { normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
   await eachLogits(device, config, weights.head!, normed, rows, signal, (logits, first, count) => {
-    if (!rows.reference) return;
-    // the losses come with the gradient, which is nobody's here
-    const dLogits = device.scratch('f32', logits.shape);
-    divergence(device, rows, rows.reference, logits, first, count, dLogits);
+    lossValues(device, rows, logits, first, count);
   });
   device.reset(mark);
 }
 
 /**
- * `lossHead` and its way back in one, since logits are not kept: of Σ weights · cross-entropy + Σ weights · divergence.
+ * `lossHead` and its way back in one, since logits are not kept: of the sum of all that is asked.
  *
  * @param dHidden [t, hidden], replaced, 0 in rows without a loss; null where nobody asks for it
  * @throws E_ABORTED; gradients then have some of what is theirs
@@ -95,16 +69,12 @@ export async function lossHeadBackward(
   const { x, normed } = normedRows(device, config, weights.norm, hidden, rows.runs);
   const dNormed = dHidden || gradients.norm ? device.scratch('f32', normed.shape) : null;
   await eachLogits(device, config, weights.head!, normed, rows, signal, (logits, first, count) => {
-    const part = (t: Tensor) => device.rows(t, first, count);
-    const numbers = part(rows.numbers.numbers);
-    const dLogits = rows.reference ? device.scratch('f32', logits.shape) : logits;
-    device.crossEntropyBackward(logits, numbers, part(rows.targets), part(rows.weights), dLogits);
-    if (rows.reference) divergence(device, rows, rows.reference, logits, first, count, dLogits);
+    const dLogits = lossGradient(device, rows, logits, first, count);
     if (config.logitScale !== 1) device.scale(dLogits, 1 / config.logitScale);
     if (gradients.head) {
-      device.matmul(dLogits, part(normed), gradients.head, { transposeA: true, accumulate: true });
+      device.matmul(dLogits, device.rows(normed, first, count), gradients.head, { transposeA: true, accumulate: true });
     }
-    if (dNormed) device.linearBackward(dLogits, weights.head!, part(dNormed));
+    if (dNormed) device.linearBackward(dLogits, weights.head!, device.rows(dNormed, first, count));
   });
   if (dHidden) device.fill(dHidden, 0);
   if (dNormed) {
@@ -174,27 +144,9 @@ async function eachLogits(
     const [targets, numbers, places] = [rows.targets, rows.numbers.numbers, rows.numbers.places].map((t) =>
       device.rows(t, first, count),
     ) as [Tensor, Tensor, Tensor];
-    device.logitStats(logits, targets, 1, numbers, places);
+    device.logitStats(logits, targets, rows.order, numbers, places);
     take(logits, first, count);
     device.reset(mark);
     await pace.breathe();
   }
-}
-
-/** dLogits += that of Σ weights · KL(reference ‖ model); the losses of these rows. */
-function divergence(
-  device: TrainDevice,
-  rows: LossRows,
-  reference: LossReference,
-  logits: Tensor,
-  first: number,
-  count: number,
-  dLogits: Tensor,
-): void {
-  const part = (t: Tensor) => device.rows(t, first, count);
-  const wanted = reference.logits(first, count);
-  const stats = statsBuffers(device, count);
-  device.logitStats(wanted, null, 1, stats.numbers, stats.places);
-  const [numbers, weights, losses] = [part(rows.numbers.numbers), part(reference.weights), part(reference.losses)];
-  device.divergenceBackward(wanted, stats.numbers, logits, numbers, weights, dLogits, losses);
 }

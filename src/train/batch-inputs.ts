@@ -14,13 +14,14 @@ export interface BatchInputs extends ChunkInputs {
 /** @throws E_ARGUMENT, E_CONTEXT_LENGTH for a batch that the model cannot compute */
 export function checkBatch(batch: MicroBatch, config: ModelConfig): void {
   const { ids, positions, starts, targets, weights, routing } = batch;
-  const refuse = (what: string): never => {
+  const refuse: (what: string) => never = (what) => {
     throw new EspalierError('E_ARGUMENT', `The batch has ${what}.`, 'Make it of token ids of this model.');
   };
   const t = ids.length;
   if (t === 0) refuse('no token');
   const lists = { positions, starts, targets, weights };
   for (const [name, { length }] of Object.entries(lists)) if (length !== t) refuse(`${length} ${name} for ${t} tokens`);
+  checkAsked(batch, refuse);
   if (routing && (routing.length === 0 || routing.length % t !== 0))
     refuse(`${routing.length} coefficients for ${t} tokens`);
   if (routing && !routing.every(Number.isFinite)) refuse('a coefficient that is not finite');
@@ -38,6 +39,28 @@ export function checkBatch(batch: MicroBatch, config: ModelConfig): void {
       'Cut texts shorter.',
     );
   }
+}
+
+/** What is asked beside the cross-entropy. @param refuse throws */
+function checkAsked({ ids, hinge, invariance, distillation }: MicroBatch, refuse: (what: string) => never): void {
+  const lists = {
+    'weights of the hinge loss': hinge,
+    'weights of the invariance': invariance?.weights,
+    'entropies of the base': invariance?.base,
+    'weights of the distillation': distillation?.weights,
+  };
+  for (const [name, list] of Object.entries(lists)) {
+    if (!list) continue;
+    if (list.length !== ids.length) refuse(`${list.length} ${name} for ${ids.length} tokens`);
+    // a row that is not asked may lack an entropy
+    const isAsked = (row: number) => list !== invariance?.base || invariance.weights[row] !== 0;
+    const wrong = list.findIndex((value, row) => isAsked(row) && !Number.isFinite(value));
+    if (wrong >= 0) refuse(`${list[wrong]} among its ${name}`);
+  }
+  if (invariance && !(invariance.order > 0 && Number.isFinite(invariance.order))) {
+    refuse(`an entropy of order ${invariance.order}`);
+  }
+  if (distillation && !Number.isFinite(distillation.penalty)) refuse(`a penalty of ${distillation.penalty}`);
 }
 
 /** Positions, masks and routing: row t sees rows starts[t] .. t, in layers with a window the last of them. */

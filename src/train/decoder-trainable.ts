@@ -7,7 +7,8 @@ import { type TermsByLayer, withTerms } from '../model/adapters.ts';
 import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
 import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
 import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-buffers.ts';
-import { type LossRows, lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
+import { lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
+import type { LossRows } from '../model/loss-terms.ts';
 import { type Master, MasterLoader } from '../model/masters.ts';
 import { type LayerTables, ModelRopes } from '../model/model-ropes.ts';
 import { tokenEmbeddingBackward } from '../model/token-embedding.ts';
@@ -15,7 +16,7 @@ import { type DecoderWeights, type LayerWeights, type LoadOptions, loadWeights }
 import { Pace } from '../runtime/host/yielding.ts';
 import { type BatchInputs, batchInputs, checkBatch } from './batch-inputs.ts';
 import { decoderGradients } from './decoder-gradients.ts';
-import { lossRows, type ReferencePass, readLosses } from './loss-rows.ts';
+import { lossRows, type ReferencePass, readLosses, rowsWithLoss } from './loss-rows.ts';
 import { type PackedModel, packedForward, packedRun } from './packed-pass.ts';
 import type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './trainable.ts';
 
@@ -236,7 +237,7 @@ export class DecoderTrainable implements Trainable {
       const mark = device.mark();
       try {
         const inputs = batchInputs(device, config, batch);
-        const runs = lossRuns(batch.targets);
+        const runs = lossRuns(rowsWithLoss(batch));
         const rows = await lossRows(device, batch, runs, options, this.#options.reference);
         const sparse = config.moe?.layers.length ?? 0;
         const routers = sparse > 0 ? device.scratch('f32', [sparse, 2]) : null;

@@ -12,10 +12,37 @@ export interface MicroBatch {
   readonly starts: Int32Array;
   /** [T] the token that follows; below 0: no loss there. */
   readonly targets: Int32Array;
-  /** [T] of each row's loss; usually 1 / (target tokens of the whole step), so that the losses of a step's batches add up to its mean. */
+  /**
+   * [T] of each row's cross-entropy; usually 1 / (target tokens of the whole step), so that the losses of a step's batches add up to its mean.
+   * Below 0 the loss rises, 0 asks for nothing.
+   */
   readonly weights: Float32Array;
+  /** [T] weights of the inverted hinge loss of each row, as `TrainDevice.hingeLoss` has it. Default: all 0. */
+  readonly hinge?: Float32Array | undefined;
+  readonly invariance?: InvarianceRows | undefined;
+  readonly distillation?: DistillationRows | undefined;
   /** [T, experts] coefficients of terms of adapters that have an expert, by row; default: all 0. They have no gradient. */
   readonly routing?: Float32Array | undefined;
+}
+
+/** Asks for Σ weights · (S_q(p) − base)²: predictions shall be as uncertain as they were. Rows need no target. */
+export interface InvarianceRows {
+  /** q of the Tsallis entropy, above 0; 1 is Shannon's. */
+  readonly order: number;
+  /** [T] */
+  readonly base: Float32Array;
+  /** [T]; 0: not asked for */
+  readonly weights: Float32Array;
+}
+
+/**
+ * Asks for Σ weights · cross-entropy against softmax(z − penalty · onehot(target)), z the logits of the reference: UNDIAL (Dong et al. 2024,
+ * arXiv 2402.10052). Rows need no target; without one, or a penalty, it is the divergence from the reference and the reference's entropy.
+ */
+export interface DistillationRows {
+  readonly penalty: number;
+  /** [T]; 0: not asked for */
+  readonly weights: Float32Array;
 }
 
 /** One weight that may be trained. */
@@ -52,7 +79,7 @@ export interface PassOptions {
   readonly onMixture?: ((layer: number, mixture: MixtureBuffers) => void) | undefined;
 }
 
-/** Losses of one batch, without the factors of `PassOptions`; 0 for those that have none. */
+/** Losses of one batch, without the factors of `PassOptions`; 0 for those that have none, or that nobody asked for. */
 export interface PassLosses {
   /** Σ weights · cross-entropy, in nats. */
   readonly crossEntropy: number;
@@ -62,6 +89,10 @@ export interface PassLosses {
   readonly z: number;
   /** Σ weights · KL(reference ‖ model). */
   readonly divergence: number;
+  /** Those that a batch asks for beside its cross-entropy, with its weights. */
+  readonly hinge: number;
+  readonly invariance: number;
+  readonly distillation: number;
 }
 
 /** What a trainer trains: weights on a device, and the way forward and back through what they compute. */

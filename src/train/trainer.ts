@@ -174,18 +174,25 @@ export class Trainer {
     this.#enterStage(step);
     const { batches, tokens, targets } = await this.#source.next(signal);
     this.#trainable.zeroGradients();
-    let losses: PassLosses = { crossEntropy: 0, balance: 0, z: 0, divergence: 0 };
+    const losses: { -readonly [L in keyof PassLosses]: number } = {
+      crossEntropy: 0,
+      balance: 0,
+      z: 0,
+      divergence: 0,
+      hinge: 0,
+      invariance: 0,
+      distillation: 0,
+    };
     for (const batch of batches) {
       const share = batch.ids.length / tokens;
       const { recompute, balance, z, divergence } = this.#settings;
       const options = { signal, recompute, balance: balance * share, z: z * share, divergence };
       const own = await this.#trainable.step(batch, options);
-      losses = {
-        crossEntropy: losses.crossEntropy + own.crossEntropy,
-        balance: losses.balance + own.balance * share,
-        z: losses.z + own.z * share,
-        divergence: losses.divergence + own.divergence,
-      };
+      // means over the tokens of a batch, where the others are sums
+      const mean: readonly string[] = ['balance', 'z'];
+      for (const name of Object.keys(losses) as (keyof PassLosses)[]) {
+        losses[name] += own[name] * (mean.includes(name) ? share : 1);
+      }
     }
     const gradientNorm = await this.optimiser.norm();
     this.#checkFinite(losses, gradientNorm);
@@ -319,6 +326,9 @@ const NAMES: Readonly<Record<keyof PassLosses, string>> = {
   balance: 'load balance loss',
   z: 'router z-loss',
   divergence: 'divergence from the reference',
+  hinge: 'hinge loss',
+  invariance: 'change of entropy',
+  distillation: 'distillation loss',
 };
 
 /** @param kept the step of the state that is kept; 0: none is */

@@ -386,7 +386,7 @@ test('a batch that cannot be computed is refused before work', async () => {
   await rejects('E_ARGUMENT', () => trainable.step(BATCH, { divergence: 0.1 }));
   await rejects('E_ABORTED', () => trainable.step(BATCH, { signal: AbortSignal.abort() }));
   const none = await trainable.step({ ...BATCH, targets: BATCH.targets.map(() => -1) }, {});
-  assert.equal(none, { crossEntropy: 0, balance: 0, z: 0, divergence: 0 });
+  assert.ok(Object.values(none).every((loss) => loss === 0));
   for (const gradient of (await gradientsOf(trainable)).values()) assert.ok(gradient.every((x) => x === 0));
   trainable.dispose();
 });

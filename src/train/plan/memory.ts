@@ -33,6 +33,8 @@ export interface MemoryOptions {
   readonly recompute: boolean;
   /** Whether the divergence from a reference is computed. */
   readonly divergence: boolean;
+  /** Asks more of a batch: other losses, routing. Default: cross-entropy alone. */
+  readonly ask?: (batch: MicroBatch) => MicroBatch;
   readonly lanes: number;
   readonly limit: number;
 }
@@ -44,7 +46,18 @@ export interface MemoryOptions {
  */
 export async function planMemory<T extends Trainable>(
   load: (device: TrainDevice) => Promise<T>,
-  { config, rows, maxTokens, steps, freeze, recompute, divergence, lanes, limit }: MemoryOptions,
+  {
+    config,
+    rows,
+    maxTokens,
+    steps,
+    freeze,
+    recompute,
+    divergence,
+    ask = (batch) => batch,
+    lanes,
+    limit,
+  }: MemoryOptions,
 ): Promise<{ readonly plan: MemoryPlan; readonly trainable: T }> {
   const { device, measured } = measuringDevice();
   const trainable = await load(device);
@@ -60,7 +73,7 @@ export async function planMemory<T extends Trainable>(
       gradients,
       bytesOf(trainable, (name) => stages.trains(name, step)),
     );
-    await trainable.step(largestBatch(rows, maxTokens), {
+    await trainable.step(ask(largestBatch(rows, maxTokens)), {
       recompute,
       balance: 1,
       z: 1,
