@@ -40,6 +40,7 @@ export {
   rowEntropies,
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
+export { type FeatureOptions, gateExamples, type LabelledSequence } from './prune/gate/features.ts';
 export {
   GATE_SETTINGS,
   type GateAccuracy,
