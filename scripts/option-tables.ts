@@ -15,7 +15,13 @@ import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { trainThereOptions } from '../src/engine/train/options.ts';
-import { bleuOptions, chrfOptions, compareOptions, rougeOptions } from '../src/evaluate/scores/options.ts';
+import {
+  bleuOptions,
+  chrfOptions,
+  compareOptions,
+  rougeMetricOptions,
+  rougeOptions,
+} from '../src/evaluate/scores/options.ts';
 import { choiceOptions, fluencyOptions, museOptions, tofuOptions } from '../src/evaluate/unlearning/options.ts';
 import { batchOptions } from '../src/model/generate/batch.ts';
 import { generateOptions } from '../src/model/generate/options.ts';
@@ -94,6 +100,11 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   bleu: [bleuOptions, 'evaluate/scores/options/BleuOptions'],
   chrf: [chrfOptions, 'evaluate/scores/options/ChrfOptions'],
   rouge: [rougeOptions, 'evaluate/scores/options/RougeOptions'],
+  rougeMetric: [
+    rougeMetricOptions,
+    'evaluate/scores/options/RougeMetricOptions',
+    'evaluate/scores/options/RougeOptions',
+  ],
   tofu: [
     tofuOptions,
     'evaluate/unlearning/options/TofuOptions',

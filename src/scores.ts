@@ -14,13 +14,14 @@ export type {
   ChrfOptions,
   CompareOptions,
   ExactMatchOptions,
+  RougeMetricOptions,
   RougeOptions,
   SamplingOptions,
   Smoothing,
 } from './evaluate/scores/options.ts';
 export { type Perplexity, perplexity, type TextLogProbability } from './evaluate/scores/perplexity.ts';
 export type { Spread } from './evaluate/scores/resampling.ts';
-export { type RougeScore, type RougeShares, rouge, sentenceRouge } from './evaluate/scores/rouge.ts';
+export { type RougeScore, type RougeShares, rouge, rougeMetric, sentenceRouge } from './evaluate/scores/rouge.ts';
 export { BLEU_TOKENIZERS, type BleuTokenizer, tokenize } from './evaluate/scores/tokenizers.ts';
 export type { MeasuredModel, Shot } from './evaluate/unlearning/asking.ts';
 export {

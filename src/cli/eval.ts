@@ -3,6 +3,7 @@ import { evalChoiceCommand } from './eval-choice.ts';
 import { evalChrfCommand } from './eval-chrf.ts';
 import { evalMuseCommand } from './eval-muse.ts';
 import { evalPerplexityCommand } from './eval-ppl.ts';
+import { evalRougeCommand } from './eval-rouge.ts';
 import { evalTofuCommand } from './eval-tofu.ts';
 import { defineCommand } from './shared/command.ts';
 
@@ -14,6 +15,7 @@ export const evalCommand = defineCommand({
   subCommands: {
     bleu: evalBleuCommand,
     chrf: evalChrfCommand,
+    rouge: evalRougeCommand,
     ppl: evalPerplexityCommand,
     tofu: evalTofuCommand,
     muse: evalMuseCommand,

@@ -9,6 +9,7 @@ import { openTrainingData } from '../../src/datasets/training/data.ts';
 import { bleu, bleuMetric, sentenceBleu } from '../../src/evaluate/scores/bleu.ts';
 import { chrf } from '../../src/evaluate/scores/chrf.ts';
 import { compareScores } from '../../src/evaluate/scores/compare.ts';
+import { rouge } from '../../src/evaluate/scores/rouge.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { inProcess, project } from './run.ts';
 
@@ -39,7 +40,7 @@ async function json(...args: string[]) {
   return JSON.parse(out);
 }
 
-test('bleu and chrf print the figures of the library', async () => {
+test('bleu, chrf and rouge print the figures of the library', async () => {
   assert.equal(await json('eval', 'bleu', hypotheses, ...refs), bleu(HYPOTHESES, REFERENCES));
   const options = { tokenize: 'intl', lowercase: true, smoothing: 'floor', smoothingValue: 0.2, maxOrder: 3 } as const;
   const flags = '--tokenize intl --lowercase --smoothing floor --smoothing-value 0.2 --max-order 3'.split(' ');
@@ -48,6 +49,9 @@ test('bleu and chrf print the figures of the library', async () => {
   const more = '--word-order 2 --beta 3 --whitespace --eps-smoothing'.split(' ');
   const plus = chrf(HYPOTHESES, REFERENCES, { wordOrder: 2, beta: 3, whitespace: true, epsSmoothing: true });
   assert.equal(await json('eval', 'chrf', hypotheses, ...refs, ...more), plus);
+  const stems = await json('eval', 'rouge', hypotheses, ...refs, '--stemmer', '--share', 'recall');
+  const { recall } = rouge(HYPOTHESES, REFERENCES, { stemmer: true }).rougeL;
+  assert.ok(Math.abs(stems.score - 100 * recall) < 1e-12);
   const { code, out } = await inProcess(['eval', 'bleu', '-', ...refs], { input: `${HYPOTHESES.join('\n')}\n` });
   assert.is(code, 0);
   assert.match(out, `BLEU = ${bleu(HYPOTHESES, REFERENCES).score.toFixed(2)} `);

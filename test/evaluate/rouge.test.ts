@@ -1,8 +1,9 @@
 /** ROUGE and its stemmer against rouge_score and NLTK (test/oracles/rouge.py). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { scoreInterval } from '../../src/evaluate/scores/compare.ts';
 import { porterStem } from '../../src/evaluate/scores/porter.ts';
-import { type RougeScore, rouge, rougeTokens, sentenceRouge } from '../../src/evaluate/scores/rouge.ts';
+import { type RougeScore, rouge, rougeMetric, rougeTokens, sentenceRouge } from '../../src/evaluate/scores/rouge.ts';
 import { code } from '../errors.ts';
 import { readJson } from '../files.ts';
 
@@ -71,6 +72,24 @@ test('of many texts the mean, in JavaScript’s order of arguments', () => {
     ] as never),
     rouge(['a', 'b'], ['a', 'c']),
   );
+});
+
+test('one figure as a metric, with an interval', async () => {
+  const { pairs } = fixture;
+  const [hypotheses, references] = [pairs.map((pair) => pair.hypothesis), pairs.map((pair) => pair.reference)];
+  for (const [k, kind] of (['1', '2', 'L'] as const).entries()) {
+    for (const [j, share] of (['precision', 'recall', 'f1'] as const).entries()) {
+      const want = pairs.reduce((sum, { scores }) => sum + scores[1][k]![j]!, 0) / pairs.length;
+      const metric = rougeMetric({ kind, share, stemmer: true });
+      const found = await scoreInterval(metric, hypotheses, references, { samples: 40 });
+      assert.ok(Math.abs(found.score - 100 * want) < 1e-10, `ROUGE-${kind} ${share}`);
+      assert.is(
+        found.signature,
+        `nrefs:1|bs:40|seed:0|share:${share}|stem:yes|version:rouge_score-0.1.2|impl:espalier`,
+      );
+    }
+  }
+  assert.throws(() => rougeMetric({ kind: 'rougeL' } as never), code('E_ARGUMENT'));
 });
 
 test('what is no text is refused', () => {

@@ -2,6 +2,7 @@ import { checked, filled } from '../../options/check.ts';
 import {
   type Metric,
   type References,
+  SACREBLEU,
   type Score,
   segmentOf,
   segmentsOf,
@@ -54,6 +55,7 @@ export function bleuMetric(options: BleuOptions = {}): Metric<BleuScore> {
   const hasValue = smoothing === 'floor' || smoothing === 'add-k';
   return {
     name: 'BLEU',
+    version: SACREBLEU,
     settings: [
       `case:${lowercase ? 'lc' : 'mixed'}`,
       `eff:${effectiveOrder ? 'yes' : 'no'}`,

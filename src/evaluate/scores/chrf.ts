@@ -2,6 +2,7 @@ import { checked, filled } from '../../options/check.ts';
 import {
   type Metric,
   type References,
+  SACREBLEU,
   type Score,
   segmentOf,
   segmentsOf,
@@ -42,6 +43,7 @@ export function chrfMetric(options: ChrfOptions = {}): Metric<Score> {
   const f = (statistics: ArrayLike<number>) => fScore(statistics, beta, epsSmoothing);
   return {
     name,
+    version: SACREBLEU,
     settings: [
       `case:${lowercase ? 'lc' : 'mixed'}`,
       `eff:${epsSmoothing ? 'no' : 'yes'}`,

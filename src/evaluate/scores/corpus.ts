@@ -18,6 +18,8 @@ export interface Metric<S> {
   score(statistics: ArrayLike<number>): S;
   /** What makes two figures comparable, but for references and samples. */
   readonly settings: readonly string[];
+  /** Of the program whose figures these are. */
+  readonly version: string;
 }
 
 /** What every score has. */
@@ -86,11 +88,11 @@ export function summed(statistics: readonly (readonly number[])[]): number[] {
   return sums;
 }
 
-/** sacreBLEU whose figures these are. */
-const VERSION = '2.6.0';
+/** sacreBLEU whose figures BLEU and chrF are. */
+export const SACREBLEU = '2.6.0';
 
 /**
- * sacreBLEU's signature of a figure, with `impl:espalier`: same settings give the same figure there; samples are drawn by another generator.
+ * A signature of a figure in the form of sacreBLEU's, with `impl:espalier`: of BLEU and chrF, same settings give the same figure there; samples are drawn by another generator.
  * @param samples such as `bs:1000` and `seed:0`
  */
 export function signatureOf(
@@ -100,5 +102,7 @@ export function signatureOf(
 ): string {
   const counts = new Set(segments.map(({ references }) => references.length));
   const references = counts.size === 1 ? [...counts][0] : 'var';
-  return [`nrefs:${references}`, ...samples, ...metric.settings, `version:${VERSION}`, 'impl:espalier'].join('|');
+  return [`nrefs:${references}`, ...samples, ...metric.settings, `version:${metric.version}`, 'impl:espalier'].join(
+    '|',
+  );
 }

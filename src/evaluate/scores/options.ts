@@ -95,3 +95,16 @@ export interface RougeOptions {
 export const rougeOptions = {
   stemmer: defaulting(truth, false),
 } as const satisfies Schema<RougeOptions>;
+
+export interface RougeMetricOptions extends RougeOptions {
+  /** `1` (words), `2` (pairs of words) or `L` (the longest common subsequence). Default `L`. */
+  readonly kind?: '1' | '2' | 'L';
+  /** Which figure. Default `f1`. */
+  readonly share?: 'precision' | 'recall' | 'f1';
+}
+
+export const rougeMetricOptions = {
+  kind: defaulting(oneOf('1', '2', 'L'), 'L'),
+  share: defaulting(oneOf('precision', 'recall', 'f1'), 'f1'),
+  ...rougeOptions,
+} as const satisfies Schema<RougeMetricOptions>;

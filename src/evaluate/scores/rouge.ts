@@ -1,7 +1,7 @@
 import { checked, filled } from '../../options/check.ts';
-import { type References, segmentOf, segmentsOf } from './corpus.ts';
+import { type Metric, type References, type Score, segmentOf, segmentsOf } from './corpus.ts';
 import { ngrams } from './ngrams.ts';
-import { type RougeOptions, rougeOptions } from './options.ts';
+import { type RougeMetricOptions, type RougeOptions, rougeMetricOptions, rougeOptions } from './options.ts';
 import { porterStem } from './porter.ts';
 
 /** Shares from 0 to 1. */
@@ -48,6 +48,23 @@ export function sentenceRouge(
   const own = rougeTokens(hypothesis, stemmer);
   const scores = segment.references.map((reference) => scoreOf(own, rougeTokens(reference, stemmer)));
   return each((kind) => scores.map((score) => score[kind]).reduce((best, one) => (one.f1 > best.f1 ? one : best)));
+}
+
+/** One figure of ROUGE in percent, for intervals and tests of differences: counts of a segment are one and its share. @throws E_ARGUMENT */
+export function rougeMetric(options: RougeMetricOptions = {}): Metric<Score> {
+  const given = filled(rougeMetricOptions, checked<RougeMetricOptions>(rougeMetricOptions, options, 'rougeMetric()'));
+  const { kind, share, stemmer } = given;
+  const name = `ROUGE-${kind}`;
+  return {
+    name,
+    settings: [`share:${share}`, `stem:${stemmer ? 'yes' : 'no'}`],
+    version: 'rouge_score-0.1.2',
+    statistics: (hypothesis, references) => [
+      1,
+      sentenceRouge(hypothesis, references, { stemmer })[`rouge${kind}`][share],
+    ],
+    score: ({ 0: count, 1: sum }) => ({ name, score: (100 * sum!) / count! }),
+  };
 }
 
 /** Words of rouge_score: runs of a to z and 0 to 9 of the text in lower case, with `stemmer` stems of those of more than three letters. */
