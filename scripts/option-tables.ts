@@ -29,6 +29,7 @@ import { embedOptions, encodePromptOptions, scoreOptions } from '../src/model/op
 import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
 import { forgetRetainOptions } from '../src/prune/data/open.ts';
+import { subDomainOptions } from '../src/prune/domains/sub-domains.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
@@ -131,6 +132,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'prune/data/open/ForgetRetainOptions',
     'datasets/training/options/TrainingDataOptions',
   ],
+  subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [
     dataEntropyOptions,
     'prune/entropy/data-entropies/DataEntropyOptions',

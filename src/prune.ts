@@ -1,10 +1,11 @@
 /**
  * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people, and the data. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
+ * So far entropies of tokens, with a report for people, the data and their sub-domains. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
  */
 
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
-export type { TrainingDataOptions } from './datasets/training/options.ts';
+export { SequenceEncoder } from './datasets/training/encode.ts';
+export type { SequenceOptions, TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
@@ -12,6 +13,13 @@ export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './mod
 export { coefficientsOf, ROUTING_RULE, type RoutingRule } from './model/routed/rule.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
 export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
+export {
+  domainsOfColumn,
+  type EmbeddingModel,
+  type EmbedExamplesOptions,
+  embedExamples,
+} from './prune/domains/embed-examples.ts';
+export { type SubDomainOptions, type SubDomains, subDomains, subDomainsOf } from './prune/domains/sub-domains.ts';
 export {
   type AuditedText,
   type AuditedToken,
