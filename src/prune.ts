@@ -11,6 +11,13 @@ export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
 export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
 export { coefficientsOf, ROUTING_RULE, type RoutingRule } from './model/routed/rule.ts';
+export {
+  AsymmetricFactors,
+  type AsymmetricSpec,
+  type FactorRole,
+  forgetRole,
+  TRAINED,
+} from './prune/adapter/factors.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
 export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
 export {
