@@ -1,6 +1,7 @@
 /**
  * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people, the data and their sub-domains. There is no training of an adapter yet. docs/pruning.md has formulas and defaults.
+ * So far entropies of tokens, with a report for people, the data and their sub-domains. There is no training of an adapter yet.
+ * docs/pruning.md has formulas and defaults.
  */
 
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';

@@ -87,6 +87,12 @@ test('examples: answers count, and a conversation is written by the template', a
   assert.is(split.tokens, 2 * told(true).length);
 });
 
+test('an abort ends it', async () => {
+  const { code, out } = await inProcess([...common, '-p', TEXT, '--json'], { signal: AbortSignal.abort() });
+  assert.is(code, 1);
+  assert.is(JSON.parse(out).error.code, 'E_ABORTED');
+});
+
 test('what cannot be audited is refused', async () => {
   const failed = async (...flags: string[]) => {
     const { code, out } = await inProcess(['audit', nano, ...flags, '--json']);

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
 import { auditEntropy, type EntropyAudit } from '../../src/prune/entropy/audit.ts';
 import { auditPage } from '../../src/prune/entropy/page.ts';
+import { STYLE } from '../../src/prune/entropy/page-parts.ts';
 import { bimodalityStatement, splitStatement } from '../../src/prune/entropy/statement.ts';
 import { rowEntropies } from '../../src/prune/entropy/tsallis.ts';
 import { Worst } from '../device/devices.ts';
@@ -113,6 +114,39 @@ test('the page loads nothing, and what a text holds stays text', async () => {
   const plain = auditPage(audit);
   assert.is([...plain.matchAll(/data-i="/g)].length, ids.length);
   assert.is([...plain.matchAll(/<mark class="h" data-i/g)].length, audit.split.high);
+});
+
+test('letters and bars stand out from what is behind them, in light and dark', () => {
+  const schemes = [...STYLE.matchAll(/:root \{(.*?)\}/gs)].map(([, text]) =>
+    Object.fromEntries(Array.from(text!.matchAll(/--([\w-]+): (#[0-9a-f]{6})/g), ([, name, value]) => [name!, value!])),
+  );
+  assert.is(schemes.length, 2);
+  const luminance = (colour: string): number => {
+    const [r, g, b] = [1, 3, 5].map((at) => {
+      const c = Number.parseInt(colour.slice(at, at + 2), 16) / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    }) as [number, number, number];
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  for (const scheme of schemes) {
+    const contrast = (a: string, b: string): number => {
+      const [x, y] = [luminance(scheme[a]!), luminance(scheme[b]!)].sort((p, q) => q - p) as [number, number];
+      return (x + 0.05) / (y + 0.05);
+    };
+    // of WCAG: text 4.5, graphics 3
+    for (const [a, b] of [
+      ['ink', 'page'],
+      ['ink', 'box'],
+      ['soft', 'page'],
+      ['soft', 'box'],
+      ['high-ink', 'high'],
+      ['low-ink', 'low'],
+    ] as const) {
+      assert.ok(contrast(a, b) >= 4.5, `${a} on ${b}: ${contrast(a, b)}`);
+    }
+    for (const a of ['high-bar', 'low-bar', 'high-line'])
+      assert.ok(contrast(a, 'page') >= 3, `${a}: ${contrast(a, 'page')}`);
+  }
 });
 
 test('what is said of a split and of humps', async () => {
