@@ -15,7 +15,7 @@ export interface KsTest {
 
 /** Most values of samples of different sizes: their probability takes the product of the sizes. SciPy's bound for `auto`. */
 const MOST = 10_000;
-/** Below it a double loses digits. */
+/** Below it a product is kept as a logarithm. */
 const SMALL = 1e-290;
 
 /**
@@ -94,42 +94,46 @@ function ratio(n: number, h: number, k: number): Probability {
   return log === 0 ? [product, Math.log(product)] : [Math.exp(log) * product, log + Math.log(product)];
 }
 
+/** Shares are kept as `mantissa · BLOCK ** exponent` with mantissas from 2^-256 to 2^256, so that they have no smallest. */
+const BLOCK = 2 ** 512;
+const LEAST = 2 ** -256;
+/** Exponent of 0. */
+const NONE = -(2 ** 30);
+
 /**
  * Share of the paths from (0, 0) to (m, n) that come to the edge of the band. That of the paths to (i, j) is 1 outside and else the mean of
  * those to (i - 1, j) and (i, j - 1), weighed by i and j: sums of positive numbers, so that small shares keep their digits.
  */
 function ofPaths(band: Band): Probability {
   const { n } = band;
-  const shares = new Float64Array(n + 1).fill(1);
+  const mantissas = new Float64Array(n + 1).fill(1);
+  const exponents = new Int32Array(n + 1);
   eachRow(band, (i, from, to) => {
-    let left = 1;
+    if (i === 0) {
+      mantissas.fill(0, from, to + 1);
+      exponents.fill(NONE, from, to + 1);
+      return;
+    }
+    // outside, or of no weight
+    let [left, leftExponent] = [1, from === 0 ? NONE : 0];
     for (let j = from; j <= to; j++) {
-      left = i + j === 0 ? 0 : (shares[j]! * i + left * j) / (i + j);
-      shares[j] = left;
+      const difference = exponents[j]! - leftExponent;
+      const own = difference >= 0 ? mantissas[j]! : difference === -1 ? mantissas[j]! / BLOCK : 0;
+      const other = difference <= 0 ? left : difference === 1 ? left / BLOCK : 0;
+      left = (own * i + other * j) / (i + j);
+      if (difference > 0) leftExponent = exponents[j]!;
+      if (left < LEAST && left > 0) {
+        left *= BLOCK;
+        leftExponent--;
+      }
+      mantissas[j] = left;
+      exponents[j] = leftExponent;
     }
   });
-  const share = shares[n]!;
-  return share > SMALL ? [share, Math.log(share)] : ofLogarithms(band);
-}
-
-/** The same of logarithms: slower, without a smallest number. */
-function ofLogarithms(band: Band): Probability {
-  const { m, n } = band;
-  const logs = Float64Array.from({ length: m + n + 1 }, (_, i) => Math.log(i));
-  const shares = new Float64Array(n + 1);
-  eachRow(band, (i, from, to) => {
-    let left = 0;
-    for (let j = from; j <= to; j++) {
-      const [above, beside] = [shares[j]! + logs[i]!, left + logs[j]!];
-      const most = Math.max(above, beside);
-      const none = i + j === 0 || most === Number.NEGATIVE_INFINITY;
-      left = none
-        ? Number.NEGATIVE_INFINITY
-        : most + Math.log1p(Math.exp(Math.min(above, beside) - most)) - logs[i + j]!;
-      shares[j] = left;
-    }
-  });
-  return [Math.exp(shares[n]!), shares[n]!];
+  const [mantissa, exponent] = [mantissas[n]!, exponents[n]!];
+  const value =
+    exponent < -2 ? 0 : exponent < -1 ? mantissa / BLOCK / BLOCK : exponent < 0 ? mantissa / BLOCK : mantissa;
+  return [value, Math.log(mantissa) + exponent * Math.log(BLOCK)];
 }
 
 /** Every i from 0 to m with the first and last j that lie inside the band. */
