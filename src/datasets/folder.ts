@@ -23,7 +23,11 @@ export async function dataFolder(target: string | URL): Promise<DataFolder> {
     const inner = await Promise.all(
       entries
         .filter((entry) => entry.isDirectory())
-        .map(async ({ name }) => (await list(`${path}/${name}`)).map((entry) => `${name}/${entry.name}`)),
+        .map(async ({ name }) => {
+          // what cannot be looked into holds nothing for us
+          const inside = await list(`${path}/${name}`).catch(() => []);
+          return inside.map((entry) => `${name}/${entry.name}`);
+        }),
     );
     const files = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
     const names = [...files, ...inner.flat()].sort();

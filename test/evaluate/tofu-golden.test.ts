@@ -17,7 +17,7 @@ interface Golden {
 }
 const MODELS = ['nano-tofu-full', 'nano-tofu-retain90'] as const;
 /** Rows of each set that are measured here; `espalier eval tofu` measures all. */
-const ROWS = 12;
+const ROWS = 6;
 
 if (!(await exists(`${shared}golden/tofu.json`)) || !(await exists(`${shared}data/tofu`))) {
   test('TOFU', () => console.log('  skipped: ../shared is not here (TOFU)'));
