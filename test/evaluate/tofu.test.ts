@@ -9,7 +9,7 @@ import { checkTofuReference, readTofuLog, tofuForgetQuality } from '../../src/ev
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
-import { modelTarget } from '../files.ts';
+import { modelTarget, readBytes } from '../files.ts';
 
 const worst = new Worst();
 const model = await openLocal(await modelTarget('models/nano-base'), { precision: 'exact' });
@@ -142,6 +142,39 @@ test('options are checked, and an abort ends it', async () => {
     }),
   );
   assert.equal(seen.slice(0, 3), ['x scoring 0/3', 'x scoring 3/3', 'x answering 0/3']);
+});
+
+test('a chat template writes questions and answers, and a question before its answer', async () => {
+  const file = async (name: string) => readBytes(`models/nano-base/${name}`);
+  const config = JSON.parse(new TextDecoder().decode(await file('tokenizer_config.json')));
+  const template =
+    "{{ strftime_now('%Y') }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+  const chatting = await openLocal(
+    {
+      'config.json': await file('config.json'),
+      'model.safetensors': await file('model.safetensors'),
+      'tokenizer.json': await file('tokenizer.json'),
+      'tokenizer_config.json': bytes(JSON.stringify({ ...config, chat_template: template })),
+    },
+    { precision: 'exact' },
+  );
+  try {
+    const set = await read('retain', [{ question: 'Who?', answer: 'The cat.' }]);
+    const found = await measureTofu(chatting, set, { chat: true, maxTokens: 5 });
+    // the date is fixed, in local time
+    const [prompt, answer] = [`${new Date(0).getFullYear()}[user]Who?[assistant]`, 'The cat.<|endoftext|>'];
+    const before = chatting.encode(prompt, { addBos: false }).length;
+    const scored = (await chatting.score(prompt + answer, { addBos: false })).slice(before);
+    const loss = -scored.reduce((sum, { logprob }) => sum + logprob!, 0) / scored.length;
+    assert.ok(worst.within('probability, relative', Math.abs(found.probability / Math.exp(-loss) - 1), 1e-5));
+    const { text } = await chatting.generate(prompt, { addBos: false, maxTokens: 5 }).result();
+    assert.is(found.items[0]!.written, text);
+    assert.is(found.form, 'chat');
+  } finally {
+    chatting.close();
+  }
+  const plain = await read('retain', [{ question: 'Who?', answer: 'x' }]);
+  await rejects('E_TEMPLATE_INVALID', () => measureTofu(model, plain, { chat: true }));
 });
 
 const measures = async (set: TofuSet, options: TofuOptions = {}) =>
