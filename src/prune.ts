@@ -67,4 +67,19 @@ export {
   TrainableGate,
   trainGate,
 } from './prune/gate/train-gate.ts';
+export {
+  gradAscent,
+  idkDpo,
+  meanLoss,
+  npo,
+  type ReferredSums,
+  RIVALS,
+  type Sums,
+  satImp,
+  simNpo,
+  type WeighedPairs,
+  type Weighted,
+  weightedAscent,
+} from './prune/objective/rivals.ts';
+export { type SequenceSums, sequenceSums, sequenceWeights } from './prune/objective/sequences.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';

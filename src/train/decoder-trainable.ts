@@ -242,7 +242,7 @@ export class DecoderTrainable implements Trainable {
         const sparse = config.moe?.layers.length ?? 0;
         const routers = sparse > 0 ? device.scratch('f32', [sparse, 2]) : null;
         await compute(inputs, this.#ropes.forward(inputs.positionCount), rows, routers);
-        return await readLosses(device, batch, rows, routers);
+        return await readLosses(device, batch, rows, routers, options.onRows);
       } finally {
         device.reset(mark);
       }

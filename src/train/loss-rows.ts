@@ -98,12 +98,13 @@ export async function lossRows(
   };
 }
 
-/** The losses of a batch, in one readback. @param routers [layers with experts, 2] as `routerLosses` gives them */
+/** The losses of a batch, in one readback. @param routers [layers with experts, 2] as `routerLosses` gives them. @param onRows as in `PassOptions` */
 export async function readLosses(
   device: Device,
   batch: MicroBatch,
   rows: LossRows | null,
   routers: Tensor | null,
+  onRows?: PassOptions['onRows'],
 ): Promise<PassLosses> {
   const { divergence, distillation } = rows?.reference ?? { divergence: null, distillation: null };
   const wanted = {
@@ -118,10 +119,12 @@ export async function readLosses(
   const found = Object.fromEntries(
     Object.entries(wanted).map(([name, t]) => [name, t ? read.shift()! : []]),
   ) as unknown as Readonly<Record<keyof typeof wanted, ArrayLike<number>>>;
+  const nll = new Float32Array(batch.ids.length);
   const sums = { crossEntropy: 0, balance: 0, z: 0, divergence: 0, hinge: 0, invariance: 0, distillation: 0 };
   for (const [i, row] of rowsOf(rows?.runs ?? []).entries()) {
     const asked = rowWeights(batch, row);
     const stat = (column: number) => found.numbers[STAT_NUMBERS * i + column]!;
+    if (batch.targets[row]! >= 0) nll[row] = -stat(STAT.targetLogProbability);
     if (asked.crossEntropy !== 0) {
       sums.crossEntropy -= asked.crossEntropy * stat(STAT.targetLogProbability);
       sums.divergence += asked.crossEntropy * (found.divergence[i] ?? 0);
@@ -135,6 +138,7 @@ export async function readLosses(
       sums.distillation += asked.distillation * (found.distillation[i]! + entropy);
     }
   }
+  onRows?.(nll);
   for (let i = 0; i < found.routers.length; i += 2) {
     sums.balance += found.routers[i]!;
     sums.z += found.routers[i + 1]!;

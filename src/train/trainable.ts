@@ -77,6 +77,8 @@ export interface PassOptions {
    * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
    */
   readonly onMixture?: ((layer: number, mixture: MixtureBuffers) => void) | undefined;
+  /** Called with the cross-entropy of each row [T], in nats, without weights; 0 in rows without a target, or that nothing is asked of. */
+  readonly onRows?: ((nll: Float32Array) => void) | undefined;
 }
 
 /** Losses of one batch, without the factors of `PassOptions`; 0 for those that have none, or that nobody asked for. */
