@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { figure } from '../../src/cli/shared/measuring.ts';
 import { measureTofu, tofuUtility } from '../../src/evaluate/unlearning/tofu.ts';
 import { readTofuSet } from '../../src/evaluate/unlearning/tofu-data.ts';
 import { openLocal } from '../../src/open-local.ts';
@@ -113,6 +114,17 @@ test('tables, and what cannot be measured', async () => {
   assert.match(err, /note: .* holds no retain_perturbed\.json: there is no utility/);
   const plain = await json(data, '--split', 'forget05', '--set', 'forget05');
   assert.equal([plain.sets.forget05.truthRatio, plain.forgetQuality, plain.notes.length], [null, null, 1]);
+});
+
+test('figures in tables', () => {
+  assert.equal([0, 1, 0.12345, 0.0004, -2e-9, null].map(figure), [
+    '0.0000',
+    '1.0000',
+    '0.1235',
+    '4.00e-4',
+    '-2.00e-9',
+    '–',
+  ]);
 });
 
 test('fluency of the answers under a base', async () => {

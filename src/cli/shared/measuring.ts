@@ -80,8 +80,11 @@ export async function withModel<T>(
   }
 }
 
-/** `0.1234`, and `–` for what was not measured. */
-export const figure = (value: number | null): string => (value === null ? '–' : value.toFixed(4));
+/** `0.1234`, `1.23e-7` for what that would write as nothing, and `–` for what was not measured. */
+export function figure(value: number | null): string {
+  if (value === null) return '–';
+  return value !== 0 && Math.abs(value) < 5e-4 ? value.toExponential(2) : value.toFixed(4);
+}
 
 /** Whether a reference is a file that an earlier run wrote: no model is called so. */
 export const isLog = (reference: string): boolean => /\.json$/i.test(reference);
