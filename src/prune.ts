@@ -4,14 +4,22 @@
  * docs/pruning.md has formulas and defaults.
  */
 
+export {
+  GATE_WEIGHTS,
+  type GateShape,
+  type GateWeightName,
+  highestEntropy,
+  ROUTING_RULE,
+  type RoutingRule,
+} from './checkpoint/adapter/routing.ts';
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export { SequenceEncoder } from './datasets/training/encode.ts';
 export type { SequenceOptions, TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
-export { GATE_WEIGHTS, type GateShape, type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
-export { coefficientsOf, ROUTING_RULE, type RoutingRule } from './model/routed/rule.ts';
+export { type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
+export { coefficientsOf } from './model/routed/rule.ts';
 export {
   AsymmetricFactors,
   type AsymmetricSpec,
@@ -51,7 +59,6 @@ export { bimodalityStatement, splitStatement } from './prune/entropy/statement.t
 export { memoryEntropyStore, openEntropyStore } from './prune/entropy/store.ts';
 export {
   effectiveTokens,
-  highestEntropy,
   type RowEntropies,
   rowEntropies,
   tsallisEntropy,

@@ -2,14 +2,20 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LoraPart } from '../../src/checkpoint/adapter/modules.ts';
+import {
+  GATE_WEIGHTS,
+  gateWeightShapes,
+  ROUTING_RULE,
+  type RoutingRule,
+} from '../../src/checkpoint/adapter/routing.ts';
 import type { Tensor } from '../../src/device/device.ts';
 import { withTerms } from '../../src/model/adapters.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import type { KvCache } from '../../src/model/kv-cache.ts';
 import type { LoraTerm, LoraTerms } from '../../src/model/lora.ts';
 import { RoutedDecoder } from '../../src/model/routed/decoder.ts';
-import { GATE_WEIGHTS, type GateWeights, gateWeightShapes } from '../../src/model/routed/gate.ts';
-import { coefficientsOf, ROUTING_RULE, type RoutingRule } from '../../src/model/routed/rule.ts';
+import type { GateWeights } from '../../src/model/routed/gate.ts';
+import { coefficientsOf } from '../../src/model/routed/rule.ts';
 import { put, testNothingLeft, trainDevices, Worst } from '../device/devices.ts';
 import { randomF32 } from '../device/reference.ts';
 import { code } from '../errors.ts';

@@ -1,9 +1,10 @@
 /** Entropies against mpmath and the vectors of the specification; cuts, percentiles and Sarle's coefficient against NumPy and SciPy. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { highestEntropy } from '../../src/checkpoint/adapter/routing.ts';
 import { distributionOf } from '../../src/prune/entropy/distribution.ts';
 import { quantile, splitEntropies } from '../../src/prune/entropy/split.ts';
-import { effectiveTokens, highestEntropy, rowEntropies, tsallisEntropy } from '../../src/prune/entropy/tsallis.ts';
+import { effectiveTokens, rowEntropies, tsallisEntropy } from '../../src/prune/entropy/tsallis.ts';
 import { uniform } from '../../src/random.ts';
 import { Worst } from '../device/devices.ts';
 import { code } from '../errors.ts';

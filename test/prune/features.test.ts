@@ -1,10 +1,10 @@
 /** What a gate learns from: the states that a routed decoder will see, and which slot is right where. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ROUTING_RULE } from '../../src/checkpoint/adapter/routing.ts';
 import type { TrainingSequence } from '../../src/datasets/training/types.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { RoutedDecoder } from '../../src/model/routed/decoder.ts';
-import { ROUTING_RULE } from '../../src/model/routed/rule.ts';
 import { gateExamples } from '../../src/prune/gate/features.ts';
 import { TrainableGate } from '../../src/prune/gate/train-gate.ts';
 import { testNothingLeft, trainDevices, Worst } from '../device/devices.ts';

@@ -1,10 +1,11 @@
 /** The gate of pruning: its gradients, that it learns, and that lanes change nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GATE_WEIGHTS, type GateShape } from '../../src/checkpoint/adapter/routing.ts';
 import type { Tensor } from '../../src/device/device.ts';
 import type { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
-import { GATE_WEIGHTS, type GateShape, gateForward, NULL_SLOT } from '../../src/model/routed/gate.ts';
+import { gateForward, NULL_SLOT } from '../../src/model/routed/gate.ts';
 import { type GateExamples, gateAccuracy, TrainableGate, trainGate } from '../../src/prune/gate/train-gate.ts';
 import { testNothingLeft, Worst } from '../device/devices.ts';
 import { families, floats, sameBits, slopeError } from '../device/gradients.ts';

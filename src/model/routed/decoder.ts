@@ -1,3 +1,4 @@
+import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { type Device, type Precision, STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
 import { EspalierError } from '../../errors.ts';
@@ -7,7 +8,7 @@ import { statsBuffers } from '../logit-stats.ts';
 import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { type GateWeights, gateForward } from './gate.ts';
-import { coefficientsOf, type RoutingRule } from './rule.ts';
+import { coefficientsOf } from './rule.ts';
 
 /** Logits that exist at once, in elements. */
 const MOST_LOGITS = 1 << 22;

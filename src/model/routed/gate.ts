@@ -1,37 +1,17 @@
+import type { GateWeightName } from '../../checkpoint/adapter/routing.ts';
 import type { Device, Tensor } from '../../device/device.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 
 /** The slot of "no forget expert". */
 export const NULL_SLOT = 0;
 
-export interface GateShape {
-  /** Of the model's hidden states. */
-  readonly hidden: number;
-  /** Between the two layers. */
-  readonly units: number;
-  /** Forget experts and the null slot, which is the first. */
-  readonly slots: number;
-}
-
 /** Weights of a gate on a device, f32 rows. */
-export interface GateWeights {
+export interface GateWeights extends Readonly<Record<GateWeightName, Tensor>> {
   readonly mean: Tensor; // [units, hidden]
   readonly now: Tensor; // [units, hidden]
   readonly bias: Tensor; // [units]
   readonly out: Tensor; // [slots, units]
   readonly outBias: Tensor; // [slots]
-}
-
-export const GATE_WEIGHTS = ['mean', 'now', 'bias', 'out', 'outBias'] as const satisfies readonly (keyof GateWeights)[];
-
-export function gateWeightShapes({ hidden, units, slots }: GateShape): Readonly<Record<keyof GateWeights, number[]>> {
-  return {
-    mean: [units, hidden],
-    now: [units, hidden],
-    bias: [units],
-    out: [slots, units],
-    outBias: [slots],
-  };
 }
 
 /** What a pass through a gate keeps for its way back; scratch. */

@@ -1,35 +1,6 @@
+import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import { EspalierError } from '../../errors.ts';
 import { NULL_SLOT } from './gate.ts';
-
-/**
- * Which experts act at a position, by its entropy and what the gate says. `pn`: where the entropy is high the best experts share the position,
- * elsewhere the best alone acts, or none. `tr`: experts act where the entropy is high alone. (Public notes on ALTER, arXiv 2603.01792, differ.)
- */
-export interface RoutingRule {
-  readonly path: 'pn' | 'tr';
-  /** Tsallis entropy of the unadapted model above which a position is high; null: none is, and no entropy is computed. */
-  readonly cut: number | null;
-  /** q of that entropy. */
-  readonly order: number;
-  /** `predictive`: of the distribution that predicts the next token; `lagged`: of the one that the token itself came from. */
-  readonly alignment: 'predictive' | 'lagged';
-  /** What logits are divided by where the entropy is high. Where it is low the largest takes all. */
-  readonly temperature: number;
-  /** Experts that may share a position. */
-  readonly most: number;
-  /** What all coefficients are multiplied by. */
-  readonly strength: number;
-}
-
-export const ROUTING_RULE: RoutingRule = {
-  path: 'pn',
-  cut: 1.2,
-  order: 1.5,
-  alignment: 'predictive',
-  temperature: 0.8,
-  most: 3,
-  strength: 1,
-};
 
 /**
  * Coefficients of the experts at one position. The null slot takes its share and gives it to nobody.

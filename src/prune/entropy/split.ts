@@ -1,7 +1,7 @@
+import { highestEntropy } from '../../checkpoint/adapter/routing.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
 import { CUT, checkOneOf, type EntropyOptions, entropyOptions } from './options.ts';
-import { highestEntropy } from './tsallis.ts';
 
 /** Between these shares of high tokens a cut separates something; outside the percentile takes its place. */
 const LEAST = 0.05;

@@ -70,11 +70,6 @@ export function tsallisEntropy(probabilities: ArrayLike<number>, q: number): num
   return rowEntropies(Array.from(probabilities, Math.log), q).tsallis;
 }
 
-/** Of a uniform distribution over so many tokens, more than which no entropy of order q is: (1 - V^(1 - q)) / (q - 1), or ln V. */
-export function highestEntropy(q: number, vocabSize: number): number {
-  return q === 1 ? Math.log(vocabSize) : -Math.expm1((1 - q) * Math.log(vocabSize)) / (q - 1);
-}
-
 /** How many equally likely tokens have this entropy: 1 is a certain one. @param entropy below 1 / (q - 1) where q is above 1 */
 export function effectiveTokens(entropy: number, q: number): number {
   return q === 1 ? Math.exp(entropy) : Math.exp(Math.log1p((1 - q) * entropy) / (1 - q));

@@ -1,17 +1,10 @@
+import { GATE_WEIGHTS, type GateShape, gateWeightShapes } from '../../checkpoint/adapter/routing.ts';
 import { STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { statsBuffers } from '../../model/logit-stats.ts';
-import {
-  GATE_WEIGHTS,
-  type GateShape,
-  type GateWeights,
-  gateBackward,
-  gateForward,
-  gateWeightShapes,
-  NULL_SLOT,
-} from '../../model/routed/gate.ts';
+import { type GateWeights, gateBackward, gateForward, NULL_SLOT } from '../../model/routed/gate.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
