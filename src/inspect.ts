@@ -1,4 +1,6 @@
-import { openAdapter } from './checkpoint/adapter/open.ts';
+import { openAnyAdapter, type RoutedAdapter } from './checkpoint/adapter/routed.ts';
+import type { RoutedExpert } from './checkpoint/adapter/routed-config.ts';
+import type { RoutingRule } from './checkpoint/adapter/routing.ts';
 import { type OpenSurvey, surveyCheckpoint } from './checkpoint/open.ts';
 import { storedKind } from './checkpoint/quantised/stored-types.ts';
 import { requiredTensors } from './checkpoint/required.ts';
@@ -110,7 +112,8 @@ export async function inspectModel(
 /** What an adapter is, by itself. */
 export interface AdapterReport {
   readonly name: string;
-  readonly format: 'peft';
+  /** `alter`: experts of it act by position. */
+  readonly format: 'peft' | 'alter';
   readonly fileBytes: number;
   readonly parameters: number;
   /** How many factors are stored in each type. */
@@ -125,24 +128,41 @@ export interface AdapterReport {
   readonly targets: string | readonly string[];
   /** Linear layers that it has factors for. */
   readonly modules: number;
+  /** Null in PEFT's format, as is the rule by which they act. */
+  readonly experts: readonly RoutedExpert[] | null;
+  readonly rule: RoutingRule | null;
   readonly notes: readonly string[];
 }
 
 /**
- * Says what a folder of PEFT holds, from its headers alone.
- * @throws as `openAdapter`
+ * Says what the files of an adapter hold, from their headers alone.
+ * @throws as `openAnyAdapter`
  */
 export async function inspectAdapter(
-  target: Parameters<typeof openAdapter>[0],
-  options: Parameters<typeof openAdapter>[1] = {},
+  target: Parameters<typeof openAnyAdapter>[0],
+  options: Parameters<typeof openAnyAdapter>[1] = {},
 ): Promise<AdapterReport> {
-  const { name, config, pairs, parameters, byteLength, notes, close } = await openAdapter(target, options);
-  await close();
-  const { base, rank, alpha, rslora, targets } = config;
+  const adapter = await openAnyAdapter(target, options);
+  await adapter.close();
+  const { name, parameters, byteLength, notes } = adapter;
+  const isRouted = adapter.kind === 'routed';
+  const entries = isRouted ? routedEntries(adapter) : adapter.pairs.flatMap(({ a, b }) => [a, b]);
   const types: Record<string, number> = {};
-  for (const { type } of pairs.flatMap(({ a, b }) => [a, b])) types[type] = (types[type] ?? 0) + 1;
-  const facts = { parameters, types, base, rank, alpha, rslora, targets, modules: pairs.length, notes };
-  return { name, format: 'peft', fileBytes: byteLength, ...facts };
+  for (const { type } of entries) types[type] = (types[type] ?? 0) + 1;
+  const common = { name, fileBytes: byteLength, parameters, types, notes };
+  if (isRouted) {
+    const { base, rank, scale, experts, rule } = adapter.config;
+    const targets = adapter.modules.map(({ module }) => module);
+    const facts = { base, rank, alpha: scale * rank, rslora: false, targets, modules: targets.length, experts, rule };
+    return { ...common, format: 'alter', ...facts };
+  }
+  const { base, rank, alpha, rslora, targets } = adapter.config;
+  const facts = { base, rank, alpha, rslora, targets, modules: adapter.pairs.length, experts: null, rule: null };
+  return { ...common, format: 'peft', ...facts };
+}
+
+function routedEntries({ modules, gate }: RoutedAdapter): readonly TensorEntry[] {
+  return [...modules.flatMap(({ a, retain, forget }) => [a, retain, ...forget]), ...Object.values(gate)];
 }
 
 /** The first of many problems of one kind, and how many more there are. */

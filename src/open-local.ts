@@ -6,9 +6,9 @@ import { exclusive } from './device/exclusive.ts';
 import { openDevice } from './device/open-device.ts';
 import { precision } from './device/options.ts';
 import { throwIfAborted } from './errors.ts';
+import { adaptedDecoder } from './model/adapted-decoder.ts';
 import { type AdapterChoice, adapters } from './model/adapter-options.ts';
-import { type LoadedAdapters, loadAdapters, openAdapters, withAdapters } from './model/adapters.ts';
-import { Decoder } from './model/decoder.ts';
+import { type LoadedAdapters, loadAdapters, type OpenedAdapters, openAdapters } from './model/adapters.ts';
 import { LocalModel } from './model/model.ts';
 import { contextLength } from './model/options.ts';
 import { Tokenizer } from './model/text/tokenizer.ts';
@@ -32,8 +32,8 @@ export interface OpenOptions extends FilesOptions {
    */
   readonly contextLength?: number;
   /**
-   * LoRA adapters in PEFT's format, whose terms are added up: a path, an address or `owner/name`, or `{ from, weight }`, where `from` may also
-   * be files by name.
+   * LoRA adapters, whose terms are added up: a path, an address or `owner/name`, or `{ from, weight }`, where `from` may also be files by name.
+   * Folders in PEFT's format; one of them may hold alter.json and alter.safetensors, whose experts act by position.
    */
   readonly adapters?: readonly AdapterChoice[];
   /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
@@ -80,7 +80,7 @@ export async function openWith(
   let device = options.device;
   let weights: DecoderWeights | undefined;
   let loaded: LoadedAdapters | undefined;
-  let found: Awaited<ReturnType<typeof openAdapters>> | undefined;
+  let found: OpenedAdapters | undefined;
   try {
     const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
     const spec = await checkpoint.tokenizer();
@@ -93,11 +93,11 @@ export async function openWith(
     // hashed while it is read
     const digests = withIdentity ? new TensorDigests(checkpoint) : null;
     weights = await exclusive(on, () => loadWeights(on, digests?.checkpoint ?? checkpoint, options));
-    if (adapting.weighed.length > 0) {
-      loaded = await exclusive(on, () => loadAdapters(on, adapting.weighed, { signal, withIdentity }));
-      weights = withAdapters(weights, loaded);
+    const { weighed, routed } = adapting;
+    if (weighed.length > 0 || routed) {
+      loaded = await exclusive(on, () => loadAdapters(on, weighed, { signal, withIdentity, routed }));
     }
-    const decoder = new Decoder(on, checkpoint.config, weights, options.precision ?? 'int8');
+    const decoder = adaptedDecoder(on, checkpoint.config, weights, loaded ?? null, options.precision ?? 'int8');
     const base = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
     const identity = base !== null && loaded ? await loaded.identityOn(base) : base;
     const noted = { ...checkpoint, notes: [...checkpoint.notes, ...adapting.notes] };
@@ -105,6 +105,7 @@ export async function openWith(
     return new LocalModel(noted, spec, tokenizer, decoder, owns, identity, loaded?.facts ?? []);
   } catch (error) {
     weights?.dispose();
+    loaded?.dispose();
     if (options.device === undefined) device?.close();
     throw error;
   } finally {

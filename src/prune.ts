@@ -4,6 +4,15 @@
  * docs/pruning.md has formulas and defaults.
  */
 
+export type { LoraPart } from './checkpoint/adapter/modules.ts';
+export type { RoutedExpert } from './checkpoint/adapter/routed-config.ts';
+export {
+  exportRouted,
+  type RoutedMatrix,
+  readRouted,
+  routedFiles,
+  type WrittenRouted,
+} from './checkpoint/adapter/routed-write.ts';
 export {
   GATE_WEIGHTS,
   type GateShape,

@@ -1,3 +1,4 @@
+import type { RoutingRule } from '../checkpoint/adapter/routing.ts';
 import type { ModelConfig, RopeConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { type AdapterReport, type ExpertReport, inspectAdapter, inspectModel } from '../inspect.ts';
@@ -67,10 +68,10 @@ export const inspectCommand = defineCommand({
 });
 
 function adapterText(report: AdapterReport): string {
-  const { base, rank, alpha, rslora, targets, modules, types } = report;
+  const { base, rank, alpha, rslora, targets, modules, types, experts, rule } = report;
   const rows: [string, string | number][] = [
     ['name', report.name],
-    ['format', `adapter (LoRA), ${formatBytes(report.fileBytes)}`],
+    ['format', `adapter (LoRA${experts ? ', experts by position' : ''}), ${formatBytes(report.fileBytes)}`],
     ['of', base ?? 'a model that it does not name'],
     ['parameters', formatCount(report.parameters)],
     ['types', countsText(types)],
@@ -78,7 +79,14 @@ function adapterText(report: AdapterReport): string {
     ['targets', typeof targets === 'string' ? targets.slice(0, 200) : some(targets)],
     ['modules', modules],
   ];
+  if (experts) rows.push(['experts', some(experts.map(({ name }) => name))]);
+  if (rule) rows.push(['rule', ruleText(rule)]);
   return `${formatTable(null, rows)}\n${report.notes.map((note) => `note: ${note}\n`).join('')}`;
+}
+
+function ruleText({ path, cut, order, alignment, temperature, most, strength }: RoutingRule): string {
+  const high = `high above ${cut} of order ${order}, ${alignment}; up to ${most} share at temperature ${temperature}`;
+  return `path ${path}, ${cut === null ? 'no position is high' : high}; strength ${strength}`;
 }
 
 function countsText(types: Readonly<Record<string, number>>): string {

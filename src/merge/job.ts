@@ -11,7 +11,8 @@ import { type OutputGroup, type OutputTensor, writeCheckpoint } from '../checkpo
 import type { Device } from '../device/device.ts';
 import { openExactDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import { openAdapters, type WeighedAdapter } from '../model/adapters.ts';
+import { type OpenedAdapters, openAdapters, type WeighedAdapter } from '../model/adapters.ts';
+import { unsupported } from '../model/routed/cache.ts';
 import { checked } from '../options/check.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../runtime/files/source.ts';
@@ -57,7 +58,7 @@ export async function merge(source: ModelTarget, given: MergeOptions): Promise<M
   const files = await openModelFiles(source, options);
   const checkpoint = await openCheckpointFiles(files, { signal });
   const opened: ByteSource[] = [];
-  let found: Awaited<ReturnType<typeof openAdapters>> | undefined;
+  let found: OpenedAdapters | undefined;
   let out: OutputFolder | undefined;
   let device: Device | undefined;
   try {
@@ -69,6 +70,11 @@ export async function merge(source: ModelTarget, given: MergeOptions): Promise<M
       );
     }
     found = await openAdapters(options.adapters, checkpoint, { signal, onDownload, hub, cache });
+    if (found.routed) {
+      throw unsupported(
+        `The adapter ${found.routed.adapter.name} acts by position, so no weights can be merged with it.`,
+      );
+    }
     const { table } = canonicalPrefixes(await readSafetensorsFolder(files, opened), files.name);
     const { wasmLocation } = options;
     const lanes = await jobLanes(options.lanes);

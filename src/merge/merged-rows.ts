@@ -1,8 +1,8 @@
+import { factorValues } from '../checkpoint/adapter/values.ts';
 import type { TensorEntry } from '../checkpoint/types.ts';
 import type { OutputType } from '../checkpoint/write/shards.ts';
 import { castBytes, decodedRows, type ReadOptions } from '../checkpoint/write/source-tensors.ts';
 import type { Device, Tensor } from '../device/device.ts';
-import { factorValues } from '../model/adapters.ts';
 import { ByteDigest } from '../runtime/files/byte-digest.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 

@@ -6,9 +6,9 @@ import { checkedTarget } from '../runtime/files/target.ts';
 
 /** An adapter, and how much of it. */
 export interface WeightedAdapter {
-  /** A folder in PEFT's format: a path, an address, `owner/name` on the hub, or files by name. */
+  /** A folder in PEFT's format, or with alter.json and alter.safetensors: a path, an address, `owner/name` on the hub, or files by name. */
   readonly from: ModelTarget;
-  /** Multiplies what the adapter adds; default 1. */
+  /** Multiplies what the adapter adds, of one with experts what these add; default 1. */
   readonly weight?: number;
 }
 

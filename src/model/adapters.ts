@@ -1,7 +1,8 @@
 import type { LoraPart } from '../checkpoint/adapter/modules.ts';
-import { type Adapter, type BoundPair, bindAdapter, openAdapter } from '../checkpoint/adapter/open.ts';
-import { allFinite } from '../checkpoint/finite.ts';
-import { dequantise } from '../checkpoint/quantised/dequantise.ts';
+import { type Adapter, adapterFault, type BoundPair, bindAdapter } from '../checkpoint/adapter/open.ts';
+import { type BoundFactors, bindRouted, openAnyAdapter, type RoutedAdapter } from '../checkpoint/adapter/routed.ts';
+import { GATE_WEIGHTS, type RoutingRule } from '../checkpoint/adapter/routing.ts';
+import { factorValues } from '../checkpoint/adapter/values.ts';
 import type { Checkpoint, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
@@ -12,6 +13,7 @@ import type { FilesOptions } from '../runtime/hub/options.ts';
 import { type AdapterChoice, weighted } from './adapter-options.ts';
 
 import type { LoraTerm, LoraTerms } from './lora.ts';
+import type { GateWeights } from './routed/gate.ts';
 import type { DecoderWeights, FeedForwardWeights, LayerWeights } from './weights.ts';
 
 /** An adapter that was held against its base, and how much of it is wanted. */
@@ -19,6 +21,15 @@ export interface WeighedAdapter {
   readonly adapter: Pick<Adapter, 'name' | 'config' | 'parameters'>;
   readonly pairs: readonly BoundPair[];
   readonly weight: number;
+}
+
+/** The same of one whose experts act by position. */
+export interface WeighedRouted {
+  readonly adapter: Pick<RoutedAdapter, 'name' | 'config' | 'gate' | 'parameters'>;
+  readonly modules: readonly BoundFactors[];
+  readonly weight: number;
+  /** Its place among all adapters that were asked for. */
+  readonly place: number;
 }
 
 /** An adapter on an open model. */
@@ -30,14 +41,27 @@ export interface AdapterFacts {
   readonly rank: number;
   readonly modules: number;
   readonly parameters: number;
+  /** Names of its experts, where they act by position. */
+  readonly experts?: readonly string[];
 }
+
+type Terms = Map<number, { [P in LoraPart]?: LoraTerm[] }>;
 
 /** Terms by layer and part, those of several adapters in their order. */
 export type TermsByLayer = ReadonlyMap<number, LoraTerms<LoraPart>>;
 
+/** Factors of experts on a device, and who chooses them. */
+export interface LoadedRouted {
+  readonly terms: TermsByLayer;
+  readonly gate: GateWeights;
+  readonly rule: RoutingRule;
+}
+
 /** Factors on a device. */
 export interface LoadedAdapters {
+  /** Of those that act everywhere. */
   readonly terms: TermsByLayer;
+  readonly routed: LoadedRouted | null;
   readonly facts: readonly AdapterFacts[];
   /**
    * What tells a model with these adapters from others: that of its base, all bytes of the factors, and what these are multiplied by. Only
@@ -47,42 +71,73 @@ export interface LoadedAdapters {
   dispose(): void;
 }
 
+/** Opened adapters of both kinds, and what is to be said of them. */
+export interface OpenedAdapters {
+  readonly weighed: readonly WeighedAdapter[];
+  /** The one whose experts act by position. */
+  readonly routed: WeighedRouted | null;
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
 /**
  * Opens adapters and holds them against their base. Close them when they are loaded.
- * @throws as `openAdapter` and `bindAdapter`; no file stays open then
+ * @throws as `openAnyAdapter`, `bindAdapter` and `bindRouted`; E_ADAPTER for two whose experts act by position; no file stays open then
  */
 export async function openAdapters(
   choices: readonly AdapterChoice[],
   base: Pick<Checkpoint, 'name' | 'config'>,
   options: FilesOptions,
-): Promise<{ weighed: readonly WeighedAdapter[]; notes: readonly string[]; close(): Promise<void> }> {
-  const opened: Adapter[] = [];
+): Promise<OpenedAdapters> {
+  const opened: (Adapter | RoutedAdapter)[] = [];
   const close = async (): Promise<void> => void (await Promise.all(opened.map((adapter) => adapter.close())));
   // revision and file are the base's
   const { revision: _, file: __, ...hub } = options.hub ?? {};
   try {
     const weighed: WeighedAdapter[] = [];
+    let routed: WeighedRouted | null = null;
     const notes: string[] = [];
-    for (const { from, weight } of choices.map(weighted)) {
-      const adapter = await openAdapter(from, { ...options, hub });
+    for (const [place, { from, weight }] of choices.map(weighted).entries()) {
+      const adapter = await openAnyAdapter(from, { ...options, hub });
       opened.push(adapter);
-      const bound = bindAdapter(adapter, base);
-      const beyond = bound.pairs.find(({ scale }) => !Number.isFinite(Math.fround(weight * scale)));
-      if (beyond) {
-        throw new EspalierError(
-          'E_ADAPTER',
-          `The adapter ${adapter.name} would be multiplied by ${weight * beyond.scale} in ${beyond.module}, which is beyond f32.`,
-          'Give it a smaller weight, or look at lora_alpha in its adapter_config.json.',
-        );
+      notes.push(...adapter.notes);
+      if (adapter.kind === 'routed') {
+        if (routed) {
+          const what = `has experts that are chosen by position, and so has ${routed.adapter.name}`;
+          throw adapterFault(adapter.name, what, 'Open one of them; of the other its folder static/ can be added.');
+        }
+        const bound = bindRouted(adapter, base);
+        checkFactor(adapter.name, adapter.config.rule.strength * weight, adapter.config.scale);
+        routed = { adapter, modules: bound.modules, weight, place };
+        notes.push(...bound.notes);
+        continue;
       }
+      const bound = bindAdapter(adapter, base);
+      for (const { scale, module } of bound.pairs) checkFactor(adapter.name, weight, scale, module);
       weighed.push({ adapter, pairs: bound.pairs, weight });
-      notes.push(...adapter.notes, ...bound.notes);
+      notes.push(...bound.notes);
     }
-    return { weighed, notes, close };
+    return { weighed, routed, notes, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+export interface LoadAdaptersOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly withIdentity: boolean;
+  readonly routed?: WeighedRouted | null;
+}
+
+/** @throws E_ADAPTER */
+function checkFactor(name: string, weight: number, scale: number, module?: string): void {
+  if (Number.isFinite(Math.fround(weight)) && Number.isFinite(Math.fround(weight * scale))) return;
+  throw new EspalierError(
+    'E_ADAPTER',
+    `The adapter ${name} would be multiplied by ${weight * scale}${module ? ` in ${module}` : ''}, which is beyond f32.`,
+    `Give it a smaller weight, or look at ${module ? 'lora_alpha in its adapter_config.json' : 'scale and strength in its alter.json'}.`,
+  );
 }
 
 /**
@@ -92,13 +147,13 @@ export async function openAdapters(
 export async function loadAdapters(
   device: Device,
   adapters: readonly WeighedAdapter[],
-  { signal, withIdentity }: { readonly signal?: AbortSignal | undefined; readonly withIdentity: boolean },
+  { signal, withIdentity, routed }: LoadAdaptersOptions,
 ): Promise<LoadedAdapters> {
   const made: Tensor[] = [];
   const dispose = (): void => {
     for (const tensor of made) tensor.dispose();
   };
-  const terms = new Map<number, { [P in LoraPart]?: LoraTerm[] }>();
+  const terms: Terms = new Map();
   const told: unknown[] = [];
   const load = async (entry: TensorEntry): Promise<Tensor> => {
     throwIfAborted(signal);
@@ -120,34 +175,73 @@ export async function loadAdapters(
         told.push(pair.module, scale);
         const [a, b] = [await load(pair.a), await load(pair.b)];
         for (const { layer, part, firstRow, rows } of pair.targets) {
-          const parts = terms.get(layer) ?? {};
-          parts[part] = [...(parts[part] ?? []), { a, b: device.rows(b, firstRow, rows), scale }];
-          terms.set(layer, parts);
+          add(terms, layer, part, [{ a, b: device.rows(b, firstRow, rows), scale }]);
         }
       }
     }
     const facts = adapters.map(({ adapter: { name, config, parameters }, pairs, weight }): AdapterFacts => {
       return { name, weight, rank: config.rank, modules: pairs.length, parameters };
     });
-    return { terms, facts, identityOn: (base) => sha256(JSON.stringify([base, told])), dispose };
+    if (routed) facts.splice(routed.place, 0, routedFacts(routed));
+    const loaded = routed ? await loadRouted(device, routed, load, told) : null;
+    return { terms, routed: loaded, facts, identityOn: (base) => sha256(JSON.stringify([base, told])), dispose };
   } catch (error) {
     dispose();
     throw error;
   }
 }
 
-/** A factor as it is stored, and in f32. @throws E_TENSOR_VALUE for NaN and infinity, E_FILE_READ, E_CHECKPOINT_TRUNCATED */
-export async function factorValues(entry: TensorEntry): Promise<{ bytes: Uint8Array; values: Float32Array }> {
-  const bytes = new Uint8Array(entry.byteLength);
-  await entry.source.readInto(entry.offset, bytes);
-  const values = dequantise(entry.type, bytes, entry.shape[0]! * entry.shape[1]!);
-  if (allFinite(values)) return { bytes, values };
-  const hint = 'Its training has diverged, or the file is damaged.';
-  throw new EspalierError('E_TENSOR_VALUE', `${entry.name} holds numbers that are not finite.`, hint);
+/** Weight multiplies what the experts do, and not what is kept with them. */
+async function loadRouted(
+  device: Device,
+  { adapter: { config, gate: stored }, modules, weight }: WeighedRouted,
+  load: (entry: TensorEntry) => Promise<Tensor>,
+  told: unknown[],
+): Promise<LoadedRouted> {
+  const { scale } = config;
+  const rule = { ...config.rule, strength: config.rule.strength * weight };
+  told.push('routed', scale, rule);
+  const terms: Terms = new Map();
+  for (const { module, a: shared, retain, forget, targets } of modules) {
+    told.push(module);
+    const a = await load(shared);
+    const own: Tensor[] = [];
+    for (const entry of [retain, ...forget]) own.push(await load(entry));
+    for (const { layer, part, firstRow, rows } of targets) {
+      const of = own.map((b, i) => ({ a, b: device.rows(b, firstRow, rows), scale, ...(i > 0 && { expert: i - 1 }) }));
+      add(terms, layer, part, of);
+    }
+  }
+  const gate: { [name: string]: Tensor } = {};
+  for (const name of GATE_WEIGHTS) gate[name] = await load(stored[name]);
+  return { terms, gate: gate as unknown as GateWeights, rule };
+}
+
+function routedFacts({ adapter: { name, config, parameters }, modules, weight }: WeighedRouted): AdapterFacts {
+  const experts = config.experts.map((expert) => expert.name);
+  return { name, weight, rank: config.rank, modules: modules.length, parameters, experts };
+}
+
+function add(to: Terms, layer: number, part: LoraPart, terms: readonly LoraTerm[]): void {
+  const parts = to.get(layer) ?? {};
+  parts[part] = [...(parts[part] ?? []), ...terms];
+  to.set(layer, parts);
+}
+
+/** The terms of both, the second's behind the first's. */
+export function joined(first: TermsByLayer, second: TermsByLayer): TermsByLayer {
+  const both: Terms = new Map();
+  for (const [layer, terms] of [...first, ...second]) {
+    for (const [part, list] of Object.entries(terms)) add(both, layer, part as LoraPart, list);
+  }
+  return both;
 }
 
 /** Weights whose layers carry the terms of adapters, and free both. */
-export function withAdapters(weights: DecoderWeights, { terms, dispose }: LoadedAdapters): DecoderWeights {
+export function withAdapters(
+  weights: DecoderWeights,
+  { terms, dispose }: Pick<LoadedAdapters, 'terms' | 'dispose'>,
+): DecoderWeights {
   const free = (): void => {
     weights.dispose();
     dispose();

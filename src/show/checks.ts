@@ -1,15 +1,23 @@
 /** What showing takes beside options: models, shots, queries. */
 import type { LocalModel } from '../model/model.ts';
+import { unsupported } from '../model/routed/cache.ts';
+import { RoutedDecoder } from '../model/routed/decoder.ts';
 import { readable } from '../options/check.ts';
 import { listOf, text } from '../options/rules.ts';
 import { shown } from '../options/shown.ts';
 import { checkedList, refused } from '../options/texts.ts';
 import type { EncodedQuery, Shot } from './types.ts';
 
-/** A model of this thread. One of an engine has promises where this has numbers. @throws E_ARGUMENT */
+/**
+ * A model of this thread. One of an engine has promises where this has numbers.
+ * @throws E_ARGUMENT; E_ADAPTER for one whose experts are chosen by what came before: what is shown has to stand anywhere
+ */
 export function checkedModel(model: unknown): LocalModel {
   return readable('The model', () => {
     const { decoder, tokenizer, device } = (model ?? {}) as Partial<LocalModel>;
+    if (decoder instanceof RoutedDecoder) {
+      throw unsupported('Examples cannot be shown to a model with an adapter that acts by position.');
+    }
     if (decoder && tokenizer && device) return model as LocalModel;
     throw refused(`The model is ${shown(model)}.`, 'Give what openLocal() of espalier/local opens.');
   });

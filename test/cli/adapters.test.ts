@@ -1,13 +1,15 @@
 // hosts: node, deno — paths of the file system
 // long — starts an engine for each command
 /** Adapters at the command line. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
+import { routedAdapter } from '../model/routed-fixture.ts';
 import { inProcess, project } from './run.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'espalier-adapters-'));
@@ -115,6 +117,26 @@ test('inspect says what an adapter is', async () => {
   assert.match(out, /modules +14/);
   const report = JSON.parse((await inProcess(['inspect', lora('qwen2-all'), '--json'])).out);
   assert.equal([report.format, report.base, report.rank, report.types], ['peft', 'qwen2', 5, { f16: 28 }]);
+});
+
+test('one whose experts act by position: scored, described, not merged', async () => {
+  const model = await openLocal(base, { precision: 'exact' });
+  const folder = join(base, 'forgets');
+  mkdirSync(folder);
+  for (const [name, bytes] of routedFiles(routedAdapter(model.config))) writeFileSync(join(folder, name), bytes);
+  model.close();
+  const described = await inProcess(['inspect', folder]);
+  assert.match(described.out, /format +adapter \(LoRA, experts by position\)/);
+  assert.match(described.out, /experts +people-1, people-2/);
+  assert.match(described.out, /rule +path pn, high above 1\.7 of order 1\.5, predictive/);
+  const report = JSON.parse((await inProcess(['inspect', folder, '--json'])).out);
+  assert.equal([report.format, report.rank, report.rule.most, report.experts.length], ['alter', 3, 3, 2]);
+  const scored = await inProcess(['score', base, '-p', 'the', '--exact', '--lanes', '1', '--adapter', `${folder}:0.5`]);
+  assert.is(scored.code, 0, scored.err);
+  const alone = await inProcess(['score', folder, '-p', 'x']);
+  assert.match(alone.err, /^E_ADAPTER: .*adapter \(LoRA\) of .*--adapter/);
+  const merged = await inProcess(['merge', base, '--adapter', folder, '--out', join(base, 'merged')]);
+  assert.match(merged.err, /^E_ADAPTER: .*acts by position.*static\//s);
 });
 
 test('clean up', () => rmSync(base, { recursive: true }));

@@ -5,9 +5,10 @@ import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import type { TensorEntry } from '../../src/checkpoint/types.ts';
 import type { OutputType } from '../../src/checkpoint/write/shards.ts';
 import type { Device } from '../../src/device/device.ts';
+import { adaptedDecoder } from '../../src/model/adapted-decoder.ts';
 import type { AdapterChoice } from '../../src/model/adapter-options.ts';
-import { loadAdapters, openAdapters, withAdapters } from '../../src/model/adapters.ts';
-import { Decoder } from '../../src/model/decoder.ts';
+import { loadAdapters, openAdapters } from '../../src/model/adapters.ts';
+import type { Decoder } from '../../src/model/decoder.ts';
 import type { ModelTarget } from '../../src/runtime/files/model-files.ts';
 import { list, modelTarget, readText } from '../files.ts';
 import { readArrays } from './arrays.ts';
@@ -31,11 +32,11 @@ export async function loraReference(name: string) {
 /** A base with adapters. */
 export async function adapted(base: string, device: Device, choices: readonly AdapterChoice[]): Promise<Decoder> {
   const plain = await tinyDecoder(base, device, 'exact');
-  const { weighed, close } = await openAdapters(choices, { name: base, config: plain.config }, {});
-  const loaded = await loadAdapters(device, weighed, { withIdentity: false });
+  const { weighed, routed, close } = await openAdapters(choices, { name: base, config: plain.config }, {});
+  const loaded = await loadAdapters(device, weighed, { withIdentity: false, routed });
   await close();
   plain.ropes.dispose();
-  return new Decoder(device, plain.config, withAdapters(plain.weights, loaded), 'exact');
+  return adaptedDecoder(device, plain.config, plain.weights, loaded, 'exact');
 }
 
 async function values({ source, offset, byteLength, type, shape }: TensorEntry): Promise<Float32Array> {

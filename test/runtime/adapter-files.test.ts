@@ -47,6 +47,37 @@ test('of the hub', async () => {
   assert.match(error.hint, /--adapter/);
 });
 
+test('one whose experts act by position, wherever it lies', async () => {
+  server.reset();
+  const files = (): Record<string, ServedFile> => ({
+    'alter.json': { bytes: text('{}') },
+    'alter.safetensors': weights(),
+  });
+  const names = Object.keys(files());
+  server.add('owner/alter', files());
+  server.add('owner/beside', { ...model(), ...files() });
+  server.add('owner/half', { 'alter.json': { bytes: text('{}') } });
+  for (const [name, { bytes }] of Object.entries(files()))
+    server.pages.set(`/alter/${name}`, { bytes, etag: `"${name}"` });
+  for (const target of ['owner/alter', 'owner/beside', `${server.cdn}/alter/`]) {
+    const options = await fresh();
+    const opened = await openModelFiles(target, options, 'adapter');
+    assert.equal([opened.names, opened.preferred], [names, undefined]);
+    for (const name of names) await (await opened.open(name)).close();
+    assert.equal((await openModelFiles(target, offline(options), 'adapter')).names, names);
+  }
+  const named = await openModelFiles(`${server.cdn}/alter/alter.safetensors`, await fresh(), 'adapter');
+  assert.equal([named.names, named.preferred], [names, 'alter.safetensors']);
+  await rejects('E_ADAPTER', async () => openModelFiles('owner/half', await fresh(), 'adapter'));
+  const error = await rejects('E_ADAPTER', async () => openModelFiles('owner/alter', await fresh()));
+  assert.match(error.hint, /--adapter/);
+  const beside = await openModelFiles('owner/beside', await fresh());
+  assert.is(beside.names.join(), 'config.json,tokenizer.json,model.safetensors');
+  // where both lie, PEFT's is meant, as in a folder
+  server.add('owner/two', { ...two(), ...files() });
+  assert.equal((await openModelFiles('owner/two', await fresh(), 'adapter')).names, TWO);
+});
+
 test('at an address', async () => {
   server.reset();
   const options = await fresh();

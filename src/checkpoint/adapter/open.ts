@@ -22,6 +22,7 @@ export interface LoraPair {
 
 /** An opened adapter: its configuration and the header of its weights are read. */
 export interface Adapter {
+  readonly kind: 'plain';
   readonly name: string;
   readonly config: AdapterConfig;
   /** In the order of their names. */
@@ -65,6 +66,7 @@ export async function openAdapterFiles(files: ModelFiles): Promise<Adapter> {
     const { ignoredKeys } = config;
     const ignored = `${files.name}: nothing is made of ${ignoredKeys.slice(0, 8).join(', ')} in ${ADAPTER_CONFIG}.`;
     return {
+      kind: 'plain',
       name: files.name,
       config,
       pairs,
@@ -102,7 +104,8 @@ const FOREIGN: readonly (readonly [name: RegExp, what: string])[] = [
   [/\.experts?\.|\.(?:router|gate|shared_expert_gate)\./, 'corrections of experts or routers'],
 ];
 
-function pairsOf({ tensors, unsupported }: TensorTable, config: AdapterConfig, name: string): LoraPair[] {
+/** @throws E_TENSOR_TYPE for what is stored in a type that is not read */
+export function checkTypes({ unsupported }: TensorTable, name: string): void {
   for (const [tensor, type] of unsupported) {
     throw new EspalierError(
       'E_TENSOR_TYPE',
@@ -110,8 +113,12 @@ function pairsOf({ tensors, unsupported }: TensorTable, config: AdapterConfig, n
       'Save it as float32, float16 or bfloat16.',
     );
   }
+}
+
+function pairsOf(table: TensorTable, config: AdapterConfig, name: string): LoraPair[] {
+  checkTypes(table, name);
   const found = new Map<string, { A?: TensorEntry; B?: TensorEntry }>();
-  for (const [tensor, entry] of tensors) {
+  for (const [tensor, entry] of table.tensors) {
     const shown = tensor.slice(0, 200);
     const foreign = FOREIGN.find(([pattern]) => pattern.test(tensor));
     if (foreign) throw adapterFault(name, `has ${foreign[1]} (${shown})`, 'They are not computed.');
@@ -141,8 +148,20 @@ function pairsOf({ tensors, unsupported }: TensorTable, config: AdapterConfig, n
     });
 }
 
-function adapterFault(name: string, what: string, hint: string): EspalierError {
+export function adapterFault(name: string, what: string, hint: string): EspalierError {
   return new EspalierError('E_ADAPTER', `The adapter ${name} ${what}.`, hint);
+}
+
+/** @param trained what it was trained on, where it says so */
+export function foreignBase(name: string, trained: string | null, what: string): EspalierError {
+  const hint = `It was trained on ${trained ?? 'a model that it does not name'}: open that one.`;
+  return adapterFault(name, `is for another model: ${what}`, hint);
+}
+
+/** What is said of a base that fits by its shapes and has another name. */
+export function trainedElsewhere(name: string, trained: string | null, base: string): readonly string[] {
+  if (trained === null || isSameName(trained, base)) return [];
+  return [`The adapter ${name} was trained on ${trained}, and fits ${base} by its shapes.`];
 }
 
 /**
@@ -155,16 +174,15 @@ export function bindAdapter(
   base: { readonly name: string; readonly config: ModelConfig },
 ): { readonly pairs: readonly BoundPair[]; readonly notes: readonly string[] } {
   const modules = loraModules(base.config);
-  const hint = `It was trained on ${config.base ?? 'a model that it does not name'}: open that one.`;
   const bound = pairs.map((pair): BoundPair => {
     const { a, b } = pair;
     const shown = pair.module.slice(0, 200);
     const module = modules.get(pair.module);
-    if (!module) throw adapterFault(name, `is for another model: ${base.name} has no ${shown}`, hint);
+    if (!module) throw foreignBase(name, config.base, `${base.name} has no ${shown}`);
     const [n, k] = module.shape;
     if (b.shape[0] !== n || a.shape[1] !== k) {
       const [wanted, got] = [`[${n}, ${k}]`, `[${b.shape[0]}, ${a.shape[1]}]`];
-      throw adapterFault(name, `is for another model: ${shown} is ${wanted} in ${base.name}, and ${got} there`, hint);
+      throw foreignBase(name, config.base, `${shown} is ${wanted} in ${base.name}, and ${got} there`);
     }
     if (!config.isTarget(pair.module)) {
       throw adapterFault(name, `has factors for ${shown}, which its target_modules leave out`, 'Export it again.');
@@ -178,9 +196,7 @@ export function bindAdapter(
     const more = absent.length > 1 ? ` and ${absent.length - 1} more` : '';
     notes.push(`The adapter ${name} has no factors for ${absent[0]}${more}, which its target_modules name.`);
   }
-  if (config.base !== null && !isSameName(config.base, base.name)) {
-    notes.push(`The adapter ${name} was trained on ${config.base}, and fits ${base.name} by its shapes.`);
-  }
+  notes.push(...trainedElsewhere(name, config.base, base.name));
   return { pairs: bound, notes };
 }
 

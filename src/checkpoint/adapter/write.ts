@@ -2,7 +2,7 @@ import { EspalierError } from '../../errors.ts';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import type { ModelConfig } from '../types.ts';
-import { type OutputType, planShards } from '../write/shards.ts';
+import { type OutputType, planShards, type TensorSpec } from '../write/shards.ts';
 import { castBytes } from '../write/source-tensors.ts';
 import { type LoraModule, type LoraPart, loraModules } from './modules.ts';
 
@@ -31,20 +31,26 @@ export interface WrittenAdapter {
   readonly type?: OutputType;
 }
 
-/** One module of the file, with what it has of its own. */
-interface Written {
+/** Factors of one matrix of a decoder: one A, any number of B. */
+export interface MatrixFactors extends Omit<WrittenFactors, 'b'> {
+  readonly bs: readonly Float32Array[]; // [N, rank]
+}
+
+/** One module of a file, with what it has of its own. */
+export interface ModuleFactors {
   readonly module: LoraModule;
   readonly rank: number;
-  readonly alpha: number;
+  /** Its rank, by that of the matrices in it. */
+  readonly ratio: number;
   readonly a: Float32Array;
-  readonly b: Float32Array;
+  readonly bs: readonly Float32Array[];
 }
 
 /**
  * The two files of an adapter in PEFT's format, by name, which peft and `openAdapter` read.
  *
  * transformers has gate and up of granitemoeshared's shared expert as one linear layer: its factors are those of both behind and below each
- * other, B with zeros where the other's are.
+ * other, B with zeros where the other's are; where both have the very same A, it stands there once.
  *
  * @throws E_TENSOR_VALUE for NaN, infinity, and what the type cannot hold; E_ADAPTER for factors of a matrix that the base has not, or not in
  *   that shape
@@ -52,7 +58,11 @@ interface Written {
 export function adapterFiles(adapter: WrittenAdapter): ReadonlyMap<string, Uint8Array> {
   const { config, base, alpha, rslora, dropout = 0, type = 'f32' } = adapter;
   const modules = loraModules(config);
-  const written = writtenModules(adapter, modules);
+  const factors = adapter.factors.map(({ b, ...rest }): MatrixFactors => ({ ...rest, bs: [b] }));
+  const written = factorsByModule(factors, modules).map(({ module, rank, ratio, a, bs: [b] }) => {
+    // each keeps the factor that it has by its own rank
+    return { module, rank, alpha: alpha * (rslora ? Math.sqrt(ratio) : ratio), a, b: b! };
+  });
   const tensors = written.flatMap(({ module, rank, a, b }) => {
     const at = `base_model.model.${module.name}.lora_`;
     const [n, k] = module.shape;
@@ -61,17 +71,7 @@ export function adapterFiles(adapter: WrittenAdapter): ReadonlyMap<string, Uint8
       { name: `${at}B.weight`, type, shape: [n, rank], values: b },
     ];
   });
-  const [{ header, bytes: size }] = planShards([{ tensors }], Number.MAX_SAFE_INTEGER) as [
-    ReturnType<typeof planShards>[0],
-  ];
-  const weights = new Uint8Array(size);
-  weights.set(header);
-  let at = header.byteLength;
-  for (const { name, values } of tensors) {
-    const bytes = castBytes(values, type, name);
-    weights.set(bytes, at);
-    at += bytes.byteLength;
-  }
+  const weights = tensorFile(tensors);
   const rank = written[0]!.rank;
   const own = (key: 'rank' | 'alpha', usual: number) =>
     Object.fromEntries(written.filter((one) => one[key] !== usual).map((one) => [one.module.name, one[key]]));
@@ -110,13 +110,29 @@ export async function writeAdapter(out: OutputFolder, adapter: WrittenAdapter): 
   for (const [name, bytes] of adapterFiles(adapter)) await out.writeBytes(name, bytes);
 }
 
-/** In the order of the base's modules. */
-function writtenModules(
-  { factors, alpha, rslora }: WrittenAdapter,
+/** One safetensors file. @throws E_TENSOR_VALUE for NaN, infinity, and what the type cannot hold */
+export function tensorFile(tensors: readonly (TensorSpec & { readonly values: Float32Array })[]): Uint8Array {
+  const [{ header, bytes: size }] = planShards([{ tensors }], Number.MAX_SAFE_INTEGER) as [
+    ReturnType<typeof planShards>[0],
+  ];
+  const file = new Uint8Array(size);
+  file.set(header);
+  let at = header.byteLength;
+  for (const { name, type, values } of tensors) {
+    const bytes = castBytes(values, type, name);
+    file.set(bytes, at);
+    at += bytes.byteLength;
+  }
+  return file;
+}
+
+/** In the order of the base's modules. @throws E_ADAPTER for what does not fit the base, and where there are none */
+export function factorsByModule(
+  factors: readonly MatrixFactors[],
   modules: ReadonlyMap<string, LoraModule>,
-): readonly Written[] {
+): readonly ModuleFactors[] {
   const given = new Map(factors.map((one) => [`${one.layer} ${one.part}`, one]));
-  const written: Written[] = [];
+  const written: ModuleFactors[] = [];
   for (const module of modules.values()) {
     const parts = module.targets.map((target) => ({ target, own: given.get(`${target.layer} ${target.part}`) }));
     const there = parts.flatMap(({ target, own }) => (own ? [{ target, own }] : []));
@@ -124,32 +140,37 @@ function writtenModules(
     const [n, k] = module.shape;
     for (const { target, own } of there) {
       given.delete(`${target.layer} ${target.part}`);
-      if (own.rank >= 1 && own.a.length === own.rank * k && own.b.length === target.rows * own.rank) continue;
+      const fits = own.bs.every((b) => b.length === target.rows * own.rank);
+      if (own.rank >= 1 && own.a.length === own.rank * k && fits) continue;
       throw misfit(`${target.tensor} is [${target.rows}, ${k}]; its factors of rank ${own.rank} have other sizes`);
     }
-    const rank = there.reduce((sum, { own }) => sum + own.rank, 0);
-    const a = new Float32Array(rank * k);
-    const b = new Float32Array(n * rank);
+    const [{ own: one }] = there as [(typeof there)[0]];
+    const isShared = there.every(({ own }) => own.a === one.a);
+    const rank = isShared ? one.rank : there.reduce((sum, { own }) => sum + own.rank, 0);
+    const a = isShared ? one.a : new Float32Array(rank * k);
+    const bs = one.bs.map(() => new Float32Array(n * rank));
     let first = 0;
     for (const { target, own } of there) {
-      a.set(own.a, first * k);
-      for (let row = 0; row < target.rows; row++) {
-        b.set(own.b.subarray(row * own.rank, (row + 1) * own.rank), (target.firstRow + row) * rank + first);
+      if (!isShared) a.set(own.a, first * k);
+      for (const [i, b] of bs.entries()) {
+        for (let row = 0; row < target.rows; row++) {
+          const values = own.bs[i]!.subarray(row * own.rank, (row + 1) * own.rank);
+          b.set(values, (target.firstRow + row) * rank + first);
+        }
       }
-      first += own.rank;
+      if (!isShared) first += own.rank;
     }
-    // each keeps the factor that it has by its own rank
     const ratios = new Set(there.map(({ own }) => rank / own.rank));
     if (ratios.size > 1) throw misfit(`${module.name} is one linear layer: its two parts need one rank`);
     const [ratio] = ratios as unknown as [number];
-    written.push({ module, rank, alpha: alpha * (rslora ? Math.sqrt(ratio) : ratio), a, b });
+    written.push({ module, rank, ratio, a, bs });
   }
   if (given.size > 0) throw misfit(`the base has no matrix for the factors of ${[...given.keys()][0]}`);
   if (written.length === 0) throw misfit('there are none');
   return written;
 }
 
-function misfit(what: string): EspalierError {
+export function misfit(what: string): EspalierError {
   return new EspalierError('E_ADAPTER', `The factors cannot be written: ${what}.`, 'Use those of this very base.');
 }
 

@@ -3,6 +3,7 @@ import { FILE_LIMITS } from '../../runtime/files/file-limits.ts';
 import { notFound, readWhole } from '../../runtime/files/model-files.ts';
 import { shardNames } from '../../runtime/files/shard-names.ts';
 import type { ByteSource, ModelFiles } from '../../runtime/files/source.ts';
+import { isAdapterFile } from '../../runtime/hub/remote-files.ts';
 import { jsonObject, parseJson } from '../json.ts';
 import { type Report, raise } from '../report.ts';
 import { emptyTable, type TensorTable } from '../tensor-table.ts';
@@ -43,7 +44,7 @@ export async function readSafetensorsFolder(
   if (indexed && (single === undefined || (single === preferred && indexed.has(single)))) {
     return readShards(files, indexed, read, options);
   }
-  const others = files.names.filter((name) => name.endsWith('.safetensors') && !ADAPTER.test(name));
+  const others = files.names.filter((name) => name.endsWith('.safetensors') && !isAdapterFile(name));
   if (single === undefined || single === preferred) {
     const set = shardSet(files, preferred);
     if (set) return readShardSet(set, read, options.onProgress);
@@ -62,7 +63,6 @@ export async function readSafetensorsFolder(
   return table;
 }
 
-const ADAPTER = /^adapter_/;
 const MISTRAL_FILE = 'consolidated.safetensors';
 
 /** The one whole set of shards of a folder, or of the file that the caller pointed at; null where there is none. */

@@ -3,6 +3,7 @@ import { FILE_LIMITS } from '../../runtime/files/file-limits.ts';
 import { notFound, readWhole } from '../../runtime/files/model-files.ts';
 import type { ByteSource, ModelFiles } from '../../runtime/files/source.ts';
 import { strangeFolder } from '../../runtime/files/strangers.ts';
+import { ADAPTER_CONFIG, ALTER_CONFIG, isAdapterFile } from '../../runtime/hub/remote-files.ts';
 import { type ConfigRemarks, configFromJson } from '../config/config.ts';
 import { canonicalExperts } from '../expert-names.ts';
 import { parseJson } from '../json.ts';
@@ -89,19 +90,25 @@ async function readWeights(files: ModelFiles, opened: ByteSource[], options: Fol
 
 /** Whether a folder holds an adapter and not the model that it is for. */
 export function isAdapter({ names }: ModelFiles): boolean {
-  const hasWeights = names.some((name) => name.endsWith('.safetensors') && !name.startsWith('adapter_'));
+  const hasWeights = names.some((name) => name.endsWith('.safetensors') && !isAdapterFile(name));
   const isModel = names.some((name) => /\.gguf$/i.test(name)) || (names.includes('config.json') && hasWeights);
-  return names.includes('adapter_config.json') && !isModel;
+  return (names.includes(ADAPTER_CONFIG) || names.includes(ALTER_CONFIG)) && !isModel;
 }
 
 /** The error for a folder with an adapter alone, with the name of its base model where it says so. */
 export async function adapterFault(files: ModelFiles): Promise<EspalierError> {
   let base = 'another model';
   try {
-    const json = await small(files, 'adapter_config.json');
-    const limits = { name: 'adapter_config.json', code: 'E_CONFIG_INVALID', maxDepth: 32, uniqueKeys: false } as const;
+    const plain = await small(files, ADAPTER_CONFIG);
+    const json = plain ?? (await small(files, ALTER_CONFIG));
+    const limits = {
+      name: plain ? ADAPTER_CONFIG : ALTER_CONFIG,
+      code: 'E_CONFIG_INVALID',
+      maxDepth: 32,
+      uniqueKeys: false,
+    } as const;
     const config = json && (parseJson(json, { ...limits, python: true }) as Record<string, unknown> | null);
-    const name = config?.['base_model_name_or_path'];
+    const name = config?.[plain ? 'base_model_name_or_path' : 'base'];
     if (typeof name === 'string' && name !== '') base = name.slice(0, 200);
   } catch {
     // its name is all that is wanted

@@ -91,7 +91,7 @@ const adapter: Rule<AdapterChoice> = {
 export const adapterArgument = {
   type: 'string',
   value: 'DIR[:WEIGHT]',
-  description: 'A LoRA adapter in PEFT’s format, and how much of it (1)',
+  description: 'A LoRA adapter, PEFT’s or one with experts, and how much of it (1)',
   rule: adapter,
   many: true,
 } as const;

@@ -95,6 +95,6 @@ export function unsupported(what: string): EspalierError {
   return new EspalierError(
     'E_ADAPTER',
     what,
-    'Use the adapter’s folder static/, which acts the same everywhere, or the model without it.',
+    'Use the folder static/ beside the adapter, which acts alike everywhere, or the model without it.',
   );
 }

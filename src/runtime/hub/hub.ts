@@ -11,9 +11,12 @@ import { patience, readBody, refusal, request, Transient, withRetries } from './
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
+  ALTER_CONFIG,
+  ALTER_WEIGHTS,
   type Fetch,
   type FilesKind,
   INDEX_FILE,
+  isAdapterFile,
   isCached,
   OPTIONAL_FILES,
   REQUIRED_FILES,
@@ -182,7 +185,7 @@ function keyOf(kind: string, hex: unknown, digits: number): string | null {
 function isNeeded(name: string): boolean {
   if (/\.gguf$/i.test(name)) return true;
   if (name.includes('/')) return templateName(name) !== null;
-  const small = [INDEX_FILE, ADAPTER_CONFIG, ...REQUIRED_FILES, ...OPTIONAL_FILES];
+  const small = [INDEX_FILE, ADAPTER_CONFIG, ALTER_CONFIG, ...REQUIRED_FILES, ...OPTIONAL_FILES];
   return name.endsWith('.safetensors') || small.includes(name);
 }
 
@@ -213,15 +216,19 @@ interface Plan {
   readonly preferred?: string | undefined;
 }
 
-/** The two files of an adapter. @throws E_ADAPTER */
-function planAdapter({ label, files }: Repository, wanted = ADAPTER_WEIGHTS): Plan {
-  const list = [ADAPTER_CONFIG, wanted].map((name) => {
+/** The two files of an adapter, of PEFT's where both kinds are there. @throws E_ADAPTER */
+function planAdapter({ label, files }: Repository, wanted: string | undefined): Plan {
+  const isRouted =
+    wanted === undefined ? files.has(ALTER_CONFIG) && !files.has(ADAPTER_CONFIG) : wanted === ALTER_WEIGHTS;
+  const [config, usual] = isRouted ? [ALTER_CONFIG, ALTER_WEIGHTS] : [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  const weights = wanted ?? usual;
+  const list = [config, weights].map((name) => {
     const file = files.get(name);
     if (file) return file;
-    const hint = 'An adapter is adapter_config.json and adapter_model.safetensors, as peft writes them.';
+    const hint = `An adapter is ${ADAPTER_CONFIG} and ${ADAPTER_WEIGHTS}, as peft writes them, or ${ALTER_CONFIG} and ${ALTER_WEIGHTS}.`;
     throw new EspalierError('E_ADAPTER', `${label} is no adapter that is read here: it has no ${name}.`, hint);
   });
-  return { files: list, preferred: wanted === ADAPTER_WEIGHTS ? undefined : wanted };
+  return { files: list, preferred: weights === usual ? undefined : weights };
 }
 
 /** Which files make up the model. */
@@ -261,7 +268,7 @@ async function plan(
       `Name one, as hf://${repo}${revision === 'main' ? '' : `@${encodeURIComponent(revision)}`}/${ggufs[0]} or by the option file.`,
     );
   }
-  if (files.has(ADAPTER_CONFIG)) {
+  if (files.has(ADAPTER_CONFIG) || files.has(ALTER_CONFIG)) {
     const hint = 'Open its base model with it as one of its `adapters` (--adapter).';
     throw new EspalierError('E_ADAPTER', `${label} holds an adapter (LoRA), not a model.`, hint);
   }
@@ -290,7 +297,7 @@ async function tensorFiles(
   if (single !== undefined) return [single];
   const set = shardNames([...files.keys()], undefined);
   if (set) return [...set];
-  const others = [...files.keys()].filter((name) => name.endsWith('.safetensors') && !name.startsWith('adapter_'));
+  const others = [...files.keys()].filter((name) => name.endsWith('.safetensors') && !isAdapterFile(name));
   return others.length === 1 ? others : [];
 }
 

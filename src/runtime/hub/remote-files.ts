@@ -20,6 +20,14 @@ export type FilesKind = 'model' | 'adapter';
 /** Of an adapter, as peft writes it. */
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
+/** Of an adapter whose experts act by position. */
+export const ALTER_CONFIG = 'alter.json';
+export const ALTER_WEIGHTS = 'alter.safetensors';
+
+/** Whether weights are those of an adapter, by their name. */
+export function isAdapterFile(name: string): boolean {
+  return name.startsWith('adapter_') || name === ALTER_WEIGHTS;
+}
 
 /** Where transformers keeps the chat templates of a model beside the default one, as NAME.jinja. */
 export const TEMPLATE_FOLDER = 'additional_chat_templates';

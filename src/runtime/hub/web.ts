@@ -10,6 +10,8 @@ import { drop, hasContent, patience, refusal, request, Transient, withRetries } 
 import {
   ADAPTER_CONFIG,
   ADAPTER_WEIGHTS,
+  ALTER_CONFIG,
+  ALTER_WEIGHTS,
   type Fetch,
   type FilesKind,
   INDEX_FILE,
@@ -113,10 +115,14 @@ async function folder(url: URL, wanted: string, site: Site, save: Save, kind: Fi
   };
 
   if (kind === 'adapter') {
-    const weights = wanted === '' ? ADAPTER_WEIGHTS : wanted;
-    await small(ADAPTER_CONFIG, true);
+    const isNamed = wanted !== '';
+    const isPlain = !isNamed && (await small(ADAPTER_CONFIG, false)) !== null;
+    const isRouted = isNamed ? wanted === ALTER_WEIGHTS : !isPlain && (await small(ALTER_CONFIG, false)) !== null;
+    const weights = isNamed ? wanted : isRouted ? ALTER_WEIGHTS : ADAPTER_WEIGHTS;
+    // asked for once more where there is neither: it is said why
+    if (isNamed || !(isPlain || isRouted)) await small(isRouted ? ALTER_CONFIG : ADAPTER_CONFIG, true);
     if (!(await large(weights))) throw missing(`${shown}${weights}`);
-    return remoteFiles(shown, files, { preferred: wanted === '' ? undefined : wanted, there, whenComplete: save });
+    return remoteFiles(shown, files, { preferred: isNamed ? wanted : undefined, there, whenComplete: save });
   }
   for (const name of REQUIRED_FILES) await small(name, true);
   for (const name of OPTIONAL_FILES) await small(name, false);

@@ -1,0 +1,177 @@
+import { EspalierError } from '../../errors.ts';
+import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { openModelFiles } from '../../runtime/files/model-files.ts';
+import type { FilesOptions } from '../../runtime/hub/options.ts';
+import { ALTER_CONFIG, ALTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
+import type { ModelConfig } from '../types.ts';
+import type { OutputType } from '../write/shards.ts';
+import { type LoraPart, loraModules } from './modules.ts';
+import { bindRouted, openRoutedFiles } from './routed.ts';
+import { ALTER_FORMAT, ALTER_VERSION, type RoutedExpert, routedConfigFromJson } from './routed-config.ts';
+import { GATE_WEIGHTS, type GateWeightName, gateWeightShapes, type RoutingRule } from './routing.ts';
+import { factorValues } from './values.ts';
+import { adapterFiles, factorsByModule, misfit, tensorFile } from './write.ts';
+
+/** The factors of one matrix of a decoder: what is kept and each expert have a B of their own over one A. */
+export interface RoutedMatrix {
+  readonly layer: number;
+  /** Of a layer with experts, gate, up and down are the shared expert's. */
+  readonly part: LoraPart;
+  /** That of the adapter, or a multiple of it where a file had the factors of several matrices in one. */
+  readonly rank: number;
+  readonly a: Float32Array; // [rank, K]
+  readonly retain: Float32Array; // [N, rank]
+  /** By expert. */
+  readonly forget: readonly Float32Array[]; // [N, rank]
+}
+
+/** An adapter whose experts act by position, as numbers. */
+export interface WrittenRouted {
+  /** Of the base. */
+  readonly config: ModelConfig;
+  /** How the base is called. */
+  readonly base: string | null;
+  readonly rank: number;
+  /** What (x Aᵀ) Bᵀ is multiplied by. */
+  readonly scale: number;
+  readonly experts: readonly RoutedExpert[];
+  readonly rule: RoutingRule;
+  readonly factors: readonly RoutedMatrix[];
+  /** As in `gateWeightShapes`, row by row. */
+  readonly gate: Readonly<Record<GateWeightName, Float32Array>>;
+  /** Default f32. */
+  readonly type?: OutputType;
+}
+
+/**
+ * alter.json and alter.safetensors, by name, which `openRoutedFiles` reads.
+ * @throws E_TENSOR_VALUE for NaN, infinity, and what the type cannot hold; E_ADAPTER for factors and gates that do not fit the base or each
+ *   other; E_CONFIG_INVALID for what could not be read again
+ */
+export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Array> {
+  const { config, base, rank, scale, experts, rule, gate, type = 'f32' } = adapter;
+  const shapes = gateWeightShapes({
+    hidden: config.hiddenSize,
+    units: gate.bias.length,
+    slots: experts.length + 1,
+  });
+  const ofGate = GATE_WEIGHTS.map((name) => {
+    const [shape, values] = [shapes[name], gate[name]];
+    if (values.length === shape.reduce((x, y) => x * y, 1)) return { name: `gate.${name}`, type, shape, values };
+    throw misfit(`gate.${name} has ${values.length} values, and its shape is [${shape.join(', ')}]`);
+  });
+  const matrices = checkedFactors(adapter).map(({ retain, forget, ...rest }) => ({ ...rest, bs: [retain, ...forget] }));
+  const ofModules = factorsByModule(matrices, loraModules(config)).flatMap(({ module, rank: own, a, bs }) => {
+    if (own % rank !== 0 || own > rank * module.targets.length) {
+      throw misfit(`those of ${module.name} have a rank of ${own}, and the adapter has ${rank}`);
+    }
+    const [n, k] = module.shape;
+    const b = (i: number) => (i === 0 ? 'retain' : `forget.${i - 1}`);
+    return [
+      { name: `${module.name}.lora_A.weight`, type, shape: [own, k], values: a },
+      ...bs.map((values, i) => ({ name: `${module.name}.lora_B.${b(i)}.weight`, type, shape: [n, own], values })),
+    ];
+  });
+  const weights = tensorFile([...ofModules, ...ofGate]);
+  const { path, cut, order, alignment, temperature, most, strength } = rule;
+  const json = {
+    format: ALTER_FORMAT,
+    version: ALTER_VERSION,
+    base,
+    rank,
+    scale,
+    experts: experts.map(({ name, request }) => ({ name, request })),
+    gate: { hidden: config.hiddenSize, units: gate.bias.length },
+    rule: { path, cut, order, alignment, temperature, most, strength },
+  };
+  const text = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
+  routedConfigFromJson(text, ALTER_CONFIG);
+  return new Map([
+    [ALTER_CONFIG, text],
+    [ALTER_WEIGHTS, weights],
+  ]);
+}
+
+/**
+ * An adapter as numbers, from its two files wherever they lie. Written again in f32 it gives the bytes of one in f32.
+ * @throws as `openRoutedFiles` and `bindRouted`; E_TENSOR_VALUE for NaN and infinity
+ */
+export async function readRouted(
+  target: ModelTarget,
+  base: { readonly name: string; readonly config: ModelConfig },
+  options: FilesOptions = {},
+): Promise<WrittenRouted> {
+  const adapter = await openRoutedFiles(await openModelFiles(target, options, 'adapter'));
+  try {
+    const { modules } = bindRouted(adapter, base);
+    const factors: RoutedMatrix[] = [];
+    for (const { a: shared, retain, forget, targets } of modules) {
+      const { values: a } = await factorValues(shared);
+      const rank = shared.shape[0]!;
+      const bs: Float32Array[] = [];
+      for (const entry of [retain, ...forget]) bs.push((await factorValues(entry)).values);
+      for (const { layer, part, firstRow, rows } of targets) {
+        const [kept, ...others] = bs.map((b) => b.slice(firstRow * rank, (firstRow + rows) * rank));
+        factors.push({ layer, part, rank, a, retain: kept!, forget: others });
+      }
+    }
+    const gate: { [name: string]: Float32Array } = {};
+    for (const name of GATE_WEIGHTS) gate[name] = (await factorValues(adapter.gate[name])).values;
+    const { base: called, rank, scale, experts, rule } = adapter.config;
+    return {
+      ...{ config: base.config, base: called, rank, scale, experts, rule, factors },
+      gate: gate as Record<GateWeightName, Float32Array>,
+    };
+  } finally {
+    await adapter.close();
+  }
+}
+
+/**
+ * Folders of PEFT, by name, each with its files: `retain`, `forget-1` .. and `static`, one adapter of the same rank whose
+ * B = B_r + Σ w_d B_d. It computes what the experts do with constant coefficients w, and so forgets and keeps only about what they do.
+ * @param coefficients of the experts, their mean where they shall act, with the strength in it
+ * @throws E_ARGUMENT for other than one finite number an expert; as `adapterFiles`
+ */
+export function exportRouted(
+  adapter: WrittenRouted,
+  coefficients: readonly number[],
+): ReadonlyMap<string, ReadonlyMap<string, Uint8Array>> {
+  const { config, base, rank, scale, experts, type } = adapter;
+  if (coefficients.length !== experts.length || !coefficients.every(Number.isFinite)) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `${coefficients.length} coefficients are given for ${experts.length} experts, or they are no numbers.`,
+      'Give a finite number for each expert.',
+    );
+  }
+  const matrices = checkedFactors(adapter);
+  const folder = (b: (of: RoutedMatrix) => Float32Array) => {
+    const factors = matrices.map((of) => {
+      const { layer, part, a, rank: own } = of;
+      // PEFT divides alpha by the rank of each
+      const ratio = own / rank;
+      return { layer, part, rank: own, a, b: ratio === 1 ? b(of) : b(of).map((value) => value * ratio) };
+    });
+    return adapterFiles({ config, base, factors, alpha: scale * rank, rslora: false, ...(type && { type }) });
+  };
+  return new Map([
+    ['retain', folder(({ retain }) => retain)],
+    ...experts.map((_, i) => [`forget-${i + 1}`, folder(({ forget }) => forget[i]!)] as const),
+    ['static', folder((of) => mixed(of, coefficients))],
+  ]);
+}
+
+/** Sums in f64. */
+function mixed({ retain, forget }: RoutedMatrix, coefficients: readonly number[]): Float32Array {
+  return retain.map((value, i) => forget.reduce((sum, b, d) => sum + coefficients[d]! * b[i]!, value));
+}
+
+/** @throws E_ADAPTER where a matrix has not one B for each expert, of one size */
+function checkedFactors({ factors, experts }: WrittenRouted): readonly RoutedMatrix[] {
+  for (const { layer, part, retain, forget } of factors) {
+    if (forget.length === experts.length && forget.every((b) => b.length === retain.length)) continue;
+    throw misfit(`those of layer ${layer}, ${part}, are not of ${experts.length} experts`);
+  }
+  return factors;
+}
