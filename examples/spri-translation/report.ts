@@ -72,7 +72,7 @@ const shown = ({ mean, half }: Interval, sign = false): string =>
 
 /** A table in Markdown. */
 export function table(list: readonly Summary[]): string {
-  const head = ['initialisation', 'runs', 'loss before', 'held-out loss', 'less dense', 'chrF', 'BLEU'];
+  const head = ['initialisation', 'runs', 'loss before', 'held-out loss', 'minus dense', 'chrF', 'BLEU'];
   const rows = list.map(({ arm, runs, before, loss, difference, chrf, bleu }) => [
     arm.about,
     String(runs.length),
@@ -97,7 +97,7 @@ const COLOURS: Readonly<Record<Arm['kind'], string>> = {
 
 const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/"/g, '&quot;');
 
-/** An SVG: each arm a line, a dot for each seed, and the 95 % interval of the mean. */
+/** An SVG as wide as a telephone: each arm a line under its name, a dot for each seed, and the 95 % interval of the mean. */
 export function plot(list: readonly Summary[], title: string): string {
   const values = list.flatMap(({ loss, runs }) => [
     ...runs.map((run) => run.loss),
@@ -105,7 +105,7 @@ export function plot(list: readonly Summary[], title: string): string {
   ]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const margin = 0.06 * (high - low || 1);
-  const [left, right, top, row, width] = [290, 24, 56, 30, 860];
+  const [left, right, top, row, width] = [16, 16, 62, 40, 440];
   const x = (value: number): number =>
     left + ((value - low + margin) / (high - low + 2 * margin)) * (width - left - right);
   const bottom = top + row * list.length;
@@ -119,9 +119,9 @@ export function plot(list: readonly Summary[], title: string): string {
     );
   }
   for (const [i, { arm, runs, loss }] of list.entries()) {
-    const y = top + row * i + row / 2;
+    const y = top + row * i + 25;
     const colour = COLOURS[arm.kind];
-    parts.push(`<text x="${left - 14}" y="${y + 4}" text-anchor="end">${escaped(arm.about)}</text>`);
+    parts.push(`<text x="${left}" y="${y - 13}">${escaped(arm.about)}</text>`);
     if (loss.half !== null) {
       const ends = [loss.mean - loss.half, loss.mean + loss.half].map((v) => Math.min(Math.max(x(v), left), width - 4));
       parts.push(
@@ -134,15 +134,15 @@ export function plot(list: readonly Summary[], title: string): string {
       );
     }
     const mean = x(loss.mean).toFixed(1);
-    parts.push(`<line x1="${mean}" x2="${mean}" y1="${y - 8}" y2="${y + 8}" stroke="${colour}" stroke-width="3"/>`);
+    parts.push(`<line x1="${mean}" x2="${mean}" y1="${y - 7}" y2="${y + 7}" stroke="${colour}" stroke-width="3"/>`);
   }
-  const height = bottom + 48;
+  const height = bottom + 30;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222222">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222222">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="16" y="24" font-size="15" font-weight="600">${escaped(title)}</text>`,
+    `<text x="${left}" y="24" font-size="15" font-weight="600">${escaped(title)}</text>`,
+    `<text x="${left}" y="42">nats a target token; dots: seeds; bars: mean and 95 % interval</text>`,
     ...parts,
-    `<text x="${(left + width - right) / 2}" y="${bottom + 38}" text-anchor="middle">held-out loss, nats a target token (dots: seeds; bars: mean and 95 % interval)</text>`,
     '</svg>',
   ].join('\n');
 }
