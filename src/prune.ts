@@ -1,7 +1,7 @@
 /**
  * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people, the data and their sub-domains. There is no training of an adapter yet.
- * docs/pruning.md has formulas and defaults.
+ * So far entropies of tokens, with a report for people, the data and their sub-domains, the gate, the factors and their two phases. There is no
+ * job around these yet. docs/pruning.md has formulas and defaults.
  */
 
 export type { LoraPart } from './checkpoint/adapter/modules.ts';
@@ -45,6 +45,23 @@ export {
   embedExamples,
 } from './prune/domains/embed-examples.ts';
 export { type SubDomainOptions, type SubDomains, subDomains, subDomainsOf } from './prune/domains/sub-domains.ts';
+export {
+  FORGET_MASKS,
+  type ForgetMask,
+  forgetStep,
+  type PruneSequence,
+  type PruneStep,
+  retainStep,
+  structureStep,
+} from './prune/edit/batches.ts';
+export {
+  type PruneExamples,
+  type PruneHooks,
+  type PruneLook,
+  TWO_PHASES,
+  type TwoPhaseSettings,
+  TwoPhases,
+} from './prune/edit/two-phases.ts';
 export {
   type AuditedText,
   type AuditedToken,

@@ -237,7 +237,7 @@ export class DecoderTrainable implements Trainable {
       const mark = device.mark();
       try {
         const inputs = batchInputs(device, config, batch);
-        const runs = lossRuns(rowsWithLoss(batch));
+        const runs = lossRuns(rowsWithLoss(batch, options));
         const rows = await lossRows(device, batch, runs, options, this.#options.reference);
         const sparse = config.moe?.layers.length ?? 0;
         const routers = sparse > 0 ? device.scratch('f32', [sparse, 2]) : null;

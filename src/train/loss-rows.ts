@@ -34,9 +34,14 @@ function rowWeights({ targets, weights, hinge, invariance, distillation }: Micro
   };
 }
 
-/** Which rows have a loss. */
-export function rowsWithLoss(batch: MicroBatch): boolean[] {
-  return Array.from(batch.ids, (_, row) => Object.values(rowWeights(batch, row)).some((weight) => weight !== 0));
+/** Which rows have a loss, and, where their cross-entropies are to be told, which have a target. */
+export function rowsWithLoss(batch: MicroBatch, { onRows }: PassOptions): boolean[] {
+  return Array.from(
+    batch.ids,
+    (_, row) =>
+      (onRows !== undefined && batch.targets[row]! >= 0) ||
+      Object.values(rowWeights(batch, row)).some((weight) => weight !== 0),
+  );
 }
 
 /** What the head is asked of a batch, on the device; scratch. Null where no row has a loss. @throws E_ARGUMENT, E_ABORTED */

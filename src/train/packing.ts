@@ -5,6 +5,8 @@ import type { MicroBatch } from './trainable.ts';
 /** Batches whose losses and gradients add up to those of a step. */
 export interface PackedStep {
   readonly batches: readonly MicroBatch[];
+  /** Of each batch, which of the step's sequences stand in it, in their order. */
+  readonly members: readonly (readonly number[])[];
   /** Tokens that are learned. */
   readonly targets: number;
   /** Tokens that go through the model. */
@@ -43,13 +45,14 @@ export function packStep(sequences: readonly TrainingSequence[], rows: number, w
     bin.room -= length(i);
     bin.members.push(i);
   }
-  const batches = bins.map(({ members }) =>
+  const members = bins.map((bin) => bin.members.sort((a, b) => a - b));
+  const batches = members.map((list) =>
     pack(
-      members.sort((a, b) => a - b).map((i) => sequences[i]!),
+      list.map((i) => sequences[i]!),
       weight ?? 1 / targets,
     ),
   );
-  return { batches, targets, tokens: batches.reduce((sum, { ids }) => sum + ids.length, 0) };
+  return { batches, members, targets, tokens: batches.reduce((sum, { ids }) => sum + ids.length, 0) };
 }
 
 /** One batch of sequences behind one another. */

@@ -77,7 +77,7 @@ export interface PassOptions {
    * Called on the way forward in each layer with experts, with what it computed: scratch. Enqueue what shall be done with it before it returns.
    */
   readonly onMixture?: ((layer: number, mixture: MixtureBuffers) => void) | undefined;
-  /** Called with the cross-entropy of each row [T], in nats, without weights; 0 in rows without a target, or that nothing is asked of. */
+  /** Called with the cross-entropy of each row [T] with a target, in nats, whatever its weights; 0 in the others. */
   readonly onRows?: ((nll: Float32Array) => void) | undefined;
 }
 

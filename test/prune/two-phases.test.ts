@@ -1,0 +1,244 @@
+/** The two phases of pruning on a small model that has learned some sequences by heart: what is forgotten, what stays, and to the bit. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { EspalierError } from '../../src/errors.ts';
+import { AsymmetricFactors } from '../../src/prune/adapter/factors.ts';
+import { forgetStep, type PruneSequence, retainStep, structureStep } from '../../src/prune/edit/batches.ts';
+import { type PruneLook, TWO_PHASES, type TwoPhaseSettings, TwoPhases } from '../../src/prune/edit/two-phases.ts';
+import { AdamW } from '../../src/train/optimiser.ts';
+import { packStep } from '../../src/train/packing.ts';
+import type { Trainable } from '../../src/train/trainable.ts';
+import { families, floats } from '../device/gradients.ts';
+import { noise } from '../device/reference.ts';
+import { tinyTrainable } from '../train/decoders.ts';
+
+const MODEL = 'llama-gqa';
+const all = await families();
+const device = all[0]![0]!;
+const probe = await tinyTrainable(MODEL, device);
+const { config } = probe;
+probe.dispose();
+
+/** Of ten tokens the last five are the answer; its first is of high entropy. */
+const sequences = (count: number, seed: number): PruneSequence[] => {
+  const next = noise(seed);
+  return Array.from({ length: count }, () => ({
+    ids: Int32Array.from({ length: 10 }, () => Math.floor(((next() + 1) / 2) * 0.999 * config.vocabSize)),
+    learned: Uint8Array.from({ length: 10 }, (_, t) => (t >= 5 ? 1 : 0)),
+    entropies: Float32Array.from({ length: 10 }, (_, t) => (t === 5 ? 1.5 : 0.1)),
+    high: Uint8Array.from({ length: 10 }, (_, t) => (t === 5 ? 1 : 0)),
+  }));
+};
+const [one, two, kept] = [sequences(4, 1), sequences(4, 2), sequences(12, 3)];
+
+const SETTINGS: TwoPhaseSettings = {
+  ...TWO_PHASES,
+  batch: 4,
+  rows: 64,
+  structureSteps: 5,
+  epochs: 40,
+  rate: { shared: 1e-3, experts: 2e-2 },
+  enough: null,
+  looks: 2,
+};
+
+/** A model with the factors of an adapter that has learned everything by heart. */
+async function learned(on = device): Promise<{ trainable: Trainable; factors: AsymmetricFactors }> {
+  const lora = { rank: 4, alpha: 4, rslora: false, targets: null, seed: 5 };
+  const factors = new AsymmetricFactors(on, config, { ...lora, experts: 2 });
+  const trainable = await tinyTrainable(MODEL, on, { adapter: factors });
+  const isFactor = (name: string): boolean => factors.roles.has(name);
+  trainable.train(({ name }) => !isFactor(name));
+  const optimiser = new AdamW(trainable, { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0, clip: 1 });
+  const { batches } = packStep([...one, ...two, ...kept], 256);
+  for (let step = 0; step < 60; step++) {
+    trainable.zeroGradients();
+    for (const batch of batches) await trainable.step(batch, {});
+    optimiser.step(4e-3, await optimiser.norm());
+  }
+  optimiser.dispose();
+  trainable.train(() => false);
+  return { trainable, factors };
+}
+
+/** Mean probability of the tokens of answers but their first, which is not forgotten. @param expert that acts on them; null: none */
+async function answers(trainable: Trainable, list: readonly PruneSequence[], expert: number | null): Promise<number> {
+  const { batches } =
+    expert === null ? retainStep(list, 256, 1) : forgetStep(list, 256, { expert, experts: 2, mask: 'all', factor: 1 });
+  let sum = 0;
+  for (const batch of batches) {
+    await trainable.evaluate(batch, {
+      onRows: (nll) => {
+        for (const [row, loss] of nll.entries()) if (row % 9 > 4) sum += Math.exp(-loss);
+      },
+    });
+  }
+  return sum / (4 * list.length);
+}
+
+async function bits(trainable: Trainable): Promise<Map<string, Float32Array>> {
+  const list = new Map<string, Float32Array>();
+  for (const { name, value } of trainable.parameters)
+    list.set(name, await floats(trainable.device as typeof device, value));
+  return list;
+}
+
+test('steps ask for what their phase says', () => {
+  const structure = structureStep(one, 64, { order: 0.8, factor: 0.01 })!;
+  const forget = forgetStep(one, 64, { expert: 1, experts: 2, mask: 'low', factor: 2 });
+  const retain = retainStep(one, 64, 1);
+  const only = (x: Float32Array | undefined, at: readonly number[]): void => {
+    const seen = [...x!.entries()].flatMap(([row, value]) => (value === 0 ? [] : [row % 9]));
+    assert.equal([...new Set(seen)].sort(), at);
+  };
+  // row t - 1 predicts token t
+  only(structure.batches[0]!.weights, [4]);
+  only(structure.batches[0]!.invariance!.weights, [4]);
+  only(forget.batches[0]!.hinge, [5, 6, 7, 8]);
+  only(forget.batches[0]!.weights, []);
+  only(retain.batches[0]!.weights, [4, 5, 6, 7, 8]);
+  assert.is(retain.batches[0]!.routing, undefined);
+  const routing = forget.batches[0]!.routing!;
+  only(
+    routing.filter((_, i) => i % 2 === 1),
+    [4, 5, 6, 7, 8],
+  );
+  only(
+    routing.filter((_, i) => i % 2 === 0),
+    [],
+  );
+  const sum = (x: Float32Array): number => x.reduce((a, b) => a + b);
+  assert.ok(Math.abs(sum(forget.batches[0]!.hinge!) - 2) < 1e-6);
+  assert.ok(Math.abs(sum(retain.batches[0]!.weights) - 1) < 1e-6);
+  // an answer that is uncertain as a whole is forgotten as a whole
+  const uncertain = one.map((own) => ({ ...own, high: own.high.map(() => 1) }));
+  only(forgetStep(uncertain, 64, { expert: 0, experts: 1, mask: 'low', factor: 1 }).batches[0]!.hinge, [4, 5, 6, 7, 8]);
+  assert.is(
+    structureStep(
+      one.map((own) => ({ ...own, high: own.high.map(() => 0) })),
+      64,
+      { order: 1, factor: 1 },
+    ),
+    null,
+  );
+});
+
+test('what is named is forgotten, the rest stays, and so do all other bits', async () => {
+  const { trainable, factors } = await learned();
+  const before = await bits(trainable);
+  assert.ok((await answers(trainable, one, 0)) > 0.9 && (await answers(trainable, kept, null)) > 0.9, 'by heart');
+  const looks: PruneLook[] = [];
+  const phases = new Set<number>();
+  const run = new TwoPhases(trainable, factors, { forget: [one, two], retain: kept }, SETTINGS, {
+    onLook: (look) => void looks.push(look),
+    onStep: ({ phase }) => void phases.add(phase),
+  });
+  await run.run();
+  run.dispose();
+  const after = await bits(trainable);
+  for (const [name, values] of after) {
+    const isChanged = values.some((x, i) => x !== before.get(name)![i]);
+    assert.is(isChanged, factors.roles.has(name), name);
+  }
+  const [a, b, c] = [
+    await answers(trainable, one, 0),
+    await answers(trainable, two, 1),
+    await answers(trainable, kept, null),
+  ];
+  console.log(`  worst of what was forgotten: ${Math.max(a, b).toExponential(1)}; of what stays ${c.toFixed(3)}`);
+  assert.ok(a < 0.05 && b < 0.05, `${a}, ${b}`);
+  assert.ok(c > 0.9, `${c}`);
+  // without its expert everything is there again
+  assert.ok((await answers(trainable, one, null)) > 0.9);
+  assert.equal([...phases], [1, 2]);
+  assert.is(looks.length, 2 * SETTINGS.epochs);
+  assert.is(looks.at(-1)!.epoch, SETTINGS.epochs);
+  assert.ok(looks[0]!.answers[0]! > 0.5 || looks[0]!.answers[1]! > 0.5);
+  trainable.dispose();
+  assert.is(device.stats().tensors, 0);
+});
+
+test('an expert whose answers are gone rests: its bits stay', async () => {
+  const { trainable, factors } = await learned();
+  const before = await bits(trainable);
+  const settings = { ...SETTINGS, structureSteps: 0, epochs: 3, enough: 2 };
+  const run = new TwoPhases(trainable, factors, { forget: [one, two], retain: kept }, settings);
+  await run.run();
+  run.dispose();
+  const after = await bits(trainable);
+  // the first batch of each is not known before it is seen
+  const moved = [...after].filter(([name, values]) => values.some((x, i) => x !== before.get(name)![i]));
+  assert.equal([...new Set(moved.map(([name]) => factors.roles.get(name)))].sort(), ['forget-1', 'forget-2', 'retain']);
+  const again = new TwoPhases(
+    trainable,
+    factors,
+    { forget: [one, two], retain: kept },
+    { ...settings, epochs: 1, enough: 0 },
+  );
+  again.dispose();
+  trainable.dispose();
+});
+
+test('any number of lanes gives the same bits', async () => {
+  const results: Map<string, Float32Array>[] = [];
+  for (const on of all[0]!.slice(0, 2)) {
+    const factors = new AsymmetricFactors(on, config, {
+      rank: 4,
+      alpha: 4,
+      rslora: false,
+      targets: null,
+      seed: 5,
+      experts: 1,
+    });
+    const trainable = await tinyTrainable(MODEL, on, { adapter: factors });
+    const settings = { ...SETTINGS, structureSteps: 2, epochs: 1 };
+    const run = new TwoPhases(trainable, factors, { forget: [one], retain: kept }, settings);
+    await run.run();
+    run.dispose();
+    results.push(await bits(trainable));
+    trainable.dispose();
+  }
+  assert.equal(results.at(-1), results[0]);
+});
+
+test('nothing to forget, nothing to retain, an abort, and a model that gives no numbers', async () => {
+  const factors = new AsymmetricFactors(device, config, {
+    rank: 2,
+    alpha: 2,
+    rslora: false,
+    targets: null,
+    seed: 5,
+    experts: 2,
+  });
+  const trainable = await tinyTrainable(MODEL, device, { adapter: factors });
+  const codes: string[] = [];
+  for (const examples of [
+    { forget: [one, []], retain: kept },
+    { forget: [one, two], retain: [] },
+    { forget: [one], retain: kept },
+  ]) {
+    try {
+      new TwoPhases(trainable, factors, examples, SETTINGS);
+    } catch (error) {
+      codes.push((error as EspalierError).code);
+    }
+  }
+  const note = (error: EspalierError): void => void codes.push(error.code);
+  const run = new TwoPhases(trainable, factors, { forget: [one, two], retain: kept }, SETTINGS);
+  await run.run(AbortSignal.abort()).catch(note);
+  const before = await bits(trainable);
+  const norm = trainable.parameters.find(({ name }) => name === 'model.norm.weight')!;
+  device.write(norm.value, new Float32Array(norm.shape[0]!).fill(Number.NaN));
+  trainable.repack();
+  await run.run().catch(note);
+  run.dispose();
+  assert.equal(codes, ['E_DATA_INVALID', 'E_DATA_INVALID', 'E_DATA_INVALID', 'E_ABORTED', 'E_DIVERGED']);
+  const after = await bits(trainable);
+  for (const [name] of factors.roles) assert.equal(after.get(name), before.get(name));
+  trainable.dispose();
+});
+
+test.after(() => {
+  for (const own of all.flat()) own.close();
+});
+test.run();
