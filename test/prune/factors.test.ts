@@ -1,11 +1,19 @@
 /** Factors of an asymmetric adapter: what a step may change, to the bit, and what it is equal to. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import {
+  type RoutedMatrix,
+  readRouted,
+  routedFiles,
+  type WrittenRouted,
+} from '../../src/checkpoint/adapter/routed-write.ts';
+import { ROUTING_RULE } from '../../src/checkpoint/adapter/routing.ts';
 import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { withTerms } from '../../src/model/adapters.ts';
 import { Decoder } from '../../src/model/decoder.ts';
 import { AsymmetricFactors, type AsymmetricSpec, type FactorRole, TRAINED } from '../../src/prune/adapter/factors.ts';
+import { TrainableGate } from '../../src/prune/gate/train-gate.ts';
 import type { TrainedTerms } from '../../src/train/decoder-trainable.ts';
 import { LoraFactors } from '../../src/train/lora-factors.ts';
 import { AdamW } from '../../src/train/optimiser.ts';
@@ -236,6 +244,35 @@ test('fixed coefficients are one LoRA of the same rank', async () => {
   assert.ok(distance(want, await logits(null, null)) > 0.01);
   factors.dispose();
   lora.dispose();
+});
+
+test('in files and back they are the same numbers, experts in their order', async () => {
+  const factors = factorsOf();
+  fill(factors);
+  const matrices = await factors.matrices(device);
+  const gate = new TrainableGate(device, { hidden: config.hiddenSize, units: 3, slots: 3 }, 1);
+  const written: WrittenRouted = {
+    config,
+    base: MODEL,
+    rank: LORA.rank,
+    scale: factors.scale,
+    experts: ['forget-1', 'forget-2'].map((name) => ({ name, request: name })),
+    rule: ROUTING_RULE,
+    factors: matrices,
+    gate: await gate.values(),
+  };
+  assert.is(written.scale, 2);
+  const files = Object.fromEntries(routedFiles({ ...written, rule: { ...ROUTING_RULE, cut: null } }));
+  const read = await readRouted(files as Record<string, Uint8Array>, { name: MODEL, config });
+  const order = (list: readonly RoutedMatrix[]) =>
+    [...list].sort((a, b) => a.layer - b.layer || (a.part < b.part ? -1 : 1));
+  assert.equal(order(read.factors), order(matrices));
+  assert.equal(read.gate, written.gate);
+  const values = await valuesOf(factors);
+  const up = matrices.find(({ layer, part }) => layer === 1 && part === 'up')!;
+  assert.equal(up.forget[1], values.get('base_model.model.model.layers.1.mlp.up_proj.lora_B.forget-2.weight'));
+  gate.dispose();
+  factors.dispose();
 });
 
 test('nothing is left on the device', () => {

@@ -1,4 +1,5 @@
 import type { LoraPart, LoraTarget } from '../../checkpoint/adapter/modules.ts';
+import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
 import type { WrittenFactors } from '../../checkpoint/adapter/write.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, Tensor } from '../../device/device.ts';
@@ -110,7 +111,7 @@ export class AsymmetricFactors implements TrainedTerms {
   /** One more B of every matrix, or of none. */
   #addTerms(role: FactorRole, of: Pick<LoraTerm, 'expert'>): void {
     const before = this.factors.length;
-    const scale = loraScale(this.#spec);
+    const { scale } = this;
     const made: LoraTerm[] = [];
     try {
       for (const { target, prefix, a } of this.#sites) {
@@ -158,6 +159,22 @@ export class AsymmetricFactors implements TrainedTerms {
       }
       const { layer, part } = target;
       list.push({ layer, part, rank: this.#spec.rank, a: own!, b: Float32Array.from(sum) });
+    }
+    return list;
+  }
+
+  /** What (x Aᵀ) Bᵀ is multiplied by. */
+  get scale(): number {
+    return loraScale(this.#spec);
+  }
+
+  /** All of them as numbers, for `routedFiles`: expert 0 there is `forget-1`. */
+  async matrices(device: Device): Promise<RoutedMatrix[]> {
+    const list: RoutedMatrix[] = [];
+    for (const { target, a, terms } of this.#sites) {
+      const [own, retain, ...forget] = (await device.read([a, ...terms.map(({ b }) => b)])) as Float32Array[];
+      const { layer, part } = target;
+      list.push({ layer, part, rank: this.#spec.rank, a: own!, retain: retain!, forget });
     }
     return list;
   }

@@ -108,6 +108,14 @@ export class TrainableGate {
     }
   }
 
+  /** Its weights as numbers, for `routedFiles`. */
+  async values(): Promise<Record<keyof GateWeights, Float32Array>> {
+    const [mean, now, bias, out, outBias] = (await this.device.read(
+      GATE_WEIGHTS.map((name) => this.weights[name]),
+    )) as [Float32Array, Float32Array, Float32Array, Float32Array, Float32Array];
+    return { mean, now, bias, out, outBias };
+  }
+
   dispose(): void {
     for (const tensor of this.#made) tensor.dispose();
   }
