@@ -1,5 +1,5 @@
 // hosts: node — starts processes as Node starts them
-// long — starts some sixty processes, of which it kills twenty at random moments
+// long — starts some sixty processes, of which it kills ten at random moments
 /** Jobs of growing as the command runs them: killed at random moments, out of space, with sources that cannot be read. */
 import { execFileSync } from 'node:child_process';
 import {
@@ -33,7 +33,7 @@ import { type Ended, program, project, type Running, start, startProgram } from 
 import { scriptCommand } from '../hosts/script.ts';
 import { opened, storedTensor } from './growth.ts';
 
-const KILLS = 20;
+const KILLS = 10;
 /** Processes at once. */
 const TRACKS = 2;
 const NANO = join(project, 'models/nano-base');
@@ -156,7 +156,7 @@ test('killed at any moment, once or twice, the same command ends in the same byt
     const job = JOBS[index % JOBS.length]!;
     const path = join(root, `killed-${index}`);
     const next = numbers(index + 1);
-    // one moment in every twentieth of the job
+    // one moment in every tenth of the job
     const share = (((index * 7) % KILLS) + next() / 2 ** 32) / KILLS;
     const { took, sums: want } = wanted.get(job)!;
     const log: string[] = [];

@@ -68,6 +68,9 @@ export function firefoxDriver(binary?: string): Driver {
         // two pages run at once, and one of them is in the background
         'dom.min_background_timeout_value': 4,
         'dom.timeout.enable_budget_timer_throttling': false,
+        // for five seconds a new page's timers stand behind all else, so that a test of them is one of the page's age
+        'dom.timeout.defer_during_load': false,
+        'page_load.deprioritization_period': 0,
         'dom.ipc.processPriorityManager.enabled': false,
         'dom.max_script_run_time': 0,
       },
