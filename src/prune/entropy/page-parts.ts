@@ -106,6 +106,7 @@ export const SCRIPT = `
     for (const one of texts.querySelectorAll('[tabindex]')) one.tabIndex = -1;
     span.tabIndex = 0;
     span.focus();
+    show(span); // a window behind others tells nobody of its focus
   };
   texts.addEventListener('click', (event) => { const span = spanOf(event.target); if (span) choose(span); });
   texts.addEventListener('focusin', (event) => { const span = spanOf(event.target); if (span) show(span); });
