@@ -14,10 +14,9 @@ export interface PruneSequence extends TrainingSequence {
 export const FORGET_MASKS = ['low', 'all', 'high'] as const;
 export type ForgetMask = (typeof FORGET_MASKS)[number];
 
-/** Batches of a step, and which of its sequences stand in each. */
+/** A step whose losses and gradients are those of its batches together. */
 export interface PruneStep {
   readonly batches: readonly MicroBatch[];
-  readonly members: readonly (readonly number[])[];
 }
 
 /**
@@ -104,7 +103,7 @@ function step(
       return list;
     }),
   );
-  return { batches: made, members };
+  return { batches: made };
 }
 
 function countOf(sequences: readonly PruneSequence[], is: (own: PruneSequence, t: number) => boolean): number {

@@ -37,7 +37,7 @@ export interface TwoPhaseSettings {
   /** q of the entropy that shall stay. */
   readonly invarianceOrder: number;
   readonly mask: ForgetMask;
-  /** An expert rests while the probability of its answers, per token, is below this; null: never. */
+  /** An expert rests once the probability of its answers, per token, is below this; null: never. */
   readonly enough: number | null;
   readonly clip: number;
   /** Looks within an epoch. */
@@ -65,7 +65,10 @@ export const TWO_PHASES: TwoPhaseSettings = {
 export interface PruneLook {
   /** Epochs of Phase II that are done. */
   readonly epoch: number;
-  /** By sub-domain: the mean probability of its answers, e^−(mean of their tokens' losses), when they were last seen; null: not yet. */
+  /**
+   * By sub-domain: the mean probability of its answers, e^−(mean of their tokens' losses), of those that were seen last, as many as lie between two
+   * looks, each before its step; null: none yet.
+   */
   readonly answers: readonly (number | null)[];
 }
 
@@ -98,8 +101,8 @@ export class TwoPhases {
   readonly #hooks: PruneHooks;
   readonly #optimisers: { readonly shared: AdamW; readonly experts: AdamW };
   readonly #pace = new Pace();
-  /** Of answers to be forgotten, by sub-domain and sequence, when they were last seen. */
-  readonly #seen: readonly Map<PruneSequence, number>[];
+  /** Probabilities of answers to be forgotten, by sub-domain, the last ones: within an epoch they fall from 1 to nothing. */
+  readonly #seen: readonly number[][];
   #drawn = 0;
 
   /** @throws E_DATA_INVALID for a sub-domain without examples, none to retain, or not as many as there are experts */
@@ -127,7 +130,7 @@ export class TwoPhases {
     this.#examples = examples;
     this.#settings = settings;
     this.#hooks = hooks;
-    this.#seen = examples.forget.map(() => new Map());
+    this.#seen = examples.forget.map(() => []);
     const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: settings.clip };
     const part = (isShared: boolean) => ({
       device: trainable.device,
@@ -202,9 +205,9 @@ export class TwoPhases {
     if (enough === null || known === null || known >= enough) {
       this.#train(TRAINED.forget(domain));
       const options = { expert: domain, experts: this.#factors.experts, mask, factor: factors.forget };
-      losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (i, probability) => {
-        this.#seen[domain]!.set(sequences[i]!, probability);
-      });
+      losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (probability) =>
+        this.#see(domain, probability),
+      );
     }
     const { retain } = this.#examples;
     const kept = Array.from(
@@ -220,20 +223,19 @@ export class TwoPhases {
     this.#trainable.train(this.#factors.trained(roles));
   }
 
-  /** One step of what is trained. @param tell the answer's probability of each sequence, before the step */
+  /** One step of what is trained. @param tell the probability of each answer, before the step */
   async #update(
-    { batches, members }: PruneStep,
+    { batches }: PruneStep,
     warmth: number,
     signal: AbortSignal | undefined,
-    tell?: (sequence: number, probability: number) => void,
+    tell?: (probability: number) => void,
   ): Promise<PassLosses> {
     throwIfAborted(signal);
     const { shared, experts } = this.#optimisers;
     this.#trainable.zeroGradients();
     let sum: PassLosses | null = null;
-    for (const [i, batch] of batches.entries()) {
-      const onRows =
-        tell && ((nll: Float32Array) => eachAnswer(batch, nll, (n, mean) => tell(members[i]![n]!, Math.exp(-mean))));
+    for (const batch of batches) {
+      const onRows = tell && ((nll: Float32Array) => eachAnswer(batch, nll, (mean) => tell(Math.exp(-mean))));
       const losses = await this.#trainable.step(batch, { signal, onRows });
       sum = sum === null ? losses : added(sum, losses);
     }
@@ -270,13 +272,14 @@ export class TwoPhases {
     return shuffled(list);
   }
 
+  #see(domain: number, probability: number): void {
+    const seen = this.#seen[domain]!;
+    seen.push(probability);
+    if (seen.length > Math.ceil(this.#examples.forget[domain]!.length / this.#settings.looks)) seen.shift();
+  }
+
   #answers(): (number | null)[] {
-    return this.#seen.map((seen) => {
-      if (seen.size === 0) return null;
-      let sum = 0;
-      for (const probability of seen.values()) sum += probability;
-      return sum / seen.size;
-    });
+    return this.#seen.map((seen) => (seen.length === 0 ? null : seen.reduce((sum, one) => sum + one, 0) / seen.length));
   }
 }
 
@@ -284,9 +287,8 @@ export class TwoPhases {
 function eachAnswer(
   { starts, targets }: { readonly starts: Int32Array; readonly targets: Int32Array },
   nll: Float32Array,
-  tell: (sequence: number, mean: number) => void,
+  tell: (mean: number) => void,
 ): void {
-  let sequence = -1;
   for (let row = 0, end = 0; row < starts.length; row = end) {
     let [sum, count] = [0, 0];
     for (end = row; end < starts.length && starts[end] === starts[row]; end++) {
@@ -294,8 +296,7 @@ function eachAnswer(
       sum += nll[end]!;
       count++;
     }
-    sequence++;
-    if (count > 0) tell(sequence, sum / count);
+    if (count > 0) tell(sum / count);
   }
 }
 
