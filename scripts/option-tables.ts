@@ -30,8 +30,10 @@ import { chatOptions, decodeOptions } from '../src/model/text/options.ts';
 import type { AnyRule } from '../src/options/rules.ts';
 import { forgetRetainOptions } from '../src/prune/data/open.ts';
 import { subDomainOptions } from '../src/prune/domains/sub-domains.ts';
+import { twoPhaseOptions } from '../src/prune/edit/options.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
+import { gateOptions } from '../src/prune/gate/train-gate.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
 import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
 import { chainsOptions } from '../src/show/place/options.ts';
@@ -132,6 +134,8 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'prune/data/open/ForgetRetainOptions',
     'datasets/training/options/TrainingDataOptions',
   ],
+  twoPhases: [twoPhaseOptions, 'prune/edit/options/TwoPhaseOptions'],
+  trainGate: [gateOptions, 'prune/gate/train-gate/GateOptions'],
   subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [
     dataEntropyOptions,

@@ -54,14 +54,8 @@ export {
   retainStep,
   structureStep,
 } from './prune/edit/batches.ts';
-export {
-  type PruneExamples,
-  type PruneHooks,
-  type PruneLook,
-  TWO_PHASES,
-  type TwoPhaseSettings,
-  TwoPhases,
-} from './prune/edit/two-phases.ts';
+export type { TwoPhaseOptions } from './prune/edit/options.ts';
+export { type PruneExamples, type PruneHooks, type PruneLook, TwoPhases } from './prune/edit/two-phases.ts';
 export {
   type AuditedText,
   type AuditedToken,
@@ -91,11 +85,9 @@ export {
 } from './prune/entropy/tsallis.ts';
 export { type FeatureOptions, gateExamples, type LabelledSequence } from './prune/gate/features.ts';
 export {
-  GATE_SETTINGS,
   type GateAccuracy,
   type GateExamples,
-  type GateRun,
-  type GateSettings,
+  type GateOptions,
   gateAccuracy,
   TrainableGate,
   trainGate,

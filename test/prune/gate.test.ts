@@ -158,8 +158,11 @@ test('a side without examples, and states that are no numbers', async () => {
   }
   assert.equal(codes, ['E_DATA_INVALID', 'E_DATA_INVALID', 'E_DIVERGED']);
   const abort = AbortSignal.abort();
-  await trainGate(gate, data, settings, { signal: abort }).catch((error: EspalierError) => codes.push(error.code));
+  await trainGate(gate, data, { ...settings, signal: abort }).catch((error: EspalierError) => codes.push(error.code));
   assert.is(codes.at(-1), 'E_ABORTED');
+  await trainGate(gate, data, { rows: 1 }).catch((error: EspalierError) => codes.push(error.code));
+  await trainGate(gate, data, { step: 3 } as object).catch((error: EspalierError) => codes.push(error.code));
+  assert.equal(codes.slice(-2), ['E_ARGUMENT', 'E_ARGUMENT']);
   gate.dispose();
   assert.is(device.stats().tensors, 0);
 });

@@ -1,8 +1,9 @@
 import type { TrainingSequence } from '../../datasets/training/types.ts';
+import { EspalierError } from '../../errors.ts';
 import { packStep } from '../../train/packing.ts';
 import type { MicroBatch } from '../../train/trainable.ts';
 
-/** A sequence with the entropies of the frozen base. */
+/** A sequence with Tsallis entropies of the frozen base, all of one order. */
 export interface PruneSequence extends TrainingSequence {
   /** [L], of the prediction that each token was to be guessed from; the first is no number. */
   readonly entropies: Float32Array;
@@ -13,6 +14,13 @@ export interface PruneSequence extends TrainingSequence {
 /** Positions of answers that are forgotten: of low entropy, which hold facts, all, or of high entropy. */
 export const FORGET_MASKS = ['low', 'all', 'high'] as const;
 export type ForgetMask = (typeof FORGET_MASKS)[number];
+
+/** Whether a token is forgotten, by whether its entropy is high. */
+const MASKED: Readonly<Record<ForgetMask, (isHigh: boolean) => boolean>> = {
+  low: (isHigh) => !isHigh,
+  all: () => true,
+  high: (isHigh) => isHigh,
+};
 
 /** A step whose losses and gradients are those of its batches together. */
 export interface PruneStep {
@@ -47,7 +55,8 @@ export function structureStep(
 /**
  * Phase II, forgetting one sub-domain: factor · mean inverted hinge over the masked tokens of its answers, its expert acting on all of theirs and
  * nowhere else. An answer that has no masked token is forgotten as a whole.
- * @param expert column of the routing, of `experts`
+ * @param options `expert`: its column of the routing, of `experts`
+ * @throws E_ARGUMENT for a column that is not there
  */
 export function forgetStep(
   sequences: readonly PruneSequence[],
@@ -55,8 +64,10 @@ export function forgetStep(
   options: { readonly expert: number; readonly experts: number; readonly mask: ForgetMask; readonly factor: number },
 ): PruneStep {
   const { expert, experts, mask, factor } = options;
-  const masked = (own: PruneSequence, t: number): boolean =>
-    own.learned[t] === 1 && (mask === 'all' || (mask === 'high') === (own.high[t] === 1));
+  if (!(Number.isInteger(expert) && expert >= 0 && expert < experts)) {
+    throw new EspalierError('E_ARGUMENT', `There is no expert ${expert} of ${experts}.`, 'They are counted from 0.');
+  }
+  const masked = (own: PruneSequence, t: number): boolean => own.learned[t] === 1 && MASKED[mask](own.high[t] === 1);
   const whole = new Set(sequences.filter((own) => countOf([own], masked) === 0));
   const isForgotten = (own: PruneSequence, t: number): boolean =>
     whole.has(own) ? own.learned[t] === 1 : masked(own, t);

@@ -1,65 +1,23 @@
+import { orderOf } from '../../datasets/training/stream.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { checked, type Filled, filled } from '../../options/check.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
 import type { PassLosses, Trainable } from '../../train/trainable.ts';
 import { diverged } from '../../train/trainer.ts';
 import { type AsymmetricFactors, type FactorRole, TRAINED } from '../adapter/factors.ts';
-import {
-  type ForgetMask,
-  forgetStep,
-  type PruneSequence,
-  type PruneStep,
-  retainStep,
-  structureStep,
-} from './batches.ts';
+import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
+import { type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
 
 /** What an adapter is trained on. */
 export interface PruneExamples {
   /** By sub-domain, one a forget expert. */
   readonly forget: readonly (readonly PruneSequence[])[];
   readonly retain: readonly PruneSequence[];
+  /** q of their entropies, which Phase I keeps; what is high may be so by another. */
+  readonly order: number;
 }
-
-export interface TwoPhaseSettings {
-  /** Sequences of a step. */
-  readonly batch: number;
-  /** Rows of a pass at most. */
-  readonly rows: number;
-  /** Steps of Phase I. */
-  readonly structureSteps: number;
-  /** Times that Phase II goes through what is to be forgotten. */
-  readonly epochs: number;
-  /** Learning rates of A, and of every B. They rise from 0 in the first epoch, and stay. */
-  readonly rate: { readonly shared: number; readonly experts: number };
-  /** Factors of forgetting, retention, and structural invariance. */
-  readonly factors: { readonly forget: number; readonly retain: number; readonly invariance: number };
-  /** q of the entropy that shall stay. */
-  readonly invarianceOrder: number;
-  readonly mask: ForgetMask;
-  /** An expert rests once the probability of its answers, per token, is below this; null: never. */
-  readonly enough: number | null;
-  readonly clip: number;
-  /** Looks within an epoch. */
-  readonly looks: number;
-  readonly seed: number;
-}
-
-/** As the paper has them, where it says; the rest as docs/pruning.md says. */
-export const TWO_PHASES: TwoPhaseSettings = {
-  batch: 16,
-  rows: 2048,
-  structureSteps: 50,
-  epochs: 3,
-  rate: { shared: 1e-5, experts: 1e-3 },
-  factors: { forget: 1, retain: 1, invariance: 0.01 },
-  invarianceOrder: 0.8,
-  mask: 'low',
-  enough: 0.006,
-  clip: 1,
-  looks: 6,
-  seed: 0,
-};
 
 /** Where a training stands. */
 export interface PruneLook {
@@ -86,7 +44,7 @@ export interface PruneHooks {
 }
 
 /** Tells draws of one seed apart. */
-const STREAM = { structure: 141, order: 142, retain: 143 } as const;
+const STREAM = { structure: 141, retain: 143 } as const;
 
 /**
  * Trains an asymmetric adapter as a reconstruction of ALTER (arXiv 2603.01792) does. Phase I: A and B_r, on tokens of high entropy. Phase II, A
@@ -97,7 +55,7 @@ export class TwoPhases {
   readonly #trainable: Trainable;
   readonly #factors: AsymmetricFactors;
   readonly #examples: PruneExamples;
-  readonly #settings: TwoPhaseSettings;
+  readonly #settings: Filled<TwoPhaseOptions, typeof twoPhaseOptions>;
   readonly #hooks: PruneHooks;
   readonly #optimisers: { readonly shared: AdamW; readonly experts: AdamW };
   readonly #pace = new Pace();
@@ -105,14 +63,18 @@ export class TwoPhases {
   readonly #seen: readonly number[][];
   #drawn = 0;
 
-  /** @throws E_DATA_INVALID for a sub-domain without examples, none to retain, or not as many as there are experts */
+  /**
+   * @throws E_ARGUMENT for options; E_DATA_INVALID for a sub-domain without examples, none to retain, not as many sub-domains as experts, and
+   *   where Phase I has no token of high entropy
+   */
   constructor(
     trainable: Trainable,
     factors: AsymmetricFactors,
     examples: PruneExamples,
-    settings: TwoPhaseSettings,
+    options: TwoPhaseOptions = {},
     hooks: PruneHooks = {},
   ) {
+    const settings = filled(twoPhaseOptions, checked<TwoPhaseOptions>(twoPhaseOptions, options, 'TwoPhases'));
     const empty = examples.forget.findIndex((list) => list.length === 0);
     if (empty >= 0 || examples.retain.length === 0 || examples.forget.length !== factors.experts) {
       throw new EspalierError(
@@ -123,6 +85,14 @@ export class TwoPhases {
             ? `Sub-domain ${empty + 1} has nothing to forget.`
             : `There are ${examples.forget.length} sub-domains, and ${factors.experts} forget experts.`,
         'Give examples of both sides, and an expert for each sub-domain.',
+      );
+    }
+    const all = [...examples.forget.flat(), ...examples.retain];
+    if (settings.structureSteps > 0 && !all.some((own) => own.learned.some((is, t) => is === 1 && own.high[t] === 1))) {
+      throw new EspalierError(
+        'E_DATA_INVALID',
+        'No token that is learned has a high entropy: Phase I has nothing to learn from.',
+        'Take a lower cut or a percentile, or leave Phase I out: `structureSteps: 0`.',
       );
     }
     this.#trainable = trainable;
@@ -159,7 +129,8 @@ export class TwoPhases {
   }
 
   async #structure(signal: AbortSignal | undefined): Promise<void> {
-    const { batch, rows, structureSteps: steps, seed, factors, invarianceOrder: order } = this.#settings;
+    const { batch, rows, structureSteps: steps, seed, invariance: factor } = this.#settings;
+    const { order } = this.#examples;
     if (steps === 0) return;
     const all = [...this.#examples.forget.flat(), ...this.#examples.retain];
     this.#train(TRAINED.phaseOne);
@@ -168,7 +139,7 @@ export class TwoPhases {
         { length: batch },
         (_, i) => all[Math.floor(uniform(seed, step * batch + i, STREAM.structure) * all.length)]!,
       );
-      const made = structureStep(some, rows, { order, factor: factors.invariance });
+      const made = structureStep(some, rows, { order, factor });
       if (made === null) continue;
       const losses = await this.#update(made, 1, signal);
       this.#hooks.onStep?.({ phase: 1, step: step + 1, steps, losses });
@@ -199,12 +170,12 @@ export class TwoPhases {
     warmth: number,
     signal: AbortSignal | undefined,
   ): Promise<PassLosses> {
-    const { batch, rows, mask, factors, seed, enough } = this.#settings;
+    const { batch, rows, mask, forgetting, retention, seed, enough } = this.#settings;
     const known = this.#answers()[domain]!;
     let losses: PassLosses | null = null;
     if (enough === null || known === null || known >= enough) {
       this.#train(TRAINED.forget(domain));
-      const options = { expert: domain, experts: this.#factors.experts, mask, factor: factors.forget };
+      const options = { expert: domain, experts: this.#factors.experts, mask, factor: forgetting };
       losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (probability) =>
         this.#see(domain, probability),
       );
@@ -215,7 +186,7 @@ export class TwoPhases {
       () => retain[Math.floor(uniform(seed, this.#drawn++, STREAM.retain) * retain.length)]!,
     );
     this.#train(TRAINED.retain);
-    const own = await this.#update(retainStep(kept, rows, factors.retain), warmth, signal);
+    const own = await this.#update(retainStep(kept, rows, retention), warmth, signal);
     return losses === null ? own : { ...own, hinge: losses.hinge };
   }
 
@@ -244,8 +215,8 @@ export class TwoPhases {
       throw diverged(`Pruning diverged: the norm of its gradient is ${norm}.`, 0);
     }
     throwIfAborted(signal);
-    shared.step(this.#settings.rate.shared * warmth, norm);
-    experts.step(this.#settings.rate.experts * warmth, norm);
+    shared.step(this.#settings.sharedRate * warmth, norm);
+    experts.step(this.#settings.rate * warmth, norm);
     await this.#pace.breathe();
     return sum!;
   }
@@ -253,15 +224,8 @@ export class TwoPhases {
   /** What is to be forgotten, in batches of one sub-domain each, all of them in an order of seed and epoch. */
   #batches(epoch: number): { readonly domain: number; readonly sequences: readonly PruneSequence[] }[] {
     const { batch, seed } = this.#settings;
-    let draws = epoch * 2 ** 32;
-    const shuffled = <T>(list: readonly T[]): T[] => {
-      const own = [...list];
-      for (let i = own.length - 1; i > 0; i--) {
-        const j = Math.floor(uniform(seed, draws++, STREAM.order) * (i + 1));
-        [own[i], own[j]] = [own[j]!, own[i]!];
-      }
-      return own;
-    };
+    const shuffled = <T>(list: readonly T[]): T[] =>
+      Array.from(orderOf(Uint32Array.from(list.keys()), seed, epoch), (i) => list[i]!);
     const list = this.#examples.forget.flatMap((sequences, domain) => {
       const own = shuffled(sequences);
       return Array.from({ length: Math.ceil(own.length / batch) }, (_, i) => ({

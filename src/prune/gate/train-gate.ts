@@ -5,6 +5,8 @@ import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { statsBuffers } from '../../model/logit-stats.ts';
 import { type GateWeights, gateBackward, gateForward, NULL_SLOT } from '../../model/routed/gate.ts';
+import { checked, filled } from '../../options/check.ts';
+import { callback, defaulting, real, type Schema, signal, whole } from '../../options/rules.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
@@ -19,15 +21,28 @@ export interface GateExamples {
   readonly slots: Int32Array;
 }
 
-export interface GateSettings {
-  readonly steps: number;
-  /** Rows of a step: half with the null slot, half with the others, drawn with replacement. */
-  readonly rows: number;
-  readonly rate: number;
-  readonly seed: number;
+export interface GateOptions {
+  /** Default 2000. */
+  readonly steps?: number;
+  /** Rows of a step: half with the null slot, half with the others, drawn with replacement. Default 512. */
+  readonly rows?: number;
+  /** Learning rate of the first step. Default 1e-3. */
+  readonly rate?: number;
+  /** Of the draws of rows. Default 0. */
+  readonly seed?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Steps done and in all, and the mean loss of the last, in nats. */
+  readonly onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
 }
 
-export const GATE_SETTINGS: GateSettings = { steps: 2000, rows: 512, rate: 1e-3, seed: 0 };
+export const gateOptions = {
+  steps: defaulting(whole(1), 2000),
+  rows: defaulting(whole(2), 512),
+  rate: defaulting(real(0, Number.MAX_VALUE, { above: true }), 1e-3),
+  seed: defaulting(whole(0), 0),
+  signal,
+  onStep: callback,
+} as const satisfies Schema<GateOptions>;
 
 /** Tells these draws from others with the same seed. */
 const STREAM = { weights: 131, rows: 132 } as const;
@@ -127,25 +142,20 @@ export interface GateAccuracy {
   readonly experts: number;
 }
 
-export interface GateRun {
-  readonly signal?: AbortSignal | undefined;
-  readonly onStep?: ((step: number, steps: number, loss: number) => void) | undefined;
-}
-
 /**
  * Trains a gate by cross-entropy (AdamW without decay, a rate that falls to 0 along a line). Half of each step's rows come from either side,
  * since what is to be forgotten is a small part of all there is.
  * @returns the mean loss of the last tenth of the steps, in nats
- * @throws E_DATA_INVALID where a side has no example, E_DIVERGED, E_ABORTED, E_OUT_OF_MEMORY
+ * @throws E_ARGUMENT for options; E_DATA_INVALID where a side has no example, E_DIVERGED, E_ABORTED, E_OUT_OF_MEMORY
  */
 export async function trainGate(
   gate: TrainableGate,
   examples: GateExamples,
-  settings: GateSettings,
-  { signal, onStep }: GateRun = {},
+  options: GateOptions = {},
 ): Promise<number> {
   const { device, shape } = gate;
-  const { steps, rows, rate, seed } = settings;
+  const given = filled(gateOptions, checked<GateOptions>(gateOptions, options, 'trainGate'));
+  const { steps, rows, rate, seed, signal, onStep } = given;
   const sides = sidesOf(examples.slots);
   const optimiser = new AdamW(gate, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
   const pace = new Pace();

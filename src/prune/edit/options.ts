@@ -1,0 +1,53 @@
+import { defaulting, either, nothing, oneOf, real, type Schema, whole } from '../../options/rules.ts';
+import { FORGET_MASKS, type ForgetMask } from './batches.ts';
+
+/** Of `TwoPhases`. Rates and factors are the paper's. */
+export interface TwoPhaseOptions {
+  /** Sequences of a step. Default 16. */
+  readonly batch?: number;
+  /** Most tokens of a pass; none of the sequences may be longer. Default 2048. */
+  readonly rows?: number;
+  /** Steps of Phase I; 0: none. Default 50. */
+  readonly structureSteps?: number;
+  /** How often Phase II goes through what is to be forgotten. Default 3. */
+  readonly epochs?: number;
+  /** Learning rate of A, in Phase I. Default 1e-5. */
+  readonly sharedRate?: number;
+  /** Learning rate of every B; in Phase II it rises from 0 in the first epoch, and stays. Default 1e-3. */
+  readonly rate?: number;
+  /** Factor of the inverted hinge loss of what is to be forgotten. Default 1. */
+  readonly forgetting?: number;
+  /** Factor of the cross-entropy of what is kept, in Phase II. Default 1. */
+  readonly retention?: number;
+  /** Factor of the squared change of entropies, in Phase I. Default 0.01. */
+  readonly invariance?: number;
+  /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low`. */
+  readonly mask?: ForgetMask;
+  /** An expert rests for good once the probability of its answers, a token, is below this; null: never. Default 0.006. */
+  readonly enough?: number | null;
+  /** Largest norm of a gradient. Default 1. */
+  readonly clip?: number;
+  /** Looks within an epoch. Default 6. */
+  readonly looks?: number;
+  /** Of the draws of examples. Default 0. */
+  readonly seed?: number;
+}
+
+const positive = real(0, Number.MAX_VALUE, { above: true });
+
+export const twoPhaseOptions = {
+  batch: defaulting(whole(1), 16),
+  rows: defaulting(whole(1), 2048),
+  structureSteps: defaulting(whole(0), 50),
+  epochs: defaulting(whole(1), 3),
+  sharedRate: defaulting(positive, 1e-5),
+  rate: defaulting(positive, 1e-3),
+  forgetting: defaulting(positive, 1),
+  retention: defaulting(positive, 1),
+  invariance: defaulting(real(0), 0.01),
+  mask: defaulting(oneOf(...FORGET_MASKS), 'low'),
+  enough: defaulting(either(real(0, 1), nothing), 0.006),
+  clip: defaulting(positive, 1),
+  looks: defaulting(whole(1), 6),
+  seed: defaulting(whole(0), 0),
+} as const satisfies Schema<TwoPhaseOptions>;
