@@ -290,6 +290,8 @@ test('what broke off leaves the cache as it was; masks, pieces and other caches 
   assert.is(await refused(() => routed.forward([1], cache, { mask: Int32Array.from([0, 0, 0]) })), 'E_ADAPTER');
   assert.is(await refused(() => cache.extract()), 'E_ADAPTER');
   assert.is(await refused(() => cache.shift()), 'E_ADAPTER');
+  await routed.forward([], cache);
+  assert.is(cache.length, 9, 'no tokens');
   const other = base.cache();
   assert.is(await refused(() => routed.forward([1], other)), 'E_ARGUMENT');
   assert.is(await refused(() => cache.copyFrom(other, 0)), 'E_ADAPTER');

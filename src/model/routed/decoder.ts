@@ -13,6 +13,9 @@ import { coefficientsOf } from './rule.ts';
 /** Logits that exist at once, in elements. */
 const MOST_LOGITS = 1 << 22;
 
+/** Rows before a token's own whose entropy counts for it. */
+const BEHIND: Readonly<Record<RoutingRule['alignment'], number>> = { predictive: 0, lagged: 1 };
+
 /** Who chooses experts: a gate, and by which rule. */
 export interface Router {
   readonly gate: GateWeights;
@@ -58,6 +61,7 @@ export class RoutedDecoder extends Decoder {
     options: ForwardOptions = {},
   ): Promise<void> {
     const own = routed(cache);
+    if (ids.length === 0) return super.forward(ids, own, options);
     if (options.mask || options.rows || options.split) {
       throw unsupported(
         'Tokens beside each other cannot go through a model whose experts are chosen by what came before.',
@@ -66,7 +70,7 @@ export class RoutedDecoder extends Decoder {
     const before = own.length;
     const mark = this.device.mark();
     try {
-      const routing = this.device.scratch('f32', [Math.max(1, ids.length), this.experts]);
+      const routing = this.device.scratch('f32', [ids.length, this.experts]);
       const { positions, signal, precision } = options;
       await this.base.forward(ids, own.base, {
         ...(positions && { positions }),
@@ -146,9 +150,14 @@ export class RoutedDecoder extends Decoder {
     for (let i = 0; i < t; i++) {
       const of = chosen.subarray(i * (this.experts + 1), (i + 1) * (this.experts + 1));
       // what the first token came from nobody knows: as uncertain as can be
-      const at = rule.alignment === 'lagged' ? row + i - 1 : row + i;
-      const entropy = at < 0 ? Number.POSITIVE_INFINITY : (cache.entropies[at] ?? 0);
-      coefficientsOf(rule, of, entropy, coefficients.subarray(i * this.experts, (i + 1) * this.experts));
+      const at = row + i - BEHIND[rule.alignment];
+      const entropy = at < 0 ? Number.POSITIVE_INFINITY : cache.entropies[at];
+      coefficientsOf(
+        rule,
+        of,
+        rule.cut === null ? 0 : entropy!,
+        coefficients.subarray(i * this.experts, (i + 1) * this.experts),
+      );
     }
     device.write(device.rows(routing, to, t), coefficients);
     device.reset(mark);

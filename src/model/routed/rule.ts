@@ -2,6 +2,9 @@ import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import { EspalierError } from '../../errors.ts';
 import { NULL_SLOT } from './gate.ts';
 
+/** Whether an expert acts where the entropy is low. */
+const ACTS_LOW: Readonly<Record<RoutingRule['path'], boolean>> = { pn: true, tr: false };
+
 /**
  * Coefficients of the experts at one position. The null slot takes its share and gives it to nobody.
  * @param logits of the gate [experts + 1]
@@ -10,7 +13,6 @@ import { NULL_SLOT } from './gate.ts';
  * @throws E_TENSOR_VALUE where logits or entropy are no numbers
  */
 export function coefficientsOf(rule: RoutingRule, logits: Float32Array, entropy: number, out: Float32Array): void {
-  const isHigh = rule.cut !== null && entropy > rule.cut;
   out.fill(0);
   const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
   const best = order[0]!;
@@ -21,8 +23,8 @@ export function coefficientsOf(rule: RoutingRule, logits: Float32Array, entropy:
       'The model or the adapter is damaged.',
     );
   }
-  if (!isHigh) {
-    if (rule.path === 'pn' && best !== NULL_SLOT) out[best - 1] = rule.strength;
+  if (rule.cut === null || entropy <= rule.cut) {
+    if (best !== NULL_SLOT && ACTS_LOW[rule.path]) out[best - 1] = rule.strength;
     return;
   }
   const largest = logits[best]!;
