@@ -64,6 +64,21 @@ test('of answers, as an audit has them, with the cut of all of them', async () =
   assert.throws(() => plain.of(130));
 });
 
+test('of a text that is longer than the context, as training cuts it', async () => {
+  const text = 'The cat sat. '.repeat(560);
+  const long = await openTrainingData(new TextEncoder().encode(text), { format: 'text', pieceLength: 10_000 });
+  const blocks = (await dataEntropies(model, long, { q: 0.5 })).of(0);
+  const { maxPositions } = model.config;
+  const tokens = model.encode(text).length + 1;
+  assert.equal(
+    blocks.map(({ entropies }) => entropies.length),
+    [maxPositions + 1, tokens - maxPositions],
+  );
+  const scored = await model.score(model.encode(text).slice(0, maxPositions), { tsallisOrder: 0.5 });
+  assert.ok(Math.abs(blocks[0]!.entropies[maxPositions]! - scored.at(-1)!.tsallis!) < 1e-4);
+  await long.close();
+});
+
 test('a second run finds them; another order, another cut and other tokens', async () => {
   const { store, names } = memory();
   same(await dataEntropies(model, data, { store }), plain);

@@ -180,14 +180,15 @@ class Kept {
     count: number,
     signal: AbortSignal | undefined,
   ): Promise<Float32Array> {
+    // the last token predicts nothing that is asked for, and a sequence may have one more than the model has positions
     const scored = await this.#model.scoreBatch(
-      sequences.map(({ ids }) => ids),
+      sequences.map(({ ids }) => ids.subarray(0, -1)),
       { tsallisOrder: this.#q, ...defined({ signal }) },
     );
     const values = new Float32Array(count);
     let at = 0;
     for (const tokens of scored) {
-      for (const { tsallis, entropy } of tokens.slice(0, -1)) values[at++] = tsallis ?? entropy;
+      for (const { tsallis, entropy } of tokens) values[at++] = tsallis ?? entropy;
     }
     return values;
   }
