@@ -136,6 +136,9 @@ test('ppl: answers behind their prompts, or all tokens', async () => {
     const blocks = await json(...args, file('d.txt', long), '--max-tokens', '3');
     assert.ok(blocks.sequences > 20);
     assert.equal([blocks.tokens, blocks.words, blocks.bytes], [figures.tokens, figures.words, figures.bytes]);
+    // so does one that is longer than the model's context
+    const longer = await json(...args, file('e.txt', 'The cat sat. '.repeat(560)), '--piece-length', '10000');
+    assert.equal([longer.sequences, longer.words], [2, 3 * 560]);
     const templates = ['--prompt', 'English: {q}\\nGerman:', '--answer', ' {a}'];
     const one = await json(...args, data, ...templates);
     const same = await json(...args, file('c.jsonl', JSON.stringify({ prompt: rows[0][0], answer: rows[0][1] })));

@@ -112,8 +112,17 @@ test('what is wrong with a row is said with its place', async () => {
     assert.match(error.message, message);
   }
   assert.match((await rejects('E_DATA_INVALID', () => readTofuSet('x', Uint8Array.of(0xff)))).message, /UTF-8/);
-  const long = await read('x', [{ question: 'a '.repeat(3000), answer: 'b' }]);
-  assert.match((await rejects('E_DATA_INVALID', () => measureTofu(model, long, { rouge: false }))).message, /line 1/);
+  const { maxPositions } = model.config;
+  const ofLength = (tokens: number) => {
+    const around = model.encode('Question:\nAnswer: b').length + 1;
+    return read('x', [{ question: ' a'.repeat(tokens - around), answer: 'b' }]);
+  };
+  const asked = { prompt: 'Question:{question}\nAnswer:', rouge: false };
+  for (const tokens of [maxPositions + 1, 2 * maxPositions]) {
+    const long = await ofLength(tokens);
+    assert.match((await rejects('E_DATA_INVALID', () => measureTofu(model, long, asked))).message, /line 1/);
+  }
+  assert.is((await measureTofu(model, await ofLength(maxPositions), asked)).n, 1);
 });
 
 test('options are checked, and an abort ends it', async () => {

@@ -1,12 +1,13 @@
 import type { DataSource } from '../../datasets/source.ts';
 import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
-import { SequenceEncoder } from '../../datasets/training/encode.ts';
+import type { SequenceEncoder } from '../../datasets/training/encode.ts';
 import {
   type SequenceOptions,
   sequenceOptions,
   type TrainingDataOptions,
   trainingDataOptions,
 } from '../../datasets/training/options.ts';
+import { scoringEncoder } from '../../datasets/training/scoring-encoder.ts';
 import type { Model } from '../../engine/model/model.ts';
 import { EspalierError } from '../../errors.ts';
 import type { Values } from './command.ts';
@@ -78,20 +79,9 @@ export const unescaped = (text: string): string => text.replaceAll('\\n', '\n').
 /** What the flags say of tokens. */
 export const sequenceOptionsOf = (args: Readonly<Record<string, unknown>>): SequenceOptions => sequences.options(args);
 
-/** Makes tokens of examples by the tokenizer of a model in a worker, as the flags say. @throws E_ARGUMENT */
+/** Makes tokens of examples that are scored, as the flags say. @throws E_ARGUMENT */
 export function encoderOf(model: Model, args: Given): SequenceEncoder {
-  const { name, config, eosIds, eosId } = model;
-  return new SequenceEncoder(
-    {
-      name,
-      config,
-      eosIds,
-      tokenizer: { eosId },
-      encode: (text, given) => model.encode(text, given),
-      encodeChat: (messages, given) => model.encodeChat(messages, given),
-    },
-    sequenceOptionsOf(args),
-  );
+  return scoringEncoder(model, sequenceOptionsOf(args));
 }
 
 /** What the flags say of files. @throws E_ARGUMENT */

@@ -1,7 +1,8 @@
-import { SequenceEncoder } from '../../datasets/training/encode.ts';
+import type { SequenceEncoder } from '../../datasets/training/encode.ts';
 import { NOW } from '../../datasets/training/encode-chat.ts';
 import { type Part, templateParts } from '../../datasets/training/examples.ts';
-import type { SequenceModel, TrainingSequence } from '../../datasets/training/types.ts';
+import { type ScoringModel, scoringEncoder } from '../../datasets/training/scoring-encoder.ts';
+import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { BatchItem, BatchOptions, GenerationBatch } from '../../model/generate/batch.ts';
 import type { ScoredToken } from '../../model/model.ts';
@@ -13,9 +14,7 @@ import { exactMemorisation, extractionStrength } from './memorisation.ts';
 import { type AskingOptions, askingOptions } from './options.ts';
 
 /** What of a model is measured: one of `open`, or of `openLocal`. */
-export interface MeasuredModel extends Omit<SequenceModel, 'tokenizer'> {
-  readonly eosId?: number | null;
-  readonly tokenizer?: SequenceModel['tokenizer'];
+export interface MeasuredModel extends ScoringModel {
   scoreBatch(
     texts: readonly (string | TokenIds)[],
     options?: ScoreOptions & EncodePromptOptions,
@@ -75,7 +74,7 @@ export class Asker {
     this.#options = filled(askingOptions, options);
     this.#prompt = templateOf(this.#options.prompt, 'prompt', 'question');
     this.#answer = templateOf(this.#options.answer, 'answer', 'answer');
-    this.#encoder = new SequenceEncoder(sequenceModelOf(model), end ? {} : { end });
+    this.#encoder = scoringEncoder(model, end ? {} : { end });
   }
 
   /** The prompt of a question, behind examples with a blank line after each: a text, or a conversation. */
@@ -179,16 +178,4 @@ const fill = (parts: readonly Part[], columns: Readonly<Partial<Record<'question
 function placed(error: EspalierError, place: string): EspalierError {
   if (error.code === 'E_ABORTED') return error;
   return new EspalierError(error.code, `${place}: ${error.message}`, error.hint, { cause: error });
-}
-
-function sequenceModelOf(model: MeasuredModel): SequenceModel {
-  const { name, config, eosIds } = model;
-  return {
-    name,
-    config,
-    eosIds,
-    tokenizer: { eosId: model.eosId ?? model.tokenizer?.eosId ?? null },
-    encode: (text, options) => model.encode(text, options),
-    encodeChat: (messages, options) => model.encodeChat(messages, options),
-  };
 }
