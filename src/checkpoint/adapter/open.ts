@@ -8,7 +8,7 @@ import { readSafetensors } from '../safetensors/safetensors.ts';
 import type { TensorTable } from '../tensor-table.ts';
 import type { ModelConfig, TensorEntry } from '../types.ts';
 import { type AdapterConfig, adapterConfigFromJson, isAllLinear } from './config.ts';
-import { type LoraTarget, loraModules } from './modules.ts';
+import { type LoraModule, type LoraTarget, loraModules } from './modules.ts';
 
 /** The two factors of a module, as they stand in the file. */
 export interface LoraPair {
@@ -50,6 +50,32 @@ export async function openAdapter(target: ModelTarget, options: FilesOptions = {
 
 /** The same for files that the host has opened already. */
 export async function openAdapterFiles(files: ModelFiles): Promise<Adapter> {
+  return openingFiles(files, missing, async (open) => {
+    const config = adapterConfigFromJson(await readWhole(await open(ADAPTER_CONFIG), FILE_LIMITS.config), files.name);
+    const weights = await open(files.preferred ?? ADAPTER_WEIGHTS);
+    const pairs = pairsOf(await readSafetensors(weights), config, files.name);
+    const count = ({ shape }: TensorEntry): number => shape[0]! * shape[1]!;
+    return {
+      kind: 'plain',
+      name: files.name,
+      config,
+      pairs,
+      parameters: pairs.reduce((sum, { a, b }) => sum + count(a) + count(b), 0),
+      notes: ignoredNotes(files.name, config.ignoredKeys, ADAPTER_CONFIG),
+    };
+  });
+}
+
+/**
+ * What `make` reads from files of an adapter, with their size and a way to close them.
+ * @param missing the error for a file that is not there
+ * @throws what `make` throws; no file stays open then
+ */
+export async function openingFiles<T>(
+  files: ModelFiles,
+  missing: (files: ModelFiles, name: string) => EspalierError,
+  make: (open: (name: string) => Promise<ByteSource>) => Promise<T>,
+): Promise<T & { readonly byteLength: number; close(): Promise<void> }> {
   const opened: ByteSource[] = [];
   const open = async (name: string): Promise<ByteSource> => {
     if (!files.names.includes(name)) throw missing(files, name);
@@ -59,26 +85,18 @@ export async function openAdapterFiles(files: ModelFiles): Promise<Adapter> {
   };
   const close = async (): Promise<void> => void (await Promise.allSettled(opened.map((source) => source.close())));
   try {
-    const config = adapterConfigFromJson(await readWhole(await open(ADAPTER_CONFIG), FILE_LIMITS.config), files.name);
-    const weights = await open(files.preferred ?? ADAPTER_WEIGHTS);
-    const pairs = pairsOf(await readSafetensors(weights), config, files.name);
-    const count = ({ shape }: TensorEntry): number => shape[0]! * shape[1]!;
-    const { ignoredKeys } = config;
-    const ignored = `${files.name}: nothing is made of ${ignoredKeys.slice(0, 8).join(', ')} in ${ADAPTER_CONFIG}.`;
-    return {
-      kind: 'plain',
-      name: files.name,
-      config,
-      pairs,
-      parameters: pairs.reduce((sum, { a, b }) => sum + count(a) + count(b), 0),
-      byteLength: opened.reduce((sum, { size }) => sum + size, 0),
-      notes: ignoredKeys.length > 0 ? [ignored] : [],
-      close,
-    };
+    const made = await make(open);
+    return { ...made, byteLength: opened.reduce((sum, { size }) => sum + size, 0), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What is said of keys that nothing is made of. */
+export function ignoredNotes(name: string, keys: readonly string[], file: string): readonly string[] {
+  if (keys.length === 0) return [];
+  return [`${name}: nothing is made of ${keys.slice(0, 8).join(', ').slice(0, 800)} in ${file}.`];
 }
 
 function missing(files: ModelFiles, name: string): EspalierError {
@@ -152,6 +170,26 @@ export function adapterFault(name: string, what: string, hint: string): Espalier
   return new EspalierError('E_ADAPTER', `The adapter ${name} ${what}.`, hint);
 }
 
+/**
+ * The module of a base that factors are for.
+ * @param shape [N, K] of what they add to it
+ * @throws E_ADAPTER for one that the base has not, or has in another shape
+ */
+export function moduleOf(
+  modules: ReadonlyMap<string, LoraModule>,
+  name: string,
+  [rows, width]: readonly [rows: number, width: number],
+  foreign: (what: string) => EspalierError,
+  base: string,
+): LoraModule {
+  const shown = name.slice(0, 200);
+  const module = modules.get(name);
+  if (!module) throw foreign(`${base} has no ${shown}`);
+  const [n, k] = module.shape;
+  if (rows === n && width === k) return module;
+  throw foreign(`${shown} is [${n}, ${k}] in ${base}, and [${rows}, ${width}] there`);
+}
+
 /** @param trained what it was trained on, where it says so */
 export function foreignBase(name: string, trained: string | null, what: string): EspalierError {
   const hint = `It was trained on ${trained ?? 'a model that it does not name'}: open that one.`;
@@ -174,20 +212,15 @@ export function bindAdapter(
   base: { readonly name: string; readonly config: ModelConfig },
 ): { readonly pairs: readonly BoundPair[]; readonly notes: readonly string[] } {
   const modules = loraModules(base.config);
+  const foreign = (what: string) => foreignBase(name, config.base, what);
   const bound = pairs.map((pair): BoundPair => {
-    const { a, b } = pair;
-    const shown = pair.module.slice(0, 200);
-    const module = modules.get(pair.module);
-    if (!module) throw foreignBase(name, config.base, `${base.name} has no ${shown}`);
-    const [n, k] = module.shape;
-    if (b.shape[0] !== n || a.shape[1] !== k) {
-      const [wanted, got] = [`[${n}, ${k}]`, `[${b.shape[0]}, ${a.shape[1]}]`];
-      throw foreignBase(name, config.base, `${shown} is ${wanted} in ${base.name}, and ${got} there`);
-    }
+    const shape = [pair.b.shape[0]!, pair.a.shape[1]!] as const;
+    const { targets } = moduleOf(modules, pair.module, shape, foreign, base.name);
     if (!config.isTarget(pair.module)) {
+      const shown = pair.module.slice(0, 200);
       throw adapterFault(name, `has factors for ${shown}, which its target_modules leave out`, 'Export it again.');
     }
-    return { ...pair, targets: module.targets };
+    return { ...pair, targets };
   });
   const notes: string[] = [];
   const there = new Set(pairs.map(({ module }) => module));

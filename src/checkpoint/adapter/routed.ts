@@ -1,13 +1,23 @@
 import { type EspalierError, throwIfAborted } from '../../errors.ts';
 import { FILE_LIMITS } from '../../runtime/files/file-limits.ts';
 import { type ModelTarget, notFound, openModelFiles, readWhole } from '../../runtime/files/model-files.ts';
-import type { ByteSource, ModelFiles } from '../../runtime/files/source.ts';
+import type { ModelFiles } from '../../runtime/files/source.ts';
 import type { FilesOptions } from '../../runtime/hub/options.ts';
 import { ADAPTER_CONFIG, ALTER_CONFIG, ALTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
 import { readSafetensors } from '../safetensors/safetensors.ts';
 import type { ModelConfig, TensorEntry } from '../types.ts';
 import { type LoraTarget, loraModules } from './modules.ts';
-import { type Adapter, adapterFault, checkTypes, foreignBase, openAdapterFiles, trainedElsewhere } from './open.ts';
+import {
+  type Adapter,
+  adapterFault,
+  checkTypes,
+  foreignBase,
+  ignoredNotes,
+  moduleOf,
+  openAdapterFiles,
+  openingFiles,
+  trainedElsewhere,
+} from './open.ts';
 import { type RoutedConfig, routedConfigFromJson } from './routed-config.ts';
 import { GATE_WEIGHTS, type GateWeightName, gateWeightShapes, highestEntropy } from './routing.ts';
 
@@ -65,23 +75,13 @@ function isRouted({ names, preferred }: ModelFiles): boolean {
  *   E_CHECKPOINT_…, E_FILE_NOT_FOUND; no file stays open then
  */
 export async function openRoutedFiles(files: ModelFiles): Promise<RoutedAdapter> {
-  const opened: ByteSource[] = [];
-  const open = async (name: string): Promise<ByteSource> => {
-    if (!files.names.includes(name)) throw missing(files, name);
-    const source = await files.open(name);
-    opened.push(source);
-    return source;
-  };
-  const close = async (): Promise<void> => void (await Promise.allSettled(opened.map((source) => source.close())));
-  try {
+  return openingFiles(files, missing, async (open) => {
     const config = routedConfigFromJson(await readWhole(await open(ALTER_CONFIG), FILE_LIMITS.config), files.name);
     const table = await readSafetensors(await open(ALTER_WEIGHTS));
     checkTypes(table, files.name);
     const left = new Map(table.tensors);
     const gate = gateOf(left, config, files.name);
     const modules = modulesOf(left, config, files.name);
-    const { ignoredKeys } = config;
-    const ignored = `${files.name}: nothing is made of ${ignoredKeys.slice(0, 8).join(', ').slice(0, 800)} in ${ALTER_CONFIG}.`;
     return {
       kind: 'routed',
       name: files.name,
@@ -89,14 +89,9 @@ export async function openRoutedFiles(files: ModelFiles): Promise<RoutedAdapter>
       modules,
       gate,
       parameters: [...table.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0),
-      byteLength: opened.reduce((sum, { size }) => sum + size, 0),
-      notes: ignoredKeys.length > 0 ? [ignored] : [],
-      close,
+      notes: ignoredNotes(files.name, config.ignoredKeys, ALTER_CONFIG),
     };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
 }
 
 function missing(files: ModelFiles, name: string): EspalierError {
@@ -178,19 +173,14 @@ export function bindRouted(
     throw foreign(what);
   }
   const bound = modules.map((factors): BoundFactors => {
-    const shown = factors.module.slice(0, 200);
-    const module = all.get(factors.module);
-    if (!module) throw foreign(`${base.name} has no ${shown}`);
-    const [n, k] = module.shape;
-    const [rows, width] = [factors.retain.shape[0], factors.a.shape[1]];
-    if (rows !== n || width !== k) {
-      throw foreign(`${shown} is [${n}, ${k}] in ${base.name}, and [${rows}, ${width}] there`);
-    }
+    const shape = [factors.retain.shape[0]!, factors.a.shape[1]!] as const;
+    const { targets } = moduleOf(all, factors.module, shape, foreign, base.name);
     // several matrices in one may each have an A of their own
-    if (factors.a.shape[0]! > config.rank * module.targets.length) {
+    if (factors.a.shape[0]! > config.rank * targets.length) {
+      const shown = factors.module.slice(0, 200);
       throw adapterFault(name, `has a rank of ${factors.a.shape[0]} for ${shown}, and not ${config.rank}`, HINT);
     }
-    return { ...factors, targets: module.targets };
+    return { ...factors, targets };
   });
   return { modules: bound, notes: trainedElsewhere(name, config.base, base.name) };
 }
