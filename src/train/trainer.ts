@@ -188,10 +188,8 @@ export class Trainer {
       const { recompute, balance, z, divergence } = this.#settings;
       const options = { signal, recompute, balance: balance * share, z: z * share, divergence };
       const own = await this.#trainable.step(batch, options);
-      // means over the tokens of a batch, where the others are sums
-      const mean: readonly string[] = ['balance', 'z'];
       for (const name of Object.keys(losses) as (keyof PassLosses)[]) {
-        losses[name] += own[name] * (mean.includes(name) ? share : 1);
+        losses[name] += own[name] * (LOSSES[name].over === 'rows' ? share : 1);
       }
     }
     const gradientNorm = await this.optimiser.norm();
@@ -232,7 +230,9 @@ export class Trainer {
   #checkFinite(losses: PassLosses, norm: number): void {
     const wrong = Object.entries(losses).find(([, loss]) => !Number.isFinite(loss));
     if (wrong === undefined && Number.isFinite(norm)) return;
-    const what = wrong ? `its ${NAMES[wrong[0] as keyof PassLosses]} is ${wrong[1]}` : `its gradient's norm is ${norm}`;
+    const what = wrong
+      ? `its ${LOSSES[wrong[0] as keyof PassLosses].name} is ${wrong[1]}`
+      : `its gradient's norm is ${norm}`;
     throw diverged(`Training diverged in step ${this.#progress.step + 1}: ${what}.`, this.#saved);
   }
 
@@ -321,14 +321,15 @@ export class Trainer {
   }
 }
 
-const NAMES: Readonly<Record<keyof PassLosses, string>> = {
-  crossEntropy: 'cross-entropy',
-  balance: 'load balance loss',
-  z: 'router z-loss',
-  divergence: 'divergence from the reference',
-  hinge: 'hinge loss',
-  invariance: 'change of entropy',
-  distillation: 'distillation loss',
+/** What losses are called, and whether a batch's is a mean over its rows or a sum of its own weights. */
+const LOSSES: Readonly<Record<keyof PassLosses, { readonly name: string; readonly over: 'rows' | 'weights' }>> = {
+  crossEntropy: { name: 'cross-entropy', over: 'weights' },
+  balance: { name: 'load balance loss', over: 'rows' },
+  z: { name: 'router z-loss', over: 'rows' },
+  divergence: { name: 'divergence from the reference', over: 'weights' },
+  hinge: { name: 'hinge loss', over: 'weights' },
+  invariance: { name: 'change of entropy', over: 'weights' },
+  distillation: { name: 'distillation loss', over: 'weights' },
 };
 
 /** @param kept the step of the state that is kept; 0: none is */
