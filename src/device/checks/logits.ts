@@ -11,10 +11,7 @@ export function checkLogitStats(
   checkFloats('logitStats', logits, numbers);
   checkInts('logitStats', places, targets);
   const rows = heightOf(logits);
-  const [n, m] = [elements(numbers.shape), elements(places.shape)];
-  if (n !== STAT_NUMBERS * rows || m !== STAT_PLACES * rows || (targets && elements(targets.shape) !== rows)) {
-    throw shapeError('logitStats', `${rows} rows into ${n} numbers and ${m} places`);
-  }
+  checkStats('logitStats', rows, numbers, places, targets);
   checkOrder('logitStats', tsallisOrder);
   checkApart('logitStats', numbers, logits, targets);
   checkApart('logitStats', places, logits, targets, numbers);
@@ -31,12 +28,8 @@ export function checkCrossEntropyBackward(
   checkFloats(operation, logits, numbers, weights, dLogits);
   checkInts(operation, targets);
   const rows = heightOf(logits);
-  if (
-    elements(numbers.shape) !== STAT_NUMBERS * rows ||
-    elements(targets.shape) !== rows ||
-    elements(weights.shape) !== rows ||
-    elements(dLogits.shape) !== elements(logits.shape)
-  ) {
+  checkStats(operation, rows, numbers, null, weights);
+  if (elements(targets.shape) !== rows || elements(dLogits.shape) !== elements(logits.shape)) {
     throw shapeError(operation, `${rows} rows with ${elements(targets.shape)} targets`);
   }
   checkApartOrSame(operation, dLogits, logits);
@@ -56,14 +49,9 @@ export function checkDivergenceBackward(
   checkFloats(operation, reference, referenceNumbers, logits, numbers);
   checkFloats(operation, weights, dLogits, losses);
   const [rows, size] = [heightOf(logits), elements(logits.shape)];
-  if (
-    elements(reference.shape) !== size ||
-    elements(dLogits.shape) !== size ||
-    elements(referenceNumbers.shape) !== STAT_NUMBERS * rows ||
-    elements(numbers.shape) !== STAT_NUMBERS * rows ||
-    elements(weights.shape) !== rows ||
-    elements(losses.shape) !== rows
-  ) {
+  checkStats(operation, rows, referenceNumbers, null, weights);
+  checkStats(operation, rows, numbers, null, losses);
+  if (elements(reference.shape) !== size || elements(dLogits.shape) !== size) {
     throw shapeError(operation, `${rows} rows of ${size} logits to a reference of ${elements(reference.shape)}`);
   }
   for (const written of [dLogits, losses]) {
@@ -122,10 +110,17 @@ export function checkEntropyBackward(
 }
 
 /** What `logitStats` gives for so many rows, and one number for each. */
-function checkStats(operation: string, rows: number, numbers: Tensor, places: Tensor | null, each: Tensor): void {
+function checkStats(
+  operation: string,
+  rows: number,
+  numbers: Tensor,
+  places: Tensor | null,
+  each: Tensor | null,
+): void {
   const [n, m] = [elements(numbers.shape), places ? elements(places.shape) : STAT_PLACES * rows];
-  if (n === STAT_NUMBERS * rows && m === STAT_PLACES * rows && elements(each.shape) === rows) return;
-  throw shapeError(operation, `${rows} rows with ${n} numbers, ${m} places and ${elements(each.shape)} of one each`);
+  const one = each ? elements(each.shape) : rows;
+  if (n === STAT_NUMBERS * rows && m === STAT_PLACES * rows && one === rows) return;
+  throw shapeError(operation, `${rows} rows with ${n} numbers, ${m} places and ${one} of one each`);
 }
 
 function checkOrder(operation: string, order: number): void {
