@@ -1,4 +1,5 @@
 import type { LoraPart, LoraTarget } from '../checkpoint/adapter/modules.ts';
+import { loraScale } from '../checkpoint/adapter/scale.ts';
 import type { WrittenFactors } from '../checkpoint/adapter/write.ts';
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device } from '../device/device.ts';
@@ -16,11 +17,6 @@ export interface LoraSpec {
   /** Ends of the names of linear layers; null: all of attention and feed-forwards. */
   readonly targets: readonly string[] | null;
   readonly seed: number;
-}
-
-/** What terms of an adapter are multiplied by. */
-export function loraScale({ rank, alpha, rslora }: Pick<LoraSpec, 'rank' | 'alpha' | 'rslora'>): number {
-  return alpha / (rslora ? Math.sqrt(rank) : rank);
 }
 
 /** The factors of one matrix. */

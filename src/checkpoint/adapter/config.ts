@@ -3,6 +3,7 @@ import { ADAPTER_CONFIG } from '../../runtime/hub/remote-files.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
 import { jsonObject, parseJson } from '../json.ts';
 import { pythonPattern } from './pattern.ts';
+import { loraScale } from './scale.ts';
 
 /** What adapter_config.json of PEFT says, as far as it decides what is computed. */
 export interface AdapterConfig {
@@ -95,7 +96,7 @@ export function adapterConfigFromJson(json: Uint8Array, name: string): AdapterCo
     targets,
     isTarget,
     rankOf,
-    scaleOf: (module) => alphaOf(module) / (rslora ? Math.sqrt(rankOf(module)) : rankOf(module)),
+    scaleOf: (module) => loraScale({ rank: rankOf(module), alpha: alphaOf(module), rslora }),
     ignoredKeys: keys.unread.filter((key) => !NEUTRAL.has(key) && says(raw[key])),
   };
 }

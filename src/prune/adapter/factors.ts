@@ -1,5 +1,6 @@
 import type { LoraPart, LoraTarget } from '../../checkpoint/adapter/modules.ts';
 import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
+import { loraScale } from '../../checkpoint/adapter/scale.ts';
 import type { WrittenFactors } from '../../checkpoint/adapter/write.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, Tensor } from '../../device/device.ts';
@@ -8,7 +9,7 @@ import type { TermsByLayer } from '../../model/adapters.ts';
 import type { LoraTerm } from '../../model/lora.ts';
 import type { Master } from '../../model/masters.ts';
 import type { TrainedTerms } from '../../train/decoder-trainable.ts';
-import { type LoraSpec, loraScale } from '../../train/lora-factors.ts';
+import type { LoraSpec } from '../../train/lora-factors.ts';
 import { FactorList, loraSites } from '../../train/lora-sites.ts';
 
 /** An asymmetric adapter that is to be trained from its beginning. */

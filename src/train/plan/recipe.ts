@@ -1,5 +1,6 @@
 /** What a training does: its options, with their defaults. */
 
+import { loraScale } from '../../checkpoint/adapter/scale.ts';
 import { type DataSource, dataSource } from '../../datasets/source.ts';
 import type { SequenceOptions, TrainingDataOptions } from '../../datasets/training/options.ts';
 import { sequenceOptions, trainingDataOptions } from '../../datasets/training/options.ts';
@@ -199,7 +200,7 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
     refuse('patience is given, and nothing is held out to measure by.', 'Give `heldOut`.');
   }
   const lora = given.full ? null : loraOf(given.lora);
-  const scale = lora && Math.fround(lora.alpha / (lora.rslora ? Math.sqrt(lora.rank) : lora.rank));
+  const scale = lora && Math.fround(loraScale(lora));
   if (lora && (scale === 0 || scale === Number.POSITIVE_INFINITY)) {
     refuse(`alpha is ${lora.alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
   }
