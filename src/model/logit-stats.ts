@@ -1,5 +1,8 @@
 import { type Device, STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device/device.ts';
 
+/** Logits that exist at once, in elements, where many rows of them are computed. */
+export const MOST_LOGITS = 1 << 22;
+
 /** Scratch for `logitStats` of some rows. */
 export interface StatsBuffers {
   readonly numbers: Tensor; // [rows, STAT_NUMBERS] f32

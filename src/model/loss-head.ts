@@ -4,11 +4,11 @@ import type { TrainDevice } from '../device/train-device.ts';
 import { throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import type { DecoderGradients } from './gradients.ts';
+import { MOST_LOGITS } from './logit-stats.ts';
 import { type LossRows, type LossRun, lossGradient, lossValues } from './loss-terms.ts';
 import type { DecoderWeights } from './weights.ts';
 
-/** Logits that exist at once, in elements, as far as that leaves enough rows for a product. */
-const MOST_LOGITS = 1 << 22;
+/** Rows of logits at once, where `MOST_LOGITS` are fewer or more: enough for a product. */
 const FEWEST_ROWS = 32;
 const MOST_ROWS = 512;
 

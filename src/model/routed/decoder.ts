@@ -4,14 +4,11 @@ import { type Device, type Precision, STAT, STAT_NUMBERS, type Tensor } from '..
 import { EspalierError } from '../../errors.ts';
 import { Decoder, type EachOptions, type ForwardOptions, type SequencePart } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { statsBuffers } from '../logit-stats.ts';
+import { MOST_LOGITS, statsBuffers } from '../logit-stats.ts';
 import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { type GateWeights, gateForward } from './gate.ts';
 import { coefficientsOf } from './rule.ts';
-
-/** Logits that exist at once, in elements. */
-const MOST_LOGITS = 1 << 22;
 
 /** Rows before a token's own whose entropy counts for it. */
 const BEHIND: Readonly<Record<RoutingRule['alignment'], number>> = { predictive: 0, lagged: 1 };
