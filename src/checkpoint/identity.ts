@@ -2,6 +2,7 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { ByteDigest } from '../runtime/files/byte-digest.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ByteSource, FileStamp } from '../runtime/files/source.ts';
+import { loadedTensors } from './required.ts';
 import type { Checkpoint, ModelConfig, TensorEntry } from './types.ts';
 
 /** Bytes that are read at a time where nobody else has read them. */
@@ -48,9 +49,12 @@ export class TensorDigests {
     return identityOf(config, this.#sorted());
   }
 
-  /** What `identity` would be if all were loaded. Tensors that nobody has read are read. @throws as `identity`, E_ABORTED */
-  async wholeIdentity(signal?: AbortSignal): Promise<string> {
-    return identityOf(this.checkpoint.config, sortedByName(this.#watched), signal);
+  /** What `identity` is when the model is loaded. Of its tensors those that nobody has read are read. @throws as `identity`, E_ABORTED */
+  async loadedIdentity(signal?: AbortSignal): Promise<string> {
+    const { config } = this.checkpoint;
+    const loaded = loadedTensors(config);
+    const list = sortedByName(this.#watched).filter(([name]) => loaded.has(name));
+    return identityOf(config, list, signal);
   }
 
   /**

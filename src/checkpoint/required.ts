@@ -44,6 +44,13 @@ export function* requiredTensors(config: ModelConfig): Generator<RequiredTensor>
   if (!config.headless) yield { name: HEAD, shape: [config.vocabSize, hidden], optional: config.tiedEmbeddings };
 }
 
+/** Names of those that are read when a model is loaded: a tied one has its head in its embedding, wherever else it is stored. */
+export function loadedTensors(config: ModelConfig): Set<string> {
+  const names = new Set<string>();
+  for (const { name, optional } of requiredTensors(config)) if (!optional) names.add(name);
+  return names;
+}
+
 function* parts<Of>(table: PartTable<Of>, at: string, of: Of): Generator<RequiredTensor> {
   for (const part of Object.values(table)) {
     if (isPresent(part, of)) yield { name: at + partName(part, of), shape: part.shape(of), optional: false };

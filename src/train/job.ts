@@ -210,9 +210,9 @@ async function finished(
   const told = (one: Pick<TrainReceipt, 'options' | 'data' | 'dtype'>) =>
     JSON.stringify([one.options, one.data, one.dtype]);
   if (told(receipt) !== told({ options: optionsOf(job), data: job.facts, dtype })) return null;
-  const reference = (await job.reference?.digests.wholeIdentity(signal)) ?? null;
+  const reference = (await job.reference?.digests.loadedIdentity(signal)) ?? null;
   if (receipt.reference !== reference) return null;
-  return receipt.source.digest === (await job.digests.wholeIdentity(signal)) ? receipt : null;
+  return receipt.source.digest === (await job.digests.loadedIdentity(signal)) ? receipt : null;
 }
 
 /** What an earlier run has left: its state, to go on from. @throws E_ARGUMENT for what is of another job */

@@ -225,5 +225,28 @@ test('digests of earlier: only a file that may have changed is read again', asyn
   await checkpoint.close();
 });
 
+test('the identity without loading is that of the loaded model, whatever else is stored', async () => {
+  for (const name of ['llama-gqa', 'gemma3', 'moe-qwen2', 'moe-granite-unshared', 'gguf-llama-q4_0', 'qwen3']) {
+    const checkpoint = await openCheckpoint(await (name.startsWith('gguf') ? gguf : folder)(name));
+    const embedding = checkpoint.tensors.get('model.embed_tokens.weight')!;
+    // of a tied model the head once more, and what no model is computed from
+    const beside = [
+      'vision.weight',
+      'model.layers.0.rotary.weight',
+      ...(checkpoint.config.tiedEmbeddings ? ['lm_head.weight'] : []),
+    ];
+    const tensors = new Map([
+      ...checkpoint.tensors,
+      ...beside.map((own) => [own, { ...embedding, name: own }] as const),
+    ]);
+    for (const one of [checkpoint, { ...checkpoint, tensors }]) {
+      const loaded = new TensorDigests(one);
+      (await loadWeights(device, loaded.checkpoint)).dispose();
+      assert.is(await new TensorDigests(one).loadedIdentity(), await loaded.identity(), name);
+    }
+    await checkpoint.close();
+  }
+});
+
 test('done', () => device.close());
 test.run();
