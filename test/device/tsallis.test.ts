@@ -185,7 +185,9 @@ for (const { name, device } of all) {
     const f = (...shape: number[]) => device.tensor('f32', shape);
     const [logits, numbers, weights, dLogits] = [f(rows, width), f(rows, STAT_NUMBERS), f(rows), f(rows, width)];
     const [few, gone, places] = [f(rows - 1, width), f(rows, width), putInts(device, [rows], losses.targets)];
+    const pairs = device.tensor('i32', [rows, STAT_PLACES]);
     gone.dispose();
+    device.logitStats(logits, null, 1, numbers, pairs);
     const shapes: [string, () => void][] = [
       ['dLogits of other rows', () => device.entropyBackward(logits, numbers, 1, null, weights, few)],
       ['logits of other rows', () => device.entropyBackward(few, numbers, 1, null, weights, dLogits)],
@@ -195,7 +197,7 @@ for (const { name, device } of all) {
       ['places as a reference', () => device.entropyBackward(logits, numbers, 1, places, weights, dLogits)],
       ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY].flatMap((order): [string, () => void][] => [
         [`order ${order}`, () => device.entropyBackward(logits, numbers, order, null, weights, dLogits)],
-        [`statistics of order ${order}`, () => device.logitStats(logits, null, order, numbers, places)],
+        [`statistics of order ${order}`, () => device.logitStats(logits, null, order, numbers, pairs)],
       ]),
     ];
     for (const [what, run] of shapes) {
@@ -216,7 +218,7 @@ for (const { name, device } of all) {
     disposeAll(thin, thinNumbers, thinWeights);
     assert.throws(() => device.entropyBackward(gone, numbers, 1, null, weights, dLogits), code('E_DISPOSED'));
     assert.throws(() => device.entropyBackward(logits, numbers, 1, gone, weights, dLogits), code('E_DISPOSED'));
-    disposeAll(logits, numbers, weights, dLogits, few, places);
+    disposeAll(logits, numbers, weights, dLogits, few, places, pairs);
   });
 }
 
