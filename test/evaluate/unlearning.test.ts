@@ -112,6 +112,7 @@ test('probabilities and truth ratios', () => {
   assert.throws(() => truthRatio(-1, [1]), code('E_ARGUMENT'));
   assert.throws(() => truthRatio(1, 'x' as never), code('E_ARGUMENT'));
   assert.throws(() => truthRatioScore([], 'known'), code('E_ARGUMENT'));
+  assert.throws(() => truthRatioScore([1], 'forget' as never), code('E_ARGUMENT'));
 });
 
 test('memorisation', () => {

@@ -2,6 +2,7 @@
  * Measures of the TOFU benchmark (Maini et al. 2024) from what a model makes of answers. A _loss_ is the mean negative log-probability, in nats, of
  * the tokens of an answer behind its question, the end token included.
  */
+import { oneOf } from '../../options/rules.ts';
 import { mean } from '../statistics.ts';
 import { type KsTest, ksTest } from './ks-test.ts';
 import { checkedNumber, checkedNumbers } from './numbers.ts';
@@ -9,6 +10,7 @@ import { checkedNumber, checkedNumbers } from './numbers.ts';
 /** Keeps quotients finite, as open-unlearning has it. */
 const EPSILON = 1e-10;
 const MOST = Number.POSITIVE_INFINITY;
+const truthRatioKind = oneOf('forgotten', 'known');
 
 /** m(a|q) = exp(-loss): the probability of an answer, a token. @throws E_ARGUMENT for a loss below 0, and NaN */
 export function answerProbability(loss: number): number {
@@ -35,9 +37,10 @@ export function truthRatio(loss: number, wrongLosses: readonly number[]): number
 /**
  * One figure of truth ratios, from 0 to 1. `forgotten`: mean of min(R, 1/R), 1 where right and wrong answers are alike. `known`: mean of max(0, 1 - R), 1
  * where nothing wrong is likely.
- * @throws E_ARGUMENT for an empty list, and ratios below 0
+ * @throws E_ARGUMENT for an empty list, ratios below 0, and another kind
  */
 export function truthRatioScore(ratios: ArrayLike<number>, of: 'forgotten' | 'known'): number {
+  truthRatioKind.check(of, 'The kind');
   const list = checkedNumbers(ratios, 'The truth ratios', { least: 0 });
   switch (of) {
     case 'forgotten':
