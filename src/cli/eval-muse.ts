@@ -3,6 +3,7 @@ import { leakOf, type MuseMeasures, measureMuse, measurePrivacy } from '../evalu
 import { type MuseData, readMuseFolder } from '../evaluate/unlearning/muse-folder.ts';
 import { readMuseAuc } from '../evaluate/unlearning/muse-log.ts';
 import { type MuseOptions, museOptions } from '../evaluate/unlearning/options.ts';
+import { filled } from '../options/check.ts';
 import { defined } from '../options/defined.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument, openArguments, openOptionsOf } from './shared/common.ts';
@@ -47,7 +48,10 @@ export const evalMuseCommand = defineCommand({
       const hint = 'Leave the reference out: it is for privleak_forget.json and privleak_holdout.json.';
       throw new EspalierError('E_ARGUMENT', `${args.data} has no texts of PrivLeak.`, hint);
     }
-    const logged = reference !== undefined && isLog(reference) ? await readMuseAuc(reference, privacy!) : null;
+    const logged =
+      reference !== undefined && isLog(reference)
+        ? await readMuseAuc(reference, privacy!, filled(museOptions, given).share)
+        : null;
     const again = reference !== undefined && logged === null;
     if (again) await checkModel(reference, signal);
     const file = args.log === undefined ? null : await LogFile.open(args.log);

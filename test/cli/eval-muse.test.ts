@@ -59,6 +59,8 @@ test('muse: figures of the library, and an earlier run or a model as the referen
   const about = { model: found.model, adapters: [], reference: null };
   assert.equal(found, { ...want, ...about });
   assert.equal(JSON.parse(readFileSync(log, 'utf8')), { ...want, ...about, items });
+  const other = await failure(...tiny('muse'), plain, '--reference', log, '--share', '0.2');
+  assert.equal([other.code, /share of 0\.4, and here it is 0\.2/.test(other.message)], ['E_DATA_INVALID', true]);
   for (const reference of [log, 'espalier:tiny']) {
     const again = await json(...tiny('muse'), news, '--corpus', 'news', '--reference', reference);
     assert.is(again.privLeak, leakOf(want.auc, want.auc).privLeak);
@@ -117,7 +119,7 @@ test('muse: what is wrong is said before a model is opened', async () => {
       /other texts/,
       plain,
       '--reference',
-      join(files('log', { 'x.json': { auc: 0.5, sha256: 'y' } }), 'x.json'),
+      join(files('log', { 'x.json': { auc: 0.5, sha256: 'y', share: 0.4 } }), 'x.json'),
     ],
     ['E_DATA_INVALID', /not what an earlier run wrote/, plain, '--reference', join(plain, 'forget_qa.json')],
     ['E_FILE_NOT_FOUND', /no-reference/, plain, '--reference', join(folder, 'no-reference')],

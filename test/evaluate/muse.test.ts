@@ -60,7 +60,7 @@ test('VerbMem, KnowMem and PrivLeak', async () => {
       assert.ok(worst.within('Min-K, relative', error, 1e-6));
     }
   }
-  assert.equal([found.counts, found.sha256], [{ verbMem: 2, forget: 1, retain: 1, privacy: 4 }, 's']);
+  assert.equal([found.counts, found.sha256, found.share], [{ verbMem: 2, forget: 1, retain: 1, privacy: 4 }, 's', 0.4]);
   assert.equal([found.referenceAuc, found.privLeak], [0.5, leakOf(found.auc, 0.5).privLeak]);
 
   const shorter = await measureMuse(model, { ...DATA, verbMem: null, retain: null, privacy: null }, { shots: 1 });

@@ -29,8 +29,9 @@ export interface MuseMeasures {
     readonly retain: number;
     readonly privacy: number;
   };
-  /** Of the texts of PrivLeak. */
+  /** Of the texts of PrivLeak, and the share of their tokens that Min-K looked at. */
   readonly sha256: string | null;
+  readonly share: number | null;
   readonly items: {
     readonly verbMem: readonly MuseItem[];
     readonly forget: readonly MuseItem[];
@@ -77,6 +78,7 @@ export async function measureMuse(
       privacy: privacy.forget.length + privacy.holdout.length,
     },
     sha256: data.privacy?.sha256 ?? null,
+    share: data.privacy === null ? null : given.share,
     items: { verbMem, forget, retain, privacy: { forget: privacy.forget, holdout: privacy.holdout } },
   };
 }
