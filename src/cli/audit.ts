@@ -1,11 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import type { Model } from '../engine/model/model.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { defined } from '../options/defined.ts';
 import { whole } from '../options/rules.ts';
 import { type AuditOptions, type AuditSequence, auditEntropy, auditOptions } from '../prune/entropy/audit.ts';
 import { auditPage } from '../prune/entropy/page.ts';
-import { outputFailed } from '../runtime/output/output.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import {
   bosArgument,
@@ -29,7 +27,7 @@ import {
 import { auditLines } from './shared/entropy-lines.ts';
 import { optionFlags } from './shared/flags.ts';
 import { Progress } from './shared/format.ts';
-import type { Io } from './shared/io.ts';
+import { LogFile } from './shared/log-file.ts';
 
 const entropies = optionFlags<AuditOptions>(auditOptions, {
   q: { value: 'Q', description: 'Order of the Tsallis entropy; 1 is Shannon’s' },
@@ -84,9 +82,11 @@ export const auditCommand = defineCommand({
     const opening = openOptionsOf(args);
     const options = entropies.options(args);
     const text = given.data === undefined ? await promptOf(given.prompt!, io, signal) : '';
-    const model = await openWithProgress(given.model, { ...opening, signal }, given.json, io);
+    const page = given.html === undefined ? null : await LogFile.open(given.html);
     const bar = new Progress({ label: 'auditing', total: 1, silent: given.json });
+    let model: Model | undefined;
     try {
+      model = await openWithProgress(given.model, { ...opening, signal }, given.json, io);
       const input =
         given.data === undefined ? await tokensOf(model, text, given, signal) : await examples(model, given, signal);
       const audit = await auditEntropy(model, input, {
@@ -96,11 +96,13 @@ export const auditCommand = defineCommand({
         onProgress: (done, total) => bar.update(done / (total || 1)),
       });
       bar.end();
-      if (given.html !== undefined) await written(given.html, auditPage(audit), io, given.json);
+      await page?.write(auditPage(audit));
+      if (page !== null && !given.json) io.err(`The report is in ${given.html}.\n`);
       io.out(given.json ? `${JSON.stringify(audit)}\n` : auditLines(audit, io.colours));
     } finally {
       bar.end();
-      await model.close();
+      await model?.close();
+      await page?.close();
     }
   },
 });
@@ -147,11 +149,4 @@ async function examples(model: Model, args: Given, signal: AbortSignal): Promise
   } finally {
     await data.close();
   }
-}
-
-async function written(path: string, page: string, io: Io, silent: boolean): Promise<void> {
-  await writeFile(path, page).catch((cause) => {
-    throw outputFailed(path, cause);
-  });
-  if (!silent) io.err(`The report is in ${path}.\n`);
 }

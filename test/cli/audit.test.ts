@@ -1,6 +1,6 @@
 // hosts: node, deno — reads and writes files
 /** `espalier audit`: what it prints is what the library says. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -108,7 +108,14 @@ test('what cannot be audited is refused', async () => {
   assert.match((await failed('-p', TEXT, '--q', '2', '--lanes', '1')).message, 'the highest is 0.999');
   assert.match((await failed('-p', TEXT, '--cut', '1', '--percentile', '5', '--lanes', '1')).message, '--cut');
   assert.is((await failed('--data', join(folder, 'none.jsonl'), '--lanes', '1')).code, 'E_FILE_NOT_FOUND');
-  assert.is((await failed('-p', TEXT, '--html', join(folder, 'no/folder.html'), '--lanes', '1')).code, 'E_FILE_WRITE');
+  // before a model is opened, and nothing is left
+  for (const html of [join(folder, 'no/folder.html'), folder]) {
+    const { out } = await inProcess(['audit', join(folder, 'no-model'), '-p', TEXT, '--html', html, '--json']);
+    assert.is(JSON.parse(out).error.code, 'E_FILE_WRITE');
+  }
+  const unwritten = join(folder, 'unwritten.html');
+  assert.is((await failed('-p', TEXT, '--q', '2', '--lanes', '1', '--html', unwritten)).code, 'E_ARGUMENT');
+  assert.not(readdirSync(folder).some((name) => name.startsWith('unwritten')));
 });
 
 test.run();

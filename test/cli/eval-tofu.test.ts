@@ -153,6 +153,7 @@ test('what is wrong is said before a model is opened', async () => {
     ['E_FILE_NOT_FOUND', /no-reference/, data, '--split', 'forget10', '--reference', join(folder, 'no-reference')],
     ['E_FILE_NOT_FOUND', /no-base/, data, '--split', 'forget10', '--base', join(folder, 'no-base')],
     ['E_FILE_WRITE', /log/, data, '--split', 'forget10', '--log', join(folder, 'no/log.json')],
+    ['E_FILE_WRITE', /data is a folder/, data, '--split', 'forget10', '--log', data],
     ['E_FILE_NOT_FOUND', /no-model/, data, '--split', 'forget10', '--log', join(folder, 'unwritten.json')],
   ];
   for (const [code, message, ...rest] of cases) {
@@ -160,7 +161,7 @@ test('what is wrong is said before a model is opened', async () => {
     assert.is(error.code, code, JSON.stringify(error));
     assert.match(error.message, message);
   }
-  assert.not(readdirSync(folder).some((name) => name.startsWith('unwritten')));
+  assert.not(readdirSync(folder).some((name) => /^unwritten|espalier-tmp/.test(name)));
 });
 
 test.run();

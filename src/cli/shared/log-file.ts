@@ -1,5 +1,5 @@
-import { rename, rm } from 'node:fs/promises';
-import { openRegular } from '../../runtime/files/regular-file.ts';
+import { rename, rm, stat } from 'node:fs/promises';
+import { checkRegular, openRegular } from '../../runtime/files/regular-file.ts';
 import { outputFailed } from '../../runtime/output/output.ts';
 
 type FileHandle = Awaited<ReturnType<typeof openRegular>>;
@@ -8,7 +8,7 @@ type FileHandle = Awaited<ReturnType<typeof openRegular>>;
 export class LogFile {
   readonly #path: string;
   readonly #file: FileHandle;
-  #closed = false;
+  #named = false;
 
   private constructor(path: string, file: FileHandle) {
     this.#path = path;
@@ -18,6 +18,9 @@ export class LogFile {
   /** Where it cannot be written is known before anything is computed. @throws E_FILE_WRITE, E_STORAGE_FULL */
   static async open(path: string): Promise<LogFile> {
     try {
+      // a folder could not be replaced, and a device must not be
+      const there = await stat(path).catch(() => null);
+      if (there !== null) checkRegular(path, there, true);
       return new LogFile(path, await openRegular(temporary(path), { flags: 'w' }));
     } catch (cause) {
       throw outputFailed(path, cause);
@@ -30,8 +33,8 @@ export class LogFile {
       await this.#file.writeFile(text);
       await this.#file.sync();
       await this.#file.close();
-      this.#closed = true;
       await rename(temporary(this.#path), this.#path);
+      this.#named = true;
     } catch (cause) {
       throw outputFailed(this.#path, cause);
     }
@@ -39,7 +42,7 @@ export class LogFile {
 
   /** Leaves nothing where it was not written. */
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#named) return;
     await this.#file.close().catch(() => {});
     await rm(temporary(this.#path), { force: true });
   }
