@@ -12,7 +12,13 @@ import { type TrainingDataOptions, trainingDataOptions } from './options.ts';
 import { cutText } from './pieces.ts';
 import { scanRecords, textOfRecord } from './records.ts';
 import { type RowReader, rowReader } from './rows.ts';
-import { type PlacedExample, TRAINING_FORMATS, type TrainingExample, type TrainingFormat } from './types.ts';
+import {
+  HAS_COLUMNS,
+  type PlacedExample,
+  TRAINING_FORMATS,
+  type TrainingExample,
+  type TrainingFormat,
+} from './types.ts';
 
 export type { DataSource } from '../source.ts';
 
@@ -108,7 +114,7 @@ export class TrainingData {
   async column(index: number, name: string): Promise<unknown> {
     const entry = this.#table.at(index);
     const { source, format, rows } = this.#files[entry.file]!;
-    if (format === 'text' || format === 'lines' || format === 'paragraphs') return undefined;
+    if (!HAS_COLUMNS[format]) return undefined;
     const record = await this.#recordOf(entry);
     const row = rows.read(textOfRecord(source.name, record), entry.line);
     if (row === null) throw changed(source.name, entry.line);
@@ -227,10 +233,9 @@ function makeExample(
 ): RowExample | null {
   const row = rows.read(textOfRecord(name, record), record.line);
   if (row === null) return null;
-  if (format === 'text' || format === 'lines' || format === 'paragraphs') {
-    return { kind: 'text', text: row('text') as string };
-  }
-  return maker.make(row, { name, line: record.line });
+  return HAS_COLUMNS[format]
+    ? maker.make(row, { name, line: record.line })
+    : { kind: 'text', text: row('text') as string };
 }
 
 /** @throws E_ARGUMENT where nothing would be left */

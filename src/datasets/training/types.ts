@@ -5,6 +5,16 @@ import type { ChatMessage } from '../../model/text/chat.ts';
 export const TRAINING_FORMATS = ['jsonl', 'tsv', 'csv', 'text', 'lines', 'paragraphs'] as const;
 export type TrainingFormat = (typeof TRAINING_FORMATS)[number];
 
+/** Whether rows of a format have columns; the others are a text each. */
+export const HAS_COLUMNS: Readonly<Record<TrainingFormat, boolean>> = {
+  jsonl: true,
+  tsv: true,
+  csv: true,
+  text: false,
+  lines: false,
+  paragraphs: false,
+};
+
 /** What a row may say, under names that `columns` may change. */
 export const TRAINING_COLUMNS = [
   'prompt',
