@@ -196,6 +196,10 @@ test('a reference is of the same questions, answers and prompts', async () => {
   const log = await readTofuLog(bytes(text));
   const of = 'reference.json';
   assert.equal(tofuForgetQuality(set, own, log.sets[set.name], of), { D: 0, p: 1, log10p: 0, sizes: [3, 3] });
+  // 2 of the 20 orders of six have all of one sample first
+  const far = tofuForgetQuality(set, own, { ...own, truthRatio: [1e12, 1e12, 1e12] }, of);
+  assert.is(far.D, 1);
+  assert.ok(Math.abs(far.p - 0.1) < 1e-15);
   const others = await read('forget_perturbed', [ROWS[0], { ...ROWS[1], question: 'Where does a cat live?' }, ROWS[2]]);
   const refused = async (one: TofuSet, form: string, reference = log.sets[set.name]) =>
     (await rejects('E_DATA_INVALID', () => checkTofuReference(one, form, reference, of))).message;
