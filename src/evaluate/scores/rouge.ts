@@ -1,4 +1,5 @@
 import { checked, filled } from '../../options/check.ts';
+import { mean } from '../statistics.ts';
 import { type Metric, type References, type Score, segmentOf, segmentsOf } from './corpus.ts';
 import { ngrams } from './ngrams.ts';
 import { type RougeMetricOptions, type RougeOptions, rougeMetricOptions, rougeOptions } from './options.ts';
@@ -32,8 +33,7 @@ const SHARES = ['precision', 'recall', 'f1'] as const satisfies readonly (keyof 
 export function rouge(hypotheses: readonly string[], references: References, options: RougeOptions = {}): RougeScore {
   const segments = segmentsOf(hypotheses, references);
   const scores = segments.map((one) => sentenceRouge(one.hypothesis, one.references, options));
-  const meanOf = (kind: keyof RougeScore, share: keyof RougeShares) =>
-    scores.reduce((sum, score) => sum + score[kind][share], 0) / scores.length;
+  const meanOf = (kind: keyof RougeScore, share: keyof RougeShares) => mean(scores.map((score) => score[kind][share]));
   return each((kind) => shares((share) => meanOf(kind, share)));
 }
 

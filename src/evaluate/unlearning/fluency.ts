@@ -4,6 +4,7 @@ import { shown } from '../../options/shown.ts';
 import { checkedText } from '../../options/texts.ts';
 import { ngrams } from '../scores/ngrams.ts';
 import { words } from '../scores/words.ts';
+import { mean } from '../statistics.ts';
 
 /** Shares from 0 to 1; null where the texts are too short. */
 export interface Variety {
@@ -22,7 +23,7 @@ export function variety(texts: readonly string[]): Variety {
     const total = list.length - 3;
     return total > 0 ? [1 - ngrams(list, 4).size / total] : [];
   });
-  const repetition = repeated.length > 0 ? repeated.reduce((sum, one) => sum + one, 0) / repeated.length : null;
+  const repetition = repeated.length > 0 ? mean(repeated) : null;
   return { distinct2: distinct(lists, 2), distinct3: distinct(lists, 3), repetition };
 }
 
