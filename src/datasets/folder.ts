@@ -22,9 +22,9 @@ export async function dataFolder(target: string | URL): Promise<DataFolder> {
     const entries = await list(path);
     const inner = await Promise.all(
       entries
-        .filter((entry) => entry.isDirectory())
+        .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
         .map(async ({ name }) => {
-          // what cannot be looked into holds nothing for us
+          // what cannot be looked into, such as a link to a file, holds nothing for us
           const inside = await list(`${path}/${name}`).catch(() => []);
           return inside.map((entry) => `${name}/${entry.name}`);
         }),

@@ -1,6 +1,6 @@
 // hosts: node, deno — reads files
 /** `espalier eval muse` and `eval choice`: files in folders, references, and what is refused. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
@@ -87,6 +87,10 @@ test('muse: files as the repository has them, and by corpus', async () => {
   assert.is(contents(await readMuseFolder(news, { corpus: 'news' })), want);
   const inFolders = Object.fromEntries(Object.entries(nested).map(([name, content]) => [`books/${name}`, content]));
   assert.is(contents(await readMuseFolder(files('folders', inFolders), { corpus: 'books' })), want);
+  const links = files('links', {});
+  mkdirSync(links);
+  symlinkSync(join(folder, 'folders/books'), join(links, 'books'), 'junction');
+  assert.is(contents(await readMuseFolder(links, { corpus: 'books' })), want);
   const both = files('both', { ...named, 'books.forget_qa.json': QA });
   assert.match((await rejects('E_ARGUMENT', () => readMuseFolder(both))).message, /books, news/);
   await rejects('E_ARGUMENT', () => readMuseFolder(both, { corpora: 'x' } as never));
