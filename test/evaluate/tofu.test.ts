@@ -6,6 +6,7 @@ import type { TofuOptions } from '../../src/evaluate/unlearning/options.ts';
 import { formOf, measureTofu, type TofuMeasures, tofuUtility } from '../../src/evaluate/unlearning/tofu.ts';
 import { readTofuSet, type TofuSet } from '../../src/evaluate/unlearning/tofu-data.ts';
 import { checkTofuReference, readTofuLog, tofuForgetQuality } from '../../src/evaluate/unlearning/tofu-log.ts';
+import { measureFluency } from '../../src/evaluate/unlearning/written-fluency.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
@@ -179,6 +180,11 @@ test('a chat template writes questions and answers, and a question before its an
     const { text } = await chatting.generate(prompt, { addBos: false, maxTokens: 5 }).result();
     assert.is(found.items[0]!.written, text);
     assert.is(found.form, 'chat');
+    // of the text alone: whether it would end there is not asked
+    const { perplexity } = await measureFluency(chatting, [{ question: 'Who?', written: 'The cat.' }], { chat: true });
+    const own = scored.slice(0, -1);
+    const want = Math.exp(-own.reduce((sum, { logprob }) => sum + logprob!, 0) / own.length);
+    assert.ok(worst.within('perplexity, relative', Math.abs(perplexity! / want - 1), 1e-5));
   } finally {
     chatting.close();
   }

@@ -67,6 +67,7 @@ export class Asker {
   readonly #prompt: readonly Part[];
   readonly #answer: readonly Part[];
   readonly #encoder: SequenceEncoder;
+  readonly #end: boolean;
 
   /** @param end whether the end token counts to an answer @throws E_ARGUMENT for templates that do not name their column */
   constructor(model: MeasuredModel, options: AskingOptions, end = true) {
@@ -74,6 +75,7 @@ export class Asker {
     this.#options = filled(askingOptions, options);
     this.#prompt = templateOf(this.#options.prompt, 'prompt', 'question');
     this.#answer = templateOf(this.#options.answer, 'answer', 'answer');
+    this.#end = end;
     this.#encoder = scoringEncoder(model, end ? {} : { end });
   }
 
@@ -126,9 +128,11 @@ export class Asker {
     { ids, learned }: TrainingSequence,
     scored: readonly Pick<ScoredToken, 'id' | 'logprob' | 'argmax'>[],
   ): ScoredAnswer {
-    const at = Array.from(ids.keys()).filter((i) => learned[i] === 1);
+    const all = Array.from(ids.keys()).filter((i) => learned[i] === 1);
+    const text = this.#model.eosIds.includes(ids[all.at(-1)!]!) ? all.slice(0, -1) : all;
+    // a chat template writes an end token whether it counts or not
+    const at = this.#end ? all : text;
     const logProbability = at.reduce((sum, i) => sum + scored[i]!.logprob!, 0);
-    const text = this.#model.eosIds.includes(ids[at.at(-1)!]!) ? at.slice(0, -1) : at;
     const own = text.map((i) => ids[i]!);
     const likeliest = text.map((i) => scored[i - 1]!.argmax);
     return {
