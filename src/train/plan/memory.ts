@@ -102,11 +102,16 @@ function bytesInside({
   // of each lane slivers of 60 rows; panels 512 deep of all columns, for each of the lanes that share the rows of a square
   const down = Math.min(lanes, 2 * Math.ceil(Math.sqrt((lanes * rows) / width)));
   const backward = 4 * 512 * (72 * lanes + down * Math.min(width, 2048));
-  // as `attentionBackwardScratch`, of as many parts as there are at most
-  const [keys, head] = [maxTokens + 8, headDim + 16];
+  // as many parts as there are at most
   const parts = lanes === 1 ? 1 : Math.min(2 * lanes, nKvHeads * Math.ceil(rows / maxTokens));
-  const attention = parts * 4 * (3 * keys * head + 2 * (keys + 64) * head + 66 * (7 * head + 194));
+  const attention = parts * attentionBackwardBytes(maxTokens, headDim);
   return Math.max(forward, backward, attention) + 2 ** 18;
+}
+
+/** No less than `attentionBackwardScratch` of the kernels, which are not there while a training is planned. */
+export function attentionBackwardBytes(mostKeys: number, headDim: number): number {
+  const [keys, head] = [mostKeys + 8, headDim + 16];
+  return 4 * (3 * keys * head + 2 * (keys + 64) * head + 66 * (7 * head + 194));
 }
 
 /** @throws E_OUT_OF_MEMORY for a plan beyond its limit */
