@@ -189,7 +189,7 @@ test('a model, by prompts and templates of other columns', async () => {
   assert.is(own.code, 0, own.err);
   assert.match(
     own.out,
-    /^.*model: a model, 3 steps, [\d.]+ tokens in [\d.]+ s\nloss \d\.\d{4} in the first step, \d\.\d{4} in the last\nheld out \d\.\d{4} at first, \d\.\d{4} as written\n/,
+    /^.*model: a model, 3 steps, [\d.]+ tokens in (?:[\d.]+ m?s|\d+ min \d+ s)\nloss \d\.\d{4} in the first step, \d\.\d{4} in the last\nheld out \d\.\d{4} at first, \d\.\d{4} as written\n/,
   );
   assert.equal(
     readdirSync(at('model')).sort(),

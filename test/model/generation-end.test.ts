@@ -8,6 +8,7 @@ import type { KvCache } from '../../src/model/kv-cache.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
 import { worstError } from '../device/reference.ts';
+import { isFirefox } from '../engine/tiny-model.ts';
 import { code, rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 
@@ -26,6 +27,22 @@ device.attention = (args) => {
   layers++;
   attention(args);
 };
+
+/**
+ * Runs it behind what waits already. Where a page is young, Firefox lets its timers wait for everything else, whatever its prefs say: there it is a
+ * message, which takes its turn as a click does.
+ */
+function soon(then: () => void): void {
+  if (!isFirefox()) setTimeout(then, 0);
+  else {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      then();
+    };
+    port2.postMessage(null);
+  }
+}
 
 const ids = (tokens: readonly { id: number }[]) => tokens.map((t) => t.id);
 const full = (prompt: string, options: GenerateOptions = {}) => model.generate(prompt, options).result();
@@ -49,24 +66,24 @@ on('a signal that has fired aborts before anything is done', async () => {
   assert.is(device.stats().peakBytes, peakBytes);
 });
 
-on('a timer aborts in the middle of a text: the event loop gets its turns', async () => {
+on('what waits for its turn aborts in the middle of a text: the event loop gets its turns', async () => {
   const controller = new AbortController();
   let count = 0;
   let fired = 0;
   await rejects('E_ABORTED', async () => {
     for await (const _ of model.generate(PROMPT, { maxTokens: 1500, stopAtEos: false, signal: controller.signal })) {
       if (++count > 1) continue;
-      setTimeout(() => {
+      soon(() => {
         fired = count;
         controller.abort();
-      }, 0);
+      });
     }
   });
   assert.ok(fired > 0 && count <= fired + 1, `fired after ${fired} tokens, ended after ${count}`);
-  console.log(`  a timer fired after ${fired} tokens`);
+  console.log(`  aborted after ${fired} tokens`);
 });
 
-on('a timer aborts in the middle of a long prompt, within a layer', async () => {
+on('what waits for its turn aborts in the middle of a long prompt, within a layer', async () => {
   const prompt = Array.from({ length: 2000 }, (_, i) => 100 + ((i * 37) % 5000));
   const runs: [string, (signal: AbortSignal) => Promise<unknown>][] = [
     ['generate', (signal) => model.generate(prompt, { maxTokens: 3, signal }).result()],
@@ -77,16 +94,16 @@ on('a timer aborts in the middle of a long prompt, within a layer', async () => 
     const controller = new AbortController();
     const before = layers;
     let fired = 0;
-    setTimeout(() => {
+    soon(() => {
       fired = layers - before;
       controller.abort();
-    }, 0);
+    });
     await rejects('E_ABORTED', () => run(controller.signal));
     const begun = layers - before;
     // four chunks of rows
     assert.ok(fired > 0 && fired < 3 * model.config.nLayers, `${name}: fired after ${fired} layers`);
     assert.ok(begun <= fired + 1, `${name}: fired after ${fired} layers, ended after ${begun}`);
-    console.log(`  ${name}: a timer fired after ${fired} layers`);
+    console.log(`  ${name}: aborted after ${fired} layers`);
   }
 });
 
