@@ -1,6 +1,8 @@
 import { withContext } from './checkpoint/config/context-length.ts';
 import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
+import { type QuantisedType, quantisedType } from './checkpoint/quantised/quantise.ts';
+import { quantisedCheckpoint } from './checkpoint/quantised/quantised-checkpoint.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
 import { openDevice } from './device/open-device.ts';
@@ -27,6 +29,11 @@ export interface OpenOptions extends FilesOptions {
    */
   readonly precision?: Precision;
   /**
+   * Rounds the weights of linear layers, those of experts too, to this type of llama.cpp's while they are read. Embedding, output matrix, norms,
+   * biases and routers stay as they are stored, and adapters f32. Default: all weights as they are stored.
+   */
+  readonly quantise?: QuantisedType;
+  /**
    * Positions to have room for; default: the model's own. More than that only with dynamic NTK scaling, up to `factor` times as many:
    * frequencies are then those of this length, for shorter texts too.
    */
@@ -47,6 +54,7 @@ export const localOpenOptions = {
     (value) => typeof (value as Device).loadMatrix === 'function' && typeof (value as Device).read === 'function',
   ),
   precision,
+  quantise: quantisedType,
   contextLength,
   adapters,
   onProgress: callback,
@@ -82,7 +90,8 @@ export async function openWith(
   let loaded: LoadedAdapters | undefined;
   let found: OpenedAdapters | undefined;
   try {
-    const checkpoint = { ...opened, config: withContext(opened.config, options.contextLength) };
+    const rounded = options.quantise === undefined ? opened : quantisedCheckpoint(opened, options.quantise);
+    const checkpoint = { ...rounded, config: withContext(opened.config, options.contextLength) };
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
     // before any weight is read

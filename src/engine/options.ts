@@ -1,4 +1,5 @@
 /** Options of an engine, and of opening a model on one. */
+import { quantisedType } from '../checkpoint/quantised/quantise.ts';
 import { lanes, memoryLimit, precision } from '../device/options.ts';
 import { adapters } from '../model/adapter-options.ts';
 import { contextLength } from '../model/options.ts';
@@ -50,6 +51,7 @@ export interface EngineOpenOptions extends Omit<LocalOpenOptions, 'device' | 'ca
 
 export const engineOpenOptions = {
   precision,
+  quantise: quantisedType,
   contextLength,
   adapters,
   hub,

@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import { floatToHalf, halfTable } from '../../src/checkpoint/quantised/half.ts';
+import { quantise } from '../../src/checkpoint/quantised/quantise.ts';
 import { repackRows } from '../../src/checkpoint/quantised/repack.ts';
 import { storedKind } from '../../src/checkpoint/quantised/stored-types.ts';
 import type { StoredType } from '../../src/checkpoint/types.ts';
@@ -30,6 +31,36 @@ for (const type of TYPES) {
     assert.ok(expected.length > 1000);
     assert.is(differing(dequantise(type, bytes, expected.length), expected), 0);
     console.log(`  ${type}: ${expected.length} values, 0 bits differ`);
+  });
+}
+
+for (const type of ['q8_0', 'q4_0'] as const) {
+  test(`${type} is rounded to bit for bit as the gguf package rounds`, async () => {
+    const values = new Float32Array((await readBytes('test/fixtures/blocks/quantised.f32')).buffer);
+    const expected = await readBytes(`test/fixtures/blocks/quantised-${type}.bin`);
+    const got = quantise(type, values);
+    assert.is(got.length, expected.length);
+    assert.equal(
+      got.findIndex((byte, i) => byte !== expected[i]),
+      -1,
+    );
+    console.log(`  ${type}: ${got.length} bytes, 0 differ`);
+    // what is not finite stays visible, for who loads it
+    for (const wrong of [Number.NaN, -Infinity]) {
+      const scale = dequantise(
+        type,
+        quantise(
+          type,
+          Float32Array.from({ length: 32 }, (_, i) => (i === 9 ? wrong : i)),
+        ),
+        32,
+      );
+      assert.ok(!scale.every(Number.isFinite), String(wrong));
+    }
+    assert.throws(
+      () => quantise(type, new Float32Array(33)),
+      (error: unknown) => error instanceof EspalierError && error.code === 'E_SHAPE',
+    );
   });
 }
 

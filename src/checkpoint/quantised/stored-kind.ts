@@ -18,6 +18,15 @@ export interface StoredKind {
   readonly repack: ((bytes: Uint8Array, out: Uint8Array) => void) | null;
 }
 
+/** One that values can be rounded to. */
+export interface QuantisedKind extends StoredKind {
+  /**
+   * Whole blocks of values, bit for bit those of `gguf.quants.quantize`, and so of llama.cpp's reference (`quantize_row_…_ref`). Where one of a
+   * block is not finite, its scale is not either.
+   */
+  blocks(values: Float32Array, out: Uint8Array): void;
+}
+
 /** Decodes one block at `bytes[at…]` into `out[to…]`. */
 export type BlockDecoder = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
@@ -26,5 +35,16 @@ export function byBlocks(type: keyof typeof BLOCK_SIZE, decode: BlockDecoder): S
   const { elements, bytes: size } = BLOCK_SIZE[type];
   return (bytes, out) => {
     for (let at = 0, to = 0; to < out.length; at += size, to += elements) decode(bytes, at, out, to);
+  };
+}
+
+/** Encodes the block of `values[from…]` into `bytes[at…]`. */
+export type BlockEncoder = (values: Float32Array, from: number, bytes: Uint8Array, at: number) => void;
+
+/** `blocks`, one after another. */
+export function intoBlocks(type: keyof typeof BLOCK_SIZE, encode: BlockEncoder): QuantisedKind['blocks'] {
+  const { elements, bytes: size } = BLOCK_SIZE[type];
+  return (values, out) => {
+    for (let at = 0, from = 0; from < values.length; at += size, from += elements) encode(values, from, out, at);
   };
 }

@@ -56,6 +56,10 @@ const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
     description: 'Positions to have room for: fewer than the model has, or with dynamic RoPE scaling more',
   },
   precision: { value: 'NAME', description: 'What quantised weights are multiplied with: int8, int16 or exact' },
+  quantise: {
+    value: 'TYPE',
+    description: 'Round the weights of linear layers to q8_0 or q4_0 while they are read',
+  },
   adapters: null, // --adapter
   hub: null, // the environment says it: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
   cache: null, // ESPALIER_CACHE

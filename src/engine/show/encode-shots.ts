@@ -19,7 +19,8 @@ import { aborted } from '../line/link.ts';
 import { engineOpenOptions } from '../options.ts';
 import { ShotPool } from './pool.ts';
 
-export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'contextLength' | 'adapters' | 'hub'> {
+export interface EncodeShotsOptions
+  extends Pick<OpenOptions, 'precision' | 'quantise' | 'contextLength' | 'adapters' | 'hub'> {
   /** As in `PoolOptions`, and as in the pool that is to find the shots. */
   readonly instruction?: string;
   readonly prefix?: PrefixMode;
@@ -40,6 +41,7 @@ export interface EncodeShotsOptions extends Pick<OpenOptions, 'precision' | 'con
 
 export const encodeShotsOptions = {
   precision,
+  quantise: engineOpenOptions.quantise,
   contextLength,
   adapters: engineOpenOptions.adapters,
   hub: engineOpenOptions.hub,
@@ -74,7 +76,7 @@ export async function encodeShots(
 ): Promise<{ readonly total: number; readonly loaded: number }> {
   checkedShots(shots);
   const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
-  const { precision, contextLength, adapters, hub, store = true, workers = 'auto' } = given;
+  const { precision, quantise, contextLength, adapters, hub, store = true, workers = 'auto' } = given;
   const { instruction, prefix, storage } = given;
   const { workerLocation, wasmLocation, signal, onProgress, onEstimate } = given;
   checkedTarget(target);
@@ -95,7 +97,10 @@ export async function encodeShots(
   const encode = async (lot: readonly Shot[], i: number): Promise<void> => {
     const engine = await Engine.create({ lanes: 1, show: true, ...defined({ workerLocation, wasmLocation }), ...own });
     try {
-      const model = await engine.open(target, { ...defined({ precision, contextLength, adapters, hub }), ...own });
+      const model = await engine.open(target, {
+        ...defined({ precision, quantise, contextLength, adapters, hub }),
+        ...own,
+      });
       const pool = await ShotPool.build(model, lot, {
         ...defined({ instruction, prefix, storage }),
         store,
