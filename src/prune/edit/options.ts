@@ -1,4 +1,4 @@
-import { defaulting, either, nothing, oneOf, real, type Schema, whole } from '../../options/rules.ts';
+import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } from '../../options/rules.ts';
 import { FORGET_MASKS, type ForgetMask } from './batches.ts';
 
 /** Of `TwoPhases`. Rates and factors are the paper's. */
@@ -19,6 +19,8 @@ export interface TwoPhaseOptions {
   readonly forgetting?: number;
   /** Factor of the cross-entropy of what is kept, in Phase II. Default 1. */
   readonly retention?: number;
+  /** Whether B_r learns in Phase II; of a later request it does not, so that the request can be taken back. Default true. */
+  readonly retains?: boolean;
   /** Factor of the squared change of entropies, in Phase I. Default 0.01. */
   readonly invariance?: number;
   /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low`. */
@@ -44,6 +46,7 @@ export const twoPhaseOptions = {
   rate: defaulting(positive, 1e-3),
   forgetting: defaulting(positive, 1),
   retention: defaulting(positive, 1),
+  retains: defaulting(truth, true),
   invariance: defaulting(real(0), 0.01),
   mask: defaulting(oneOf(...FORGET_MASKS), 'low'),
   enough: defaulting(either(real(0, 1), nothing), 0.006),

@@ -4,11 +4,14 @@ import { checked, type Filled, filled } from '../../options/check.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
-import type { PassLosses, Trainable } from '../../train/trainable.ts';
+import type { MomentsBook } from '../../train/state/states.ts';
+import type { Parameter, PassLosses, Trainable } from '../../train/trainable.ts';
 import { diverged } from '../../train/trainer.ts';
 import { type AsymmetricFactors, type FactorRole, TRAINED } from '../adapter/factors.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
 import { type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
+
+type Settings = Filled<TwoPhaseOptions, typeof twoPhaseOptions>;
 
 /** What an adapter is trained on. */
 export interface PruneExamples {
@@ -17,6 +20,8 @@ export interface PruneExamples {
   readonly retain: readonly PruneSequence[];
   /** q of their entropies, which Phase I keeps; what is high may be so by another. */
   readonly order: number;
+  /** Forget experts of earlier requests, which stand before those of these sub-domains, and rest. Default 0. */
+  readonly earlier?: number;
 }
 
 /** Where a training stands. */
@@ -30,6 +35,14 @@ export interface PruneLook {
   readonly answers: readonly (number | null)[];
 }
 
+/** Where a training stands, as plain data: with factors and moments, all that it goes on from. */
+export interface PhasesProgress {
+  /** Steps that are done, of both phases. */
+  readonly step: number;
+  /** By sub-domain: probabilities of answers that were seen last. */
+  readonly seen: readonly (readonly number[])[];
+}
+
 export interface PruneHooks {
   readonly onStep?:
     | ((told: {
@@ -39,8 +52,13 @@ export interface PruneHooks {
         readonly losses: PassLosses;
       }) => void)
     | undefined;
-  /** Several times an epoch, and at its end: forgetting overshoots, so what is best lies between. Factors may be read here. */
-  readonly onLook?: ((look: PruneLook) => Promise<void> | void) | undefined;
+  /**
+   * Several times an epoch, and at its end: forgetting overshoots, so what is best lies between. Factors may be read here, and where it says
+   * `end` no step comes behind it.
+   */
+  readonly onLook?: ((look: PruneLook) => Promise<'end' | undefined> | 'end' | undefined) | undefined;
+  /** After each step and its look: a state may be kept. */
+  readonly onRest?: ((progress: PhasesProgress) => Promise<void>) | undefined;
 }
 
 /** Tells draws of one seed apart. */
@@ -54,16 +72,20 @@ const STREAM = { structure: 141, retain: 143 } as const;
 export class TwoPhases {
   readonly #trainable: Trainable;
   readonly #factors: AsymmetricFactors;
+  /** The expert of the first sub-domain: those before it are of earlier requests. */
+  readonly #first: number;
   readonly #examples: PruneExamples;
-  readonly #settings: Filled<TwoPhaseOptions, typeof twoPhaseOptions>;
+  readonly #settings: Settings;
   readonly #hooks: PruneHooks;
   readonly #optimisers: { readonly shared: AdamW; readonly experts: AdamW };
   readonly #pace = new Pace();
   /** Probabilities of answers to be forgotten, by sub-domain, the last ones: within an epoch they fall from 1 to nothing. */
   readonly #seen: readonly number[][];
-  #drawn = 0;
+  /** That are done. */
+  #step = 0;
 
   /**
+   * @param progress to go on from: factors and moments have to be those of the same training
    * @throws E_ARGUMENT for options; E_DATA_INVALID for a sub-domain without examples, none to retain, not as many sub-domains as experts, and
    *   where Phase I has no token of high entropy
    */
@@ -73,17 +95,22 @@ export class TwoPhases {
     examples: PruneExamples,
     options: TwoPhaseOptions = {},
     hooks: PruneHooks = {},
+    progress?: PhasesProgress,
   ) {
     const settings = filled(twoPhaseOptions, checked<TwoPhaseOptions>(twoPhaseOptions, options, 'TwoPhases'));
     const empty = examples.forget.findIndex((list) => list.length === 0);
-    if (empty >= 0 || examples.retain.length === 0 || examples.forget.length !== factors.experts) {
+    if (
+      empty >= 0 ||
+      examples.retain.length === 0 ||
+      examples.forget.length !== factors.experts - (examples.earlier ?? 0)
+    ) {
       throw new EspalierError(
         'E_DATA_INVALID',
         examples.retain.length === 0
           ? 'There is nothing to retain.'
           : empty >= 0
             ? `Sub-domain ${empty + 1} has nothing to forget.`
-            : `There are ${examples.forget.length} sub-domains, and ${factors.experts} forget experts.`,
+            : `There are ${examples.forget.length} sub-domains, and ${factors.experts - (examples.earlier ?? 0)} forget experts.`,
         'Give examples of both sides, and an expert for each sub-domain.',
       );
     }
@@ -97,10 +124,12 @@ export class TwoPhases {
     }
     this.#trainable = trainable;
     this.#factors = factors;
+    this.#first = examples.earlier ?? 0;
     this.#examples = examples;
     this.#settings = settings;
     this.#hooks = hooks;
-    this.#seen = examples.forget.map(() => []);
+    this.#seen = examples.forget.map((_, domain) => [...(progress?.seen[domain] ?? [])]);
+    this.#step = progress?.step ?? 0;
     const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: settings.clip };
     const part = (isShared: boolean) => ({
       device: trainable.device,
@@ -108,6 +137,26 @@ export class TwoPhases {
       repack: () => trainable.repack(),
     });
     this.#optimisers = { shared: new AdamW(part(true), adam), experts: new AdamW(part(false), adam) };
+  }
+
+  /** Steps of both phases. */
+  get steps(): number {
+    const { structureSteps, epochs } = this.#settings;
+    return structureSteps + epochs * this.#batches(0).length;
+  }
+
+  get progress(): PhasesProgress {
+    return { step: this.#step, seen: this.#seen.map((list) => [...list]) };
+  }
+
+  /** Moments of all factors, to be kept and restored. */
+  get moments(): MomentsBook {
+    const { shared, experts } = this.#optimisers;
+    const isShared = ({ name }: Parameter) => this.#factors.roles.get(name) === 'shared';
+    return {
+      moments: new Map([...shared.moments, ...experts.moments]),
+      momentsOf: (parameter) => (isShared(parameter) ? shared : experts).momentsOf(parameter),
+    };
   }
 
   /**
@@ -129,61 +178,70 @@ export class TwoPhases {
   }
 
   async #structure(signal: AbortSignal | undefined): Promise<void> {
-    const { batch, rows, structureSteps: steps, seed, invariance: factor } = this.#settings;
+    const { rows, structureSteps: steps, invariance: factor } = this.#settings;
     const { order } = this.#examples;
-    if (steps === 0) return;
+    if (this.#step >= steps) return;
     const all = [...this.#examples.forget.flat(), ...this.#examples.retain];
+    const draws = structureDraws(this.#settings, all.length);
     this.#train(TRAINED.phaseOne);
-    for (let step = 0; step < steps; step++) {
-      const some = Array.from(
-        { length: batch },
-        (_, i) => all[Math.floor(uniform(seed, step * batch + i, STREAM.structure) * all.length)]!,
-      );
+    while (this.#step < steps) {
+      const some = Array.from(draws[this.#step]!, (i) => all[i]!);
       const made = structureStep(some, rows, { order, factor });
-      if (made === null) continue;
-      const losses = await this.#update(made, 1, signal);
-      this.#hooks.onStep?.({ phase: 1, step: step + 1, steps, losses });
+      const losses = made === null ? null : await this.#update(made, 1, signal);
+      this.#step++;
+      if (losses) this.#hooks.onStep?.({ phase: 1, step: this.#step, steps, losses });
+      await this.#hooks.onRest?.(this.progress);
     }
   }
 
   async #edit(signal: AbortSignal | undefined): Promise<void> {
-    const { epochs, looks } = this.#settings;
+    const { structureSteps, epochs, looks } = this.#settings;
     const steps = this.#batches(0).length;
-    let at = 0;
-    for (let epoch = 0; epoch < epochs; epoch++) {
-      const list = this.#batches(epoch);
-      for (const [i, { domain, sequences }] of list.entries()) {
-        const warmth = Math.min(1, (at + 1) / steps);
-        const losses = await this.#editStep(domain, sequences, warmth, signal);
-        at++;
-        this.#hooks.onStep?.({ phase: 2, step: at, steps: epochs * steps, losses });
-        const [before, now] = [i, i + 1].map((done) => Math.floor((done * looks) / list.length));
-        if (now! > before!)
-          await this.#hooks.onLook?.({ epoch: epoch + (i + 1) / list.length, answers: this.#answers() });
-      }
+    let list = this.#batches(0);
+    for (let at = this.#step - structureSteps; at < epochs * steps; at++) {
+      const [epoch, i] = [Math.floor(at / steps), at % steps];
+      if (i === 0 || at === this.#step - structureSteps) list = this.#batches(epoch);
+      const { domain, sequences } = list[i]!;
+      const losses = await this.#editStep(at, domain, sequences, Math.min(1, (at + 1) / steps), signal);
+      this.#step++;
+      if (losses) this.#hooks.onStep?.({ phase: 2, step: at + 1, steps: epochs * steps, losses });
+      const [before, now] = [i, i + 1].map((done) => Math.floor((done * looks) / steps));
+      const end =
+        now! > before! &&
+        (await this.#hooks.onLook?.({ epoch: epoch + (i + 1) / steps, answers: this.#answers() })) === 'end';
+      await this.#hooks.onRest?.(this.progress);
+      if (end) return;
     }
   }
 
+  /** @returns null where its expert rests, and nothing is retained */
   async #editStep(
+    at: number,
     domain: number,
     sequences: readonly PruneSequence[],
     warmth: number,
     signal: AbortSignal | undefined,
-  ): Promise<PassLosses> {
-    const { batch, rows, mask, forgetting, retention, seed, enough } = this.#settings;
+  ): Promise<PassLosses | null> {
+    const { batch, rows, mask, forgetting, retention, seed, enough, retains } = this.#settings;
     const known = this.#answers()[domain]!;
     let losses: PassLosses | null = null;
     if (enough === null || known === null || known >= enough) {
-      this.#train(TRAINED.forget(domain));
-      const options = { expert: domain, experts: this.#factors.experts, mask, factor: forgetting };
+      this.#train(TRAINED.forget(this.#first + domain));
+      const options = {
+        expert: this.#first + domain,
+        experts: this.#factors.experts,
+        mask,
+        factor: forgetting,
+      };
       losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (probability) =>
         this.#see(domain, probability),
       );
     }
+    if (!retains) return losses;
     const { retain } = this.#examples;
     const kept = Array.from(
       { length: batch },
-      () => retain[Math.floor(uniform(seed, this.#drawn++, STREAM.retain) * retain.length)]!,
+      (_, i) => retain[Math.floor(uniform(seed, at * batch + i, STREAM.retain) * retain.length)]!,
     );
     this.#train(TRAINED.retain);
     const own = await this.#update(retainStep(kept, rows, retention), warmth, signal);
@@ -245,6 +303,21 @@ export class TwoPhases {
   #answers(): (number | null)[] {
     return this.#seen.map((seen) => (seen.length === 0 ? null : seen.reduce((sum, one) => sum + one, 0) / seen.length));
   }
+}
+
+/**
+ * The sequences of each step of Phase I, by their numbers among all: those to forget, by sub-domain, and then those to keep. Theirs alone are the
+ * entropies that it needs.
+ */
+export function structureDraws(
+  { seed, batch, structureSteps }: Pick<Settings, 'seed' | 'batch' | 'structureSteps'>,
+  count: number,
+): Uint32Array[] {
+  return Array.from({ length: structureSteps }, (_, step) =>
+    Uint32Array.from({ length: batch }, (_, i) =>
+      Math.floor(uniform(seed, step * batch + i, STREAM.structure) * count),
+    ),
+  );
 }
 
 /** The mean loss of the learned tokens of each sequence of a batch, in their order. */

@@ -23,12 +23,20 @@ export interface Identity {
   readonly data: string;
 }
 
+/** Moments that are kept and restored: those of one optimiser, or of several. */
+export type MomentsBook = Pick<AdamW, 'moments' | 'momentsOf'>;
+
+/** What is known of a job beside its tensors: plain data. */
+export interface StepsDone {
+  readonly step: number;
+}
+
 /** A state as it stands in a folder. */
-export interface SavedState {
+export interface SavedState<P extends StepsDone = TrainingProgress> {
   readonly format: typeof FORMAT;
   readonly version: typeof VERSION;
   readonly identity: Identity;
-  readonly progress: TrainingProgress;
+  readonly progress: P;
   /** What computed it, for the same bits: of the wasm device its kernels. */
   readonly device: unknown;
   /** By parameter: steps that it was trained in, of those that were. */
@@ -43,7 +51,7 @@ export interface SavedState {
  * States of a training in the folder that its result goes to. One is a file of tensors, synced, and then a description, synced: a
  * description that can be read has its tensors, whatever ended the program. The state before goes only then.
  */
-export class States {
+export class States<P extends StepsDone = TrainingProgress> {
   readonly #out: OutputFolder;
   readonly #identity: Identity;
   readonly #device: unknown;
@@ -58,18 +66,18 @@ export class States {
   }
 
   /** The newest state in a folder, of whatever training; null: there is none. @throws E_FILE_READ */
-  static async latest(out: OutputFolder): Promise<SavedState | null> {
+  static async latest<P extends StepsDone = TrainingProgress>(out: OutputFolder): Promise<SavedState<P> | null> {
     const { names } = await out.files();
     const descriptions = names.filter((name) => OWN.exec(name)?.[2] === 'json').sort((a, b) => stepOf(b) - stepOf(a));
     for (const name of descriptions) {
-      const state = parsed(await out.readBytes(name));
+      const state = parsed<P>(await out.readBytes(name));
       if (state && (await out.size(state.tensors.name)) === state.tensors.bytes) return state;
     }
     return null;
   }
 
   /** Puts a state's weights and moments where they belong. @throws E_FILE_READ, E_OUT_OF_MEMORY */
-  async restore(state: SavedState, trainable: Trainable, optimiser: AdamW): Promise<void> {
+  async restore(state: SavedState<P>, trainable: Trainable, optimiser: MomentsBook): Promise<void> {
     for (const parameter of trainable.parameters) {
       const updates = state.updates[parameter.name];
       if (updates !== undefined) optimiser.momentsOf(parameter).updates = updates;
@@ -81,11 +89,11 @@ export class States {
   }
 
   /** @throws E_STORAGE_FULL, E_FILE_WRITE, and then the state before is still there; E_DIVERGED for weights that are no numbers */
-  async save(trainable: Trainable, optimiser: AdamW, progress: TrainingProgress): Promise<void> {
+  async save(trainable: Trainable, optimiser: MomentsBook, progress: P): Promise<void> {
     const list = allOf(trainable, optimiser);
     const name = nameOf(progress.step, 'safetensors');
     const tensors = await this.#write(name, trainable, list);
-    const state: SavedState = {
+    const state: SavedState<P> = {
       format: FORMAT,
       version: VERSION,
       identity: this.#identity,
@@ -101,7 +109,7 @@ export class States {
   }
 
   /** Keeps the weights alone, to come back to. What was best before stays as long as a state names it. */
-  async saveBest(trainable: Trainable, { step }: TrainingProgress): Promise<void> {
+  async saveBest(trainable: Trainable, { step }: StepsDone): Promise<void> {
     this.#best = await this.#write(nameOf(step, 'safetensors', 'best-'), trainable, weightsOf(trainable));
   }
 
@@ -125,7 +133,7 @@ export class States {
     }
   }
 
-  async #describe(name: string, state: SavedState): Promise<void> {
+  async #describe(name: string, state: SavedState<P>): Promise<void> {
     const file = await this.#out.file(name, 0);
     try {
       await file.write(new TextEncoder().encode(`${JSON.stringify(state)}\n`));
@@ -163,7 +171,11 @@ export async function clearStates(out: OutputFolder, keep: readonly string[] = [
  * @param folder for the message
  * @throws E_ARGUMENT that says what differs
  */
-export function checkIdentity({ identity, progress }: SavedState, wanted: Partial<Identity>, folder: string): void {
+export function checkIdentity<P extends StepsDone>(
+  { identity, progress }: SavedState<P>,
+  wanted: Partial<Identity>,
+  folder: string,
+): void {
   const parts = Object.keys(wanted) as (keyof Identity)[];
   const other = parts.filter((part) => JSON.stringify(identity[part]) !== JSON.stringify(wanted[part]));
   if (other.length === 0) return;
@@ -191,7 +203,7 @@ const weightsOf = ({ parameters }: Trainable): NamedTensor[] =>
   parameters.map(({ name, value }) => ({ name, tensor: value }));
 
 /** Weights, and moments of what was trained: in an order that depends on neither. */
-function allOf(trainable: Trainable, optimiser: AdamW): NamedTensor[] {
+function allOf(trainable: Trainable, optimiser: MomentsBook): NamedTensor[] {
   const moments = trainable.parameters.flatMap(({ name }) => {
     const own = optimiser.moments.get(name);
     if (own === undefined) return [];
@@ -204,10 +216,10 @@ function allOf(trainable: Trainable, optimiser: AdamW): NamedTensor[] {
 }
 
 /** A description that was written to its end, of this version. */
-function parsed(bytes: Uint8Array | null): SavedState | null {
+function parsed<P extends StepsDone>(bytes: Uint8Array | null): SavedState<P> | null {
   if (bytes === null || bytes.byteLength > MOST) return null;
   try {
-    const state = JSON.parse(new TextDecoder().decode(bytes)) as SavedState;
+    const state = JSON.parse(new TextDecoder().decode(bytes)) as SavedState<P>;
     return state.format === FORMAT && state.version === VERSION ? state : null;
   } catch {
     return null;
