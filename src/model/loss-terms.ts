@@ -27,10 +27,10 @@ export interface RowLosses {
   readonly losses: Tensor; // [R, 1]: gets the loss of each row
 }
 
-/** Σ weights · (S_q − base)². */
+/** Σ weights · (S_q − base)², or Σ weights · S_q. */
 export interface Invariance {
   readonly weights: Tensor; // [R, 1]
-  readonly base: Tensor; // [R, 1]
+  readonly base: Tensor | null; // [R, 1]
 }
 
 /** What is measured from another model's logits. */
@@ -82,7 +82,7 @@ export function lossGradient(
   }
   if (invariance) {
     const { base, weights } = invariance;
-    device.entropyBackward(logits, numbers, order, part(base), part(weights), dLogits);
+    device.entropyBackward(logits, numbers, order, base && part(base), part(weights), dLogits);
   }
   if (reference) addReferenceGradient(device, rows, reference, logits, first, count, dLogits);
   return dLogits;

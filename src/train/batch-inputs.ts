@@ -21,7 +21,7 @@ export function checkBatch(batch: MicroBatch, config: ModelConfig): void {
   if (t === 0) refuse('no token');
   const lists = { positions, starts, targets, weights };
   for (const [name, { length }] of Object.entries(lists)) if (length !== t) refuse(`${length} ${name} for ${t} tokens`);
-  checkAsked(batch, refuse);
+  checkAsked(batch, config, refuse);
   if (routing && (routing.length === 0 || routing.length % t !== 0))
     refuse(`${routing.length} coefficients for ${t} tokens`);
   if (routing && !routing.every(Number.isFinite)) refuse('a coefficient that is not finite');
@@ -42,18 +42,24 @@ export function checkBatch(batch: MicroBatch, config: ModelConfig): void {
 }
 
 /** What is asked beside the cross-entropy. @param refuse throws */
-function checkAsked({ ids, hinge, invariance, distillation }: MicroBatch, refuse: (what: string) => never): void {
+function checkAsked(
+  { ids, hinge, invariance, distillation, steering }: MicroBatch,
+  { nLayers, hiddenSize }: ModelConfig,
+  refuse: (what: string) => never,
+): void {
   const lists = {
     'weights of the hinge loss': hinge,
     'weights of the invariance': invariance?.weights,
     'entropies of the base': invariance?.base,
     'weights of the distillation': distillation?.weights,
+    'weights of the steering': steering?.weights,
   };
   for (const [name, list] of Object.entries(lists)) {
     if (!list) continue;
     if (list.length !== ids.length) refuse(`${list.length} ${name} for ${ids.length} tokens`);
     // a row that is not asked may lack an entropy
-    const isAsked = (row: number) => list !== invariance?.base || invariance.weights[row] !== 0;
+    const isAsked = (row: number) =>
+      invariance === undefined || list !== invariance.base || invariance.weights[row] !== 0;
     const wrong = list.findIndex((value, row) => isAsked(row) && !Number.isFinite(value));
     if (wrong >= 0) refuse(`${list[wrong]} among its ${name}`);
   }
@@ -61,6 +67,12 @@ function checkAsked({ ids, hinge, invariance, distillation }: MicroBatch, refuse
     refuse(`an entropy of order ${invariance.order}`);
   }
   if (distillation && !Number.isFinite(distillation.penalty)) refuse(`a penalty of ${distillation.penalty}`);
+  if (!steering) return;
+  const { layer, target } = steering;
+  if (!(Number.isInteger(layer) && layer >= 0 && layer < nLayers))
+    refuse(`steering behind layer ${layer} of ${nLayers}`);
+  if (target && target.length !== hiddenSize) refuse(`a target of ${target.length} numbers for ${hiddenSize}`);
+  if (target && !target.every(Number.isFinite)) refuse('a target of steering that is not finite');
 }
 
 /** Positions, masks and routing: row t sees rows starts[t] .. t, in layers with a window the last of them. */

@@ -8,7 +8,6 @@ import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
 import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
 import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-buffers.ts';
 import { lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
-import type { LossRows } from '../model/loss-terms.ts';
 import { type Master, MasterLoader } from '../model/masters.ts';
 import { type LayerTables, ModelRopes } from '../model/model-ropes.ts';
 import { tokenEmbeddingBackward } from '../model/token-embedding.ts';
@@ -16,8 +15,10 @@ import { type DecoderWeights, type LayerWeights, type LoadOptions, loadWeights }
 import { Pace } from '../runtime/host/yielding.ts';
 import { type BatchInputs, batchInputs, checkBatch } from './batch-inputs.ts';
 import { decoderGradients } from './decoder-gradients.ts';
-import { lossRows, type ReferencePass, readLosses, rowsWithLoss } from './loss-rows.ts';
+import { lossRows, type ReferencePass, rowsWithLoss } from './loss-rows.ts';
 import { type PackedModel, packedForward, packedRun } from './packed-pass.ts';
+import { type AskedLosses, readLosses } from './read-losses.ts';
+import { type Steering, steer, steeringOf } from './steering.ts';
 import type { MicroBatch, Parameter, PassLosses, PassOptions, Trainable } from './trainable.ts';
 
 export interface DecoderTrainableOptions extends LoadOptions {
@@ -56,8 +57,10 @@ class Trained implements Parameter {
   }
 }
 
-/** How much of the way back a pass goes. */
+/** Which layers a pass goes through. */
 interface Depth {
+  /** Layers that are run, the first ones. */
+  readonly top: number;
   /** The first layer that something is trained in, or the number of layers. */
   readonly lowest: number;
   readonly embedding: boolean;
@@ -177,19 +180,20 @@ export class DecoderTrainable implements Trainable {
   }
 
   async step(batch: MicroBatch, options: PassOptions): Promise<PassLosses> {
-    return this.#pass(batch, options, async (inputs, tables, rows, routers) => {
+    return this.#pass(batch, options, async (inputs, tables, asked) => {
       const { device, config } = this;
-      const depth = this.#depth();
+      const { rows } = asked;
+      const depth = this.#depth(asked);
       const buffers = this.#kept(inputs, depth, options.recompute ?? true);
       const end = device.scratch('f32', buffers.at(-1)!.middle.shape);
-      await this.#forward(inputs, tables, buffers, end, options, routers);
+      await this.#forward(inputs, tables, buffers, end, options, asked);
       const dResidual = device.scratch('f32', end.shape);
-      const below = depth.lowest < config.nLayers || depth.embedding;
+      const below = depth.lowest < depth.top || depth.embedding;
       if (rows) {
         const to = below ? dResidual : null;
         await lossHeadBackward(device, config, this.#weights, this.#gradients, end, rows, to, options.signal);
       } else if (below) device.fill(dResidual, 0);
-      await this.#layersBackward(tables, buffers, depth, dResidual, options);
+      await this.#layersBackward(tables, buffers, depth, dResidual, asked.steering, options);
       if (this.#gradients.embedding) {
         tokenEmbeddingBackward(device, config, inputs.ids, dResidual, this.#gradients.embedding);
       }
@@ -197,11 +201,12 @@ export class DecoderTrainable implements Trainable {
   }
 
   async evaluate(batch: MicroBatch, options: PassOptions): Promise<PassLosses> {
-    return this.#pass(batch, options, async (inputs, tables, rows, routers) => {
+    return this.#pass(batch, options, async (inputs, tables, asked) => {
       const { device, config } = this;
+      const { rows } = asked;
       const shared = sharedBuffers(device, config, inputs);
-      const buffers = this.#layers.map(() => shared);
-      await this.#forward(inputs, tables, buffers, shared.hidden, options, routers);
+      const buffers = Array.from({ length: this.#depth(asked).top }, () => shared);
+      await this.#forward(inputs, tables, buffers, shared.hidden, options, asked);
       if (rows) await lossHead(device, config, this.#weights, shared.hidden, rows, options.signal);
     });
   }
@@ -228,7 +233,7 @@ export class DecoderTrainable implements Trainable {
   #pass(
     batch: MicroBatch,
     options: PassOptions,
-    compute: (inputs: BatchInputs, tables: LayerTables, rows: LossRows | null, routers: Tensor | null) => Promise<void>,
+    compute: (inputs: BatchInputs, tables: LayerTables, asked: AskedLosses) => Promise<void>,
   ): Promise<PassLosses> {
     const { device, config } = this;
     checkBatch(batch, config);
@@ -238,29 +243,34 @@ export class DecoderTrainable implements Trainable {
       try {
         const inputs = batchInputs(device, config, batch);
         const runs = lossRuns(rowsWithLoss(batch, options));
-        const rows = await lossRows(device, batch, runs, options, this.#options.reference);
+        const { reference } = this.#options;
+        const rows = await lossRows(device, batch, runs, options, reference);
+        const steering = await steeringOf(device, config, batch, reference, options.signal);
         const sparse = config.moe?.layers.length ?? 0;
         const routers = sparse > 0 ? device.scratch('f32', [sparse, 2]) : null;
-        await compute(inputs, this.#ropes.forward(inputs.positionCount), rows, routers);
-        return await readLosses(device, batch, rows, routers, options.onRows);
+        const asked = { rows, routers, steering };
+        await compute(inputs, this.#ropes.forward(inputs.positionCount), asked);
+        return await readLosses(device, batch, asked, options.onRows);
       } finally {
         device.reset(mark);
       }
     });
   }
 
-  #depth(): Depth {
+  #depth({ rows, routers, steering }: AskedLosses): Depth {
     const { layers, embedding } = this.#gradients;
+    // routers of all layers have losses
+    const top = steering && !rows && !routers ? steering.layer + 1 : layers.length;
     const first = layers.findIndex(trainsLayer);
-    if (embedding) return { lowest: 0, embedding: true };
-    return { lowest: first < 0 ? layers.length : first, embedding: false };
+    if (embedding) return { top, lowest: 0, embedding: true };
+    return { top, lowest: first < 0 ? layers.length : first, embedding: false };
   }
 
   /**
    * Buffers of each layer. Below the lowest that is trained nothing is kept: these go on in one residual stream. Of the others only the
    * residual stream before each is kept where they are run forward again, and else everything.
    */
-  #kept(inputs: BatchInputs, { lowest }: Depth, recompute: boolean): LayerBuffers[] {
+  #kept(inputs: BatchInputs, { top, lowest }: Depth, recompute: boolean): LayerBuffers[] {
     const { device, config } = this;
     const stream = () => device.scratch('f32', [inputs.ids.shape[0]!, config.hiddenSize]);
     const sparse = new Set(config.moe?.layers);
@@ -268,7 +278,7 @@ export class DecoderTrainable implements Trainable {
     const again = recompute || lowest > 0;
     const kinds = { dense: sparse.size < config.nLayers, mixture: sparse.size > 0 };
     const set = again ? keptBuffers(device, config, inputs, below, kinds) : null;
-    return this.#layers.map((_, i) => {
+    return Array.from({ length: top }, (_, i) => {
       if (set && i < lowest) return { ...set, hidden: below, middle: below };
       const hidden = i === lowest ? below : stream();
       if (set && recompute) return { ...set, hidden };
@@ -282,17 +292,20 @@ export class DecoderTrainable implements Trainable {
     buffers: readonly LayerBuffers[],
     end: Tensor,
     { signal, onMixture }: PassOptions,
-    routers: Tensor | null,
+    { routers, steering }: AskedLosses,
   ): Promise<void> {
     const { device, config } = this;
     const sparse = config.moe?.layers ?? [];
-    return packedForward(this.#model(), inputs, tables, buffers, end, signal, (layer) => {
+    const onLayer = (layer: number): void => {
       const at = sparse.indexOf(layer);
       if (at < 0) return;
       const mixture = buffers[layer]!.mixture!;
       const { logits, offsets } = mixture.routing;
       device.routerLosses(logits, offsets, device.rows(routers!, at, 1));
       onMixture?.(layer, mixture);
+    };
+    return packedForward(this.#model(), inputs, tables, buffers, end, signal, onLayer, (layer, hidden) => {
+      if (layer === steering?.layer) steer(device, steering, hidden);
     });
   }
 
@@ -305,17 +318,19 @@ export class DecoderTrainable implements Trainable {
   async #layersBackward(
     tables: LayerTables,
     buffers: readonly LayerBuffers[],
-    { lowest, embedding }: Depth,
+    { top, lowest, embedding }: Depth,
     dResidual: Tensor,
+    steering: Steering | null,
     { recompute = true, balance = 0, z = 0, signal }: PassOptions,
   ): Promise<void> {
     const { device, config } = this;
     const pace = new Pace();
-    for (let i = config.nLayers - 1; i >= lowest; i--) {
+    for (let i = top - 1; i >= lowest; i--) {
       throwIfAborted(signal);
+      if (i === steering?.layer) device.add(steering.gradient, dResidual);
       const [facts, weights, b, table] = [this.#facts[i]!, this.#layers[i]!, buffers[i]!, tables[i]!];
       // what the last layer computed still stands
-      if (recompute && i < config.nLayers - 1) {
+      if (recompute && i < top - 1) {
         device.rmsNorm(b.hidden, weights.inputNorm, b.normed, config.rmsNormEps);
         decoderLayer(device, facts, weights, b, b, packedRun(i, b, table, true));
       }

@@ -1,8 +1,8 @@
-import { type Device, STAT, STAT_NUMBERS, type Tensor } from '../device/device.ts';
+import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { statsBuffers } from '../model/logit-stats.ts';
 import { type LossReference, type LossRows, type LossRun, rowLosses } from '../model/loss-terms.ts';
-import type { MicroBatch, PassLosses, PassOptions } from './trainable.ts';
+import type { MicroBatch, PassOptions } from './trainable.ts';
 
 /** What the divergence is measured from: another model of the same vocabulary, on the same device. */
 export interface ReferencePass {
@@ -13,6 +13,8 @@ export interface ReferencePass {
     runs: readonly LossRun[],
     signal: AbortSignal | undefined,
   ): Promise<LossReference['logits']>;
+  /** The residual stream [T, hidden] behind a layer, from 0 on; scratch, as of `forward`. @throws E_ARGUMENT for a layer that is not there, E_ABORTED */
+  hidden(batch: MicroBatch, layer: number, signal: AbortSignal | undefined): Promise<Tensor>;
 }
 
 /** Weights of the losses of a row; 0: not asked for. */
@@ -24,7 +26,7 @@ interface RowWeights {
 }
 
 /** What is asked of a row. Without a target there is neither cross-entropy nor hinge. */
-function rowWeights({ targets, weights, hinge, invariance, distillation }: MicroBatch, row: number): RowWeights {
+export function rowWeights({ targets, weights, hinge, invariance, distillation }: MicroBatch, row: number): RowWeights {
   const hasTarget = targets[row]! >= 0;
   return {
     crossEntropy: hasTarget ? weights[row]! : 0,
@@ -86,7 +88,7 @@ export async function lossRows(
     hinge: losses(weights('hinge')),
     invariance: steady && {
       weights: steady,
-      base: upload(Float32Array.from(rows, (row) => invariance!.base[row]!)),
+      base: invariance!.base && upload(Float32Array.from(rows, (row) => invariance!.base![row]!)),
     },
     reference: measured
       ? {
@@ -103,55 +105,7 @@ export async function lossRows(
   };
 }
 
-/** The losses of a batch, in one readback. @param routers [layers with experts, 2] as `routerLosses` gives them. @param onRows as in `PassOptions` */
-export async function readLosses(
-  device: Device,
-  batch: MicroBatch,
-  rows: LossRows | null,
-  routers: Tensor | null,
-  onRows?: PassOptions['onRows'],
-): Promise<PassLosses> {
-  const { divergence, distillation } = rows?.reference ?? { divergence: null, distillation: null };
-  const wanted = {
-    numbers: rows?.numbers.numbers ?? null,
-    hinge: rows?.hinge?.losses ?? null,
-    divergence: divergence?.losses ?? null,
-    distillation: distillation?.losses ?? null,
-    targets: distillation?.numbers ?? null,
-    routers,
-  };
-  const read = await device.read(Object.values(wanted).filter((t) => t !== null));
-  const found = Object.fromEntries(
-    Object.entries(wanted).map(([name, t]) => [name, t ? read.shift()! : []]),
-  ) as unknown as Readonly<Record<keyof typeof wanted, ArrayLike<number>>>;
-  const nll = new Float32Array(batch.ids.length);
-  const sums = { crossEntropy: 0, balance: 0, z: 0, divergence: 0, hinge: 0, invariance: 0, distillation: 0 };
-  for (const [i, row] of rowsOf(rows?.runs ?? []).entries()) {
-    const asked = rowWeights(batch, row);
-    const stat = (column: number) => found.numbers[STAT_NUMBERS * i + column]!;
-    if (batch.targets[row]! >= 0) nll[row] = -stat(STAT.targetLogProbability);
-    if (asked.crossEntropy !== 0) {
-      sums.crossEntropy -= asked.crossEntropy * stat(STAT.targetLogProbability);
-      sums.divergence += asked.crossEntropy * (found.divergence[i] ?? 0);
-    }
-    if (asked.hinge !== 0) sums.hinge += asked.hinge * found.hinge[i]!;
-    if (asked.invariance !== 0) {
-      sums.invariance += asked.invariance * (stat(STAT.tsallis) - batch.invariance!.base[row]!) ** 2;
-    }
-    if (asked.distillation !== 0) {
-      const entropy = found.targets[STAT_NUMBERS * i + STAT.shannon]!;
-      sums.distillation += asked.distillation * (found.distillation[i]! + entropy);
-    }
-  }
-  onRows?.(nll);
-  for (let i = 0; i < found.routers.length; i += 2) {
-    sums.balance += found.routers[i]!;
-    sums.z += found.routers[i + 1]!;
-  }
-  return sums;
-}
-
 /** The rows of runs, one by one. */
-function rowsOf(runs: readonly LossRun[]): number[] {
+export function rowsOf(runs: readonly LossRun[]): number[] {
   return runs.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i));
 }

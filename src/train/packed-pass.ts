@@ -34,11 +34,13 @@ export function packedRun(index: number, b: LayerBuffers, table: Tensor | null, 
 }
 
 /**
- * Sequences behind one another through all layers.
+ * Sequences behind one another through the layers.
  *
- * @param buffers of each layer; where the hidden of one is the middle of the layer before, it goes on there
+ * @param buffers of each layer, or of the first ones, and no others are run; where the hidden of one is the middle of the layer before, it goes
+ *   on there
  * @param end [t, hidden]: gets the residual stream behind the last layer; may be its middle
  * @param onLayer called when a layer's buffers stand
+ * @param onHidden called with the residual stream [t, hidden] behind a layer: look, and leave it as it is
  * @throws E_ABORTED
  */
 export async function packedForward(
@@ -49,6 +51,7 @@ export async function packedForward(
   end: Tensor,
   signal: AbortSignal | undefined,
   onLayer: (layer: number) => void = () => {},
+  onHidden: (layer: number, hidden: Tensor) => void = () => {},
 ): Promise<void> {
   const pace = new Pace();
   const { rmsNormEps: eps } = config;
@@ -64,6 +67,7 @@ export async function packedForward(
     if (hidden !== b.middle) device.copyRows(b.middle, hidden, 0);
     if (next) device.addRmsNorm(b.feedForwardOut, hidden, layers[i + 1]!.inputNorm, next.normed, eps);
     else device.add(b.feedForwardOut, hidden);
+    onHidden(i, hidden);
     await pace.breathe();
   }
   throwIfAborted(signal);

@@ -21,16 +21,20 @@ export interface MicroBatch {
   readonly hinge?: Float32Array | undefined;
   readonly invariance?: InvarianceRows | undefined;
   readonly distillation?: DistillationRows | undefined;
+  readonly steering?: SteeringRows | undefined;
   /** [T, experts] coefficients of terms of adapters that have an expert, by row; default: all 0. They have no gradient. */
   readonly routing?: Float32Array | undefined;
 }
 
-/** Asks for Σ weights · (S_q(p) − base)²: predictions shall be as uncertain as they were. Rows need no target. */
+/**
+ * Asks for Σ weights · (S_q(p) − base)²: predictions shall be as uncertain as they were. Without a base for Σ weights · S_q(p) itself. Rows need
+ * no target.
+ */
 export interface InvarianceRows {
   /** q of the Tsallis entropy, above 0; 1 is Shannon's. */
   readonly order: number;
   /** [T] */
-  readonly base: Float32Array;
+  readonly base: Float32Array | null;
   /** [T]; 0: not asked for */
   readonly weights: Float32Array;
 }
@@ -41,6 +45,19 @@ export interface InvarianceRows {
  */
 export interface DistillationRows {
   readonly penalty: number;
+  /** [T]; 0: not asked for */
+  readonly weights: Float32Array;
+}
+
+/**
+ * Asks for Σ weights · |h − target|² / hidden, h the residual stream behind a layer: RMU (Li et al. 2024, arXiv 2403.03218). Layers above it
+ * are left out where nothing else is asked. Rows need no target token.
+ */
+export interface SteeringRows {
+  /** From 0 on. */
+  readonly layer: number;
+  /** [hidden], that of all rows; null: the hidden states of the reference. */
+  readonly target: Float32Array | null;
   /** [T]; 0: not asked for */
   readonly weights: Float32Array;
 }
@@ -95,6 +112,7 @@ export interface PassLosses {
   readonly hinge: number;
   readonly invariance: number;
   readonly distillation: number;
+  readonly steering: number;
 }
 
 /** What a trainer trains: weights on a device, and the way forward and back through what they compute. */

@@ -182,6 +182,7 @@ export class Trainer {
       hinge: 0,
       invariance: 0,
       distillation: 0,
+      steering: 0,
     };
     for (const batch of batches) {
       const share = batch.ids.length / tokens;
@@ -330,6 +331,7 @@ const LOSSES: Readonly<Record<keyof PassLosses, { readonly name: string; readonl
   hinge: { name: 'hinge loss', over: 'weights' },
   invariance: { name: 'change of entropy', over: 'weights' },
   distillation: { name: 'distillation loss', over: 'weights' },
+  steering: { name: 'steering loss', over: 'weights' },
 };
 
 /** @param kept the step of the state that is kept; 0: none is */

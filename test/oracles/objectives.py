@@ -73,9 +73,23 @@ def some(share, low, high):
     return [float(x) for x in drawn]
 
 
+def keep(of):
+    """The residual stream behind each layer of the last pass, by hooks: what transformers gives for the last layer is normed."""
+    kept = {}
+    for layer, module in enumerate(of.model.layers):
+        module.register_forward_hook(lambda _, __, out, layer=layer: kept.__setitem__(layer, kept.get(layer, []) + [out[0] if isinstance(out, tuple) else out]))
+    return kept
+
+
+streams, reference_streams = keep(model), keep(reference)
+
+
 def forward(of):
     global current
     logits, start = [], 0
+    for kept in (streams, reference_streams):
+        if (kept is streams) == (of is model):
+            kept.clear()
     for length in LENGTHS:
         current = slice(start, start + length)
         logits.append(of(torch.tensor([ids[start : start + length]])).logits[0])
@@ -87,7 +101,7 @@ def entropy(p, q):
     return -(p * p.log()).sum(-1) if q == 1 else (1 - (p**q).sum(-1)) / (q - 1)
 
 
-def case(name, weights=None, hinge=None, invariance=None, distillation=None, divergence=0.0):
+def case(name, weights=None, hinge=None, invariance=None, distillation=None, divergence=0.0, steering=None):
     parameters = [p for key, p in model.named_parameters() if key in KEPT] + list(factors.values())
     for p in model.parameters():
         p.grad = None
@@ -101,7 +115,7 @@ def case(name, weights=None, hinge=None, invariance=None, distillation=None, div
     has = target >= 0
     at = torch.arange(rows)[has]
     nll = -logs[at, target[has]]
-    losses = {key: torch.zeros((), dtype=torch.float64) for key in ("crossEntropy", "divergence", "hinge", "invariance", "distillation")}
+    losses = {key: torch.zeros((), dtype=torch.float64) for key in ("crossEntropy", "divergence", "hinge", "invariance", "distillation", "steering")}
     weights = weights or [0.0] * rows
     losses["crossEntropy"] = (tensor(weights)[has] * nll).sum()
     if divergence:
@@ -113,12 +127,17 @@ def case(name, weights=None, hinge=None, invariance=None, distillation=None, div
         others[at, target[has]] = -1
         losses["hinge"] = (tensor(hinge)[has] * (1 + p[at, target[has]] - others[at].max(-1).values)).sum()
     if invariance:
-        change = entropy(logs.exp(), invariance["order"]) - tensor(invariance["base"])
-        losses["invariance"] = (tensor(invariance["weights"]) * change**2).sum()
+        own = entropy(logs.exp(), invariance["order"])
+        change = own if invariance["base"] is None else (own - tensor(invariance["base"])) ** 2
+        losses["invariance"] = (tensor(invariance["weights"]) * change).sum()
     if distillation:
         shifted = z.clone()
         shifted[at, target[has]] -= distillation["penalty"]
         losses["distillation"] = -(tensor(distillation["weights"]) * (shifted.softmax(-1) * logs).sum(-1)).sum()
+    if steering:
+        rows_of = lambda kept: torch.cat([h.reshape(-1, h.shape[-1]) for h in kept[steering["layer"]]])  # noqa: E731
+        wanted = rows_of(reference_streams).detach() if steering["target"] is None else tensor(steering["target"])
+        losses["steering"] = (tensor(steering["weights"]) * ((rows_of(streams) - wanted) ** 2).mean(-1)).sum()
     total = sum(loss * (divergence if key == "divergence" else 1) for key, loss in losses.items())
     total.backward()
     named = {key: p for key, p in model.named_parameters() if key in KEPT} | factors
@@ -126,12 +145,21 @@ def case(name, weights=None, hinge=None, invariance=None, distillation=None, div
     return {
         "name": name, "weights": weights, "hinge": hinge, "invariance": invariance, "distillation": distillation, "divergence": divergence,
         "losses": {key: loss.item() for key, loss in losses.items()},
-        "gradients": {key: described(p.grad) for key, p in named.items()},
+        "steering": steering,
+        "gradients": {key: described(torch.zeros_like(p) if p.grad is None else p.grad) for key, p in named.items()},
     }  # fmt: skip
 
 
 def invariance(order):
     return {"order": order, "base": some(1, 0.5, 2), "weights": some(0.6, 0.01, 0.1)}
+
+
+direction = [0.5 * math.cos(1.3 * (i + 1)) for i in range(model.config.hidden_size)]
+direction = [float(x) for x in torch.tensor(direction, dtype=torch.float32)]
+
+
+def steering(layer, target):
+    return {"layer": layer, "target": target, "weights": some(0.7, 0.1, 1)}
 
 
 cases = [
@@ -145,6 +173,10 @@ cases = [
     case("difference", weights=some(0.9, -0.1, 0.1)),
     case("all", weights=some(0.7, -0.05, 0.1), hinge=some(0.5, 0.01, 0.1), invariance=invariance(1.5),
          distillation={"penalty": 2.5, "weights": some(0.5, 0.01, 0.1)}, divergence=0.7),
+    case("entropy itself", invariance={"order": 1.5, "base": None, "weights": some(0.6, -0.1, 0.1)}),
+    case("steered", steering=steering(0, direction)),
+    case("kept", steering=steering(1, None)),
+    case("steered, and more", weights=some(0.7, -0.05, 0.1), hinge=some(0.5, 0.01, 0.1), steering=steering(0, None)),
 ]  # fmt: skip
 written = {
     "model": NAME, "reference": REFERENCE, "rank": RANK, "scale": SCALE, "lengths": LENGTHS, "ids": ids, "targets": targets,

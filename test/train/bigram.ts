@@ -94,7 +94,7 @@ export class Bigram implements Trainable {
           device.matmul(inputs, dHidden, embed.gradient, { transposeA: true, accumulate: true });
         }
       }
-      return { crossEntropy, balance: 0, z: 0, divergence: 0, hinge: 0, invariance: 0, distillation: 0 };
+      return { crossEntropy, balance: 0, z: 0, divergence: 0, hinge: 0, invariance: 0, distillation: 0, steering: 0 };
     } finally {
       device.reset(mark);
     }

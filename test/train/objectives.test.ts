@@ -7,7 +7,7 @@ import type { LoraTerm } from '../../src/model/lora.ts';
 import { DecoderReference } from '../../src/train/decoder-reference.ts';
 import type { DecoderTrainable, TrainedTerms } from '../../src/train/decoder-trainable.ts';
 import { type MemoryOptions, planMemory } from '../../src/train/plan/memory.ts';
-import type { DistillationRows, InvarianceRows, MicroBatch, PassLosses } from '../../src/train/trainable.ts';
+import type { MicroBatch, PassLosses } from '../../src/train/trainable.ts';
 import { put, testNothingLeft, trainDevices, Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { readJson } from '../files.ts';
@@ -31,8 +31,9 @@ interface Case {
   readonly name: string;
   readonly weights: readonly number[];
   readonly hinge: readonly number[] | null;
-  readonly invariance: { order: number; base: number[]; weights: number[] } | null;
+  readonly invariance: { order: number; base: number[] | null; weights: number[] } | null;
   readonly distillation: { penalty: number; weights: number[] } | null;
+  readonly steering: { layer: number; target: number[] | null; weights: number[] } | null;
   readonly divergence: number;
   readonly losses: Omit<PassLosses, 'balance' | 'z'>;
   readonly gradients: Readonly<Record<string, Described>>;
@@ -46,11 +47,22 @@ const first = all[0]!.device;
 const fixture = (await readJson('test/fixtures/objectives.json')) as Fixture;
 const floats = (list: readonly number[]) => Float32Array.from(list);
 
-function asked({ weights, hinge, invariance, distillation }: Case): MicroBatch {
-  const rows: { invariance?: InvarianceRows; distillation?: DistillationRows; hinge?: Float32Array } = {
+function asked({ weights, hinge, invariance, distillation, steering }: Case): MicroBatch {
+  const rows: Partial<MicroBatch> = {
     ...(hinge && { hinge: floats(hinge) }),
     ...(invariance && {
-      invariance: { order: invariance.order, base: floats(invariance.base), weights: floats(invariance.weights) },
+      invariance: {
+        order: invariance.order,
+        base: invariance.base && floats(invariance.base),
+        weights: floats(invariance.weights),
+      },
+    }),
+    ...(steering && {
+      steering: {
+        layer: steering.layer,
+        target: steering.target && floats(steering.target),
+        weights: floats(steering.weights),
+      },
     }),
     ...(distillation && { distillation: { penalty: distillation.penalty, weights: floats(distillation.weights) } }),
   };
@@ -153,7 +165,7 @@ for (const { name, device } of all) {
         }
         const gradients = await gradientsOf(trainable);
         for (const [key, want] of Object.entries(one.gradients)) {
-          const error = distanceTo(gradients.get(key)!, want, 0);
+          const error = want.norm === 0 ? Math.hypot(...gradients.get(key)!) : distanceTo(gradients.get(key)!, want, 0);
           assert.ok(worst.within('gradient', error, GRADIENTS), `${one.name}, ${key}: ${error}`);
         }
         assert.equal(await trainable.evaluate(batch, options), losses, `${one.name}, forward alone`);
@@ -166,30 +178,55 @@ for (const { name, device } of all) {
 
 test('factors: gradients are what the sum of all losses changes by', () =>
   opened(first, async (trainable) => {
-    const one = fixture.cases.find(({ name }) => name === 'all')!;
-    const [batch, options] = [asked(one), { divergence: one.divergence }];
-    await trainable.step(batch, options);
-    const gradients = await gradientsOf(trainable);
+    for (const own of ['all', 'steered, and more']) await changes(trainable, own);
+  }));
+
+async function changes(trainable: DecoderTrainable, own: string): Promise<void> {
+  const one = fixture.cases.find(({ name }) => name === own)!;
+  const [batch, options] = [asked(one), { divergence: one.divergence }];
+  trainable.zeroGradients();
+  await trainable.step(batch, options);
+  const gradients = await gradientsOf(trainable);
+  for (const { name, value } of trainable.parameters) {
+    if (!/^\d/.test(name)) continue;
+    const before = (await first.read(value)) as Float32Array;
+    const gradient = gradients.get(name)!;
+    const norm = Math.hypot(...gradient);
+    const at = async (by: number) => {
+      first.write(
+        value,
+        before.map((v, i) => v + (by * gradient[i]!) / norm),
+      );
+      const { divergence, ...others } = await trainable.evaluate(batch, options);
+      return Object.values(others).reduce((sum, loss) => sum + loss, one.divergence * divergence);
+    };
+    // on a hinge the likeliest other token may change on the way, where steps are long
+    const step = Math.min(0.01 / norm, 0.02 * Math.hypot(...before));
+    const slope = ((await at(step)) - (await at(-step))) / (2 * step);
+    first.write(value, before);
+    const error = Math.abs(slope / norm - 1);
+    assert.ok(worst.within('finite differences', error, 4e-3), `${own}, ${name}: ${error}, ${norm}`);
+  }
+}
+
+test('steering alone: layers above do nothing, whatever they hold', () =>
+  opened(first, async (trainable) => {
+    const batch = asked(fixture.cases.find(({ name }) => name === 'steered')!);
+    const before = await trainable.step(batch, {});
+    const wanted = await gradientsOf(trainable);
     for (const { name, value } of trainable.parameters) {
-      if (!/^\d/.test(name)) continue;
-      const before = (await first.read(value)) as Float32Array;
-      const gradient = gradients.get(name)!;
-      const norm = Math.hypot(...gradient);
-      const at = async (by: number) => {
-        first.write(
-          value,
-          before.map((v, i) => v + (by * gradient[i]!) / norm),
-        );
-        const { divergence, ...others } = await trainable.evaluate(batch, options);
-        return Object.values(others).reduce((sum, loss) => sum + loss, one.divergence * divergence);
-      };
-      // on a hinge the likeliest other token may change on the way, where steps are long
-      const step = Math.min(0.01 / norm, 0.02 * Math.hypot(...before));
-      const slope = ((await at(step)) - (await at(-step))) / (2 * step);
-      first.write(value, before);
-      const error = Math.abs(slope / norm - 1);
-      assert.ok(worst.within('finite differences', error, 4e-3), `${name}: ${error}, ${norm}`);
+      if (/layers\.1\.|^1\.|model\.norm/.test(name)) first.fill(value, Number.NaN);
     }
+    trainable.repack();
+    for (const recompute of [false, true]) {
+      trainable.zeroGradients();
+      assert.equal(await trainable.step(batch, { recompute }), before);
+      assert.equal(await gradientsOf(trainable), wanted);
+    }
+    assert.equal(await trainable.evaluate(batch, {}), before);
+    // what else is asked needs them
+    const both = { ...batch, weights: new Float32Array(batch.ids.length).fill(1) };
+    assert.ok(Number.isNaN((await trainable.evaluate(both, {})).crossEntropy));
   }));
 
 test('ascent is descent the other way, to the bit', () =>
@@ -218,6 +255,7 @@ test('memory: the plan of what a batch asks is no less than what a step takes', 
     hinge: ones,
     invariance: { order: 1.5, base: ones, weights: ones },
     distillation: { penalty: 1, weights: ones },
+    steering: { layer: 1, target: null, weights: ones },
     routing: new Float32Array(2 * rows).fill(1),
   });
   const options = {
@@ -264,6 +302,7 @@ test('what does not fit is refused', () =>
     async (trainable) => {
       const batch = asked(fixture.cases.find(({ name }) => name === 'ascent')!);
       const rows = batch.ids.length;
+      const wide = new Float32Array(trainable.config.hiddenSize);
       const [ones, short, broken] = [
         new Float32Array(rows).fill(1),
         new Float32Array(rows - 1),
@@ -280,8 +319,14 @@ test('what does not fit is refused', () =>
         { invariance: { order: Number.POSITIVE_INFINITY, base: ones, weights: ones } },
         { distillation: { penalty: Number.NaN, weights: ones } },
         { distillation: { penalty: 1, weights: short } },
+        { steering: { layer: 0, target: null, weights: short } },
+        { steering: { layer: 2, target: null, weights: ones } },
+        { steering: { layer: 0.5, target: null, weights: ones } },
+        { steering: { layer: 0, target: ones, weights: ones } },
+        { steering: { layer: 0, target: wide.fill(Number.NaN), weights: ones } },
         // there is no reference
         { distillation: { penalty: 1, weights: ones } },
+        { steering: { layer: 0, target: null, weights: ones } },
       ];
       for (const change of wrong) await rejects('E_ARGUMENT', () => trainable.step({ ...batch, ...change }, {}));
       // entropies that nobody asks for may be missing
