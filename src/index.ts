@@ -36,6 +36,7 @@ export type { GenerateOptions, SamplingOptions } from './model/generate/options.
 export type { ScoredToken } from './model/model.ts';
 export type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from './model/options.ts';
 export type { Prompt, TokenIds } from './model/prompt.ts';
+export type { TokenRouting } from './model/routed/rule.ts';
 export type { LikelyToken, ScoredPosition } from './model/score.ts';
 export type { ChatContentPart, ChatMessage } from './model/text/chat.ts';
 export type { ChatOptions, DecodeOptions } from './model/text/options.ts';

@@ -39,6 +39,7 @@ export { KvCache, KvPiece } from './model/kv-cache.ts';
 export { LocalModel, type ScoredToken } from './model/model.ts';
 export type { EmbedOptions, EncodePromptOptions, PromptOptions, ScoreOptions } from './model/options.ts';
 export type { Prompt, TokenIds } from './model/prompt.ts';
+export type { TokenRouting } from './model/routed/rule.ts';
 export type { LikelyToken, ScoredPosition } from './model/score.ts';
 export type { ChatContentPart, ChatMessage } from './model/text/chat.ts';
 export type { ChatOptions, DecodeOptions, EncodeOptions, TextSegment } from './model/text/options.ts';

@@ -7,6 +7,7 @@ import { KvCache } from './kv-cache.ts';
 import { type LayerFacts, type LayerHooks, layerFacts } from './layer.ts';
 import { ModelRopes } from './model-ropes.ts';
 import { type PassPart, runPass } from './pass.ts';
+import type { TokenRouting } from './routed/rule.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
@@ -31,6 +32,8 @@ export interface ForwardOptions extends LayerHooks {
   readonly rows?: readonly number[];
   /** Coefficients of terms of adapters that have an expert, by token, f32 [T, experts]; default: all 0. It stays as it is. */
   readonly routing?: Tensor | undefined;
+  /** Of a `RoutedDecoder`, called with how the experts of rows firstRow .. of the tokens were chosen, before they act. */
+  readonly onRouting?: ((choices: readonly TokenRouting[], firstRow: number) => void) | undefined;
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
   /**
@@ -63,8 +66,8 @@ export interface SequencePart {
   readonly wanted?: boolean;
 }
 
-export interface EachOptions extends Pick<ForwardOptions, 'precision' | 'signal' | 'output'> {
-  /** As of `ForwardOptions`, of the tokens of all parts behind one another. */
+export interface EachOptions extends Pick<ForwardOptions, 'precision' | 'signal' | 'output' | 'onRouting'> {
+  /** As of `ForwardOptions`, of the tokens of all parts behind one another; so are the rows that `onRouting` is told of. */
   readonly routing?: Tensor | undefined;
   /**
    * Called with the normalised last hidden states of all rows of all parts, or of the last of each part whose last is wanted, in the order

@@ -31,6 +31,8 @@ export interface ScoreOptions {
   readonly tsallisOrder?: number;
   /** How many of the likeliest next tokens to report at every position, up to 64. Default: none but the likeliest. */
   readonly top?: number;
+  /** Whether to report how experts of an adapter were chosen at every position. Default false. */
+  readonly routing?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -38,6 +40,7 @@ export interface ScoreOptions {
 export const scoreOptions = {
   tsallisOrder: real(0, 100, { above: true }),
   top: whole(1, 64),
+  routing: defaulting(truth, false),
   ...encodePromptOptions,
   signal,
   onProgress: callback,

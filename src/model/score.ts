@@ -1,10 +1,12 @@
 import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES, type Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { defined } from '../options/defined.ts';
 import { CHUNK, type Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
 import { statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
+import type { TokenRouting } from './routed/rule.ts';
 
 export interface ScoredPosition {
   readonly id: number;
@@ -18,6 +20,11 @@ export interface ScoredPosition {
   readonly argmax: number;
   /** The likeliest ones, the likeliest first, as many as were asked for; null without `top`. */
   readonly top: readonly LikelyToken[] | null;
+  /**
+   * How experts of an adapter were chosen here, where the token is read and the next one predicted. Only with `routing`, and of a model that
+   * has such experts.
+   */
+  readonly routing?: TokenRouting;
 }
 
 export interface LikelyToken {
@@ -43,10 +50,12 @@ export function scoreTokens(
   return exclusive(decoder.device, async () => {
     const cache = decoder.cache();
     const scores: RowScore[] = [];
+    const choices: TokenRouting[] = [];
     try {
       await decoder.forward(ids, cache, {
         signal: options.signal,
         onProgress: options.onProgress,
+        onRouting: options.routing ? (list) => void choices.push(...list) : undefined,
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
           const targets = Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1);
@@ -54,7 +63,7 @@ export function scoreTokens(
           scores.push(...(await scoreRows(decoder, hidden, targets, slices, options)));
         },
       });
-      return positionsOf(ids, scores);
+      return positionsOf(ids, scores, choices);
     } finally {
       cache.dispose();
     }
@@ -111,18 +120,21 @@ async function scoreTogether(
 ): Promise<ScoredPosition[][]> {
   const parts = texts.map((ids) => ({ ids, cache: decoder.cache() }));
   const results: ScoredPosition[][] = [];
+  const choices: TokenRouting[] = [];
   try {
     await decoder.forwardEach(parts, {
       signal: options.signal,
       output: 'all',
+      onRouting: options.routing ? (list) => void choices.push(...list) : undefined,
       onOutput: async (hidden) => {
         const targets = texts.flatMap((ids) => [...ids.slice(1), -1]);
         const slices = slicesOf(texts.map(({ length }) => length));
         const scores = await scoreRows(decoder, hidden, targets, slices, options);
         let first = 0;
         for (const ids of texts) {
-          results.push(positionsOf(ids, scores.slice(first, first + ids.length)));
-          first += ids.length;
+          const end = first + ids.length;
+          results.push(positionsOf(ids, scores.slice(first, end), choices.slice(first, end)));
+          first = end;
         }
       },
     });
@@ -208,8 +220,14 @@ async function scoreRows(
   });
 }
 
-function positionsOf(ids: readonly number[], scores: readonly RowScore[]): ScoredPosition[] {
+/** @param choices by row, or none */
+function positionsOf(
+  ids: readonly number[],
+  scores: readonly RowScore[],
+  choices: readonly TokenRouting[],
+): ScoredPosition[] {
   return scores.map(({ entropy, tsallis, argmax, top }, i) => {
-    return { id: ids[i]!, logprob: i === 0 ? null : scores[i - 1]!.next, entropy, tsallis, argmax, top };
+    const logprob = i === 0 ? null : scores[i - 1]!.next;
+    return { id: ids[i]!, logprob, entropy, tsallis, argmax, top, ...defined({ routing: choices[i] }) };
   });
 }

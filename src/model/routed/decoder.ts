@@ -8,7 +8,7 @@ import { MOST_LOGITS, statsBuffers } from '../logit-stats.ts';
 import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { type GateWeights, gateForward } from './gate.ts';
-import { coefficientsOf } from './rule.ts';
+import { coefficientsOf, type TokenRouting, tokenRouting } from './rule.ts';
 
 /** Rows before a token's own whose entropy counts for it. */
 const BEHIND: Readonly<Record<RoutingRule['alignment'], number>> = { predictive: 0, lagged: 1 };
@@ -68,14 +68,14 @@ export class RoutedDecoder extends Decoder {
     const mark = this.device.mark();
     try {
       const routing = this.device.scratch('f32', [ids.length, this.experts]);
-      const { positions, signal, precision } = options;
+      const { positions, signal, precision, onRouting } = options;
       await this.base.forward(ids, own.base, {
         ...(positions && { positions }),
         ...(precision && { precision }),
         signal,
         onChunk: async (hidden, firstRow) => {
           own.reserve(before + ids.length);
-          await this.#choose(own, before + firstRow, hidden, precision, routing, firstRow);
+          await this.#choose(own, before + firstRow, hidden, precision, routing, firstRow, onRouting);
         },
       });
       await super.forward(ids, own, { ...options, routing });
@@ -95,7 +95,7 @@ export class RoutedDecoder extends Decoder {
     const mark = this.device.mark();
     try {
       const routing = this.device.scratch('f32', [Math.max(1, total), this.experts]);
-      const { signal, precision } = options;
+      const { signal, precision, onRouting } = options;
       await this.base.forwardEach(
         parts.map(({ ids, positions }, i) => ({ ids, positions, cache: own[i]!.base })),
         {
@@ -106,7 +106,7 @@ export class RoutedDecoder extends Decoder {
             for (const [i, { ids }] of parts.entries()) {
               own[i]!.reserve(before[i]! + ids.length);
               const rows = this.device.rows(hidden, first, ids.length);
-              await this.#choose(own[i]!, before[i]!, rows, precision, routing, first);
+              await this.#choose(own[i]!, before[i]!, rows, precision, routing, first, onRouting);
               first += ids.length;
             }
           },
@@ -125,6 +125,7 @@ export class RoutedDecoder extends Decoder {
    * Coefficients of some rows of a sequence, into the routing from its row `to` on.
    * @param row of the sequence that the first is
    * @param hidden [t, hidden] of the unadapted model
+   * @param tell if there is somebody who asks how they were chosen
    */
   async #choose(
     cache: RoutedCache,
@@ -133,6 +134,7 @@ export class RoutedDecoder extends Decoder {
     precision: Precision | undefined,
     routing: Tensor,
     to: number,
+    tell: ForwardOptions['onRouting'],
   ): Promise<void> {
     const { device } = this;
     const { gate, rule } = this.#router;
@@ -144,18 +146,17 @@ export class RoutedDecoder extends Decoder {
     const chosen = (await device.read(logits)) as Float32Array;
     if (rule.cut !== null) await this.#entropies(cache, row, hidden, precision);
     const coefficients = new Float32Array(t * this.experts);
+    const told: TokenRouting[] = [];
     for (let i = 0; i < t; i++) {
       const of = chosen.subarray(i * (this.experts + 1), (i + 1) * (this.experts + 1));
+      const own = coefficients.subarray(i * this.experts, (i + 1) * this.experts);
       // what the first token came from nobody knows: as uncertain as can be
       const at = row + i - BEHIND[rule.alignment];
-      const entropy = at < 0 ? Number.POSITIVE_INFINITY : cache.entropies[at];
-      coefficientsOf(
-        rule,
-        of,
-        rule.cut === null ? 0 : entropy!,
-        coefficients.subarray(i * this.experts, (i + 1) * this.experts),
-      );
+      const entropy = rule.cut === null ? 0 : at < 0 ? Number.POSITIVE_INFINITY : cache.entropies[at]!;
+      coefficientsOf(rule, of, entropy, own);
+      if (tell) told.push(tokenRouting(rule, of, entropy, own));
     }
+    tell?.(told, to);
     device.write(device.rows(routing, to, t), coefficients);
     device.reset(mark);
   }

@@ -2,6 +2,18 @@ import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import { EspalierError } from '../../errors.ts';
 import { NULL_SLOT } from './gate.ts';
 
+/** How the experts of an adapter were chosen at one position. */
+export interface TokenRouting {
+  /** Of the gate, by slot, that of no expert first: the softmax of its logits. */
+  readonly probabilities: readonly number[];
+  /** What the terms of each expert are multiplied by; 0: it does not act. */
+  readonly coefficients: readonly number[];
+  /** Tsallis entropy of the unadapted model that the rule went by, of its own order; null where it goes by none, and where there is none yet. */
+  readonly entropy: number | null;
+  /** Whether that is above the cut of the rule, so that experts may share the position. */
+  readonly high: boolean;
+}
+
 /** Whether an expert acts where the entropy is low. */
 const ACTS_LOW: Readonly<Record<RoutingRule['path'], boolean>> = { pn: true, tr: false };
 
@@ -32,4 +44,25 @@ export function coefficientsOf(rule: RoutingRule, logits: Float32Array, entropy:
   const sharing = order.filter((slot) => slot !== NULL_SLOT).slice(0, rule.most);
   const total = sharing.reduce((sum, slot) => sum + weight(slot), weight(NULL_SLOT));
   for (const slot of sharing) out[slot - 1] = (rule.strength * weight(slot)) / total;
+}
+
+/**
+ * What `coefficientsOf` decided, and from what, for people and records.
+ * @param entropy that it was given; infinity: nobody knows
+ */
+export function tokenRouting(
+  rule: RoutingRule,
+  logits: Float32Array,
+  entropy: number,
+  coefficients: Float32Array,
+): TokenRouting {
+  const largest = logits.reduce((most, x) => Math.max(most, x));
+  const shares = Array.from(logits, (x) => Math.exp(x - largest));
+  const total = shares.reduce((sum, x) => sum + x);
+  return {
+    probabilities: shares.map((x) => x / total),
+    coefficients: Array.from(coefficients),
+    entropy: rule.cut === null || !Number.isFinite(entropy) ? null : entropy,
+    high: rule.cut !== null && entropy > rule.cut,
+  };
 }
