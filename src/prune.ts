@@ -28,7 +28,7 @@ export { type ErrorCode, EspalierError } from './errors.ts';
 export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
 export { type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
-export { coefficientsOf } from './model/routed/rule.ts';
+export { coefficientsOf, type TokenRouting } from './model/routed/rule.ts';
 export {
   AsymmetricFactors,
   type AsymmetricSpec,
@@ -72,6 +72,7 @@ export {
   type SequenceEntropies,
 } from './prune/entropy/data-entropies.ts';
 export { type Bimodality, distributionOf, type EntropyDistribution } from './prune/entropy/distribution.ts';
+export { type AuditedRouting, expertsStatement } from './prune/entropy/experts.ts';
 export type { EntropyOptions } from './prune/entropy/options.ts';
 export { auditPage } from './prune/entropy/page.ts';
 export { type EntropySplit, splitEntropies } from './prune/entropy/split.ts';

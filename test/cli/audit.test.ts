@@ -1,13 +1,16 @@
 // hosts: node, deno — reads and writes files
 /** `espalier audit`: what it prints is what the library says. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { auditEntropy } from '../../src/prune/entropy/audit.ts';
 import { splitStatement } from '../../src/prune/entropy/statement.ts';
+import { tinyFiles } from '../engine/tiny-model.ts';
+import { constant, routedAdapter } from '../model/routed-fixture.ts';
 import { inProcess, project } from './run.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'espalier-audit-'));
@@ -85,6 +88,34 @@ test('examples: answers count, and a conversation is written by the template', a
   assert.match(told(false).join(''), 'Q: What is it?\nA:');
   assert.match(told(true).join(''), / It is a dog\./);
   assert.is(split.tokens, 2 * told(true).length);
+});
+
+test('experts of an adapter: marks, colours, JSON, the page', async () => {
+  const base = join(folder, 'base');
+  const forgets = join(folder, 'forgets');
+  for (const path of [base, forgets]) mkdirSync(path);
+  for (const [name, bytes] of Object.entries(await tinyFiles())) writeFileSync(join(base, name), bytes);
+  const model = await openLocal(base);
+  const made = routedAdapter(model.config);
+  model.close();
+  // the first acts everywhere, and no other
+  const always = { ...constant(made, [0.5, 0.25]), rule: { ...made.rule, cut: null } };
+  for (const [name, bytes] of routedFiles(always)) writeFileSync(join(forgets, name), bytes);
+  const page = join(folder, 'experts.html');
+  const flags = ['audit', base, '--adapter', forgets, '-p', 'the end', '--bos', 'no', '--cut', '0', '--no-fallback'];
+  const marked = await inProcess([...flags, '--lanes', '1', '--html', page]);
+  assert.is(marked.code, 0, marked.out + marked.err);
+  assert.match(marked.out, /^t⟨¹⟦he end⟧⟩\n\n⟦high⟧ {2}low {2}⟨¹people-1⟩ {2}⟨²people-2⟩ {2}⁺ with others\n/);
+  assert.match(marked.out, 'Of 6 predicted tokens experts act at 6: people-1 at 6, people-2 at 0.');
+  assert.match(readFileSync(page, 'utf8'), /data-e="1".*\["people-1","people-2"\]/s);
+  const coloured = await inProcess([...flags, '--lanes', '1'], { colours: true });
+  assert.match(coloured.out, '\u001b[36m⟨¹\u001b[0m\u001b[30;43mhe end\u001b[0m\u001b[36m⟩\u001b[0m');
+  const { out } = await inProcess([...flags, '--lanes', '1', '--json']);
+  const { experts, texts } = JSON.parse(out);
+  assert.equal(experts, ['people-1', 'people-2']);
+  const { expert, coefficients, probabilities, entropy, high } = texts[0].tokens[1].routing;
+  assert.equal([expert, coefficients, entropy, high], [0, [1, 0], null, false]);
+  for (const [i, p] of [0.25, 0.5, 0.25].entries()) assert.ok(Math.abs(probabilities[i] - p) < 1e-6);
 });
 
 test('an abort ends it', async () => {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
 import { auditEntropy, type EntropyAudit } from '../../src/prune/entropy/audit.ts';
 import { auditPage } from '../../src/prune/entropy/page.ts';
-import { STYLE } from '../../src/prune/entropy/page-parts.ts';
+import { EXPERT_COLOURS, STYLE } from '../../src/prune/entropy/page-parts.ts';
 import { bimodalityStatement, splitStatement } from '../../src/prune/entropy/statement.ts';
 import { rowEntropies } from '../../src/prune/entropy/tsallis.ts';
 import { Worst } from '../device/devices.ts';
@@ -91,6 +91,7 @@ const bad = (text: string) => ({
   counts: true,
   logprob: -1,
   top: [{ id: 2, text, logprob: -2 }],
+  routing: { expert: 0, probabilities: [0.1, 0.9], coefficients: [1], entropy: 0.5, high: false },
 });
 
 test('the page loads nothing, and what a text holds stays text', async () => {
@@ -99,13 +100,14 @@ test('the page loads nothing, and what a text holds stays text', async () => {
   const hostile: EntropyAudit = {
     ...audit,
     model: '<b>&',
+    experts: ['</script><img src=y>\u001b'],
     texts: [{ name: '<i>', tokens: texts.map(bad) }],
   };
   const page = auditPage(hostile);
   assert.not.match(page, /<[a-z][^>]*\s(?:src|href|on\w+)\s*=|url\(|@import|<b>&|<img|alert\(1\)</);
   assert.not.ok(page.includes('\u001b') || page.includes('\u0007'));
-  assert.is([...page.matchAll(/<script/g)].length, 2);
-  assert.is([...page.matchAll(/<\/script>/g)].length, 2);
+  assert.is([...page.matchAll(/<script/g)].length, 3);
+  assert.is([...page.matchAll(/<\/script>/g)].length, 3);
   const data = JSON.parse(/id="data">(.*?)<\/script>/s.exec(page)![1]!);
   assert.equal(
     data.map(([text]: [string]) => text),
@@ -141,11 +143,15 @@ test('letters and bars stand out from what is behind them, in light and dark', (
       ['soft', 'box'],
       ['high-ink', 'high'],
       ['low-ink', 'low'],
+      ...Array.from({ length: EXPERT_COLOURS }, (_, i) => [`e${i + 1}`, 'box'] as const),
     ] as const) {
       assert.ok(contrast(a, b) >= 4.5, `${a} on ${b}: ${contrast(a, b)}`);
     }
     for (const a of ['high-bar', 'low-bar', 'high-line'])
       assert.ok(contrast(a, 'page') >= 3, `${a}: ${contrast(a, 'page')}`);
+    for (let i = 1; i <= EXPERT_COLOURS; i++) {
+      for (const under of ['high', 'low']) assert.ok(contrast(`e${i}`, under) >= 3, `e${i} on ${under}`);
+    }
   }
 });
 

@@ -14,6 +14,16 @@ const token = (text: string, entropy: number | null, high: boolean | null): Audi
   high,
   counts: entropy !== null,
   logprob: entropy === null ? null : -1,
+  routing:
+    entropy === null
+      ? null
+      : {
+          expert: high ? 1 : null,
+          probabilities: [0.25, 0, 0.75],
+          coefficients: high ? [0.25, 0.5] : [0, 0],
+          entropy,
+          high: high === true,
+        },
   top: entropy === null ? [] : [text, '<b>', 'x'.repeat(200)].map((one, i) => ({ id: i, text: one, logprob: -1 - i })),
 });
 const tokens = [
@@ -26,6 +36,7 @@ const tokens = [
 const values = [0.4, 1.6, 0.1, 1.9];
 const audit: EntropyAudit = {
   model: 'a/very/long/'.repeat(12),
+  experts: ['people', 'a place of a long name '.repeat(8)],
   split: splitEntropies(values, 512, { fallback: false }),
   distribution: distributionOf(values),
   texts: [{ name: 'data.jsonl, line 1', tokens }],
@@ -52,7 +63,7 @@ for (const width of [390, 1440]) {
       const spans = [...page.querySelectorAll<HTMLElement>('[data-i]')];
       assert.equal(
         spans.map(({ className }) => className),
-        ['o', 'l', 'h', 'l', 'h'],
+        ['o', 'l', 'h e e2 s', 'l', 'h e e2 s'],
       );
       assert.is(spans[2]!.tagName, 'MARK');
       spans[2]!.dispatchEvent(new PointerEvent('pointerover', { bubbles: true, pointerType: 'mouse' }));
@@ -61,6 +72,7 @@ for (const width of [390, 1440]) {
       assert.match(details.textContent!, 'entropy 1.6, high');
       assert.is(details.querySelector('b b'), null);
       assert.match(details.textContent!, '"<b>"14 %');
+      assert.match(details.textContent!, /none25 %1 people0 %, acts × 0.252 a place .*75 %, acts × 0.5/);
       fits();
       const box = details.getBoundingClientRect();
       assert.ok(box.left >= 0 && box.right <= width && box.top >= 0 && box.bottom <= 900);

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { throwIfAborted } from '../../errors.ts';
+import type { AdapterFacts } from '../../model/adapters.ts';
 import type { ScoredToken } from '../../model/model.ts';
 import type { EncodePromptOptions, ScoreOptions } from '../../model/options.ts';
 import { encodePromptOptions } from '../../model/options.ts';
@@ -8,6 +9,7 @@ import { checked, filled } from '../../options/check.ts';
 import { defined } from '../../options/defined.ts';
 import { callback, defaulting, type Schema, signal, whole } from '../../options/rules.ts';
 import { distributionOf, type EntropyDistribution } from './distribution.ts';
+import { type AuditedRouting, auditedRouting } from './experts.ts';
 import { type EntropyOptions, entropyOptions } from './options.ts';
 import { checkedCut, type EntropySplit, splitEntropies } from './split.ts';
 
@@ -15,6 +17,8 @@ import { checkedCut, type EntropySplit, splitEntropies } from './split.ts';
 export interface AuditModel {
   readonly name: string;
   readonly config: Pick<ModelConfig, 'vocabSize'>;
+  /** Where one has experts, the audit tells which of them act. */
+  readonly adapters?: readonly Pick<AdapterFacts, 'experts'>[];
   score(text: string | TokenIds, options: ScoreOptions & EncodePromptOptions): Promise<ScoredToken[]>;
   scoreBatch(
     texts: readonly (string | TokenIds)[],
@@ -60,6 +64,8 @@ export interface AuditedToken {
   readonly logprob: number | null;
   /** What was likeliest in its place, the likeliest first. */
   readonly top: readonly { readonly id: number; readonly text: string; readonly logprob: number }[];
+  /** Of the model with the adapter; null of a first token, and of a model without experts that act by position. */
+  readonly routing: AuditedRouting | null;
 }
 
 export interface AuditedText {
@@ -69,6 +75,8 @@ export interface AuditedText {
 
 export interface EntropyAudit {
   readonly model: string;
+  /** Names of the experts that act by position, as the adapter has them; null: it has none. */
+  readonly experts: readonly string[] | null;
   readonly split: EntropySplit;
   readonly distribution: EntropyDistribution;
   readonly texts: readonly AuditedText[];
@@ -79,7 +87,8 @@ const TOGETHER = 32;
 
 /**
  * Which tokens of texts the model was uncertain about, from one forward pass: those in whose place its prediction has a Tsallis entropy above
- * a cut. Of several texts the share, the percentile and the histogram are over all of them.
+ * a cut. Of several texts the share, the percentile and the histogram are over all of them. Of a model with an adapter whose experts act by
+ * position also which acted, and what the gate said.
  * @throws E_ARGUMENT for a cut that cannot be reached, and where no token counts; what `score` throws
  */
 export async function auditEntropy(
@@ -93,7 +102,8 @@ export async function auditEntropy(
   const rules = { q, fallback, ...defined({ cut, percentile }) };
   checkedCut(rules, vocabSize);
   const sequences = isSequences(input) ? input : [{ ids: input }];
-  const scoring = { tsallisOrder: q, top, specialTokens, ...defined({ addBos, signal }) };
+  const experts = model.adapters?.find((adapter) => adapter.experts !== undefined)?.experts ?? null;
+  const scoring = { tsallisOrder: q, top, specialTokens, routing: experts !== null, ...defined({ addBos, signal }) };
   const scored: ScoredToken[][] = [];
   if (sequences.length === 1) {
     scored.push(await model.score(sequences[0]!.ids, { ...scoring, ...defined({ onProgress }) }));
@@ -112,7 +122,7 @@ export async function auditEntropy(
   const counted = scored.flatMap((tokens, i) => countedOf(tokens, sequences[i]!));
   const split = splitEntropies(counted, vocabSize, rules);
   const texts = scored.map((tokens, i) => auditedText(tokens, sequences[i]!, split.cut));
-  return { model: model.name, split, distribution: distributionOf(counted), texts };
+  return { model: model.name, experts, split, distribution: distributionOf(counted), texts };
 }
 
 type Sequence = Omit<AuditSequence, 'ids'> & { readonly ids: string | TokenIds };
@@ -133,9 +143,13 @@ function countedOf(tokens: readonly ScoredToken[], sequence: Sequence): number[]
 function auditedText(tokens: readonly ScoredToken[], sequence: Sequence, cut: number): AuditedText {
   const audited = tokens.map(({ id, text, logprob }, t): AuditedToken => {
     const before = tokens[t - 1];
-    if (before === undefined) return { id, text, entropy: null, high: null, counts: false, logprob, top: [] };
+    if (before === undefined) {
+      return { id, text, entropy: null, high: null, counts: false, logprob, top: [], routing: null };
+    }
     const entropy = entropyAfter(before);
-    return { id, text, entropy, high: entropy > cut, counts: counts(sequence, t), logprob, top: before.top ?? [] };
+    const routing = before.routing ? auditedRouting(before.routing) : null;
+    const high = entropy > cut;
+    return { id, text, entropy, high, counts: counts(sequence, t), logprob, top: before.top ?? [], routing };
   });
   return { name: sequence.name ?? null, tokens: audited };
 }

@@ -1,11 +1,16 @@
 /** Style and script of a page of an audit, as they stand in it. */
 
+/** Experts have a colour and a kind of line each, and begin again behind these; their numbers stand beside. */
+export const EXPERT_COLOURS = 6;
+
 export const STYLE = `
 :root { color-scheme: light dark; --page: #fbfaf8; --ink: #1d1d1f; --soft: #5b5d63; --line: #d9d6cf; --box: #ffffff;
-  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a; }
+  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a;
+  --e1: #7b1fa2; --e2: #00695c; --e3: #b00020; --e4: #1b5e20; --e5: #5d4037; --e6: #0d47a1; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #141518; --ink: #e9e8e4; --soft: #a9abb2; --line: #34363c; --box: #1f2125;
-    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35; }
+    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35;
+    --e1: #e1a6f5; --e2: #5fd6c4; --e3: #ff9a9a; --e4: #9be08f; --e5: #e0c3a8; --e6: #9cc4ff; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
@@ -22,6 +27,10 @@ h3 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 1.25rem 0 
 .h { background: var(--high); color: var(--high-ink); box-shadow: inset 0 0 0 .5px var(--box), inset 0 -.16em 0 var(--high-line); }
 .l { background: var(--low); color: var(--low-ink); }
 .o { color: var(--soft); }
+.e { border-bottom: 3px solid var(--e); }
+.s::before { content: attr(data-e); color: var(--e); font: 700 .65em system-ui, sans-serif; vertical-align: super; padding-inline: .1em; }
+.e1 { --e: var(--e1); } .e2 { --e: var(--e2); border-bottom-style: double; } .e3 { --e: var(--e3); border-bottom-style: dashed; }
+.e4 { --e: var(--e4); border-bottom-style: dotted; } .e5 { --e: var(--e5); } .e6 { --e: var(--e6); border-bottom-style: double; }
 .legend .h, .legend .l, .legend .o { padding: .15em .5em; }
 #texts [data-i] { cursor: default; }
 #texts [data-i]:focus { outline: none; }
@@ -44,7 +53,7 @@ dl div { min-width: 5.5rem; } dt { color: var(--soft); font-size: .8rem; } dd { 
 #details table { border-collapse: collapse; width: 100%; } #details td { padding: .08rem 0; vertical-align: baseline; }
 #details td:first-child { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap; }
 #details td:last-child { text-align: right; font-variant-numeric: tabular-nums; padding-left: 1rem; white-space: nowrap; }
-#details .own { font-weight: 700; }
+#details .own { font-weight: 700; } #details .gate { margin-top: .5rem; }
 @media (max-width: 40rem) {
   main { padding-bottom: 15rem; }
   #details { left: .5rem !important; right: .5rem; top: auto !important; bottom: .5rem; width: auto; }
@@ -59,6 +68,8 @@ export const SCRIPT = `
   const data = JSON.parse(document.getElementById('data').textContent);
   const texts = document.getElementById('texts');
   const box = document.getElementById('details');
+  const named = document.getElementById('experts');
+  const experts = named ? JSON.parse(named.textContent) : [];
   const all = texts.querySelectorAll('[data-i]');
   let on = null;
   const make = (tag, text, parent) => {
@@ -68,14 +79,14 @@ export const SCRIPT = `
     return node;
   };
   const quoted = (text) => JSON.stringify(text);
-  const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : p >= 0.00095 ? (100 * p).toFixed(1) : (100 * p).toPrecision(1)) + ' %';
+  const percent = (p) => (p >= 0.0995 || p < 1e-8 ? (100 * p).toFixed(0) : p >= 0.00095 ? (100 * p).toFixed(1) : (100 * p).toPrecision(1)) + ' %';
   const hide = () => { if (on) on.classList.remove('on'); on = null; box.hidden = true; };
   const show = (span) => {
     if (span === on) return;
     hide();
     on = span;
     span.classList.add('on');
-    const [text, high, entropy, alike, own, likely] = data[span.dataset.i];
+    const [text, high, entropy, alike, own, likely, routing] = data[span.dataset.i];
     box.replaceChildren();
     make('b', quoted(text), make('p', '', box));
     if (entropy === undefined) make('p', 'Nothing stands before it that it could be guessed from.', box);
@@ -90,6 +101,19 @@ export const SCRIPT = `
         if (word === text) row.className = 'own';
         make('td', quoted(word), row);
         make('td', percent(p), row);
+      }
+      if (routing) {
+        const [shares, coefficients] = routing;
+        make('p', 'experts, what the gate gives them and how much they act:', box).className = 'gate';
+        const slots = make('table', '', box);
+        for (const [slot, share] of shares.entries()) {
+          const row = make('tr', '', slots);
+          const coefficient = slot > 0 ? coefficients[slot - 1] : 0;
+          const acts = Math.abs(coefficient) >= 0.01;
+          if (acts) row.className = 'own';
+          make('td', slot === 0 ? 'none' : slot + ' ' + experts[slot - 1], row);
+          make('td', percent(share) + (acts ? ', acts × ' + Number(coefficient.toPrecision(2)) : ''), row);
+        }
       }
     }
     box.hidden = false;
