@@ -52,8 +52,12 @@ export {
   type PruneSequence,
   type PruneStep,
   retainStep,
+  STRUCTURE_REGULARISERS,
+  type StructureOptions,
+  type StructureRegulariser,
   structureStep,
 } from './prune/edit/batches.ts';
+export { type GradientPenalty, gradientPenalty, type PenaltyOptions } from './prune/edit/gradient-penalty.ts';
 export type { TwoPhaseOptions } from './prune/edit/options.ts';
 export { type PruneExamples, type PruneHooks, type PruneLook, TwoPhases } from './prune/edit/two-phases.ts';
 export {

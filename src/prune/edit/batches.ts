@@ -2,6 +2,7 @@ import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { EspalierError } from '../../errors.ts';
 import { packStep } from '../../train/packing.ts';
 import type { MicroBatch } from '../../train/trainable.ts';
+import type { GradientPenalty } from './gradient-penalty.ts';
 
 /** A sequence with Tsallis entropies of the frozen base, all of one order. */
 export interface PruneSequence extends TrainingSequence {
@@ -25,31 +26,59 @@ const MASKED: Readonly<Record<ForgetMask, (isHigh: boolean) => boolean>> = {
 /** A step whose losses and gradients are those of its batches together. */
 export interface PruneStep {
   readonly batches: readonly MicroBatch[];
+  /** Beside them, of A; its gradient comes first (`gradientPenalty`). */
+  readonly penalty?: GradientPenalty;
 }
 
 /**
- * Phase I: mean cross-entropy of the learned tokens of high entropy, and factor · mean (S_q − S_q of the base)² over the same. Null where
- * there are none.
+ * What keeps structure in Phase I, of the tokens that are high: `entropy`, mean (S_q − S_q of the base)²; `kl`, mean KL(reference ‖ model), told with the
+ * reference's entropy as the loss of a distillation; `entropy-gradient`, ‖∇_A Σ S_q‖² / count.
  */
+export const STRUCTURE_REGULARISERS = ['entropy', 'kl', 'entropy-gradient'] as const;
+export type StructureRegulariser = (typeof STRUCTURE_REGULARISERS)[number];
+
+export interface StructureOptions {
+  /** Default `entropy`. */
+  readonly regulariser?: StructureRegulariser;
+  /** q of S_q. */
+  readonly order: number;
+  /** Of the regulariser. */
+  readonly factor: number;
+}
+
+/** Phase I: mean cross-entropy of the learned tokens of high entropy, and factor · the regulariser over the same. Null where there are none. */
 export function structureStep(
   sequences: readonly PruneSequence[],
   rows: number,
-  invariance: { readonly order: number; readonly factor: number },
+  { regulariser = 'entropy', order, factor }: StructureOptions,
 ): PruneStep | null {
   const isHigh = (own: PruneSequence, t: number): boolean => own.learned[t] === 1 && own.high[t] === 1;
   const count = countOf(sequences, isHigh);
   if (count === 0) return null;
-  return step(sequences, rows, (batch, by) => ({
-    ...batch,
-    weights: by((own, t) => (isHigh(own, t) ? 1 / count : 0)),
-    ...(invariance.factor > 0 && {
-      invariance: {
-        order: invariance.order,
-        base: by((own, t) => (isHigh(own, t) ? own.entropies[t]! : 0)),
-        weights: by((own, t) => (isHigh(own, t) ? invariance.factor / count : 0)),
-      },
-    }),
-  }));
+  const high = (by: ByRow, value: number) => by((own, t) => (isHigh(own, t) ? value : 0));
+  const crossEntropy = (batch: MicroBatch, by: ByRow) => ({ ...batch, weights: high(by, 1 / count) });
+  if (factor === 0) return step(sequences, rows, crossEntropy);
+  switch (regulariser) {
+    case 'entropy':
+      return step(sequences, rows, (batch, by) => {
+        const base = by((own, t) => (isHigh(own, t) ? own.entropies[t]! : 0));
+        return { ...crossEntropy(batch, by), invariance: { order, base, weights: high(by, factor / count) } };
+      });
+    case 'kl':
+      return step(sequences, rows, (batch, by) => {
+        return { ...crossEntropy(batch, by), distillation: { penalty: 0, weights: high(by, factor / count) } };
+      });
+    case 'entropy-gradient': {
+      const { batches } = step(sequences, rows, (batch, by) => ({
+        ...batch,
+        weights: new Float32Array(batch.ids.length),
+        invariance: { order, base: null, weights: high(by, 1) },
+      }));
+      return { ...step(sequences, rows, crossEntropy), penalty: { batches, factor: factor / count } };
+    }
+    default:
+      return regulariser satisfies never;
+  }
 }
 
 /**
