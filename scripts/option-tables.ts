@@ -33,6 +33,7 @@ import { subDomainOptions } from '../src/prune/domains/sub-domains.ts';
 import { twoPhaseOptions } from '../src/prune/edit/options.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
+import { featureOptions } from '../src/prune/gate/features.ts';
 import { gateOptions } from '../src/prune/gate/train-gate.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
 import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
@@ -135,6 +136,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     'datasets/training/options/TrainingDataOptions',
   ],
   twoPhases: [twoPhaseOptions, 'prune/edit/options/TwoPhaseOptions'],
+  gateExamples: [featureOptions, 'prune/gate/features/FeatureOptions'],
   trainGate: [gateOptions, 'prune/gate/train-gate/GateOptions'],
   subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [

@@ -1,3 +1,4 @@
+import { type GateSpec, gateEntries } from './checkpoint/adapter/gate-kinds.ts';
 import { openAnyAdapter, type RoutedAdapter } from './checkpoint/adapter/routed.ts';
 import type { RoutedExpert } from './checkpoint/adapter/routed-config.ts';
 import type { RoutingRule } from './checkpoint/adapter/routing.ts';
@@ -128,8 +129,9 @@ export interface AdapterReport {
   readonly targets: string | readonly string[];
   /** Linear layers that it has factors for. */
   readonly modules: number;
-  /** Null in PEFT's format, as is the rule by which they act. */
+  /** Null in PEFT's format, as are the gate that chooses them and the rule by which they act. */
   readonly experts: readonly RoutedExpert[] | null;
+  readonly gate: GateSpec | null;
   readonly rule: RoutingRule | null;
   readonly notes: readonly string[];
 }
@@ -151,18 +153,19 @@ export async function inspectAdapter(
   for (const { type } of entries) types[type] = (types[type] ?? 0) + 1;
   const common = { name, fileBytes: byteLength, parameters, types, notes };
   if (isRouted) {
-    const { base, rank, scale, experts, rule } = adapter.config;
+    const { base, rank, scale, experts, gate, rule } = adapter.config;
     const targets = adapter.modules.map(({ module }) => module);
-    const facts = { base, rank, alpha: scale * rank, rslora: false, targets, modules: targets.length, experts, rule };
-    return { ...common, format: 'alter', ...facts };
+    const facts = { base, rank, alpha: scale * rank, rslora: false, targets, modules: targets.length };
+    return { ...common, format: 'alter', ...facts, experts, gate, rule };
   }
   const { base, rank, alpha, rslora, targets } = adapter.config;
-  const facts = { base, rank, alpha, rslora, targets, modules: adapter.pairs.length, experts: null, rule: null };
-  return { ...common, format: 'peft', ...facts };
+  const facts = { base, rank, alpha, rslora, targets, modules: adapter.pairs.length };
+  return { ...common, format: 'peft', ...facts, experts: null, gate: null, rule: null };
 }
 
 function routedEntries({ modules, gate }: RoutedAdapter): readonly TensorEntry[] {
-  return [...modules.flatMap(({ a, retain, forget }) => [a, retain, ...forget]), ...Object.values(gate)];
+  const ofGate = gateEntries(gate).map(([, entry]) => entry);
+  return [...modules.flatMap(({ a, retain, forget }) => [a, retain, ...forget]), ...ofGate];
 }
 
 /** The first of many problems of one kind, and how many more there are. */

@@ -4,6 +4,18 @@
  * job around these yet. docs/pruning.md has formulas and defaults.
  */
 
+export {
+  GATE_INPUTS,
+  GATE_KINDS,
+  GATE_WEIGHTS,
+  type GateInput,
+  type GateInputs,
+  type GateKind,
+  type GateOf,
+  type GateShape,
+  type GateSpec,
+  type GateWeightName,
+} from './checkpoint/adapter/gate-kinds.ts';
 export type { LoraPart } from './checkpoint/adapter/modules.ts';
 export type { RoutedExpert } from './checkpoint/adapter/routed-config.ts';
 export {
@@ -13,14 +25,7 @@ export {
   routedFiles,
   type WrittenRouted,
 } from './checkpoint/adapter/routed-write.ts';
-export {
-  GATE_WEIGHTS,
-  type GateShape,
-  type GateWeightName,
-  highestEntropy,
-  ROUTING_RULE,
-  type RoutingRule,
-} from './checkpoint/adapter/routing.ts';
+export { highestEntropy, ROUTING_RULE, type RoutingRule } from './checkpoint/adapter/routing.ts';
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export { SequenceEncoder } from './datasets/training/encode.ts';
 export type { SequenceOptions, TrainingDataOptions } from './datasets/training/options.ts';

@@ -68,7 +68,7 @@ export const inspectCommand = defineCommand({
 });
 
 function adapterText(report: AdapterReport): string {
-  const { base, rank, alpha, rslora, targets, modules, types, experts, rule } = report;
+  const { base, rank, alpha, rslora, targets, modules, types, experts, gate, rule } = report;
   const rows: [string, string | number][] = [
     ['name', report.name],
     ['format', `adapter (LoRA${experts ? ', experts by position' : ''}), ${formatBytes(report.fileBytes)}`],
@@ -80,6 +80,7 @@ function adapterText(report: AdapterReport): string {
     ['modules', modules],
   ];
   if (experts) rows.push(['experts', some(experts.map(({ name }) => name))]);
+  if (gate) rows.push(['gate', gate.kind]);
   if (rule) rows.push(['rule', ruleText(rule)]);
   return `${formatTable(null, rows)}\n${report.notes.map((note) => `note: ${note}\n`).join('')}`;
 }

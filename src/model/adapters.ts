@@ -1,7 +1,8 @@
+import { gateEntries, gateFrom } from '../checkpoint/adapter/gate-kinds.ts';
 import type { LoraPart } from '../checkpoint/adapter/modules.ts';
 import { type Adapter, adapterFault, type BoundPair, bindAdapter } from '../checkpoint/adapter/open.ts';
 import { type BoundFactors, bindRouted, openAnyAdapter, type RoutedAdapter } from '../checkpoint/adapter/routed.ts';
-import { GATE_WEIGHTS, type RoutingRule } from '../checkpoint/adapter/routing.ts';
+import type { RoutingRule } from '../checkpoint/adapter/routing.ts';
 import { factorValues } from '../checkpoint/adapter/values.ts';
 import type { Checkpoint, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
@@ -212,9 +213,10 @@ async function loadRouted(
       add(terms, layer, part, of);
     }
   }
-  const gate: { [name: string]: Tensor } = {};
-  for (const name of GATE_WEIGHTS) gate[name] = await load(stored[name]);
-  return { terms, gate: gate as unknown as GateWeights, rule };
+  told.push(stored.kind);
+  const gate = new Map<string, Tensor>();
+  for (const [name, entry] of gateEntries(stored)) gate.set(name, await load(entry));
+  return { terms, gate: gateFrom(stored.kind, (name) => gate.get(name)!), rule };
 }
 
 function routedFacts({ adapter: { name, config, parameters }, modules, weight }: WeighedRouted): AdapterFacts {

@@ -1,12 +1,14 @@
 /** alter.json and alter.safetensors: written, read, written again; what is damaged, foreign or of another time is refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GATE_KINDS } from '../../src/checkpoint/adapter/gate-kinds.ts';
 import { bindRouted, openAnyAdapter } from '../../src/checkpoint/adapter/routed.ts';
 import { readRouted, routedFiles, type WrittenRouted } from '../../src/checkpoint/adapter/routed-write.ts';
 import { factorValues } from '../../src/checkpoint/adapter/values.ts';
 import { tensorFile } from '../../src/checkpoint/adapter/write.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { readSafetensors } from '../../src/checkpoint/safetensors/safetensors.ts';
+import { inspectAdapter } from '../../src/inspect.ts';
 import { bytesSource } from '../../src/runtime/files/model-files.ts';
 import { code, rejects } from '../errors.ts';
 import { filesOf, RANK, routedAdapter } from '../model/routed-fixture.ts';
@@ -68,6 +70,43 @@ test('what is written is read, and written again in the same bytes', async () =>
   }
 });
 
+test('every kind of gate is written and read, with its own keys and weights', async () => {
+  for (const kind of GATE_KINDS) {
+    const own = routedAdapter(config, { kind });
+    const files = filesOf(routedFiles(own));
+    const read = await readRouted(files, BASE);
+    assert.equal(read.gate, own.gate);
+    assert.equal(filesOf(routedFiles(read)), files);
+    const { opened } = await bound(files);
+    const { hiddenSize: hidden } = config;
+    const said = {
+      global: { kind, hidden, units: 6 },
+      hidden: { kind, hidden },
+      both: { kind, hidden },
+      literal: { kind },
+    };
+    assert.equal(opened.config.gate, said[kind]);
+    assert.equal(opened.notes, []);
+    const report = await inspectAdapter(files);
+    assert.equal([report.format, report.gate], ['alter', said[kind]]);
+    // the weights of another kind
+    for (const other of GATE_KINDS) {
+      if (other === kind) continue;
+      const text = filesOf(routedFiles(routedAdapter(config, { kind: other })))['alter.json']!;
+      await rejects('E_ADAPTER', () => openAnyAdapter({ ...files, 'alter.json': text }));
+    }
+    const headless = { name: 'headless', config: { ...config, headless: true } };
+    const certain = filesOf(routedFiles({ ...own, rule: { ...own.rule, cut: null } }));
+    if (kind === 'global' || kind === 'hidden') await bound(certain, headless);
+    else assert.match((await rejects('E_ADAPTER', () => bound(certain, headless))).message, /needs entropies/);
+    const wider = { name: 'wider', config: { ...config, hiddenSize: config.hiddenSize + 1 } };
+    await rejects('E_ADAPTER', () => bound(files, wider));
+  }
+  const more = await openAnyAdapter(saying({ gate: { ...(json['gate'] as Json), wonder: 1 } }));
+  await more.close();
+  assert.match(more.notes.join(), /nothing is made of gate\.wonder in alter\.json/);
+});
+
 test('another cut, or none; names that are there; 16 bits', async () => {
   const rule = { ...adapter.rule, cut: null, path: 'tr', alignment: 'lagged' } as const;
   const { opened } = await bound(filesOf(routedFiles({ ...adapter, rule, base: 'owner/other', type: 'bf16' })));
@@ -98,7 +137,8 @@ test('alter.json is checked key by key', async () => {
     ...[{ temperature: 0 }, { most: 0 }, { most: 1.5 }, { strength: null }].map((change) => ({
       rule: { ...rule, ...change },
     })),
-    { gate: { ...gate, units: 0 } },
+    ...[{ units: 0 }, { kind: 'site' }, { kind: 3 }, { hidden: 0 }].map((change) => ({ gate: { ...gate, ...change } })),
+    ...[{ kind: 'hidden' }, { kind: 'both' }].map((gate) => ({ gate })),
   ];
   for (const change of wrong) await rejects('E_CONFIG_INVALID', () => openAnyAdapter(saying(change)));
   const later = await rejects('E_ADAPTER', () => openAnyAdapter(saying({ version: 2 })));
@@ -138,7 +178,7 @@ test('tensors are those of alter.json, no more and no less', async () => {
     { rank: 2 },
     { rank: 6 },
     { experts: [{ name: 'a', request: 'b' }] },
-    { gate: { hidden: 2, units: 6 } },
+    { gate: { kind: 'global', hidden: 2, units: 6 } },
   ]) {
     await rejects('E_ADAPTER', () => openAnyAdapter(saying(change)));
   }
@@ -204,8 +244,11 @@ test('what could not be read is not written', () => {
   wrong({ factors: [{ ...first!, forget: first!.forget.slice(1) }, ...others] }, 'E_ADAPTER');
   wrong({ factors: [{ ...first!, layer: 99 }, ...others] }, 'E_ADAPTER');
   wrong({ rank: 2 }, 'E_ADAPTER');
-  wrong({ gate: { ...adapter.gate, out: new Float32Array(3) } }, 'E_ADAPTER');
-  wrong({ gate: { ...adapter.gate, mean: adapter.gate.mean.slice().fill(Number.NaN) } }, 'E_TENSOR_VALUE');
+  const { gate } = adapter;
+  if (gate.kind !== 'global') throw new Error('another gate');
+  wrong({ gate: { ...gate, out: new Float32Array(3) } }, 'E_ADAPTER');
+  wrong({ gate: { ...gate, mean: gate.mean.slice().fill(Number.NaN) } }, 'E_TENSOR_VALUE');
+  wrong({ gate: { kind: 'literal', entropy: new Float32Array(2) } }, 'E_ADAPTER');
   wrong({ rule: { ...adapter.rule, temperature: 0 } }, 'E_CONFIG_INVALID');
   wrong({ scale: Number.NaN }, 'E_CONFIG_INVALID');
 });

@@ -128,8 +128,10 @@ test('one whose experts act by position: scored, described, not merged', async (
   const described = await inProcess(['inspect', folder]);
   assert.match(described.out, /format +adapter \(LoRA, experts by position\)/);
   assert.match(described.out, /experts +people-1, people-2/);
-  assert.match(described.out, /rule +path pn, high above 1\.7 of order 1\.5, predictive/);
+  assert.match(described.out, /rule +path pn, high above 1\.5 of order 1\.5, predictive/);
+  assert.match(described.out, /gate +global/);
   const report = JSON.parse((await inProcess(['inspect', folder, '--json'])).out);
+  assert.is(report.gate.kind, 'global');
   assert.equal([report.format, report.rank, report.rule.most, report.experts.length], ['alter', 3, 3, 2]);
   const scored = await inProcess(['score', base, '-p', 'the', '--exact', '--lanes', '1', '--adapter', `${folder}:0.5`]);
   assert.is(scored.code, 0, scored.err);

@@ -1,6 +1,7 @@
 /** Models opened with an adapter whose experts act by position: in this thread and in a worker, beside plain ones, and what is refused. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GATE_KINDS } from '../../src/checkpoint/adapter/gate-kinds.ts';
 import { exportRouted, routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
@@ -65,6 +66,7 @@ test('it changes what is computed, and the identity; weight multiplies its stren
   const none = await scored([{ from: routed, weight: 0 }]);
   assert.ok(far(none.logprobs, (await scored([{ from: filesOf(kept) }])).logprobs) < 1e-5);
   // one number of the gate, or another rule
+  if (made.gate.kind !== 'global') throw new Error('another gate');
   const gate = { ...made.gate, outBias: made.gate.outBias.map((value) => value + 1e-3) };
   assert.not.equal((await scored([{ from: filesOf(routedFiles({ ...made, gate })) }])).identity, got.identity);
   const other = await scored([{ from: filesOf(routedFiles({ ...made, rule: { ...made.rule, temperature: 0.9 } })) }]);
@@ -89,6 +91,22 @@ for (const name of ['llama-bf16', 'moe-granite', 'moe-qwen2', 'gemma3']) {
     assert.ok(far((await scored(apart, name)).logprobs, want.logprobs) < 1e-4);
   });
 }
+
+test('every kind of gate opens, chooses for itself, and scores many texts as one', async () => {
+  const seen: number[][] = [];
+  for (const kind of GATE_KINDS) {
+    const model = await opened([{ from: filesOf(routedFiles(routedAdapter(made.config, { kind }))) }]);
+    const alone = await model.score(TEXT);
+    assert.equal(await model.scoreBatch([TEXT, 'abc']), [alone, await model.score('abc')], kind);
+    seen.push(alone.slice(1).map(({ logprob }) => logprob!));
+    const [one] = await model.generateBatch([TEXT, 'abc'], { maxTokens: 6 }).results();
+    assert.equal(one && 'text' in one && one.text, (await model.generate(TEXT, { maxTokens: 6 }).result()).text, kind);
+    model.close();
+  }
+  for (const [i, a] of seen.entries()) {
+    for (const b of seen.slice(i + 1)) assert.ok(far(a, b) > 1e-4, 'two gates choose alike');
+  }
+});
 
 test('plain adapters act beside it, on what the gate reads too', async () => {
   const coefficients = [0.2, 0.4];

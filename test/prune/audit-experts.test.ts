@@ -1,7 +1,9 @@
 /** Audits of a model whose experts act by position: which act, by the gate's formula in f64, in a thread and a worker, one text and many. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GATE_KINDS, gateEntries } from '../../src/checkpoint/adapter/gate-kinds.ts';
 import { routedFiles, type WrittenRouted } from '../../src/checkpoint/adapter/routed-write.ts';
+import { highestEntropy } from '../../src/checkpoint/adapter/routing.ts';
 import { Engine } from '../../src/index.ts';
 import { coefficientsOf } from '../../src/model/routed/rule.ts';
 import { openLocal } from '../../src/open-local.ts';
@@ -11,6 +13,7 @@ import { auditPage } from '../../src/prune/entropy/page.ts';
 import { rowEntropies } from '../../src/prune/entropy/tsallis.ts';
 import { Worst } from '../device/devices.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
+import { type GateNumbers, gateLogits } from '../model/gate-reference.ts';
 import { constant, filesOf, routedAdapter } from '../model/routed-fixture.ts';
 import { runAll } from '../model/run.ts';
 
@@ -29,7 +32,7 @@ const opened = async (adapter: WrittenRouted, weight = 1) =>
 async function byFormula({ gate, rule }: WrittenRouted, list: readonly number[]) {
   const { normed, logits } = await runAll(base.decoder, list);
   const { hiddenSize: d, vocabSize: v } = base.config;
-  const units = gate.bias.length;
+  const weights = Object.fromEntries(gateEntries(gate)) as GateNumbers;
   const entropies = list.map((_, t) => rowEntropies(logits.subarray(t * v, (t + 1) * v), rule.order).tsallis);
   return list.slice(1).map((_, t) => {
     const mean = Array.from({ length: d }, (_, i) => {
@@ -37,29 +40,27 @@ async function byFormula({ gate, rule }: WrittenRouted, list: readonly number[])
       for (let j = 0; j <= t; j++) sum += normed[j * d + i]!;
       return sum / (t + 1);
     });
-    const active = Array.from(gate.bias, (bias, u) => {
-      let x = bias;
-      for (let i = 0; i < d; i++) x += gate.mean[u * d + i]! * mean[i]! + gate.now[u * d + i]! * normed[t * d + i]!;
-      return x / (1 + Math.exp(-x));
-    });
-    const slots = Array.from(gate.outBias, (bias, s) =>
-      active.reduce((x, a, u) => x + a * gate.out[s * units + u]!, bias),
-    );
+    const known = rule.alignment === 'predictive' ? entropies[t]! : (entropies[t - 1] ?? null);
+    const entropy = known ?? highestEntropy(rule.order, v);
+    const slots = gateLogits(gate.kind, weights, { mean, now: normed.subarray(t * d, (t + 1) * d), entropy });
     const total = slots.reduce((sum, x) => sum + Math.exp(x), 0);
-    const entropy = rule.alignment === 'predictive' ? entropies[t]! : (entropies[t - 1] ?? Number.POSITIVE_INFINITY);
     const coefficients = new Float32Array(2);
     coefficientsOf(rule, Float32Array.from(slots), entropy, coefficients);
-    return { probabilities: slots.map((x) => Math.exp(x) / total), entropy, coefficients: [...coefficients] };
+    return { probabilities: slots.map((x) => Math.exp(x) / total), known, entropy, coefficients: [...coefficients] };
   });
 }
 
 const routingsOf = ({ texts }: EntropyAudit, text = 0) => texts[text]!.tokens.map(({ routing }) => routing);
 
-for (const alignment of ['predictive', 'lagged'] as const) {
-  test(`${alignment}: what the gate says and who acts, where the token is predicted`, async () => {
+for (const [kind, alignment] of GATE_KINDS.flatMap((kind) => [
+  [kind, 'predictive'] as const,
+  [kind, 'lagged'] as const,
+])) {
+  test(`${kind}, ${alignment}: what the gate says and who acts, where the token is predicted`, async () => {
     // half of the text is high
     const { median } = (await auditEntropy(base, TEXT, { fallback: false })).distribution;
-    const adapter = { ...made, rule: { ...made.rule, alignment, cut: median } };
+    const own = routedAdapter(base.config, { kind });
+    const adapter = { ...own, rule: { ...own.rule, alignment, cut: median } };
     const model = await opened(adapter);
     const audit = await auditEntropy(model, TEXT, { fallback: false });
     model.close();
@@ -69,14 +70,14 @@ for (const alignment of ['predictive', 'lagged'] as const) {
     const want = await byFormula(adapter, ids);
     assert.is(told.length, want.length);
     const kinds = new Set<string>();
-    for (const [i, { probabilities, entropy, coefficients }] of want.entries()) {
+    for (const [i, { probabilities, known, entropy, coefficients }] of want.entries()) {
       const got = told[i]!;
       for (const [s, p] of probabilities.entries())
         assert.ok(worst.within('probabilities', Math.abs(p - got.probabilities[s]!), 1e-5));
       for (const [e, c] of coefficients.entries())
         assert.ok(worst.within('coefficients', Math.abs(c - got.coefficients[e]!), 1e-5));
-      if (Number.isFinite(entropy)) assert.ok(worst.within('entropies', Math.abs(entropy - got.entropy!), 1e-4));
-      else assert.is(got.entropy, null);
+      if (known === null) assert.is(got.entropy, null);
+      else assert.ok(worst.within('entropies', Math.abs(known - got.entropy!), 1e-4));
       assert.is(got.high, entropy > adapter.rule.cut!);
       assert.is(
         got.expert,

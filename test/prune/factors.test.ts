@@ -250,7 +250,7 @@ test('in files and back they are the same numbers, experts in their order', asyn
   const factors = factorsOf();
   fill(factors);
   const matrices = await factors.matrices(device);
-  const gate = new TrainableGate(device, { hidden: config.hiddenSize, units: 3, slots: 3 }, 1);
+  const gate = new TrainableGate(device, { kind: 'global', hidden: config.hiddenSize, units: 3, slots: 3 }, 1);
   const written: WrittenRouted = {
     config,
     base: MODEL,

@@ -1,158 +1,209 @@
-/** The gate of pruning: its gradients, that it learns, and that lanes change nothing. */
+/** Gates of pruning, each kind: their gradients, that they learn what they can, and that lanes change nothing. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { GATE_WEIGHTS, type GateShape } from '../../src/checkpoint/adapter/routing.ts';
-import type { Tensor } from '../../src/device/device.ts';
+import {
+  GATE_INPUTS,
+  GATE_KINDS,
+  type GateInputs,
+  type GateKind,
+  type GateShape,
+  type GateWeightName,
+  gateEntries,
+} from '../../src/checkpoint/adapter/gate-kinds.ts';
 import type { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
-import { gateForward, NULL_SLOT } from '../../src/model/routed/gate.ts';
+import { NULL_SLOT } from '../../src/model/routed/gate.ts';
 import { type GateExamples, gateAccuracy, TrainableGate, trainGate } from '../../src/prune/gate/train-gate.ts';
 import { testNothingLeft, Worst } from '../device/devices.ts';
 import { families, floats, sameBits, slopeError } from '../device/gradients.ts';
 import { noise } from '../device/reference.ts';
+import { readJson } from '../files.ts';
+import { type GateNumbers, gateLogits } from '../model/gate-reference.ts';
+
+interface Case {
+  readonly kind: GateKind;
+  readonly weights: Readonly<Record<GateWeightName, number[]>>;
+  readonly loss: number;
+  readonly logits: readonly number[];
+  readonly gradients: Readonly<Record<GateWeightName, number[]>>;
+}
+
+interface Fixture {
+  readonly hidden: number;
+  readonly units: number;
+  readonly slots: number;
+  readonly rows: number;
+  readonly mean: readonly number[];
+  readonly now: readonly number[];
+  readonly entropy: readonly number[];
+  readonly cases: readonly Case[];
+}
 
 const worst = new Worst();
 const all = await families();
 const device = all[0]![0]!;
-const shape: GateShape = { hidden: 12, units: 10, slots: 3 };
-const draws = (seed: number, count: number, size = 1): Float32Array => {
-  const next = noise(seed);
-  return Float32Array.from({ length: count }, () => size * next());
+const fixture = (await readJson('test/fixtures/gates.json')) as Fixture;
+const { rows } = fixture;
+const inputs = {
+  mean: Float32Array.from(fixture.mean),
+  now: Float32Array.from(fixture.now),
+  entropy: Float32Array.from(fixture.entropy),
 };
+const shapeOf = (kind: GateKind, hidden = fixture.hidden, units = fixture.units): GateShape => ({
+  ...{ kind, hidden, units, slots: fixture.slots },
+});
+const slots = Int32Array.from({ length: rows }, (_, i) => i % fixture.slots);
 
-/** Weights that are nowhere zero. */
-function filled(on: WasmTrainDevice, seed: number): TrainableGate {
-  const gate = new TrainableGate(on, shape, 3);
-  for (const [i, name] of GATE_WEIGHTS.entries()) {
-    const tensor = gate.weights[name];
-    on.write(
-      tensor,
-      draws(
-        seed + i,
-        tensor.shape.reduce((a, b) => a * b),
-      ),
-    );
-  }
+/** With the weights of the fixture. */
+function filled(on: WasmTrainDevice, { kind, weights }: Case): TrainableGate {
+  const gate = new TrainableGate(on, shapeOf(kind), 3);
+  for (const [name, tensor] of gateEntries(gate.weights)) on.write(tensor, Float32Array.from(weights[name]));
   return gate;
 }
 
-const rows = 7;
-const mean = draws(11, rows * shape.hidden);
-const now = draws(12, rows * shape.hidden);
-const slots = Int32Array.from({ length: rows }, (_, i) => i % shape.slots);
-
 /** The loss in f64, from the formula. */
-function lossOf(weights: Readonly<Record<string, Float32Array>>): number {
-  const { hidden, units, slots: count } = shape;
+function lossOf(kind: GateKind, weights: GateNumbers): number {
+  const { hidden } = fixture;
   let sum = 0;
   for (let t = 0; t < rows; t++) {
-    const active = Array.from({ length: units }, (_, u) => {
-      let x = weights['bias']![u]!;
-      for (let i = 0; i < hidden; i++) {
-        x += weights['mean']![u * hidden + i]! * mean[t * hidden + i]!;
-        x += weights['now']![u * hidden + i]! * now[t * hidden + i]!;
-      }
-      return x / (1 + Math.exp(-x));
-    });
-    const logits = Array.from({ length: count }, (_, s) =>
-      active.reduce((x, a, u) => x + a * weights['out']![s * units + u]!, weights['outBias']![s]!),
-    );
+    const own = (of: Float32Array) => of.subarray(t * hidden, (t + 1) * hidden);
+    const at = { mean: own(inputs.mean), now: own(inputs.now), entropy: inputs.entropy[t]! };
+    const logits = gateLogits(kind, weights, at);
     sum += Math.log(logits.reduce((x, z) => x + Math.exp(z), 0)) - logits[slots[t]!]!;
   }
   return sum / rows;
 }
 
-test('the loss is that of the formula, and gradients are its slopes', async () => {
-  const gate = filled(device, 21);
-  const weights = Object.fromEntries(
-    await Promise.all(GATE_WEIGHTS.map(async (name) => [name, await floats(device, gate.weights[name])] as const)),
+test('the fixture has every kind', () => {
+  assert.equal(
+    fixture.cases.map(({ kind }) => kind),
+    [...GATE_KINDS],
   );
-  const loss = await gate.step(mean, now, slots);
-  assert.ok(worst.within('loss of the formula', Math.abs(loss - lossOf(weights)) / loss, 1e-6));
-  for (const name of GATE_WEIGHTS) {
-    const gradient = await floats(device, gate.gradients[name]);
-    const slope = await slopeError(async (x) => lossOf({ ...weights, [name]: x }), weights[name]!, gradient, 1e-3);
-    assert.ok(worst.within(`slope by ${name}`, slope, 1e-4), `${name}: ${slope}`);
-  }
-  gate.dispose();
-  assert.is(device.stats().tensors, 0);
 });
 
-/** Two domains and the rest, told apart by directions of the mean. */
-function examples(count: number): GateExamples {
+for (const one of fixture.cases) {
+  const { kind } = one;
+  test(`${kind}: loss and gradients are PyTorch's, and slopes of the formula`, async () => {
+    const gate = filled(device, one);
+    const weights: GateNumbers = {};
+    for (const [name, tensor] of gateEntries(gate.weights)) weights[name] = await floats(device, tensor);
+    const loss = await gate.step(inputs, slots);
+    assert.ok(worst.within('loss of PyTorch', Math.abs(loss - one.loss) / one.loss, 1e-6));
+    assert.ok(worst.within('loss of the formula', Math.abs(loss - lossOf(kind, weights)) / loss, 1e-6));
+    for (const [i, x] of (await gate.logits(inputs, 0, rows)).entries()) {
+      assert.ok(worst.within('logits of PyTorch', Math.abs(x - one.logits[i]!), 1e-5));
+    }
+    for (const [name, tensor] of gateEntries(gate.gradients)) {
+      const gradient = await floats(device, tensor);
+      const want = one.gradients[name];
+      const far = Math.max(...gradient.map((x, i) => Math.abs(x - want[i]!)));
+      assert.ok(worst.within('gradients of PyTorch', far / Math.hypot(...want), 1e-5), `${name}: ${far}`);
+      const moved = async (x: Float32Array) => lossOf(kind, { ...weights, [name]: x });
+      const slope = await slopeError(moved, weights[name] as Float32Array, gradient, 1e-3);
+      assert.ok(worst.within('slopes', slope, 1e-4), `${name}: ${slope}`);
+    }
+    gate.dispose();
+    assert.is(device.stats().tensors, 0);
+  });
+}
+
+const WIDTH = 12;
+
+/** Two domains and the rest, told apart by directions of the mean and of the state; entropies tell them apart as well as can be. */
+function examples(count: number, kind: GateKind): GateExamples {
   const next = noise(5);
-  const at = { mean: new Float32Array(count * shape.hidden), now: new Float32Array(count * shape.hidden) };
+  const [mean, now] = [new Float32Array(count * WIDTH), new Float32Array(count * WIDTH)];
+  const entropy = new Float32Array(count);
   const own = new Int32Array(count);
   for (let t = 0; t < count; t++) {
     const slot = t % 10 === 0 ? 1 : t % 10 === 1 ? 2 : NULL_SLOT;
     own[t] = slot;
-    for (let i = 0; i < shape.hidden; i++) {
-      at.mean[t * shape.hidden + i] = 0.3 * next() + (slot > 0 && i === slot ? 1.5 : 0);
-      at.now[t * shape.hidden + i] = next();
+    for (let i = 0; i < WIDTH; i++) {
+      mean[t * WIDTH + i] = 0.3 * next() + (slot > 0 && i === slot ? 1.5 : 0);
+      now[t * WIDTH + i] = kind === 'global' ? next() : 0.3 * next() + (slot > 0 && i === slot ? 1.5 : 0);
     }
+    entropy[t] = 0.1 + slot;
   }
-  return { ...at, slots: own };
+  const has: Required<GateInputs<Float32Array>> = { mean, now, entropy };
+  return { ...Object.fromEntries(GATE_INPUTS[kind].map((input) => [input, has[input]])), slots: own };
 }
 
-test('it learns to tell two domains from the rest', async () => {
-  const gate = new TrainableGate(device, shape, 1);
-  const data = examples(600);
-  const before = await gateAccuracy(gate, data);
-  // logits are zero at first: the first slot is the first of equals
-  assert.equal(before, { none: 1, experts: 0 });
-  const loss = await trainGate(gate, data, { steps: 150, rows: 64, rate: 1e-2, seed: 4 });
-  const after = await gateAccuracy(gate, data);
-  assert.ok(loss < 0.1, `${loss}`);
-  assert.ok(after.none > 0.98 && after.experts > 0.98, JSON.stringify(after));
+for (const kind of ['global', 'hidden', 'both'] as const) {
+  test(`${kind}: it learns to tell two domains from the rest`, async () => {
+    const gate = new TrainableGate(device, shapeOf(kind, WIDTH, 10), 1);
+    const data = examples(600, kind);
+    // logits are zero at first: the first slot is the first of equals
+    assert.equal(await gateAccuracy(gate, data), { none: 1, experts: 0 });
+    const loss = await trainGate(gate, data, { steps: 150, rows: 64, rate: kind === 'global' ? 1e-2 : 1e-1, seed: 4 });
+    const after = await gateAccuracy(gate, data);
+    assert.ok(loss < 0.1, `${loss}`);
+    assert.ok(after.none > 0.98 && after.experts > 0.98, JSON.stringify(after));
+    gate.dispose();
+    assert.is(device.stats().tensors, 0);
+  });
+}
+
+test('literal: entropies that tell everything apart teach it nothing, since slots stand in one order for every token', async () => {
+  const gate = new TrainableGate(device, shapeOf('literal'), 1);
+  const data = examples(600, 'literal');
+  await trainGate(gate, data, { steps: 300, rows: 64, rate: 1e-1, seed: 4 });
+  const count = data.slots.length;
+  const logits = await gate.logits(data, 0, count);
+  const orders = new Set<string>();
+  for (let t = 0; t < count; t++) {
+    const row = logits.subarray(t * fixture.slots, (t + 1) * fixture.slots);
+    orders.add([...row.keys()].sort((a, b) => row[b]! - row[a]!).join());
+  }
+  assert.is(orders.size, 1, [...orders].join(' '));
+  assert.ok(new Set(logits).size >= 3, 'logits do differ');
+  const { none, experts } = await gateAccuracy(gate, data);
+  assert.ok((none === 1 && experts === 0) || (none === 0 && experts === 0.5), JSON.stringify({ none, experts }));
   gate.dispose();
-  assert.is(device.stats().tensors, 0);
+  // the same entropies beside anything else do tell them apart
+  const other = new TrainableGate(device, shapeOf('both', WIDTH), 1);
+  const flat = { ...examples(600, 'both'), now: new Float32Array(600 * WIDTH) };
+  await trainGate(other, flat, { steps: 600, rows: 64, rate: 3e-1, seed: 4 });
+  const after = await gateAccuracy(other, flat);
+  assert.ok(after.none > 0.98 && after.experts > 0.98, JSON.stringify(after));
+  other.dispose();
 });
 
-test('any number of lanes trains it to the same bits', async () => {
-  const data = examples(60);
-  await sameBits(all, async (on) => {
-    const gate = new TrainableGate(on, shape, 1);
-    await trainGate(gate, data, { steps: 3, rows: 40, rate: 1e-2, seed: 4 });
-    const list: Float32Array[] = [];
-    for (const name of GATE_WEIGHTS) list.push(await floats(on, gate.weights[name]));
-    gate.dispose();
-    return list;
+for (const kind of GATE_KINDS) {
+  test(`${kind}: any number of lanes trains it to the same bits`, async () => {
+    const data = examples(60, kind);
+    await sameBits(all, async (on) => {
+      const gate = new TrainableGate(on, shapeOf(kind, WIDTH), 1);
+      await trainGate(gate, data, { steps: 3, rows: 40, rate: 1e-2, seed: 4 });
+      const list: Float32Array[] = [];
+      for (const [, tensor] of gateEntries(gate.weights)) list.push(await floats(on, tensor));
+      gate.dispose();
+      return list;
+    });
   });
-});
+}
 
 test('a pass is the same with rows beside it as without', async () => {
-  const gate = filled(device, 31);
-  const logitsOf = async (from: number, count: number): Promise<Float32Array> => {
-    const mark = device.mark();
-    const upload = (data: Float32Array): Tensor => {
-      const tensor = device.scratch('f32', [count, shape.hidden]);
-      device.write(tensor, data.subarray(from * shape.hidden, (from + count) * shape.hidden));
-      return tensor;
-    };
-    const logits = device.scratch('f32', [count, shape.slots]);
-    gateForward(device, gate.weights, upload(mean), upload(now), logits);
-    const got = await floats(device, logits);
-    device.reset(mark);
-    return got;
-  };
-  const whole = await logitsOf(0, rows);
-  for (let t = 0; t < rows; t++) {
-    const alone = await logitsOf(t, 1);
-    const part = whole.subarray(t * shape.slots, (t + 1) * shape.slots);
-    for (const [i, x] of alone.entries()) assert.ok(worst.within('alone', Math.abs(x - part[i]!), 1e-5));
+  for (const one of fixture.cases) {
+    const gate = filled(device, one);
+    const whole = await gate.logits(inputs, 0, rows);
+    for (let t = 0; t < rows; t++) {
+      const alone = await gate.logits(inputs, t, 1);
+      const part = whole.subarray(t * fixture.slots, (t + 1) * fixture.slots);
+      for (const [i, x] of alone.entries()) assert.ok(worst.within('alone', Math.abs(x - part[i]!), 1e-5));
+    }
+    gate.dispose();
   }
-  gate.dispose();
 });
 
 test('a side without examples, and states that are no numbers', async () => {
-  const gate = new TrainableGate(device, shape, 1);
-  const data = examples(20);
+  const gate = new TrainableGate(device, shapeOf('global', WIDTH), 1);
+  const data = examples(20, 'global');
   const codes: string[] = [];
   const settings = { steps: 2, rows: 8, rate: 1e-2, seed: 4 };
   for (const broken of [
     { ...data, slots: data.slots.map(() => 0) },
     { ...data, slots: data.slots.map(() => 1) },
-    { ...data, now: data.now.map(() => Number.NaN) },
+    { ...data, now: data.now!.map(() => Number.NaN) },
   ]) {
     await trainGate(gate, broken, settings).catch((error: EspalierError) => codes.push(error.code));
   }
@@ -163,6 +214,13 @@ test('a side without examples, and states that are no numbers', async () => {
   await trainGate(gate, data, { rows: 1 }).catch((error: EspalierError) => codes.push(error.code));
   await trainGate(gate, data, { step: 3 } as object).catch((error: EspalierError) => codes.push(error.code));
   assert.equal(codes.slice(-2), ['E_ARGUMENT', 'E_ARGUMENT']);
+  // of another kind, or of another model
+  const { mean: _, ...narrow } = data;
+  for (const other of [examples(20, 'both'), narrow, { ...data, now: new Float32Array(20 * (WIDTH + 1)) }]) {
+    await trainGate(gate, other, settings).catch((error: EspalierError) => codes.push(error.code));
+    await gateAccuracy(gate, other).catch((error: EspalierError) => codes.push(error.code));
+  }
+  assert.equal(codes.slice(-6), new Array(6).fill('E_ARGUMENT'));
   gate.dispose();
   assert.is(device.stats().tensors, 0);
 });

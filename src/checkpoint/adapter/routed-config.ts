@@ -2,6 +2,7 @@ import { EspalierError } from '../../errors.ts';
 import { ALTER_CONFIG } from '../../runtime/hub/remote-files.ts';
 import { ConfigKeys, shown } from '../config/keys.ts';
 import { jsonObject, parseJson } from '../json.ts';
+import { GATE_KINDS, type GateSpec } from './gate-kinds.ts';
 import type { RoutingRule } from './routing.ts';
 
 export const ALTER_FORMAT = 'espalier-alter';
@@ -25,7 +26,7 @@ export interface RoutedConfig {
   readonly scale: number;
   /** In the order of their columns. */
   readonly experts: readonly RoutedExpert[];
-  readonly gate: { readonly hidden: number; readonly units: number };
+  readonly gate: GateSpec;
   readonly rule: RoutingRule;
   /** Keys that nothing is made of. */
   readonly ignoredKeys: readonly string[];
@@ -56,13 +57,12 @@ export function routedConfigFromJson(json: Uint8Array, name: string): RoutedConf
   const rank = whole(keys, 'rank', 1);
   const scale = keys.need('scale', '');
   if (scale === 0 || !Number.isFinite(Math.fround(scale))) throw keys.fault('scale', `is ${scale}`);
-  const gate = inside(keys, 'gate');
   const config = {
     base: base ? base.slice(0, LONGEST_NAME) : null,
     rank,
     scale,
     experts: expertsOf(keys),
-    gate: { hidden: whole(gate, 'hidden', 1), units: whole(gate, 'units', 1) },
+    gate: gateOf(inside(keys, 'gate')),
     rule: ruleOf(inside(keys, 'rule')),
   };
   return { ...config, ignoredKeys: keys.unread };
@@ -107,21 +107,38 @@ function expertsOf(keys: ConfigKeys): readonly RoutedExpert[] {
   return experts;
 }
 
+function choice<T extends string>(keys: ConfigKeys, key: string, choices: readonly T[]): T {
+  return keys.choice<T | ''>(key, choices, '') as T;
+}
+
+function gateOf(keys: ConfigKeys): GateSpec {
+  const kind = choice(keys, 'kind', GATE_KINDS);
+  switch (kind) {
+    case 'global':
+      return { kind, hidden: whole(keys, 'hidden', 1), units: whole(keys, 'units', 1) };
+    case 'hidden':
+    case 'both':
+      return { kind, hidden: whole(keys, 'hidden', 1) };
+    case 'literal':
+      return { kind };
+    default:
+      return kind satisfies never;
+  }
+}
+
 function ruleOf(keys: ConfigKeys): RoutingRule {
   const positive = (key: string): number => {
     const value = keys.need(key, '');
     if (value <= 0) throw keys.fault(key, `is ${value}, not above 0`);
     return value;
   };
-  const choice = <T extends string>(key: string, choices: readonly T[]): T =>
-    keys.choice<T | ''>(key, choices, '') as T;
   const cut = keys.has('cut') && keys.value('cut') === null ? null : keys.need('cut', '');
   if (cut !== null && cut < 0) throw keys.fault('cut', `is ${cut}, and no entropy is below 0`);
   return {
-    path: choice('path', ['pn', 'tr']),
+    path: choice(keys, 'path', ['pn', 'tr']),
     cut,
     order: positive('order'),
-    alignment: choice('alignment', ['predictive', 'lagged']),
+    alignment: choice(keys, 'alignment', ['predictive', 'lagged']),
     temperature: positive('temperature'),
     most: whole(keys, 'most', 1),
     strength: keys.need('strength', ''),

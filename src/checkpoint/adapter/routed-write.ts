@@ -5,10 +5,11 @@ import type { FilesOptions } from '../../runtime/hub/options.ts';
 import { ALTER_CONFIG, ALTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
 import type { ModelConfig } from '../types.ts';
 import type { OutputType } from '../write/shards.ts';
+import { type GateOf, gateEntries, gateFrom, gateSpec, gateWeightShapes } from './gate-kinds.ts';
 import { type LoraPart, loraModules } from './modules.ts';
 import { bindRouted, openRoutedFiles } from './routed.ts';
 import { ALTER_FORMAT, ALTER_VERSION, type RoutedExpert, routedConfigFromJson } from './routed-config.ts';
-import { GATE_WEIGHTS, type GateWeightName, gateWeightShapes, type RoutingRule } from './routing.ts';
+import type { RoutingRule } from './routing.ts';
 import { factorValues } from './values.ts';
 import { adapterFiles, factorsByModule, misfit, tensorFile } from './write.ts';
 
@@ -38,7 +39,7 @@ export interface WrittenRouted {
   readonly rule: RoutingRule;
   readonly factors: readonly RoutedMatrix[];
   /** As in `gateWeightShapes`, row by row. */
-  readonly gate: Readonly<Record<GateWeightName, Float32Array>>;
+  readonly gate: GateOf<Float32Array>;
   /** Default f32. */
   readonly type?: OutputType;
 }
@@ -50,15 +51,12 @@ export interface WrittenRouted {
  */
 export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Array> {
   const { config, base, rank, scale, experts, rule, gate, type = 'f32' } = adapter;
-  const shapes = gateWeightShapes({
-    hidden: config.hiddenSize,
-    units: gate.bias.length,
-    slots: experts.length + 1,
-  });
-  const ofGate = GATE_WEIGHTS.map((name) => {
-    const [shape, values] = [shapes[name], gate[name]];
-    if (values.length === shape.reduce((x, y) => x * y, 1)) return { name: `gate.${name}`, type, shape, values };
-    throw misfit(`gate.${name} has ${values.length} values, and its shape is [${shape.join(', ')}]`);
+  const spec = gateSpec(gate, config.hiddenSize);
+  const values = new Map(gateEntries(gate));
+  const ofGate = gateEntries(gateWeightShapes({ ...spec, slots: experts.length + 1 })).map(([name, shape]) => {
+    const own = values.get(name)!;
+    if (own.length === shape.reduce((x, y) => x * y, 1)) return { name: `gate.${name}`, type, shape, values: own };
+    throw misfit(`gate.${name} has ${own.length} values, and its shape is [${shape.join(', ')}]`);
   });
   const matrices = checkedFactors(adapter).map(({ retain, forget, ...rest }) => ({ ...rest, bs: [retain, ...forget] }));
   const ofModules = factorsByModule(matrices, loraModules(config)).flatMap(({ module, rank: own, a, bs }) => {
@@ -81,7 +79,7 @@ export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Ar
     rank,
     scale,
     experts: experts.map(({ name, request }) => ({ name, request })),
-    gate: { hidden: config.hiddenSize, units: gate.bias.length },
+    gate: spec,
     rule: { path, cut, order, alignment, temperature, most, strength },
   };
   const text = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
@@ -115,12 +113,12 @@ export async function readRouted(
         factors.push({ layer, part, rank, a, retain: kept!, forget: others });
       }
     }
-    const gate: { [name: string]: Float32Array } = {};
-    for (const name of GATE_WEIGHTS) gate[name] = (await factorValues(adapter.gate[name])).values;
+    const gate = new Map<string, Float32Array>();
+    for (const [name, entry] of gateEntries(adapter.gate)) gate.set(name, (await factorValues(entry)).values);
     const { base: called, rank, scale, experts, rule } = adapter.config;
     return {
       ...{ config: base.config, base: called, rank, scale, experts, rule, factors },
-      gate: gate as Record<GateWeightName, Float32Array>,
+      gate: gateFrom(adapter.gate.kind, (name) => gate.get(name)!),
     };
   } finally {
     await adapter.close();

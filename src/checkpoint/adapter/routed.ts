@@ -6,6 +6,7 @@ import type { FilesOptions } from '../../runtime/hub/options.ts';
 import { ADAPTER_CONFIG, ALTER_CONFIG, ALTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
 import { readSafetensors } from '../safetensors/safetensors.ts';
 import type { ModelConfig, TensorEntry } from '../types.ts';
+import { GATE_INPUTS, type GateOf, gateEntries, gateFrom, gateWeightShapes } from './gate-kinds.ts';
 import { type LoraTarget, loraModules } from './modules.ts';
 import {
   type Adapter,
@@ -19,7 +20,7 @@ import {
   trainedElsewhere,
 } from './open.ts';
 import { type RoutedConfig, routedConfigFromJson } from './routed-config.ts';
-import { GATE_WEIGHTS, type GateWeightName, gateWeightShapes, highestEntropy } from './routing.ts';
+import { highestEntropy } from './routing.ts';
 
 /** The factors of a module, as they stand in the file: one A for all of them. */
 export interface RoutedFactors {
@@ -38,7 +39,7 @@ export interface RoutedAdapter {
   readonly config: RoutedConfig;
   /** In the order of their names. */
   readonly modules: readonly RoutedFactors[];
-  readonly gate: Readonly<Record<GateWeightName, TensorEntry>>;
+  readonly gate: GateOf<TensorEntry>;
   /** With those of the gate. */
   readonly parameters: number;
   readonly byteLength: number;
@@ -105,16 +106,18 @@ const HINT = 'Use the alter.json that belongs to these weights, or write the ada
 /** Takes the gate's tensors out of the table. @throws E_ADAPTER */
 function gateOf(left: Map<string, TensorEntry>, config: RoutedConfig, name: string): RoutedAdapter['gate'] {
   const shapes = gateWeightShapes({ ...config.gate, slots: config.experts.length + 1 });
-  const entries = GATE_WEIGHTS.map((weight) => {
-    const entry = left.get(`gate.${weight}`);
-    if (!entry) throw adapterFault(name, `has no gate.${weight}`, HINT);
-    const [got, wanted] = [entry.shape.slice(0, 8).join(', '), shapes[weight].join(', ')];
-    if (got !== wanted)
-      throw adapterFault(name, `has gate.${weight} of [${got}], and ${ALTER_CONFIG} says [${wanted}]`, HINT);
-    left.delete(`gate.${weight}`);
-    return [weight, entry] as const;
-  });
-  return Object.fromEntries(entries) as Record<GateWeightName, TensorEntry>;
+  const entries = new Map(
+    gateEntries(shapes).map(([weight, shape]) => {
+      const entry = left.get(`gate.${weight}`);
+      if (!entry) throw adapterFault(name, `has no gate.${weight}`, HINT);
+      const [got, wanted] = [entry.shape.slice(0, 8).join(', '), shape.join(', ')];
+      if (got !== wanted)
+        throw adapterFault(name, `has gate.${weight} of [${got}], and ${ALTER_CONFIG} says [${wanted}]`, HINT);
+      left.delete(`gate.${weight}`);
+      return [weight, entry] as const;
+    }),
+  );
+  return gateFrom(config.gate.kind, (weight) => entries.get(weight)!);
 }
 
 /** What is left has to be the factors of whole modules. @throws E_ADAPTER */
@@ -156,17 +159,19 @@ function modulesOf(left: Map<string, TensorEntry>, { rank, experts }: RoutedConf
  *   can be above, and entropies of a model without an output matrix
  */
 export function bindRouted(
-  { name, config, modules, gate }: Pick<RoutedAdapter, 'name' | 'config' | 'modules' | 'gate'>,
+  { name, config, modules }: Pick<RoutedAdapter, 'name' | 'config' | 'modules'>,
   base: { readonly name: string; readonly config: ModelConfig },
 ): { readonly modules: readonly BoundFactors[]; readonly notes: readonly string[] } {
   const all = loraModules(base.config);
   const foreign = (what: string) => foreignBase(name, config.base, what);
   const { hiddenSize, vocabSize, headless } = base.config;
-  if (gate.now.shape[1] !== hiddenSize) {
-    throw foreign(`its gate reads ${gate.now.shape[1]} values, and ${base.name} has a hidden size of ${hiddenSize}`);
+  const { gate } = config;
+  if (gate.kind !== 'literal' && gate.hidden !== hiddenSize) {
+    throw foreign(`its gate reads ${gate.hidden} values, and ${base.name} has a hidden size of ${hiddenSize}`);
   }
   const { cut, order } = config.rule;
-  if (cut !== null && headless) throw foreign(`it needs entropies, and ${base.name} has no output matrix`);
+  const needsEntropy = cut !== null || GATE_INPUTS[gate.kind].includes('entropy');
+  if (needsEntropy && headless) throw foreign(`it needs entropies, and ${base.name} has no output matrix`);
   if (cut !== null && cut >= highestEntropy(order, vocabSize)) {
     const highest = highestEntropy(order, vocabSize).toFixed(4);
     const what = `no entropy of order ${order} of ${vocabSize} tokens is above ${highest}, and its cut is ${cut}`;

@@ -1,4 +1,4 @@
-/** How experts of an adapter are chosen by position: the rule, the weights of the gate, and which cuts can be reached. */
+/** How experts of an adapter are chosen by position: the rule, and which of its cuts can be reached. */
 
 /**
  * Which experts act at a position, by its entropy and what the gate says. `pn`: where the entropy is high the best experts share the position,
@@ -6,7 +6,7 @@
  */
 export interface RoutingRule {
   readonly path: 'pn' | 'tr';
-  /** Tsallis entropy of the unadapted model above which a position is high; null: none is, and no entropy is computed. */
+  /** Tsallis entropy of the unadapted model above which a position is high; null: none is. */
   readonly cut: number | null;
   /** q of that entropy. */
   readonly order: number;
@@ -29,29 +29,6 @@ export const ROUTING_RULE: RoutingRule = {
   most: 3,
   strength: 1,
 };
-
-export interface GateShape {
-  /** Of the model's hidden states. */
-  readonly hidden: number;
-  /** Between the two layers. */
-  readonly units: number;
-  /** Forget experts and the null slot, which is the first. */
-  readonly slots: number;
-}
-
-/** In the order in which they are stored. */
-export const GATE_WEIGHTS = ['mean', 'now', 'bias', 'out', 'outBias'] as const;
-export type GateWeightName = (typeof GATE_WEIGHTS)[number];
-
-export function gateWeightShapes({ hidden, units, slots }: GateShape): Readonly<Record<GateWeightName, number[]>> {
-  return {
-    mean: [units, hidden],
-    now: [units, hidden],
-    bias: [units],
-    out: [slots, units],
-    outBias: [slots],
-  };
-}
 
 /** Of a uniform distribution over so many tokens, more than which no entropy of order q is: (1 - V^(1 - q)) / (q - 1), or ln V. */
 export function highestEntropy(q: number, vocabSize: number): number {

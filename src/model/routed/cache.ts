@@ -15,7 +15,8 @@ export class RoutedCache extends KvCache {
   readonly entropies: number[] = [];
   readonly #device: Device;
   readonly #width: number;
-  /** [capacity, hidden]: the mean of its normalised last hidden states up to each row. */
+  readonly #keepsMeans: boolean;
+  /** [capacity, hidden]: the mean of its normalised last hidden states up to each row, for gates that read it. */
   #means: Tensor | null = null;
 
   constructor(
@@ -25,9 +26,11 @@ export class RoutedCache extends KvCache {
     base: KvCache,
     capacity: number,
     mostRows: number | undefined,
+    keepsMeans: boolean,
   ) {
     super(device, config, ropes, 0, mostRows);
     this.base = base;
+    this.#keepsMeans = keepsMeans;
     this.#device = device;
     this.#width = config.hiddenSize;
     if (capacity > 0) this.reserve(capacity);
@@ -37,7 +40,7 @@ export class RoutedCache extends KvCache {
     return super.byteLength + this.base.byteLength + (this.#means?.byteLength ?? 0);
   }
 
-  /** Rows `first` .. of the means. */
+  /** Rows `first` .. of the means, where they are kept. */
   means(first: number, count: number): Tensor {
     return this.#device.rows(this.#means!, first, count);
   }
@@ -46,7 +49,7 @@ export class RoutedCache extends KvCache {
     super.reserve(capacity);
     this.base.reserve(capacity);
     const rows = Math.min(this.capacity, this.base.capacity);
-    if (this.#means && this.#means.shape[0]! >= capacity) return;
+    if (!this.#keepsMeans || (this.#means && this.#means.shape[0]! >= capacity)) return;
     const grown = this.#device.tensor('f32', [rows, this.#width]);
     if (this.#means && this.length > 0) this.#device.copyRows(this.means(0, this.length), grown, 0);
     this.#means?.dispose();
@@ -65,7 +68,7 @@ export class RoutedCache extends KvCache {
     super.copyFrom(other, count);
     if (count === 0) return;
     this.base.copyFrom(other.base, count);
-    this.#device.copyRows(other.means(0, count), this.#means!, before);
+    if (this.#means) this.#device.copyRows(other.means(0, count), this.#means, before);
     this.entropies.push(...other.entropies.slice(0, count));
   }
 

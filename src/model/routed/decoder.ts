@@ -1,17 +1,15 @@
+import { GATE_INPUTS, type GateInput, type GateInputs } from '../../checkpoint/adapter/gate-kinds.ts';
 import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
-import { type Device, type Precision, STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
+import type { Device, Precision, Tensor } from '../../device/device.ts';
 import { EspalierError } from '../../errors.ts';
 import { Decoder, type EachOptions, type ForwardOptions, type SequencePart } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { MOST_LOGITS, statsBuffers } from '../logit-stats.ts';
 import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
-import { type GateWeights, gateForward } from './gate.ts';
+import { alignedEntropy, predictionEntropies, unknownEntropy } from './entropies.ts';
+import { type GateWeights, gateForward, slotsOf } from './gate.ts';
 import { coefficientsOf, type TokenRouting, tokenRouting } from './rule.ts';
-
-/** Rows before a token's own whose entropy counts for it. */
-const BEHIND: Readonly<Record<RoutingRule['alignment'], number>> = { predictive: 0, lagged: 1 };
 
 /** Who chooses experts: a gate, and by which rule. */
 export interface Router {
@@ -21,8 +19,8 @@ export interface Router {
 }
 
 /**
- * A decoder whose terms of experts act by position. The same tokens go through the unadapted model first: the gate reads its last hidden states
- * and their running mean, the rule its entropies. So each token costs two passes, and a sequence has two caches.
+ * A decoder whose terms of experts act by position. The same tokens go through the unadapted model first: the gate reads its last hidden states,
+ * their running mean or its entropies, the rule its entropies. So each token costs two passes, and a sequence has two caches.
  */
 export class RoutedDecoder extends Decoder {
   /** The unadapted model; shares its weights. */
@@ -44,11 +42,16 @@ export class RoutedDecoder extends Decoder {
   }
 
   get experts(): number {
-    return this.#router.gate.outBias.shape[0]! - 1;
+    return slotsOf(this.#router.gate) - 1;
   }
 
   override cache(capacity = 0, mostRows?: number): RoutedCache {
-    return new RoutedCache(this.device, this.config, this.ropes, this.base.cache(0, mostRows), capacity, mostRows);
+    const base = this.base.cache(0, mostRows);
+    return new RoutedCache(this.device, this.config, this.ropes, base, capacity, mostRows, this.#reads('mean'));
+  }
+
+  #reads(input: GateInput): boolean {
+    return GATE_INPUTS[this.#router.gate.kind].includes(input);
   }
 
   /** As `Decoder.forward`. @throws E_ADAPTER for masks and rows, which leave open what came before */
@@ -140,25 +143,36 @@ export class RoutedDecoder extends Decoder {
     const { gate, rule } = this.#router;
     const t = hidden.shape[0]!;
     const mark = device.mark();
-    const means = this.#means(cache, row, hidden);
+    let known: readonly (number | null)[] = [];
+    if (rule.cut !== null || this.#reads('entropy')) {
+      cache.entropies.length = row;
+      cache.entropies.push(...(await predictionEntropies(this.base, hidden, rule.order, precision)));
+      known = Array.from({ length: t }, (_, i) => alignedEntropy(rule, cache.entropies, row + i));
+    }
+    const unknown = unknownEntropy(rule, this.config.vocabSize);
+    const entropies = Float32Array.from({ length: t }, (_, i) => known[i] ?? unknown);
     const logits = device.scratch('f32', [t, this.experts + 1]);
-    gateForward(device, gate, means, hidden, logits);
+    gateForward(device, gate, this.#inputs(cache, row, hidden, entropies), logits);
     const chosen = (await device.read(logits)) as Float32Array;
-    if (rule.cut !== null) await this.#entropies(cache, row, hidden, precision);
     const coefficients = new Float32Array(t * this.experts);
     const told: TokenRouting[] = [];
     for (let i = 0; i < t; i++) {
       const of = chosen.subarray(i * (this.experts + 1), (i + 1) * (this.experts + 1));
       const own = coefficients.subarray(i * this.experts, (i + 1) * this.experts);
-      // what the first token came from nobody knows: as uncertain as can be
-      const at = row + i - BEHIND[rule.alignment];
-      const entropy = rule.cut === null ? 0 : at < 0 ? Number.POSITIVE_INFINITY : cache.entropies[at]!;
-      coefficientsOf(rule, of, entropy, own);
-      if (tell) told.push(tokenRouting(rule, of, entropy, own));
+      coefficientsOf(rule, of, entropies[i]!, own);
+      if (tell) told.push(tokenRouting(rule, of, known[i] ?? null, own));
     }
     tell?.(told, to);
     device.write(device.rows(routing, to, t), coefficients);
     device.reset(mark);
+  }
+
+  #inputs(cache: RoutedCache, row: number, hidden: Tensor, entropies: Float32Array): GateInputs<Tensor> {
+    const mean = this.#reads('mean') && { mean: this.#means(cache, row, hidden) };
+    if (!this.#reads('entropy')) return { now: hidden, ...mean };
+    const entropy = this.device.scratch('f32', [entropies.length, 1]);
+    this.device.write(entropy, entropies);
+    return { now: hidden, ...mean, entropy };
   }
 
   /** Means of hidden states up to each row, which the cache keeps: n / (n + i + 1) times the last, and what came since. */
@@ -180,24 +194,6 @@ export class RoutedDecoder extends Decoder {
     const means = cache.means(row, t);
     device.matmul(mixed, states, means);
     return means;
-  }
-
-  /** Of the unadapted model, into the cache. */
-  async #entropies(cache: RoutedCache, row: number, hidden: Tensor, precision: Precision | undefined): Promise<void> {
-    const { device } = this;
-    const t = hidden.shape[0]!;
-    const most = Math.max(1, Math.floor(MOST_LOGITS / this.config.vocabSize));
-    cache.entropies.length = row;
-    for (let first = 0; first < t; first += most) {
-      const count = Math.min(most, t - first);
-      const mark = device.mark();
-      const logits = this.base.logits(device.rows(hidden, first, count), precision, count === 1);
-      const { numbers, places } = statsBuffers(device, count);
-      device.logitStats(logits, null, this.#router.rule.order, numbers, places);
-      const read = (await device.read(numbers)) as Float32Array;
-      for (let i = 0; i < count; i++) cache.entropies.push(read[i * STAT_NUMBERS + STAT.tsallis]!);
-      device.reset(mark);
-    }
   }
 
   override dispose(): void {

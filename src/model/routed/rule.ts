@@ -8,7 +8,7 @@ export interface TokenRouting {
   readonly probabilities: readonly number[];
   /** What the terms of each expert are multiplied by; 0: it does not act. */
   readonly coefficients: readonly number[];
-  /** Tsallis entropy of the unadapted model that the rule went by, of its own order; null where it goes by none, and where there is none yet. */
+  /** Tsallis entropy of the unadapted model that rule and gate went by; null where they go by none, and where there is none yet. */
   readonly entropy: number | null;
   /** Whether that is above the cut of the rule, so that experts may share the position. */
   readonly high: boolean;
@@ -48,12 +48,12 @@ export function coefficientsOf(rule: RoutingRule, logits: Float32Array, entropy:
 
 /**
  * What `coefficientsOf` decided, and from what, for people and records.
- * @param entropy that it was given; infinity: nobody knows
+ * @param entropy that it was given; null: nobody knows, or asks
  */
 export function tokenRouting(
   rule: RoutingRule,
   logits: Float32Array,
-  entropy: number,
+  entropy: number | null,
   coefficients: Float32Array,
 ): TokenRouting {
   const largest = logits.reduce((most, x) => Math.max(most, x));
@@ -62,7 +62,7 @@ export function tokenRouting(
   return {
     probabilities: shares.map((x) => x / total),
     coefficients: Array.from(coefficients),
-    entropy: rule.cut === null || !Number.isFinite(entropy) ? null : entropy,
-    high: rule.cut !== null && entropy > rule.cut,
+    entropy,
+    high: rule.cut !== null && (entropy === null || entropy > rule.cut),
   };
 }

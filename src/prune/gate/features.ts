@@ -1,8 +1,13 @@
+import { GATE_INPUTS, GATE_KINDS, type GateInput, type GateKind } from '../../checkpoint/adapter/gate-kinds.ts';
+import { ROUTING_RULE, type RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { Decoder } from '../../model/decoder.ts';
+import { alignedEntropy, predictionEntropies, unknownEntropy } from '../../model/routed/entropies.ts';
 import { NULL_SLOT } from '../../model/routed/gate.ts';
+import { checked, filled } from '../../options/check.ts';
+import { callback, defaulting, oneOf, real, type Schema, signal } from '../../options/rules.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { GateExamples } from './train-gate.ts';
 
@@ -13,52 +18,79 @@ export interface LabelledSequence {
 }
 
 export interface FeatureOptions {
+  /** Of the gate that shall learn: what it reads is kept. Default `global`. */
+  readonly kind?: GateKind;
+  /** Of the entropy, where the gate reads it; as in the rule that the adapter will have. Default 1.5. */
+  readonly order?: number;
+  /** The same. Default `predictive`. */
+  readonly alignment?: RoutingRule['alignment'];
   readonly signal?: AbortSignal | undefined;
   /** Sequences done and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+export const featureOptions = {
+  kind: defaulting(oneOf(...GATE_KINDS), 'global'),
+  order: defaulting(real(0, 100, { above: true }), ROUTING_RULE.order),
+  alignment: defaulting(oneOf('predictive', 'lagged'), ROUTING_RULE.alignment),
+  signal,
+  onProgress: callback,
+} as const satisfies Schema<FeatureOptions>;
+
 /**
- * What a gate learns from, of each token that goes through the model: its normalised last hidden state, the mean of those so far, and the slot
- * that is right. An expert is right where the next token is learned, and nowhere in a question: keys and values of questions that are
- * kept would be spoilt by it. Two rows of f32 a token are kept, so give some of a large set.
+ * What a gate learns from, of each token that goes through the model: what its kind reads, of the normalised last hidden state, the mean of those so far
+ * and the entropy, and the slot that is right. An expert is right where the next token is learned, and nowhere in a question: keys and values of questions
+ * that are kept would be spoilt by it. Of `global` two rows of f32 a token are kept, of `hidden` and `both` one, so give some of a large set.
  *
  * @param decoder the model without the adapter
- * @throws E_DATA_INVALID for no sequences; E_TENSOR_VALUE where the model gives numbers that are not finite; E_CONTEXT_LENGTH, E_OUT_OF_MEMORY,
- *   E_ABORTED
+ * @throws E_DATA_INVALID for no sequences; E_TENSOR_VALUE where the model gives numbers that are not finite; E_TENSOR_MISSING for entropies of a
+ *   model without an output matrix; E_ARGUMENT for options; E_CONTEXT_LENGTH, E_OUT_OF_MEMORY, E_ABORTED
  */
 export async function gateExamples(
   decoder: Decoder,
   list: readonly LabelledSequence[],
-  { signal, onProgress }: FeatureOptions = {},
+  options: FeatureOptions = {},
 ): Promise<GateExamples> {
-  const width = decoder.config.hiddenSize;
+  const given = filled(featureOptions, checked<FeatureOptions>(featureOptions, options, 'gateExamples'));
+  const { kind, order, signal: abort, onProgress } = given;
+  const { hiddenSize: width, vocabSize } = decoder.config;
   const rows = list.reduce((sum, { sequence }) => sum + sequence.ids.length - 1, 0);
   if (rows === 0)
     throw new EspalierError('E_DATA_INVALID', 'There is no text for the gate.', 'Give texts of both sides.');
-  const now = new Float32Array(rows * width);
-  const mean = new Float32Array(rows * width);
+  const widths: Readonly<Record<GateInput, number>> = { mean: width, now: width, entropy: 1 };
+  const kept = (input: GateInput): Float32Array | null =>
+    GATE_INPUTS[kind].includes(input) ? new Float32Array(rows * widths[input]) : null;
+  const [mean, now, entropy] = [kept('mean'), kept('now'), kept('entropy')];
+  if (entropy) decoder.checkHead();
   const slots = new Int32Array(rows);
+  const means = mean && new RunningMeans(width);
   const pace = new Pace();
   const cache = decoder.cache();
   let at = 0;
   try {
     for (const [i, { sequence, slot }] of list.entries()) {
-      throwIfAborted(signal);
+      throwIfAborted(abort);
       const ids = sequence.ids.subarray(0, -1);
       const first = at;
+      means?.restart();
+      const predicted = new Float32Array(entropy ? ids.length : 0);
       await exclusive(decoder.device, async () => {
         cache.truncate(0);
         await decoder.forward(ids, cache, {
-          signal,
+          signal: abort,
           onChunk: async (hidden, row) => {
-            now.set((await decoder.device.read(hidden)) as Float32Array, (first + row) * width);
+            const states = (await decoder.device.read(hidden)) as Float32Array;
+            checkStates(states, first + row, width);
+            now?.set(states, (first + row) * width);
+            if (mean) means!.add(states, mean.subarray((first + row) * width, (first + row) * width + states.length));
+            if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
           },
         });
       });
-      const own = [now, mean].map((of) => of.subarray(first * width, (first + ids.length) * width));
-      runningMeans(own[0]!, own[1]!, width);
-      for (let t = 0; t < ids.length; t++) slots[first + t] = sequence.learned[t + 1] === 1 ? slot : NULL_SLOT;
+      for (let t = 0; t < ids.length; t++) {
+        slots[first + t] = sequence.learned[t + 1] === 1 ? slot : NULL_SLOT;
+        if (entropy) entropy[first + t] = alignedEntropy(given, predicted, t) ?? unknownEntropy(given, vocabSize);
+      }
       at += ids.length;
       onProgress?.(i + 1, list.length);
       await pace.breathe();
@@ -66,22 +98,43 @@ export async function gateExamples(
   } finally {
     cache.dispose();
   }
-  const broken = mean.findIndex((x) => !Number.isFinite(x));
-  if (broken < 0) return { mean, now, slots };
+  return { ...(mean && { mean }), ...(now && { now }), ...(entropy && { entropy }), slots };
+}
+
+/** @throws E_TENSOR_VALUE */
+function checkStates(states: Float32Array, row: number, width: number): void {
+  const broken = states.findIndex((x) => !Number.isFinite(x));
+  if (broken < 0) return;
   throw new EspalierError(
     'E_TENSOR_VALUE',
-    `The model gives hidden states that are not finite, first in row ${Math.floor(broken / width)} of the texts.`,
+    `The model gives hidden states that are not finite, first in row ${row + Math.floor(broken / width)} of the texts.`,
     'It is damaged, or computes beyond its range: look at it with score.',
   );
 }
 
-/** Row t of `out` is the mean of rows 0 .. t, summed in f64. */
-export function runningMeans(rows: Float32Array, out: Float32Array, width: number): void {
-  const sums = new Float64Array(width);
-  for (let t = 0; t * width < rows.length; t++) {
-    for (let i = 0; i < width; i++) {
-      sums[i]! += rows[t * width + i]!;
-      out[t * width + i] = sums[i]! / (t + 1);
+/** Means of the rows of a text so far, summed in f64. */
+class RunningMeans {
+  readonly #sums: Float64Array;
+  #count = 0;
+
+  constructor(width: number) {
+    this.#sums = new Float64Array(width);
+  }
+
+  restart(): void {
+    this.#sums.fill(0);
+    this.#count = 0;
+  }
+
+  /** Row by row, into `out`. */
+  add(rows: Float32Array, out: Float32Array): void {
+    const width = this.#sums.length;
+    for (let t = 0; t * width < rows.length; t++) {
+      this.#count++;
+      for (let i = 0; i < width; i++) {
+        this.#sums[i]! += rows[t * width + i]!;
+        out[t * width + i] = this.#sums[i]! / this.#count;
+      }
     }
   }
 }

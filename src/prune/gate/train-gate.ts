@@ -1,4 +1,13 @@
-import { GATE_WEIGHTS, type GateShape, gateWeightShapes } from '../../checkpoint/adapter/routing.ts';
+import {
+  GATE_INPUTS,
+  type GateInput,
+  type GateInputs,
+  type GateOf,
+  type GateShape,
+  gateEntries,
+  gateFrom,
+  gateWeightShapes,
+} from '../../checkpoint/adapter/gate-kinds.ts';
 import { STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
@@ -11,12 +20,8 @@ import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
 
-/** What a gate learns from, a row a token: the inputs of `gateForward`, and the slot that is right. */
-export interface GateExamples {
-  /** [n, hidden] */
-  readonly mean: Float32Array;
-  /** [n, hidden] */
-  readonly now: Float32Array;
+/** What a gate learns from, a row a token: `mean` and `now` [n, hidden] and `entropy` [n], as far as its kind reads them, and the slot that is right. */
+export interface GateExamples extends GateInputs<Float32Array> {
   /** [n] */
   readonly slots: Int32Array;
 }
@@ -47,7 +52,9 @@ export const gateOptions = {
 /** Tells these draws from others with the same seed. */
 const STREAM = { weights: 131, rows: 132 } as const;
 
-/** A gate that can be trained. Weights begin uniform in ±1/√(inputs), biases and the second layer at zero: every slot is as likely. */
+/**
+ * A gate that can be trained. All begins at zero, so that every slot is as likely, but for the first of two layers: uniform in ±1/√(inputs).
+ */
 export class TrainableGate {
   readonly device: TrainDevice;
   readonly shape: GateShape;
@@ -60,15 +67,13 @@ export class TrainableGate {
   constructor(device: TrainDevice, shape: GateShape, seed: number) {
     this.device = device;
     this.shape = shape;
-    const shapes = gateWeightShapes(shape);
-    const make = (): GateWeights => {
-      const of = (name: keyof GateWeights): Tensor => {
-        const tensor = device.tensor('f32', shapes[name]);
+    const shapes = new Map(gateEntries(gateWeightShapes(shape)));
+    const make = (): GateWeights =>
+      gateFrom(shape.kind, (name) => {
+        const tensor = device.tensor('f32', shapes.get(name)!);
         this.#made.push(tensor);
         return tensor;
-      };
-      return { mean: of('mean'), now: of('now'), bias: of('bias'), out: of('out'), outBias: of('outBias') };
-    };
+      });
     try {
       this.weights = make();
       this.gradients = make();
@@ -76,17 +81,20 @@ export class TrainableGate {
       this.dispose();
       throw error;
     }
-    const bound = 1 / Math.sqrt(2 * shape.hidden);
-    const count = shape.units * shape.hidden;
-    for (const [i, tensor] of [this.weights.mean, this.weights.now].entries()) {
-      const draw = (_: unknown, at: number) => bound * (2 * uniform(seed, i * count + at, STREAM.weights) - 1);
-      device.write(tensor, Float32Array.from({ length: count }, draw));
+    if (this.weights.kind === 'global' && shape.kind === 'global') {
+      const bound = 1 / Math.sqrt(2 * shape.hidden);
+      const count = shape.units * shape.hidden;
+      for (const [i, tensor] of [this.weights.mean, this.weights.now].entries()) {
+        const draw = (_: unknown, at: number) => bound * (2 * uniform(seed, i * count + at, STREAM.weights) - 1);
+        device.write(tensor, Float32Array.from({ length: count }, draw));
+      }
     }
-    this.parameters = GATE_WEIGHTS.map((name) => ({
+    const gradients = new Map(gateEntries(this.gradients));
+    this.parameters = gateEntries(this.weights).map(([name, value]) => ({
       name: `gate.${name}`,
-      shape: shapes[name],
-      value: this.weights[name],
-      gradient: this.gradients[name],
+      shape: shapes.get(name)!,
+      value,
+      gradient: gradients.get(name)!,
       packed: null,
       decay: false,
     }));
@@ -95,20 +103,20 @@ export class TrainableGate {
   /** Products read the weights as they stand. */
   repack(): void {}
 
-  /** Both ways through some rows: adds to the gradients of the mean cross-entropy. @returns it, in nats */
-  async step(mean: Float32Array, now: Float32Array, slots: Int32Array): Promise<number> {
+  /**
+   * Both ways through some rows: adds to the gradients of the mean cross-entropy.
+   * @param inputs [T, …] as `GateExamples` has them
+   * @param slots [T]
+   * @returns it, in nats
+   */
+  async step(inputs: GateInputs<Float32Array>, slots: Int32Array): Promise<number> {
     const { device, shape } = this;
     const t = slots.length;
     const mark = device.mark();
     try {
-      const upload = (data: Float32Array): Tensor => {
-        const tensor = device.scratch('f32', [t, shape.hidden]);
-        device.write(tensor, data);
-        return tensor;
-      };
-      const [m, h] = [upload(mean), upload(now)];
+      const read = this.#upload(inputs, 0, t);
       const logits = device.scratch('f32', [t, shape.slots]);
-      const pass = gateForward(device, this.weights, m, h, logits);
+      const pass = gateForward(device, this.weights, read, logits);
       const targets = device.scratch('i32', [t, 1]);
       device.write(targets, slots);
       const weights = device.scratch('f32', [t, 1]);
@@ -116,23 +124,63 @@ export class TrainableGate {
       const { numbers, places } = statsBuffers(device, t);
       device.logitStats(logits, targets, 1, numbers, places);
       device.crossEntropyBackward(logits, numbers, targets, weights, logits);
-      gateBackward(device, this.weights, pass, m, h, logits, this.gradients);
+      gateBackward(device, this.weights, pass, read, logits, this.gradients);
       return meanLoss((await device.read(numbers)) as Float32Array, t);
     } finally {
       device.reset(mark);
     }
   }
 
+  /** Logits of some rows, [count, slots]. */
+  async logits(inputs: GateInputs<Float32Array>, first: number, count: number): Promise<Float32Array> {
+    const { device, shape } = this;
+    const mark = device.mark();
+    try {
+      const logits = device.scratch('f32', [count, shape.slots]);
+      gateForward(device, this.weights, this.#upload(inputs, first, count), logits);
+      return (await device.read(logits)) as Float32Array;
+    } finally {
+      device.reset(mark);
+    }
+  }
+
+  #upload(inputs: GateInputs<Float32Array>, first: number, count: number): GateInputs<Tensor> {
+    const read: { [I in GateInput]?: Tensor } = {};
+    for (const [input, width] of inputWidths(this.shape)) {
+      read[input] = this.device.scratch('f32', [count, width]);
+      this.device.write(read[input], inputs[input]!.subarray(first * width, (first + count) * width));
+    }
+    return read;
+  }
+
   /** Its weights as numbers, for `routedFiles`. */
-  async values(): Promise<Record<keyof GateWeights, Float32Array>> {
-    const [mean, now, bias, out, outBias] = (await this.device.read(
-      GATE_WEIGHTS.map((name) => this.weights[name]),
-    )) as [Float32Array, Float32Array, Float32Array, Float32Array, Float32Array];
-    return { mean, now, bias, out, outBias };
+  async values(): Promise<GateOf<Float32Array>> {
+    const names = gateEntries(this.weights).map(([name]) => name);
+    const read = (await this.device.read(gateEntries(this.weights).map(([, tensor]) => tensor))) as Float32Array[];
+    return gateFrom(this.shape.kind, (name) => read[names.indexOf(name)]!);
   }
 
   dispose(): void {
     for (const tensor of this.#made) tensor.dispose();
+  }
+}
+
+/** Numbers of each input of a gate, a row. */
+function inputWidths(shape: GateShape): readonly (readonly [GateInput, number])[] {
+  const hidden = shape.kind === 'literal' ? 0 : shape.hidden;
+  const widths: Readonly<Record<GateInput, number>> = { mean: hidden, now: hidden, entropy: 1 };
+  return GATE_INPUTS[shape.kind].map((input) => [input, widths[input]] as const);
+}
+
+/** @throws E_ARGUMENT for examples that another kind of gate or another model was to learn from */
+function checkInputs(shape: GateShape, examples: GateExamples): void {
+  for (const [input, width] of inputWidths(shape)) {
+    if (examples[input]?.length === width * examples.slots.length) continue;
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `A gate of the kind ${shape.kind} reads ${input} of ${width} numbers a position, and the examples have not got it.`,
+      `Make them with gateExamples(…, { kind: '${shape.kind}' }) of this model.`,
+    );
   }
 }
 
@@ -146,7 +194,7 @@ export interface GateAccuracy {
  * Trains a gate by cross-entropy (AdamW without decay, a rate that falls to 0 along a line). Half of each step's rows come from either side,
  * since what is to be forgotten is a small part of all there is.
  * @returns the mean loss of the last tenth of the steps, in nats
- * @throws E_ARGUMENT for options; E_DATA_INVALID where a side has no example, E_DIVERGED, E_ABORTED, E_OUT_OF_MEMORY
+ * @throws E_ARGUMENT for options, and examples of another kind; E_DATA_INVALID where a side has no example, E_DIVERGED, E_ABORTED, E_OUT_OF_MEMORY
  */
 export async function trainGate(
   gate: TrainableGate,
@@ -156,10 +204,13 @@ export async function trainGate(
   const { device, shape } = gate;
   const given = filled(gateOptions, checked<GateOptions>(gateOptions, options, 'trainGate'));
   const { steps, rows, rate, seed, signal, onStep } = given;
+  checkInputs(shape, examples);
   const sides = sidesOf(examples.slots);
   const optimiser = new AdamW(gate, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
   const pace = new Pace();
-  const some = { mean: new Float32Array(rows * shape.hidden), now: new Float32Array(rows * shape.hidden) };
+  const widths = inputWidths(shape);
+  const some: { [I in GateInput]?: Float32Array } = {};
+  for (const [input, width] of widths) some[input] = new Float32Array(rows * width);
   const slots = new Int32Array(rows);
   const last = Math.max(1, Math.floor(steps / 10));
   let sum = 0;
@@ -169,13 +220,12 @@ export async function trainGate(
       for (let i = 0; i < rows; i++) {
         const side = sides[i & 1]!;
         const row = side[Math.floor(uniform(seed, step * rows + i, STREAM.rows) * side.length)]!;
-        copyRow(examples.mean, row, some.mean, i, shape.hidden);
-        copyRow(examples.now, row, some.now, i, shape.hidden);
+        for (const [input, width] of widths) copyRow(examples[input]!, row, some[input]!, i, width);
         slots[i] = examples.slots[row]!;
       }
       const loss = await exclusive(device, async () => {
         for (const { gradient } of gate.parameters) device.fill(gradient, 0);
-        const own = await gate.step(some.mean, some.now, slots);
+        const own = await gate.step(some, slots);
         const norm = await optimiser.norm();
         if (!Number.isFinite(own) || !Number.isFinite(norm)) throw diverged(step, own);
         optimiser.step(rate * (1 - step / steps), norm);
@@ -191,34 +241,22 @@ export async function trainGate(
   return sum / last;
 }
 
-/** @throws E_ABORTED */
+/** @throws E_ARGUMENT for examples of another kind, E_ABORTED */
 export async function gateAccuracy(
   gate: TrainableGate,
-  { mean, now, slots }: GateExamples,
+  examples: GateExamples,
   signal?: AbortSignal,
 ): Promise<GateAccuracy> {
   const { device, shape } = gate;
+  checkInputs(shape, examples);
+  const { slots } = examples;
   const most = 512;
   const right = { none: 0, experts: 0 };
   const count = { none: 0, experts: 0 };
   for (let first = 0; first < slots.length; first += most) {
     throwIfAborted(signal);
     const t = Math.min(most, slots.length - first);
-    const chosen = await exclusive(device, async () => {
-      const mark = device.mark();
-      try {
-        const upload = (data: Float32Array): Tensor => {
-          const tensor = device.scratch('f32', [t, shape.hidden]);
-          device.write(tensor, data.subarray(first * shape.hidden, (first + t) * shape.hidden));
-          return tensor;
-        };
-        const logits = device.scratch('f32', [t, shape.slots]);
-        gateForward(device, gate.weights, upload(mean), upload(now), logits);
-        return (await device.read(logits)) as Float32Array;
-      } finally {
-        device.reset(mark);
-      }
-    });
+    const chosen = await exclusive(device, () => gate.logits(examples, first, t));
     for (let i = 0; i < t; i++) {
       const slot = slots[first + i]!;
       const side = slot === NULL_SLOT ? 'none' : 'experts';
