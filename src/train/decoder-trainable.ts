@@ -10,6 +10,7 @@ import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-bu
 import { lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
 import { type Master, MasterLoader } from '../model/masters.ts';
 import { type LayerTables, ModelRopes } from '../model/model-ropes.ts';
+import { type NamedTensor, namedWeights } from '../model/named-weights.ts';
 import { tokenEmbeddingBackward } from '../model/token-embedding.ts';
 import { type DecoderWeights, type LayerWeights, type LoadOptions, loadWeights } from '../model/weights.ts';
 import { Pace } from '../runtime/host/yielding.ts';
@@ -143,6 +144,11 @@ export class DecoderTrainable implements Trainable {
         throw error;
       }
     });
+  }
+
+  /** Every weight of the model without the adapter, trained or not, as layers compute with it. */
+  get baseWeights(): readonly NamedTensor[] {
+    return namedWeights(this.#weights, this.#layers);
   }
 
   train(wanted: (parameter: Parameter) => boolean): void {
