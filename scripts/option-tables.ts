@@ -35,6 +35,7 @@ import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { featureOptions } from '../src/prune/gate/features.ts';
 import { gateOptions } from '../src/prune/gate/train-gate.ts';
+import { isolationOptions } from '../src/prune/proof/isolation.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
 import { askOptions, calibrateOptions, showOptions } from '../src/show/answer/options.ts';
 import { chainsOptions } from '../src/show/place/options.ts';
@@ -137,6 +138,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   ],
   twoPhases: [twoPhaseOptions, 'prune/edit/options/TwoPhaseOptions'],
   gateExamples: [featureOptions, 'prune/gate/features/FeatureOptions'],
+  isolation: [isolationOptions, 'prune/proof/isolation/IsolationOptions'],
   trainGate: [gateOptions, 'prune/gate/train-gate/GateOptions'],
   subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [

@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'E_SHAPE' // an operation was called with tensors that do not fit each other
   | 'E_CONTEXT_LENGTH' // the text is longer than the context of the model
   | 'E_DIVERGED' // training came to NaN or infinity in a loss, a gradient or a weight
+  | 'E_STRAY_UPDATE' // a step of pruning changed, or was about to change, what it is not for
   | 'E_ABORTED' // the caller's AbortSignal fired
   // threads
   | 'E_WORKER_LOST' // a worker thread of the engine ended, or could not be started

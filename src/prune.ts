@@ -54,6 +54,7 @@ export {
   FORGET_MASKS,
   type ForgetMask,
   forgetStep,
+  type LossTokens,
   type PruneSequence,
   type PruneStep,
   retainStep,
@@ -117,4 +118,13 @@ export {
   weightedAscent,
 } from './prune/objective/rivals.ts';
 export { type SequenceSums, sequenceSums, sequenceWeights } from './prune/objective/sequences.ts';
+export {
+  IsolationLedger,
+  type IsolationOptions,
+  type IsolationSubject,
+  type RecordedStep,
+} from './prune/proof/isolation.ts';
+export { type SequenceSource, type StepKind, trainedBy } from './prune/proof/kinds.ts';
+export type { IsolationReceipt, RestedSteps, RoleReceipt } from './prune/proof/receipt.ts';
+export type { IsolationState, KindRecord, Moment, Violation } from './prune/proof/state.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';

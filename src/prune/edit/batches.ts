@@ -23,11 +23,19 @@ const MASKED: Readonly<Record<ForgetMask, (isHigh: boolean) => boolean>> = {
   high: (isHigh) => isHigh,
 };
 
+/** Tokens of a sequence that a loss is over. */
+export interface LossTokens {
+  readonly high: number;
+  readonly low: number;
+}
+
 /** A step whose losses and gradients are those of its batches together. */
 export interface PruneStep {
   readonly batches: readonly MicroBatch[];
   /** Beside them, of A; its gradient comes first (`gradientPenalty`). */
   readonly penalty?: GradientPenalty;
+  /** By sequence, in the order in which they were given. */
+  readonly tokens: readonly LossTokens[];
 }
 
 /**
@@ -57,24 +65,24 @@ export function structureStep(
   if (count === 0) return null;
   const high = (by: ByRow, value: number) => by((own, t) => (isHigh(own, t) ? value : 0));
   const crossEntropy = (batch: MicroBatch, by: ByRow) => ({ ...batch, weights: high(by, 1 / count) });
-  if (factor === 0) return step(sequences, rows, crossEntropy);
+  if (factor === 0) return step(sequences, rows, isHigh, crossEntropy);
   switch (regulariser) {
     case 'entropy':
-      return step(sequences, rows, (batch, by) => {
+      return step(sequences, rows, isHigh, (batch, by) => {
         const base = by((own, t) => (isHigh(own, t) ? own.entropies[t]! : 0));
         return { ...crossEntropy(batch, by), invariance: { order, base, weights: high(by, factor / count) } };
       });
     case 'kl':
-      return step(sequences, rows, (batch, by) => {
+      return step(sequences, rows, isHigh, (batch, by) => {
         return { ...crossEntropy(batch, by), distillation: { penalty: 0, weights: high(by, factor / count) } };
       });
     case 'entropy-gradient': {
-      const { batches } = step(sequences, rows, (batch, by) => ({
+      const { batches } = step(sequences, rows, isHigh, (batch, by) => ({
         ...batch,
         weights: new Float32Array(batch.ids.length),
         invariance: { order, base: null, weights: high(by, 1) },
       }));
-      return { ...step(sequences, rows, crossEntropy), penalty: { batches, factor: factor / count } };
+      return { ...step(sequences, rows, isHigh, crossEntropy), penalty: { batches, factor: factor / count } };
     }
     default:
       return regulariser satisfies never;
@@ -101,7 +109,7 @@ export function forgetStep(
   const isForgotten = (own: PruneSequence, t: number): boolean =>
     whole.has(own) ? own.learned[t] === 1 : masked(own, t);
   const count = countOf(sequences, isForgotten);
-  return step(sequences, rows, (batch, by) => {
+  return step(sequences, rows, isForgotten, (batch, by) => {
     const acts = by((own, t) => own.learned[t]!);
     const routing = new Float32Array(batch.ids.length * experts);
     for (const [row, coefficient] of acts.entries()) routing[row * experts + expert] = coefficient;
@@ -116,19 +124,22 @@ export function forgetStep(
 
 /** Phase II, retaining: factor · mean cross-entropy of what is learned; no forget expert acts. */
 export function retainStep(sequences: readonly PruneSequence[], rows: number, factor: number): PruneStep {
-  const count = countOf(sequences, (own, t) => own.learned[t] === 1);
-  return step(sequences, rows, (batch, by) => ({
+  const isKept = (own: PruneSequence, t: number): boolean => own.learned[t] === 1;
+  const count = countOf(sequences, isKept);
+  return step(sequences, rows, isKept, (batch, by) => ({
     ...batch,
-    weights: by((own, t) => (own.learned[t] === 1 ? factor / count : 0)),
+    weights: by((own, t) => (isKept(own, t) ? factor / count : 0)),
   }));
 }
 
 /** Values by row of a batch: row t − 1 of a sequence predicts its token t. */
 type ByRow = (value: (own: PruneSequence, t: number) => number) => Float32Array;
 
+/** @param isAsked whether the loss is over a token */
 function step(
   sequences: readonly PruneSequence[],
   rows: number,
+  isAsked: (own: PruneSequence, t: number) => boolean,
   asked: (batch: MicroBatch, by: ByRow) => MicroBatch,
 ): PruneStep {
   const { batches, members } = packStep(sequences, rows);
@@ -143,7 +154,11 @@ function step(
       return list;
     }),
   );
-  return { batches: made };
+  const tokens = sequences.map((own): LossTokens => {
+    const high = countOf([own], (_, t) => isAsked(own, t) && own.high[t] === 1);
+    return { high, low: countOf([own], isAsked) - high };
+  });
+  return { batches: made, tokens };
 }
 
 function countOf(sequences: readonly PruneSequence[], is: (own: PruneSequence, t: number) => boolean): number {
