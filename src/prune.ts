@@ -16,6 +16,7 @@ export {
   type GateSpec,
   type GateWeightName,
 } from './checkpoint/adapter/gate-kinds.ts';
+export { exportHydra, type HydraAdapter, type HydraMatrix, readHydra } from './checkpoint/adapter/hydra.ts';
 export type { LoraPart } from './checkpoint/adapter/modules.ts';
 export type { RoutedExpert } from './checkpoint/adapter/routed-config.ts';
 export {

@@ -13,6 +13,8 @@ export interface AdapterConfig {
   readonly rank: number;
   readonly alpha: number;
   readonly rslora: boolean;
+  /** Matrices B of each A, where it is HydraLoRA's (`lora_nums`), which is not PEFT's; null: it is PEFT's. */
+  readonly heads: number | null;
   /** As it stands there, for people. */
   readonly targets: string | readonly string[];
   /** Keys with a value that nothing is made of. */
@@ -28,6 +30,7 @@ export interface AdapterConfig {
 const NEUTRAL: ReadonlySet<string> = new Set([
   ...['auto_mapping', 'inference_mode', 'lora_dropout', 'megatron_config', 'megatron_core', 'peft_version', 'revision'],
   ...['task_type', 'ephemeral_gpu_offload', 'eva_config', 'runtime_config', 'qalora_group_size', 'velora_config'],
+  ...['blc_alpha', 'blc_weight'], // HydraLoRA's, of its loss
   ...['corda_config', 'lora_ga_config', 'loftq_config', 'ensure_weight_tying', 'trainable_token_indices_to_tie'],
 ]);
 
@@ -76,6 +79,8 @@ export function adapterConfigFromJson(json: Uint8Array, name: string): AdapterCo
   const rank = keys.whole('r', 8);
   const alpha = keys.number('lora_alpha', 8);
   if (rank < 1) throw keys.fault('r', `is ${rank}`);
+  const heads = keys.wholeOrNull('lora_nums', null);
+  if (heads !== null && heads < 1) throw keys.fault('lora_nums', `is ${heads}`);
   const rslora = keys.flag('use_rslora', false);
   const ranks = patterns(keys, 'rank_pattern');
   const alphas = patterns(keys, 'alpha_pattern');
@@ -93,6 +98,7 @@ export function adapterConfigFromJson(json: Uint8Array, name: string): AdapterCo
     rank,
     alpha,
     rslora,
+    heads,
     targets,
     isTarget,
     rankOf,

@@ -40,7 +40,7 @@ export interface BoundPair extends LoraPair {
 
 /**
  * Opens a folder of PEFT: adapter_config.json and adapter_model.safetensors, wherever a model may lie.
- * @throws E_ADAPTER for a kind that is not computed, and for a file that is no adapter; E_CONFIG_INVALID, E_CHECKPOINT_…, E_TENSOR_TYPE, and
+ * @throws E_ADAPTER for a kind that is not computed, such as HydraLoRA, and for a file that is no adapter; E_CONFIG_INVALID, E_CHECKPOINT_…, E_TENSOR_TYPE, and
  *   what `openModelFiles` throws; no file stays open then
  */
 export async function openAdapter(target: ModelTarget, options: FilesOptions = {}): Promise<Adapter> {
@@ -52,6 +52,7 @@ export async function openAdapter(target: ModelTarget, options: FilesOptions = {
 export async function openAdapterFiles(files: ModelFiles): Promise<Adapter> {
   return openingFiles(files, missing, async (open) => {
     const config = adapterConfigFromJson(await readWhole(await open(ADAPTER_CONFIG), FILE_LIMITS.config), files.name);
+    if (config.heads !== null) throw hydra(files.name);
     const weights = await open(files.preferred ?? ADAPTER_WEIGHTS);
     const pairs = pairsOf(await readSafetensors(weights), config, files.name);
     const count = ({ shape }: TensorEntry): number => shape[0]! * shape[1]!;
@@ -122,6 +123,19 @@ const FOREIGN: readonly (readonly [name: RegExp, what: string])[] = [
   [/\.experts?\.|\.(?:router|gate|shared_expert_gate)\./, 'corrections of experts or routers'],
 ];
 
+/** HydraLoRA's names: several B of one A, and a router. */
+const HYDRA = /\.lora_(?:route|B\d+)\.weight$/;
+
+function hydra(name: string): EspalierError {
+  const what =
+    "is HydraLoRA's: each of its layers mixes several matrices B by a router of its own, which is not computed here";
+  return adapterFault(
+    name,
+    what,
+    'readHydra and exportHydra of espalier/prune make a plain adapter of it, whose coefficients are constant.',
+  );
+}
+
 /** @throws E_TENSOR_TYPE for what is stored in a type that is not read */
 export function checkTypes({ unsupported }: TensorTable, name: string): void {
   for (const [tensor, type] of unsupported) {
@@ -138,6 +152,7 @@ function pairsOf(table: TensorTable, config: AdapterConfig, name: string): LoraP
   const found = new Map<string, { A?: TensorEntry; B?: TensorEntry }>();
   for (const [tensor, entry] of table.tensors) {
     const shown = tensor.slice(0, 200);
+    if (HYDRA.test(tensor)) throw hydra(name);
     const foreign = FOREIGN.find(([pattern]) => pattern.test(tensor));
     if (foreign) throw adapterFault(name, `has ${foreign[1]} (${shown})`, 'They are not computed.');
     const [, module, factor] = FACTOR.exec(tensor) ?? [];

@@ -1,4 +1,3 @@
-import { EspalierError } from '../../errors.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { openModelFiles } from '../../runtime/files/model-files.ts';
 import type { FilesOptions } from '../../runtime/hub/options.ts';
@@ -6,6 +5,7 @@ import { ALTER_CONFIG, ALTER_WEIGHTS } from '../../runtime/hub/remote-files.ts';
 import type { ModelConfig } from '../types.ts';
 import type { OutputType } from '../write/shards.ts';
 import { type GateOf, gateEntries, gateFrom, gateSpec, gateWeightShapes } from './gate-kinds.ts';
+import { checkCoefficients, mixed } from './mix.ts';
 import { type LoraPart, loraModules } from './modules.ts';
 import { bindRouted, openRoutedFiles } from './routed.ts';
 import { ALTER_FORMAT, ALTER_VERSION, type RoutedExpert, routedConfigFromJson } from './routed-config.ts';
@@ -136,13 +136,7 @@ export function exportRouted(
   coefficients: readonly number[],
 ): ReadonlyMap<string, ReadonlyMap<string, Uint8Array>> {
   const { config, base, rank, scale, experts, type } = adapter;
-  if (coefficients.length !== experts.length || !coefficients.every(Number.isFinite)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${coefficients.length} coefficients are given for ${experts.length} experts, or they are no numbers.`,
-      'Give a finite number for each expert.',
-    );
-  }
+  checkCoefficients(coefficients, experts.length);
   const matrices = checkedFactors(adapter);
   const folder = (b: (of: RoutedMatrix) => Float32Array) => {
     const factors = matrices.map((of) => {
@@ -156,13 +150,8 @@ export function exportRouted(
   return new Map([
     ['retain', folder(({ retain }) => retain)],
     ...experts.map((_, i) => [`forget-${i + 1}`, folder(({ forget }) => forget[i]!)] as const),
-    ['static', folder((of) => mixed(of, coefficients))],
+    ['static', folder(({ retain, forget }) => mixed([retain, ...forget], [1, ...coefficients]))],
   ]);
-}
-
-/** Sums in f64. */
-function mixed({ retain, forget }: RoutedMatrix, coefficients: readonly number[]): Float32Array {
-  return retain.map((value, i) => forget.reduce((sum, b, d) => sum + coefficients[d]! * b[i]!, value));
 }
 
 /** @throws E_ADAPTER where a matrix has not one B for each expert, of one size */
