@@ -14,7 +14,7 @@ import { mergeThereOptions } from '../src/engine/grow/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
-import { trainThereOptions } from '../src/engine/train/options.ts';
+import { relearnThereOptions, trainThereOptions } from '../src/engine/train/options.ts';
 import {
   bleuOptions,
   chrfOptions,
@@ -124,6 +124,15 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   ],
   choice: [choiceOptions, 'evaluate/unlearning/options/ChoiceOptions'],
   fluency: [fluencyOptions, 'evaluate/unlearning/options/FluencyOptions', 'evaluate/unlearning/options/AskingOptions'],
+  relearn: [
+    relearnThereOptions as Readonly<Record<string, AnyRule>>,
+    'engine/line/job/Place',
+    'evaluate/robustness/options/RelearnOptions',
+    'evaluate/robustness/options/RelearnSettings',
+    'datasets/training/options/TrainingDataOptions',
+    'datasets/training/options/SequenceOptions',
+    'runtime/hub/options/FilesOptions',
+  ],
   compare: [compareOptions, 'evaluate/scores/options/CompareOptions', 'evaluate/scores/options/SamplingOptions'],
   audit: [
     auditOptions,

@@ -31,6 +31,9 @@ export { type DataSource, openTrainingData, TrainingData } from './datasets/trai
 export { SequenceEncoder } from './datasets/training/encode.ts';
 export type { SequenceOptions, TrainingDataOptions } from './datasets/training/options.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export type { RelearnOptions, RelearnProgress } from './evaluate/robustness/options.ts';
+export { type Relearned, type RelearnedSide, relearn } from './evaluate/robustness/relearn.ts';
+export type { RelearnLook } from './evaluate/robustness/relearning.ts';
 export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
 export { type GateWeights, NULL_SLOT } from './model/routed/gate.ts';

@@ -1,4 +1,5 @@
 /** Options of training where a worker does it. */
+import { type RelearnOptions as LocalRelearnOptions, relearnJobOptions } from '../../evaluate/robustness/options.ts';
 import type { Schema } from '../../options/rules.ts';
 import { filesOptions } from '../../runtime/hub/options.ts';
 import {
@@ -19,3 +20,10 @@ const there = { ...trainJobOptions, ...filesOptions, ...placeOptions('train of e
 export const planTrainThereOptions = there as Schema<PlanTrainOptions>;
 
 export const trainThereOptions = { ...there, ...trainWriteOptions } as Schema<TrainOptions>;
+
+/** Nothing is written. */
+export interface RelearnOptions extends Omit<LocalRelearnOptions, 'cache'>, Omit<Place, 'out'> {}
+
+const { out: _, ...nowhere } = placeOptions('relearn of espalier/prune');
+
+export const relearnThereOptions = { ...relearnJobOptions, ...filesOptions, ...nowhere } as Schema<RelearnOptions>;

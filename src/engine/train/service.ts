@@ -1,3 +1,4 @@
+import { relearn } from '../../evaluate/robustness/relearn.ts';
 import { memoryOutput } from '../../runtime/output/memory.ts';
 import { planTrain, train } from '../../train/job.ts';
 import type { Methods } from '../line/answers.ts';
@@ -5,7 +6,7 @@ import { jobStart } from '../line/job-service.ts';
 import type { CallerPort, Remote } from '../line/port.ts';
 import type { TrainCalls } from './protocol.ts';
 
-/** The functions of a train worker: those of `espalier/train`, over the caller's host. */
+/** The functions of a train worker: those of `espalier/train`, and `relearn` of `espalier/prune`, over the caller's host. */
 export function trainService(caller: Remote<CallerPort>): Methods<TrainCalls> {
   return {
     start: jobStart(caller),
@@ -17,6 +18,8 @@ export function trainService(caller: Remote<CallerPort>): Methods<TrainCalls> {
       const receipt = await train(source, { ...options, saveEvery: 0, ...live, out: memory });
       return { receipt, files: memory.result() };
     },
+
+    relearn: ({ live }, source, { out: _, ...options }) => relearn(source, { ...options, ...live }),
 
     planTrain: ({ live }, source, { out, ...options }) =>
       planTrain(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),

@@ -1,9 +1,8 @@
-import type { DataSource } from '../../datasets/source.ts';
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { PlannedTraining } from '../../train/job.ts';
 import { runJob } from '../line/job.ts';
-import { wireContent, wireTarget } from '../line/parted-options.ts';
+import { Crossing } from './crossing.ts';
 import { type PlanTrainOptions, planTrainThereOptions, type TrainOptions, trainThereOptions } from './options.ts';
 import { TRAIN, type TrainCalls, type Trained } from './protocol.ts';
 
@@ -31,24 +30,14 @@ export async function train(source: ModelTarget, options: TrainOptions = {}): Pr
   return runJob<TrainCalls, 'train'>(TRAIN, 'train', source, wire, { moved, patient: true });
 }
 
-/** Files of data as they cross: bytes are copied, once, unless they are given away. */
+/** Options as they cross. */
 function wired<T extends PlanTrainOptions>(options: T): { wire: T; moved: ArrayBuffer[] } {
-  const moved: ArrayBuffer[] = [];
-  const one = (source: DataSource): DataSource => {
-    if (source instanceof URL) return source.href;
-    if (!(source instanceof Uint8Array)) return source;
-    const bytes = wireContent(source, options.transfer ?? false);
-    moved.push(bytes.buffer);
-    return bytes;
+  const crossing = new Crossing(options.transfer);
+  const wire = {
+    ...options,
+    data: crossing.data(options.data),
+    heldOut: crossing.data(options.heldOut),
+    ...(options.reference !== undefined && { reference: crossing.model(options.reference) }),
   };
-  const all = <V>(value: V): V =>
-    (Array.isArray(value)
-      ? value.map(one)
-      : typeof value === 'number' || value === undefined
-        ? value
-        : one(value as DataSource)) as V;
-  const wire = { ...options, data: all(options.data), heldOut: all(options.heldOut) };
-  if (options.reference === undefined) return { wire, moved };
-  const { target, transfer } = wireTarget(options.reference, options.transfer ?? false);
-  return { wire: { ...wire, reference: target }, moved: [...moved, ...transfer] };
+  return { wire, moved: crossing.moved };
 }

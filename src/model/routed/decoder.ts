@@ -71,16 +71,7 @@ export class RoutedDecoder extends Decoder {
     const mark = this.device.mark();
     try {
       const routing = this.device.scratch('f32', [ids.length, this.experts]);
-      const { positions, signal, precision, onRouting } = options;
-      await this.base.forward(ids, own.base, {
-        ...(positions && { positions }),
-        ...(precision && { precision }),
-        signal,
-        onChunk: async (hidden, firstRow) => {
-          own.reserve(before + ids.length);
-          await this.#choose(own, before + firstRow, hidden, precision, routing, firstRow, onRouting);
-        },
-      });
+      await this.#route(ids, own, options, routing);
       await super.forward(ids, own, { ...options, routing });
     } catch (error) {
       forget(own, before);
@@ -88,6 +79,53 @@ export class RoutedDecoder extends Decoder {
     } finally {
       this.device.reset(mark);
     }
+  }
+
+  /**
+   * Coefficients of the experts at each position of a text [T, experts], those that `forward` computes with.
+   * @param cache of this decoder, in use by nobody: it holds nothing before and behind
+   * @throws E_ARGUMENT for another model's cache; as `forward`
+   */
+  async coefficients(
+    ids: readonly number[] | Int32Array,
+    cache: KvCache,
+    options: Pick<ForwardOptions, 'signal' | 'precision'> = {},
+  ): Promise<Float32Array> {
+    const own = routed(cache);
+    own.truncate(0);
+    const mark = this.device.mark();
+    try {
+      const routing = this.device.scratch('f32', [ids.length, this.experts]);
+      await this.#route(ids, own, options, routing);
+      return (await this.device.read(routing)) as Float32Array;
+    } finally {
+      forget(own, 0);
+      this.device.reset(mark);
+    }
+  }
+
+  /** The tokens through the unadapted model, and what is chosen by it. */
+  async #route(
+    ids: readonly number[] | Int32Array,
+    own: RoutedCache,
+    {
+      positions,
+      signal,
+      precision,
+      onRouting,
+    }: Pick<ForwardOptions, 'positions' | 'signal' | 'precision' | 'onRouting'>,
+    routing: Tensor,
+  ): Promise<void> {
+    const before = own.length;
+    await this.base.forward(ids, own.base, {
+      ...(positions && { positions }),
+      ...(precision && { precision }),
+      signal,
+      onChunk: async (hidden, firstRow) => {
+        own.reserve(before + ids.length);
+        await this.#choose(own, before + firstRow, hidden, precision, routing, firstRow, onRouting);
+      },
+    });
   }
 
   /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
