@@ -31,6 +31,7 @@ import type { AnyRule } from '../src/options/rules.ts';
 import { forgetRetainOptions } from '../src/prune/data/open.ts';
 import { subDomainOptions } from '../src/prune/domains/sub-domains.ts';
 import { twoPhaseOptions } from '../src/prune/edit/options.ts';
+import { unlearningOptions } from '../src/prune/edit/unlearn-options.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { featureOptions } from '../src/prune/gate/features.ts';
@@ -148,6 +149,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   twoPhases: [twoPhaseOptions, 'prune/edit/options/TwoPhaseOptions'],
   gateExamples: [featureOptions, 'prune/gate/features/FeatureOptions'],
   isolation: [isolationOptions, 'prune/proof/isolation/IsolationOptions'],
+  unlearning: [unlearningOptions, 'prune/edit/unlearn-options/UnlearningOptions'],
   trainGate: [gateOptions, 'prune/gate/train-gate/GateOptions'],
   subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [

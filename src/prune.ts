@@ -1,7 +1,7 @@
 /**
  * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people, the data and their sub-domains, the gate, the factors and their two phases. There is no
- * job around these yet. docs/pruning.md has formulas and defaults.
+ * So far entropies of tokens, with a report for people, the data and their sub-domains, the gate, the factors and their two phases, and the losses of
+ * other methods. There is no job around these yet. docs/pruning.md has formulas and defaults.
  */
 
 export {
@@ -46,6 +46,7 @@ export {
   TRAINED,
 } from './prune/adapter/factors.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
+export { otherAnswers } from './prune/data/other-answers.ts';
 export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
 export {
   domainsOfColumn,
@@ -70,6 +71,14 @@ export {
 export { type GradientPenalty, gradientPenalty, type PenaltyOptions } from './prune/edit/gradient-penalty.ts';
 export type { TwoPhaseOptions } from './prune/edit/options.ts';
 export { type PruneExamples, type PruneHooks, type PruneLook, TwoPhases } from './prune/edit/two-phases.ts';
+export { UNLEARNING_METHODS, type UnlearningMethod, type UnlearningOptions } from './prune/edit/unlearn-options.ts';
+export {
+  type UnlearnedModel,
+  Unlearning,
+  type UnlearningExamples,
+  type UnlearningHooks,
+  type UnlearningLook,
+} from './prune/edit/unlearning.ts';
 export {
   type AuditedText,
   type AuditedToken,

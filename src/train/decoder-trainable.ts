@@ -151,6 +151,11 @@ export class DecoderTrainable implements Trainable {
     return namedWeights(this.#weights, this.#layers);
   }
 
+  /** Whether divergences, distillations and hidden states of a reference can be asked for. */
+  get hasReference(): boolean {
+    return this.#options.reference !== undefined;
+  }
+
   train(wanted: (parameter: Parameter) => boolean): void {
     for (const parameter of this.#trained) {
       parameter.gradient?.dispose();

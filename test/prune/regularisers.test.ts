@@ -6,7 +6,7 @@ import { type PruneSequence, STRUCTURE_REGULARISERS, structureStep } from '../..
 import { gradientPenalty } from '../../src/prune/edit/gradient-penalty.ts';
 import { DecoderReference } from '../../src/train/decoder-reference.ts';
 import type { DecoderTrainable } from '../../src/train/decoder-trainable.ts';
-import { trainDevices, Worst } from '../device/devices.ts';
+import { testNothingLeft, trainDevices, Worst } from '../device/devices.ts';
 import { noise } from '../device/reference.ts';
 import { rejects } from '../errors.ts';
 import { tinyDecoder } from '../model/tiny.ts';
@@ -170,11 +170,7 @@ test('a factor of 0 asks for nothing', () => {
   }
 });
 
-test('nothing is left on the device', () => {
-  decoder.dispose();
-  assert.is(device.stats().tensors, 0);
-  for (const own of all) own.device.close();
-  worst.print();
-});
+test('the reference can go', () => decoder.dispose());
+testNothingLeft(all, worst);
 
 test.run();

@@ -3,7 +3,7 @@ import { EspalierError } from '../../errors.ts';
 /**
  * Losses of other methods of unlearning as weights of a cross-entropy, from a forward pass: a loss L of the sums S_i = Σ_t l_t of sequences has
  * the gradient Σ_i ∂L/∂S_i · ∂S_i, which is that of Σ_i w_i S_i with the weights w_i = ∂L/∂S_i held fixed. Formulas and defaults are those of
- * open-unlearning (Dorna et al. 2025, arXiv 2506.12618). RMU is a loss of hidden states and not among them.
+ * open-unlearning (Dorna et al. 2025, arXiv 2506.12618). RMU, UNDIAL and the hinge are asked of a pass itself (`MicroBatch`).
  */
 export interface Weighted {
   /** In nats. */
@@ -21,7 +21,10 @@ export interface ReferredSums {
   readonly reference: Sums;
 }
 
-/** Defaults of open-unlearning: the forget loss times `forget`, plus the mean cross-entropy of the retain data times `retain`. */
+/**
+ * Defaults of open-unlearning, and of the hinge's authors: the forget loss times `forget`, plus the mean cross-entropy of the retain data, of RMU
+ * its own loss, times `retain`.
+ */
 export const RIVALS = {
   gradAscent: { forget: 1, retain: 0 },
   gradDiff: { forget: 1, retain: 1 },
@@ -31,6 +34,8 @@ export const RIVALS = {
   undial: { penalty: 10, forget: 1, retain: 0 },
   wga: { beta: 1, forget: 1, retain: 1 },
   satImp: { beta1: 5, beta2: 1, forget: 0.1, retain: 1 },
+  rmu: { layer: 7, coefficient: 2, forget: 1, retain: 1 },
+  hinge: { forget: 1, retain: 1 },
 } as const;
 
 /** The mean over all tokens: what retains. @param tokens of each sequence. @throws E_ARGUMENT */
