@@ -15,6 +15,7 @@ import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { relearnThereOptions, trainThereOptions } from '../src/engine/train/options.ts';
+import { answersOptions } from '../src/evaluate/robustness/options.ts';
 import {
   bleuOptions,
   chrfOptions,
@@ -125,6 +126,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   ],
   choice: [choiceOptions, 'evaluate/unlearning/options/ChoiceOptions'],
   fluency: [fluencyOptions, 'evaluate/unlearning/options/FluencyOptions', 'evaluate/unlearning/options/AskingOptions'],
+  answers: [answersOptions, 'evaluate/robustness/options/AnswersOptions', 'datasets/training/options/SequenceOptions'],
   relearn: [
     relearnThereOptions as Readonly<Record<string, AnyRule>>,
     'engine/line/job/Place',

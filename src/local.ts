@@ -10,6 +10,8 @@ export {
   writeAdapter,
 } from './checkpoint/adapter/write.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
+export { type QuantisedType, quantise } from './checkpoint/quantised/quantise.ts';
+export { quantisedCheckpoint } from './checkpoint/quantised/quantised-checkpoint.ts';
 export type {
   Architecture,
   Checkpoint,

@@ -3,7 +3,19 @@
  * match, perplexity, whether two systems differ; the figures of TOFU and MUSE, pure functions without a model; and what measures an open model.
  */
 
+export type { QuantisedType } from './checkpoint/quantised/quantise.ts';
+export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
+export { type AnswersMeasures, measureAnswers } from './evaluate/robustness/answers.ts';
+export type { AnswersOptions } from './evaluate/robustness/options.ts';
+export {
+  measureQuantisation,
+  type OpenedModel,
+  type QuantisationData,
+  type QuantisationMeasures,
+  type QuantisationModels,
+  type QuantisedAnswers,
+} from './evaluate/robustness/quantisation.ts';
 export { type BleuScore, bleu, bleuMetric, sentenceBleu } from './evaluate/scores/bleu.ts';
 export { chrf, chrfMetric, sentenceChrf } from './evaluate/scores/chrf.ts';
 export { type Comparison, compareScores, type IntervalScore, scoreInterval } from './evaluate/scores/compare.ts';

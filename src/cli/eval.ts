@@ -3,6 +3,7 @@ import { evalChoiceCommand } from './eval-choice.ts';
 import { evalChrfCommand } from './eval-chrf.ts';
 import { evalMuseCommand } from './eval-muse.ts';
 import { evalPerplexityCommand } from './eval-ppl.ts';
+import { evalQuantisationCommand } from './eval-quantisation.ts';
 import { evalRelearnCommand } from './eval-relearn.ts';
 import { evalRougeCommand } from './eval-rouge.ts';
 import { evalTofuCommand } from './eval-tofu.ts';
@@ -23,5 +24,6 @@ export const evalCommand = defineCommand({
     muse: evalMuseCommand,
     choice: evalChoiceCommand,
     relearn: evalRelearnCommand,
+    quantisation: evalQuantisationCommand,
   },
 });

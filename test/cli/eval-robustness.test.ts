@@ -7,7 +7,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
+import { openLocal } from '../../src/open-local.ts';
 import { relearn } from '../../src/prune.ts';
+import { measureAnswers, openTrainingData } from '../../src/scores.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { routedAdapter } from '../model/routed-fixture.ts';
 import { inProcess } from './run.ts';
@@ -60,6 +62,43 @@ test('relearn: what cannot be is said in flags', async () => {
   assert.match(JSON.parse(none.out).error.hint, /--original/);
   const share = await inProcess(['eval', 'relearn', model, '--data', data, ...FORM, '--share', '2', '--json']);
   assert.match(JSON.parse(share.out).error.message, /--share/);
+});
+
+test('quantisation: as JSON, and in a table', async () => {
+  // of this one rows are whole blocks
+  const model = folder('gemma', Object.entries(await tinyFiles('gemma3')));
+  const { config, close } = await openCheckpoint(model);
+  await close();
+  const adapter = folder('forgets', routedFiles(routedAdapter(config, { size: 0.5 })));
+  const line = [
+    'eval',
+    'quantisation',
+    model,
+    '--data',
+    data,
+    '--retain',
+    data,
+    '--adapter',
+    `${adapter}:0.3`,
+    ...FORM,
+  ];
+  const { code, out, err } = await inProcess([...line, '--exact', '--json']);
+  assert.equal([code, err], [0, '']);
+  const found = JSON.parse(out);
+  assert.equal(Object.keys(found), ['forget', 'retain', 'recovered', 'model', 'adapters', 'original', 'precision']);
+  assert.equal(found.forget, found.retain);
+  assert.equal([found.forget.n, found.original, found.precision], [4, model, 'exact']);
+  const own = await openLocal(model, { precision: 'exact', adapters: [{ from: adapter, weight: 0.3 }] });
+  const answers = { prompt: 'Question: {question}\nAnswer:', answer: ' {answer}' };
+  const { probability } = await measureAnswers(own, await openTrainingData(data, answers));
+  own.close();
+  assert.ok(Math.abs(found.forget.stored / probability - 1) < 1e-4);
+  assert.not.equal(found.forget.q4_0, found.forget.stored);
+  const said = await inProcess(line);
+  assert.is(said.code, 0);
+  assert.match(said.out, /forget +4 .*\n.*retain +4 /);
+  const none = await inProcess(['eval', 'quantisation', model, '--data', data, ...FORM, '--original', model, '--json']);
+  assert.is(JSON.parse(none.out).error.code, 'E_ARGUMENT');
 });
 
 test.run();

@@ -6,11 +6,13 @@ import { dequantise } from '../../src/checkpoint/quantised/dequantise.ts';
 import { quantise } from '../../src/checkpoint/quantised/quantise.ts';
 import { quantisedCheckpoint } from '../../src/checkpoint/quantised/quantised-checkpoint.ts';
 import type { Checkpoint, TensorEntry } from '../../src/checkpoint/types.ts';
+import { openDevice } from '../../src/device/open-device.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { safetensors } from '../checkpoint/build.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { list, modelTarget, readBytes } from '../files.ts';
+import { logitsOf, tinyDecoder, tinyReference, tinyTarget } from './tiny.ts';
 
 const NANO = 'models/nano-base';
 const LINEAR = /_proj\.weight$/;
@@ -117,6 +119,44 @@ test('rows that are no whole blocks stay, and a note says so', () => {
   assert.is(rounded.tensors.get(name), odd);
   assert.match(rounded.notes.at(-1)!, /^1 linear layers are not rounded to q8_0/);
 });
+
+for (const name of [
+  'moe-mixtral',
+  'moe-qwen2',
+  'moe-qwen3-fused',
+  'moe-granite',
+  'moe-espalier-dots1',
+  'gguf-llama-q4_k',
+]) {
+  test(`${name}: experts are rounded like other layers, routers stay`, async () => {
+    const target = await tinyTarget(name);
+    const stored = await openCheckpoint(target);
+    const rounded = quantisedCheckpoint(stored, 'q8_0');
+    const changed = [...rounded.tensors].filter(([key, entry]) => entry !== stored.tensors.get(key));
+    const fits = [...stored.tensors].filter(([key, { shape }]) => LINEAR.test(key) && shape[1]! % 32 === 0);
+    assert.equal(changed.map(([key]) => key).sort(), fits.map(([key]) => key).sort());
+    assert.ok(changed.length > 0);
+    for (const [key, entry] of changed) {
+      const [was, is] = [await valuesOf(stored.tensors.get(key)!), await valuesOf(entry)];
+      const largest = was.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      const error = was.reduce((most, x, i) => Math.max(most, Math.abs(x - is[i]!)), 0);
+      // half of a step of the largest value, and f16's rounding of the scale
+      assert.ok(worst.within('weight, in half steps', error / (largest / 254), 1.13), key);
+    }
+    const device = await openDevice();
+    const decoder = await tinyDecoder(name, device, 'exact', (checkpoint) => quantisedCheckpoint(checkpoint, 'q8_0'));
+    const cache = decoder.cache();
+    const { ids, logits } = await tinyReference(name);
+    const got = await logitsOf(decoder, cache, ids);
+    const spread = logits.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const off = got.reduce((most, x, i) => Math.max(most, Math.abs(x - logits[i]!)), 0);
+    assert.ok(off > 0 && worst.within('logits, of the largest', off / spread, 0.1), `${off} of ${spread}`);
+    cache.dispose();
+    decoder.dispose();
+    device.close();
+    await stored.close();
+  });
+}
 
 test('a type that nothing is rounded to is refused', async () => {
   await rejects('E_ARGUMENT', async () => openLocal(await modelTarget(NANO), { quantise: 'q4_k' as never }));

@@ -17,11 +17,13 @@ import {
   type Rule,
   real,
   type Schema,
+  signal,
   whole,
 } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { checkedTarget } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
+import type { MeasureProgress } from '../unlearning/options.ts';
 
 /** What goes on. */
 export interface RelearnProgress {
@@ -111,3 +113,12 @@ export const relearnJobOptions = {
 
 /** Of `espalier/prune`. */
 export const relearnOptions = { ...relearnJobOptions, ...filesOptions } as const satisfies Schema<RelearnOptions>;
+
+/** Of `measureAnswers` and `measureQuantisation`. */
+export interface AnswersOptions extends Omit<SequenceOptions, 'loss'> {
+  readonly signal?: AbortSignal;
+  /** What goes on (`MeasureProgress`). */
+  readonly onProgress?: (progress: MeasureProgress) => void;
+}
+
+export const answersOptions = { ...sequences, signal, onProgress: callback } as const satisfies Schema<AnswersOptions>;
