@@ -140,4 +140,6 @@ export {
 export { type SequenceSource, type StepKind, trainedBy } from './prune/proof/kinds.ts';
 export type { IsolationReceipt, RestedSteps, RoleReceipt } from './prune/proof/receipt.ts';
 export type { IsolationState, KindRecord, Moment, Violation } from './prune/proof/state.ts';
+export { prunePage } from './prune/report/page.ts';
+export type { PruneReport, ReportedLook, ReportedMeasure, ReportedSide, ReportedSides } from './prune/report/report.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';

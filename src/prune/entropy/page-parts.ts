@@ -5,11 +5,11 @@ export const EXPERT_COLOURS = 6;
 
 export const STYLE = `
 :root { color-scheme: light dark; --page: #fbfaf8; --ink: #1d1d1f; --soft: #5b5d63; --line: #d9d6cf; --box: #ffffff;
-  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a;
+  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a; --bad: #b00020;
   --e1: #7b1fa2; --e2: #00695c; --e3: #b00020; --e4: #1b5e20; --e5: #5d4037; --e6: #0d47a1; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #141518; --ink: #e9e8e4; --soft: #a9abb2; --line: #34363c; --box: #1f2125;
-    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35;
+    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35; --bad: #ff9a9a;
     --e1: #e1a6f5; --e2: #5fd6c4; --e3: #ff9a9a; --e4: #9be08f; --e5: #e0c3a8; --e6: #9cc4ff; }
 }
 * { box-sizing: border-box; }
