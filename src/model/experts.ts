@@ -9,6 +9,7 @@ import {
   keptFeedForward,
 } from './feed-forward.ts';
 import { type MixtureGradients, trains } from './gradients.ts';
+import type { RoutingPair } from './lora.ts';
 import type { MixtureWeights } from './weights.ts';
 
 /** How t tokens were routed: scratch, to be read before the callback that got it resolves. */
@@ -123,6 +124,7 @@ export interface RouterFactors {
  * Of `mixture`, whose `x` and buffers stand as it left them; gates and ups become their gradients. The losses of the router, times their
  * factors, are part of what is differentiated.
  *
+ * @param routing of terms of the shared expert, as of `addLoraBackward`
  * @param dOut [t, hidden]
  * @param dX [t, hidden]; null where nobody asks for it
  */
@@ -133,7 +135,7 @@ export function mixtureBackward(
   gradients: MixtureGradients,
   rule: RouterRule,
   factors: RouterFactors,
-  routing: Tensor | null,
+  routing: RoutingPair | null,
   x: Tensor,
   b: MixtureBuffers,
   dOut: Tensor,

@@ -1,7 +1,7 @@
 import type { Device, GatedActivation, Precision, Tensor } from '../device/device.ts';
 import type { TrainDevice } from '../device/train-device.ts';
 import { type FeedForwardGradients, projectionBackward, trains } from './gradients.ts';
-import { addLora } from './lora.ts';
+import { addLora, type RoutingPair } from './lora.ts';
 import type { FeedForwardWeights } from './weights.ts';
 
 /** Scratch of a feed-forward of t rows. */
@@ -54,6 +54,7 @@ export function feedForward(
 /**
  * Of `feedForward`, whose `x` and buffers stand as it left them; gate and up become their gradients.
  *
+ * @param routing as of `addLoraBackward`
  * @param dOut [t, hidden]
  * @param dX [t, hidden]; null where nobody asks for it
  * @param accumulate dX += …
@@ -63,7 +64,7 @@ export function feedForwardBackward(
   activation: GatedActivation,
   weights: FeedForwardWeights,
   gradients: FeedForwardGradients,
-  routing: Tensor | null,
+  routing: RoutingPair | null,
   x: Tensor,
   b: FeedForwardBuffers,
   dOut: Tensor,

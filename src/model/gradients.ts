@@ -1,7 +1,7 @@
 import type { FEED_FORWARD_PARTS, LAYER_PARTS, MIXTURE_PARTS, Parts } from '../checkpoint/layer-tensors.ts';
 import type { Tensor } from '../device/device.ts';
 import type { TrainDevice } from '../device/train-device.ts';
-import { addLoraBackward, type LoraGradient, type LoraTerms } from './lora.ts';
+import { addLoraBackward, type LoraGradient, type LoraTerms, type RoutingPair } from './lora.ts';
 
 /** Of the terms of a block's matrices, as `LoraTerms` lists them; null: frozen. */
 export type LoraGradients<Part extends string> = { readonly [P in Part]?: readonly (LoraGradient | null)[] };
@@ -65,7 +65,7 @@ function trainsAny(gradients: Readonly<Record<string, Tensor | null>>): boolean 
 /**
  * Of y [T, N] = x [T, K] · Wᵀ + bias + what adapters add: dW += dYᵀ x, dBias += Σ dY, those of the adapters, and dX = dY · W + theirs.
  *
- * @param routing as of `addLora`
+ * @param routing as of `addLoraBackward`
  * @param dX null where nobody asks for it
  * @param accumulate dX += …
  */
@@ -74,7 +74,7 @@ export function projectionBackward<Part extends string>(
   part: Part,
   weights: Matrices<NoInfer<Part>>,
   gradients: MatrixGradients<NoInfer<Part>>,
-  routing: Tensor | null,
+  routing: RoutingPair | null,
   x: Tensor,
   dY: Tensor,
   dX: Tensor | null,

@@ -207,6 +207,8 @@ export interface LayerWayBack {
   /** Whether something below the layer is trained: else the way ends with the lowest of its weights that is. */
   readonly below: boolean;
   readonly router: RouterFactors;
+  /** [t, experts] what the gradient by `b.routing` is added to, whole where `below` is true; null: nobody asks for it. */
+  readonly dRouting: Tensor | null;
 }
 
 /**
@@ -223,7 +225,7 @@ export function decoderLayerBackward(
   gradients: LayerGradients,
   b: LayerBuffers,
   dResidual: Tensor,
-  { table, below, router }: LayerWayBack,
+  { table, below, router, dRouting }: LayerWayBack,
 ): void {
   const { nHeads, nKvHeads, headDim, eps, activation } = facts;
   const mark = device.mark();
@@ -234,6 +236,7 @@ export function decoderLayerBackward(
   const toFeedForward = toAttention || gradients.feedForwardNorm !== null;
 
   const dIn = scratchLike(b.normed); // by feedForwardIn, then by normed
+  const routing = b.routing && { coefficients: b.routing, gradient: dRouting };
   const { feedForward: inner } = weights;
   const dInner = gradients.feedForward;
   const dAdded = addedBackward(
@@ -242,10 +245,10 @@ export function decoderLayerBackward(
   );
   const to = toFeedForward ? dIn : null;
   if (inner.kind === 'dense' && dInner.kind === 'dense') {
-    feedForwardBackward(device, activation, inner, dInner, b.routing, b.feedForwardIn, b.dense!, dAdded, to);
+    feedForwardBackward(device, activation, inner, dInner, routing, b.feedForwardIn, b.dense!, dAdded, to);
   } else if (inner.kind === 'mixture' && dInner.kind === 'mixture') {
     const [rule, x] = [facts.router!, b.feedForwardIn];
-    mixtureBackward(device, activation, inner, dInner, rule, router, b.routing, x, b.mixture!, dAdded, to);
+    mixtureBackward(device, activation, inner, dInner, rule, router, routing, x, b.mixture!, dAdded, to);
   }
   if (toFeedForward) {
     device.rmsNormBackward(b.middle, weights.feedForwardNorm, dIn, eps, dResidual, gradients.feedForwardNorm);
@@ -256,7 +259,7 @@ export function decoderLayerBackward(
       ...([weights.postAttentionNorm, gradients.postAttentionNorm] as const),
     );
     const dAttended = toScores ? scratchLike(b.attended) : null;
-    projectionBackward(device, 'o', weights, gradients, b.routing, b.attended, dAttentionAdded, dAttended);
+    projectionBackward(device, 'o', weights, gradients, routing, b.attended, dAttentionAdded, dAttended);
     if (dAttended) {
       const [dQ, dK, dV] = [b.q, b.k, b.v].map(scratchLike) as [Tensor, Tensor, Tensor];
       device.fill(dK, 0);
@@ -286,9 +289,9 @@ export function decoderLayerBackward(
       const dQProjected = normBackward(device, b.qProjected, weights.qNorm, dQ, eps, gradients.qNorm);
       const dKProjected = normBackward(device, b.kProjected, weights.kNorm, dK, eps, gradients.kNorm);
       const dNormed = toNormed ? dIn : null;
-      projectionBackward(device, 'q', weights, gradients, b.routing, b.normed, dQProjected, dNormed);
-      projectionBackward(device, 'k', weights, gradients, b.routing, b.normed, dKProjected, dNormed, true);
-      projectionBackward(device, 'v', weights, gradients, b.routing, b.normed, dV, dNormed, true);
+      projectionBackward(device, 'q', weights, gradients, routing, b.normed, dQProjected, dNormed);
+      projectionBackward(device, 'k', weights, gradients, routing, b.normed, dKProjected, dNormed, true);
+      projectionBackward(device, 'v', weights, gradients, routing, b.normed, dV, dNormed, true);
       if (dNormed) device.rmsNormBackward(b.hidden, weights.inputNorm, dNormed, eps, dResidual, gradients.inputNorm);
     }
   }

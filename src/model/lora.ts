@@ -1,4 +1,5 @@
 import type { Device, Tensor } from '../device/device.ts';
+import type { TrainDevice } from '../device/train-device.ts';
 
 /**
  * A low-rank term of a linear layer [N, K]: y += scale · (x Aᵀ) Bᵀ (Hu et al. 2021, arXiv 2106.09685). Terms behind one another may share A, as
@@ -20,6 +21,14 @@ export type LoraTerms<Part extends string> = { readonly [P in Part]?: readonly L
 export interface LoraGradient {
   readonly a: Tensor | null; // [r, K]
   readonly b: Tensor | null; // [N, r]
+}
+
+/** The routing of a pass on its way back. */
+export interface RoutingPair {
+  /** By row and expert, as `addLora` had them. */
+  readonly coefficients: Tensor; // [T, E]
+  /** What their gradient is added to; null: nobody asks for it. */
+  readonly gradient: Tensor | null; // [T, E]
 }
 
 /**
@@ -58,17 +67,17 @@ export function addLora(
 }
 
 /**
- * Of `addLora`: dB += scale · dOutᵀ (c ∘ x Aᵀ), and with D = Σ over terms that share A of scale · c ∘ (dOut B), dA += Dᵀ x, dX += D A. The
- * coefficients c have no gradient. x Aᵀ is computed again: it costs r / N of the layer.
+ * Of `addLora`: dB += scale · dOutᵀ (c ∘ x Aᵀ), and with D = Σ over terms that share A of scale · c ∘ (dOut B), dA += Dᵀ x, dX += D A,
+ * and of an expert's coefficients dc += scale · Σ_r (x Aᵀ) ∘ (dOut B). x Aᵀ is computed again: it costs r / N of the layer.
  *
  * @param gradients of each term, null where it is frozen
  * @param dX null where nobody asks for it
  */
 export function addLoraBackward(
-  device: Device,
+  device: TrainDevice,
   terms: readonly LoraTerm[] | undefined,
   gradients: readonly (LoraGradient | null)[] | undefined,
-  routing: Tensor | null,
+  routing: RoutingPair | null,
   x: Tensor,
   dOut: Tensor,
   dX: Tensor | null,
@@ -94,31 +103,37 @@ interface Step {
 
 /** Of terms that share A, and its gradient. */
 function sharedBackward(
-  device: Device,
+  device: TrainDevice,
   steps: readonly Step[],
   dA: Tensor | null,
-  routing: Tensor | null,
+  routing: RoutingPair | null,
   x: Tensor,
   dOut: Tensor,
   dX: Tensor | null,
 ): void {
   const { a } = steps[0]!.term;
   const mark = device.mark();
-  const inner = steps.some(({ dB }) => dB) ? innerOf(device, a, x, false) : null;
+  const { coefficients = null, gradient = null } = routing ?? {};
+  const asks = ({ dB, term }: Step): boolean => dB !== null || (gradient !== null && term.expert !== undefined);
+  const inner = steps.some(asks) ? innerOf(device, a, x, false) : null;
   const dInner = dA || dX ? device.scratch('f32', [x.shape[0]!, a.shape[0]!]) : null;
   for (const [i, { term, dB }] of steps.entries()) {
     const { b, scale, expert } = term;
     const inside = device.mark();
     if (dB) {
-      const weighed = weighedOf(device, inner!, routing, expert);
+      const weighed = weighedOf(device, inner!, coefficients, expert);
       device.matmul(dOut, weighed, dB, { transposeA: true, alpha: scale, accumulate: true });
     }
-    if (dInner && expert === undefined) device.matmul(dOut, b, dInner, { alpha: scale, accumulate: i > 0 });
-    else if (dInner) {
-      const own = i > 0 ? device.scratch('f32', dInner.shape) : dInner;
+    if (expert === undefined) {
+      if (dInner) device.matmul(dOut, b, dInner, { alpha: scale, accumulate: i > 0 });
+    } else if (dInner || gradient) {
+      const own = dInner && i === 0 ? dInner : device.scratch('f32', [x.shape[0]!, a.shape[0]!]);
       device.matmul(dOut, b, own, { alpha: scale });
-      device.scaleRows(own, routing!, expert!, own);
-      if (own !== dInner) device.add(own, dInner);
+      if (gradient) device.scaleRowsBackward(inner!, coefficients!, expert, own, null, gradient);
+      if (dInner) {
+        device.scaleRows(own, coefficients!, expert, own);
+        if (own !== dInner) device.add(own, dInner);
+      }
     }
     device.reset(inside);
   }
@@ -145,4 +160,10 @@ function weighedOf(device: Device, inner: Tensor, routing: Tensor | null, expert
 /** Whether two are one: factors and gradients may be views, made for each term. */
 function isSame(a: Tensor | null, b: Tensor | null): boolean {
   return a === b || (a !== null && b !== null && a.storage === b.storage && a.offset === b.offset);
+}
+
+/** Whether an expert has one of these terms. */
+export function hasExperts<Part extends string>(terms: LoraTerms<Part> | undefined): boolean {
+  const lists = Object.values(terms ?? {}) as readonly (readonly LoraTerm[])[];
+  return lists.some((list) => list.some(({ expert }) => expert !== undefined));
 }

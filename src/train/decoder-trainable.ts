@@ -7,6 +7,7 @@ import { type TermsByLayer, withTerms } from '../model/adapters.ts';
 import { type DecoderGradients, trainsLayer } from '../model/gradients.ts';
 import { decoderLayer, decoderLayerBackward, type LayerFacts, layerFacts } from '../model/layer.ts';
 import { keptBuffers, type LayerBuffers, sharedBuffers } from '../model/layer-buffers.ts';
+import { hasExperts } from '../model/lora.ts';
 import { lossHead, lossHeadBackward, lossRuns } from '../model/loss-head.ts';
 import { type Master, MasterLoader } from '../model/masters.ts';
 import { type LayerTables, ModelRopes } from '../model/model-ropes.ts';
@@ -194,7 +195,9 @@ export class DecoderTrainable implements Trainable {
     return this.#pass(batch, options, async (inputs, tables, asked) => {
       const { device, config } = this;
       const { rows } = asked;
-      const depth = this.#depth(asked);
+      const dRouting = options.onRouting && inputs.routing ? device.scratch('f32', inputs.routing.shape) : null;
+      if (dRouting) device.fill(dRouting, 0);
+      const depth = this.#depth(asked, dRouting !== null);
       const buffers = this.#kept(inputs, depth, options.recompute ?? true);
       const end = device.scratch('f32', buffers.at(-1)!.middle.shape);
       await this.#forward(inputs, tables, buffers, end, options, asked);
@@ -204,10 +207,11 @@ export class DecoderTrainable implements Trainable {
         const to = below ? dResidual : null;
         await lossHeadBackward(device, config, this.#weights, this.#gradients, end, rows, to, options.signal);
       } else if (below) device.fill(dResidual, 0);
-      await this.#layersBackward(tables, buffers, depth, dResidual, asked.steering, options);
+      await this.#layersBackward(tables, buffers, depth, dResidual, dRouting, asked.steering, options);
       if (this.#gradients.embedding) {
         tokenEmbeddingBackward(device, config, inputs.ids, dResidual, this.#gradients.embedding);
       }
+      if (dRouting) options.onRouting!((await device.read(dRouting)) as Float32Array);
     });
   }
 
@@ -268,11 +272,12 @@ export class DecoderTrainable implements Trainable {
     });
   }
 
-  #depth({ rows, routers, steering }: AskedLosses): Depth {
+  /** @param routed whether coefficients of experts get a gradient, for which all layers that experts act in count as trained */
+  #depth({ rows, routers, steering }: AskedLosses, routed = false): Depth {
     const { layers, embedding } = this.#gradients;
     // routers of all layers have losses
     const top = steering && !rows && !routers ? steering.layer + 1 : layers.length;
-    const first = layers.findIndex(trainsLayer);
+    const first = layers.findIndex((layer, i) => trainsLayer(layer) || (routed && isRouted(this.#layers[i]!)));
     if (embedding) return { top, lowest: 0, embedding: true };
     return { top, lowest: first < 0 ? layers.length : first, embedding: false };
   }
@@ -331,6 +336,7 @@ export class DecoderTrainable implements Trainable {
     buffers: readonly LayerBuffers[],
     { top, lowest, embedding }: Depth,
     dResidual: Tensor,
+    dRouting: Tensor | null,
     steering: Steering | null,
     { recompute = true, balance = 0, z = 0, signal }: PassOptions,
   ): Promise<void> {
@@ -345,9 +351,16 @@ export class DecoderTrainable implements Trainable {
         device.rmsNorm(b.hidden, weights.inputNorm, b.normed, config.rmsNormEps);
         decoderLayer(device, facts, weights, b, b, packedRun(i, b, table, true));
       }
-      const way = { table, below: i > lowest || embedding, router: { balance, z } };
+      const below = i > lowest || embedding || dRouting !== null;
+      const way = { table, below, router: { balance, z }, dRouting };
       decoderLayerBackward(device, facts, weights, this.#gradients.layers[i]!, b, dResidual, way);
       await pace.breathe();
     }
   }
+}
+
+/** Whether terms of experts act in a layer. */
+function isRouted({ lora, feedForward }: LayerWeights): boolean {
+  const inner = feedForward.kind === 'dense' ? feedForward : feedForward.shared;
+  return hasExperts(lora) || hasExperts(inner?.lora);
 }

@@ -22,7 +22,7 @@ export interface MicroBatch {
   readonly invariance?: InvarianceRows | undefined;
   readonly distillation?: DistillationRows | undefined;
   readonly steering?: SteeringRows | undefined;
-  /** [T, experts] coefficients of terms of adapters that have an expert, by row; default: all 0. They have no gradient. */
+  /** [T, experts] coefficients of terms of adapters that have an expert, by row; default: all 0. `PassOptions.onRouting` tells their gradient. */
   readonly routing?: Float32Array | undefined;
 }
 
@@ -96,6 +96,8 @@ export interface PassOptions {
   readonly onMixture?: ((layer: number, mixture: MixtureBuffers) => void) | undefined;
   /** Called with the cross-entropy of each row [T] with a target, in nats, whatever its weights; 0 in the others. */
   readonly onRows?: ((nll: Float32Array) => void) | undefined;
+  /** Of a step: called with the gradient by the batch's coefficients [T, experts], of all that is differentiated. */
+  readonly onRouting?: ((gradient: Float32Array) => void) | undefined;
 }
 
 /** Losses of one batch, without the factors of `PassOptions`; 0 for those that have none, or that nobody asked for. */

@@ -32,7 +32,7 @@ function made(device: Device) {
 }
 
 /** A device that counts its products. */
-function counting(device: Device): { device: Device; products(): number } {
+function counting<D extends Device>(device: D): { device: D; products(): number } {
   let count = 0;
   const counted = new Proxy(device, {
     get(target, name) {
@@ -56,34 +56,26 @@ for (const { name, device } of all) {
     addLora(forward.device, terms, routing, x, out, false);
     assert.is(forward.products(), 1 + terms.length, 'x Aᵀ is computed once');
     assert.ok(worst.within('out', worstError(await read(out), oracle.out), BOUND));
-    const [dX, dA, dBs] = [zeros(x), zeros(a), bs.map(zeros)];
+    const [dX, dA, dBs, dRouting] = [zeros(x), zeros(a), bs.map(zeros), zeros(routing)];
     // a view for each, as a trainable has them
     const gradients = dBs.map((b) => ({ a: device.rows(dA, 0, rank!), b }));
     const back = counting(device);
-    addLoraBackward(back.device, terms, gradients, routing, x, dOut, dX);
+    addLoraBackward(back.device, terms, gradients, { coefficients: routing, gradient: dRouting }, x, dOut, dX);
     assert.is(back.products(), 1 + 2 * terms.length + 2, 'and its gradient goes on once');
     for (const [what, tensor, want] of [
       ['dX', dX, oracle.dX],
       ['dA', dA, oracle.dA],
+      ['dRouting', dRouting, oracle.dRouting],
       ...dBs.map((b, i) => ['dB', b, oracle.dB[i]] as const),
     ] as const) {
       const error = worstError(await read(tensor), want);
       assert.ok(worst.within(what, error, BOUND), `${what}: ${error}`);
     }
-    // the coefficients' own: what the inner product and what comes back to it say
-    const [inner, back2, dRouting] = [
-      device.tensor('f32', [rows!, rank!]),
-      device.tensor('f32', [rows!, rank!]),
-      zeros(routing),
-    ];
-    device.matmul(x, a, inner, { transposeB: true });
-    for (const { b, scale, expert } of terms) {
-      if (expert === undefined) continue;
-      device.matmul(dOut, b, back2, { alpha: scale });
-      device.scaleRowsBackward(inner, routing, expert, back2, null, dRouting);
-    }
-    assert.ok(worst.within('dRouting', worstError(await read(dRouting), oracle.dRouting), BOUND));
-    disposeAll(...tensors, out, dX, dA, ...dBs, inner, back2, dRouting);
+    // asked for alone they are the same
+    const alone = zeros(routing);
+    addLoraBackward(device, terms, undefined, { coefficients: routing, gradient: alone }, x, dOut, null);
+    assert.equal(await read(alone), await read(dRouting));
+    disposeAll(...tensors, out, dX, dA, ...dBs, dRouting, alone);
   });
 
   on('1 has the bits of terms without an expert, 0 and no routing those of none', async () => {
@@ -134,7 +126,7 @@ for (const { name, device } of all) {
         device,
         terms,
         dBs.map((b) => ({ a: null, b })),
-        by,
+        by && { coefficients: by, gradient: null },
         x,
         dOut,
         dX,
@@ -167,7 +159,10 @@ for (const { name, device } of all) {
       const routing = device.tensor('f32', shape);
       const mark = device.mark();
       assert.throws(() => addLora(device, terms, routing, x, out, false), code('E_SHAPE'));
-      assert.throws(() => addLoraBackward(device, terms, undefined, routing, x, dOut, dX), code('E_SHAPE'));
+      assert.throws(
+        () => addLoraBackward(device, terms, undefined, { coefficients: routing, gradient: null }, x, dOut, dX),
+        code('E_SHAPE'),
+      );
       device.reset(mark);
       const negative: LoraTerm[] = [{ a, b: bs[0]!, scale: 1, expert: -1 }];
       assert.throws(() => addLora(device, negative, routing, x, out, false), code('E_SHAPE'));
@@ -208,9 +203,10 @@ test('the same bits for any number of lanes', async () => {
       { a: dA, b: dB },
       { a: dA, b: dSecond },
     ];
-    addLoraBackward(device, terms, gradients, routing, x, dOut, dX);
-    const got = await Promise.all([out, dX, dA, dB, dSecond].map((of) => floats(device, of)));
-    disposeAll(a, b, second, x, out, dOut, routing, dX, dA, dB, dSecond);
+    const dRouting = device.tensor('f32', routing.shape);
+    addLoraBackward(device, terms, gradients, { coefficients: routing, gradient: dRouting }, x, dOut, dX);
+    const got = await Promise.all([out, dX, dA, dB, dSecond, dRouting].map((of) => floats(device, of)));
+    disposeAll(a, b, second, x, out, dOut, routing, dX, dA, dB, dSecond, dRouting);
     const build = name.replace(/, (shared memory|\d lanes)/g, '');
     const first = results.get(build) ?? got;
     assert.equal(got, first, name);

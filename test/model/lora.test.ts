@@ -3,10 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import { addLora, addLoraBackward } from '../../src/model/lora.ts';
-import { devices, put, testNothingLeft, testsOn, Worst } from '../device/devices.ts';
+import { put, testNothingLeft, testsOn, trainDevices, Worst } from '../device/devices.ts';
 import { product, randomF32, worstError } from '../device/reference.ts';
 
-const all = await devices();
+const all = await trainDevices();
 const worst = new Worst();
 const SIZES = [
   { t: 1, k: 24, n: 40, r: 4 },
