@@ -36,6 +36,7 @@ import { unlearningOptions } from '../src/prune/edit/unlearn-options.ts';
 import { auditOptions } from '../src/prune/entropy/audit.ts';
 import { dataEntropyOptions } from '../src/prune/entropy/data-entropies.ts';
 import { featureOptions } from '../src/prune/gate/features.ts';
+import { softRoutingOptions } from '../src/prune/gate/soft-routing.ts';
 import { gateOptions } from '../src/prune/gate/train-gate.ts';
 import { isolationOptions } from '../src/prune/proof/isolation.ts';
 import { hubOptions } from '../src/runtime/hub/options.ts';
@@ -153,6 +154,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   isolation: [isolationOptions, 'prune/proof/isolation/IsolationOptions'],
   unlearning: [unlearningOptions, 'prune/edit/unlearn-options/UnlearningOptions'],
   trainGate: [gateOptions, 'prune/gate/train-gate/GateOptions'],
+  softRouting: [softRoutingOptions, 'prune/gate/soft-routing/SoftRoutingOptions'],
   subDomains: [subDomainOptions, 'prune/domains/sub-domains/SubDomainOptions'],
   dataEntropies: [
     dataEntropyOptions,

@@ -108,6 +108,7 @@ export {
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
 export { type FeatureOptions, gateExamples, type LabelledSequence } from './prune/gate/features.ts';
+export { type SoftRoutingOptions, softRoutingStep } from './prune/gate/soft-routing.ts';
 export {
   type GateAccuracy,
   type GateExamples,

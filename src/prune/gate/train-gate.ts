@@ -144,6 +144,28 @@ export class TrainableGate {
     }
   }
 
+  /**
+   * Both ways through some rows by a gradient that is told for their logits: adds to the gradients of the weights.
+   * @param gradientOf what is differentiated, by the logits [count, slots]
+   */
+  async backward(
+    inputs: GateInputs<Float32Array>,
+    count: number,
+    gradientOf: (logits: Float32Array) => Float32Array,
+  ): Promise<void> {
+    const { device, shape } = this;
+    const mark = device.mark();
+    try {
+      const read = this.#upload(inputs, 0, count);
+      const logits = device.scratch('f32', [count, shape.slots]);
+      const pass = gateForward(device, this.weights, read, logits);
+      device.write(logits, gradientOf((await device.read(logits)) as Float32Array));
+      gateBackward(device, this.weights, pass, read, logits, this.gradients);
+    } finally {
+      device.reset(mark);
+    }
+  }
+
   #upload(inputs: GateInputs<Float32Array>, first: number, count: number): GateInputs<Tensor> {
     const read: { [I in GateInput]?: Tensor } = {};
     for (const [input, width] of inputWidths(this.shape)) {
@@ -173,12 +195,12 @@ function inputWidths(shape: GateShape): readonly (readonly [GateInput, number])[
 }
 
 /** @throws E_ARGUMENT for examples that another kind of gate or another model was to learn from */
-function checkInputs(shape: GateShape, examples: GateExamples): void {
+export function checkInputs(shape: GateShape, inputs: GateInputs<Float32Array>, count: number): void {
   for (const [input, width] of inputWidths(shape)) {
-    if (examples[input]?.length === width * examples.slots.length) continue;
+    if (inputs[input]?.length === width * count) continue;
     throw new EspalierError(
       'E_ARGUMENT',
-      `A gate of the kind ${shape.kind} reads ${input} of ${width} numbers a position, and the examples have not got it.`,
+      `A gate of the kind ${shape.kind} reads ${input} of ${width} numbers a position, and there are no such.`,
       `Make them with gateExamples(…, { kind: '${shape.kind}' }) of this model.`,
     );
   }
@@ -204,7 +226,7 @@ export async function trainGate(
   const { device, shape } = gate;
   const given = filled(gateOptions, checked<GateOptions>(gateOptions, options, 'trainGate'));
   const { steps, rows, rate, seed, signal, onStep } = given;
-  checkInputs(shape, examples);
+  checkInputs(shape, examples, examples.slots.length);
   const sides = sidesOf(examples.slots);
   const optimiser = new AdamW(gate, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 });
   const pace = new Pace();
@@ -248,7 +270,7 @@ export async function gateAccuracy(
   signal?: AbortSignal,
 ): Promise<GateAccuracy> {
   const { device, shape } = gate;
-  checkInputs(shape, examples);
+  checkInputs(shape, examples, examples.slots.length);
   const { slots } = examples;
   const most = 512;
   const right = { none: 0, experts: 0 };
