@@ -345,6 +345,36 @@ test('a run that goes on: from JSON, with what rested as it was', async () => {
   run.dispose();
 });
 
+test('factors of an earlier look are put back: what rested in Phase II is still the same', async () => {
+  const run = await Run.begin();
+  await run.step('structure');
+  await run.ledger.switchPhases();
+  await run.step('forget-1');
+  await run.step('retain');
+  const kept = new Map<string, Float32Array>();
+  for (const { name, value } of run.trainable.parameters) kept.set(name, (await floats(device, value)).slice());
+  const moment = JSON.stringify(run.ledger.state().last.factors);
+  await run.step('forget-1');
+  await run.step('retain');
+  await run.ledger.end();
+  for (const { name, value } of run.trainable.parameters) device.write(value, kept.get(name)!);
+  await run.ledger.chosen();
+  const receipt = run.ledger.receipt();
+  assert.equal(
+    [receipt.closed, receipt.holds, receipt.moments.at(-1)!.at, receipt.moments.at(-1)!.step],
+    [true, true, 'chosen', 5],
+  );
+  assert.is(JSON.stringify(run.ledger.state().last.factors), moment, 'what stands there is what stood there');
+  // nothing is verified by it that was not before
+  assert.equal(receipt.roles.find(({ role }) => role === 'retain')!.rested, { 'forget-1': { steps: 2, verified: 1 } });
+  // an expert of another request was in no step
+  touch(run.factor('forget-2'));
+  const error = await rejects('E_STRAY_UPDATE', () => run.ledger.chosen());
+  assert.match(error.message, /lora_B\.forget-2\.weight .*changed behind step 5/);
+  assert.is(run.ledger.receipt().holds, false);
+  run.dispose();
+});
+
 test('what is asked wrongly is refused, an abort is heard, and a step that fails is none', async () => {
   const run = await Run.begin();
   const { ledger } = run;

@@ -156,6 +156,15 @@ export class IsolationLedger {
     await this.#moment('end', signal);
   }
 
+  /**
+   * Behind `end`, when factors of an earlier look of Phase II stand on the device again: what no step of that phase was for has to be the same
+   * bits still. Digests of this moment are those of what is written. @throws E_STRAY_UPDATE
+   */
+  async chosen(signal?: AbortSignal): Promise<void> {
+    const kinds = Object.keys(this.#state.kinds) as StepKind[];
+    await this.#moment('chosen', signal, new Set(kinds.filter((kind) => kind !== 'structure').flatMap(trainedBy)));
+  }
+
   #check({ kind, sources, tokens }: RecordedStep, trained: readonly FactorRole[]): void {
     const missing = trained.find((role) => !this.#factors.some((own) => own.role === role));
     if (missing !== undefined || sources.length !== tokens.length) {
@@ -192,8 +201,8 @@ export class IsolationLedger {
     return [...found].map(([role, name]) => ({ role, name }));
   }
 
-  async #moment(at: Moment['at'], signal: AbortSignal | undefined): Promise<void> {
-    await this.#compare('factors', signal);
+  async #moment(at: Moment['at'], signal: AbortSignal | undefined, putBack?: ReadonlySet<FactorRole>): Promise<void> {
+    await this.#compare('factors', signal, putBack);
     await this.#compare('base', signal);
     const { last, moments } = this.#state;
     const roles: Record<string, string> = {};
@@ -205,8 +214,12 @@ export class IsolationLedger {
     moments.push({ at, step: this.steps, base: await digestOf(Object.entries(last.base)), roles });
   }
 
-  /** Hashes factors or base, and compares them with the time before. @throws E_STRAY_UPDATE */
-  async #compare(of: 'factors' | 'base', signal: AbortSignal | undefined): Promise<void> {
+  /** Hashes factors or base, and compares them with the time before. @param putBack roles that were changed for good @throws E_STRAY_UPDATE */
+  async #compare(
+    of: 'factors' | 'base',
+    signal: AbortSignal | undefined,
+    putBack: ReadonlySet<FactorRole> = new Set(),
+  ): Promise<void> {
     const tensors: readonly (NamedTensor & { readonly role?: FactorRole })[] =
       of === 'base' ? this.#subject.base : this.#factors;
     const digests: Record<string, string> = {};
@@ -216,7 +229,7 @@ export class IsolationLedger {
     const steps = this.steps;
     const between = since[of];
     const isFirst = Object.keys(known).length === 0;
-    const mayChange = new Set(Object.keys(between).flatMap((kind) => trainedBy(kind as StepKind)));
+    const mayChange = new Set([...putBack, ...Object.keys(between).flatMap((kind) => trainedBy(kind as StepKind))]);
     const violations = new Map<FactorRole | 'base', Violation>();
     for (const { name, role } of isFirst ? [] : tensors) {
       const own = role ?? 'base';

@@ -27,7 +27,7 @@ export interface IsolationReceipt {
   readonly digest: string;
   readonly steps: number;
   readonly kinds: IsolationState['kinds'];
-  /** All was hashed then: at the beginning, the switch of phases, when a job went on, and the end. */
+  /** All was hashed then: at the beginning, the switch of phases, when a job went on, the end, and when the best look was put back. */
   readonly moments: readonly Moment[];
   readonly base: { readonly tensors: number; readonly rested: ByKind<RestedSteps> };
   readonly roles: readonly RoleReceipt[];
@@ -78,7 +78,7 @@ export function isolationReceipt(
     moments,
     base: { tensors: baseTensors, rested: restedOf(() => false, verified.base) },
     roles,
-    closed: last?.at === 'end' && last.step === steps,
+    closed: (last?.at === 'end' || last?.at === 'chosen') && last.step === steps,
     holds: violations.length === 0,
     violations,
   };

@@ -12,8 +12,8 @@ export interface KindRecord {
   readonly gradient: readonly FactorRole[];
 }
 
-/** When all was hashed. */
-export const MOMENTS = ['begin', 'switch', 'resume', 'end'] as const;
+/** When all was hashed; `chosen`: when the factors of the look that was chosen had been put back. */
+export const MOMENTS = ['begin', 'switch', 'resume', 'end', 'chosen'] as const;
 
 export interface Moment {
   readonly at: (typeof MOMENTS)[number];
