@@ -29,7 +29,7 @@ export const TRAINED = {
 } as const;
 
 /** @param domain from 0 on, as a column of a routing */
-export function forgetRole(domain: number): FactorRole {
+export function forgetRole(domain: number): `forget-${number}` {
   return `forget-${domain + 1}`;
 }
 
