@@ -15,6 +15,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   svd: () => import('./svd.ts'),
   train: () => import('./train.ts'),
   types: () => import('./types.ts'),
+  unlearn: () => import('./unlearn.ts'),
 };
 
 function parse(args: readonly string[]): { names: string[]; flags: Record<string, string | true> } {

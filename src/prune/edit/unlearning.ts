@@ -6,7 +6,7 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
-import type { Trainable } from '../../train/trainable.ts';
+import type { Parameter, Trainable } from '../../train/trainable.ts';
 import { diverged } from '../../train/trainer.ts';
 import { type SequenceSums, sequenceSums } from '../objective/sequences.ts';
 import { type UnlearningOptions, type UnlearningSettings, unlearningSettings } from './unlearn-options.ts';
@@ -95,15 +95,20 @@ export class Unlearning {
       refuse(`${of.method} needs the model as it was.`, 'Load the trainable with a `reference`.');
     }
     this.#trains = settings.trains ?? ((name) => of.method !== 'rmu' || isWithin(name, of.layer));
-    if (!trainable.parameters.some(({ name }) => this.#trains(name))) {
+    this.#trainable = trainable;
+    if (this.parameters.length === 0) {
       refuse('Nothing of the model is trained.', 'Let `trains` say true of some parameters.');
     }
-    this.#trainable = trainable;
     this.#examples = examples;
     this.#settings = settings;
     this.#hooks = hooks;
     this.#direction = of.method === 'rmu' ? directionOf(hiddenSize, of.coefficient, seed) : new Float32Array(0);
     this.#optimiser = new AdamW(trainable, { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay, clip });
+  }
+
+  /** Those that are trained. */
+  get parameters(): readonly Parameter[] {
+    return this.#trainable.parameters.filter(({ name }) => this.#trains(name));
   }
 
   /**

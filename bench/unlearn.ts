@@ -1,0 +1,169 @@
+/**
+ * Unlearning on TOFU by one method, ours or another: at the beginning and at each look it is written, opened as anyone would, and measured. One JSON
+ * object a line, so that runs of several methods and seeds make one table.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openDevice } from '../src/device/open-device.ts';
+import { modelUtility } from '../src/evaluate/unlearning/measures.ts';
+import { measureTofu, type TofuMeasures, tofuUtility, UTILITY_SETS } from '../src/evaluate/unlearning/tofu.ts';
+import type { TofuSet } from '../src/evaluate/unlearning/tofu-data.ts';
+import { readTofuFolder } from '../src/evaluate/unlearning/tofu-folder.ts';
+import { tofuForgetQuality } from '../src/evaluate/unlearning/tofu-log.ts';
+import { openLocal } from '../src/open-local.ts';
+import { defined } from '../src/options/defined.ts';
+import { FORGET_MASKS, type ForgetMask } from '../src/prune/edit/batches.ts';
+import { UNLEARNING_METHODS, type UnlearningMethod } from '../src/prune/edit/unlearn-options.ts';
+import { type Context, numbers, type Suite } from './suite.ts';
+import { openAlter, openRival, type Snapshot, type Unlearner } from './unlearn-work.ts';
+
+const METHODS = ['alter', ...UNLEARNING_METHODS] as const;
+
+function text({ flags }: Context, name: string, fallback?: string): string {
+  const value = flags[name] ?? fallback;
+  if (typeof value !== 'string') throw new Error(`--${name} is missing.`);
+  return value;
+}
+
+/** A number from 0 on, if it is given. */
+function real({ flags }: Context, name: string): number | undefined {
+  const value = flags[name];
+  if (value === undefined) return undefined;
+  const found = Number(value);
+  if (value === true || !(found >= 0)) throw new Error(`--${name} takes a number.`);
+  return found;
+}
+
+interface Measuring {
+  readonly sets: readonly TofuSet[];
+  readonly forgotten: TofuSet;
+  readonly lanes: number;
+  readonly rouge: boolean;
+}
+
+async function measured({ target, adapters }: Snapshot, sets: readonly TofuSet[], { lanes, rouge }: Measuring) {
+  const device = await openDevice('auto', { lanes });
+  try {
+    const model = await openLocal(target, { device, adapters });
+    const found: Record<string, TofuMeasures> = {};
+    for (const set of sets) found[set.name] = await measureTofu(model, set, { rouge });
+    model.close();
+    return found;
+  } finally {
+    device.close();
+  }
+}
+
+/** Harmonic mean of probability and truth ratio over the sets of utility, and of ROUGE-L where answers are written. */
+function utilityOf(found: Readonly<Record<string, TofuMeasures>>, rouge: boolean): number | null {
+  if (rouge) return tofuUtility(found);
+  const figures = UTILITY_SETS.flatMap((name) => {
+    const own = found[name];
+    return own ? [own.probability, own.truthRatioScore!] : [];
+  });
+  return figures.length === 2 * UTILITY_SETS.length ? modelUtility(figures) : null;
+}
+
+async function openMethod(context: Context, method: (typeof METHODS)[number], lanes: number): Promise<Unlearner> {
+  const folder = text(context, 'data');
+  const split = text(context, 'split', 'forget10');
+  const retain = `retain${String(100 - Number(split.replace('forget', ''))).padStart(2, '0')}`;
+  const sets = { forget: join(folder, `${split}.json`), retain: join(folder, `${retain}.json`) };
+  const model = text(context, 'model');
+  const whole = (name: string) => (name in context.flags ? numbers(context, name, [])[0] : undefined);
+  const common = defined({
+    batch: whole('batch'),
+    epochs: whole('epochs'),
+    looks: whole('looks'),
+    rate: real(context, 'rate'),
+    forgetting: real(context, 'forgetting'),
+    retention: real(context, 'retention'),
+    seed: real(context, 'seed'),
+  });
+  const rank = real(context, 'rank');
+  if (method === 'alter') {
+    const mask = text(context, 'mask', 'low') as ForgetMask;
+    if (!FORGET_MASKS.includes(mask)) throw new Error(`--mask takes ${FORGET_MASKS.join(', ')}.`);
+    const phases = defined({ structureSteps: real(context, 'structure') });
+    const gateSteps = whole('gate') ?? 2000;
+    return openAlter(model, text(context, 'base'), sets, {
+      ...common,
+      ...phases,
+      mask,
+      rank: rank ?? 8,
+      lanes,
+      gateSteps,
+    });
+  }
+  const lines =
+    method === 'idk-dpo' ? await readFile(text(context, 'idk', join(folder, 'idontknow.jsonl')), 'utf8') : '';
+  const idk = lines.split(/\r?\n/).filter((line) => line.trim() !== '');
+  const own = defined({
+    layer: real(context, 'layer'),
+    coefficient: real(context, 'coefficient'),
+    beta: real(context, 'beta'),
+  });
+  return openRival(model, sets, { method, ...common, ...own, rank: rank ?? (method === 'hinge' ? 8 : 0), lanes, idk });
+}
+
+const suite: Suite = {
+  about:
+    'unlearning on TOFU  (--method alter,npo,… --data DIR --model M --reference M --base M --seed 0 --rank 0 --rate R --most N --rouge)',
+  async run(context) {
+    const method = text(context, 'method') as 'alter' | UnlearningMethod;
+    if (!METHODS.includes(method)) throw new Error(`--method takes one of ${METHODS.join(', ')}.`);
+    const [lanes = 2] = numbers(context, 'lanes', [2]);
+    const [most = Number.POSITIVE_INFINITY] = 'most' in context.flags ? numbers(context, 'most', []) : [];
+    const [limit = Number.POSITIVE_INFINITY] = 'limit' in context.flags ? numbers(context, 'limit', []) : [];
+    const rouge = context.flags['rouge'] === true;
+    const split = text(context, 'split', 'forget10');
+    const read = await readTofuFolder(text(context, 'data'), { split, compared: true });
+    const cut = (set: TofuSet): TofuSet => ({ ...set, rows: set.rows.slice(0, limit) });
+    const how: Measuring = { sets: read.sets.map(cut), forgotten: cut(read.forgotten!), lanes, rouge };
+    const about = text(context, 'reference');
+    const { [how.forgotten.name]: reference } = await measured({ target: about, adapters: [] }, [how.forgotten], {
+      ...how,
+      rouge: false,
+    });
+    const lines: object[] = [];
+    let [looks, seconds, clock] = [0, 0, performance.now()];
+    const unlearner = await openMethod(context, method, lanes);
+    const prepared = (performance.now() - clock) / 1000;
+    const look = async (epoch: number, answer: number | null): Promise<void> => {
+      seconds += epoch > 0 ? (performance.now() - clock) / 1000 : 0;
+      const found = await measured(await unlearner.snapshot(), how.sets, how);
+      const own = found[how.forgotten.name]!;
+      const { p, log10p } = tofuForgetQuality(how.forgotten, own, reference, about);
+      const line = {
+        method,
+        seed: real(context, 'seed') ?? 0,
+        epoch,
+        answer,
+        forget: own.probability,
+        truthRatio: own.truthRatioScore,
+        forgetQuality: p,
+        log10: log10p,
+        retain: found['retain_perturbed']?.probability ?? null,
+        utility: utilityOf(found, rouge),
+        seconds,
+        prepared,
+        trained: unlearner.trained,
+      };
+      lines.push(line);
+      context.print(JSON.stringify(line));
+      looks++;
+      clock = performance.now();
+    };
+    try {
+      await look(0, null);
+      await unlearner.run(async ({ epoch, answer }) => {
+        await look(epoch, answer);
+        return looks > most ? 'end' : undefined;
+      });
+    } finally {
+      await unlearner.dispose();
+    }
+    return lines;
+  },
+};
+export default suite;
