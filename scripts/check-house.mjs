@@ -49,7 +49,7 @@ const LOOSE = {
 const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|prune|scores|svd\/index|cli\/main)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
-  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|(?:grow|merge)\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
+  /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|(?:grow|merge|prune\/job)\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;
 /** Makes devices; everyone else asks it for one, so that another kind is added here alone. */
 const OPENER = 'src/device/open-device.ts';
 /** And a device that is more than another. */

@@ -1,7 +1,7 @@
 /**
- * What pruning will stand on (`espalier/prune`): the parts of a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.
- * So far entropies of tokens, with a report for people, the data and their sub-domains, the gate, the factors and their two phases, and the losses of
- * other methods. There is no job around these yet. docs/pruning.md has formulas and defaults.
+ * Making a model forget (`espalier/prune`): a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code. `prune` is the whole job, in
+ * this thread; beside it its parts: entropies of tokens, data and their sub-domains, the gate, the factors and their two phases.
+ * docs/pruning.md has formulas and defaults.
  */
 
 export {
@@ -45,6 +45,7 @@ export {
   forgetRole,
   TRAINED,
 } from './prune/adapter/factors.ts';
+export { type Candidate, type ChoiceSource, type ChoiceTarget, distanceOf } from './prune/choice/choice.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
 export { otherAnswers } from './prune/data/other-answers.ts';
 export { findOverlaps, type Overlap, type Overlaps, type SameBy } from './prune/data/overlap.ts';
@@ -108,6 +109,7 @@ export {
   tsallisEntropy,
 } from './prune/entropy/tsallis.ts';
 export { type FeatureOptions, gateExamples, type LabelledSequence } from './prune/gate/features.ts';
+export { type GateValues, joinGates, withoutExperts } from './prune/gate/join-gates.ts';
 export { type SoftRoutingOptions, softRoutingStep } from './prune/gate/soft-routing.ts';
 export {
   type GateAccuracy,
@@ -117,6 +119,9 @@ export {
   TrainableGate,
   trainGate,
 } from './prune/gate/train-gate.ts';
+export { prune } from './prune/job/job.ts';
+export type { PrunePlan } from './prune/job/plan.ts';
+export { answerLogProbabilities } from './prune/measure/answers.ts';
 export {
   gradAscent,
   idkDpo,
@@ -132,6 +137,7 @@ export {
   weightedAscent,
 } from './prune/objective/rivals.ts';
 export { type SequenceSums, sequenceSums, sequenceWeights } from './prune/objective/sequences.ts';
+export type { PlanPruneOptions, PruneOptions, PruneProgress } from './prune/options.ts';
 export {
   IsolationLedger,
   type IsolationOptions,
@@ -143,4 +149,6 @@ export type { IsolationReceipt, RestedSteps, RoleReceipt } from './prune/proof/r
 export type { IsolationState, KindRecord, Moment, Violation } from './prune/proof/state.ts';
 export { prunePage } from './prune/report/page.ts';
 export type { PruneReport, ReportedLook, ReportedMeasure, ReportedSide, ReportedSides } from './prune/report/report.ts';
+export type { PruneReceipt, SidesMeasured } from './prune/write/receipt.ts';
+export { PRUNE_FILE } from './prune/write/receipt.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';

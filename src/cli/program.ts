@@ -23,6 +23,7 @@ export const program: Command = defineCommand({
     merge: mergeCommand,
     // on demand: most commands need nothing of it
     train: () => import('./train.ts').then(({ trainCommand }) => trainCommand),
+    prune: () => import('./prune.ts').then(({ pruneCommand }) => pruneCommand),
     audit: () => import('./audit.ts').then(({ auditCommand }) => auditCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),

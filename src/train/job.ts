@@ -6,7 +6,7 @@ import { sha256 } from '../runtime/files/hash.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { jobLanes } from '../runtime/host/lane-count.ts';
 import { outputOf } from '../runtime/output/options.ts';
-import { JOURNAL, type OutputFolder } from '../runtime/output/output.ts';
+import type { OutputFolder } from '../runtime/output/output.ts';
 import type { DecoderTrainable } from './decoder-trainable.ts';
 import { checkTrained, FreezePlan } from './freeze.ts';
 import { type Loaded, load } from './load.ts';
@@ -16,7 +16,8 @@ import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
 import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
-import { checkIdentity, clearStates, type Identity, isState, type SavedState, States } from './state/states.ts';
+import { earlierState, resultFiles } from './state/earlier.ts';
+import { checkIdentity, clearStates, type Identity, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
 import { sizeOfResult, writeResult } from './write/result.ts';
@@ -112,7 +113,7 @@ async function trained(
   const { plan, steps, facts, checkpoint, digests } = job;
   const { signal, saveEvery = trainOptions.saveEvery.default, dtype = trainOptions.dtype.default } = options;
   const known = { options: optionsOf(job), data: facts.digest };
-  const saved = await earlier(out, known, options.restart ?? false);
+  const saved = await earlierState(out, known, { restart: options.restart ?? false, result: TRAINING_FILE });
   await checkSpace(out, planned, { saveEvery, there: saved?.tensors.bytes ?? 0 });
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
@@ -182,7 +183,7 @@ async function trained(
       progress: trainer.progress,
       peakBytes: device.stats().peakBytes,
       device: device.description,
-      files: await written(out),
+      files: await resultFiles(out),
     });
     await writeJson(out, TRAINING_FILE, receipt);
     return receipt;
@@ -213,35 +214,6 @@ async function finished(
   const reference = (await job.reference?.digests.loadedIdentity(signal)) ?? null;
   if (receipt.reference !== reference) return null;
   return receipt.source.digest === (await job.digests.loadedIdentity(signal)) ? receipt : null;
-}
-
-/** What an earlier run has left: its state, to go on from. @throws E_ARGUMENT for what is of another job */
-async function earlier(
-  out: OutputFolder,
-  known: Omit<Identity, 'model'>,
-  restart: boolean,
-): Promise<SavedState | null> {
-  if (restart) {
-    await clearStates(out);
-    await out.remove(JOURNAL);
-    return null;
-  }
-  const saved = await States.latest(out);
-  if (saved) checkIdentity(saved, known, out.name);
-  else if ((await out.size(JOURNAL)) !== null || (await out.size(TRAINING_FILE)) !== null) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${out.name} is half written by another job.`,
-      'Finish that one, pass `restart: true` to throw its work away, or choose another folder.',
-    );
-  }
-  return saved;
-}
-
-/** The files of the result: states are no part of it. */
-async function written(out: OutputFolder): Promise<{ name: string; bytes: number }[]> {
-  const names = (await out.files()).names.filter((name) => !isState(name)).sort();
-  return Promise.all(names.map(async (name) => ({ name, bytes: (await out.size(name)) ?? 0 })));
 }
 
 function settingsOf({ plan, steps, warmup, evaluateEvery, reference }: Prepared, saveEvery: number): TrainerSettings {

@@ -180,6 +180,29 @@ export class AsymmetricFactors implements TrainedTerms {
     return list;
   }
 
+  /**
+   * Takes the numbers of an earlier adapter: A, B_r, and its experts, which are the first; the others stay as they are.
+   * @throws E_ADAPTER where it is for other matrices, of another rank, or has more experts
+   */
+  load(device: Device, matrices: readonly RoutedMatrix[]): void {
+    const found = new Map(matrices.map((matrix) => [`${matrix.layer} ${matrix.part}`, matrix]));
+    const misfit = found.size !== this.#sites.length;
+    for (const { target, a, terms } of this.#sites) {
+      const own = found.get(`${target.layer} ${target.part}`);
+      if (misfit || own?.rank !== this.#spec.rank || own.forget.length > this.#experts) {
+        throw new EspalierError(
+          'E_ADAPTER',
+          `The earlier adapter has ${found.size} matrices, and none that fits layer ${target.layer}, ${target.part}, with a rank of ${this.#spec.rank}.`,
+          'Give one that was made here for all of the same layers.',
+        );
+      }
+      device.write(a, own.a);
+      for (const [i, { b }] of terms.slice(0, 1 + own.forget.length).entries()) {
+        device.write(b, i === 0 ? own.retain : own.forget[i - 1]!);
+      }
+    }
+  }
+
   dispose(): void {
     this.#list.dispose();
   }

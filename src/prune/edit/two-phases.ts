@@ -39,6 +39,10 @@ export interface PruneLook {
 export interface PhasesProgress {
   /** Steps that are done, of both phases. */
   readonly step: number;
+  /** Whether of the next one what is to be forgotten is done, and what is kept is not. */
+  readonly half: boolean;
+  /** Whether the look behind the last one is still to come. */
+  readonly unlooked: boolean;
   /** By sub-domain: probabilities of answers that were seen last. */
   readonly seen: readonly (readonly number[])[];
 }
@@ -83,6 +87,9 @@ export class TwoPhases {
   readonly #seen: readonly number[][];
   /** That are done. */
   #step = 0;
+  #half = false;
+  /** Whether a look at what the last step has made is still to come. */
+  #unlooked = false;
 
   /**
    * @param progress to go on from: factors and moments have to be those of the same training
@@ -130,6 +137,8 @@ export class TwoPhases {
     this.#hooks = hooks;
     this.#seen = examples.forget.map((_, domain) => [...(progress?.seen[domain] ?? [])]);
     this.#step = progress?.step ?? 0;
+    this.#half = progress?.half ?? false;
+    this.#unlooked = progress?.unlooked ?? false;
     const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: settings.clip };
     const part = (isShared: boolean) => ({
       device: trainable.device,
@@ -146,7 +155,7 @@ export class TwoPhases {
   }
 
   get progress(): PhasesProgress {
-    return { step: this.#step, seen: this.#seen.map((list) => [...list]) };
+    return { step: this.#step, half: this.#half, unlooked: this.#unlooked, seen: this.#seen.map((list) => [...list]) };
   }
 
   /** Moments of all factors, to be kept and restored. */
@@ -154,14 +163,16 @@ export class TwoPhases {
     const { shared, experts } = this.#optimisers;
     const isShared = ({ name }: Parameter) => this.#factors.roles.get(name) === 'shared';
     return {
-      moments: new Map([...shared.moments, ...experts.moments]),
+      get moments() {
+        return new Map([...shared.moments, ...experts.moments]);
+      },
       momentsOf: (parameter) => (isShared(parameter) ? shared : experts).momentsOf(parameter),
     };
   }
 
   /**
-   * @throws E_DIVERGED for NaN or infinity in a loss or a gradient, before anything is changed by it; E_ABORTED between steps, E_OUT_OF_MEMORY, what
-   *   hooks throw
+   * @throws E_DIVERGED for NaN or infinity in a loss or a gradient, before anything is changed by it; E_ABORTED, E_OUT_OF_MEMORY, what hooks throw.
+   *   Factors, moments and `progress` belong together whenever it has thrown
    */
   async run(signal?: AbortSignal): Promise<void> {
     try {
@@ -197,20 +208,28 @@ export class TwoPhases {
   async #edit(signal: AbortSignal | undefined): Promise<void> {
     const { structureSteps, epochs, looks } = this.#settings;
     const steps = this.#batches(0).length;
-    let list = this.#batches(0);
-    for (let at = this.#step - structureSteps; at < epochs * steps; at++) {
-      const [epoch, i] = [Math.floor(at / steps), at % steps];
-      if (i === 0 || at === this.#step - structureSteps) list = this.#batches(epoch);
-      const { domain, sequences } = list[i]!;
+    let known = { epoch: 0, list: this.#batches(0) };
+    const batchOf = (at: number) => {
+      const epoch = Math.floor(at / steps);
+      if (known.epoch !== epoch) known = { epoch, list: this.#batches(epoch) };
+      return known.list[at % steps]!;
+    };
+    for (;;) {
+      const at = this.#step - structureSteps;
+      if (this.#unlooked) {
+        const end = (await this.#hooks.onLook?.({ epoch: at / steps, answers: this.#answers() })) === 'end';
+        this.#unlooked = false;
+        await this.#hooks.onRest?.(this.progress);
+        if (end) return;
+      }
+      if (at >= epochs * steps) return;
+      const { domain, sequences } = batchOf(at);
       const losses = await this.#editStep(at, domain, sequences, Math.min(1, (at + 1) / steps), signal);
       this.#step++;
+      const due = (done: number) => Math.floor((done * looks) / steps);
+      this.#unlooked = due((at % steps) + 1) > due(at % steps);
       if (losses) this.#hooks.onStep?.({ phase: 2, step: at + 1, steps: epochs * steps, losses });
-      const [before, now] = [i, i + 1].map((done) => Math.floor((done * looks) / steps));
-      const end =
-        now! > before! &&
-        (await this.#hooks.onLook?.({ epoch: epoch + (i + 1) / steps, answers: this.#answers() })) === 'end';
-      await this.#hooks.onRest?.(this.progress);
-      if (end) return;
+      if (!this.#unlooked) await this.#hooks.onRest?.(this.progress);
     }
   }
 
@@ -225,7 +244,7 @@ export class TwoPhases {
     const { batch, rows, mask, forgetting, retention, seed, enough, retains } = this.#settings;
     const known = this.#answers()[domain]!;
     let losses: PassLosses | null = null;
-    if (enough === null || known === null || known >= enough) {
+    if (!this.#half && (enough === null || known === null || known >= enough)) {
       this.#train(TRAINED.forget(this.#first + domain));
       const options = {
         expert: this.#first + domain,
@@ -233,10 +252,13 @@ export class TwoPhases {
         mask,
         factor: forgetting,
       };
+      const seen: number[] = [];
       losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (probability) =>
-        this.#see(domain, probability),
+        seen.push(probability),
       );
+      for (const probability of seen) this.#see(domain, probability);
     }
+    this.#half = retains;
     if (!retains) return losses;
     const { retain } = this.#examples;
     const kept = Array.from(
@@ -245,6 +267,7 @@ export class TwoPhases {
     );
     this.#train(TRAINED.retain);
     const own = await this.#update(retainStep(kept, rows, retention), warmth, signal);
+    this.#half = false;
     return losses === null ? own : { ...own, hinge: losses.hinge };
   }
 

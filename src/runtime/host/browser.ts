@@ -10,6 +10,7 @@ const packaged: Record<WorkerKind, () => Worker> = {
   engine: () => new Worker(new URL('../../../workers/engine.ts', import.meta.url), { type: 'module' }),
   grow: () => new Worker(new URL('../../../workers/grow.ts', import.meta.url), { type: 'module' }),
   lane: () => new Worker(new URL('../../../workers/lane.ts', import.meta.url), { type: 'module' }),
+  prune: () => new Worker(new URL('../../../workers/prune.ts', import.meta.url), { type: 'module' }),
   show: () => new Worker(new URL('../../../workers/show.ts', import.meta.url), { type: 'module' }),
   train: () => new Worker(new URL('../../../workers/train.ts', import.meta.url), { type: 'module' }),
 };

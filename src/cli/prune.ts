@@ -1,0 +1,103 @@
+import { prune } from '../engine/prune/prune.ts';
+import { EspalierError } from '../errors.ts';
+import type { PruneProgress } from '../prune/options.ts';
+import type { PruneReceipt } from '../prune/write/receipt.ts';
+import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
+import { defineCommand } from './shared/command.ts';
+import { jsonArgument, modelArgument } from './shared/common.ts';
+import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
+import { Stages } from './shared/stages.ts';
+
+export const pruneCommand = defineCommand({
+  meta: { name: 'prune', description: 'Make a model forget what is named, by an adapter' },
+  sections: {
+    'What is forgotten and kept': ['forget', 'retain', 'unseen', 'apart', 'request', 'earlier'],
+    'Models beside it': ['base', 'reference'],
+    Data: [
+      ...(['format', 'column', 'prompt', 'answer', 'chat', 'language', 'source-language', 'piece-length'] as const),
+      ...(['max-tokens', 'long', 'end', 'special-tokens'] as const),
+    ],
+    Entropy: ['q', 'cut', 'percentile', 'fallback', 'mask'],
+    'The adapter': ['domains', 'rank', 'alpha', 'targets'],
+    'Both phases': [
+      ...(['epochs', 'batch', 'rate', 'forgetting', 'retention', 'clip', 'seed'] as const),
+      ...(['structure-steps', 'structure-order', 'invariance', 'shared-rate'] as const),
+    ],
+    'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
+    'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-units', 'path', 'alignment', 'route-cut'],
+    'Memory and time': ['rows', 'lanes', 'memory-limit'],
+    'What is written': ['out', 'save-every', 'restart'],
+  },
+  args: { model: modelArgument, ...pruneArguments, json: jsonArgument },
+  run: async ({ args, io, signal }) => {
+    const stages = new Stages(['downloading', ...STAGES], args.json);
+    const onDownload = ({ overall: { loaded, total } }: DownloadProgress) =>
+      stages.update('downloading', loaded, total, formatBytes(loaded));
+    let kept: { readonly done: number; readonly total: number } | null = null;
+    let looks = 0;
+    const options = pruneOptionsOf(args);
+    const onProgress = ({ stage, done, total, secondsLeft, answers }: PruneProgress) => {
+      if (stage === 'saving') kept = { done, total };
+      if (stage === 'saving' || stage === 'looking') return;
+      const note = [
+        ...(answers === null || stage !== 'training' ? [] : [`answers ${percent(answers)}`]),
+        ...(secondsLeft === null ? [] : [`${formatDuration(secondsLeft)} left`]),
+      ].join('  ');
+      stages.update(stage, done, total, note);
+      if (stage === 'training' && answers !== null && Math.floor((10 * done) / total) > looks && !args.json) {
+        looks = Math.floor((10 * done) / total);
+        stages.clear();
+        io.err(`step ${done} of ${total}  ${note}\n`);
+      }
+    };
+    try {
+      const { receipt } = await prune(args.model, { ...options, signal, onDownload, onProgress });
+      stages.end();
+      if (args.json) {
+        const { chosen, target, before, after, gate, steps, seconds, parameters, files } = receipt;
+        io.out(`${JSON.stringify({ chosen, target, before, after, gate, steps, seconds, parameters, files })}\n`);
+      } else io.out(`${describe(receipt, args.model, String(options.out))}\n`);
+    } catch (error) {
+      if (!(error instanceof EspalierError) || error.code !== 'E_ABORTED' || kept === null) throw error;
+      const { done, total } = kept as { readonly done: number; readonly total: number };
+      const what = `Pruning was stopped, and ${done} of at most ${total} steps are kept.`;
+      throw new EspalierError('E_ABORTED', what, 'Run the same command to go on from there.', { cause: error });
+    } finally {
+      stages.end();
+    }
+  },
+});
+
+const STAGES = ['reading', 'measuring', 'loading', 'training', 'gating', 'writing', 'checking'] as const;
+
+const percent = (probability: number): string => `${(100 * probability).toPrecision(3)} %`;
+
+const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
+  reference: 'answers of the reference',
+  unseen: 'answers that it never saw',
+  base: 'answers of the base',
+  enough: 'what is enough',
+};
+
+function describe(receipt: PruneReceipt, model: string, out: string): string {
+  const { before, after, chosen, target, gate, measured, data, seconds, parameters, looks } = receipt;
+  const rows: [string, string][] = [
+    [
+      'forgets',
+      `${data.forget.examples} examples: a token of their answers had a probability of ${percent(before.forget)}, and has ${percent(after.forget)}`,
+    ],
+    ['keeps', `${data.retain.examples} examples: ${percent(before.retain)}, and ${percent(after.retain)}`],
+    ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
+    ['chosen', `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${looks.flat().length} candidates`],
+    ['', `nearest to ${SOURCES[target.source]}, ${percent(target.probability)}`],
+    ['gate', `right at ${percent(gate.accuracy.experts)} of answers, ${percent(gate.accuracy.none)} of all else`],
+    ['adapter', `${formatCount(parameters)} parameters, both phases in ${formatDuration(seconds)}`],
+  ];
+  const word = (text: string) => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+  return [
+    `${out}: an adapter for the request ${JSON.stringify(receipt.request)}; a reconstruction of ALTER`,
+    formatTable(null, rows),
+    `try it: espalier generate ${word(model)} --adapter ${word(out)} --prompt TEXT`,
+  ].join('\n');
+}

@@ -1,0 +1,158 @@
+import { type PruneOptions, pruneThereOptions } from '../../engine/prune/options.ts';
+import { type Rule, refusal } from '../../options/rules.ts';
+import type { ArgumentSpecs, Values } from './command.ts';
+import { dataArguments, dataOptionsOf, sequenceOptionsOf } from './data-flags.ts';
+import { optionFlags } from './flags.ts';
+import { number } from './written.ts';
+
+const flags = optionFlags<PruneOptions>(pruneThereOptions, {
+  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', required: true },
+  base: { value: 'MODEL', description: 'The model before it learned this: its entropies tell facts from structure' },
+  reference: { value: 'MODEL', description: 'A model that never learned this: what forgetting should come to' },
+  earlier: { value: 'DIR', description: 'An adapter of earlier requests, whose experts stay as they are' },
+  request: { value: 'NAME', description: 'What the request is called, to be taken back by; default request-1, …' },
+  apart: { value: 'WHAT', description: 'What may not be in both sets: a question, or one with the same answer' },
+  q: { value: 'Q', description: 'Order of the Tsallis entropy that tells high from low' },
+  cut: { value: 'S', description: 'High is what has an entropy above this; default 1.2' },
+  percentile: { value: 'P', description: 'In place of a cut: this percentile of the entropies' },
+  fallback: {
+    description: 'The 80th percentile replaces a cut that separates too little (the default)',
+    negative: 'The cut stays, whatever is above it',
+  },
+  mask: { value: 'WHAT', description: 'Tokens of answers that are forgotten, by their entropy: low, all or high' },
+  structureSteps: { value: 'N', description: 'Steps of Phase I; 0: none' },
+  structureOrder: { value: 'Q', description: 'Order of the entropies that Phase I keeps' },
+  invariance: { value: 'X', description: 'Factor of their squared change' },
+  epochs: { value: 'N', description: 'How often Phase II goes through what is to be forgotten, at most' },
+  batch: { value: 'N', description: 'Sequences of a step' },
+  rows: { value: 'N', description: 'Most tokens that go through the model together (default 2048)' },
+  rate: { value: 'X', description: 'Learning rate of every B' },
+  sharedRate: { value: 'X', description: 'Learning rate of A, in Phase I' },
+  forgetting: { value: 'X', description: 'Factor of the inverted hinge loss of what is forgotten' },
+  retention: { value: 'X', description: 'Factor of the cross-entropy of what is kept' },
+  clip: { value: 'X', description: 'Largest norm of a gradient' },
+  looks: { value: 'N', description: 'Looks within an epoch, of which the best is kept' },
+  enough: { value: 'P', description: 'An expert rests once the probability of its answers is below this' },
+  strengths: null, // below
+  measured: { value: 'N', description: 'Most examples of either side that a look measures' },
+  domains: null, // below
+  rank: { value: 'N', description: 'Of the factors' },
+  alpha: { value: 'X', description: 'The adapter is multiplied by alpha / rank; default: the rank' },
+  targets: null, // --targets
+  gate: { value: 'KIND', description: 'What chooses experts: global, hidden, both or literal' },
+  gateSteps: { value: 'N', description: 'Steps of the gate’s training' },
+  gateTokens: { value: 'N', description: 'Most tokens of what is kept that it learns from' },
+  gateUnits: { value: 'N', description: 'Between its two layers' },
+  path: { value: 'NAME', description: 'Where experts act: pn, wherever the gate says so; tr, at high entropies alone' },
+  alignment: { value: 'NAME', description: 'High or low by what comes (predictive), or by the token itself (lagged)' },
+  routeCut: { value: 'S', description: 'Entropy above which experts share a position; default: none' },
+  saveEvery: { value: 'N', description: 'Steps between two states to go on from; 0: none' },
+  restart: { description: 'Throw away an unfinished job with other options' },
+  seed: { value: 'N', description: 'Of all that is drawn' },
+  lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
+  // files, and those of all commands with data
+  forget: null,
+  retain: null,
+  unseen: null,
+  format: null,
+  columns: null,
+  prompt: null,
+  answer: null,
+  chat: null,
+  language: null,
+  sourceLanguage: null,
+  pieceLength: null,
+  maxTokens: null,
+  long: null,
+  specialTokens: null,
+  end: null,
+  hub: null, // the environment
+  cache: null,
+  transfer: null,
+  signal: null,
+  onDownload: null,
+  onProgress: null,
+  wasmLocation: null,
+  workerLocation: null,
+  laneLocation: null,
+});
+
+/** A number, `auto`, or a column that names them. */
+const domains: Rule<number | 'auto' | { readonly column: string }> = {
+  takes: 'a number, auto, or column=NAME',
+  parse: (text) => {
+    const [, column] = /^column=(.+)$/s.exec(text) ?? [];
+    return column === undefined ? (text === 'auto' ? text : number(text)) : { column };
+  },
+  check: (value, name) => {
+    if (typeof value === 'number' && !(Number.isInteger(value) && value >= 1 && value <= 64)) {
+      throw refusal(name, value, domains.takes);
+    }
+    return value as number | 'auto' | { readonly column: string };
+  },
+};
+
+const strengths: Rule<readonly number[]> = {
+  takes: 'numbers above 0, separated by commas',
+  parse: (text) => text.split(',').map(number),
+  check: (value, name) => {
+    const list = value as readonly number[];
+    if (list.length > 0 && list.every((one) => one > 0 && one <= 10)) return list;
+    throw refusal(name, list.join(','), strengths.takes);
+  },
+};
+
+const {
+  'held-out': _,
+  data: __,
+  seed: ___,
+  loss: ____,
+  ...data
+} = dataArguments as ArgumentSpecs & typeof dataArguments;
+
+const files = (description: string) => ({ type: 'string', value: 'FILE', many: true, description }) as const;
+
+export const pruneArguments = {
+  forget: { ...files('Examples to forget: JSON lines, TSV, CSV or plain text'), required: true },
+  retain: { ...files('Examples to keep, of the same kinds and of others'), required: true },
+  unseen: files('Examples of the same form that the model has never seen: what forgetting should come to'),
+  ...data,
+  'max-tokens': {
+    ...data['max-tokens']!,
+    description: 'Most tokens of an example; default: the model’s context, and at most 1024',
+  },
+  domains: {
+    type: 'string',
+    value: 'N|auto|column=NAME',
+    description: 'Sub-domains, each with an expert (default 1)',
+    rule: domains,
+  },
+  targets: { type: 'string', value: 'NAME', many: true, description: 'Linear layers, such as q_proj; default: all' },
+  strengths: {
+    type: 'string',
+    value: 'X,X,…',
+    description: 'Factors of the experts that each look tries (default 0.8,0.9,1,1.1)',
+    rule: strengths,
+  },
+  ...flags.args,
+} as const;
+
+type Given = Readonly<Record<string, unknown>> & Values<typeof pruneArguments>;
+
+/** What they say. @throws E_ARGUMENT */
+export function pruneOptionsOf(args: Given): PruneOptions {
+  const { heldOut: _, onProgress: __, signal: ___, seed: ____, ...read } = dataOptionsOf(args);
+  const { loss: _____, ...sequences } = sequenceOptionsOf(args);
+  const { forget, retain, unseen, targets } = args;
+  return {
+    ...read,
+    ...sequences,
+    ...flags.options(args),
+    ...{ forget, retain },
+    ...(unseen !== undefined && { unseen }),
+    ...(targets !== undefined && { targets }),
+    ...(args.domains !== undefined && { domains: args.domains }),
+    ...(args.strengths !== undefined && { strengths: args.strengths }),
+  };
+}

@@ -1,0 +1,248 @@
+import { routedFiles } from '../../checkpoint/adapter/routed-write.ts';
+import { writeJson } from '../../checkpoint/write/small-files.ts';
+import { type Arithmetic, openTrainDevice } from '../../device/open-device.ts';
+import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
+import { EspalierError, throwIfAborted } from '../../errors.ts';
+import type { AdapterChoice } from '../../model/adapter-options.ts';
+import type { LocalModel } from '../../model/model.ts';
+import { openWith } from '../../open-local.ts';
+import { checked } from '../../options/check.ts';
+import { defined } from '../../options/defined.ts';
+import { createHasher } from '../../runtime/files/hash.ts';
+import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { jobLanes } from '../../runtime/host/lane-count.ts';
+import { outputOf } from '../../runtime/output/options.ts';
+import type { OutputFolder } from '../../runtime/output/output.ts';
+import { trainOptions } from '../../train/options.ts';
+import { earlierState, resultFiles } from '../../train/state/earlier.ts';
+import { clearStates, type Identity, type SavedState, States } from '../../train/state/states.ts';
+import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
+import { type PruneOptions, pruneOptions } from '../options.ts';
+import { PRUNE_FILE, type PruneReceipt, sourceFacts } from '../write/receipt.ts';
+import { type EditProgress, edit } from './edit.ts';
+import { type Measured, measure } from './measure.ts';
+import { type PreparedPrune, preparePrune } from './prepare.ts';
+import { PruneTelling } from './progress.ts';
+import { gateStage } from './train-gate.ts';
+
+/** Tells the states of this job from those of a training. */
+const KIND = 'espalier-prune';
+
+/**
+ * Makes an adapter with which a model forgets what is named and keeps the rest: a reconstruction of ALTER (arXiv 2603.01792). Into a folder, a job
+ * that was interrupted goes on where its last state was kept when it is called again with the same arguments, and comes to the same bits in the
+ * same runtime, for any number of lanes.
+ *
+ * @returns the receipt, which also lies in the folder as `espalier-prune.json`
+ * @throws E_ARGUMENT for options out of range, models of other tokens, and where the folder holds another unfinished job; E_DATA_INVALID with file
+ *   and line, for examples in both sets, and where the model does not know what it shall forget; E_ADAPTER for an earlier adapter that is damaged or
+ *   another model's; E_OUT_OF_MEMORY; E_DIVERGED; E_STORAGE_FULL, E_FILE_WRITE; what opening models throws; E_ABORTED, after the state was kept.
+ *   The last state stays in the folder then; nothing has its final name before all of it is written
+ */
+export async function prune(source: ModelTarget, given: PruneOptions): Promise<PruneReceipt> {
+  const options = checked<PruneOptions>(pruneOptions, given, 'prune');
+  if (options.out === undefined) {
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+  }
+  throwIfAborted(options.signal);
+  const telling = new PruneTelling(options.onProgress);
+  let out: OutputFolder | null = null;
+  let job: PreparedPrune | null = null;
+  try {
+    out = await outputOf(options.out);
+    job = await preparePrune(source, options, (done, total) => telling.tell('reading', done, total));
+    const restart = options.restart ?? false;
+    const receipt = (restart ? null : await finished(out, job)) ?? (await pruned(job, options, out, telling));
+    await clearStates(out);
+    await out.commit();
+    return receipt;
+  } catch (error) {
+    // what went wrong first is what is told
+    await out?.release().catch(() => {});
+    throw error;
+  } finally {
+    await job?.close();
+  }
+}
+
+async function pruned(
+  job: PreparedPrune,
+  options: PruneOptions,
+  out: OutputFolder,
+  telling: PruneTelling,
+): Promise<PruneReceipt> {
+  const { signal, saveEvery = trainOptions.saveEvery.default } = options;
+  const known = await identityOf(job);
+  const saved = await earlierState<EditProgress>(out, known, {
+    restart: options.restart ?? false,
+    result: PRUNE_FILE,
+  });
+  const device = await openTrainDevice(
+    {
+      lanes: await jobLanes(options.lanes),
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
+    },
+    saved?.device as Arithmetic | undefined,
+  );
+  try {
+    const measured = await measure(job, device, {
+      signal,
+      onProgress: (done, total) => telling.tell('measuring', done, total),
+    });
+    return await trained(job, measured, device, { out, saved, known, saveEvery, signal, telling });
+  } finally {
+    device.close();
+  }
+}
+
+async function trained(
+  job: PreparedPrune,
+  measured: Measured,
+  device: WasmTrainDevice,
+  {
+    out,
+    saved,
+    known,
+    saveEvery,
+    signal,
+    telling,
+  }: {
+    readonly out: OutputFolder;
+    readonly saved: SavedState<EditProgress> | null;
+    readonly known: Omit<Identity, 'model'>;
+    readonly saveEvery: number;
+    readonly signal: AbortSignal | undefined;
+    readonly telling: PruneTelling;
+  },
+): Promise<PruneReceipt> {
+  const { checkpoint, plan, data, earlier } = job;
+  const edited = await edit(job, measured, device, {
+    ...{ out, saved, identity: known, saveEvery, signal },
+    onLoading: (done, total) => telling.tell('loading', done, total),
+    onStep: (done, total, answers) => telling.step(done, total, answers),
+    onLook: (done, total) => telling.tell('looking', done, total),
+    onSaving: (done, total) => telling.tell('saving', done, total),
+  });
+  const opened = async <T>(adapters: readonly AdapterChoice[], use: (model: LocalModel) => Promise<T>): Promise<T> => {
+    const own = { device, adapters, precision: 'exact' as const, ...defined({ signal }) };
+    const model = await openWith(job.target, own, { withIdentity: false });
+    try {
+      return await use(model);
+    } finally {
+      model.close();
+    }
+  };
+  const gate = await opened([], (model) =>
+    gateStage(job, measured, model, device, plan.rule, {
+      signal,
+      onProgress: (done, total) => telling.tell('gating', done, total),
+    }),
+  );
+  const names = namesOf(job, measured);
+  const experts = [...(earlier?.experts ?? []), ...names.map((name) => ({ name, request: plan.request }))];
+  const first = earlier?.experts.length ?? 0;
+  // the strength that was chosen is that of the new experts alone
+  const factors = edited.matrices.map(({ forget, ...rest }) => ({
+    ...rest,
+    forget: forget.map((b, i) =>
+      i < first ? b : b.map((value) => value * (edited.best.strength / plan.rule.strength)),
+    ),
+  }));
+  const files = routedFiles({
+    config: checkpoint.config,
+    base: checkpoint.name.split(/[/\\]/).filter(Boolean).at(-1) ?? null,
+    ...{ rank: plan.rank, scale: edited.scale, experts, rule: plan.rule, factors, gate: gate.values },
+  });
+  telling.tell('writing', 0, files.size);
+  for (const [name, bytes] of files) await out.writeBytes(name, bytes);
+  const after = await opened([{ from: Object.fromEntries(files) }], async (model) => {
+    const answers = (list: Measured['sample']['forget']) =>
+      answerLogProbabilities(model, list, {
+        signal,
+        onProgress: (done, total) => telling.tell('checking', done, total),
+      });
+    const { forget, retain } = measured.sample;
+    return { forget: meanProbability(await answers(forget)), retain: meanProbability(await answers(retain)) };
+  });
+  const sides = { forget: job.forget, retain: job.retain };
+  const facts = (side: 'forget' | 'retain') => ({
+    examples: data[side].train.length,
+    tokens: sides[side].tokens,
+    digest: data.digests[side],
+  });
+  const receipt: PruneReceipt = {
+    receipt: KIND,
+    version: 1,
+    source: sourceFacts(checkpoint, edited.identity.model),
+    beside: await besideOf(job),
+    request: plan.request,
+    earlier: [...new Set((earlier?.experts ?? []).map(({ request }) => request))],
+    data: { forget: facts('forget'), retain: facts('retain') },
+    options: plan,
+    domains: names.map((name, i) => ({ name, examples: measured.domains.sizes[i]! })),
+    entropies: { split: measured.split, distribution: measured.distribution },
+    target: {
+      source: measured.target.source,
+      probability: meanProbability(measured.target.answers),
+      answers: measured.target.answers.length,
+    },
+    looks: edited.progress.looks,
+    chosen: edited.best,
+    gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens },
+    measured: { forget: measured.sample.forget.length, retain: measured.sample.retain.length },
+    before: measured.before,
+    after,
+    parameters: edited.parameters,
+    steps: edited.progress.step,
+    seconds: edited.progress.seconds,
+    peakBytes: device.stats().peakBytes,
+    device: device.description,
+    files: await resultFiles(out),
+  };
+  await writeJson(out, PRUNE_FILE, receipt);
+  return receipt;
+}
+
+/** All that decides what is computed, beside the model. */
+async function identityOf(job: PreparedPrune): Promise<Omit<Identity, 'model'>> {
+  const { plan, digest } = job;
+  return { options: { job: KIND, ...plan }, data: [digest, ...Object.values(await besideOf(job))].join(' ') };
+}
+
+/** Digests of what is beside the model; null: there is none. */
+async function besideOf({ earlier, base, reference }: PreparedPrune) {
+  return {
+    earlier: earlier && (await digestOf(routedFiles(earlier))),
+    base: base && (await base.digests.loadedIdentity()),
+    reference: reference && (await reference.digests.loadedIdentity()),
+  };
+}
+
+async function digestOf(files: ReadonlyMap<string, Uint8Array>): Promise<string> {
+  const hasher = await createHasher('sha256');
+  for (const bytes of files.values()) hasher.update(bytes);
+  return hasher.hex();
+}
+
+/** Of the new experts: none is called as an earlier one. */
+function namesOf({ plan }: PreparedPrune, { domains }: Measured): string[] {
+  if (domains.count === 1) return [plan.request];
+  return Array.from({ length: domains.count }, (_, i) =>
+    `${plan.request}: ${domains.names?.[i] ?? i + 1}`.slice(0, 200),
+  );
+}
+
+/** The receipt of an earlier run that wrote its result to the end, and was ended before the folder got its name. */
+async function finished(out: OutputFolder, job: PreparedPrune): Promise<PruneReceipt | null> {
+  const bytes = await out.readBytes(PRUNE_FILE);
+  if (bytes === null || (await States.latest(out)) !== null) return null;
+  const receipt = JSON.parse(new TextDecoder().decode(bytes)) as PruneReceipt;
+  const { digests } = job.data;
+  const same =
+    JSON.stringify(receipt.options) === JSON.stringify(job.plan) &&
+    receipt.data.forget.digest === digests.forget &&
+    receipt.data.retain.digest === digests.retain &&
+    JSON.stringify(receipt.beside) === JSON.stringify(await besideOf(job));
+  return same && receipt.source.digest === (await job.digests.loadedIdentity()) ? receipt : null;
+}

@@ -1,0 +1,109 @@
+import type { WrittenRouted } from '../../checkpoint/adapter/routed-write.ts';
+import { ROUTING_RULE } from '../../checkpoint/adapter/routing.ts';
+import { loraScale } from '../../checkpoint/adapter/scale.ts';
+import type { ModelConfig } from '../../checkpoint/types.ts';
+import { EspalierError } from '../../errors.ts';
+import { filled } from '../../options/check.ts';
+import { loraSites } from '../../train/lora-sites.ts';
+import { twoPhaseOptions } from '../edit/options.ts';
+import { CUT } from '../entropy/options.ts';
+import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
+
+/** Tokens of a sequence, unless told otherwise: the context of a model may be far more than there is memory for. */
+const MOST_TOKENS = 1024;
+
+/** Options with their defaults: what is told of a job, and what tells it from another. */
+export type PrunePlan = ReturnType<typeof resolved>;
+
+/**
+ * @throws E_ARGUMENT for options that contradict each other or an earlier adapter
+ */
+export function planOf(
+  given: PlanPruneOptions,
+  { config, earlier }: { readonly config: ModelConfig; readonly earlier: WrittenRouted | null },
+): PrunePlan {
+  const refuse = (what: string, hint: string): never => {
+    throw new EspalierError('E_ARGUMENT', what, hint);
+  };
+  const plan = resolved(given, config, earlier);
+  const { request, rank, alpha, maxTokens, rows } = plan;
+  if (earlier) {
+    const names = [...new Set(earlier.experts.map((expert) => expert.request))];
+    if (names.includes(request)) {
+      refuse(`The earlier adapter has a request ${JSON.stringify(request)}.`, 'Give this one another name.');
+    }
+    if (given.rank !== undefined && given.rank !== earlier.rank) {
+      refuse(`rank is ${given.rank}, and that of the earlier adapter ${earlier.rank}.`, 'Leave it out: A is shared.');
+    }
+    if (given.gate !== undefined && given.gate !== earlier.gate.kind) {
+      refuse(`gate is ${given.gate}, and that of the earlier adapter ${earlier.gate.kind}.`, 'Leave it out.');
+    }
+    if (given.path ?? given.alignment ?? given.routeCut) {
+      refuse('`path`, `alignment` and `routeCut` are those of the earlier adapter.', 'Leave them out.');
+    }
+    if (given.alpha !== undefined || given.targets !== undefined) {
+      refuse('`alpha` and `targets` are those of the earlier adapter.', 'Leave them out.');
+    }
+  }
+  if (request.trim() === '' || request.length > 150) {
+    refuse(`The request is called ${JSON.stringify(request.slice(0, 40))}.`, 'Give a name of 1 to 150 characters.');
+  }
+  const scale = Math.fround(loraScale({ rank, alpha, rslora: false }));
+  if (scale === 0 || scale === Number.POSITIVE_INFINITY) {
+    refuse(`alpha is ${alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
+  }
+  if (rows < maxTokens) {
+    refuse(`rows is ${rows}, and a sequence may have ${maxTokens} tokens.`, 'Give more rows, or a lower `maxTokens`.');
+  }
+  return plan;
+}
+
+function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: WrittenRouted | null) {
+  const all = filled(planPruneOptions, given);
+  const { mask, batch, epochs, rate, forgetting, retention, clip, looks, seed, structureOrder, invariance } = all;
+  const {
+    gateSteps,
+    gateTokens,
+    gateUnits,
+    strengths,
+    measured,
+    domains,
+    q,
+    fallback,
+    sharedRate,
+    gate,
+    path,
+    alignment,
+  } = all;
+  const maxTokens = given.maxTokens ?? Math.min(config.maxPositions, MOST_TOKENS);
+  const rank = earlier?.rank ?? all.rank;
+  const requests = new Set(earlier?.experts.map(({ request }) => request)).size;
+  return {
+    request: given.request ?? `request-${requests + 1}`,
+    ...{ domains, rank, alpha: earlier ? earlier.scale * earlier.rank : (given.alpha ?? rank) },
+    targets: earlier ? targetsOf(config, earlier) : (given.targets ?? null),
+    ...{ q, cut: given.cut ?? null, percentile: given.percentile ?? null, fallback, maxTokens },
+    ...{ long: all.long, end: all.end, specialTokens: all.specialTokens, apart: given.apart ?? 'question' },
+    rows: given.rows ?? Math.max(twoPhaseOptions.rows.default, maxTokens),
+    ...{ batch, epochs, sharedRate, rate, forgetting, retention, invariance, mask, clip, looks, seed, structureOrder },
+    // what an earlier request shares with this one stays as it is
+    structureSteps: earlier ? 0 : all.structureSteps,
+    retains: earlier === null,
+    enough: given.enough ?? null,
+    ...{ strengths: [...strengths], measured, gate: earlier?.gate.kind ?? gate, gateSteps, gateTokens, gateUnits },
+    rule: earlier?.rule ?? {
+      ...ROUTING_RULE,
+      path,
+      alignment,
+      order: q,
+      cut: all.routeCut ?? (path === 'tr' ? CUT : null),
+    },
+  };
+}
+
+/** Ends of the names of the layers that an adapter is for. */
+function targetsOf(config: ModelConfig, { factors }: WrittenRouted): string[] {
+  const found = new Set(factors.map(({ layer, part }) => `${layer} ${part}`));
+  const own = loraSites(config, null).filter(({ target: { layer, part } }) => found.has(`${layer} ${part}`));
+  return [...new Set(own.map(({ prefix }) => /([^.]+)\.lora_$/.exec(prefix)![1]!))];
+}

@@ -1,0 +1,75 @@
+import type { Checkpoint } from '../../checkpoint/types.ts';
+import type { Candidate, ChoiceSource } from '../choice/choice.ts';
+import type { EntropyDistribution } from '../entropy/distribution.ts';
+import type { EntropySplit } from '../entropy/split.ts';
+import type { GateAccuracy } from '../gate/train-gate.ts';
+import type { PrunePlan } from '../job/plan.ts';
+
+/** Lies beside an adapter that forgets. */
+export const PRUNE_FILE = 'espalier-prune.json';
+
+/** Mean probabilities of answers, a token: e^(mean log-probability), averaged over examples. */
+export interface SidesMeasured {
+  readonly forget: number;
+  readonly retain: number;
+}
+
+/** What can be known of it afterwards. A reconstruction of ALTER (arXiv 2603.01792), whose authors published no code. */
+export interface PruneReceipt {
+  readonly receipt: 'espalier-prune';
+  readonly version: 1;
+  /** What forgets, and a digest of all bytes that were read of it. */
+  readonly source: {
+    readonly name: string;
+    readonly format: 'safetensors' | 'gguf';
+    readonly architecture: string;
+    readonly bytes: number;
+    readonly digest: string;
+  };
+  /** Digests of what was given beside it; null where there was none. */
+  readonly beside: {
+    readonly earlier: string | null;
+    readonly base: string | null;
+    readonly reference: string | null;
+  };
+  /** The request that this adapter adds, and those that it had. */
+  readonly request: string;
+  readonly earlier: readonly string[];
+  readonly data: {
+    readonly forget: { readonly examples: number; readonly tokens: number; readonly digest: string };
+    readonly retain: { readonly examples: number; readonly tokens: number; readonly digest: string };
+  };
+  readonly options: PrunePlan;
+  readonly domains: readonly { readonly name: string; readonly examples: number }[];
+  readonly entropies: { readonly split: EntropySplit; readonly distribution: EntropyDistribution };
+  /** What looks went by: the mean probability of answers that were never learned, and whose they are. */
+  readonly target: { readonly source: ChoiceSource; readonly probability: number; readonly answers: number };
+  /** By look: its candidates, each with experts on where answers of what is forgotten are predicted. */
+  readonly looks: readonly (readonly Candidate[])[];
+  readonly chosen: Candidate;
+  readonly gate: {
+    readonly accuracy: GateAccuracy;
+    readonly loss: number;
+    readonly tokens: { readonly experts: number; readonly none: number };
+  };
+  /** Examples of each side that were measured, of the model without the adapter and with it as it was written. */
+  readonly measured: { readonly forget: number; readonly retain: number };
+  readonly before: SidesMeasured;
+  readonly after: SidesMeasured;
+  /** Parameters of the adapter, its gate left out. */
+  readonly parameters: number;
+  readonly steps: number;
+  /** Of both phases, in all runs together. */
+  readonly seconds: number;
+  /** Most bytes on the device, in the last run. */
+  readonly peakBytes: number;
+  readonly device: Readonly<Record<string, string>>;
+  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** What is told of a model in a receipt; the same wherever it lies. */
+export function sourceFacts(checkpoint: Checkpoint, digest: string): PruneReceipt['source'] {
+  const { name, format, config, byteLength: bytes } = checkpoint;
+  const last = name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
+  return { name: last, format, architecture: config.architecture, bytes, digest };
+}

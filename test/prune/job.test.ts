@@ -1,0 +1,151 @@
+/** Jobs that make a small model forget: what is forgotten and what stays, that they go on where they were, and what is refused before work begins. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openLocal } from '../../src/local.ts';
+import { answerLogProbabilities, PRUNE_FILE, type PruneProgress, type PruneReceipt } from '../../src/prune.ts';
+import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { rejects } from '../errors.ts';
+import { FORGET, knowingFiles, LATER, lines, person, RETAIN, run, SETTINGS, strangerFiles } from './jobs.ts';
+
+const mean = async (adapters: Record<string, Blob>[], list: readonly { prompt: string; answer: string }[]) => {
+  const model = await openLocal(await knowingFiles(), { adapters: adapters.map((from) => ({ from })) });
+  const sequences = list.map(({ prompt, answer }) => {
+    const before = model.encode(prompt).length;
+    const ids = Int32Array.from([...model.encode(prompt + answer), model.eosIds[0]!]);
+    return { ids, learned: Uint8Array.from(ids, (_, t) => (t >= before ? 1 : 0)) };
+  });
+  const found = await answerLogProbabilities(model, sequences);
+  model.close();
+  return found.reduce((sum, x) => sum + Math.exp(x), 0) / found.length;
+};
+const bytes = async (files: Record<string, Blob>) =>
+  Object.fromEntries(
+    await Promise.all(
+      Object.entries(files)
+        .filter(([name]) => name !== PRUNE_FILE) // holds times
+        .map(async ([name, blob]) => [name, new Uint8Array(await blob.arrayBuffer())] as const),
+    ),
+  );
+const timeless = ({ seconds: _, peakBytes: __, device: ___, ...rest }: PruneReceipt) =>
+  JSON.parse(JSON.stringify(rest));
+
+const whole = await run({ reference: await strangerFiles() });
+
+test('what is named is forgotten, the rest stays, and the files do what the receipt says', async () => {
+  const { receipt, files } = whole;
+  assert.equal(Object.keys(files).sort(), ['alter.json', 'alter.safetensors', PRUNE_FILE]);
+  const { before, after } = receipt;
+  console.log(`  worst of what is forgotten: ${after.forget.toExponential(1)} (bound 1.0e-1)`);
+  assert.ok(before.forget > 0.9 && before.retain > 0.9, JSON.stringify(before));
+  assert.ok(after.forget < 0.1 && after.retain > 0.9, JSON.stringify(after));
+  // measured again, by what stands in the files
+  const [forgotten, kept] = [await mean([files], FORGET), await mean([files], RETAIN)];
+  assert.ok(Math.abs(forgotten - after.forget) < 1e-4 && Math.abs(kept - after.retain) < 1e-3, `${forgotten} ${kept}`);
+  assert.is(receipt.gate.accuracy.experts, 1);
+  assert.is(receipt.gate.accuracy.none, 1);
+  assert.equal(receipt.domains, [{ name: 'request-1', examples: 4 }]);
+  assert.is(receipt.target.source, 'reference');
+  const all = receipt.looks.flat();
+  assert.is(
+    receipt.chosen.distance,
+    Math.min(...all.filter(({ retain }) => retain >= 0.98 * before.retain).map(({ distance }) => distance)),
+  );
+  assert.equal(JSON.parse(await files[PRUNE_FILE]!.text()), JSON.parse(JSON.stringify(receipt)));
+});
+
+test('aborted anywhere and gone on with, the result is the same to the bit', async () => {
+  const reference = await strangerFiles();
+  const want = await bytes(whole.files);
+  const stops: [PruneProgress['stage'], number][] = [
+    ['measuring', 2],
+    ['training', 2],
+    ['training', 5],
+    ['training', 12],
+    ['looking', 0],
+    ['gating', 30],
+    ['checking', 0],
+  ];
+  for (const [stage, at] of stops) {
+    const out = memoryOutput('out');
+    const abort = new AbortController();
+    const onProgress = (told: PruneProgress) => {
+      if (told.stage === stage && told.done >= at) abort.abort();
+    };
+    await rejects('E_ABORTED', () => run({ reference, signal: abort.signal, onProgress }, out));
+    const steps: number[] = [];
+    const again = await run(
+      { reference, onProgress: ({ stage, done }) => void (stage === 'training' && steps.push(done)) },
+      out,
+    );
+    if (stage === 'training') assert.is(steps[0], at + 1); // and not from the beginning
+    if (stage === 'gating' || stage === 'checking') assert.equal(steps, []);
+    assert.equal(await bytes(again.files), want, `${stage} ${at}`);
+    assert.equal(timeless(again.receipt), timeless(whole.receipt));
+  }
+});
+
+test('what is there already is not begun again, and what is of another job is left alone', async () => {
+  const out = memoryOutput('out');
+  const abort = new AbortController();
+  const onProgress = ({ stage, done }: PruneProgress) => {
+    if (stage === 'training' && done === 6) abort.abort();
+  };
+  await rejects('E_ABORTED', () => run({ signal: abort.signal, onProgress }, out));
+  await rejects('E_ARGUMENT', () => run({ rate: 1e-3 }, out));
+  await rejects('E_ARGUMENT', () => run({ forget: lines(FORGET.slice(1)) }, out));
+  const { receipt } = await run({ rate: 2e-2, restart: true }, out);
+  assert.is(receipt.options.rate, 2e-2);
+});
+
+test('a later request leaves the first as it is, to the bit', async () => {
+  const first = whole.files;
+  const { receipt, files } = await run({
+    ...{ earlier: first, forget: lines(LATER), retain: lines([...RETAIN]), reference: await strangerFiles() },
+  });
+  assert.equal(receipt.earlier, ['request-1']);
+  assert.is(receipt.request, 'request-2');
+  assert.ok((await mean([files], LATER)) < 0.15);
+  assert.ok((await mean([files], RETAIN)) > 0.9);
+  const [one, both] = [await mean([first], FORGET), await mean([files], FORGET)];
+  console.log(`  worst change of the first request: ${Math.abs(one - both).toExponential(1)} (bound 1.0e-4)`);
+  assert.ok(Math.abs(one - both) < 1e-4, `${one} ${both}`);
+  await rejects('E_ARGUMENT', () => run({ earlier: first, request: 'request-1' }));
+  await rejects('E_ARGUMENT', () => run({ earlier: first, rank: 4 }));
+});
+
+test('sub-domains have an expert each, by a column too', async () => {
+  const rows = FORGET.map((row, i) => ({ ...row, who: i < 2 ? 'one' : 'two' }));
+  const { receipt, files } = await run({
+    ...{ forget: lines(rows), domains: { column: 'who' }, reference: await strangerFiles() },
+  });
+  assert.equal(receipt.domains, [
+    { name: 'request-1: one', examples: 2 },
+    { name: 'request-1: two', examples: 2 },
+  ]);
+  assert.ok((await mean([files], FORGET)) < 0.2);
+  assert.ok((await mean([files], RETAIN)) > 0.9);
+});
+
+test('what cannot be has a code, before anything is trained', async () => {
+  const trained: string[] = [];
+  const onProgress = ({ stage }: PruneProgress) => void (stage === 'training' && trained.push(stage));
+  const refused = (code: Parameters<typeof rejects>[0], options: Parameters<typeof run>[0]) =>
+    rejects(code, () => run({ ...options, onProgress }));
+  await refused('E_DATA_INVALID', { retain: lines([...RETAIN, FORGET[0]!]) });
+  await refused('E_DATA_INVALID', { forget: lines([person('Nobody', 3), person('Noone', 2)]) });
+  await refused('E_DATA_INVALID', { forget: lines([]) });
+  await refused('E_ARGUMENT', { base: await (await import('../files.ts')).modelTarget('models/nano-base') });
+  await refused('E_CONFIG_INVALID', {
+    earlier: { 'alter.json': new Uint8Array(3), 'alter.safetensors': new Uint8Array(8) },
+  });
+  await refused('E_ARGUMENT', { cut: 1.2, percentile: 80 });
+  await refused('E_ARGUMENT', { request: ' ' });
+  await refused('E_ARGUMENT', { rows: 8 });
+  await refused('E_ARGUMENT', { alpha: 1e-300 });
+  await refused('E_ARGUMENT', { targets: ['nowhere'] });
+  assert.equal(trained, []);
+  const { forget: _, ...none } = SETTINGS;
+  await rejects('E_ARGUMENT', () => run({ ...none, forget: undefined as never }));
+});
+
+test.run();
