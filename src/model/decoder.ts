@@ -108,6 +108,11 @@ export class Decoder {
     return this.#independent;
   }
 
+  /** Whether rows get the same bits, too, where a text goes through in pieces of two rows or more. */
+  get piecesIndependent(): boolean {
+    return this.rowsIndependent;
+  }
+
   get #model() {
     return { device: this.device, config: this.config, weights: this.weights, ropes: this.ropes, facts: this.#facts };
   }

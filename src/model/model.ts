@@ -24,7 +24,8 @@ import {
   scoreOptions,
 } from './options.ts';
 import { checkedList, checkedMessages, checkedTextOrIds, checkedTexts, type Prompt, type TokenIds } from './prompt.ts';
-import { type LikelyToken, type ScoredPosition, scoreEach, scoreTokens } from './score.ts';
+import { type LikelyToken, type ScoredPosition, scoreTokens } from './score.ts';
+import { scoreEach } from './score-each.ts';
 import type { ChatMessage } from './text/chat.ts';
 import { type ChatOptions, chatOptions } from './text/options.ts';
 import type { Tokenizer } from './text/tokenizer.ts';

@@ -1,8 +1,8 @@
 import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES, type Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
-import { EspalierError, throwIfAborted } from '../errors.ts';
+import { EspalierError } from '../errors.ts';
 import { defined } from '../options/defined.ts';
-import { CHUNK, type Decoder } from './decoder.ts';
+import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
 import { statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
@@ -34,7 +34,7 @@ export interface LikelyToken {
 }
 
 /** Rows of logits that exist at once. */
-const ROWS = 32;
+export const ROWS = 32;
 
 /**
  * Log-probability and entropy at every position of a text, from one forward pass; logits are never read back.
@@ -70,111 +70,14 @@ export function scoreTokens(
   });
 }
 
-/**
- * The same of several texts, each as it is alone, to the bit. Short ones share passes over the weights, up to `CHUNK` tokens in each, where
- * rows do not notice it.
- * @param options `onProgress` is told of texts
- * @throws as `scoreTokens`
- */
-export async function scoreEach(
-  decoder: Decoder,
-  texts: readonly (readonly number[])[],
-  options: ScoreOptions = {},
-): Promise<ScoredPosition[][]> {
-  const empty = texts.findIndex((ids) => ids.length === 0);
-  if (empty >= 0) throw new EspalierError('E_ARGUMENT', `Text ${empty} has no token to score.`, 'Give a text.');
-  decoder.checkHead();
-  const { onProgress, ...others } = options;
-  const results: ScoredPosition[][] = [];
-  onProgress?.(0, texts.length);
-  while (results.length < texts.length) {
-    throwIfAborted(options.signal);
-    const some = packed(texts, results.length, decoder.rowsIndependent);
-    if (some.length === 1) results.push(await scoreTokens(decoder, some[0]!, others));
-    else results.push(...(await exclusive(decoder.device, () => scoreTogether(decoder, some, others))));
-    onProgress?.(results.length, texts.length);
-  }
-  return results;
-}
-
-/** The texts from `first` on that go together. One token alone gets other bits than among others, and so goes alone. */
-function packed(
-  texts: readonly (readonly number[])[],
-  first: number,
-  several: boolean,
-): readonly (readonly number[])[] {
-  let [tokens, end] = [0, first];
-  while (several && end < texts.length) {
-    const { length } = texts[end]!;
-    tokens += length;
-    if (length === 1 || tokens > CHUNK) break;
-    end++;
-  }
-  return texts.slice(first, Math.max(first + 1, end));
-}
-
-async function scoreTogether(
-  decoder: Decoder,
-  texts: readonly (readonly number[])[],
-  options: ScoreOptions,
-): Promise<ScoredPosition[][]> {
-  const parts = texts.map((ids) => ({ ids, cache: decoder.cache() }));
-  const results: ScoredPosition[][] = [];
-  const choices: TokenRouting[] = [];
-  try {
-    await decoder.forwardEach(parts, {
-      signal: options.signal,
-      output: 'all',
-      onRouting: options.routing ? (list) => void choices.push(...list) : undefined,
-      onOutput: async (hidden) => {
-        const targets = texts.flatMap((ids) => [...ids.slice(1), -1]);
-        const slices = slicesOf(texts.map(({ length }) => length));
-        const scores = await scoreRows(decoder, hidden, targets, slices, options);
-        let first = 0;
-        for (const ids of texts) {
-          const end = first + ids.length;
-          results.push(positionsOf(ids, scores.slice(first, end), choices.slice(first, end)));
-          first = end;
-        }
-      },
-    });
-    return results;
-  } finally {
-    for (const { cache } of parts) cache.dispose();
-  }
-}
-
-/**
- * Counts of rows of several texts whose logits stand together: at most `ROWS`. Of a text alone `ROWS` do, and a last row that is left over
- * gets other bits than one among others; so does it here.
- */
-function slicesOf(lengths: readonly number[]): number[] {
-  const slices: number[] = [];
-  let run = 0;
-  const end = () => {
-    const pieces = Math.ceil(run / ROWS);
-    for (let i = 0; i < pieces; i++) slices.push(Math.floor((run * (i + 1)) / pieces) - Math.floor((run * i) / pieces));
-    run = 0;
-  };
-  for (const length of lengths) {
-    const alone = length % ROWS === 1 ? 1 : 0;
-    run += length - alone;
-    if (alone === 0) continue;
-    end();
-    slices.push(1);
-  }
-  end();
-  return slices;
-}
-
 /** What one row of logits says. */
-interface RowScore extends Pick<ScoredPosition, 'entropy' | 'tsallis' | 'argmax' | 'top'> {
+export interface RowScore extends Pick<ScoredPosition, 'entropy' | 'tsallis' | 'argmax' | 'top'> {
   /** Of its target, natural; 0 where there is none. */
   readonly next: number;
 }
 
 /** @param targets of each row, below 0: none @param slices rows whose logits stand together */
-async function scoreRows(
+export async function scoreRows(
   decoder: Decoder,
   hidden: Tensor,
   targets: readonly number[],
@@ -221,7 +124,7 @@ async function scoreRows(
 }
 
 /** @param choices by row, or none */
-function positionsOf(
+export function positionsOf(
   ids: readonly number[],
   scores: readonly RowScore[],
   choices: readonly TokenRouting[],

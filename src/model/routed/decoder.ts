@@ -41,6 +41,11 @@ export class RoutedDecoder extends Decoder {
     this.#router = router;
   }
 
+  /** Means of hidden states are summed by pieces. */
+  override get piecesIndependent(): boolean {
+    return false;
+  }
+
   get experts(): number {
     return slotsOf(this.#router.gate) - 1;
   }
