@@ -308,7 +308,11 @@ test('any number of lanes gives the same bits', async () => {
     results.push(await bits(trainable));
     trainable.dispose();
   }
-  assert.ok(results.length > 1);
+  // the thread of a page may not wait for lanes
+  assert.is(
+    results.length > 1,
+    all.some(({ name }) => name.endsWith('lanes')),
+  );
   for (const own of results) assert.equal(own, results[0]);
 });
 
