@@ -1,6 +1,6 @@
 /** Espalier: adapt pretrained language models anywhere JavaScript runs. */
 
-export type { QuantisedType } from './checkpoint/quantised/quantise.ts';
+export type { QuantisedType } from './checkpoint/quantised/quantised-types.ts';
 export type { Architecture, ModelConfig, RopeConfig, RopeScaling } from './checkpoint/types.ts';
 export type { DeviceStats, Precision } from './device/device.ts';
 export { Engine } from './engine/engine.ts';

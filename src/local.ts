@@ -10,8 +10,9 @@ export {
   writeAdapter,
 } from './checkpoint/adapter/write.ts';
 export { openCheckpoint } from './checkpoint/open.ts';
-export { type QuantisedType, quantise } from './checkpoint/quantised/quantise.ts';
+export { quantise } from './checkpoint/quantised/quantise.ts';
 export { quantisedCheckpoint } from './checkpoint/quantised/quantised-checkpoint.ts';
+export type { QuantisedType } from './checkpoint/quantised/quantised-types.ts';
 export type {
   Architecture,
   Checkpoint,

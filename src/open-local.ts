@@ -1,8 +1,8 @@
 import { withContext } from './checkpoint/config/context-length.ts';
 import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
-import { type QuantisedType, quantisedType } from './checkpoint/quantised/quantise.ts';
 import { quantisedCheckpoint } from './checkpoint/quantised/quantised-checkpoint.ts';
+import { type QuantisedType, quantisedType } from './checkpoint/quantised/quantised-types.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
 import { openDevice } from './device/open-device.ts';

@@ -3,7 +3,7 @@
  * match, perplexity, whether two systems differ; the figures of TOFU and MUSE, pure functions without a model; and what measures an open model.
  */
 
-export type { QuantisedType } from './checkpoint/quantised/quantise.ts';
+export type { QuantisedType } from './checkpoint/quantised/quantised-types.ts';
 export { type DataSource, openTrainingData, TrainingData } from './datasets/training/data.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type AnswersMeasures, measureAnswers } from './evaluate/robustness/answers.ts';

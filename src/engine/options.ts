@@ -1,5 +1,5 @@
 /** Options of an engine, and of opening a model on one. */
-import { quantisedType } from '../checkpoint/quantised/quantise.ts';
+import { quantisedType } from '../checkpoint/quantised/quantised-types.ts';
 import { lanes, memoryLimit, precision } from '../device/options.ts';
 import { adapters } from '../model/adapter-options.ts';
 import { contextLength } from '../model/options.ts';

@@ -1,20 +1,11 @@
 import { BLOCK_SIZE, byteLengthOf } from '../../element-types.ts';
 import { EspalierError } from '../../errors.ts';
-import { oneOf, type Rule } from '../../options/rules.ts';
+import type { QuantisedType } from './quantised-types.ts';
 import type { QuantisedKind } from './stored-kind.ts';
 import { q4_0 } from './types/q4-0.ts';
 import { q8_0 } from './types/q8-0.ts';
 
-const QUANTISED_KINDS = { q8_0, q4_0 } as const satisfies Readonly<
-  Partial<Record<keyof typeof BLOCK_SIZE, QuantisedKind>>
->;
-
-/** The types that values can be rounded to. */
-export type QuantisedType = keyof typeof QUANTISED_KINDS;
-
-export const QUANTISED_TYPES = Object.keys(QUANTISED_KINDS) as readonly QuantisedType[];
-
-export const quantisedType: Rule<QuantisedType> = oneOf(...QUANTISED_TYPES);
+const QUANTISED_KINDS: Readonly<Record<QuantisedType, QuantisedKind>> = { q8_0, q4_0 };
 
 /**
  * Rounds values to blocks of a type; see `QuantisedKind.blocks`.

@@ -2,7 +2,8 @@ import { BLOCK_SIZE, byteLengthOf } from '../../element-types.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import type { Checkpoint, TensorEntry } from '../types.ts';
 import { dequantise } from './dequantise.ts';
-import { type QuantisedType, quantise } from './quantise.ts';
+import { quantise } from './quantise.ts';
+import type { QuantisedType } from './quantised-types.ts';
 
 /** Matrices of attention and feed-forwards, those of experts too. Routers are told apart by a hair, and small: they stay. */
 const LINEAR = /^model\.layers\.\d+\..*_proj\.weight$/;

@@ -1,4 +1,4 @@
-import { QUANTISED_TYPES, type QuantisedType } from '../../checkpoint/quantised/quantise.ts';
+import { QUANTISED_TYPES, type QuantisedType } from '../../checkpoint/quantised/quantised-types.ts';
 import type { TrainingData } from '../../datasets/training/data.ts';
 import { checked } from '../../options/check.ts';
 import type { MeasuredModel } from '../unlearning/asking.ts';
