@@ -1,7 +1,7 @@
 /** What rounding weights does to answers: figures are those of single scores of models that are opened so. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { QuantisedType } from '../../src/checkpoint/quantised/quantise.ts';
+import type { QuantisedType } from '../../src/checkpoint/quantised/quantised-types.ts';
 import { openTrainingData } from '../../src/datasets/training/data.ts';
 import { measureAnswers } from '../../src/evaluate/robustness/answers.ts';
 import { measureQuantisation } from '../../src/evaluate/robustness/quantisation.ts';

@@ -13,6 +13,7 @@ import { train } from '../../src/train.ts';
 import { Worst } from '../device/devices.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
+import { hasFileSystem } from '../files.ts';
 import { filesOf, routedAdapter } from '../model/routed-fixture.ts';
 import { bytesOf } from '../train/texts.ts';
 
@@ -88,7 +89,9 @@ test('a model without adapters: probabilities of both models, and steps until ha
   assert.equal([found.held, found.adapters, found.trained.n, found.most], [null, [], ROWS.length, 60]);
   assert.equal([...seen].sort(), ['loading', 'measuring', 'reading', 'relearning']);
   const { onProgress: _, ...same } = options;
-  assert.equal(await relearn(base, { ...same, lanes: 2 }), found, 'the same for any number of lanes');
+  // a page must not wait for lanes
+  const lanes = hasFileSystem ? 2 : 1;
+  assert.equal(await relearn(base, { ...same, lanes }), found, 'the same for any number of lanes');
 });
 
 test('nothing was forgotten: no step; what never comes back: null, and all steps', async () => {
