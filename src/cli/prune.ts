@@ -22,7 +22,7 @@ export const pruneCommand = defineCommand({
     'The adapter': ['domains', 'rank', 'alpha', 'targets'],
     'Both phases': [
       ...(['epochs', 'batch', 'rate', 'forgetting', 'retention', 'clip', 'seed'] as const),
-      ...(['structure-steps', 'structure-order', 'invariance', 'shared-rate'] as const),
+      ...(['structure-steps', 'structure-order', 'regulariser', 'invariance', 'shared-rate'] as const),
     ],
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
     'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-units', 'path', 'alignment', 'route-cut'],

@@ -26,8 +26,9 @@ const bytes = async (files: Record<string, Blob>) =>
         .map(async ([name, blob]) => [name, new Uint8Array(await blob.arrayBuffer())] as const),
     ),
   );
-const timeless = ({ seconds: _, peakBytes: __, device: ___, ...rest }: PruneReceipt) =>
-  JSON.parse(JSON.stringify(rest));
+/** Without times, and moments, of which one that goes on has more. */
+const timeless = ({ seconds: _, peakBytes: __, device: ___, isolation, ...rest }: PruneReceipt) =>
+  JSON.parse(JSON.stringify({ ...rest, kinds: isolation.kinds, holds: isolation.holds, closed: isolation.closed }));
 
 const whole = await run({ reference: await strangerFiles() });
 
@@ -51,6 +52,35 @@ test('what is named is forgotten, the rest stays, and the files do what the rece
     Math.min(...all.filter(({ retain }) => retain >= 0.98 * before.retain).map(({ distance }) => distance)),
   );
   assert.equal(JSON.parse(await files[PRUNE_FILE]!.text()), JSON.parse(JSON.stringify(receipt)));
+});
+
+test('the receipt says what learned from what, and that nothing else did', () => {
+  const { isolation } = whole.receipt;
+  assert.ok(isolation.holds && isolation.closed);
+  assert.equal(Object.keys(isolation.kinds).sort(), ['forget-1', 'retain', 'structure']);
+  const of = (role: string) => isolation.roles.find((own) => own.role === role)!;
+  assert.equal(Object.keys(of('shared').trained), ['structure']);
+  assert.is(of('shared').onlyHigh, true);
+  assert.equal(Object.keys(of('forget-1').trained), ['forget-1']);
+  assert.equal(Object.keys(of('retain').trained).sort(), ['retain', 'structure']);
+  for (const { steps, verified } of Object.values(of('shared').rested)) assert.is(verified, steps);
+  for (const { steps, verified } of Object.values(isolation.base.rested)) assert.is(verified, steps);
+  // those that are forgotten lend no token to what is kept
+  assert.equal(Object.keys(isolation.kinds['retain']!.tokens), ['retain']);
+  assert.equal(
+    isolation.moments.map(({ at }) => at),
+    ['begin', 'switch', 'end', 'chosen'],
+  );
+});
+
+test('structure is kept in other ways, too', async () => {
+  const short = { epochs: 1, structureSteps: 3 };
+  const plain = await bytes((await run(short)).files);
+  for (const regulariser of ['kl', 'entropy-gradient'] as const) {
+    const { receipt, files } = await run({ ...short, regulariser, invariance: 1 });
+    assert.is(receipt.options.regulariser, regulariser);
+    assert.is.not(String((await bytes(files))['alter.safetensors']), String(plain['alter.safetensors']));
+  }
 });
 
 test('aborted anywhere and gone on with, the result is the same to the bit', async () => {

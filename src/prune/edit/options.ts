@@ -1,5 +1,5 @@
 import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } from '../../options/rules.ts';
-import { FORGET_MASKS, type ForgetMask } from './batches.ts';
+import { FORGET_MASKS, type ForgetMask, STRUCTURE_REGULARISERS, type StructureRegulariser } from './batches.ts';
 
 /** Of `TwoPhases`. Rates and factors are the paper's. */
 export interface TwoPhaseOptions {
@@ -21,7 +21,12 @@ export interface TwoPhaseOptions {
   readonly retention?: number;
   /** Whether B_r learns in Phase II; of a later request it does not, so that the request can be taken back. Default true. */
   readonly retains?: boolean;
-  /** Factor of the squared change of entropies, in Phase I. Default 0.01. */
+  /**
+   * What keeps structure in Phase I, at tokens of high entropy: `entropy`, the squared change of entropies; `kl`, the divergence from the reference of
+   * the trainable; `entropy-gradient`, the squared gradient of their entropies by A, which takes three passes more. Default `entropy`.
+   */
+  readonly regulariser?: StructureRegulariser;
+  /** Its factor. Default 0.01. */
   readonly invariance?: number;
   /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low`. */
   readonly mask?: ForgetMask;
@@ -47,6 +52,7 @@ export const twoPhaseOptions = {
   forgetting: defaulting(positive, 1),
   retention: defaulting(positive, 1),
   retains: defaulting(truth, true),
+  regulariser: defaulting(oneOf(...STRUCTURE_REGULARISERS), 'entropy'),
   invariance: defaulting(real(0), 0.01),
   mask: defaulting(oneOf(...FORGET_MASKS), 'low'),
   enough: defaulting(either(real(0, 1), nothing), 0.006),

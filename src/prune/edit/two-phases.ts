@@ -1,14 +1,16 @@
-import { orderOf } from '../../datasets/training/stream.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked, type Filled, filled } from '../../options/check.ts';
-import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
 import type { MomentsBook } from '../../train/state/states.ts';
 import type { Parameter, PassLosses, Trainable } from '../../train/trainable.ts';
 import { diverged } from '../../train/trainer.ts';
-import { type AsymmetricFactors, type FactorRole, TRAINED } from '../adapter/factors.ts';
+import { type AsymmetricFactors, type FactorRole, forgetRole, TRAINED } from '../adapter/factors.ts';
+import type { IsolationLedger } from '../proof/isolation.ts';
+import type { SequenceSource, StepKind } from '../proof/kinds.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
+import { type ForgetBatch, forgetBatches, retainDraw, structureDraws } from './draws.ts';
+import { gradientPenalty } from './gradient-penalty.ts';
 import { type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
 
 type Settings = Filled<TwoPhaseOptions, typeof twoPhaseOptions>;
@@ -63,10 +65,9 @@ export interface PruneHooks {
   readonly onLook?: ((look: PruneLook) => Promise<'end' | undefined> | 'end' | undefined) | undefined;
   /** After each step and its look: a state may be kept. */
   readonly onRest?: ((progress: PhasesProgress) => Promise<void>) | undefined;
+  /** Is told of every step, what it was for and which tokens its loss was over, and between the phases. */
+  readonly ledger?: Pick<IsolationLedger, 'step' | 'switchPhases'> | undefined;
 }
-
-/** Tells draws of one seed apart. */
-const STREAM = { structure: 141, retain: 143 } as const;
 
 /**
  * Trains an asymmetric adapter as a reconstruction of ALTER (arXiv 2603.01792) does. Phase I: A and B_r, on tokens of high entropy. Phase II, A
@@ -189,18 +190,25 @@ export class TwoPhases {
   }
 
   async #structure(signal: AbortSignal | undefined): Promise<void> {
-    const { rows, structureSteps: steps, invariance: factor } = this.#settings;
-    const { order } = this.#examples;
+    const { rows, structureSteps: steps, invariance: factor, regulariser } = this.#settings;
+    const { forget, retain, order } = this.#examples;
     if (this.#step >= steps) return;
-    const all = [...this.#examples.forget.flat(), ...this.#examples.retain];
+    const all = [...forget.flat(), ...retain];
+    const sources: readonly SequenceSource[] = [
+      ...forget.flatMap((list, domain) => list.map(() => forgetRole(this.#first + domain))),
+      ...retain.map(() => 'retain' as const),
+    ];
     const draws = structureDraws(this.#settings, all.length);
     this.#train(TRAINED.phaseOne);
     while (this.#step < steps) {
       const some = Array.from(draws[this.#step]!, (i) => all[i]!);
-      const made = structureStep(some, rows, { order, factor });
-      const losses = made === null ? null : await this.#update(made, 1, signal);
+      const made = structureStep(some, rows, { regulariser, order, factor });
+      const from = Array.from(draws[this.#step]!, (i) => sources[i]!);
+      const losses = made && (await this.#update('structure', from, made, 1, signal));
       this.#step++;
       if (losses) this.#hooks.onStep?.({ phase: 1, step: this.#step, steps, losses });
+      // before what is known of it may be kept
+      if (this.#step === steps) await this.#hooks.ledger?.switchPhases(signal);
       await this.#hooks.onRest?.(this.progress);
     }
   }
@@ -241,7 +249,7 @@ export class TwoPhases {
     warmth: number,
     signal: AbortSignal | undefined,
   ): Promise<PassLosses | null> {
-    const { batch, rows, mask, forgetting, retention, seed, enough, retains } = this.#settings;
+    const { rows, mask, forgetting, retention, enough, retains } = this.#settings;
     const known = this.#answers()[domain]!;
     let losses: PassLosses | null = null;
     if (!this.#half && (enough === null || known === null || known >= enough)) {
@@ -253,7 +261,9 @@ export class TwoPhases {
         factor: forgetting,
       };
       const seen: number[] = [];
-      losses = await this.#update(forgetStep(sequences, rows, options), warmth, signal, (probability) =>
+      const kind = forgetRole(options.expert);
+      const from = sequences.map(() => kind);
+      losses = await this.#update(kind, from, forgetStep(sequences, rows, options), warmth, signal, (probability) =>
         seen.push(probability),
       );
       for (const probability of seen) this.#see(domain, probability);
@@ -261,12 +271,10 @@ export class TwoPhases {
     this.#half = retains;
     if (!retains) return losses;
     const { retain } = this.#examples;
-    const kept = Array.from(
-      { length: batch },
-      (_, i) => retain[Math.floor(uniform(seed, at * batch + i, STREAM.retain) * retain.length)]!,
-    );
+    const kept = Array.from(retainDraw(this.#settings, at, retain.length), (i) => retain[i]!);
     this.#train(TRAINED.retain);
-    const own = await this.#update(retainStep(kept, rows, retention), warmth, signal);
+    const from = kept.map(() => 'retain' as const);
+    const own = await this.#update('retain', from, retainStep(kept, rows, retention), warmth, signal);
     this.#half = false;
     return losses === null ? own : { ...own, hinge: losses.hinge };
   }
@@ -277,14 +285,31 @@ export class TwoPhases {
 
   /** One step of what is trained. @param tell the probability of each answer, before the step */
   async #update(
-    { batches }: PruneStep,
+    kind: StepKind,
+    sources: readonly SequenceSource[],
+    step: PruneStep,
     warmth: number,
     signal: AbortSignal | undefined,
     tell?: (probability: number) => void,
   ): Promise<PassLosses> {
     throwIfAborted(signal);
+    const run = () => this.#run(step, warmth, signal, tell);
+    const { ledger } = this.#hooks;
+    const losses = ledger ? await ledger.step({ kind, sources, tokens: step.tokens }, run, signal) : await run();
+    await this.#pace.breathe();
+    return losses;
+  }
+
+  async #run(
+    { batches, penalty }: PruneStep,
+    warmth: number,
+    signal: AbortSignal | undefined,
+    tell?: (probability: number) => void,
+  ): Promise<PassLosses> {
     const { shared, experts } = this.#optimisers;
     this.#trainable.zeroGradients();
+    const isShared = ({ name }: Parameter) => this.#factors.roles.get(name) === 'shared';
+    if (penalty) await gradientPenalty(this.#trainable, penalty, isShared, { signal });
     let sum: PassLosses | null = null;
     for (const batch of batches) {
       const onRows = tell && ((nll: Float32Array) => eachAnswer(batch, nll, (mean) => tell(Math.exp(-mean))));
@@ -298,23 +323,11 @@ export class TwoPhases {
     throwIfAborted(signal);
     shared.step(this.#settings.sharedRate * warmth, norm);
     experts.step(this.#settings.rate * warmth, norm);
-    await this.#pace.breathe();
     return sum!;
   }
 
-  /** What is to be forgotten, in batches of one sub-domain each, all of them in an order of seed and epoch. */
-  #batches(epoch: number): { readonly domain: number; readonly sequences: readonly PruneSequence[] }[] {
-    const { batch, seed } = this.#settings;
-    const shuffled = <T>(list: readonly T[]): T[] =>
-      Array.from(orderOf(Uint32Array.from(list.keys()), seed, epoch), (i) => list[i]!);
-    const list = this.#examples.forget.flatMap((sequences, domain) => {
-      const own = shuffled(sequences);
-      return Array.from({ length: Math.ceil(own.length / batch) }, (_, i) => ({
-        domain,
-        sequences: own.slice(i * batch, (i + 1) * batch),
-      }));
-    });
-    return shuffled(list);
+  #batches(epoch: number): readonly ForgetBatch<PruneSequence>[] {
+    return forgetBatches(this.#examples.forget, this.#settings, epoch);
   }
 
   #see(domain: number, probability: number): void {
@@ -326,21 +339,6 @@ export class TwoPhases {
   #answers(): (number | null)[] {
     return this.#seen.map((seen) => (seen.length === 0 ? null : seen.reduce((sum, one) => sum + one, 0) / seen.length));
   }
-}
-
-/**
- * The sequences of each step of Phase I, by their numbers among all: those to forget, by sub-domain, and then those to keep. Theirs alone are the
- * entropies that it needs.
- */
-export function structureDraws(
-  { seed, batch, structureSteps }: Pick<Settings, 'seed' | 'batch' | 'structureSteps'>,
-  count: number,
-): Uint32Array[] {
-  return Array.from({ length: structureSteps }, (_, step) =>
-    Uint32Array.from({ length: batch }, (_, i) =>
-      Math.floor(uniform(seed, step * batch + i, STREAM.structure) * count),
-    ),
-  );
 }
 
 /** The mean loss of the learned tokens of each sequence of a batch, in their order. */

@@ -2,13 +2,19 @@ import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
 import { arithmeticOf } from '../../device/open-device.ts';
 import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
 import { EspalierError } from '../../errors.ts';
+import { Decoder } from '../../model/decoder.ts';
+import { loadWeights } from '../../model/weights.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
+import { DecoderReference } from '../../train/decoder-reference.ts';
 import { DecoderTrainable } from '../../train/decoder-trainable.ts';
 import { checkIdentity, type Identity, type SavedState, States } from '../../train/state/states.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
 import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
 import { type PhasesProgress, TwoPhases } from '../edit/two-phases.ts';
 import { meanProbability, trainedLogProbabilities } from '../measure/answers.ts';
+import { IsolationLedger, type IsolationSubject } from '../proof/isolation.ts';
+import type { IsolationReceipt } from '../proof/receipt.ts';
+import type { IsolationState } from '../proof/state.ts';
 import type { Measured } from './measure.ts';
 import type { PreparedPrune } from './prepare.ts';
 
@@ -22,6 +28,7 @@ export interface EditProgress extends PhasesProgress {
   /** Of work, in all runs together. */
   readonly seconds: number;
   readonly ended: boolean;
+  readonly isolation: IsolationState;
 }
 
 /** The adapter that was chosen. */
@@ -31,6 +38,7 @@ export interface Edited {
   readonly progress: EditProgress;
   readonly best: Candidate;
   readonly parameters: number;
+  readonly isolation: IsolationReceipt;
 }
 
 export interface EditOptions {
@@ -67,11 +75,14 @@ export async function edit(
     experts: first + measured.domains.count,
   });
   let trainable: DecoderTrainable | null = null;
+  let reference: Decoder | null = null;
   let phases: TwoPhases | null = null;
   try {
     if (earlier) factors.load(device, earlier.factors);
+    reference = await referenceOf(job, device, signal);
     trainable = await DecoderTrainable.load(device, digests.checkpoint, {
       signal,
+      ...(reference && { reference: new DecoderReference(reference) }),
       trainable: () => false,
       adapter: factors,
       onProgress: options.onLoading,
@@ -89,10 +100,12 @@ export async function edit(
       ended: false,
     };
     let answers: number | null = null;
+    let ledger: IsolationLedger | null = null;
     const progress = (): EditProgress => ({
       ...phases!.progress,
       ...{ looks: facts.looks, means: facts.means, best: facts.best, ended: facts.ended },
       seconds: spent + (performance.now() - began) / 1000,
+      isolation: ledger!.state(),
     });
     let kept = { step: saved?.progress.step ?? 0, at: performance.now() };
     const save = async (): Promise<void> => {
@@ -101,6 +114,14 @@ export async function edit(
       await states.save(model, phases!.moments, progress());
       kept = { step: phases!.progress.step, at: performance.now() };
     };
+    const subject: IsolationSubject = {
+      device,
+      parameters: model.parameters,
+      roles: factors.roles,
+      base: model.baseWeights,
+    };
+    // what is restored is compared with what was known of it
+    if (!saved) ledger = await IsolationLedger.begin(subject, {}, signal);
     const enough = plan.enough ?? (measured.domains.count > 1 ? meanProbability(measured.target.answers) : null);
     phases = new TwoPhases(
       model,
@@ -111,6 +132,10 @@ export async function edit(
       },
       phaseOptions(plan, enough),
       {
+        ledger: {
+          step: (step, run, abort) => ledger!.step(step, run, abort),
+          switchPhases: (abort) => ledger!.switchPhases(abort),
+        },
         onStep: ({ phase, step, steps }) => {
           const done = phase === 1 ? step : plan.structureSteps + step;
           options.onStep(done, phase === 1 ? phases!.steps : plan.structureSteps + steps, answers);
@@ -141,9 +166,15 @@ export async function edit(
       },
       saved?.progress,
     );
-    if (saved) await states.restore(saved, model, phases.moments);
+    if (saved) {
+      await states.restore(saved, model, phases.moments);
+      ledger = await IsolationLedger.from(saved.progress.isolation, subject, {}, signal);
+    }
     try {
-      if (!facts.ended) await phases.run(signal);
+      if (!facts.ended) {
+        await phases.run(signal);
+        await ledger!.end(signal);
+      }
     } catch (error) {
       // whatever it was, what is done is kept, and what went wrong is told
       if (error instanceof EspalierError && error.code === 'E_ABORTED') await save();
@@ -156,16 +187,19 @@ export async function edit(
     // what comes may fail, or be ended
     await save();
     await states.restoreBest(model);
+    await ledger!.chosen(signal);
     return {
       matrices: await factors.matrices(device),
       scale: factors.scale,
       progress: progress(),
       best: facts.best!,
       parameters: factors.factors.reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0),
+      isolation: ledger!.receipt(),
       identity,
     };
   } finally {
     phases?.dispose();
+    reference?.dispose();
     if (trainable) trainable.dispose();
     else factors.dispose();
   }
@@ -173,11 +207,22 @@ export async function edit(
 
 function phaseOptions(plan: PreparedPrune['plan'], enough: number | null) {
   const { batch, rows, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains } = plan;
-  const { invariance, mask, clip, looks, seed } = plan;
+  const { regulariser, invariance, mask, clip, looks, seed } = plan;
   return {
     ...{ batch, rows, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains },
-    ...{ invariance, mask, clip, looks, seed, enough },
+    ...{ regulariser, invariance, mask, clip, looks, seed, enough },
   };
+}
+
+/** What Phase I shall not diverge from, where it is asked for: the base, or the model as it is. */
+async function referenceOf(
+  { plan, base, checkpoint }: PreparedPrune,
+  device: WasmTrainDevice,
+  signal: AbortSignal | undefined,
+): Promise<Decoder | null> {
+  if (plan.regulariser !== 'kl' || plan.structureSteps === 0 || plan.invariance === 0) return null;
+  const from = base?.checkpoint ?? checkpoint;
+  return new Decoder(device, from.config, await loadWeights(device, from, { signal }), 'exact');
 }
 
 /** What the adapter does as it is, with its experts weaker and stronger where that is near to what is aimed at. */

@@ -193,6 +193,7 @@ async function trained(
     measured: { forget: measured.sample.forget.length, retain: measured.sample.retain.length },
     before: measured.before,
     after,
+    isolation: edited.isolation,
     parameters: edited.parameters,
     steps: edited.progress.step,
     seconds: edited.progress.seconds,

@@ -11,7 +11,7 @@ import type { ChoiceTarget } from '../choice/choice.ts';
 import { domainsOfColumn, embedExamples } from '../domains/embed-examples.ts';
 import { type SubDomains, subDomains, subDomainsOf } from '../domains/sub-domains.ts';
 import type { PruneSequence } from '../edit/batches.ts';
-import { structureDraws } from '../edit/two-phases.ts';
+import { structureDraws } from '../edit/draws.ts';
 import { distributionOf, type EntropyDistribution } from '../entropy/distribution.ts';
 import { type EntropySplit, splitEntropies } from '../entropy/split.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
@@ -166,7 +166,7 @@ async function entropiesOf(
   const drawnForget = order.filter((_, at) => draws.has(at));
   const drawnRetain = Array.from(retain.sequences.keys()).filter((i) => draws.has(count + i));
   const some = [...drawnForget.map((i) => forget.sequences[i]!), ...drawnRetain.map((i) => retain.sequences[i]!)];
-  const kept = plan.invariance > 0 ? await entropies(some, structureOrder) : [];
+  const kept = plan.invariance > 0 && plan.regulariser === 'entropy' ? await entropies(some, structureOrder) : [];
   const ofRetain = await entropies(some.slice(drawnForget.length), q);
   const at = (list: readonly number[], offset: number) => new Map(list.map((i, k) => [i, offset + k]));
   const [forgetAt, retainAt] = [at(drawnForget, 0), at(drawnRetain, drawnForget.length)];

@@ -74,6 +74,7 @@ function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: Written
     gate,
     path,
     alignment,
+    regulariser,
   } = all;
   const maxTokens = given.maxTokens ?? Math.min(config.maxPositions, MOST_TOKENS);
   const rank = earlier?.rank ?? all.rank;
@@ -85,7 +86,21 @@ function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: Written
     ...{ q, cut: given.cut ?? null, percentile: given.percentile ?? null, fallback, maxTokens },
     ...{ long: all.long, end: all.end, specialTokens: all.specialTokens, apart: given.apart ?? 'question' },
     rows: given.rows ?? Math.max(twoPhaseOptions.rows.default, maxTokens),
-    ...{ batch, epochs, sharedRate, rate, forgetting, retention, invariance, mask, clip, looks, seed, structureOrder },
+    ...{
+      batch,
+      epochs,
+      sharedRate,
+      rate,
+      forgetting,
+      retention,
+      regulariser,
+      invariance,
+      mask,
+      clip,
+      looks,
+      seed,
+      structureOrder,
+    },
     // what an earlier request shares with this one stays as it is
     structureSteps: earlier ? 0 : all.structureSteps,
     retains: earlier === null,

@@ -4,6 +4,7 @@ import type { EntropyDistribution } from '../entropy/distribution.ts';
 import type { EntropySplit } from '../entropy/split.ts';
 import type { GateAccuracy } from '../gate/train-gate.ts';
 import type { PrunePlan } from '../job/plan.ts';
+import type { IsolationReceipt } from '../proof/receipt.ts';
 
 /** Lies beside an adapter that forgets. */
 export const PRUNE_FILE = 'espalier-prune.json';
@@ -56,6 +57,8 @@ export interface PruneReceipt {
   readonly measured: { readonly forget: number; readonly retain: number };
   readonly before: SidesMeasured;
   readonly after: SidesMeasured;
+  /** Which factors learned from what, and what was seen to rest. */
+  readonly isolation: IsolationReceipt;
   /** Parameters of the adapter, its gate left out. */
   readonly parameters: number;
   readonly steps: number;
