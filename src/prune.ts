@@ -45,6 +45,7 @@ export {
   forgetRole,
   TRAINED,
 } from './prune/adapter/factors.ts';
+export { type RollbackOptions, rollback, withoutRequest } from './prune/adapter/rollback.ts';
 export { type Candidate, type ChoiceSource, type ChoiceTarget, distanceOf } from './prune/choice/choice.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';
 export { otherAnswers } from './prune/data/other-answers.ts';

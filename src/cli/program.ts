@@ -24,6 +24,7 @@ export const program: Command = defineCommand({
     // on demand: most commands need nothing of it
     train: () => import('./train.ts').then(({ trainCommand }) => trainCommand),
     prune: () => import('./prune.ts').then(({ pruneCommand }) => pruneCommand),
+    rollback: () => import('./rollback.ts').then(({ rollbackCommand }) => rollbackCommand),
     audit: () => import('./audit.ts').then(({ auditCommand }) => auditCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),

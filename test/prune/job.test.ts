@@ -2,7 +2,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/local.ts';
-import { answerLogProbabilities, PRUNE_FILE, type PruneProgress, type PruneReceipt } from '../../src/prune.ts';
+import {
+  answerLogProbabilities,
+  PRUNE_FILE,
+  type PruneProgress,
+  type PruneReceipt,
+  rollback,
+} from '../../src/prune.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { rejects } from '../errors.ts';
 import { FORGET, knowingFiles, LATER, lines, person, RETAIN, run, SETTINGS, strangerFiles } from './jobs.ts';
@@ -139,6 +145,23 @@ test('a later request leaves the first as it is, to the bit', async () => {
   const [one, both] = [await mean([first], FORGET), await mean([files], FORGET)];
   console.log(`  worst change of the first request: ${Math.abs(one - both).toExponential(1)} (bound 1.0e-4)`);
   assert.ok(Math.abs(one - both) < 1e-4, `${one} ${both}`);
+  // and taken back, the adapter is what it was before
+  const back = memoryOutput('back');
+  assert.equal(await rollback(await knowingFiles(), { adapter: files, request: 'request-2', out: back }), [
+    'request-1',
+  ]);
+  assert.equal(await bytes(back.result()), await bytes(first));
+  // the first of two, and the second goes on by itself
+  const other = memoryOutput('other');
+  await rollback(await knowingFiles(), { adapter: files, request: 'request-1', out: other });
+  assert.ok((await mean([other.result()], LATER)) < 0.15 && (await mean([other.result()], FORGET)) > 0.9);
+  const none = memoryOutput('none');
+  for (const [adapter, request] of [
+    [files, 'request-3'],
+    [first, 'request-1'],
+  ] as const) {
+    await rejects('E_ARGUMENT', () => knowingFiles().then((model) => rollback(model, { adapter, request, out: none })));
+  }
   await rejects('E_ARGUMENT', () => run({ earlier: first, request: 'request-1' }));
   await rejects('E_ARGUMENT', () => run({ earlier: first, rank: 4 }));
 });
