@@ -13,6 +13,7 @@ import { sequenceOptions, trainingDataOptions } from '../src/datasets/training/o
 import { mergeThereOptions } from '../src/engine/grow/options.ts';
 import { openOptions } from '../src/engine/model/open.ts';
 import { engineOptions } from '../src/engine/options.ts';
+import { pruneThereOptions } from '../src/engine/prune/options.ts';
 import { encodeShotsOptions } from '../src/engine/show/encode-shots.ts';
 import { relearnThereOptions, trainThereOptions } from '../src/engine/train/options.ts';
 import { answersOptions } from '../src/evaluate/robustness/options.ts';
@@ -148,6 +149,18 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     forgetRetainOptions,
     'prune/data/open/ForgetRetainOptions',
     'datasets/training/options/TrainingDataOptions',
+  ],
+  prune: [
+    pruneThereOptions as Readonly<Record<string, AnyRule>>,
+    'engine/line/job/Place',
+    'prune/options/PruneOptions',
+    'prune/options/PlanPruneOptions',
+    'prune/data/open/ForgetRetainOptions',
+    'prune/entropy/options/EntropyOptions',
+    'prune/edit/options/TwoPhaseOptions',
+    'datasets/training/options/TrainingDataOptions',
+    'datasets/training/options/SequenceOptions',
+    'runtime/hub/options/FilesOptions',
   ],
   twoPhases: [twoPhaseOptions, 'prune/edit/options/TwoPhaseOptions'],
   gateExamples: [featureOptions, 'prune/gate/features/FeatureOptions'],

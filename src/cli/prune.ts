@@ -1,12 +1,15 @@
 import { prune } from '../engine/prune/prune.ts';
 import { EspalierError } from '../errors.ts';
 import type { PruneProgress } from '../prune/options.ts';
+import { prunePage } from '../prune/report/page.ts';
 import type { PruneReceipt } from '../prune/write/receipt.ts';
 import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { LogFile } from './shared/log-file.ts';
 import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
+import { pruneSamples } from './shared/prune-samples.ts';
 import { Stages } from './shared/stages.ts';
 
 export const pruneCommand = defineCommand({
@@ -27,9 +30,14 @@ export const pruneCommand = defineCommand({
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
     'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-units', 'path', 'alignment', 'route-cut'],
     'Memory and time': ['rows', 'lanes', 'memory-limit'],
-    'What is written': ['out', 'save-every', 'restart'],
+    'What is written': ['out', 'html', 'save-every', 'restart'],
   },
-  args: { model: modelArgument, ...pruneArguments, json: jsonArgument },
+  args: {
+    model: modelArgument,
+    ...pruneArguments,
+    html: { type: 'string', value: 'FILE', description: 'Write a report as one HTML page, with examples of the data' },
+    json: jsonArgument,
+  },
   run: async ({ args, io, signal }) => {
     const stages = new Stages(['downloading', ...STAGES], args.json);
     const onDownload = ({ overall: { loaded, total } }: DownloadProgress) =>
@@ -51,8 +59,15 @@ export const pruneCommand = defineCommand({
         io.err(`step ${done} of ${total}  ${note}\n`);
       }
     };
+    const page = args.html === undefined ? null : await LogFile.open(args.html);
     try {
       const { receipt } = await prune(args.model, { ...options, signal, onDownload, onProgress });
+      if (page) {
+        const samples = await pruneSamples(args.model, String(options.out), options, signal);
+        const again = `espalier rollback MODEL --adapter DIR --request ${word(receipt.request)} --out NEW`;
+        await page.write(prunePage({ ...receipt, samples, ...(receipt.earlier.length > 0 && { takeBack: [again] }) }));
+        if (!args.json) io.err(`The report is in ${args.html}.\n`);
+      }
       stages.end();
       if (args.json) {
         const { chosen, target, before, after, gate, steps, seconds, parameters, files } = receipt;
@@ -65,6 +80,7 @@ export const pruneCommand = defineCommand({
       throw new EspalierError('E_ABORTED', what, 'Run the same command to go on from there.', { cause: error });
     } finally {
       stages.end();
+      await page?.close();
     }
   },
 });
@@ -94,10 +110,12 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ['gate', `right at ${percent(gate.accuracy.experts)} of answers, ${percent(gate.accuracy.none)} of all else`],
     ['adapter', `${formatCount(parameters)} parameters, both phases in ${formatDuration(seconds)}`],
   ];
-  const word = (text: string) => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
   return [
     `${out}: an adapter for the request ${JSON.stringify(receipt.request)}; a reconstruction of ALTER`,
     formatTable(null, rows),
     `try it: espalier generate ${word(model)} --adapter ${word(out)} --prompt TEXT`,
   ].join('\n');
 }
+
+/** As a shell takes it for one. */
+const word = (text: string): string => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
