@@ -50,7 +50,7 @@ export const pruneCommand = defineCommand({
       if (stage === 'saving' || stage === 'looking') return;
       const note = [
         ...(answers === null || stage !== 'training' ? [] : [`answers ${percent(answers)}`]),
-        ...(secondsLeft === null ? [] : [`${formatDuration(secondsLeft)} left`]),
+        ...(secondsLeft === null || done === total ? [] : [`${formatDuration(secondsLeft)} left`]),
       ].join('  ');
       stages.update(stage, done, total, note);
       if (stage === 'training' && answers !== null && Math.floor((10 * done) / total) > looks && !args.json) {
