@@ -28,7 +28,7 @@ export const pruneCommand = defineCommand({
       ...(['structure-steps', 'structure-order', 'regulariser', 'invariance', 'shared-rate'] as const),
     ],
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
-    'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-units', 'path', 'alignment', 'route-cut'],
+    'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-rounds', 'gate-units', 'path', 'alignment', 'route-cut'],
     'Memory and time': ['rows', 'lanes', 'memory-limit'],
     'What is written': ['out', 'html', 'save-every', 'restart'],
   },

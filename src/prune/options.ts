@@ -110,8 +110,10 @@ export interface PlanPruneOptions
   readonly routeCut?: number | null;
   /** Steps of the gate's training. Default 2000. */
   readonly gateSteps?: number;
-  /** Most tokens of what is kept that the gate learns from; of what is forgotten it learns from all. Default 60000. */
+  /** Most tokens of what is kept that the gate learns from at first; of what is forgotten it learns from all. Default 60000. */
   readonly gateTokens?: number;
+  /** How often it goes through the rest of what is kept, and learns from what it was wrong or unsure about. Default 2. */
+  readonly gateRounds?: number;
   /** Between the two layers of the gate. Default 128. */
   readonly gateUnits?: number;
   /** Factors of the experts' coefficients that are tried at each look. Default 0.8, 0.9, 1 and 1.1. */
@@ -178,6 +180,7 @@ export const pruneJobOptions = {
   routeCut: either(real(0), nothing),
   gateSteps: defaulting(whole(1), 2000),
   gateTokens: defaulting(whole(1), 60_000),
+  gateRounds: defaulting(whole(0), 2),
   gateUnits: defaulting(whole(1, 1 << 16), 128),
   strengths: defaulting(listOf(real(0, 10, { above: true }), 1), [0.8, 0.9, 1, 1.1]),
   measured: defaulting(whole(1), 200),

@@ -89,6 +89,18 @@ test('structure is kept in other ways, too', async () => {
   }
 });
 
+test('a gate that learned from a part of what is kept goes through the rest', async () => {
+  const { receipt, files } = await run({ gateTokens: 40, reference: await strangerFiles() });
+  const { rounds, tokens } = receipt.gate;
+  assert.is(rounds.length, 2);
+  assert.ok(rounds[0]!.tokens > 80 && rounds[1]!.wrong <= rounds[0]!.wrong, JSON.stringify(rounds));
+  assert.ok(tokens.none > 40);
+  assert.ok((await mean([files], RETAIN)) > 0.9);
+  const [alone] = (await run({ gateTokens: 40, gateRounds: 0 })).receipt.gate.rounds;
+  assert.is(alone, undefined);
+  assert.equal(whole.receipt.gate.rounds, []);
+});
+
 test('aborted anywhere and gone on with, the result is the same to the bit', async () => {
   const reference = await strangerFiles();
   const want = await bytes(whole.files);

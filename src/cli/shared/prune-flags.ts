@@ -42,7 +42,8 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   targets: null, // --targets
   gate: { value: 'KIND', description: 'What chooses experts: global, hidden, both or literal' },
   gateSteps: { value: 'N', description: 'Steps of the gate’s training' },
-  gateTokens: { value: 'N', description: 'Most tokens of what is kept that it learns from' },
+  gateTokens: { value: 'N', description: 'Most tokens of what is kept that it learns from at first' },
+  gateRounds: { value: 'N', description: 'How often it learns from what it got wrong in the rest' },
   gateUnits: { value: 'N', description: 'Between its two layers' },
   path: { value: 'NAME', description: 'Where experts act: pn, wherever the gate says so; tr, at high entropies alone' },
   alignment: { value: 'NAME', description: 'High or low by what comes (predictive), or by the token itself (lagged)' },

@@ -189,7 +189,7 @@ async function trained(
     },
     looks: edited.progress.looks,
     chosen: edited.best,
-    gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens },
+    gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens, rounds: gate.rounds },
     measured: { forget: measured.sample.forget.length, retain: measured.sample.retain.length },
     before: measured.before,
     after,

@@ -64,6 +64,7 @@ function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: Written
   const {
     gateSteps,
     gateTokens,
+    gateRounds,
     gateUnits,
     strengths,
     measured,
@@ -105,7 +106,15 @@ function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: Written
     structureSteps: earlier ? 0 : all.structureSteps,
     retains: earlier === null,
     enough: given.enough ?? null,
-    ...{ strengths: [...strengths], measured, gate: earlier?.gate.kind ?? gate, gateSteps, gateTokens, gateUnits },
+    ...{
+      strengths: [...strengths],
+      measured,
+      gate: earlier?.gate.kind ?? gate,
+      gateSteps,
+      gateTokens,
+      gateRounds,
+      gateUnits,
+    },
     rule: earlier?.rule ?? {
       ...ROUTING_RULE,
       path,

@@ -52,6 +52,8 @@ export interface PruneReceipt {
     readonly accuracy: GateAccuracy;
     readonly loss: number;
     readonly tokens: { readonly experts: number; readonly none: number };
+    /** By round: tokens of what is kept that it had not learned from, and those where an expert would have acted. */
+    readonly rounds: readonly { readonly tokens: number; readonly wrong: number }[];
   };
   /** Examples of each side that were measured, of the model without the adapter and with it as it was written. */
   readonly measured: { readonly forget: number; readonly retain: number };
