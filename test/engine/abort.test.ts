@@ -72,9 +72,12 @@ test('every call of a model rejects, the stuck worker is ended, and others on it
   const [model, other] = [await engine.open(files), await engine.open(files)];
   block(FOR_EVER);
   const lost = rejects('E_WORKER_LOST', () => other.encode('abc'));
+  // all at once: a call whose signal fires when the first has ended the worker already is told of that
+  const moment = afterMoments();
+  const together = () => moment;
   await Promise.all([
-    ...Object.values(calls).map((call) => abortsSoon((signal) => call(model, signal))),
-    abortsSoon((signal) => engine.open(files, { signal })),
+    ...Object.values(calls).map((call) => abortsSoon((signal) => call(model, signal), together)),
+    abortsSoon((signal) => engine.open(files, { signal }), together),
   ]);
   await soon(() => lost);
   const error = await lost;
