@@ -85,15 +85,17 @@ export class Run {
   }
 
   /** @param more what somebody else does in the step */
-  async step(kind: StepKind, more: () => void = () => {}): Promise<void> {
+  async step(kind: StepKind, more: () => void = () => {}, signal?: AbortSignal): Promise<void> {
     const { sources, made } = taken(kind);
-    await this.ledger.step({ kind, sources, tokens: made.tokens }, async () => {
+    const recorded = { kind, sources, tokens: made.tokens };
+    const run = async (): Promise<void> => {
       this.trainable.train(this.factors.trained(trainedBy(kind)));
       this.trainable.zeroGradients();
       for (const batch of made.batches) await this.trainable.step(batch, {});
       this.#optimiser.step(1e-2, await this.#optimiser.norm());
       more();
-    });
+    };
+    await this.ledger.step(recorded, run, signal);
   }
 
   /** The first factor of a role. */

@@ -61,6 +61,19 @@ test('a digest is that of the numbers, whatever the layout; the base is all ther
   tensor.dispose();
 });
 
+test('an abort behind an update is heard by the next step: weights and record belong together', async () => {
+  const run = await Run.begin();
+  const abort = new AbortController();
+  // the first of its kind, behind which all is compared
+  await run.step('structure', () => abort.abort(), abort.signal);
+  assert.is(run.ledger.steps, 1);
+  const before = await run.bits();
+  await rejects('E_ABORTED', () => run.step('forget-1', () => {}, abort.signal));
+  assert.is(run.ledger.steps, 1);
+  assert.equal(await run.bits(), before);
+  run.dispose();
+});
+
 test('what a run trained, on which tokens, and what was seen to rest', async () => {
   const run = await Run.begin();
   const before = await run.bits();

@@ -122,7 +122,8 @@ export class IsolationLedger {
   }
 
   /**
-   * Runs a step and records it. One that throws is not recorded, and must not have changed anything.
+   * Runs a step and records it. One that throws is not recorded, and must not have changed anything; behind it nothing is aborted any more, so that
+   * whoever hears of an abort knows that weights and record belong together.
    * @param run all of it: gradients, and the update by them
    * @throws E_STRAY_UPDATE for what was changed or had a gradient and should not, before `run` for a loss over tokens that are not the step's;
    *   E_ARGUMENT for a kind that the adapter has no factors for; what `run` throws
@@ -142,7 +143,7 @@ export class IsolationLedger {
         .filter(({ role }) => role === null || !trained.includes(role))
         .map(({ role, name }) => ({ what: 'gradient', role, name, step: this.steps, since: this.steps - 1 })),
     );
-    if (isCompared) await this.#compare('factors', signal);
+    if (isCompared) await this.#compare('factors', undefined);
     return result;
   }
 
