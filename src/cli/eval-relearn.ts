@@ -4,7 +4,14 @@ import type { RelearnProgress } from '../evaluate/robustness/options.ts';
 import type { Relearned, RelearnedSide } from '../evaluate/robustness/relearn.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import { adapterArgument, jsonArgument, modelArgument } from './shared/common.ts';
-import { DATA_FLAGS, dataArguments, dataOptionsOf, sequenceOptionsOf } from './shared/data-flags.ts';
+import {
+  DATA_FLAGS,
+  dataArguments,
+  dataOptionsOf,
+  OF_DATA,
+  OF_PROGRAMS,
+  sequenceOptionsOf,
+} from './shared/data-flags.ts';
 import { optionFlags } from './shared/flags.ts';
 import { formatBytes, formatCount, formatTable } from './shared/format.ts';
 import { figure } from './shared/measuring.ts';
@@ -27,29 +34,9 @@ const flags = optionFlags<RelearnOptions>(relearnThereOptions, {
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
   memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
   adapters: null, // --adapter
-  // those of all commands with data
   data: null,
-  format: null,
-  columns: null,
-  prompt: null,
-  answer: null,
-  chat: null,
-  language: null,
-  sourceLanguage: null,
-  pieceLength: null,
-  maxTokens: null,
-  long: null,
-  specialTokens: null,
-  end: null,
-  hub: null, // the environment
-  cache: null,
-  transfer: null,
-  signal: null,
-  onDownload: null,
-  onProgress: null,
-  wasmLocation: null,
-  workerLocation: null,
-  laneLocation: null,
+  ...OF_DATA,
+  ...OF_PROGRAMS,
 });
 
 // every answer counts, and what is held out is a matter of --share

@@ -98,6 +98,7 @@ const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
 
 function describe(receipt: PruneReceipt, model: string, out: string): string {
   const { before, after, chosen, target, gate, measured, data, seconds, parameters, looks } = receipt;
+  const rest = gate.rounds.at(-1);
   const rows: [string, string][] = [
     [
       'forgets',
@@ -107,7 +108,18 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
     ['chosen', `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${looks.flat().length} candidates`],
     ['', `nearest to ${SOURCES[target.source]}, ${percent(target.probability)}`],
-    ['gate', `right at ${percent(gate.accuracy.experts)} of answers, ${percent(gate.accuracy.none)} of all else`],
+    [
+      'gate',
+      `right at ${percent(gate.accuracy.experts)} of answers to forget that it learned from, ${percent(gate.accuracy.none)} of all else`,
+    ],
+    ...(rest === undefined
+      ? []
+      : [
+          ['', `${rest.wrong} of ${formatCount(rest.tokens)} further tokens wrong, before it learned from these`] as [
+            string,
+            string,
+          ],
+        ]),
     ['adapter', `${formatCount(parameters)} parameters, both phases in ${formatDuration(seconds)}`],
   ];
   return [

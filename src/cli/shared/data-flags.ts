@@ -65,6 +65,35 @@ export const dataArguments = {
   ...sequences.args,
 } as const;
 
+/** Options that are flags of these arguments, for commands whose own options have them as well. */
+export const OF_DATA = {
+  format: null,
+  columns: null,
+  prompt: null,
+  answer: null,
+  chat: null,
+  language: null,
+  sourceLanguage: null,
+  pieceLength: null,
+  maxTokens: null,
+  long: null,
+  specialTokens: null,
+  end: null,
+} as const;
+
+/** Options of jobs in workers that no command has: what the environment says, and what a program gives. */
+export const OF_PROGRAMS = {
+  hub: null,
+  cache: null,
+  transfer: null,
+  signal: null,
+  onDownload: null,
+  onProgress: null,
+  wasmLocation: null,
+  workerLocation: null,
+  laneLocation: null,
+} as const;
+
 /** Those that say what the examples are, in the order of the help. */
 export const DATA_FLAGS = [
   ...(['data', 'format', 'column', 'prompt', 'answer', 'chat', 'language', 'source-language', 'piece-length'] as const),

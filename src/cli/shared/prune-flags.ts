@@ -1,7 +1,7 @@
 import { type PruneOptions, pruneThereOptions } from '../../engine/prune/options.ts';
 import { type Rule, refusal } from '../../options/rules.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
-import { dataArguments, dataOptionsOf, sequenceOptionsOf } from './data-flags.ts';
+import { dataArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
 import { optionFlags } from './flags.ts';
 import { number } from './written.ts';
 
@@ -53,31 +53,11 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   seed: { value: 'N', description: 'Of all that is drawn' },
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
   memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
-  // files, and those of all commands with data
   forget: null,
   retain: null,
   unseen: null,
-  format: null,
-  columns: null,
-  prompt: null,
-  answer: null,
-  chat: null,
-  language: null,
-  sourceLanguage: null,
-  pieceLength: null,
-  maxTokens: null,
-  long: null,
-  specialTokens: null,
-  end: null,
-  hub: null, // the environment
-  cache: null,
-  transfer: null,
-  signal: null,
-  onDownload: null,
-  onProgress: null,
-  wasmLocation: null,
-  workerLocation: null,
-  laneLocation: null,
+  ...OF_DATA,
+  ...OF_PROGRAMS,
 });
 
 /** A number, `auto`, or a column that names them. */

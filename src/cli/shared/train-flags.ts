@@ -4,7 +4,7 @@ import { EspalierError } from '../../errors.ts';
 import { type Rule, refusal, words } from '../../options/rules.ts';
 import { freezeRule, loraRule, trainRecipe } from '../../train/plan/recipe.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
-import { dataArguments, dataOptionsOf, sequenceOptionsOf } from './data-flags.ts';
+import { dataArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
 import { optionFlags } from './flags.ts';
 import { number, written } from './written.ts';
 
@@ -43,31 +43,11 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   seed: { value: 'N', description: 'Of all that is drawn' },
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
   memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
-  // those of all commands with data
   data: null,
   heldOut: null,
-  format: null,
-  columns: null,
-  prompt: null,
-  answer: null,
-  chat: null,
-  language: null,
-  sourceLanguage: null,
-  pieceLength: null,
   loss: null,
-  maxTokens: null,
-  long: null,
-  specialTokens: null,
-  end: null,
-  hub: null, // the environment
-  cache: null,
-  transfer: null,
-  signal: null,
-  onDownload: null,
-  onProgress: null,
-  wasmLocation: null,
-  workerLocation: null,
-  laneLocation: null,
+  ...OF_DATA,
+  ...OF_PROGRAMS,
 });
 
 const lora = written(loraRule, 'a rank from 1 to 1024, and behind a colon an alpha: 8, or 8:16', (text) => {

@@ -1,8 +1,8 @@
 import type { DataSource } from '../../datasets/source.ts';
 import type { AdapterChoice } from '../../model/adapter-options.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import { wireAdapters, wireContent, wireTarget } from '../line/parted-options.ts';
-import type { WireTarget } from '../line/port.ts';
+import { wireAdapters, wireContent, wireTarget } from './parted-options.ts';
+import type { WireTarget } from './port.ts';
 
 /** What options hold of files, as it crosses: bytes are copied, once, unless they are given away. */
 export class Crossing {

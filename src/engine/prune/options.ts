@@ -1,6 +1,6 @@
 /** Options of pruning where a worker does it. */
 import type { Schema } from '../../options/rules.ts';
-import { type PruneOptions as LocalPruneOptions, pruneJobOptions } from '../../prune/options.ts';
+import { type PruneOptions as LocalPruneOptions, pruneRecipe } from '../../prune/options.ts';
 import { filesOptions } from '../../runtime/hub/options.ts';
 import { trainWriteOptions } from '../../train/options.ts';
 import { type Place, placeOptions } from '../line/job.ts';
@@ -9,7 +9,7 @@ export interface PruneOptions extends Omit<LocalPruneOptions, 'out' | 'cache'>, 
 
 /** Of `espalier`, where a worker does it. */
 export const pruneThereOptions = {
-  ...pruneJobOptions,
+  ...pruneRecipe,
   ...filesOptions,
   ...placeOptions('prune of espalier/prune'),
   ...trainWriteOptions,

@@ -1,9 +1,7 @@
-import type { DataSource } from '../../datasets/source.ts';
 import { checked } from '../../options/check.ts';
-import { defined } from '../../options/defined.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { Crossing } from '../line/crossing.ts';
 import { runJob } from '../line/job.ts';
-import { wireContent, wireTarget } from '../line/parted-options.ts';
 import { type PruneOptions, pruneThereOptions } from './options.ts';
 import { PRUNE, type PruneCalls, type Pruned } from './protocol.ts';
 
@@ -19,31 +17,18 @@ export async function prune(source: ModelTarget, options: PruneOptions = {}): Pr
   return runJob<PruneCalls, 'prune'>(PRUNE, 'prune', source, wire, { moved, patient: true });
 }
 
-type Sources = DataSource | readonly DataSource[] | undefined;
-
-/** Files and models as they cross: bytes are copied, once, unless they are given away. */
+/** Options as they cross. */
 function wired(options: PruneOptions): { wire: PruneOptions; moved: ArrayBuffer[] } {
-  const moved: ArrayBuffer[] = [];
-  const give = options.transfer ?? false;
-  const one = (source: DataSource): DataSource => {
-    if (source instanceof URL) return source.href;
-    if (!(source instanceof Uint8Array)) return source;
-    const bytes = wireContent(source, give);
-    moved.push(bytes.buffer);
-    return bytes;
+  const crossing = new Crossing(options.transfer);
+  const { base, reference, earlier } = options;
+  const wire = {
+    ...options,
+    forget: crossing.data(options.forget),
+    retain: crossing.data(options.retain),
+    unseen: crossing.data(options.unseen),
+    ...(base !== undefined && { base: crossing.model(base) }),
+    ...(reference !== undefined && { reference: crossing.model(reference) }),
+    ...(earlier !== undefined && { earlier: crossing.model(earlier) }),
   };
-  const all = (value: Sources): Sources =>
-    value === undefined ? value : Array.isArray(value) ? value.map(one) : one(value as DataSource);
-  const model = (target: ModelTarget | undefined): ModelTarget | undefined => {
-    if (target === undefined) return target;
-    const crossed = wireTarget(target, give);
-    moved.push(...crossed.transfer);
-    return crossed.target;
-  };
-  const { forget, retain, unseen, base, reference, earlier } = options;
-  const given = {
-    ...{ forget: all(forget), retain: all(retain), unseen: all(unseen) },
-    ...{ base: model(base), reference: model(reference), earlier: model(earlier) },
-  };
-  return { wire: { ...options, ...defined(given) }, moved };
+  return { wire, moved: crossing.moved };
 }

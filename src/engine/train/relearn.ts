@@ -1,8 +1,8 @@
 import type { Relearned } from '../../evaluate/robustness/relearn.ts';
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { Crossing } from '../line/crossing.ts';
 import { runJob } from '../line/job.ts';
-import { Crossing } from './crossing.ts';
 import { type RelearnOptions, relearnThereOptions } from './options.ts';
 import { RELEARN, type TrainCalls } from './protocol.ts';
 

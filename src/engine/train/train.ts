@@ -1,8 +1,8 @@
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { PlannedTraining } from '../../train/job.ts';
+import { Crossing } from '../line/crossing.ts';
 import { runJob } from '../line/job.ts';
-import { Crossing } from './crossing.ts';
 import { type PlanTrainOptions, planTrainThereOptions, type TrainOptions, trainThereOptions } from './options.ts';
 import { TRAIN, type TrainCalls, type Trained } from './protocol.ts';
 

@@ -1,13 +1,13 @@
 import type { TrainingData } from '../../datasets/training/data.ts';
+import { encodeAll } from '../../datasets/training/encode-all.ts';
 import { scoringEncoder } from '../../datasets/training/scoring-encoder.ts';
-import { throwIfAborted } from '../../errors.ts';
 import { checked, filled } from '../../options/check.ts';
 import { defined } from '../../options/defined.ts';
+import { answerLogProbabilities } from '../../prune/measure/answers.ts';
 import { mean } from '../statistics.ts';
 import type { MeasuredModel } from '../unlearning/asking.ts';
 import { answerProbability } from '../unlearning/measures.ts';
 import { type AnswersOptions, answersOptions } from './options.ts';
-import { sequencesOf } from './sequences.ts';
 
 /** What a model makes of the answers of data. */
 export interface AnswersMeasures {
@@ -18,9 +18,6 @@ export interface AnswersMeasures {
   /** Of each, in the order of the files. */
   readonly probabilities: readonly number[];
 }
-
-/** Sequences that are scored together. */
-const TOGETHER = 32;
 
 /**
  * How probable the answers of training data are to a model.
@@ -36,23 +33,12 @@ export async function measureAnswers(
   const given = checked<AnswersOptions>(answersOptions, options, 'measureAnswers()');
   const { signal, onProgress, ...sequence } = filled(answersOptions, given);
   const encoder = scoringEncoder(model, { ...sequence, ...defined({ end: given.end }) });
-  const sequences = await sequencesOf(data, encoder, { signal, onProgress: () => {} });
-  const probabilities: number[] = [];
-  const tell = () => onProgress?.({ of, doing: 'scoring', done: probabilities.length, total: sequences.length });
-  tell();
-  while (probabilities.length < sequences.length) {
-    throwIfAborted(signal);
-    const some = sequences.slice(probabilities.length, probabilities.length + TOGETHER);
-    const scored = await model.scoreBatch(
-      some.map(({ ids }) => ids),
-      defined({ signal }),
-    );
-    for (const [i, { learned }] of some.entries()) {
-      const own = scored[i]!.flatMap(({ logprob }, t) => (t > 0 && learned[t] === 1 ? [logprob!] : []));
-      // a mean of logarithms may be -0
-      probabilities.push(answerProbability(Math.max(0, -mean(own))));
-    }
-    tell();
-  }
+  const { sequences } = await encodeAll(data, encoder, { signal });
+  const means = await answerLogProbabilities(model, sequences, {
+    signal,
+    onProgress: (done, total) => onProgress?.({ of, doing: 'scoring', done, total }),
+  });
+  // a mean of logarithms may be -0
+  const probabilities = Array.from(means, (one) => answerProbability(Math.max(0, -one)));
   return { n: probabilities.length, probability: mean(probabilities), probabilities };
 }

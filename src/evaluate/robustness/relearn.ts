@@ -2,6 +2,7 @@ import { openCheckpoint } from '../../checkpoint/open.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
 import { SequenceEncoder } from '../../datasets/training/encode.ts';
+import { encodeAll } from '../../datasets/training/encode-all.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { openTrainDevice } from '../../device/open-device.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
@@ -21,7 +22,7 @@ import { mean } from '../statistics.ts';
 import { loadAttacked, routingOf } from './attacked.ts';
 import { type RelearnOptions, type RelearnProgress, relearnOptions } from './options.ts';
 import { type RelearnLook, type RelearnTargets, relearning } from './relearning.ts';
-import { type Division, divide, probabilitiesOf, type RoutedSequence, sequencesOf } from './sequences.ts';
+import { type Division, divide, probabilitiesOf, type RoutedSequence } from './sequences.ts';
 
 /** One side of the examples: mean length-normalised probabilities of their answers. */
 export interface RelearnedSide {
@@ -101,7 +102,7 @@ export async function relearn(source: ModelTarget, given: RelearnOptions): Promi
       ...(given.end !== undefined && { end }),
     });
     const telling = new Telling(options.onProgress);
-    const sequences = await sequencesOf(data, encoder, { signal, onProgress: telling.of('reading') });
+    const { sequences } = await encodeAll(data, encoder, { signal, onProgress: telling.of('reading') });
     const division = divide(sequences, options.share, options.seed);
     const attack = { checkpoint, original, adapters: own, sequences, division, options, telling };
     const rows = Math.max(ROWS, ...sequences.map(({ ids }) => ids.length - 1));

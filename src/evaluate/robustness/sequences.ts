@@ -1,9 +1,7 @@
-import type { TrainingData } from '../../datasets/training/data.ts';
-import type { SequenceEncoder } from '../../datasets/training/encode.ts';
 import { orderOf } from '../../datasets/training/stream.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
-import { EspalierError, throwIfAborted } from '../../errors.ts';
-import { Pace } from '../../runtime/host/yielding.ts';
+import { EspalierError } from '../../errors.ts';
+import { batchLogProbabilities } from '../../prune/measure/answers.ts';
 import { packStep } from '../../train/packing.ts';
 import type { MicroBatch, Trainable } from '../../train/trainable.ts';
 import { answerProbability } from '../unlearning/measures.ts';
@@ -20,28 +18,6 @@ export interface RunOptions {
   readonly signal: AbortSignal | undefined;
   /** Done and in all. */
   readonly onProgress: (done: number, total: number) => void;
-}
-
-/** All examples as sequences, in the order of the files. @throws as `SequenceEncoder.encode`; E_DATA_INVALID where none is short enough */
-export async function sequencesOf(
-  data: TrainingData,
-  encoder: SequenceEncoder,
-  { signal, onProgress }: Omit<RunOptions, 'rows'>,
-): Promise<TrainingSequence[]> {
-  const pace = new Pace();
-  const list: TrainingSequence[] = [];
-  for (const [i, index] of data.train.entries()) {
-    throwIfAborted(signal);
-    list.push(...(await encoder.encode(await data.read(index))));
-    onProgress(i + 1, data.train.length);
-    await pace.breathe();
-  }
-  if (list.length > 0) return list;
-  throw new EspalierError(
-    'E_DATA_INVALID',
-    `None of ${data.train.length} examples is short enough.`,
-    'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
-  );
 }
 
 /** Which sequences an attack trains on, and which it only looks at: numbers, each list in ascending order. */
@@ -104,49 +80,15 @@ export function routedBatches(
 }
 
 /**
- * The length-normalised probability of the learned tokens of each sequence, e^(-mean of their negative log-probabilities).
- * @throws as `Trainable.evaluate`
+ * The length-normalised probability of the learned tokens of each sequence, e^(mean of their log-probabilities).
+ * @throws as `batchLogProbabilities`
  */
 export async function probabilitiesOf(
   trainable: Trainable,
   sequences: readonly RoutedSequence[],
   { rows, signal, onProgress }: RunOptions,
 ): Promise<Float64Array> {
-  const found = new Float64Array(sequences.length);
-  const { batches, members } = routedBatches(sequences, rows);
-  const pace = new Pace();
-  let done = 0;
-  for (const [i, batch] of batches.entries()) {
-    let row = 0;
-    await trainable.evaluate(batch, {
-      signal,
-      onRows: (nll) => {
-        for (const member of members[i]!) {
-          const { ids, learned } = sequences[member]!;
-          let [sum, count] = [0, 0];
-          for (let t = 1; t < ids.length; t++, row++) {
-            if (learned[t] !== 1) continue;
-            sum += nll[row]!;
-            count++;
-          }
-          // a sum of logarithms may be -0
-          found[member] = answerProbability(Math.max(0, finite(sum / count)));
-        }
-      },
-    });
-    done += members[i]!.length;
-    onProgress(done, sequences.length);
-    await pace.breathe();
-  }
-  return found;
-}
-
-/** @throws E_TENSOR_VALUE */
-function finite(loss: number): number {
-  if (Number.isFinite(loss)) return loss;
-  throw new EspalierError(
-    'E_TENSOR_VALUE',
-    `The model gives an answer a loss of ${loss}.`,
-    'The model or an adapter is damaged: look at it with score.',
-  );
+  const means = await batchLogProbabilities(trainable, routedBatches(sequences, rows), { signal, onProgress });
+  // a sum of logarithms may be -0
+  return means.map((mean) => answerProbability(Math.max(0, -mean)));
 }

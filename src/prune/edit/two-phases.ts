@@ -6,6 +6,7 @@ import type { MomentsBook } from '../../train/state/states.ts';
 import type { Parameter, PassLosses, Trainable } from '../../train/trainable.ts';
 import { diverged } from '../../train/trainer.ts';
 import { type AsymmetricFactors, type FactorRole, forgetRole, TRAINED } from '../adapter/factors.ts';
+import { sequenceSums } from '../objective/sequences.ts';
 import type { IsolationLedger } from '../proof/isolation.ts';
 import type { SequenceSource, StepKind } from '../proof/kinds.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
@@ -312,7 +313,12 @@ export class TwoPhases {
     if (penalty) await gradientPenalty(this.#trainable, penalty, isShared, { signal });
     let sum: PassLosses | null = null;
     for (const batch of batches) {
-      const onRows = tell && ((nll: Float32Array) => eachAnswer(batch, nll, (mean) => tell(Math.exp(-mean))));
+      const onRows =
+        tell &&
+        ((nll: Float32Array) => {
+          const { sums, tokens } = sequenceSums(batch, nll);
+          for (const [i, sum] of sums.entries()) if (tokens[i]! > 0) tell(Math.exp(-sum / tokens[i]!));
+        });
       const losses = await this.#trainable.step(batch, { signal, onRows });
       sum = sum === null ? losses : added(sum, losses);
     }
@@ -338,23 +344,6 @@ export class TwoPhases {
 
   #answers(): (number | null)[] {
     return this.#seen.map((seen) => (seen.length === 0 ? null : seen.reduce((sum, one) => sum + one, 0) / seen.length));
-  }
-}
-
-/** The mean loss of the learned tokens of each sequence of a batch, in their order. */
-function eachAnswer(
-  { starts, targets }: { readonly starts: Int32Array; readonly targets: Int32Array },
-  nll: Float32Array,
-  tell: (mean: number) => void,
-): void {
-  for (let row = 0, end = 0; row < starts.length; row = end) {
-    let [sum, count] = [0, 0];
-    for (end = row; end < starts.length && starts[end] === starts[row]; end++) {
-      if (targets[end]! < 0) continue;
-      sum += nll[end]!;
-      count++;
-    }
-    if (count > 0) tell(sum / count);
   }
 }
 

@@ -7,11 +7,12 @@ import { loadWeights } from '../../model/weights.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { DecoderReference } from '../../train/decoder-reference.ts';
 import { DecoderTrainable } from '../../train/decoder-trainable.ts';
+import { packStep } from '../../train/packing.ts';
 import { checkIdentity, type Identity, type SavedState, States } from '../../train/state/states.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
 import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
 import { type PhasesProgress, TwoPhases } from '../edit/two-phases.ts';
-import { meanProbability, trainedLogProbabilities } from '../measure/answers.ts';
+import { actingBatches, batchLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { IsolationLedger, type IsolationSubject } from '../proof/isolation.ts';
 import type { IsolationReceipt } from '../proof/receipt.ts';
 import type { IsolationState } from '../proof/state.ts';
@@ -235,23 +236,21 @@ async function look(
 ): Promise<{ readonly list: readonly Candidate[]; readonly mean: number }> {
   const { signal } = at;
   const experts = first + domains.count;
+  const measured = (batches: Parameters<typeof batchLogProbabilities>[1]) =>
+    batchLogProbabilities(trainable, batches, { signal });
   const forgets = (strength: number) =>
-    trainedLogProbabilities(
-      trainable,
-      sample.forget,
-      plan.rows,
-      (i) => {
+    measured(
+      actingBatches(sample.forget, plan.rows, (i) => {
         const coefficients = new Float32Array(experts);
         coefficients[first + sample.domains[i]!] = strength;
         return coefficients;
-      },
-      signal,
+      }),
     );
   const done = (count: number) => at.onLook(count, 2 + plan.strengths.length);
   done(0);
   const whole = await forgets(1);
   done(1);
-  const retain = meanProbability(await trainedLogProbabilities(trainable, sample.retain, plan.rows, null, signal));
+  const retain = meanProbability(await measured(packStep(sample.retain, plan.rows)));
   const candidate = (strength: number, answers: Float64Array): Candidate => ({
     ...{ look: at.number, epoch: at.epoch, strength, retain },
     forget: meanProbability(answers),

@@ -168,7 +168,7 @@ async function trained(
   const sides = { forget: job.forget, retain: job.retain };
   const facts = (side: 'forget' | 'retain') => ({
     examples: data[side].train.length,
-    tokens: sides[side].tokens,
+    tokens: sides[side].sequences.reduce((sum, { ids }) => sum + ids.length - 1, 0),
     digest: data.digests[side],
   });
   const receipt: PruneReceipt = {

@@ -7,7 +7,7 @@ import { filled } from '../../options/check.ts';
 import { loraSites } from '../../train/lora-sites.ts';
 import { twoPhaseOptions } from '../edit/options.ts';
 import { CUT } from '../entropy/options.ts';
-import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
+import { type PruneRecipe, pruneOptions } from '../options.ts';
 
 /** Tokens of a sequence, unless told otherwise: the context of a model may be far more than there is memory for. */
 const MOST_TOKENS = 1024;
@@ -19,7 +19,7 @@ export type PrunePlan = ReturnType<typeof resolved>;
  * @throws E_ARGUMENT for options that contradict each other or an earlier adapter
  */
 export function planOf(
-  given: PlanPruneOptions,
+  given: PruneRecipe,
   { config, earlier }: { readonly config: ModelConfig; readonly earlier: WrittenRouted | null },
 ): PrunePlan {
   const refuse = (what: string, hint: string): never => {
@@ -58,8 +58,8 @@ export function planOf(
   return plan;
 }
 
-function resolved(given: PlanPruneOptions, config: ModelConfig, earlier: WrittenRouted | null) {
-  const all = filled(planPruneOptions, given);
+function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRouted | null) {
+  const all = filled(pruneOptions, given);
   const { mask, batch, epochs, rate, forgetting, retention, clip, looks, seed, structureOrder, invariance } = all;
   const {
     gateSteps,

@@ -4,26 +4,16 @@ import { openCheckpointFiles } from '../../checkpoint/open.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
 import { SequenceEncoder } from '../../datasets/training/encode.ts';
-import type { TrainingSequence } from '../../datasets/training/types.ts';
-import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { type EncodedSet, encodeAll } from '../../datasets/training/encode-all.ts';
+import { EspalierError } from '../../errors.ts';
 import { ModelText } from '../../model/model-text.ts';
 import { Tokenizer } from '../../model/text/tokenizer.ts';
 import { defined } from '../../options/defined.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
-import { Pace } from '../../runtime/host/yielding.ts';
 import { type ForgetRetain, openForgetRetain } from '../data/open.ts';
 import { checkedCut } from '../entropy/split.ts';
-import type { PlanPruneOptions } from '../options.ts';
+import type { PruneRecipe } from '../options.ts';
 import { type PrunePlan, planOf } from './plan.ts';
-
-/** Sequences of a set, and which example of the data each is of. */
-export interface EncodedSet {
-  readonly sequences: readonly TrainingSequence[];
-  /** [sequences] */
-  readonly examples: Uint32Array;
-  /** Of all of them. */
-  readonly tokens: number;
-}
 
 /** A model that is looked at beside the one that forgets. */
 export interface BesideModel {
@@ -39,7 +29,7 @@ export interface PreparedPrune {
   /** Whoever reads its tensors has them hashed. */
   readonly digests: TensorDigests;
   readonly plan: PrunePlan;
-  readonly given: PlanPruneOptions;
+  readonly given: PruneRecipe;
   readonly data: ForgetRetain;
   readonly forget: EncodedSet;
   readonly retain: EncodedSet;
@@ -58,7 +48,7 @@ export interface PreparedPrune {
  */
 export async function preparePrune(
   target: ModelTarget,
-  options: PlanPruneOptions,
+  options: PruneRecipe,
   onReading: (done: number, total: number) => void = () => {},
 ): Promise<PreparedPrune> {
   const { forget, retain, unseen, signal } = options;
@@ -104,7 +94,7 @@ export async function preparePrune(
     if (other) open.push(other);
     const { long, end, specialTokens } = options;
     const encoder = new SequenceEncoder(text, { ...defined({ long, end, specialTokens }), maxTokens: plan.maxTokens });
-    const encode = (of: TrainingData) => encoded(of, encoder, signal, onReading);
+    const encode = (of: TrainingData) => encodeAll(of, encoder, { signal, onProgress: onReading });
     const sets = { forget: await encode(data.forget), retain: await encode(data.retain) };
     return {
       ...{
@@ -130,7 +120,7 @@ export async function preparePrune(
 }
 
 /** Of models and adapters beside the one that forgets: revision and file are that one's. */
-function filesOf(options: PlanPruneOptions): PlanPruneOptions {
+function filesOf(options: PruneRecipe): PruneRecipe {
   const { revision: _, file: __, ...hub } = options.hub ?? {};
   return { ...options, hub };
 }
@@ -149,37 +139,4 @@ async function checkSameTokens(own: Checkpoint, model: Checkpoint, tokenizer: To
       : `Token ${differs} of the ${what} is ${JSON.stringify(other.tokenText(differs))}, and of ${model.name} ${JSON.stringify(tokenizer.tokenText(differs))}.`,
     `Give a ${what} with the same tokenizer.`,
   );
-}
-
-/** @throws E_DATA_INVALID for an example that is refused, and where all are left out */
-async function encoded(
-  data: TrainingData,
-  encoder: SequenceEncoder,
-  signal: AbortSignal | undefined,
-  onProgress: (done: number, total: number) => void,
-): Promise<EncodedSet> {
-  const pace = new Pace();
-  const sequences: TrainingSequence[] = [];
-  const examples: number[] = [];
-  for (const [i, index] of data.train.entries()) {
-    await pace.breathe();
-    throwIfAborted(signal);
-    if (i % 256 === 0) onProgress(i, data.train.length);
-    for (const sequence of await encoder.encode(await data.read(index))) {
-      sequences.push(sequence);
-      examples.push(index);
-    }
-  }
-  if (sequences.length === 0) {
-    throw new EspalierError(
-      'E_DATA_INVALID',
-      `None of ${data.train.length} examples is short enough.`,
-      'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
-    );
-  }
-  return {
-    sequences,
-    examples: Uint32Array.from(examples),
-    tokens: sequences.reduce((sum, { ids }) => sum + ids.length - 1, 0),
-  };
 }

@@ -1,12 +1,23 @@
 import type { TrainingSequence } from '../../datasets/training/types.ts';
-import { throwIfAborted } from '../../errors.ts';
-import type { LocalModel } from '../../model/model.ts';
+import { EspalierError, throwIfAborted } from '../../errors.ts';
+import type { ScoredToken } from '../../model/model.ts';
 import { defined } from '../../options/defined.ts';
-import { packStep } from '../../train/packing.ts';
+import { Pace } from '../../runtime/host/yielding.ts';
+import { type PackedStep, packStep } from '../../train/packing.ts';
 import type { Trainable } from '../../train/trainable.ts';
+import { sequenceSums } from '../objective/sequences.ts';
 
 /** Examples that go through a model together. */
 const TOGETHER = 32;
+
+/** What of a model scores: a `Model` in a worker, or a `LocalModel`. */
+export interface AnswerScorer {
+  readonly config: { readonly maxPositions: number };
+  scoreBatch(
+    texts: readonly Int32Array[],
+    options: { readonly signal?: AbortSignal },
+  ): Promise<readonly (readonly Pick<ScoredToken, 'logprob'>[])[]>;
+}
 
 export interface AnswerOptions {
   readonly signal?: AbortSignal | undefined;
@@ -18,10 +29,10 @@ export interface AnswerOptions {
  * How likely a model finds answers: of each sequence the mean log-probability of the tokens that are learned, in nats; e to its power is
  * TOFU's length-normalised probability (Maini et al. 2024, arXiv 2401.06121).
  * @returns [sequences]
- * @throws E_ABORTED, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY
+ * @throws E_ABORTED, E_CONTEXT_LENGTH, E_OUT_OF_MEMORY; E_TENSOR_VALUE for what is no number
  */
 export async function answerLogProbabilities(
-  model: LocalModel,
+  model: AnswerScorer,
   list: readonly TrainingSequence[],
   { signal, onProgress }: AnswerOptions = {},
 ): Promise<Float64Array> {
@@ -39,11 +50,11 @@ export async function answerLogProbabilities(
       const { learned } = some[i]!;
       let [sum, count] = [0, 0];
       for (const [t, { logprob }] of tokens.entries()) {
-        if (t === 0 || learned[t] !== 1 || logprob === null) continue;
-        sum += logprob;
+        if (t === 0 || learned[t] !== 1) continue;
+        sum += logprob!;
         count++;
       }
-      means[first + i] = sum / count;
+      means[first + i] = -finite(-sum / count);
     }
   }
   onProgress?.(list.length, list.length);
@@ -52,55 +63,64 @@ export async function answerLogProbabilities(
 
 /**
  * The same of what is being trained.
- * @param rows most tokens of a pass
- * @param coefficients by sequence, of all experts, where its answer is predicted: [experts]; null: no expert acts
+ * @param batches of sequences, and which sequences stand in each
  * @returns [sequences]
- * @throws E_ABORTED, E_OUT_OF_MEMORY
+ * @throws E_ABORTED, E_OUT_OF_MEMORY; E_TENSOR_VALUE for what is no number
  */
-export async function trainedLogProbabilities(
+export async function batchLogProbabilities(
   trainable: Trainable,
-  list: readonly TrainingSequence[],
-  rows: number,
-  coefficients: ((sequence: number) => Float32Array) | null,
-  signal?: AbortSignal,
+  { batches, members }: Pick<PackedStep, 'batches' | 'members'>,
+  { signal, onProgress }: AnswerOptions = {},
 ): Promise<Float64Array> {
-  const { batches, members } = packStep(list, rows);
-  const means = new Float64Array(list.length);
+  const total = members.reduce((sum, own) => sum + own.length, 0);
+  const means = new Float64Array(total);
+  const pace = new Pace();
+  let done = 0;
   for (const [i, batch] of batches.entries()) {
     throwIfAborted(signal);
-    const own = members[i]!;
-    let routing: Float32Array | undefined;
-    if (coefficients) {
-      const each = own.map((sequence) => coefficients(sequence));
-      const experts = each[0]!.length;
-      routing = new Float32Array(batch.ids.length * experts);
-      let row = 0;
-      for (const [k, sequence] of own.entries()) {
-        const { learned } = list[sequence]!;
-        for (let t = 1; t < learned.length; t++, row++) if (learned[t] === 1) routing.set(each[k]!, row * experts);
-      }
-    }
-    await trainable.evaluate(
-      { ...batch, ...(routing && { routing }) },
-      {
-        signal,
-        onRows: (nll) => {
-          let row = 0;
-          for (const sequence of own) {
-            const { learned } = list[sequence]!;
-            let [sum, count] = [0, 0];
-            for (let t = 1; t < learned.length; t++, row++) {
-              if (learned[t] !== 1) continue;
-              sum -= nll[row]!;
-              count++;
-            }
-            means[sequence] = sum / count;
-          }
-        },
+    await trainable.evaluate(batch, {
+      signal,
+      onRows: (nll) => {
+        const { sums, tokens } = sequenceSums(batch, nll);
+        for (const [k, member] of members[i]!.entries()) means[member] = -finite(sums[k]! / tokens[k]!);
       },
-    );
+    });
+    done += members[i]!.length;
+    onProgress?.(done, total);
+    await pace.breathe();
   }
   return means;
+}
+
+/** Batches in which experts act where answers are predicted. @param coefficients by sequence, of all experts: [experts] */
+export function actingBatches(
+  list: readonly TrainingSequence[],
+  rows: number,
+  coefficients: (sequence: number) => Float32Array,
+): Pick<PackedStep, 'batches' | 'members'> {
+  const { batches, members } = packStep(list, rows);
+  const acting = batches.map((batch, i) => {
+    const each = members[i]!.map(coefficients);
+    const experts = each[0]!.length;
+    const routing = new Float32Array(batch.ids.length * experts);
+    let sequence = -1;
+    for (const [row, target] of batch.targets.entries()) {
+      if (batch.starts[row] === row) sequence++;
+      if (target >= 0) routing.set(each[sequence]!, row * experts);
+    }
+    return { ...batch, routing };
+  });
+  return { batches: acting, members };
+}
+
+/** @throws E_TENSOR_VALUE */
+function finite(loss: number): number {
+  if (Number.isFinite(loss)) return loss;
+  throw new EspalierError(
+    'E_TENSOR_VALUE',
+    `The model gives an answer a loss of ${loss}.`,
+    'The model or an adapter is damaged: look at it with score.',
+  );
 }
 
 /** Mean of e^x: the mean probability of answers. */
