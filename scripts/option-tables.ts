@@ -154,7 +154,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
     pruneThereOptions as Readonly<Record<string, AnyRule>>,
     'engine/line/job/Place',
     'prune/options/PruneOptions',
-    'prune/options/PlanPruneOptions',
+    'prune/options/PruneRecipe',
     'prune/data/open/ForgetRetainOptions',
     'prune/entropy/options/EntropyOptions',
     'prune/edit/options/TwoPhaseOptions',

@@ -138,7 +138,7 @@ export {
   weightedAscent,
 } from './prune/objective/rivals.ts';
 export { type SequenceSums, sequenceSums, sequenceWeights } from './prune/objective/sequences.ts';
-export type { PlanPruneOptions, PruneOptions, PruneProgress } from './prune/options.ts';
+export type { PruneOptions, PruneProgress, PruneRecipe } from './prune/options.ts';
 export {
   IsolationLedger,
   type IsolationOptions,

@@ -54,7 +54,8 @@ export interface PruneProgress {
   readonly answers: number | null;
 }
 
-export interface PlanPruneOptions
+/** What a pruning does. */
+export interface PruneRecipe
   extends Omit<ForgetRetainOptions, 'signal' | 'onProgress'>,
     Omit<SequenceOptions, 'loss'>,
     EntropyOptions,
@@ -116,19 +117,19 @@ export interface PlanPruneOptions
   readonly gateRounds?: number;
   /** Between the two layers of the gate. Default 128. */
   readonly gateUnits?: number;
-  /** Factors of the experts' coefficients that are tried at each look. Default 0.8, 0.9, 1 and 1.1. */
+  /** Factors of the experts' coefficients that are tried at each look that comes near; 1 always is. Default 0.8, 0.9, 1 and 1.1. */
   readonly strengths?: readonly number[];
   /** Most examples of either side that looks and checks measure. Default 200. */
   readonly measured?: number;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
-  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB. */
+  /** Most bytes on the device, beyond which it ends with E_OUT_OF_MEMORY. Default 4 GiB. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
 }
 
-export interface PruneOptions extends PlanPruneOptions {
+export interface PruneOptions extends PruneRecipe {
   /** A folder that does not exist yet or is empty (Node, Deno, Bun), or an output of one's own, such as `memoryOutput`. */
   readonly out: string | URL | OutputFolder;
   /** Steps between two states that are kept in the folder, to go on from. 0: none. Default 100. */
@@ -155,7 +156,7 @@ const column: Rule<{ readonly column: string }> = object<{ readonly column: stri
   'column',
 ]);
 
-export const pruneJobOptions = {
+export const pruneRecipe = {
   ...data,
   ...sequences,
   ...entropyOptions,
@@ -190,8 +191,9 @@ export const pruneJobOptions = {
 };
 
 /** Of `espalier/prune`. */
-export const planPruneOptions = { ...pruneJobOptions, ...filesOptions, out: output } as const satisfies Schema<
-  PlanPruneOptions & { readonly out?: PruneOptions['out'] }
->;
-
-export const pruneOptions = { ...planPruneOptions, ...trainWriteOptions } as const satisfies Schema<PruneOptions>;
+export const pruneOptions = {
+  ...pruneRecipe,
+  ...filesOptions,
+  out: output,
+  ...trainWriteOptions,
+} as const satisfies Schema<PruneOptions>;

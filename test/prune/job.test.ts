@@ -36,6 +36,9 @@ const bytes = async (files: Record<string, Blob>) =>
 const timeless = ({ seconds: _, peakBytes: __, device: ___, isolation, ...rest }: PruneReceipt) =>
   JSON.parse(JSON.stringify({ ...rest, kinds: isolation.kinds, holds: isolation.holds, closed: isolation.closed }));
 
+/** Not in a page's own thread. */
+const HAS_LANES = !('document' in globalThis) && typeof SharedArrayBuffer === 'function';
+
 const whole = await run({ reference: await strangerFiles() });
 
 test('what is named is forgotten, the rest stays, and the files do what the receipt says', async () => {
@@ -122,7 +125,10 @@ test('aborted anywhere and gone on with, the result is the same to the bit', asy
     await rejects('E_ABORTED', () => run({ reference, signal: abort.signal, onProgress }, out));
     const steps: number[] = [];
     const again = await run(
-      { reference, onProgress: ({ stage, done }) => void (stage === 'training' && steps.push(done)) },
+      {
+        ...{ reference, lanes: HAS_LANES ? 2 : 1 },
+        onProgress: ({ stage, done }) => void (stage === 'training' && steps.push(done)),
+      },
       out,
     );
     if (stage === 'training') assert.is(steps[0], at + 1); // and not from the beginning
@@ -143,6 +149,48 @@ test('what is there already is not begun again, and what is of another job is le
   await rejects('E_ARGUMENT', () => run({ forget: lines(FORGET.slice(1)) }, out));
   const { receipt } = await run({ rate: 2e-2, restart: true }, out);
   assert.is(receipt.options.rate, 2e-2);
+});
+
+test('answers that were never learned are known from the best that is given', async () => {
+  const short = { epochs: 2 };
+  const stranger = await strangerFiles();
+  const unseen = lines([person('Ivy', 6), person('Rob', 1)]);
+  const source = async (options: Parameters<typeof run>[0]) => (await run({ ...short, ...options })).receipt.target;
+  assert.equal(await source({}), { source: 'enough', probability: Math.exp(Math.log(0.006)), answers: 1 });
+  assert.is((await source({ enough: 0.02 })).probability, Math.exp(Math.log(0.02)));
+  const base = await source({ base: stranger });
+  assert.equal([base.source, base.answers], ['base', FORGET.length]);
+  const other = await source({ base: stranger, unseen });
+  assert.equal([other.source, other.answers], ['unseen', 2]);
+  const reference = await source({ base: stranger, unseen, reference: stranger });
+  assert.is(reference.source, 'reference');
+  // the same model, asked as both
+  assert.is(reference.probability, base.probability);
+  assert.ok(other.probability !== base.probability && other.probability < 0.9);
+});
+
+test('other gates are written as they were asked for, and open', async () => {
+  for (const gate of ['hidden', 'both', 'literal'] as const) {
+    const { receipt, files } = await run({ epochs: 2, gate, path: gate === 'both' ? 'tr' : 'pn', routeCut: 0.5 });
+    const { gate: written, rule } = JSON.parse(await files['alter.json']!.text());
+    assert.is(written.kind, gate);
+    assert.equal([rule.path, rule.cut], [gate === 'both' ? 'tr' : 'pn', 0.5]);
+    // of what the gate makes of it, whatever that is
+    assert.ok(Math.abs((await mean([files], RETAIN)) - receipt.after.retain) < 1e-3);
+  }
+});
+
+test('groups are found where none are named', async () => {
+  const { receipt } = await run({ epochs: 2, domains: 2 });
+  assert.equal(
+    receipt.domains.map(({ name }) => name),
+    ['request-1: 1', 'request-1: 2'],
+  );
+  assert.is(
+    receipt.domains.reduce((sum, { examples }) => sum + examples, 0),
+    FORGET.length,
+  );
+  assert.ok((await run({ epochs: 2, domains: 'auto' })).receipt.domains.length >= 2);
 });
 
 test('a later request leaves the first as it is, to the bit', async () => {
