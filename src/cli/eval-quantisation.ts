@@ -5,8 +5,8 @@ import { defined } from '../options/defined.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import { jsonArgument, modelArgument, openArguments, openOptionsOf, openWithProgress } from './shared/common.ts';
 import {
+  answerArguments,
   DATA_FLAGS,
-  dataArguments,
   dataOptionsOf,
   openDataWithProgress,
   sequenceOptionsOf,
@@ -14,18 +14,12 @@ import {
 import { formatTable } from './shared/format.ts';
 import { checkModel, figure, MeasureBar } from './shared/measuring.ts';
 
-// every answer counts; how weights are rounded is what is measured
-const {
-  'held-out': _,
-  loss: __,
-  seed: ___,
-  ...data
-} = dataArguments as typeof dataArguments & Readonly<Record<'held-out' | 'loss' | 'seed', object>>;
+// how weights are rounded is what is measured
 const { quantise: ____, ...opening } = openArguments as typeof openArguments & Readonly<Record<'quantise', object>>;
 
 const args = {
   model: modelArgument,
-  ...data,
+  ...answerArguments,
   retain: {
     type: 'string',
     value: 'FILE',

@@ -5,8 +5,8 @@ import type { Relearned, RelearnedSide } from '../evaluate/robustness/relearn.ts
 import { defineCommand, type Values } from './shared/command.ts';
 import { adapterArgument, jsonArgument, modelArgument } from './shared/common.ts';
 import {
+  answerArguments,
   DATA_FLAGS,
-  dataArguments,
   dataOptionsOf,
   OF_DATA,
   OF_PROGRAMS,
@@ -39,15 +39,13 @@ const flags = optionFlags<RelearnOptions>(relearnThereOptions, {
   ...OF_PROGRAMS,
 });
 
-// every answer counts, and what is held out is a matter of --share
-const {
-  'held-out': _,
-  loss: __,
-  seed: ___,
-  ...data
-} = dataArguments as typeof dataArguments & Readonly<Record<'held-out' | 'loss' | 'seed', object>>;
-
-const args = { model: modelArgument, adapter: adapterArgument, ...data, ...flags.args, json: jsonArgument } as const;
+const args = {
+  model: modelArgument,
+  adapter: adapterArgument,
+  ...answerArguments,
+  ...flags.args,
+  json: jsonArgument,
+} as const;
 
 export const evalRelearnCommand = defineCommand({
   meta: { name: 'relearn', description: 'How soon a model learns again what it was made to forget' },

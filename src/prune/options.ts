@@ -20,7 +20,7 @@ import {
   words,
 } from '../options/rules.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
-import { checkedTarget } from '../runtime/files/target.ts';
+import { targetRule } from '../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
 import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
@@ -145,13 +145,6 @@ const { loss: ___, ...sequences } = sequenceOptions;
 const { retains: ____, enough: _____, rows: ______, ...phases } = twoPhaseOptions;
 const sources = either(dataSource, listOf(dataSource, 1));
 
-const model = (what: string) =>
-  ({
-    takes: 'a model, as `open` takes it',
-    check: (value) => checkedTarget(value, what),
-    parse: (given) => given,
-  }) satisfies Rule<ModelTarget> as Rule<ModelTarget>;
-
 const column: Rule<{ readonly column: string }> = object<{ readonly column: string }>({ column: words }, 'domains', [
   'column',
 ]);
@@ -166,9 +159,9 @@ export const pruneRecipe = {
   forget: sources,
   retain: sources,
   request: text(),
-  earlier: model('The earlier adapter'),
-  base: model('The base'),
-  reference: model('The reference'),
+  earlier: targetRule('The earlier adapter'),
+  base: targetRule('The base'),
+  reference: targetRule('The reference'),
   unseen: sources,
   domains: defaulting(either(whole(1, 64), oneOf('auto'), column), 1),
   rank: defaulting(whole(1, 1024), 8),

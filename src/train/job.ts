@@ -5,6 +5,7 @@ import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { jobLanes } from '../runtime/host/lane-count.ts';
+import { intoOutput } from '../runtime/output/into.ts';
 import { outputOf } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import type { DecoderTrainable } from './decoder-trainable.ts';
@@ -80,27 +81,21 @@ export async function train(source: ModelTarget, given: TrainOptions): Promise<T
   }
   throwIfAborted(options.signal);
   const telling = new Telling(options.onProgress);
-  let out: OutputFolder | null = null;
-  let job: Prepared | null = null;
-  try {
-    // what is there already is known before data are read
-    out = await outputOf(options.out);
-    job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
-    const plan = await planned(job, options);
-    checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
-    const restart = options.restart ?? false;
-    const receipt =
-      (restart ? null : await finished(out, job, options)) ?? (await trained(job, options, plan, out, telling));
-    await clearStates(out);
-    await out.commit();
-    return receipt;
-  } catch (error) {
-    // what went wrong first is what is told
-    await out?.release().catch(() => {});
-    throw error;
-  } finally {
-    await job?.close();
-  }
+  // what is there already is known before data are read
+  return intoOutput(options.out, async (out) => {
+    const job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
+    try {
+      const plan = await planned(job, options);
+      checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
+      const restart = options.restart ?? false;
+      const receipt =
+        (restart ? null : await finished(out, job, options)) ?? (await trained(job, options, plan, out, telling));
+      await clearStates(out);
+      return receipt;
+    } finally {
+      await job.close();
+    }
+  });
 }
 
 async function trained(

@@ -1,8 +1,8 @@
 /** Options of a job that trains a model (`espalier/train`). */
 import { lanes, memoryLimit } from '../device/options.ts';
-import { callback, defaulting, place, type Rule, type Schema, truth, whole } from '../options/rules.ts';
+import { callback, defaulting, place, type Schema, truth, whole } from '../options/rules.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
-import { checkedTarget } from '../runtime/files/target.ts';
+import { targetRule } from '../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
 import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
@@ -52,11 +52,7 @@ export interface TrainOptions extends PlanTrainOptions {
 
 export const trainJobOptions = {
   ...trainRecipe,
-  reference: {
-    takes: 'a model, as `open` takes it',
-    check: (value) => checkedTarget(value, 'The reference'),
-    parse: (text) => text,
-  } satisfies Rule<ModelTarget> as Rule<ModelTarget>,
+  reference: targetRule('The reference'),
   lanes,
   memoryLimit,
   wasmLocation: place,

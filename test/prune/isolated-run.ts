@@ -21,11 +21,11 @@ export const MODEL = 'llama-gqa';
 export const all = await families();
 export const device = all[0]![0]!;
 const probe = await tinyTrainable(MODEL, device);
-const { config } = probe;
+export const { config } = probe;
 probe.dispose();
 
 /** Of ten tokens the last five are the answer; its first is of high entropy. */
-const sequences = (count: number, seed: number): PruneSequence[] => {
+export const sequences = (count: number, seed: number): PruneSequence[] => {
   const next = noise(seed);
   return Array.from({ length: count }, () => ({
     ids: Int32Array.from({ length: 10 }, () => Math.floor(((next() + 1) / 2) * 0.999 * config.vocabSize)),

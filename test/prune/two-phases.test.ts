@@ -9,27 +9,10 @@ import { type PruneExamples, type PruneLook, TwoPhases } from '../../src/prune/e
 import { AdamW } from '../../src/train/optimiser.ts';
 import { packStep } from '../../src/train/packing.ts';
 import type { Trainable } from '../../src/train/trainable.ts';
-import { families, floats } from '../device/gradients.ts';
-import { noise } from '../device/reference.ts';
+import { floats } from '../device/gradients.ts';
 import { tinyTrainable } from '../train/decoders.ts';
+import { all, config, device, MODEL, sequences } from './isolated-run.ts';
 
-const MODEL = 'llama-gqa';
-const all = await families();
-const device = all[0]![0]!;
-const probe = await tinyTrainable(MODEL, device);
-const { config } = probe;
-probe.dispose();
-
-/** Of ten tokens the last five are the answer; its first is of high entropy. */
-const sequences = (count: number, seed: number): PruneSequence[] => {
-  const next = noise(seed);
-  return Array.from({ length: count }, () => ({
-    ids: Int32Array.from({ length: 10 }, () => Math.floor(((next() + 1) / 2) * 0.999 * config.vocabSize)),
-    learned: Uint8Array.from({ length: 10 }, (_, t) => (t >= 5 ? 1 : 0)),
-    entropies: Float32Array.from({ length: 10 }, (_, t) => (t === 5 ? 1.5 : 0.1)),
-    high: Uint8Array.from({ length: 10 }, (_, t) => (t === 5 ? 1 : 0)),
-  }));
-};
 const [one, two, kept] = [sequences(4, 1), sequences(4, 2), sequences(12, 3)];
 
 const SETTINGS = {

@@ -65,6 +65,16 @@ export const dataArguments = {
   ...sequences.args,
 } as const;
 
+const {
+  'held-out': _,
+  loss: __,
+  seed: ___,
+  ...answers
+} = dataArguments as typeof dataArguments & Readonly<Record<'held-out' | 'loss' | 'seed', object>>;
+
+/** The same of commands for which every answer counts. */
+export const answerArguments = answers;
+
 /** Options that are flags of these arguments, for commands whose own options have them as well. */
 export const OF_DATA = {
   format: null,

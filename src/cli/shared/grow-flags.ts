@@ -4,6 +4,7 @@ import { growRecipe } from '../../grow/plan/options.ts';
 import { TARGET_NAMES } from '../../grow/targets/names.ts';
 import { type AnyRule, words } from '../../options/rules.ts';
 import type { ArgumentSpecs } from './command.ts';
+import { OF_PROGRAMS } from './data-flags.ts';
 import { optionFlags } from './flags.ts';
 import { number, written } from './written.ts';
 
@@ -92,15 +93,7 @@ const flags = optionFlags<GrowOptions>(growThereOptions, {
   trainPlan: null, // says nothing of the weights
   verify: null, // --no-verify, --verify-text
   lanes: null, // common
-  hub: null, // the environment
-  cache: null,
-  transfer: null,
-  signal: null,
-  onDownload: null,
-  onProgress: null,
-  wasmLocation: null,
-  workerLocation: null,
-  laneLocation: null,
+  ...OF_PROGRAMS,
 });
 
 const { layers, partition, placement, noise, router } = WRITTEN;

@@ -1,7 +1,7 @@
 import { type PruneOptions, pruneThereOptions } from '../../engine/prune/options.ts';
 import { type Rule, refusal } from '../../options/rules.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
-import { dataArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
+import { answerArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
 import { optionFlags } from './flags.ts';
 import { number } from './written.ts';
 
@@ -85,13 +85,7 @@ const strengths: Rule<readonly number[]> = {
   },
 };
 
-const {
-  'held-out': _,
-  data: __,
-  seed: ___,
-  loss: ____,
-  ...data
-} = dataArguments as ArgumentSpecs & typeof dataArguments;
+const { data: _, ...data } = answerArguments as ArgumentSpecs & typeof answerArguments;
 
 const files = (description: string) => ({ type: 'string', value: 'FILE', many: true, description }) as const;
 

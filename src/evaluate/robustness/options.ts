@@ -8,20 +8,9 @@ import {
 } from '../../datasets/training/options.ts';
 import { lanes, memoryLimit } from '../../device/options.ts';
 import { type AdapterChoice, adapters } from '../../model/adapter-options.ts';
-import {
-  callback,
-  defaulting,
-  either,
-  listOf,
-  place,
-  type Rule,
-  real,
-  type Schema,
-  signal,
-  whole,
-} from '../../options/rules.ts';
+import { callback, defaulting, either, listOf, place, real, type Schema, signal, whole } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import { checkedTarget } from '../../runtime/files/target.ts';
+import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
 import type { MeasureProgress } from '../unlearning/options.ts';
 
@@ -100,11 +89,7 @@ export const relearnJobOptions = {
   ...relearnSettings,
   data: either(dataSource, listOf(dataSource, 1)),
   adapters,
-  original: {
-    takes: 'a model, as `open` takes it',
-    check: (value) => checkedTarget(value, 'The original'),
-    parse: (text) => text,
-  } satisfies Rule<ModelTarget> as Rule<ModelTarget>,
+  original: targetRule('The original'),
   lanes,
   memoryLimit,
   wasmLocation: place,

@@ -2,9 +2,9 @@ import { readRouted, routedFiles, type WrittenRouted } from '../../checkpoint/ad
 import { openCheckpointFiles } from '../../checkpoint/open.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { type Rule, type Schema, words } from '../../options/rules.ts';
+import { type Schema, words } from '../../options/rules.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
-import { checkedTarget } from '../../runtime/files/target.ts';
+import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
 import { output, outputOf } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
@@ -21,11 +21,7 @@ export interface RollbackOptions extends FilesOptions {
 
 export const rollbackOptions = {
   ...filesOptions,
-  adapter: {
-    takes: 'an adapter, as `open` takes it',
-    check: (value) => checkedTarget(value, 'The adapter'),
-    parse: (given) => given,
-  } satisfies Rule<ModelTarget> as Rule<ModelTarget>,
+  adapter: targetRule('The adapter', 'an adapter, as `open` takes it'),
   request: words,
   out: output,
 } as const satisfies Schema<RollbackOptions>;

@@ -11,14 +11,15 @@ import { defined } from '../../options/defined.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
-import { outputOf } from '../../runtime/output/options.ts';
+import { intoOutput } from '../../runtime/output/into.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
 import { earlierState, resultFiles } from '../../train/state/earlier.ts';
 import { clearStates, type Identity, type SavedState, States } from '../../train/state/states.ts';
+import { sourceFacts } from '../../train/write/receipt.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { type PruneOptions, pruneOptions } from '../options.ts';
-import { PRUNE_FILE, type PruneReceipt, sourceFacts } from '../write/receipt.ts';
+import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
 import { type EditProgress, edit } from './edit.ts';
 import { type Measured, measure } from './measure.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
@@ -46,23 +47,17 @@ export async function prune(source: ModelTarget, given: PruneOptions): Promise<P
   }
   throwIfAborted(options.signal);
   const telling = new PruneTelling(options.onProgress);
-  let out: OutputFolder | null = null;
-  let job: PreparedPrune | null = null;
-  try {
-    out = await outputOf(options.out);
-    job = await preparePrune(source, options, (done, total) => telling.tell('reading', done, total));
-    const restart = options.restart ?? false;
-    const receipt = (restart ? null : await finished(out, job)) ?? (await pruned(job, options, out, telling));
-    await clearStates(out);
-    await out.commit();
-    return receipt;
-  } catch (error) {
-    // what went wrong first is what is told
-    await out?.release().catch(() => {});
-    throw error;
-  } finally {
-    await job?.close();
-  }
+  return intoOutput(options.out, async (out) => {
+    const job = await preparePrune(source, options, (done, total) => telling.tell('reading', done, total));
+    try {
+      const restart = options.restart ?? false;
+      const receipt = (restart ? null : await finished(out, job)) ?? (await pruned(job, options, out, telling));
+      await clearStates(out);
+      return receipt;
+    } finally {
+      await job.close();
+    }
+  });
 }
 
 async function pruned(
@@ -151,7 +146,7 @@ async function trained(
   }));
   const files = routedFiles({
     config: checkpoint.config,
-    base: checkpoint.name.split(/[/\\]/).filter(Boolean).at(-1) ?? null,
+    base: sourceFacts(checkpoint, edited.identity.model).name,
     ...{ rank: plan.rank, scale: edited.scale, experts, rule: plan.rule, factors, gate: gate.values },
   });
   telling.tell('writing', 0, files.size);

@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../../checkpoint/types.ts';
+import type { SourceFacts } from '../../train/write/receipt.ts';
 import type { Candidate, ChoiceSource } from '../choice/choice.ts';
 import type { EntropyDistribution } from '../entropy/distribution.ts';
 import type { EntropySplit } from '../entropy/split.ts';
@@ -19,14 +19,8 @@ export interface SidesMeasured {
 export interface PruneReceipt {
   readonly receipt: 'espalier-prune';
   readonly version: 1;
-  /** What forgets, and a digest of all bytes that were read of it. */
-  readonly source: {
-    readonly name: string;
-    readonly format: 'safetensors' | 'gguf';
-    readonly architecture: string;
-    readonly bytes: number;
-    readonly digest: string;
-  };
+  /** What forgets. */
+  readonly source: SourceFacts;
   /** Digests of what was given beside it; null where there was none. */
   readonly beside: {
     readonly earlier: string | null;
@@ -70,11 +64,4 @@ export interface PruneReceipt {
   readonly peakBytes: number;
   readonly device: Readonly<Record<string, string>>;
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
-}
-
-/** What is told of a model in a receipt; the same wherever it lies. */
-export function sourceFacts(checkpoint: Checkpoint, digest: string): PruneReceipt['source'] {
-  const { name, format, config, byteLength: bytes } = checkpoint;
-  const last = name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
-  return { name: last, format, architecture: config.architecture, bytes, digest };
 }

@@ -1,7 +1,7 @@
 /** What a model may be. */
 import { EspalierError } from '../../errors.ts';
 import { readable } from '../../options/check.ts';
-import { isOptions } from '../../options/rules.ts';
+import { isOptions, type Rule } from '../../options/rules.ts';
 import { shown } from '../../options/shown.ts';
 import { isDetached } from './bytes.ts';
 import type { ModelTarget } from './model-files.ts';
@@ -43,4 +43,9 @@ function attached<T extends Uint8Array | Blob>(content: T, what: string): T {
     `The bytes of ${what} were given away before.`,
     'Leave `transfer` out where they are wanted again.',
   );
+}
+
+/** Of an option that is a model, or with `takes` something else of files. @param what it is, for messages */
+export function targetRule(what: string, takes = 'a model, as `open` takes it'): Rule<ModelTarget> {
+  return { takes, check: (value) => checkedTarget(value, what), parse: (text) => text };
 }

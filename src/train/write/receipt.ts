@@ -7,18 +7,22 @@ import type { HeldOutLoss, TrainingProgress } from '../trainer.ts';
 /** Lies beside what was trained. */
 export const TRAINING_FILE = 'espalier-training.json';
 
+/** A model that a job read, the same wherever it lies. */
+export interface SourceFacts {
+  readonly name: string;
+  readonly format: 'safetensors' | 'gguf';
+  readonly architecture: string;
+  readonly bytes: number;
+  /** Of all bytes that were read of it. */
+  readonly digest: string;
+}
+
 /** What can be known of a training afterwards. */
 export interface TrainReceipt {
   readonly receipt: 'espalier-train';
   readonly version: 1;
-  /** What was trained, and a digest of all bytes that were read of it. */
-  readonly source: {
-    readonly name: string;
-    readonly format: 'safetensors' | 'gguf';
-    readonly architecture: string;
-    readonly bytes: number;
-    readonly digest: string;
-  };
+  /** What was trained. */
+  readonly source: SourceFacts;
   /** Digest of the reference, where there is one. */
   readonly reference: string | null;
   readonly data: DataFacts;
@@ -59,13 +63,12 @@ export function receiptOf(facts: {
   readonly files: TrainReceipt['files'];
 }): TrainReceipt {
   const { checkpoint, digest, reference, data, plan, dtype, parameters, progress, peakBytes, device, files } = facts;
-  const { name, format, config, byteLength: bytes } = checkpoint;
   const { best } = progress;
   const last = progress.heldOut.at(-1) ?? null;
   return {
     receipt: 'espalier-train',
     version: 1,
-    source: { name: lastPart(name), format, architecture: config.architecture, bytes, digest },
+    source: sourceFacts(checkpoint, digest),
     reference,
     data,
     options: plan,
@@ -88,7 +91,7 @@ export function receiptOf(facts: {
   };
 }
 
-/** The same wherever the source lies. */
-function lastPart(name: string): string {
-  return name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
+export function sourceFacts({ name, format, config, byteLength: bytes }: Checkpoint, digest: string): SourceFacts {
+  const last = name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
+  return { name: last, format, architecture: config.architecture, bytes, digest };
 }

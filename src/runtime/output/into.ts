@@ -1,0 +1,22 @@
+import { outputOf } from './options.ts';
+import type { OutputFolder } from './output.ts';
+
+/**
+ * Does a job into an output, and commits it. Where the job or the commit fails, what was written stays for a later run, and what went wrong first is
+ * what is told.
+ * @throws as `outputOf`, `run` and `OutputFolder.commit`
+ */
+export async function intoOutput<T>(
+  to: string | URL | OutputFolder,
+  run: (out: OutputFolder) => Promise<T>,
+): Promise<T> {
+  const out = await outputOf(to);
+  try {
+    const result = await run(out);
+    await out.commit();
+    return result;
+  } catch (error) {
+    await out.release().catch(() => {});
+    throw error;
+  }
+}
