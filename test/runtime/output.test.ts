@@ -73,9 +73,27 @@ const contract: [string, (out: OutputFolder) => Promise<void>][] = [
     },
   ],
   [
+    'a file may lie in a folder of it',
+    async (out) => {
+      await out.writeBytes('one/config.json', bytes('{}'));
+      await out.writeBytes('two/config.json', bytes('{"a":1}'));
+      await out.writeBytes('config.json', bytes('{"b":1}'));
+      const file = await out.file('one/a.bin', 0);
+      await file.write(bytes('abc'));
+      await file.sync();
+      await file.close();
+      assert.is(await out.size('one/a.bin'), 3);
+      assert.is(await out.size('two/a.bin'), null);
+      assert.is(new TextDecoder().decode((await out.readBytes('two/config.json'))!), '{"a":1}');
+      await out.remove('one/config.json');
+      assert.is(await out.size('one/config.json'), null);
+      assert.equal((await out.files()).names, ['config.json']);
+    },
+  ],
+  [
     'no name leads elsewhere',
     async (out) => {
-      for (const name of ['../a', '..', '.', 'a/b', '', 'c:\\d']) {
+      for (const name of ['../a', '..', '.', 'a/b/c', 'a/..', './a', '/a', 'a/', '', 'c:\\d', 'a/c:d']) {
         await out.writeBytes(name, bytes('x')).then(
           () => assert.unreachable(name),
           (error) => {
@@ -107,6 +125,29 @@ test('memory: the result is there after the commit, without the journal', async 
   await out.commit();
   assert.equal(Object.keys(out.result()), ['a']);
   assert.is(await out.result()['a']!.text(), 'abc');
+});
+
+test('folders of it are there after the commit, and no link is taken for one', async () => {
+  const path = await place();
+  const first = await folderOutput(path);
+  await first.writeBytes('one/a', bytes('abc'));
+  await first.release();
+  await writeFile(`${path}.partial/one/.a.espalier-tmp`, 'half'); // a writer was killed
+  const out = await folderOutput(path);
+  assert.equal(await readdir(`${path}.partial/one`), ['a']);
+  await out.writeBytes('two/b', bytes('de'));
+  await symlink(root, `${path}.partial/three`);
+  await rejects('E_FILE_WRITE', () => out.writeBytes('three/c', bytes('x')));
+  await rm(`${path}.partial/three`);
+  await out.commit();
+  assert.equal((await readdir(path, { recursive: true })).sort(), ['one', 'one/a', 'two', 'two/b']);
+  assert.is(await readFile(join(path, 'two/b'), 'utf8'), 'de');
+  // what somebody else has changed there is seen
+  const other = await folderOutput(await place());
+  await other.writeBytes('one/a', bytes('abc'));
+  await writeFile(`${other.name}.partial/one/a`, 'xyz');
+  await rejects('E_FILE_WRITE', () => other.commit());
+  await other.discard();
 });
 
 test('nothing is under the final name before the commit, and only the result after it', async () => {

@@ -7,7 +7,7 @@ import type { ModelFiles } from '../files/source.ts';
 import { hasNode } from '../host/types.ts';
 import { type Lock, lock } from './lock.ts';
 import { bootOf, isSameBoot } from './machine-start.ts';
-import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';
+import { checkInside, folderIn, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';
 
 /** One write system call moves at most this many bytes; Linux stops at 2 GiB. */
 const MAX_WRITE = 1 << 30;
@@ -54,8 +54,8 @@ export async function folderOutput(target: string | URL): Promise<OutputFolder> 
       const what = `${path}.partial is ${kindOf(info)}, and no folder.`;
       throw new EspalierError('E_FILE_WRITE', what, 'Remove it, or choose another folder.');
     });
-    for (const name of await fs.readdir(`${path}.partial`)) {
-      if (TEMPORARY.test(name)) await fs.rm(`${path}.partial/${name}`);
+    for (const { name } of await entriesOf(fs, `${path}.partial`)) {
+      if (TEMPORARY.test(name.slice(name.indexOf('/') + 1))) await fs.rm(`${path}.partial/${name}`);
     }
     await syncFolder(fs, dirname(path));
     return new Folder(fs, path, await bootOf(), held);
@@ -97,6 +97,19 @@ async function movable(fs: Fs, path: string): Promise<void> {
   await fs.rename(aside, path);
 }
 
+/** What lies in a folder and in folders of it, by name; folders that are empty are not told. */
+async function entriesOf(fs: Fs, path: string): Promise<{ readonly name: string; readonly isFile: boolean }[]> {
+  const list: { name: string; isFile: boolean }[] = [];
+  for (const entry of await fs.readdir(path, { withFileTypes: true })) {
+    if (!entry.isDirectory()) list.push({ name: entry.name, isFile: entry.isFile() });
+    else {
+      const inside = await fs.readdir(`${path}/${entry.name}`, { withFileTypes: true });
+      list.push(...inside.map((own) => ({ name: `${entry.name}/${own.name}`, isFile: own.isFile() })));
+    }
+  }
+  return list;
+}
+
 class Folder implements OutputFolder {
   readonly name: string;
   readonly boot: string;
@@ -132,13 +145,14 @@ class Folder implements OutputFolder {
   async file(name: string, keep: number): Promise<OutputFile> {
     const path = this.#at(name);
     try {
+      await this.#makeFolder(name);
       const handle = await openRegular(path, { flags: keep > 0 ? 'r+' : 'w' });
       let size = () => keep;
       this.#open.set(handle, { name, size: () => size() });
       try {
         if (keep > 0 && (await handle.stat()).size < keep) throw new Error(`it is shorter than ${keep} bytes`);
         if (keep > 0) await handle.truncate(keep);
-        const writer = this.#writer(path, handle, keep);
+        const writer = this.#writer(path, handle, keep, folderIn(name));
         size = () => writer.size;
         return writer;
       } catch (cause) {
@@ -150,7 +164,7 @@ class Folder implements OutputFolder {
     }
   }
 
-  #writer(path: string, handle: FileHandle, keep: number): OutputFile {
+  #writer(path: string, handle: FileHandle, keep: number, folder: string | null): OutputFile {
     let size = keep;
     let named = keep > 0; // whether the name, too, outlives a power failure
     const guard = async (run: () => Promise<void>): Promise<void> => {
@@ -176,7 +190,7 @@ class Folder implements OutputFolder {
       sync: () =>
         guard(async () => {
           await handle.sync();
-          if (!named) await syncFolder(this.#fs, this.#partial);
+          if (!named) await this.#syncNames(folder);
           named = true;
         }),
       close: () => guard(() => this.#close(handle)),
@@ -210,8 +224,12 @@ class Folder implements OutputFolder {
 
   async writeBytes(name: string, bytes: Uint8Array): Promise<void> {
     const path = this.#at(name);
-    const temporary = this.#at(`.${name}.espalier-tmp`);
+    const folder = folderIn(name);
+    const temporary = this.#at(
+      folder === null ? `.${name}.espalier-tmp` : `${folder}/.${name.slice(folder.length + 1)}.espalier-tmp`,
+    );
     try {
+      await this.#makeFolder(name);
       await this.#fs.rm(temporary, { force: true });
       await this.#fs.writeFile(temporary, bytes, { flag: 'wx' });
       const { ino } = await this.#fs.lstat(temporary, { bigint: true });
@@ -243,8 +261,9 @@ class Folder implements OutputFolder {
     try {
       await this.#closeAll();
       const { dirname } = await import('node:path');
-      const entries = await fs.readdir(this.#partial, { withFileTypes: true });
-      for (const entry of entries) if (entry.isFile()) await syncFile(fs, `${this.#partial}/${entry.name}`);
+      const entries = await entriesOf(fs, this.#partial);
+      for (const { name, isFile } of entries) if (isFile) await syncFile(fs, `${this.#partial}/${name}`);
+      for (const folder of new Set(entries.map(({ name }) => folderIn(name)))) await this.#syncNames(folder);
       await this.check();
       // Windows replaces no folder; and if somebody has put something there, the journal must still be here
       await fs.rmdir(this.name).catch((cause) => {
@@ -315,8 +334,24 @@ class Folder implements OutputFolder {
 
   #at(name: string): string {
     this.#checkOpen();
-    checkPlainName(name);
+    checkInside(name);
     return `${this.#partial}/${name}`;
+  }
+
+  /** That of a file, where it is not the very one. A link is none: nothing is written elsewhere. */
+  async #makeFolder(name: string): Promise<void> {
+    const folder = folderIn(name);
+    if (folder === null) return;
+    const path = `${this.#partial}/${folder}`;
+    await this.#fs.mkdir(path).catch(async (cause) => {
+      if (cause?.code !== 'EEXIST' || !(await this.#fs.lstat(path)).isDirectory()) throw cause;
+    });
+  }
+
+  /** So that names in it outlive a power failure. */
+  async #syncNames(folder: string | null): Promise<void> {
+    if (folder !== null) await syncFolder(this.#fs, `${this.#partial}/${folder}`);
+    await syncFolder(this.#fs, this.#partial);
   }
 
   #checkOpen(): void {

@@ -1,7 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checkedText } from '../../options/texts.ts';
 import { blobSource } from '../files/bytes.ts';
-import { checkPlainName, JOURNAL, type OutputFile, type OutputFolder } from './output.ts';
+import { checkInside, folderIn, JOURNAL, type OutputFile, type OutputFolder } from './output.ts';
 
 /** A folder in memory: where the host keeps no files, and for tests. After `release` it may be written again, by a later job. */
 export interface MemoryOutput extends OutputFolder {
@@ -23,7 +23,7 @@ export function memoryOutput(name: string): MemoryOutput {
     survived: (other) => other === boot,
     free: async () => null,
     file: async (file, keep) => {
-      checkPlainName(file);
+      checkInside(file);
       const before = files.get(file) ?? new Blob([]);
       if (before.size < keep) {
         const hint = 'Start again from the beginning.';
@@ -37,13 +37,12 @@ export function memoryOutput(name: string): MemoryOutput {
       return content ? new Uint8Array(await content.arrayBuffer()) : null;
     },
     writeBytes: async (file, bytes) => {
-      checkPlainName(file);
+      checkInside(file);
       files.set(file, copy(bytes));
     },
     remove: async (file) => void files.delete(file),
     files: async () => {
-      const now = new Map(files);
-      now.delete(JOURNAL);
+      const now = new Map([...files].filter(([file]) => file !== JOURNAL && folderIn(file) === null));
       return {
         name,
         names: [...now.keys()],

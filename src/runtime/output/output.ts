@@ -6,7 +6,7 @@ export const JOURNAL = 'espalier-journal.jsonl';
 
 /**
  * A folder that is being written, by one writer alone. Nothing is under its final name before `commit`. End it with exactly one of
- * `commit`, `discard` and `release`. Names are those of files in this very folder.
+ * `commit`, `discard` and `release`. Names are those of files in this very folder, or in a folder of it: `static/adapter_config.json`.
  */
 export interface OutputFolder {
   /** For messages: the final path. */
@@ -30,7 +30,7 @@ export interface OutputFolder {
   writeBytes(name: string, bytes: Uint8Array): Promise<void>;
   /** One that is not there is as good. @throws E_FILE_WRITE */
   remove(name: string): Promise<void>;
-  /** What is written so far, the journal left out, to be opened as a model. */
+  /** What is written so far, the journal and folders left out, to be opened as a model. */
   files(): Promise<ModelFiles>;
   /** Whether all that was written and closed is there as it was left. @throws E_FILE_WRITE when somebody else has removed or changed it */
   check(): Promise<void>;
@@ -75,11 +75,18 @@ export function outputFailed(place: string, cause: unknown): EspalierError {
 }
 
 /** Nothing can climb out of the folder. @throws E_ARGUMENT */
-export function checkPlainName(name: string): void {
-  if (/^[^/\\:\0]+$/.test(name) && name !== '.' && name !== '..') return;
+export function checkInside(name: string): void {
+  const parts = name.split('/');
+  if (parts.length <= 2 && parts.every((part) => /^[^\\:\0]+$/.test(part) && part !== '.' && part !== '..')) return;
   throw new EspalierError(
     'E_ARGUMENT',
-    `${JSON.stringify(name).slice(0, 200)} is no name of a file in this folder.`,
-    'Give a name without slashes.',
+    `${JSON.stringify(name).slice(0, 200)} is no name of a file in this folder, or in a folder of it.`,
+    'Give a name with at most one slash.',
   );
+}
+
+/** Of a name, the folder in which the file lies; null: in the very folder that is written. */
+export function folderIn(name: string): string | null {
+  const at = name.indexOf('/');
+  return at < 0 ? null : name.slice(0, at);
 }
