@@ -24,6 +24,7 @@ export {
   type RoutedMatrix,
   readRouted,
   routedFiles,
+  routerFiles,
   type WrittenRouted,
 } from './checkpoint/adapter/routed-write.ts';
 export { highestEntropy, ROUTING_RULE, type RoutingRule } from './checkpoint/adapter/routing.ts';
@@ -38,6 +39,7 @@ export { RoutedCache } from './model/routed/cache.ts';
 export { RoutedDecoder, type Router } from './model/routed/decoder.ts';
 export { type GateWeights, NULL_SLOT } from './model/routed/gate.ts';
 export { coefficientsOf, type TokenRouting } from './model/routed/rule.ts';
+export { type ExportedAdapter, type ExportOptions, exportAdapter } from './prune/adapter/export.ts';
 export {
   AsymmetricFactors,
   type AsymmetricSpec,

@@ -25,6 +25,7 @@ export const program: Command = defineCommand({
     train: () => import('./train.ts').then(({ trainCommand }) => trainCommand),
     prune: () => import('./prune.ts').then(({ pruneCommand }) => pruneCommand),
     rollback: () => import('./rollback.ts').then(({ rollbackCommand }) => rollbackCommand),
+    export: () => import('./export.ts').then(({ exportCommand }) => exportCommand),
     audit: () => import('./audit.ts').then(({ auditCommand }) => auditCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),

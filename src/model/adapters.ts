@@ -105,7 +105,8 @@ export async function openAdapters(
       if (adapter.kind === 'routed') {
         if (routed) {
           const what = `has experts that are chosen by position, and so has ${routed.adapter.name}`;
-          throw adapterFault(adapter.name, what, 'Open one of them; of the other its folder static/ can be added.');
+          const hint = 'Open one of them; of the other static/ can be added, which `espalier export` writes.';
+          throw adapterFault(adapter.name, what, hint);
         }
         const bound = bindRouted(adapter, base);
         checkFactor(adapter.name, adapter.config.rule.strength * weight, adapter.config.scale);

@@ -1,7 +1,7 @@
 // hosts: node, deno — paths of the file system
 // long — starts an engine for each command
 /** Adapters at the command line. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -44,6 +44,30 @@ test('score with adapters and weights says what the library says', async () => {
   assert.not(near(await run(), await want(1)));
   assert.ok(near(await run(`${lora('llama-regex')}:-.5e0`), await want(-0.5)));
   assert.ok(near(await run(`${lora('llama-regex')}:1.25`, `${lora('llama-regex')}:-1`), await want(0.25)));
+});
+
+test('export writes folders that open by themselves', async () => {
+  const model = await openLocal(base);
+  const written = join(base, 'written');
+  mkdirSync(written);
+  for (const [name, bytes] of routedFiles(routedAdapter(model.config))) writeFileSync(join(written, name), bytes);
+  model.close();
+  const out = join(base, 'folders');
+  const args = ['export', base, '--adapter', written, '--out', out];
+  const wrong = await inProcess([...args, '--coefficients', '1,x']);
+  assert.is(wrong.code, 2);
+  assert.match(wrong.err, /^E_ARGUMENT: --coefficients is/);
+  const done = await inProcess([...args, '--coefficients', '1,0.5']);
+  assert.is(done.code, 0, done.err);
+  assert.match(done.out, /static .* all in one, experts at 1, 0\.5: acts alike everywhere\n/);
+  assert.match(done.out, /forget-2 .* the expert "people-2"\n/);
+  assert.equal(readdirSync(out).sort(), ['alter', 'forget-1', 'forget-2', 'retain', 'static']);
+  const alone = await openLocal(base, { adapters: ['retain', 'forget-1', 'static'].map((name) => join(out, name)) });
+  assert.is(alone.adapters.length, 3);
+  alone.close();
+  const again = await inProcess(args);
+  assert.is(again.code, 2);
+  assert.match(again.err, /is not empty/);
 });
 
 test('what is refused, and what is noted', async () => {

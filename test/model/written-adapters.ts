@@ -1,15 +1,16 @@
 /**
  * Writes adapters with our logits, to be loaded into peft by hand: FOLDER/NAME/ and FOLDER/NAME.safetensors (ids, logits) for each of
- * test/fixtures/lora, and for static/ of adapters whose experts act by position, with logits of the experts at constant coefficients. Prints the
- * commands.
+ * test/fixtures/lora, and for static/ of adapters whose experts act by position, as `exportAdapter` writes them, with logits of the experts at constant
+ * coefficients. Prints the commands.
  *
  * usage: node --import tsx test/model/written-adapters.ts FOLDER
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { exportRouted, routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
+import { routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import { tensorFile } from '../../src/checkpoint/adapter/write.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { exportAdapter } from '../../src/prune/adapter/export.ts';
 import { adapted, loraNames, loraReference, writtenAgain } from './lora-fixtures.ts';
 import { constant, filesOf, routedAdapter } from './routed-fixture.ts';
 import { logitsOf, tinyReference, tinyTarget } from './tiny.ts';
@@ -53,8 +54,10 @@ for (const base of ['llama-gqa', 'gemma3', 'qwen2', 'moe-granite', 'moe-qwen2'])
   const { ids } = await tinyReference(base);
   const coefficients = [0.3, 0.55];
   const adapter = constant(routedAdapter(checkpoint.config, { parts }), coefficients);
-  const still = filesOf(exportRouted(adapter, coefficients).get('static')!);
-  await write(`static-${base}`, base, ids, still, filesOf(routedFiles(adapter)));
+  const files = filesOf(routedFiles(adapter));
+  const out = `${folder}/routed-${base}`;
+  await exportAdapter(await tinyTarget(base), { adapter: files, coefficients, out });
+  await write(`routed-${base}/static`, base, ids, {}, files);
   await checkpoint.close();
 }
 device.close();

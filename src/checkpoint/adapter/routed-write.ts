@@ -51,13 +51,6 @@ export interface WrittenRouted {
  */
 export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Array> {
   const { config, base, rank, scale, experts, rule, gate, type = 'f32' } = adapter;
-  const spec = gateSpec(gate, config.hiddenSize);
-  const values = new Map(gateEntries(gate));
-  const ofGate = gateEntries(gateWeightShapes({ ...spec, slots: experts.length + 1 })).map(([name, shape]) => {
-    const own = values.get(name)!;
-    if (own.length === shape.reduce((x, y) => x * y, 1)) return { name: `gate.${name}`, type, shape, values: own };
-    throw misfit(`gate.${name} has ${own.length} values, and its shape is [${shape.join(', ')}]`);
-  });
   const matrices = checkedFactors(adapter).map(({ retain, forget, ...rest }) => ({ ...rest, bs: [retain, ...forget] }));
   const ofModules = factorsByModule(matrices, loraModules(config)).flatMap(({ module, rank: own, a, bs }) => {
     if (own % rank !== 0 || own > rank * module.targets.length) {
@@ -70,8 +63,7 @@ export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Ar
       ...bs.map((values, i) => ({ name: `${module.name}.lora_B.${b(i)}.weight`, type, shape: [n, own], values })),
     ];
   });
-  const weights = tensorFile([...ofModules, ...ofGate]);
-  const { path, cut, order, alignment, temperature, most, strength } = rule;
+  const weights = tensorFile([...ofModules, ...gateTensors(adapter)]);
   const json = {
     format: ALTER_FORMAT,
     version: ALTER_VERSION,
@@ -79,10 +71,10 @@ export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Ar
     rank,
     scale,
     experts: experts.map(({ name, request }) => ({ name, request })),
-    gate: spec,
-    rule: { path, cut, order, alignment, temperature, most, strength },
+    gate: gateSpec(gate, config.hiddenSize),
+    rule: ruleOf(rule),
   };
-  const text = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
+  const text = jsonBytes(json);
   routedConfigFromJson(text, ALTER_CONFIG);
   return new Map([
     [ALTER_CONFIG, text],
@@ -153,6 +145,52 @@ export function exportRouted(
     ['static', folder(({ retain, forget }) => mixed([retain, ...forget], [1, ...coefficients]))],
   ]);
 }
+
+/** In a folder of their own beside those of PEFT: `routerFiles`. */
+export const ROUTER_CONFIG = 'config.json';
+export const ROUTER_WEIGHTS = 'router.safetensors';
+
+/**
+ * What the folders of `exportRouted` lack to be the adapter again, for whoever builds the routing into another program: config.json has what alter.json
+ * has, by expert the folder that holds its B, and the coefficients of `static`; router.safetensors has the gate.
+ * @param coefficients those of `exportRouted`
+ * @throws as `exportRouted`
+ */
+export function routerFiles(adapter: WrittenRouted, coefficients: readonly number[]): ReadonlyMap<string, Uint8Array> {
+  const { config, base, rank, scale, experts, rule, gate } = adapter;
+  checkCoefficients(coefficients, experts.length);
+  const json = {
+    format: 'espalier-alter-export',
+    version: 1,
+    ...{ base, rank, scale },
+    experts: experts.map(({ name, request }, i) => ({ name, request, folder: `forget-${i + 1}` })),
+    static: { coefficients },
+    gate: gateSpec(gate, config.hiddenSize),
+    rule: ruleOf(rule),
+  };
+  return new Map([
+    [ROUTER_CONFIG, jsonBytes(json)],
+    [ROUTER_WEIGHTS, tensorFile(gateTensors(adapter))],
+  ]);
+}
+
+/** Those of the gate, with their names in files. @throws E_ADAPTER for other shapes than those of the gate's kind */
+function gateTensors({ config, experts, gate, type = 'f32' }: WrittenRouted) {
+  const values = new Map(gateEntries(gate));
+  const shapes = gateWeightShapes({ ...gateSpec(gate, config.hiddenSize), slots: experts.length + 1 });
+  return gateEntries(shapes).map(([name, shape]) => {
+    const own = values.get(name)!;
+    if (own.length === shape.reduce((x, y) => x * y, 1)) return { name: `gate.${name}`, type, shape, values: own };
+    throw misfit(`gate.${name} has ${own.length} values, and its shape is [${shape.join(', ')}]`);
+  });
+}
+
+/** Its keys in the order of files. */
+function ruleOf({ path, cut, order, alignment, temperature, most, strength }: RoutingRule): RoutingRule {
+  return { path, cut, order, alignment, temperature, most, strength };
+}
+
+const jsonBytes = (json: object): Uint8Array => new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
 
 /** @throws E_ADAPTER where a matrix has not one B for each expert, of one size */
 function checkedFactors({ factors, experts }: WrittenRouted): readonly RoutedMatrix[] {

@@ -98,6 +98,6 @@ export function unsupported(what: string): EspalierError {
   return new EspalierError(
     'E_ADAPTER',
     what,
-    'Use the folder static/ beside the adapter, which acts alike everywhere, or the model without it.',
+    'Write it as folders of PEFT (`espalier export`, exportAdapter) and use static/, which acts alike everywhere, or the model without it.',
   );
 }
