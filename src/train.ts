@@ -31,7 +31,9 @@ export type { DataFacts } from './train/prepare.ts';
 export { type LayerRouting, RouterStatistics } from './train/router-statistics.ts';
 export type { Schedule, ScheduleKind } from './train/schedule.ts';
 export type { HeldOutSource, StepSource, TrainingStep } from './train/sources.ts';
-export { checkIdentity, type Identity, type SavedState, States } from './train/state/states.ts';
+export type { Identity, SavedState } from './train/state/description.ts';
+export { trainingProgress } from './train/state/progress.ts';
+export { checkIdentity, States } from './train/state/states.ts';
 export type {
   DistillationRows,
   InvarianceRows,

@@ -10,6 +10,7 @@ import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import type { OutputFolder } from '../../src/runtime/output/output.ts';
 import { DecoderTrainable } from '../../src/train/decoder-trainable.ts';
+import { trainingProgress } from '../../src/train/state/progress.ts';
 import { checkIdentity, clearStates, States } from '../../src/train/state/states.ts';
 import { Trainer, type TrainingProgress } from '../../src/train/trainer.ts';
 import { configOf, initialWeights, type Shape } from './initial-model.ts';
@@ -69,7 +70,7 @@ export async function pretrain(
     const identity = { options, model: `initial ${seed}`, data: await digestOf(seed) };
     const states = new States(out, identity, device.description);
     if (restart) await clearStates(out);
-    const saved = await States.latest(out);
+    const saved = await States.latest(out, trainingProgress);
     if (saved) checkIdentity(saved, identity, out.name);
     const started = performance.now();
     const before = saved?.progress.step ?? 0;

@@ -1,8 +1,10 @@
 import { EspalierError } from '../errors.ts';
+import { complete } from '../options/check.ts';
+import { type Rule, words } from '../options/rules.ts';
 import type { Device } from './device.ts';
 import type { ExactDevice } from './exact-device.ts';
 import { hasRelaxedSimd } from './wasm/load-kernels.ts';
-import type { WasmDeviceOptions } from './wasm/options.ts';
+import { tuningOptions, type WasmDeviceOptions } from './wasm/options.ts';
 import { WasmDevice } from './wasm/wasm-device.ts';
 import { WasmTrainDevice } from './wasm/wasm-train-device.ts';
 
@@ -46,6 +48,9 @@ export interface Arithmetic {
   readonly micro: number;
   readonly dot: number;
 }
+
+/** One that was kept. */
+export const arithmetic: Rule<Arithmetic> = complete<Arithmetic>({ simd: words, ...tuningOptions }, 'arithmetic');
 
 export function arithmeticOf({ description, tuning }: WasmDevice): Arithmetic {
   return { simd: description['simd']!, micro: tuning.micro, dot: tuning.dot };

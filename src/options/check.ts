@@ -41,6 +41,11 @@ export function object<T extends object>(
   };
 }
 
+/** The same of one whose members all have to be there. */
+export function complete<T extends object>(schema: Schema<T>, what: string): Rule<T> {
+  return object(schema, what, Object.keys(schema) as (keyof T & string)[]);
+}
+
 /** Checked options with the defaults of their schema in the gaps. */
 export function filled<T extends object, S extends Schema<T>>(schema: S, options: T): Filled<T, S> {
   const defaults = Object.entries(schema as Fields).filter(([, rule]) => 'default' in rule);

@@ -165,6 +165,21 @@ export function listOf<T>(item: Rule<T>, least = 0): Rule<readonly T[]> {
   };
 }
 
+/** Whatever there is: somebody else looks at it. */
+export const anything: Rule<unknown> = ruleOf('anything', () => true);
+
+/** An object whose members have names of their own, and each what one rule takes. */
+export function byName<T>(item: Rule<T>): Rule<Readonly<Record<string, T>>> {
+  const takes = `an object (of each member: ${item.takes})`;
+  return {
+    takes,
+    check: (value, name) => {
+      if (!isOptions(value)) throw refusal(name, value, takes);
+      return Object.fromEntries(Object.entries(value).map(([own, one]) => [own, item.check(one, `${name}.${own}`)]));
+    },
+  };
+}
+
 /** What one of several rules takes. Of a list or an object, what is wrong inside it is said. */
 export function either<A, B>(a: Rule<A>, b: Rule<B>): Rule<A | B>;
 export function either<A, B, C>(a: Rule<A>, b: Rule<B>, c: Rule<C>): Rule<A | B | C>;

@@ -1,5 +1,5 @@
 import { writeJson } from '../checkpoint/write/small-files.ts';
-import { type Arithmetic, arithmeticOf, openTrainDevice } from '../device/open-device.ts';
+import { arithmeticOf, openTrainDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
@@ -17,8 +17,10 @@ import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
 import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
+import type { Identity } from './state/description.ts';
 import { earlierState, resultFiles } from './state/earlier.ts';
-import { checkIdentity, clearStates, type Identity, States } from './state/states.ts';
+import { trainingProgress } from './state/progress.ts';
+import { checkIdentity, clearStates, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
 import { sizeOfResult, writeResult } from './write/result.ts';
@@ -108,7 +110,10 @@ async function trained(
   const { plan, steps, facts, checkpoint, digests } = job;
   const { signal, saveEvery = trainOptions.saveEvery.default, dtype = trainOptions.dtype.default } = options;
   const known = { options: optionsOf(job), data: facts.digest };
-  const saved = await earlierState(out, known, { restart: options.restart ?? false, result: TRAINING_FILE });
+  const saved = await earlierState(out, known, {
+    restart: options.restart ?? false,
+    progress: trainingProgress,
+  });
   await checkSpace(out, planned, { saveEvery, there: saved?.tensors.bytes ?? 0 });
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
@@ -117,7 +122,7 @@ async function trained(
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
     },
-    saved?.device as Arithmetic | undefined,
+    saved?.device,
   );
   let loaded: Loaded | null = null;
   let trainer: Trainer | null = null;
@@ -201,7 +206,7 @@ async function finished(
   { dtype = trainOptions.dtype.default, signal }: TrainOptions,
 ): Promise<TrainReceipt | null> {
   const bytes = await out.readBytes(TRAINING_FILE);
-  if (bytes === null || (await States.latest(out)) !== null) return null;
+  if (bytes === null || (await States.latest(out, trainingProgress)) !== null) return null;
   const receipt = JSON.parse(new TextDecoder().decode(bytes)) as TrainReceipt;
   const told = (one: Pick<TrainReceipt, 'options' | 'data' | 'dtype'>) =>
     JSON.stringify([one.options, one.data, one.dtype]);

@@ -5,7 +5,9 @@ import { openTrainDevice } from '../../src/device/open-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import type { OutputFolder } from '../../src/runtime/output/output.ts';
-import { checkIdentity, clearStates, type Identity, States } from '../../src/train/state/states.ts';
+import type { Identity } from '../../src/train/state/description.ts';
+import { trainingProgress } from '../../src/train/state/progress.ts';
+import { checkIdentity, clearStates, States } from '../../src/train/state/states.ts';
 import type { MicroBatch } from '../../src/train/trainable.ts';
 import { Trainer, type TrainerSettings, type TrainingProgress } from '../../src/train/trainer.ts';
 import { frailOutput } from '../checkpoint/frail-output.ts';
@@ -53,7 +55,7 @@ async function train(out: OutputFolder, abortAtPass = -1, own: Identity = identi
     if (model.passes === abortAtPass) abort.abort();
   };
   const states = new States(out, own, { kernels: 'plain' });
-  const saved = await States.latest(out);
+  const saved = await States.latest(out, trainingProgress);
   let trainer: Trainer | null = null;
   try {
     if (saved) checkIdentity(saved, own, 'out');
@@ -146,7 +148,7 @@ test('a full disk ends it, and the state before stays', async () => {
   full.room = 9000;
   const { error } = await train(full);
   assert.is(error?.code, 'E_STORAGE_FULL', String(error));
-  const saved = await States.latest(full);
+  const saved = await States.latest(full, trainingProgress);
   assert.ok(saved!.progress.step >= 3 && saved!.progress.step < steps, `${saved!.progress.step}`);
   assert.is(await size(saved!.tensors.name), saved!.tensors.bytes);
   full.room = Number.MAX_SAFE_INTEGER;
@@ -183,7 +185,7 @@ test('other options, another model and other data are refused by name', async ()
 test('a state that somebody has changed is refused', async () => {
   const out = memoryOutput('out');
   await train(out, 20);
-  const { tensors } = (await States.latest(out))!;
+  const { tensors } = (await States.latest(out, trainingProgress))!;
   const bytes = (await out.readBytes(tensors.name))!;
   bytes[bytes.length - 3]! ^= 1;
   await out.writeBytes(tensors.name, bytes);
@@ -194,7 +196,7 @@ test('a state that somebody has changed is refused', async () => {
   assert.is(error?.code, 'E_FILE_READ', String(error));
   // one that was cut is no state at all
   await out.writeBytes(tensors.name, bytes.subarray(0, 100));
-  assert.is((await States.latest(out))?.progress.step, undefined);
+  assert.is((await States.latest(out, trainingProgress))?.progress.step, undefined);
 });
 
 test('weights with NaN or infinity are not kept', async () => {

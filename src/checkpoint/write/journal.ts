@@ -22,7 +22,7 @@ export interface JournalGroup {
 }
 
 export type JournalLine =
-  | { readonly format: typeof FORMAT; readonly identity: string }
+  | { readonly format: typeof FORMAT; readonly identity: string; readonly job?: string }
   /** A run begins, behind so many groups; those after them do not count any more. */
   | { readonly boot: string; readonly from: number }
   | { readonly done: JournalGroup }
@@ -31,6 +31,8 @@ export type JournalLine =
 
 export interface JournalContent {
   readonly identity: string;
+  /** What writes, where it says: see `WriteOptions.job`. */
+  readonly job: string | null;
   /** Those that count. */
   readonly groups: readonly JournalGroup[];
   /** Bytes of the lines that are whole. */
@@ -44,14 +46,17 @@ export interface JournalContent {
 export function readJournal(bytes: Uint8Array, survived: (boot: string) => boolean): JournalContent | null {
   const groups: (JournalGroup & { readonly boot: string })[] = [];
   let identity: string | null = null;
+  let job: string | null = null;
   let boot = '';
   let synced = 0;
   let length = 0;
   for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, length)) {
     const line = parseLine(bytes.subarray(length, end));
     if (line === null || (identity === null) !== 'format' in line) break;
-    if ('format' in line) identity = line.identity;
-    else if ('boot' in line) {
+    if ('format' in line) {
+      identity = line.identity;
+      job = line.job ?? null;
+    } else if ('boot' in line) {
       boot = line.boot;
       groups.length = Math.min(groups.length, line.from);
       synced = Math.min(synced, line.from);
@@ -61,7 +66,7 @@ export function readJournal(bytes: Uint8Array, survived: (boot: string) => boole
   }
   if (identity === null) return null;
   const lost = groups.findIndex((group, i) => i >= synced && !survived(group.boot));
-  return { identity, groups: lost < 0 ? groups : groups.slice(0, lost), length };
+  return { identity, job, groups: lost < 0 ? groups : groups.slice(0, lost), length };
 }
 
 /** Whether it is a journal of another version, whose lines mean what is not known here. */
@@ -90,9 +95,9 @@ function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> | null 
 
 /** Whether a line says something: a checksum is easily made by whoever edits it. */
 function isLine(line: Readonly<Record<string, unknown>>): line is JournalLine {
-  const { format, identity, boot, from, done, synced } = line;
+  const { format, identity, job = '', boot, from, done, synced } = line;
   const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (format !== undefined) return format === FORMAT && typeof identity === 'string';
+  if (format !== undefined) return format === FORMAT && typeof identity === 'string' && typeof job === 'string';
   if (boot !== undefined) return typeof boot === 'string' && isCount(from);
   if (done === undefined) return isCount(synced);
   const { name, position, sum, record } = (done ?? {}) as Record<string, unknown>;

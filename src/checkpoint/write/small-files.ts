@@ -7,7 +7,7 @@ import type { Checkpoint, TokenizerSpec } from '../types.ts';
 import type { OutputType } from './shards.ts';
 
 /** What a Hugging Face folder holds beside configuration and weights; copied as it is. */
-const COPIED: ReadonlySet<string> = new Set([
+export const COPIED: ReadonlySet<string> = new Set([
   'tokenizer.json',
   'tokenizer_config.json',
   'special_tokens_map.json',

@@ -1,10 +1,11 @@
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { sha256 } from '../../runtime/files/hash.ts';
-import { JOURNAL, type OutputFolder } from '../../runtime/output/output.ts';
+import { isState, JOURNAL, type OutputFolder } from '../../runtime/output/output.ts';
 import { INDEX_FILE } from '../safetensors/folder.ts';
 import { intactGroups } from './intact-groups.ts';
 import { FORMAT, isOfAnotherFormat, Journal, type JournalContent, type JournalGroup, readJournal } from './journal.ts';
 import { type Layout, layOut } from './layout.ts';
+import { isResultFile } from './result-names.ts';
 import { ShardStream } from './shard-stream.ts';
 import { indexOf, planShards, type Shard, type TensorSpec, tensorBytes } from './shards.ts';
 
@@ -13,8 +14,6 @@ export { planShards, type Shard, type TensorSpec } from './shards.ts';
 /** Kept free beside the shards: index, configuration, tokenizer, journal. In bytes. */
 const MARGIN = 16 << 20;
 const SYNC_INTERVAL = 10_000;
-/** Files that a checkpoint consists of, under any number of shards. */
-const OWN = /^model(?:-\d{5,}-of-\d{5,})?\.safetensors(?:\.index\.json)?$/;
 
 export interface OutputTensor extends TensorSpec {
   /** Its bytes in order, in pieces of any length. An array may be reused as soon as the next one is asked for. */
@@ -51,6 +50,13 @@ export interface WriteOptions {
   readonly onProgress?: ((written: number, total: number) => void) | undefined;
   /** Throws away what an earlier run has written. */
   readonly restart?: boolean | undefined;
+  /**
+   * What writes, where its tensors can be had again: unfinished work of the same name and another identity gives way unasked. Default: any
+   * unfinished work is worth a question.
+   */
+  readonly job?: string | undefined;
+  /** Of other files in the folder those that stay when the work of another job is removed. Default: none. */
+  readonly keeps?: ((name: string) => boolean) | undefined;
   /** At most this much work is lost in a power failure, beside the group that is being written; milliseconds, default 10,000. */
   readonly syncInterval?: number | undefined;
 }
@@ -89,7 +95,9 @@ export async function writeCheckpoint(
   const records = earlier.groups.map((group) => group.record);
   const journal = new Journal(await out.file(JOURNAL, earlier.journalBytes));
   try {
-    if (earlier.journalBytes === 0) await journal.append({ format: FORMAT, identity });
+    const { job } = options;
+    if (earlier.journalBytes === 0)
+      await journal.append({ format: FORMAT, identity, ...(job !== undefined && { job }) });
     await journal.append({ boot: out.boot, from: resumed });
     // what is kept is looked at in the end like what is written
     for (const { name, bytes } of plan.shards.slice(0, plan.place(resumed).shard)) {
@@ -179,30 +187,64 @@ async function earlierWork(
   out: OutputFolder,
   plan: Layout,
   identity: string,
-  { restart = false, signal, onResume }: WriteOptions,
+  { restart = false, signal, onResume, job, keeps = () => false }: WriteOptions,
 ): Promise<Earlier> {
   const { names } = await out.files();
   const sizes = new Map<string, number>();
   for (const name of names) sizes.set(name, (await out.size(name)) ?? 0);
+  const others = names.filter((name) => !keeps(name));
+  if (!restart && others.some(isState)) throw otherWork(out.name, 'job: it is half trained');
   const bytes = await out.readBytes(JOURNAL);
-  // a folder without a journal may be anybody's: only what would be taken for a part of the result goes
-  if (!bytes) return { groups: [], journalBytes: 0, sizes, remove: names.filter((name) => OWN.test(name)) };
+  if (!bytes) {
+    // a folder without a journal may be anybody's: only what would be taken for a part of the result goes
+    return { groups: [], journalBytes: 0, sizes, remove: restart ? others : others.filter(isResultFile) };
+  }
   const content = readJournal(bytes, (boot) => out.survived(boot));
   if (!restart && content?.identity === identity) {
     const groups = await intactGroups(out, plan, usable(content, plan, sizes), signal);
     if (groups.length > 0) await onResume?.(groups.map(({ record }) => record));
     return { groups, journalBytes: content.length, sizes, remove: [] };
   }
+  if (!restart) checkReplaceable(out, bytes, content, job);
+  return { groups: [], journalBytes: 0, sizes, remove: [...others, JOURNAL] };
+}
+
+/**
+ * Whether what a folder's journal tells of may be thrown away unasked; one without a journal may.
+ * @param job as in `WriteOptions`
+ * @throws E_ARGUMENT
+ */
+export async function checkNoOtherWork(out: OutputFolder, job: string | undefined): Promise<void> {
+  const bytes = await out.readBytes(JOURNAL);
+  if (bytes === null) return;
+  checkReplaceable(
+    out,
+    bytes,
+    readJournal(bytes, (boot) => out.survived(boot)),
+    job,
+  );
+}
+
+function checkReplaceable(
+  { name }: OutputFolder,
+  bytes: Uint8Array,
+  content: JournalContent | null,
+  job: string | undefined,
+): void {
   const done = content?.groups.length ?? 0;
   const foreign = content === null && isOfAnotherFormat(bytes);
-  if (!restart && (done > 0 || foreign)) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${out.name} is half written by another ${foreign ? 'version of this program' : `job: ${done} of its parts are done`}.`,
-      `Finish that one with its own ${foreign ? 'version' : 'options'}, pass \`restart: true\` to throw its work away, or choose another folder.`,
-    );
-  }
-  return { groups: [], journalBytes: 0, sizes, remove: [...names, JOURNAL] };
+  if (!foreign && (done === 0 || (job !== undefined && content?.job === job))) return;
+  throw foreign
+    ? otherWork(name, 'version of this program', 'version')
+    : otherWork(name, `job: ${done} of its parts are done`);
+}
+
+function otherWork(folder: string, whose: string, own = 'options'): EspalierError {
+  return new EspalierError(
+    'E_ARGUMENT',
+    `${folder} is half written by another ${whose}.`,
+    `Finish that one with its own ${own}, pass \`restart: true\` to throw its work away, or choose another folder.`,
+  );
 }
 
 /** The leading groups whose bytes are there. All are, unless somebody has changed the files. */

@@ -28,6 +28,9 @@ export interface WasmDeviceOptions {
   readonly wasmLocation?: URL;
 }
 
+/** The numbers of MICRO and DOT, of a module that pages need not load here. */
+export const tuningOptions = { micro: whole(0, 4), dot: whole(0, 2) };
+
 export const wasmDeviceOptions = {
   lanes: defaulting(whole(1, MOST_LANES), 1),
   spawnLane: callback,
@@ -35,9 +38,6 @@ export const wasmDeviceOptions = {
   relaxed: truth,
   memoryLimit,
   debug: defaulting(truth, false),
-  tuning: object<NonNullable<WasmDeviceOptions['tuning']>>(
-    { micro: whole(0, 4), dot: whole(0, 2) }, // the numbers of MICRO and DOT, of a module that pages need not load here
-    'tuning',
-  ),
+  tuning: object<NonNullable<WasmDeviceOptions['tuning']>>(tuningOptions, 'tuning'),
   wasmLocation: like<URL>('a URL', (value) => value instanceof URL),
 } as const satisfies Schema<WasmDeviceOptions>;

@@ -8,29 +8,17 @@ import type { OutputFolder } from '../../runtime/output/output.ts';
 import { DecoderReference } from '../../train/decoder-reference.ts';
 import { DecoderTrainable } from '../../train/decoder-trainable.ts';
 import { packStep } from '../../train/packing.ts';
-import { checkIdentity, type Identity, type SavedState, States } from '../../train/state/states.ts';
+import type { Identity, SavedState } from '../../train/state/description.ts';
+import { checkIdentity, States } from '../../train/state/states.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
 import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
-import { type PhasesProgress, TwoPhases } from '../edit/two-phases.ts';
+import { TwoPhases } from '../edit/two-phases.ts';
 import { actingBatches, batchLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { IsolationLedger, type IsolationSubject } from '../proof/isolation.ts';
 import type { IsolationReceipt } from '../proof/receipt.ts';
-import type { IsolationState } from '../proof/state.ts';
+import type { EditProgress } from './edit-progress.ts';
 import type { Measured } from './measure.ts';
 import type { PreparedPrune } from './prepare.ts';
-
-/** What is known of both phases beside factors and moments. */
-export interface EditProgress extends PhasesProgress {
-  /** By look: all that could be left. */
-  readonly looks: readonly (readonly Candidate[])[];
-  /** By look: the mean log-probability of what shall be forgotten, in nats. */
-  readonly means: readonly number[];
-  readonly best: Candidate | null;
-  /** Of work, in all runs together. */
-  readonly seconds: number;
-  readonly ended: boolean;
-  readonly isolation: IsolationState;
-}
 
 /** The adapter that was chosen. */
 export interface Edited {

@@ -1,6 +1,6 @@
 import { routedFiles } from '../../checkpoint/adapter/routed-write.ts';
 import { writeJson } from '../../checkpoint/write/small-files.ts';
-import { type Arithmetic, openTrainDevice } from '../../device/open-device.ts';
+import { openTrainDevice } from '../../device/open-device.ts';
 import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { AdapterChoice } from '../../model/adapter-options.ts';
@@ -14,13 +14,15 @@ import { jobLanes } from '../../runtime/host/lane-count.ts';
 import { intoOutput } from '../../runtime/output/into.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
+import type { Identity, SavedState } from '../../train/state/description.ts';
 import { earlierState, resultFiles } from '../../train/state/earlier.ts';
-import { clearStates, type Identity, type SavedState, States } from '../../train/state/states.ts';
+import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { type PruneOptions, pruneOptions } from '../options.ts';
 import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
-import { type EditProgress, edit } from './edit.ts';
+import { edit } from './edit.ts';
+import { type EditProgress, editProgress } from './edit-progress.ts';
 import { type Measured, measure } from './measure.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 import { PruneTelling } from './progress.ts';
@@ -70,7 +72,7 @@ async function pruned(
   const known = await identityOf(job);
   const saved = await earlierState<EditProgress>(out, known, {
     restart: options.restart ?? false,
-    result: PRUNE_FILE,
+    progress: editProgress,
   });
   const device = await openTrainDevice(
     {
@@ -78,7 +80,7 @@ async function pruned(
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
     },
-    saved?.device as Arithmetic | undefined,
+    saved?.device,
   );
   try {
     const measured = await measure(job, device, {
@@ -232,7 +234,7 @@ function namesOf({ plan }: PreparedPrune, { domains }: Measured): string[] {
 /** The receipt of an earlier run that wrote its result to the end, and was ended before the folder got its name. */
 async function finished(out: OutputFolder, job: PreparedPrune): Promise<PruneReceipt | null> {
   const bytes = await out.readBytes(PRUNE_FILE);
-  if (bytes === null || (await States.latest(out)) !== null) return null;
+  if (bytes === null || (await States.latest(out, editProgress)) !== null) return null;
   const receipt = JSON.parse(new TextDecoder().decode(bytes)) as PruneReceipt;
   const { digests } = job.data;
   const same =

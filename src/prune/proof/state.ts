@@ -1,4 +1,6 @@
 import { EspalierError } from '../../errors.ts';
+import { complete } from '../../options/check.ts';
+import { byName, either, listOf, nothing, oneOf, type Rule, type Schema, whole, words } from '../../options/rules.ts';
 import type { FactorRole } from '../adapter/factors.ts';
 import type { LossTokens } from '../edit/batches.ts';
 import type { ByKind, ByRole, BySource } from './kinds.ts';
@@ -56,6 +58,41 @@ export interface IsolationState {
   };
   readonly violations: readonly Violation[];
 }
+
+const count = whole(0);
+const counts = byName(count);
+// any other is found where roles are looked up
+const role = words as Rule<string> as unknown as Rule<FactorRole>;
+const tokens = complete<LossTokens>({ high: count, low: count }, 'tokens');
+
+const kind = { steps: count, tokens: byName(tokens), gradient: listOf(role) } as const satisfies Schema<KindRecord>;
+const moment = {
+  at: oneOf(...MOMENTS),
+  step: count,
+  base: words,
+  roles: byName(words),
+} as const satisfies Schema<Moment>;
+const violation = {
+  what: oneOf('changed', 'gradient', 'source'),
+  role: either(role, nothing),
+  name: words,
+  step: count,
+  since: count,
+} as const satisfies Schema<Violation>;
+const steps = complete<IsolationState['last']['step']>({ factors: count, base: count }, 'step');
+
+const state = {
+  version: whole(1, 1) as Rule<1>,
+  kinds: byName(complete<KindRecord>(kind, 'kinds')),
+  moments: listOf(complete<Moment>(moment, 'moments')),
+  verified: byName(counts),
+  since: complete<IsolationState['since']>({ factors: counts, base: counts }, 'since'),
+  last: complete<IsolationState['last']>({ step: steps, factors: byName(words), base: byName(words) }, 'last'),
+  violations: listOf(complete<Violation>(violation, 'violations')),
+} as const satisfies Schema<IsolationState>;
+
+/** What a state that is kept says of it. */
+export const isolationState: Rule<IsolationState> = complete<IsolationState>(state, 'isolation');
 
 /**
  * Looks at a state that was read from somewhere.

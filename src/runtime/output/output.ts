@@ -4,6 +4,11 @@ import type { ModelFiles } from '../files/source.ts';
 /** What a job that was interrupted needs to go on. It lies in the folder while that is being written, and is no part of the result. */
 export const JOURNAL = 'espalier-journal.jsonl';
 
+/** States of a training: `espalier-training-000200.json` says what is known after 200 steps, the file of the same name with tensors holds them. */
+export const STATE = /^espalier-training-(?:best-)?(\d{6,})\.(json|safetensors)$/;
+/** Whether a file is a part of a state, and of no result. */
+export const isState = (name: string): boolean => STATE.test(name);
+
 /**
  * A folder that is being written, by one writer alone. Nothing is under its final name before `commit`. End it with exactly one of
  * `commit`, `discard` and `release`. Names are those of files in this very folder, or in a folder of it: `static/adapter_config.json`.

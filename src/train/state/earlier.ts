@@ -1,41 +1,56 @@
+import { isReceipt, isResultFile } from '../../checkpoint/write/result-names.ts';
+import { checkNoOtherWork } from '../../checkpoint/write/write-checkpoint.ts';
+import { type Arithmetic, arithmetic } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
-import { JOURNAL, type OutputFolder } from '../../runtime/output/output.ts';
-import type { TrainingProgress } from '../trainer.ts';
-import {
-  checkIdentity,
-  clearStates,
-  type Identity,
-  isState,
-  type SavedState,
-  States,
-  type StepsDone,
-} from './states.ts';
+import type { Rule } from '../../options/rules.ts';
+import { isState, JOURNAL, type OutputFolder } from '../../runtime/output/output.ts';
+import type { Identity, SavedState, StepsDone } from './description.ts';
+import { checkIdentity, States } from './states.ts';
+import { damaged } from './tensors.ts';
+
+/** What the journals of results say that writes them: all of it can be made again from a state, or by training again. */
+export const TRAINING_JOB = 'training';
 
 /**
- * What an earlier run has left: its state, to go on from.
- * @param options `result`: the file that a job writes last
- * @throws E_ARGUMENT for what is of another job
+ * What an earlier run has left: its state, to go on from. Without one there is nothing to go on from, and whatever of a result lies there goes:
+ * it would become a part of the new one.
+ * @param options `progress`: what the state of such a job says of it
+ * @throws E_ARGUMENT for what is of another job, E_FILE_READ for a state that is damaged
  */
-export async function earlierState<P extends StepsDone = TrainingProgress>(
+export async function earlierState<P extends StepsDone>(
   out: OutputFolder,
   known: Omit<Identity, 'model'>,
-  { restart, result }: { readonly restart: boolean; readonly result: string },
-): Promise<SavedState<P> | null> {
-  if (restart) {
-    await clearStates(out);
-    await out.remove(JOURNAL);
-    return null;
+  { restart, progress }: { readonly restart: boolean; readonly progress: Rule<P> },
+): Promise<(SavedState<P> & { readonly device: Arithmetic }) | null> {
+  const saved = restart ? null : await States.latest(out, progress);
+  if (saved) {
+    checkIdentity(saved, known, out.name);
+    return { ...saved, device: arithmeticOf(saved) };
   }
-  const saved = await States.latest<P>(out);
-  if (saved) checkIdentity(saved, known, out.name);
-  else if ((await out.size(JOURNAL)) !== null || (await out.size(result)) !== null) {
-    throw new EspalierError(
-      'E_ARGUMENT',
-      `${out.name} is half written by another job.`,
-      'Finish that one, pass `restart: true` to throw its work away, or choose another folder.',
-    );
+  const names = [...(await out.files()).names];
+  if (!restart) {
+    await checkNoOtherWork(out, TRAINING_JOB);
+    if (names.some(isReceipt)) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `${out.name} has the result of another job in it.`,
+        'Finish that one with its own options, pass `restart: true` to throw its work away, or choose another folder.',
+      );
+    }
   }
-  return saved;
+  // descriptions of states first: one must not outlive its tensors
+  names.sort((a, b) => Number(b.endsWith('.json')) - Number(a.endsWith('.json')));
+  for (const name of names) if (restart || isState(name) || isResultFile(name)) await out.remove(name);
+  await out.remove(JOURNAL);
+  return null;
+}
+
+function arithmeticOf({ device, tensors }: Pick<SavedState, 'device' | 'tensors'>): Arithmetic {
+  try {
+    return arithmetic.check(device, 'device');
+  } catch (cause) {
+    throw damaged(tensors.name, cause);
+  }
 }
 
 /** The files of the result: states are no part of it. */

@@ -1,57 +1,32 @@
 import { allFinite } from '../../checkpoint/finite.ts';
 import { EspalierError } from '../../errors.ts';
-import type { OutputFolder } from '../../runtime/output/output.ts';
+import type { Rule } from '../../options/rules.ts';
+import { isState, type OutputFolder, STATE } from '../../runtime/output/output.ts';
 import type { AdamW } from '../optimiser.ts';
 import type { Trainable } from '../trainable.ts';
-import { diverged, type TrainingProgress } from '../trainer.ts';
-import { type NamedTensor, readTensors, sizeOfTensors, type WrittenFile, writeTensors } from './tensors.ts';
+import { diverged } from '../trainer.ts';
+import {
+  describe,
+  FORMAT,
+  type Identity,
+  readDescription,
+  type SavedState,
+  type StepsDone,
+  VERSION,
+} from './description.ts';
+import { damaged, type NamedTensor, readTensors, sizeOfTensors, type WrittenFile, writeTensors } from './tensors.ts';
 
-const FORMAT = 'espalier-training-state';
-const VERSION = 1;
-/** `espalier-training-000200.json` says what is known after 200 steps, the file of the same name with tensors holds them. */
-const OWN = /^espalier-training-(?:best-)?(\d{6,})\.(json|safetensors)$/;
 /** Kept free beside a state, in bytes. */
 const MARGIN = 1 << 20;
-/** Bytes of the largest description. */
-const MOST = 1 << 26;
-
-/** What decides the course of a training: a state is gone on with only where all of it is the same. */
-export interface Identity {
-  readonly options: unknown;
-  /** Digests. */
-  readonly model: string;
-  readonly data: string;
-}
 
 /** Moments that are kept and restored: those of one optimiser, or of several. */
 export type MomentsBook = Pick<AdamW, 'moments' | 'momentsOf'>;
-
-/** What is known of a job beside its tensors: plain data. */
-export interface StepsDone {
-  readonly step: number;
-}
-
-/** A state as it stands in a folder. */
-export interface SavedState<P extends StepsDone = TrainingProgress> {
-  readonly format: typeof FORMAT;
-  readonly version: typeof VERSION;
-  readonly identity: Identity;
-  readonly progress: P;
-  /** What computed it, for the same bits: of the wasm device its kernels. */
-  readonly device: unknown;
-  /** By parameter: steps that it was trained in, of those that were. */
-  readonly updates: Readonly<Record<string, number>>;
-  /** Weights and moments. */
-  readonly tensors: WrittenFile;
-  /** Weights alone, of the best held-out loss. */
-  readonly best: WrittenFile | null;
-}
 
 /**
  * States of a training in the folder that its result goes to. One is a file of tensors, synced, and then a description, synced: a
  * description that can be read has its tensors, whatever ended the program. The state before goes only then.
  */
-export class States<P extends StepsDone = TrainingProgress> {
+export class States<P extends StepsDone> {
   readonly #out: OutputFolder;
   readonly #identity: Identity;
   readonly #device: unknown;
@@ -65,13 +40,19 @@ export class States<P extends StepsDone = TrainingProgress> {
     this.#device = device;
   }
 
-  /** The newest state in a folder, of whatever training; null: there is none. @throws E_FILE_READ */
-  static async latest<P extends StepsDone = TrainingProgress>(out: OutputFolder): Promise<SavedState<P> | null> {
+  /**
+   * The newest state in a folder, of whatever training; null: there is none.
+   * @param progress what it has to say of the job: `trainingProgress`
+   * @throws E_FILE_READ, also for one that is not what was written; E_ARGUMENT for one of another version of this program
+   */
+  static async latest<P extends StepsDone>(out: OutputFolder, progress: Rule<P>): Promise<SavedState<P> | null> {
     const { names } = await out.files();
-    const descriptions = names.filter((name) => OWN.exec(name)?.[2] === 'json').sort((a, b) => stepOf(b) - stepOf(a));
+    const descriptions = names.filter((name) => STATE.exec(name)?.[2] === 'json').sort((a, b) => stepOf(b) - stepOf(a));
     for (const name of descriptions) {
-      const state = parsed<P>(await out.readBytes(name));
-      if (state && (await out.size(state.tensors.name)) === state.tensors.bytes) return state;
+      const state = await readDescription(await out.readBytes(name), name, progress);
+      if (state === null) continue;
+      if (state.progress.step !== stepOf(name)) throw damaged(name);
+      if ((await out.size(state.tensors.name)) === state.tensors.bytes) return state;
     }
     return null;
   }
@@ -136,7 +117,7 @@ export class States<P extends StepsDone = TrainingProgress> {
   async #describe(name: string, state: SavedState<P>): Promise<void> {
     const file = await this.#out.file(name, 0);
     try {
-      await file.write(new TextEncoder().encode(`${JSON.stringify(state)}\n`));
+      await file.write(await describe(state));
       await file.sync();
     } finally {
       await file.close();
@@ -153,9 +134,6 @@ export class States<P extends StepsDone = TrainingProgress> {
     );
   }
 }
-
-/** Whether a file of such a folder is a part of a state. */
-export const isState = (name: string): boolean => OWN.test(name);
 
 /** Removes all states but these files. @throws E_FILE_WRITE */
 export async function clearStates(out: OutputFolder, keep: readonly string[] = []): Promise<void> {
@@ -192,7 +170,7 @@ export function checkIdentity<P extends StepsDone>(
 }
 
 function stepOf(name: string): number {
-  return Number(OWN.exec(name)![1]);
+  return Number(STATE.exec(name)![1]);
 }
 
 function nameOf(step: number, end: 'json' | 'safetensors', kind = ''): string {
@@ -213,15 +191,4 @@ function allOf(trainable: Trainable, optimiser: MomentsBook): NamedTensor[] {
     ];
   });
   return [...weightsOf(trainable).map(({ name, tensor }) => ({ name: `value/${name}`, tensor })), ...moments];
-}
-
-/** A description that was written to its end, of this version. */
-function parsed<P extends StepsDone>(bytes: Uint8Array | null): SavedState<P> | null {
-  if (bytes === null || bytes.byteLength > MOST) return null;
-  try {
-    const state = JSON.parse(new TextDecoder().decode(bytes)) as SavedState<P>;
-    return state.format === FORMAT && state.version === VERSION ? state : null;
-  } catch {
-    return null;
-  }
 }

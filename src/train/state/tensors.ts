@@ -110,11 +110,11 @@ function* piecesOf(device: Device, tensor: Tensor): Generator<Tensor> {
   for (let first = 0; first < rows; first += step) yield device.rows(tensor, first, Math.min(step, rows - first));
 }
 
-function damaged(name: string, cause?: unknown): EspalierError {
+export function damaged(name: string, cause?: unknown): EspalierError {
   return new EspalierError(
     'E_FILE_READ',
     `${name} is not what was written: the state of the training is damaged.`,
-    'Pass `restart: true` to train from the beginning.',
+    'Pass `restart: true` (--restart) to begin anew, or choose another folder.',
     { cause },
   );
 }

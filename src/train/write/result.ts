@@ -5,9 +5,10 @@ import { configText, writeSmallFiles, writeText } from '../../checkpoint/write/s
 import { planShards, writeCheckpoint } from '../../checkpoint/write/write-checkpoint.ts';
 import { EspalierError } from '../../errors.ts';
 import type { ByteSource, ModelFiles } from '../../runtime/files/source.ts';
-import type { OutputFolder } from '../../runtime/output/output.ts';
+import { isState, type OutputFolder } from '../../runtime/output/output.ts';
 import type { LoraFactors } from '../lora-factors.ts';
 import type { TrainPlan } from '../plan/recipe.ts';
+import { TRAINING_JOB } from '../state/earlier.ts';
 import type { Trainable } from '../trainable.ts';
 import { modelTensors } from './model-tensors.ts';
 
@@ -46,7 +47,13 @@ export async function writeResult(out: OutputFolder, options: ResultOptions): Pr
   const opened: ByteSource[] = [];
   try {
     const groups = await modelTensors({ files, checkpoint, trainable, dtype, signal }, opened);
-    await writeCheckpoint(out, groups, { identity: `${identity} ${dtype}`, signal, onProgress });
+    await writeCheckpoint(out, groups, {
+      identity: `${identity} ${dtype}`,
+      job: TRAINING_JOB,
+      keeps: isState,
+      signal,
+      onProgress,
+    });
   } finally {
     for (const source of opened) await source.close();
   }
