@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { Modules } from '../../test/hosts/modules.ts';
+import { isModule, Modules } from '../../test/hosts/modules.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDERS: Readonly<Record<string, string>> = { build: 'build', peers: 'bench/peers/node_modules' };
@@ -70,9 +70,7 @@ async function answer(
     response.end(body);
   };
   if (address === '/') return send('text/html', PAGE);
-  if (address.startsWith('/packages/') || address.endsWith('.ts')) {
-    return send('text/javascript', await modules.source(address));
-  }
+  if (isModule(address)) return send('text/javascript', await modules.source(address));
   const path = pathOf(address, files);
   const info = path === null ? null : await stat(path).catch(() => null);
   if (!info?.isFile()) return void response.writeHead(404).end();

@@ -22,6 +22,7 @@ const temporary = mkdtempSync(join(tmpdir(), 'espalier-pages-'));
 const isBuilt = existsSync(`${root}dist/workers/engine.js`);
 if (!isBuilt) console.log('  skipped: pages in Chromium (run `npm run build` first)');
 const chrome = isBuilt ? await chromium() : null;
+const firefox = isBuilt ? await browser(firefoxDriver) : null;
 
 const model = await openLocal(`${root}models/nano-base`);
 const { text: wanted } = await model.generate('Once upon a time', { maxTokens: 48 }).result();
@@ -132,12 +133,8 @@ if (chrome) {
       await says(server, '/page', isolated);
       await server.close();
     }
-    const firefox = await browser(firefoxDriver);
     const server = await serveFolders({ '': temporary, ...models }, true, { '/page': page });
-    if (firefox) {
-      await says(server, '/page', true, firefox);
-      await firefox.close();
-    }
+    if (firefox) await says(server, '/page', true, firefox);
     await server.close();
     await cdn.close();
   });
@@ -145,7 +142,10 @@ if (chrome) {
   test('a plain page: an import map for the page, and nothing else', async () => {
     for (const isolated of [true, false]) {
       const server = await serveFolders({ '': root }, isolated);
-      await says(server, '/examples/page/?model=/models/nano-base/&tokens=48', isolated);
+      const path = '/examples/page/?model=/models/nano-base/&tokens=48';
+      await says(server, path, isolated);
+      // modules one by one: the tests of browsers have them joined
+      if (firefox && isolated) await says(server, path, true, firefox);
       await server.close();
     }
   });
@@ -317,6 +317,7 @@ if (chrome) {
 
 test.after(async () => {
   await chrome?.close();
+  await firefox?.close();
   rmSync(temporary, { recursive: true });
 });
 test.run();

@@ -2,13 +2,15 @@
  * All TypeScript of the project as Node runs it, compiled once: types are stripped a hundred times faster here than by each process and
  * each of its workers. What is compiled stands in a folder named by a digest of all sources, so that it is never that of others.
  * Code is found there, and everything else where it lies: `import.meta.url` of a test is its source's, but where it names a module.
+ * A worker is joined with what it imports, as the build joins it, and so is the command: both begin again and again, and hundreds of modules
+ * take four times as long.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { build, type Plugin, version } from 'esbuild';
+import { type BuildOptions, build, type Plugin, version } from 'esbuild';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const COMPILED = join(PROJECT, 'build/node');
@@ -20,12 +22,15 @@ const OLD = 6 * 3600e3;
 export type Place = (source: string) => string;
 
 export async function compiled(): Promise<Place> {
-  const sources = await names();
   const digest = createHash('sha256').update(version);
-  const texts = await Promise.all(sources.map((name) => readFile(join(PROJECT, name))));
-  texts.forEach((text, i) => {
-    digest.update(`${sources[i]}\0${text.length}\0`).update(text);
-  });
+  const sources = new Map<string, string>();
+  const all = await names();
+  const texts = await Promise.all(all.map((name) => readFile(join(PROJECT, name), 'utf8')));
+  for (const [i, name] of all.entries()) {
+    const text = texts[i]!;
+    digest.update(`${name}\0${text.length}\0`).update(text);
+    sources.set(name, text);
+  }
   const folder = join(COMPILED, digest.digest('hex').slice(0, 16));
   if (!existsSync(folder)) await compile(sources, folder);
   return (source) => join(folder, relative(PROJECT, source).replace(/\.ts$/, '.js'));
@@ -44,12 +49,16 @@ async function names(): Promise<string[]> {
     .sort();
 }
 
-async function compile(sources: readonly string[], folder: string): Promise<void> {
+/** Whether a process or a worker begins with a source: a worker, what a test makes of one, and the command. */
+const begins = (name: string, text: string): boolean =>
+  /^(workers|src[\\/]cli[\\/]main)\b/.test(name) ||
+  (!name.endsWith('.test.ts') && /^import '[./]+\/workers\//m.test(text));
+
+async function compile(sources: ReadonlyMap<string, string>, folder: string): Promise<void> {
   const temporary = `${folder}.${process.pid}`;
   await rm(temporary, { recursive: true, force: true });
-  await build({
+  const common: BuildOptions = {
     absWorkingDir: PROJECT,
-    entryPoints: [...sources],
     outbase: PROJECT,
     outdir: temporary,
     bundle: true,
@@ -60,8 +69,13 @@ async function compile(sources: readonly string[], folder: string): Promise<void
     sourcemap: 'inline',
     sourcesContent: false,
     logLevel: 'error',
-    plugins: [alone(temporary)],
-  });
+  };
+  const [firsts, others] = [true, false].map((first) =>
+    [...sources].flatMap(([name, text]) => (begins(name, text) === first ? name : [])),
+  ) as [string[], string[]];
+  await build({ ...common, entryPoints: others, plugins: [alone(temporary)] });
+  const chunks = { splitting: true, chunkNames: 'chunks/[hash]', packages: 'external' } as const;
+  await build({ ...common, ...chunks, entryPoints: firsts, plugins: [joined(folder)] });
   // the kernels, and models of the package: as beside `dist/src`
   await symlink('../..', join(temporary, 'build'));
   await symlink('../../../models', join(temporary, 'models'));
@@ -86,20 +100,34 @@ function alone(out: string): Plugin {
         const from = relative(at, join(dirname(importer), path));
         return { path: from.startsWith('.') ? from : `./${from}`, external: true };
       });
+      onLoad({ filter: /\.ts$/ }, async ({ path }) => ({ contents: await placed(path), loader: 'ts' }));
+    },
+  };
+}
+
+/** Each module knows where it would lie in a folder of its own. */
+function joined(folder: string): Plugin {
+  return {
+    name: 'joined',
+    setup: ({ onLoad }) => {
       onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-        const text = await readFile(path, 'utf8');
-        const modules = text.replaceAll(
-          /new URL\(('[^']+)\.ts', import\.meta\.url\)/g,
-          "new URL($1.js', import.meta .url)",
-        );
-        const isLibrary = /^(src|workers)[\\/]/.test(relative(PROJECT, path));
-        const here = JSON.stringify(pathToFileURL(path).href);
-        const contents = isLibrary ? modules : modules.replaceAll(/\bimport\.meta\.url\b/g, here);
-        return { contents, loader: 'ts' };
+        const here = join(folder, relative(PROJECT, path).replace(/\.ts$/, '.js'));
+        const text = await placed(path);
+        return { contents: text.replaceAll(/\bimport\.meta ?\.url\b/g, url(here)), loader: 'ts' };
       });
     },
   };
 }
+
+/** A source whose addresses of modules are those of what is compiled, and all others, where it is no part of the library, its own. */
+async function placed(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8');
+  const modules = text.replaceAll(/new URL\(('[^']+)\.ts', import\.meta\.url\)/g, "new URL($1.js', import.meta .url)");
+  const isLibrary = /^(src|workers)[\\/]/.test(relative(PROJECT, path));
+  return isLibrary ? modules : modules.replaceAll(/\bimport\.meta\.url\b/g, url(path));
+}
+
+const url = (path: string): string => JSON.stringify(pathToFileURL(path).href);
 
 async function forgetOld(): Promise<void> {
   const inside = await readdir(COMPILED).catch(() => []);

@@ -1,14 +1,24 @@
 /**
- * The project's modules as a browser can run them, one by one: TypeScript loses its types, and bare imports become addresses of
- * packages, each bundled into one module. A bundle of all would be another program: `import.meta.url` would no longer point into
- * the project, and an import map does not reach into workers.
+ * The project's modules as a browser can run them: TypeScript loses its types, bare imports become addresses of packages, since an import
+ * map does not reach into workers, and what a page or a worker begins with is joined with all that it imports: hundreds of modules, one by
+ * one, are four fifths of the work of a test that opens engines. Each still knows where it lies. The build joins workers too; that a page
+ * can take the other modules one by one, test/engine/bundlers.test.ts says.
  */
+import { readFile } from 'node:fs/promises';
 import { SourceMap, type SourceMapPayload } from 'node:module';
+import { dirname, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin, stop } from 'esbuild';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const PACKAGES = '/packages/';
+/** What is imported on first use, and what it shares with the rest. */
+const CHUNKS = '/chunks/';
+
+/** Whether `Modules` has the source of an address. */
+export function isModule(address: string): boolean {
+  return address.startsWith(PACKAGES) || address.startsWith(CHUNKS) || address.endsWith('.ts');
+}
 
 const common: BuildOptions & { write: false } = {
   absWorkingDir: PROJECT,
@@ -22,7 +32,8 @@ const common: BuildOptions & { write: false } = {
 
 export class Modules {
   readonly #sources = new Map<string, Promise<string>>();
-  readonly #maps = new Map<string, SourceMap>();
+  /** As texts until somebody asks: most are never looked at. */
+  readonly #maps = new Map<string, string | SourceMap>();
   readonly #problems: string[] = [];
 
   /** Modules that could not be made. An import that one of them lacks is all that a browser says of it. */
@@ -30,7 +41,10 @@ export class Modules {
     return this.#problems.map((problem) => `${problem}\n`).join('');
   }
 
-  /** The JavaScript of an address such as `/src/index.ts` or `/packages/uvu/assert`; of what cannot be made, one that throws. */
+  /**
+   * The JavaScript of an address such as `/workers/lane.ts`, with which a page or a worker begins, or `/packages/uvu/assert`; of what
+   * cannot be made, one that throws.
+   */
   source(address: string): Promise<string> {
     let source = this.#sources.get(address);
     if (!source) {
@@ -48,14 +62,24 @@ export class Modules {
     const { outputFiles } = await build({
       ...common,
       entryPoints: [`.${address}`],
-      outfile: 'module.js',
+      outbase: PROJECT,
+      outdir: PROJECT,
+      chunkNames: `${CHUNKS.slice(1)}[hash]`,
+      splitting: true,
       treeShaking: false,
       sourcemap: 'external',
-      plugins: [addresses],
+      sourcesContent: false,
+      plugins: [addresses, places],
     });
-    const text = (ending: string) => outputFiles.find(({ path }) => path.endsWith(ending))!.text;
-    this.#maps.set(address, new SourceMap(JSON.parse(text('.map')) as SourceMapPayload));
-    return text('.js');
+    let own = '';
+    for (const { path, text } of outputFiles) {
+      const made = `/${relative(PROJECT, path).split(sep).join('/')}`.replace(/\.map$/, '');
+      const at = made.startsWith(CHUNKS) ? made : address;
+      if (path.endsWith('.map')) this.#maps.set(at, text);
+      else if (at === address) own = text;
+      else this.#sources.set(at, Promise.resolve(text));
+    }
+    return own;
   }
 
   async #package(address: string): Promise<string> {
@@ -67,10 +91,19 @@ export class Modules {
   /** Places in stacks as places in the project. */
   mapped(text: string): string {
     return text.replace(/http:\/\/127\.0\.0\.1:\d+(\/[^\s:?)]+):(\d+):(\d+)/g, (whole, address, line, column) => {
-      const found = this.#maps.get(address)?.findEntry(Number(line) - 1, Number(column) - 1);
+      const found = this.#map(address)?.findEntry(Number(line) - 1, Number(column) - 1);
       if (!found || !('originalLine' in found)) return whole;
-      return `${address.slice(1)}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+      const source = relative(PROJECT, resolve(PROJECT, dirname(address.slice(1)), found.originalSource));
+      return `${source}:${found.originalLine + 1}:${found.originalColumn + 1}`;
     });
+  }
+
+  #map(address: string): SourceMap | undefined {
+    const map = this.#maps.get(address);
+    if (typeof map !== 'string') return map;
+    const read = new SourceMap(JSON.parse(map) as SourceMapPayload);
+    this.#maps.set(address, read);
+    return read;
   }
 
   close(): Promise<void> {
@@ -78,18 +111,31 @@ export class Modules {
   }
 }
 
-/** Every import stays an import, of an address that the server knows. */
+/** An import from elsewhere stays one, of an address that the server knows. */
 const addresses: Plugin = {
   name: 'addresses',
   setup: ({ onResolve }) => {
-    onResolve({ filter: /.*/ }, ({ path, kind }) => {
+    onResolve({ filter: /^[^.]/ }, ({ path, kind }) => {
       if (kind === 'entry-point') return null;
-      if (/^\.{0,2}\//.test(path)) return { path, external: true };
+      if (path.startsWith('/')) return { path, external: true };
       if (!path.startsWith('node:')) return { path: `${PACKAGES}${path}`, external: true };
       // on first use it may be one that a browser never comes to
       if (kind === 'dynamic-import') return { path, external: true };
       const text = `${path} is imported, which no browser has; import it on first use, or declare "// hosts:".`;
       return { errors: [{ text }] };
+    });
+  },
+};
+
+/** Joined modules know where each of them lies. */
+const places: Plugin = {
+  name: 'places',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      const address = JSON.stringify(`/${relative(PROJECT, path).split(sep).join('/')}`);
+      const text = await readFile(path, 'utf8');
+      const contents = text.replaceAll(/\bimport\.meta\.url\b/g, `new URL(${address}, import.meta .url).href`);
+      return { contents, loader: 'ts' };
     });
   },
 };

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { Modules } from './modules.ts';
+import { isModule, type Modules } from './modules.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDERS = ['src', 'test', 'workers', 'models', 'build'];
@@ -52,14 +52,13 @@ async function answer(modules: Modules, request: IncomingMessage, response: Serv
   };
   if (address === '/') return send('text/html', PAGE);
   if (address === '/favicon.ico') return void response.writeHead(204).end();
-  if (address.startsWith('/packages/')) return send('text/javascript', await modules.source(address));
   const path = pathOf(address);
   const info = path === null ? null : await stat(path).catch(() => null);
   if (url.search === '?stat') {
     const names = info?.isDirectory() ? await readdir(path!) : undefined;
     return send('application/json', JSON.stringify(info && { size: info.size, names }));
   }
-  if (address.endsWith('.ts')) return send('text/javascript', await modules.source(address));
+  if (isModule(address)) return send('text/javascript', await modules.source(address));
   if (!info?.isFile()) return void response.writeHead(404).end();
   sendFile(path!, info.size, request, response);
 }
