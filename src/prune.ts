@@ -123,7 +123,9 @@ export {
   trainGate,
 } from './prune/gate/train-gate.ts';
 export { prune } from './prune/job/job.ts';
+export type { PruneMemory } from './prune/job/memory.ts';
 export type { PrunePlan } from './prune/job/plan.ts';
+export { type PlannedPruning, planPrune } from './prune/job/planned.ts';
 export { answerLogProbabilities } from './prune/measure/answers.ts';
 export {
   gradAscent,
@@ -140,7 +142,7 @@ export {
   weightedAscent,
 } from './prune/objective/rivals.ts';
 export { type SequenceSums, sequenceSums, sequenceWeights } from './prune/objective/sequences.ts';
-export type { PruneOptions, PruneProgress, PruneRecipe } from './prune/options.ts';
+export type { PlanPruneOptions, PruneOptions, PruneProgress, PruneRecipe } from './prune/options.ts';
 export {
   IsolationLedger,
   type IsolationOptions,

@@ -1,5 +1,6 @@
-import { prune } from '../engine/prune/prune.ts';
+import { planPrune, prune } from '../engine/prune/prune.ts';
 import { EspalierError } from '../errors.ts';
+import type { PlannedPruning } from '../prune/job/planned.ts';
 import type { PruneProgress } from '../prune/options.ts';
 import { prunePage } from '../prune/report/page.ts';
 import type { PruneReceipt } from '../prune/write/receipt.ts';
@@ -30,11 +31,12 @@ export const pruneCommand = defineCommand({
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
     'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-rounds', 'gate-units', 'path', 'alignment', 'route-cut'],
     'Memory and time': ['rows', 'lanes', 'memory-limit'],
-    'What is written': ['out', 'html', 'save-every', 'restart'],
+    'What is written': ['out', 'html', 'save-every', 'restart', 'dry-run'],
   },
   args: {
     model: modelArgument,
     ...pruneArguments,
+    'dry-run': { type: 'boolean', description: 'Say steps, parameters and memory, and train nothing', default: false },
     html: { type: 'string', value: 'FILE', description: 'Write a report as one HTML page, with examples of the data' },
     json: jsonArgument,
   },
@@ -45,6 +47,12 @@ export const pruneCommand = defineCommand({
     let kept: { readonly done: number; readonly total: number } | null = null;
     let looks = 0;
     const options = pruneOptionsOf(args);
+    if (args['dry-run']) {
+      const { restart: _, saveEvery: __, ...planned } = options;
+      const plan = await planPrune(args.model, { ...planned, signal, onDownload }).finally(() => stages.end());
+      io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+      return;
+    }
     const onProgress = ({ stage, done, total, secondsLeft, answers }: PruneProgress) => {
       if (stage === 'saving') kept = { done, total };
       if (stage === 'saving' || stage === 'looking') return;
@@ -84,6 +92,27 @@ export const pruneCommand = defineCommand({
     }
   },
 });
+
+function describePlan({ data, domains, steps, looks, tokens, parameters, memory, ...rest }: PlannedPruning): string {
+  const { measuring, training, gating, checking, total, limit } = memory;
+  const side = ({ examples, tokens: own }: { readonly examples: number; readonly tokens: number }): string =>
+    `${formatCount(examples)} examples, ${formatCount(own)} tokens`;
+  const rows: [string, string][] = [
+    ['forgets', side(data.forget)],
+    ['keeps', side(data.retain)],
+    ...(domains === 1 ? [] : [['sub-domains', `${domains} at most`] as [string, string]]),
+    ['steps', `${steps.structure} of Phase I, and at most ${steps.editing} of Phase II; ${steps.gate} of the gate`],
+    ['', `about ${formatCount(tokens)} tokens in both phases, ${looks} looks beside them`],
+    ['adapter', `${formatCount(parameters)} parameters, without its gate`],
+    ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ['', `measuring ${formatBytes(measuring)}, training ${formatBytes(training)}`],
+    ['', `gate ${formatBytes(gating)}, checking ${formatBytes(checking)}`],
+    ['files', `${formatBytes(rest.resultBytes)}, and ${formatBytes(rest.stateBytes)} a state on the way`],
+    // of no folder nothing is known
+    ...(rest.freeBytes === null ? [] : [['free', formatBytes(rest.freeBytes)] as [string, string]]),
+  ];
+  return formatTable(null, rows);
+}
 
 const STAGES = ['reading', 'measuring', 'loading', 'training', 'gating', 'writing', 'checking'] as const;
 

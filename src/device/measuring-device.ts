@@ -21,9 +21,10 @@ export interface Measured {
 /**
  * A device that computes nothing and holds nothing: it counts what another would hold, so that a plan of memory is what the program does and
  * no formula beside it. Sources of weights are not read; `read` gives zeros. What operations take for themselves inside is not counted.
+ * @param scratchBytes that an earlier part of the same program has taken
  */
-export function measuringDevice(): { readonly device: TrainDevice; measured(): Measured } {
-  const memory = new Counted();
+export function measuringDevice(scratchBytes = 0): { readonly device: TrainDevice; measured(): Measured } {
+  const memory = new Counted(scratchBytes);
   // operations are calls that give nothing back
   const device = new Proxy(memory, {
     get: (target, name) => (name in target ? target[name as keyof Counted] : name === 'then' ? undefined : () => {}),
@@ -36,8 +37,13 @@ class Counted {
   readonly description = {};
   #bytes = 0;
   #scratch = 0;
-  #mostScratch = 0;
-  #peak = 0;
+  #mostScratch: number;
+  #peak: number;
+
+  constructor(scratchBytes: number) {
+    this.#mostScratch = scratchBytes;
+    this.#peak = scratchBytes;
+  }
 
   measured(): Measured {
     return { bytes: this.#bytes, scratchBytes: this.#mostScratch, peakBytes: this.#peak };

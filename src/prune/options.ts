@@ -183,10 +183,20 @@ export const pruneRecipe = {
   wasmLocation: place,
 };
 
+/** What a plan is of. */
+export interface PlanPruneOptions extends PruneRecipe {
+  /** Where it would be written. */
+  readonly out?: PruneOptions['out'];
+}
+
 /** Of `espalier/prune`. */
-export const pruneOptions = {
+export const planPruneOptions = {
   ...pruneRecipe,
   ...filesOptions,
   out: output,
+} as const satisfies Schema<PlanPruneOptions>;
+
+export const pruneOptions = {
+  ...planPruneOptions,
   ...trainWriteOptions,
 } as const satisfies Schema<PruneOptions>;

@@ -51,8 +51,26 @@ test('--help lists the options', async () => {
   const { code, out } = await cli('prune', '--help');
   assert.is(code, 0);
   const options =
-    'forget retain unseen reference base earlier request out html domains gate epochs looks strengths json';
+    'forget retain unseen reference base earlier request out html dry-run domains gate epochs looks strengths json';
   for (const option of options.split(' ')) assert.match(out, new RegExp(`--${option}\\b`), option);
+});
+
+test('--dry-run says steps and memory, and trains nothing', async () => {
+  const { code, out, err } = await cli(...ARGS, '--dry-run');
+  assert.is(code, 0, err);
+  assert.match(out, /^forgets +4 examples, \d+ tokens\nkeeps +8 examples/);
+  assert.match(out, /4 of Phase I, and at most 30 of Phase II; 800 of the gate/);
+  assert.match(out, /memory +[\d.]+ MB on the device, of 4\.29 GB\n/);
+  const json = await cli(...ARGS, '--dry-run', '--json', '--out', at('planned'), '--memory-limit', String(2 ** 20));
+  assert.is(json.code, 0, json.out);
+  const { memory, freeBytes } = JSON.parse(json.out);
+  assert.ok(memory.total > memory.limit && freeBytes > 0);
+  assert.not(existsSync(at('planned')));
+  const small = await cli(...ARGS, '--out', at('planned'), '--memory-limit', String(2 ** 20));
+  assert.is(small.code, 1);
+  const [, limit] = /^E_OUT_OF_MEMORY: .*Use --memory-limit (\d+)/.exec(small.err) ?? [];
+  assert.ok(Number(limit) >= memory.total, small.err);
+  assert.not(existsSync(at('planned')));
 });
 
 test('what it says, what it writes, and a page of it', async () => {

@@ -1,8 +1,8 @@
 /** Pruning in a worker: what it gives is what one thread gives, and what crosses: data, models, progress, aborts and errors. Nothing outlives a call. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { open, type PruneOptions, type PruneProgress, prune } from '../../src/index.ts';
-import { PRUNE_FILE } from '../../src/prune.ts';
+import { open, type PruneOptions, type PruneProgress, planPrune, prune } from '../../src/index.ts';
+import { PRUNE_FILE, planPrune as planHere } from '../../src/prune.ts';
 import { host, setHost } from '../../src/runtime/host/host.ts';
 import type { Host } from '../../src/runtime/host/types.ts';
 import { rejects } from '../errors.ts';
@@ -28,6 +28,14 @@ test.before.each(() => {
 
 const model = await knowingFiles();
 const OPTIONS: PruneOptions = { ...SETTINGS, reference: await strangerFiles() };
+
+test('a plan is that of one thread', async () => {
+  const plan = await planPrune(model, OPTIONS);
+  assert.equal(kinds, ['prune']);
+  assert.is(living, 0);
+  const options = { ...SETTINGS, reference: await strangerFiles() };
+  assert.equal(plan, JSON.parse(JSON.stringify(await planHere(model, options))));
+});
 
 test('it gives what one thread gives, and the adapter is opened as it comes', async () => {
   const seen: PruneProgress[] = [];

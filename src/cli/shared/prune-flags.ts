@@ -6,7 +6,7 @@ import { optionFlags } from './flags.ts';
 import { number } from './written.ts';
 
 const flags = optionFlags<PruneOptions>(pruneThereOptions, {
-  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', required: true },
+  out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', unless: 'dry-run' },
   base: { value: 'MODEL', description: 'The model before it learned this: its entropies tell facts from structure' },
   reference: { value: 'MODEL', description: 'A model that never learned this: what forgetting should come to' },
   earlier: { value: 'DIR', description: 'An adapter of earlier requests, whose experts stay as they are' },

@@ -1,5 +1,6 @@
 /** What crosses between the caller's thread and a prune worker, as types. */
-import type { PruneOptions as LocalPruneOptions } from '../../prune/options.ts';
+import type { PlannedPruning } from '../../prune/job/planned.ts';
+import type { PlanPruneOptions as LocalPlanOptions, PruneOptions as LocalPruneOptions } from '../../prune/options.ts';
 import type { PruneReceipt } from '../../prune/write/receipt.ts';
 import type { JobCalls, WireOptions } from '../line/job.ts';
 import type { LinkKind } from '../line/link.ts';
@@ -13,9 +14,10 @@ export interface Pruned {
   readonly files: Readonly<Record<string, Blob>>;
 }
 
-/** Calls that a prune worker answers: `start`, and then the other. */
+/** Calls that a prune worker answers: `start`, and then one of the others. */
 export interface PruneCalls extends JobCalls {
   prune(source: WireTarget, options: WireOptions<LocalPruneOptions>): Promise<Pruned>;
+  planPrune(source: WireTarget, options: WireOptions<LocalPlanOptions>): Promise<PlannedPruning>;
 }
 
 export const PRUNE: LinkKind = {

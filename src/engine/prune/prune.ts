@@ -1,9 +1,19 @@
 import { checked } from '../../options/check.ts';
+import type { PlannedPruning } from '../../prune/job/planned.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { Crossing } from '../line/crossing.ts';
 import { runJob } from '../line/job.ts';
-import { type PruneOptions, pruneThereOptions } from './options.ts';
+import { type PlanPruneOptions, type PruneOptions, planPruneThereOptions, pruneThereOptions } from './options.ts';
 import { PRUNE, type PruneCalls, type Pruned } from './protocol.ts';
+
+/**
+ * Steps, parameters and memory of a pruning, from its data and the headers of its models, found out in a worker.
+ * @throws as `prune` for what can be found before work begins, but for a want of memory, which it tells
+ */
+export async function planPrune(source: ModelTarget, options: PlanPruneOptions = {}): Promise<PlannedPruning> {
+  const { wire, moved } = wired(checked<PlanPruneOptions>(planPruneThereOptions, options, 'planPrune'));
+  return runJob<PruneCalls, 'planPrune'>(PRUNE, 'planPrune', source, wire, { moved });
+}
 
 /**
  * Makes an adapter with which a model forgets what is named and keeps the rest, a reconstruction of ALTER (arXiv 2603.01792), in a worker of its own
@@ -18,7 +28,7 @@ export async function prune(source: ModelTarget, options: PruneOptions = {}): Pr
 }
 
 /** Options as they cross. */
-function wired(options: PruneOptions): { wire: PruneOptions; moved: ArrayBuffer[] } {
+function wired<T extends PlanPruneOptions>(options: T): { wire: T; moved: ArrayBuffer[] } {
   const crossing = new Crossing(options.transfer);
   const { base, reference, earlier } = options;
   const wire = {

@@ -1,4 +1,5 @@
 import { prune } from '../../prune/job/job.ts';
+import { planPrune } from '../../prune/job/planned.ts';
 import { memoryOutput } from '../../runtime/output/memory.ts';
 import type { Methods } from '../line/answers.ts';
 import { jobStart } from '../line/job-service.ts';
@@ -17,5 +18,8 @@ export function pruneService(caller: Remote<CallerPort>): Methods<PruneCalls> {
       const receipt = await prune(source, { ...options, saveEvery: 0, ...live, out: memory });
       return { receipt, files: memory.result() };
     },
+
+    planPrune: ({ live }, source, { out, ...options }) =>
+      planPrune(source, { ...options, ...live, ...(out === undefined ? {} : { out }) }),
   };
 }

@@ -2,9 +2,9 @@ import { exportRouted, readRouted, routerFiles } from '../../checkpoint/adapter/
 import { openCheckpointFiles } from '../../checkpoint/open.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { listOf, type Rule, real, type Schema } from '../../options/rules.ts';
+import { listOf, real, type Schema } from '../../options/rules.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
-import { checkedTarget } from '../../runtime/files/target.ts';
+import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
 import { output, outputOf } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
@@ -23,11 +23,7 @@ export interface ExportOptions extends FilesOptions {
 
 export const exportOptions = {
   ...filesOptions,
-  adapter: {
-    takes: 'an adapter, as `open` takes it',
-    check: (value) => checkedTarget(value, 'The adapter'),
-    parse: (given) => given,
-  } satisfies Rule<ModelTarget> as Rule<ModelTarget>,
+  adapter: targetRule('The adapter', 'an adapter, as `open` takes it'),
   out: output,
   coefficients: listOf(real(-Number.MAX_VALUE), 1),
 } as const satisfies Schema<ExportOptions>;

@@ -7,7 +7,7 @@ import { Silhouettes } from './silhouette.ts';
 
 /** Counts that are tried. */
 const LEAST = 2;
-const MOST = 8;
+export const MOST_DOMAINS = 8;
 
 export interface SubDomainOptions {
   /** How many, or `auto`: that of 2 to 8 with the highest mean silhouette, the smaller of equals. Default `auto`. */
@@ -55,9 +55,9 @@ export async function subDomains(
   const given = filled(subDomainOptions, checked<SubDomainOptions>(subDomainOptions, options, 'subDomains'));
   const { domains, seed, restarts, signal, onProgress } = given;
   const points = pointsOf(vectors);
-  const different = countDifferent(points, MOST + 1);
+  const different = countDifferent(points, MOST_DOMAINS + 1);
   // a silhouette says nothing where every sample is alone
-  const most = Math.min(MOST, different, points.count - 1);
+  const most = Math.min(MOST_DOMAINS, different, points.count - 1);
   const counts = domains !== 'auto' ? [domains] : Array.from({ length: most - LEAST + 1 }, (_, i) => LEAST + i);
   // all the same, or two
   if (counts.length === 0) counts.push(1);

@@ -1,5 +1,6 @@
 import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
 import { arithmeticOf } from '../../device/open-device.ts';
+import type { TrainDevice } from '../../device/train-device.ts';
 import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { Decoder } from '../../model/decoder.ts';
@@ -204,9 +205,9 @@ function phaseOptions(plan: PreparedPrune['plan'], enough: number | null) {
 }
 
 /** What Phase I shall not diverge from, where it is asked for: the base, or the model as it is. */
-async function referenceOf(
+export async function referenceOf(
   { plan, base, checkpoint }: PreparedPrune,
-  device: WasmTrainDevice,
+  device: TrainDevice,
   signal: AbortSignal | undefined,
 ): Promise<Decoder | null> {
   if (plan.regulariser !== 'kl' || plan.structureSteps === 0 || plan.invariance === 0) return null;

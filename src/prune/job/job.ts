@@ -10,7 +10,6 @@ import { checked } from '../../options/check.ts';
 import { defined } from '../../options/defined.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import { jobLanes } from '../../runtime/host/lane-count.ts';
 import { intoOutput } from '../../runtime/output/into.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
@@ -24,6 +23,8 @@ import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
 import { edit } from './edit.ts';
 import { type EditProgress, editProgress } from './edit-progress.ts';
 import { type Measured, measure } from './measure.ts';
+import { checkPruneMemory, planPruneMemory } from './memory.ts';
+import { memoryOptionsOf } from './planned.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 import { PruneTelling } from './progress.ts';
 import { gateStage } from './train-gate.ts';
@@ -39,7 +40,7 @@ const KIND = 'espalier-prune';
  * @returns the receipt, which also lies in the folder as `espalier-prune.json`
  * @throws E_ARGUMENT for options out of range, models of other tokens, and where the folder holds another unfinished job; E_DATA_INVALID with file
  *   and line, for examples in both sets, and where the model does not know what it shall forget; E_ADAPTER for an earlier adapter that is damaged or
- *   another model's; E_OUT_OF_MEMORY; E_DIVERGED; E_STORAGE_FULL, E_FILE_WRITE; what opening models throws; E_ABORTED, after the state was kept.
+ *   another model's; E_OUT_OF_MEMORY before work begins, and later; E_DIVERGED; E_STORAGE_FULL, E_FILE_WRITE; what opening models throws; E_ABORTED, after the state was kept.
  *   The last state stays in the folder then; nothing has its final name before all of it is written
  */
 export async function prune(source: ModelTarget, given: PruneOptions): Promise<PruneReceipt> {
@@ -74,9 +75,11 @@ async function pruned(
     restart: options.restart ?? false,
     progress: editProgress,
   });
+  const planned = await memoryOptionsOf(job, options);
+  await checkPruneMemory(job, (await planPruneMemory(job, planned)).memory, planned);
   const device = await openTrainDevice(
     {
-      lanes: await jobLanes(options.lanes),
+      lanes: planned.lanes,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
     },

@@ -53,7 +53,7 @@ const ENOUGH = 0.006;
  */
 export async function measure(job: PreparedPrune, device: TrainDevice, options: MeasureOptions): Promise<Measured> {
   const { signal } = options;
-  const { plan, forget, retain } = job;
+  const { plan, forget } = job;
   const opened = async <T>(target: ModelTarget, use: (model: LocalModel) => Promise<T>): Promise<T> => {
     const own = { device, precision: 'exact' as const, ...defined({ signal }) };
     const model = await openWith(target, own, { withIdentity: false });
@@ -65,14 +65,7 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
   };
   const answers = (model: LocalModel, list: readonly TrainingSequence[]) =>
     answerLogProbabilities(model, list, options);
-  const [some, kept] = [
-    drawn(forget.sequences.length, plan.measured, plan.seed, STREAM.forget),
-    drawn(retain.sequences.length, plan.measured, plan.seed, STREAM.retain),
-  ];
-  const sample = {
-    forget: some.map((i) => forget.sequences[i]!),
-    retain: kept.map((i) => retain.sequences[i]!),
-  };
+  const sample = sampleOf(job);
   const own = await opened(job.target, async (model) => {
     const before = { forget: await answers(model, sample.forget), retain: await answers(model, sample.retain) };
     const unseen = job.unseen && (await answers(model, job.unseen.sequences.slice(0, plan.measured)));
@@ -90,15 +83,28 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
   };
   checkKnown(before.forget, target);
   const domainOf = domainsByExample(job, own.domains);
+  const { forget: some, retain: kept, indices } = sample;
   return {
     forget: ofBase.forget,
     retain: ofBase.retain,
     domains: own.domains,
     split: ofBase.split,
     distribution: ofBase.distribution,
-    sample: { ...sample, domains: some.map((i) => domainOf(forget.examples[i]!)) },
+    sample: { forget: some, retain: kept, domains: indices.map((i) => domainOf(forget.examples[i]!)) },
     before,
     target,
+  };
+}
+
+/** Sequences of either side that looks and checks measure, and the numbers of the first. */
+export function sampleOf({ plan, forget, retain }: Pick<PreparedPrune, 'plan' | 'forget' | 'retain'>) {
+  const { measured, seed } = plan;
+  const indices = drawn(forget.sequences.length, measured, seed, STREAM.forget);
+  const kept = drawn(retain.sequences.length, measured, seed, STREAM.retain);
+  return {
+    indices,
+    forget: indices.map((i) => forget.sequences[i]!),
+    retain: kept.map((i) => retain.sequences[i]!),
   };
 }
 

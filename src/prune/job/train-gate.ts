@@ -1,8 +1,9 @@
 import type { GateKind, GateShape } from '../../checkpoint/adapter/gate-kinds.ts';
 import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
-import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
+import type { TrainDevice } from '../../device/train-device.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { NULL_SLOT } from '../../model/routed/gate.ts';
+import type { SubDomains } from '../domains/sub-domains.ts';
 import type { PruneSequence } from '../edit/batches.ts';
 import { gateExamples, type LabelledSequence } from '../gate/features.ts';
 import { hardRows, joinExamples, withHardRows } from '../gate/hard-rows.ts';
@@ -38,10 +39,10 @@ export interface GateStageOptions {
  * @throws as `gateExamples` and `trainGate`
  */
 export async function gateStage(
-  { plan, earlier }: PreparedPrune,
-  { forget, retain, domains }: Measured,
+  { plan, earlier }: Pick<PreparedPrune, 'plan' | 'earlier'>,
+  { forget, retain, domains }: Pick<Measured, 'forget' | 'retain'> & { readonly domains: Pick<SubDomains, 'count'> },
   model: LocalModel,
-  device: WasmTrainDevice,
+  device: TrainDevice,
   rule: RoutingRule,
   { signal, onProgress }: GateStageOptions,
 ): Promise<TrainedGate> {

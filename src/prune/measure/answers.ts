@@ -8,7 +8,7 @@ import type { Trainable } from '../../train/trainable.ts';
 import { sequenceSums } from '../objective/sequences.ts';
 
 /** Examples that go through a model together. */
-const TOGETHER = 32;
+export const TOGETHER = 32;
 
 /** What of a model scores: a `Model` in a worker, or a `LocalModel`. */
 export interface AnswerScorer {

@@ -2,10 +2,7 @@ import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { defined } from '../../options/defined.ts';
-import type { AnswerOptions } from './answers.ts';
-
-/** Sequences that go through a model together. */
-const TOGETHER = 32;
+import { type AnswerOptions, TOGETHER } from './answers.ts';
 
 /**
  * Tsallis entropies of order q of the predictions that the tokens of sequences were to be guessed from, by a model that has the same tokens.

@@ -90,7 +90,7 @@ export async function planMemory<T extends Trainable>(
 }
 
 /** What operations take for themselves, one at a time, and what scratch grows by. */
-function bytesInside({
+export function bytesInside({
   config: { intermediateSize, nHeads, nKvHeads, headDim, hiddenSize },
   rows,
   maxTokens,

@@ -1,0 +1,110 @@
+import { checked } from '../../options/check.ts';
+import type { ModelTarget } from '../../runtime/files/model-files.ts';
+import { jobLanes } from '../../runtime/host/lane-count.ts';
+import { outputOf } from '../../runtime/output/options.ts';
+import type { OutputFolder } from '../../runtime/output/output.ts';
+import { domainsOfColumn } from '../domains/embed-examples.ts';
+import { MOST_DOMAINS } from '../domains/sub-domains.ts';
+import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
+import { type PruneMemory, type PruneMemoryOptions, planPruneMemory } from './memory.ts';
+import type { PrunePlan } from './plan.ts';
+import { type PreparedPrune, preparePrune } from './prepare.ts';
+
+const GIB = 2 ** 30;
+
+/** What a pruning will do and take, before any weight is loaded. */
+export interface PlannedPruning {
+  readonly options: PrunePlan;
+  /** Of each side, examples and the tokens that go through a model. */
+  readonly data: {
+    readonly forget: { readonly examples: number; readonly tokens: number };
+    readonly retain: { readonly examples: number; readonly tokens: number };
+  };
+  /** Sub-domains; where they are still to be found the most that there can be. */
+  readonly domains: number;
+  /** At most: it ends earlier where two looks in a row have gone too far. Of Phase II each is a step that forgets and one that retains. */
+  readonly steps: { readonly structure: number; readonly editing: number; readonly gate: number };
+  readonly looks: number;
+  /** That go through the model in both phases, without looks, about. */
+  readonly tokens: number;
+  /** Of the adapter, its gate left out. */
+  readonly parameters: number;
+  readonly memory: PruneMemory;
+  /** Of a state that is kept with the best so far, and of the result: bytes. */
+  readonly stateBytes: number;
+  readonly resultBytes: number;
+  /** Bytes free at the destination, where the host says. */
+  readonly freeBytes: number | null;
+}
+
+/**
+ * Steps, parameters and memory of a pruning, from its data and the headers of its models.
+ * @throws as `prune` for what can be found before work begins, but for a want of memory, which it tells
+ */
+export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {}): Promise<PlannedPruning> {
+  const options = checked<PlanPruneOptions>(planPruneOptions, given, 'planPrune');
+  const job = await preparePrune(source, options);
+  let out: OutputFolder | null = null;
+  try {
+    out = options.out === undefined ? null : await outputOf(options.out);
+    const { domains, batches } = await domainsOf(job);
+    const { memory, parameters, resultBytes } = await planPruneMemory(job, await memoryOptionsOf(job, options));
+    return {
+      options: job.plan,
+      data: { forget: factsOf(job, 'forget'), retain: factsOf(job, 'retain') },
+      domains,
+      ...workOf(job, batches),
+      ...{ parameters, memory, resultBytes },
+      // factors and their moments, and the factors of the best look
+      stateBytes: 4 * (parameters + 2 * parameters) + 4 * parameters,
+      freeBytes: (await out?.free()) ?? null,
+    };
+  } finally {
+    // an output of the caller’s own stays his
+    if (out !== options.out) await out?.release();
+    await job.close();
+  }
+}
+
+/** With what the memory of a job is planned. @throws E_DATA_INVALID, E_ARGUMENT */
+export async function memoryOptionsOf(
+  job: PreparedPrune,
+  { lanes, memoryLimit = 4 * GIB, signal }: Pick<PlanPruneOptions, 'lanes' | 'memoryLimit' | 'signal'>,
+): Promise<PruneMemoryOptions> {
+  return { domains: (await domainsOf(job)).domains, lanes: await jobLanes(lanes), limit: memoryLimit, signal };
+}
+
+/** Sub-domains, and batches of an epoch; where either is not known yet, the most. */
+async function domainsOf({ plan, data, forget }: PreparedPrune): Promise<{ domains: number; batches: number }> {
+  const { domains, batch } = plan;
+  const all = forget.sequences.length;
+  if (typeof domains === 'object') {
+    const found = await domainsOfColumn(data.forget, domains.column);
+    const place = new Map(Array.from(data.forget.train, (example, i) => [example, found.assignments[i]!]));
+    const counts = new Array<number>(found.count).fill(0);
+    for (const example of forget.examples) counts[place.get(example)!]!++;
+    return { domains: found.count, batches: counts.reduce((sum, count) => sum + Math.ceil(count / batch), 0) };
+  }
+  const most = Math.min(all, domains === 'auto' ? MOST_DOMAINS : domains);
+  // each domain may have a batch that is not full
+  return { domains: most, batches: Math.min(all, Math.ceil(all / batch) + most - 1) };
+}
+
+function factsOf({ data, ...job }: PreparedPrune, side: 'forget' | 'retain') {
+  const tokens = job[side].sequences.reduce((sum, { ids }) => sum + ids.length - 1, 0);
+  return { examples: data[side].train.length, tokens };
+}
+
+function workOf(job: PreparedPrune, batches: number): Pick<PlannedPruning, 'steps' | 'looks' | 'tokens'> {
+  const { plan } = job;
+  const [forget, retain] = [factsOf(job, 'forget').tokens, factsOf(job, 'retain').tokens];
+  const sequences = { forget: job.forget.sequences.length, retain: job.retain.sequences.length };
+  const { structureSteps: structure, epochs, batch, retains, gateSteps, gateRounds, gateTokens, looks } = plan;
+  const each = { retain: retain / sequences.retain, all: (forget + retain) / (sequences.forget + sequences.retain) };
+  const editing = epochs * batches;
+  return {
+    steps: { structure, editing, gate: gateSteps * (1 + (retain > gateTokens ? gateRounds : 0)) },
+    looks: epochs * Math.min(looks, batches),
+    tokens: Math.round(structure * batch * each.all + epochs * forget + (retains ? editing * batch * each.retain : 0)),
+  };
+}
