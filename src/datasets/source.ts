@@ -19,13 +19,16 @@ export const dataSource: Rule<DataSource> = {
   },
 };
 
+/** What messages call data without a name. */
+export const UNNAMED = 'The data';
+
 export const isPath = (source: DataSource): source is string | URL =>
   typeof source === 'string' || source instanceof URL;
 
 /** @throws E_FILE_NOT_FOUND, E_FILE_READ; E_ARGUMENT for a path where the host has no file system */
 export async function openSource(source: DataSource): Promise<ByteSource> {
-  if (source instanceof Uint8Array) return bytesSource('The data', source);
-  if (!isPath(source)) return blobSource((source as Partial<File>).name ?? 'The data', source);
+  if (source instanceof Uint8Array) return bytesSource(UNNAMED, source);
+  if (!isPath(source)) return blobSource((source as Partial<File>).name ?? UNNAMED, source);
   await fileSystem();
   return openFile(await pathOf(source));
 }

@@ -229,6 +229,36 @@ test('a record that never ends is refused, and one that is long is read', async 
 const many = (count: number) =>
   named('many.jsonl', Array.from({ length: count }, (_, i) => `{"prompt":"q${i % 700}","answer":"a${i}"}`).join('\n'));
 
+test('what has changed since it was looked through is refused with its line, whatever it is now', async () => {
+  const jsonl = bytes('{"prompt":"a","answer":" b"}\n{"prompt":"c","answer":" d"}\n{"prompt":"e","answer":" f"}\n');
+  await using data = await openTrainingData(jsonl, { format: 'jsonl' });
+  const whole = await read(data);
+  // of the same length, and a line as good as the other
+  jsonl.set(bytes(' x'), jsonl.indexOf('d'.charCodeAt(0)) - 1);
+  assert.equal((await data.read(0)).example, whole[0]);
+  assert.equal((await data.read(2)).example, whole[2]);
+  const error = await rejects('E_DATA_INVALID', () => data.read(1));
+  assert.match(error.message, /line 2: this is not what stood there/);
+  await rejects('E_DATA_INVALID', () => data.column(1, 'answer'));
+  // pieces of a text, in a record and in a file
+  for (const format of ['lines', 'text'] as const) {
+    const long = bytes('one two three four five six seven\n');
+    await using pieces = await openTrainingData(long, { format, pieceLength: 16 });
+    assert.ok(pieces.count > 1);
+    long[long.length - 3]! ^= 1;
+    await rejects('E_DATA_INVALID', () => pieces.read(pieces.count - 1));
+  }
+});
+
+test('data without a name and a format are told so', async () => {
+  const error = await rejects('E_ARGUMENT', () => openTrainingData(bytes('a\n')));
+  assert.match(error.message, /^Nothing says/);
+  assert.match(
+    (await rejects('E_ARGUMENT', () => openTrainingData(named('a.doc', 'a')))).message,
+    /^The name of a\.doc/,
+  );
+});
+
 test('what is held out asks nothing that is trained on, the same for a seed', async () => {
   await using data = await openTrainingData(many(1000), { heldOut: 0.1, seed: 5 });
   assert.is(data.train.length + data.heldOut.length, 1000);

@@ -4,10 +4,10 @@ import { uniform } from '../../random.ts';
 import { ByteDigest } from '../../runtime/files/byte-digest.ts';
 import { sha256 } from '../../runtime/files/hash.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
-import { type DataSource, dataSource, openSource } from '../source.ts';
+import { type DataSource, dataSource, openSource, UNNAMED } from '../source.ts';
 import { sameInput } from '../splits.ts';
 import { askedBy, ExampleMaker, type RowExample } from './examples.ts';
-import { hashText, type IndexEntry, IndexTable } from './index-table.ts';
+import { hashBytes, hashText, type IndexEntry, IndexTable } from './index-table.ts';
 import { type TrainingDataOptions, trainingDataOptions } from './options.ts';
 import { cutText } from './pieces.ts';
 import { scanRecords, textOfRecord } from './records.ts';
@@ -96,7 +96,7 @@ export class TrainingData {
     return { example: this.#pieceOf(made, entry, index, format), place: `${source.name}, line ${line}` };
   }
 
-  async #recordOf({ file, offset, length, line }: IndexEntry): Promise<{ bytes: Uint8Array; line: number }> {
+  async #recordOf({ file, offset, length, line, sum }: IndexEntry): Promise<{ bytes: Uint8Array; line: number }> {
     const { source } = this.#files[file]!;
     const bytes = new Uint8Array(length);
     await source.readInto(offset, bytes).catch((cause) => {
@@ -104,6 +104,7 @@ export class TrainingData {
         ? changed(source.name, line, cause)
         : cause;
     });
+    if (hashBytes(bytes) !== sum) throw changed(source.name, line);
     return { bytes, line };
   }
 
@@ -148,7 +149,7 @@ interface Divided {
 
 /**
  * Opens files of training data and looks through all of them once: what is broken is refused before anything is trained. In memory stays
- * where each example stands, 24 bytes.
+ * where each example stands and a hash of it, 28 bytes.
  *
  * Of the examples a share may be held out: those with the smallest draw by `seed` and by what they ask (the prompt, the messages before the
  * first answer, the text), so that examples that ask the same, but for case and white space, are on the same side.
@@ -217,11 +218,12 @@ function addRecord(
   if (made === null) return;
   const { offset, line } = record;
   const { length } = record.bytes;
+  const sum = hashBytes(record.bytes);
   // a third of the time
   const key = heldOut > 0 ? hashText(sameInput(askedBy(made))) : 0;
-  if (made.kind !== 'text') table.add({ offset, length, line, piece: 0, key });
-  else if (file.format === 'text') table.add({ offset, length, line, piece: table.count - first, key });
-  else for (const piece of cutText(made.text, pieceLength).keys()) table.add({ offset, length, line, piece, key });
+  if (made.kind !== 'text') table.add({ offset, length, line, piece: 0, key, sum });
+  else if (file.format === 'text') table.add({ offset, length, line, piece: table.count - first, key, sum });
+  else for (const piece of cutText(made.text, pieceLength).keys()) table.add({ offset, length, line, piece, key, sum });
 }
 
 function makeExample(
@@ -261,7 +263,7 @@ function formatOf(name: string): TrainingFormat {
   if (format !== undefined) return format;
   throw new EspalierError(
     'E_ARGUMENT',
-    `The name of ${name} does not say its format.`,
+    name === UNNAMED ? 'Nothing says of which format the data are.' : `The name of ${name} does not say its format.`,
     `Give \`format\`: one of ${TRAINING_FORMATS.join(', ')}.`,
   );
 }
@@ -273,8 +275,8 @@ function empty({ source }: DataFile): EspalierError {
 function changed(name: string, line: number, cause?: unknown): EspalierError {
   return new EspalierError(
     'E_DATA_INVALID',
-    `${name}, line ${line}: there is no example any more.`,
-    'Leave the file as it is while it is trained on.',
+    `${name}, line ${line}: this is not what stood there when the file was looked through.`,
+    'Leave files as they are while they are in use, and start again.',
     { cause },
   );
 }
