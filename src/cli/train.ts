@@ -6,6 +6,7 @@ import type { TrainReceipt } from '../train/write/receipt.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { DATA_FLAGS } from './shared/data-flags.ts';
+import { textInFlags } from './shared/flags.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
@@ -31,7 +32,7 @@ export const trainCommand = defineCommand({
     'dry-run': { type: 'boolean', description: 'Say steps, parameters and memory, and train nothing', default: false },
     json: jsonArgument,
   },
-  run: async ({ args, io, signal }) => {
+  run: async ({ args, io, signal, fail }) => {
     const options = { ...trainOptionsOf(args), signal };
     const { out, restart: _, saveEvery: __, ...planned } = options;
     const stages: Bars = new Stages(['downloading', 'reading', 'loading', 'training', 'writing'], args.json);
@@ -42,6 +43,8 @@ export const trainCommand = defineCommand({
         const plan = await planTrain(args.model, { ...planned, onDownload, ...(out === undefined ? {} : { out }) });
         stages.end();
         io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+        // what would be refused
+        if (plan.advice !== null) fail();
         return;
       }
       const lines = new TrainLines();
@@ -99,7 +102,7 @@ function show(stages: Bars, progress: TrainProgress): void {
   }
 }
 
-function describePlan({ data, steps, parameters, trained, memory, options, ...rest }: PlannedTraining): string {
+function describePlan({ data, steps, parameters, trained, memory, advice, options, ...rest }: PlannedTraining): string {
   const { lora, batch } = options;
   const { weights, masters, gradients, moments, activations, total, limit } = memory;
   const share = ((100 * trained) / parameters).toPrecision(3);
@@ -112,6 +115,7 @@ function describePlan({ data, steps, parameters, trained, memory, options, ...re
       `${formatCount(trained)} parameters, ${lora ? `an adapter of rank ${lora.rank}: ${share} % of the model` : `of ${formatCount(parameters)}`}`,
     ],
     ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ...(advice === null ? [] : [['', textInFlags(advice, trainArguments)] as [string, string]]),
     ['', `weights ${formatBytes(weights)}, f32 of what is trained ${formatBytes(masters)}`],
     ['', `gradients ${formatBytes(gradients)}, moments ${formatBytes(moments)}`],
     ['', `activations ${formatBytes(activations)}`],

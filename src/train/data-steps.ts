@@ -43,7 +43,7 @@ export class DataSteps {
 }
 
 /** Sequences that are read before they are packed into batches. */
-const AT_ONCE = 64;
+export const HELD_AT_ONCE = 64;
 
 /** The examples that are held out, in batches, in the order of the files; the weight of each target is 1. */
 export class DataHeldOut {
@@ -68,7 +68,7 @@ export class DataHeldOut {
     const options = { seed: 0, shuffle: false, epochs: 1 };
     const stream = new SequenceStream(this.#data, this.#examples, this.#encoder, options);
     for (;;) {
-      const some: TrainingSequence[] = await stream.next(AT_ONCE);
+      const some: TrainingSequence[] = await stream.next(HELD_AT_ONCE);
       if (some.length === 0) return;
       yield* packStep(some, this.#rows, 1).batches;
     }

@@ -12,8 +12,9 @@ import type { DecoderTrainable } from './decoder-trainable.ts';
 import { checkTrained, FreezePlan } from './freeze.ts';
 import { type Loaded, load } from './load.ts';
 import { type PlanTrainOptions, planTrainOptions, type TrainOptions, trainOptions } from './options.ts';
-import { checkMemory, type MemoryPlan, planMemory } from './plan/memory.ts';
+import { checkMemory, type MemoryPlan } from './plan/memory.ts';
 import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
+import { adviceOf, roomOf } from './plan/room.ts';
 import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
@@ -25,7 +26,6 @@ import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
 import { sizeOfResult, writeResult } from './write/result.ts';
 
-const GIB = 2 ** 30;
 /** Kept free beside states and result, in bytes. */
 const MARGIN = 16 << 20;
 
@@ -38,6 +38,8 @@ export interface PlannedTraining {
   readonly parameters: number;
   readonly trained: number;
   readonly memory: MemoryPlan;
+  /** Where that is beyond its limit, options with which it is not; null: it fits. */
+  readonly advice: string | null;
   /** Of a state that is kept, and of the result: bytes. */
   readonly stateBytes: number;
   readonly resultBytes: number;
@@ -88,7 +90,7 @@ export async function train(source: ModelTarget, given: TrainOptions): Promise<T
     const job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
     try {
       const plan = await planned(job, options);
-      checkMemory(plan.memory, { lora: job.plan.lora !== null, rows: job.plan.rows });
+      checkMemory(plan.memory, plan.advice ?? '');
       const restart = options.restart ?? false;
       const receipt =
         (restart ? null : await finished(out, job, options)) ?? (await trained(job, options, plan, out, telling));
@@ -231,20 +233,8 @@ function settingsOf({ plan, steps, warmup, evaluateEvery, reference }: Prepared,
 
 async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<PlannedTraining, 'freeBytes'>> {
   const { plan, steps, facts, checkpoint } = job;
-  const { memoryLimit: limit = 4 * GIB, dtype = 'auto' } = options;
-  const memory = await planMemory(async (device) => (await load(job, device, { hashed: false })).trainable, {
-    config: checkpoint.config,
-    // what is held out is packed into batches of all rows
-    rows: facts.heldOut > 0 ? plan.rows : Math.min(plan.rows, plan.batch * (facts.longest ?? plan.maxTokens)),
-    maxTokens: facts.longest ?? plan.maxTokens,
-    steps,
-    freeze: plan.freeze,
-    recompute: plan.recompute,
-    divergence: job.reference !== null && (plan.divergence > 0 || facts.heldOut > 0),
-    lanes: await jobLanes(options.lanes),
-    limit,
-  });
-  const { trainable } = memory;
+  const { dtype = trainOptions.dtype.default } = options;
+  const { plan: memory, trainable } = await roomOf(job, options);
   checkFreeze(job, trainable);
   const trained = count(trainable.parameters);
   const moments = trained;
@@ -254,7 +244,8 @@ async function planned(job: Prepared, options: PlanTrainOptions): Promise<Omit<P
     steps,
     parameters: count([...checkpoint.tensors.values()]),
     trained,
-    memory: memory.plan,
+    memory,
+    advice: await adviceOf(job, options, memory),
     stateBytes: 4 * (trained + 2 * moments),
     resultBytes: await sizeOfResult({ files: job.files, checkpoint, trainable, plan, dtype }),
   };

@@ -4,7 +4,7 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import type { DataSource } from '../datasets/source.ts';
 import { openTrainingData, type TrainingData } from '../datasets/training/data.ts';
 import { SequenceEncoder } from '../datasets/training/encode.ts';
-import { checkLengths } from '../datasets/training/stream.ts';
+import { checkLengths, noneShortEnough } from '../datasets/training/stream.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { ModelText } from '../model/model-text.ts';
 import { Tokenizer } from '../model/text/tokenizer.ts';
@@ -31,6 +31,9 @@ export interface Prepared {
   readonly warmup: number;
   readonly evaluateEvery: number;
   readonly facts: DataFacts;
+  /** Tokens of the longest sequence that is trained on, or what no sequence is longer than; and of what is held out, where something is. */
+  readonly longest: number;
+  readonly heldOutTokens: { readonly longest: number; readonly total: number } | null;
   readonly reference: { readonly checkpoint: Checkpoint; readonly digests: TensorDigests } | null;
   readonly source: StepSource;
   readonly heldOut: HeldOutSource | null;
@@ -88,15 +91,15 @@ export async function prepare(
     const own = typeof options.heldOut === 'number' ? undefined : options.heldOut;
     const other = own === undefined ? null : await openData(own, 0, options, onReading);
     if (other) open.push(other);
-    const counted = plan.steps === null ? await count(data, encoder, signal, onReading) : null;
-    const lengths = defined({ signal, onProgress: onReading });
+    const counted = plan.steps === null ? await count(data, data.train, encoder, signal, onReading) : null;
     // what is counted is encoded, and refused there
-    if (!counted) await checkLengths(data, data.train, encoder, lengths);
-    await checkLengths(data, data.heldOut, encoder, lengths);
-    if (other) await checkLengths(other, other.train, encoder, lengths);
+    const longest =
+      counted?.longest ?? (await checkLengths(data, data.train, encoder, defined({ signal, onProgress: onReading })));
     const steps = plan.steps ?? Math.max(1, Math.ceil((plan.epochs! * counted!.sequences) / plan.batch));
     const held = other ?? data;
     const heldOut = other ? other.train : data.heldOut;
+    // each look goes through all of it
+    const looked = heldOut.length === 0 ? null : await count(held, heldOut, encoder, signal, onReading);
     return {
       files,
       digests: new TensorDigests(checkpoint),
@@ -112,6 +115,8 @@ export async function prepare(
         longest: counted?.longest ?? null,
         heldOut: heldOut.length,
       },
+      longest,
+      heldOutTokens: looked && { longest: looked.longest, total: looked.tokens },
       reference: reference && { checkpoint: reference, digests: new TensorDigests(reference) },
       source: new DataSteps(data, encoder, {
         sequences: plan.batch,
@@ -148,29 +153,28 @@ function openData(
   });
 }
 
-/** Sequences of an epoch, and the length of the longest. @throws E_DATA_INVALID where there are none */
+/** Sequences of examples, their tokens, and those of the longest. @throws E_DATA_INVALID where there are none */
 async function count(
   data: TrainingData,
+  examples: Uint32Array,
   encoder: SequenceEncoder,
   signal: AbortSignal | undefined,
   onProgress: (done: number, total: number) => void,
-): Promise<{ readonly sequences: number; readonly longest: number }> {
+): Promise<{ readonly sequences: number; readonly tokens: number; readonly longest: number }> {
   const pace = new Pace();
   let sequences = 0;
+  let tokens = 0;
   let longest = 0;
-  for (const [i, index] of data.train.entries()) {
+  for (const [i, index] of examples.entries()) {
     await pace.breathe();
     throwIfAborted(signal);
-    if (i % 256 === 0) onProgress(i, data.train.length);
+    if (i % 256 === 0) onProgress(i, examples.length);
     for (const { ids } of await encoder.encode(await data.read(index))) {
       sequences++;
+      tokens += ids.length - 1;
       longest = Math.max(longest, ids.length - 1);
     }
   }
-  if (sequences > 0) return { sequences, longest };
-  throw new EspalierError(
-    'E_DATA_INVALID',
-    `None of ${data.train.length} examples is short enough.`,
-    'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
-  );
+  if (sequences > 0) return { sequences, tokens, longest };
+  throw noneShortEnough(examples.length);
 }

@@ -199,6 +199,7 @@ test('the library’s messages name flags', () => {
       'top-k': SPECS['max-tokens'],
       rho: SPECS.shift,
       layers: SPECS.shift,
+      column: SPECS.shift,
       'allow-constant-gate': SPECS.json,
     } as const;
     const told = inFlags(new EspalierError('E_ARGUMENT', message, hint), specs);
@@ -211,6 +212,12 @@ test('the library’s messages name flags', () => {
     said('The layers of rho.', 'Say `allowConstantGate: true`.'),
     'The layers of rho. Say --allow-constant-gate.',
   );
+  // whose flag is in the singular, one of the list at a time
+  assert.is(
+    said('x.', 'Other names of columns are said by `columns`.'),
+    'x. Other names of columns are said by --column.',
+  );
+  assert.is(said('x.', 'Say `rho: "high"`.'), 'x. Say --rho high.');
   assert.is(said('x.', 'Use `rho: 0.1`, or `topK`.'), 'x. Use --rho 0.1, or --top-k.');
   assert.is(said('stopKit is x.', 'desktopK'), 'stopKit is x. desktopK');
 });

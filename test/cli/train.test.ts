@@ -88,6 +88,12 @@ test('--dry-run says steps, parameters and memory, and writes nothing', async ()
   const plan = await json('--dry-run', '--lora', '4:8');
   assert.equal(plan.options.lora, { rank: 4, alpha: 8, rslora: false, targets: null });
   assert.is(plan.trained, 155_648);
+  // what would be refused is no success, and what it says to give is what it takes
+  const narrow = ['--max-tokens', '64', '--batch', '64', '--memory-limit', '40000000'];
+  const much = await cli('train', NANO, ...DATA, '--dry-run', ...narrow);
+  assert.is(much.code, 1, much.err);
+  const [, rows] = /too much\n +Give --rows (\d+)\.$/m.exec(much.out) ?? [];
+  assert.is((await cli('train', NANO, ...DATA, '--dry-run', ...narrow, '--rows', rows ?? '')).code, 0, much.out);
 });
 
 test('an adapter: what it prints, and that generate and inspect take it', async () => {

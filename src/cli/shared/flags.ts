@@ -61,21 +61,29 @@ const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${l
  * English too are taken for options only where a message begins with them, or in backticks.
  */
 export function inFlags(error: EspalierError, specs: ArgumentSpecs): EspalierError {
-  const flags = Object.entries(specs).filter(([, spec]) => spec.type !== 'positional');
-  let { message, hint } = error;
-  for (const [flag, spec] of flags) {
-    const option = flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  const [message, hint] = [textInFlags(error.message, specs), textInFlags(error.hint, specs)];
+  return message === error.message && hint === error.hint
+    ? error
+    : new EspalierError(error.code, message, hint, { cause: error });
+}
+
+/** Options whose flags, each with one of what they list, are in the singular. */
+const SINGULAR: Readonly<Record<string, string>> = { column: 'columns' };
+
+/** The same of one text. */
+export function textInFlags(given: string, specs: ArgumentSpecs): string {
+  let text = given;
+  for (const [flag, spec] of Object.entries(specs)) {
+    if (spec.type === 'positional') continue;
+    const option = SINGULAR[flag] ?? flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
     const said = spec.type === 'boolean' ? `--${flag}` : `--${flag} $1`;
-    const backticked = new RegExp(`\`${option}: ([^\`]+)\``, 'g');
+    const backticked = new RegExp(`\`${option}: "?([^\`"]+)"?\``, 'g');
     const name =
       option === flag
         ? new RegExp(`^${option}(?=(?:\\[\\d+\\])? is )`)
         : new RegExp(`(?<![\\w-])${option}(?![\\w-])`, 'g');
-    [message, hint] = [message, hint].map((text) =>
-      text.replace(backticked, said).replaceAll(`\`${option}\``, `--${flag}`).replace(name, `--${flag}`),
-    ) as [string, string];
+    text = text.replace(backticked, said).replaceAll(`\`${option}\``, `--${flag}`);
+    if (SINGULAR[flag] === undefined) text = text.replace(name, `--${flag}`);
   }
-  return message === error.message && hint === error.hint
-    ? error
-    : new EspalierError(error.code, message, hint, { cause: error });
+  return text;
 }

@@ -88,7 +88,7 @@ export class SequenceStream {
         skipped = 0;
       }
       if (taken + 1 >= this.#made.length) {
-        if (this.#made.length === 0 && ++skipped > this.#examples.length) throw nothing(this.#examples.length);
+        if (this.#made.length === 0 && ++skipped > this.#examples.length) throw noneShortEnough(this.#examples.length);
         this.#made = null;
         this.#state = { epoch, done: done + 1, taken: 0 };
       }
@@ -115,11 +115,11 @@ export function orderOf(examples: Uint32Array, seed: number, epoch: number): Uin
   return list;
 }
 
-function nothing(examples: number): EspalierError {
+export function noneShortEnough(examples: number): EspalierError {
   return new EspalierError(
     'E_DATA_INVALID',
     `None of ${examples} examples is short enough.`,
-    'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
+    'Raise `maxTokens`, or let long ones be cut at their end: `long: "truncate"`.',
   );
 }
 
@@ -130,6 +130,7 @@ const FRAME = 256;
  * Refuses examples that are too long, and a set of which none is left, before anything is trained. Only those with more bytes than a sequence may have tokens are encoded:
  * a token stands for one byte or more.
  * @param examples which: `data.train`, `data.heldOut`
+ * @returns what none has more tokens than
  * @throws E_DATA_INVALID with file and line; E_ABORTED
  */
 export async function checkLengths(
@@ -137,20 +138,25 @@ export async function checkLengths(
   examples: Uint32Array,
   encoder: SequenceEncoder,
   options: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void } = {},
-): Promise<void> {
+): Promise<number> {
   const frame = FRAME + (await encoder.frame());
   const pace = new Pace();
   let isSome = examples.length === 0;
+  let longest = 1;
   for (const [i, index] of examples.entries()) {
     if (i % 4096 === 0) options.onProgress?.(i, examples.length);
-    if (data.lengthOf(index) + frame <= encoder.maxTokens) {
+    const most = data.lengthOf(index) + frame;
+    if (most <= encoder.maxTokens) {
       isSome = true;
+      longest = Math.max(longest, most);
       continue;
     }
     await pace.breathe();
     throwIfAborted(options.signal);
     const sequences = await encoder.encode(await data.read(index));
     isSome ||= sequences.length > 0;
+    for (const { ids } of sequences) longest = Math.max(longest, ids.length - 1);
   }
-  if (!isSome) throw nothing(examples.length);
+  if (!isSome) throw noneShortEnough(examples.length);
+  return longest;
 }

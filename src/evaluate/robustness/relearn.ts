@@ -226,14 +226,13 @@ async function checkRoom({ checkpoint, adapters, sequences, options }: Attack, r
   const experts = routed?.adapter.config.experts.length ?? 0;
   const ask = (batch: MicroBatch): MicroBatch =>
     routed ? { ...batch, routing: new Float32Array(batch.ids.length * experts) } : batch;
+  const total = lengths.reduce((a, b) => a + b);
   const { plan } = await planMemory((device) => loadAttacked(device, checkpoint, adapters, loraOf(options), {}), {
     config: checkpoint.config,
-    // a look has as many rows as there are
-    rows: Math.min(
-      rows,
-      lengths.reduce((a, b) => a + b),
-    ),
+    rows: Math.min(rows, options.batch * longest),
     maxTokens: longest,
+    // a look goes through all of them
+    evaluated: { rows: Math.min(rows, total), maxTokens: longest },
     steps: options.steps,
     freeze: [],
     recompute: true,
@@ -242,7 +241,7 @@ async function checkRoom({ checkpoint, adapters, sequences, options }: Attack, r
     lanes: await jobLanes(options.lanes),
     limit: options.memoryLimit ?? 4 * GIB,
   });
-  checkMemory(plan, { lora: true, rows });
+  checkMemory(plan, 'Use a lower `rank`, fewer tokens (`maxTokens`), or a smaller or more strongly quantised model.');
 }
 
 /** @throws E_ARGUMENT for another vocabulary */

@@ -4,7 +4,11 @@ import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { FreezePlan, type FreezeStage } from '../freeze.ts';
 import { AdamW } from '../optimiser.ts';
+import { RouterStatistics } from '../router-statistics.ts';
 import type { MicroBatch, Trainable } from '../trainable.ts';
+
+/** The least that a wasm device takes for scratch. */
+const CHUNK = 2 ** 20;
 
 /** Bytes that a training will hold on its device. */
 export interface MemoryPlan {
@@ -25,9 +29,11 @@ export interface MemoryPlan {
 
 export interface MemoryOptions {
   readonly config: ModelConfig;
-  /** Rows of the largest batch, and tokens of the longest sequence. */
+  /** Rows of the largest batch of a step, and tokens of the longest sequence. */
   readonly rows: number;
   readonly maxTokens: number;
+  /** The same of what is looked at without learning from it, such as what is held out. Default: nothing is. */
+  readonly evaluated?: { readonly rows: number; readonly maxTokens: number } | null;
   readonly steps: number;
   readonly freeze: readonly FreezeStage[];
   readonly recompute: boolean;
@@ -40,7 +46,7 @@ export interface MemoryOptions {
 }
 
 /**
- * Goes through a step of each stage on a device that only counts.
+ * Goes through a step of each stage on a device that only counts, and through a look at what is held out.
  * @param load makes what is to be trained on such a device
  * @returns it, too: its weights are nowhere
  */
@@ -50,6 +56,7 @@ export async function planMemory<T extends Trainable>(
     config,
     rows,
     maxTokens,
+    evaluated = null,
     steps,
     freeze,
     recompute,
@@ -80,12 +87,19 @@ export async function planMemory<T extends Trainable>(
       divergence: divergence ? 1 : 0,
     });
     optimiser.step(0, await optimiser.norm());
+    if (evaluated === null) continue;
+    // beside gradients and moments, but with nothing kept for a way back
+    await trainable.evaluate(ask(largestBatch(evaluated.rows, evaluated.maxTokens)), {
+      divergence: divergence ? 1 : 0,
+      ...(config.moe && { onMixture: new RouterStatistics(device, config).watch }),
+    });
   }
   const { peakBytes, scratchBytes } = measured();
   const moments = 2 * bytesOf(trainable, (name) => optimiser.moments.has(name));
-  const inner = bytesInside({ config, rows, maxTokens, lanes });
-  const activations = scratchBytes + inner;
-  const plan = { weights, masters, gradients, moments, activations, total: peakBytes + inner, limit };
+  const inner = bytesInside({ config, rows, maxTokens, evaluated, lanes });
+  const more = Math.max(inner, CHUNK - scratchBytes);
+  const activations = scratchBytes + more;
+  const plan = { weights, masters, gradients, moments, activations, total: peakBytes + more, limit };
   return { plan, trainable };
 }
 
@@ -94,11 +108,12 @@ export function bytesInside({
   config: { intermediateSize, nHeads, nKvHeads, headDim, hiddenSize },
   rows,
   maxTokens,
+  evaluated,
   lanes,
-}: Pick<MemoryOptions, 'config' | 'rows' | 'maxTokens' | 'lanes'>): number {
+}: Pick<MemoryOptions, 'config' | 'rows' | 'maxTokens' | 'evaluated' | 'lanes'>): number {
   const width = Math.max(intermediateSize, nHeads * headDim, hiddenSize);
   // all inputs, and of each lane a block of 240 rows
-  const forward = 4 * (rows * width + lanes * 256 * 256);
+  const forward = 4 * (Math.max(rows, evaluated?.rows ?? 0) * width + lanes * 256 * 256);
   // of each lane slivers of 60 rows; panels 512 deep of all columns, for each of the lanes that share the rows of a square
   const down = Math.min(lanes, 2 * Math.ceil(Math.sqrt((lanes * rows) / width)));
   const backward = 4 * 512 * (72 * lanes + down * Math.min(width, 2048));
@@ -114,19 +129,15 @@ export function attentionBackwardBytes(mostKeys: number, headDim: number): numbe
   return 4 * (3 * keys * head + 2 * (keys + 64) * head + 66 * (7 * head + 194));
 }
 
-/** @throws E_OUT_OF_MEMORY for a plan beyond its limit */
-export function checkMemory(
-  { total, limit, activations }: MemoryPlan,
-  { lora, rows }: { lora: boolean; rows: number },
-): void {
+/** @param hint what to do. @throws E_OUT_OF_MEMORY for a plan beyond its limit */
+export function checkMemory({ total, limit }: MemoryPlan, hint: string): void {
   if (total <= limit) return;
   const unit = limit < 2 ** 30 ? 'MiB' : 'GiB';
   const said = (bytes: number) => `${(bytes / (unit === 'MiB' ? 2 ** 20 : 2 ** 30)).toFixed(2)} ${unit}`;
-  const smaller = activations > total / 3 ? `fewer \`rows\` (${rows} now), ` : '';
   throw new EspalierError(
     'E_OUT_OF_MEMORY',
     `Training would take ${said(total)} of memory on the device, and there are ${said(limit)}.`,
-    `Use ${smaller}${lora ? 'a lower rank, or a smaller or more strongly quantised model' : 'LoRA, or `freeze` a part of the model for good'}.`,
+    hint,
   );
 }
 

@@ -35,7 +35,7 @@ export interface TrainRecipe extends Omit<TrainingDataOptions, 'heldOut' | 'sign
   readonly steps?: number;
   /** How often all examples are seen, in place of `steps`; it may be a part of once. Default 1. */
   readonly epochs?: number;
-  /** Most tokens of a sequence that go through the model. Default: as many as its context has, and at most 1024. */
+  /** Most tokens of a sequence that go through the model. Default: as many as its context has, and at most 1024 and `rows`. */
   readonly maxTokens?: number;
   /** Sequences of a step. Default 8. */
   readonly batch?: number;
@@ -204,7 +204,7 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
   if (lora && (scale === 0 || scale === Number.POSITIVE_INFINITY)) {
     refuse(`alpha is ${lora.alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
   }
-  const maxTokens = given.maxTokens ?? Math.min(context, MOST_TOKENS);
+  const maxTokens = given.maxTokens ?? Math.min(context, MOST_TOKENS, given.rows ?? MOST_TOKENS);
   const rows = given.rows ?? Math.max(ROWS, maxTokens);
   if (rows < maxTokens) {
     refuse(`rows is ${rows}, and a sequence may have ${maxTokens} tokens.`, 'Give more rows, or a lower `maxTokens`.');

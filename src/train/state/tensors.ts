@@ -114,7 +114,7 @@ export function damaged(name: string, cause?: unknown): EspalierError {
   return new EspalierError(
     'E_FILE_READ',
     `${name} is not what was written: the state of the training is damaged.`,
-    'Pass `restart: true` (--restart) to begin anew, or choose another folder.',
+    'Pass `restart: true` to begin anew, or choose another folder.',
     { cause },
   );
 }
