@@ -1,4 +1,7 @@
-/** Learning rates by step, as `get_scheduler` of transformers has them. */
+/**
+ * Learning rates by step. They are those of `get_scheduler` of transformers with one more step of warm-up and in all, whose first, of rate 0, is
+ * left out: no step is for nothing, as nanoGPT and torchtitan have it.
+ */
 
 export const SCHEDULES = ['linear', 'cosine', 'constant'] as const;
 export type ScheduleKind = (typeof SCHEDULES)[number];
@@ -7,18 +10,18 @@ export interface Schedule {
   readonly kind: ScheduleKind;
   /** The rate behind the warm-up. */
   readonly peak: number;
-  /** Steps in which it rises from 0. */
+  /** Steps in which it rises, below the peak. */
   readonly warmup: number;
-  /** Steps in all: where linear and cosine reach 0. */
+  /** Steps in all: linear and cosine would be 0 in the one behind them. */
   readonly steps: number;
 }
 
 /**
- * The rate of a step, from 0 on. While it warms up peak · step / warmup, so that of the very first step is 0; then with p the share of the
- * steps behind the warm-up that are done: linear peak · (1 − p), cosine peak · ½ (1 + cos πp), constant peak.
+ * The rate of a step, from 0 on; it is never 0. While it warms up peak · (step + 1) / (warmup + 1); then with p the share of the steps behind the
+ * warm-up that are done: linear peak · (1 − p), cosine peak · ½ (1 + cos πp), constant peak.
  */
 export function rateAt({ kind, peak, warmup, steps }: Schedule, step: number): number {
-  if (step < warmup) return (peak * step) / warmup;
+  if (step < warmup) return (peak * (step + 1)) / (warmup + 1);
   const share = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
   switch (kind) {
     case 'linear':

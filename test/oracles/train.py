@@ -1,6 +1,6 @@
 """Reference of the trainer, by PyTorch and transformers: writes test/fixtures/train.json.
 
-- learning rates of transformers' get_scheduler
+- learning rates of transformers' get_scheduler with one more step of warm-up and in all, whose first, of rate 0, is left out
 - a model of two matrices and a bias, trained in float64 by torch.optim.AdamW with clip_grad_norm_, over steps of two unequal batches with rows
   without a target; once with all of it trained, once with a part frozen at first
 
@@ -25,12 +25,19 @@ def optimiser_of(groups, lr, wd):
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=wd)
 
 
+def scheduler_of(name, optimiser, warmup, steps):
+    scheduler = get_scheduler(name, optimiser, num_warmup_steps=warmup + 1, num_training_steps=steps + 1)
+    optimiser.step()
+    scheduler.step()
+    return scheduler
+
+
 # ---- schedules
 schedules = []
 for kind, name in (("linear", "linear"), ("cosine", "cosine"), ("constant", "constant_with_warmup")):
     for warmup, steps in ((0, 7), (3, 20), (20, 20), (5, 5), (1, 1)):
         optimiser = optimiser_of([torch.nn.Parameter(torch.zeros(1))], 2e-3, 0)
-        scheduler = get_scheduler(name, optimiser, num_warmup_steps=warmup, num_training_steps=steps)
+        scheduler = scheduler_of(name, optimiser, warmup, steps)
         rates = []
         for _ in range(steps + 1):
             rates.append(scheduler.get_last_lr()[0])
@@ -62,7 +69,7 @@ def run(frozen, until):
     p = {name: torch.nn.Parameter(t.clone()) for name, t in start.items()}
     groups = [{"params": [p["embed"], p["head"]]}, {"params": [p["bias"]], "weight_decay": 0.0}]
     optimiser = optimiser_of(groups, PEAK, DECAY)
-    scheduler = get_scheduler("cosine", optimiser, num_warmup_steps=WARMUP, num_training_steps=STEPS)
+    scheduler = scheduler_of("cosine", optimiser, WARMUP, STEPS)
     losses, norms = [], []
     for s, step in enumerate(batches):
         for name, parameter in p.items():

@@ -349,20 +349,33 @@ test('one that diverges says so, and keeps the state before', async () => {
   const files = await tinyFiles();
   const out = memoryOutput('out');
   const options = {
-    ...FULL,
+    ...LORA,
+    // B is 0: without it the first step changes nothing
+    freeze: [{ frozen: '*lora_B*', untilStep: 1 }],
     learningRate: 1e30,
     clip: 0,
     schedule: 'constant',
     saveEvery: 1,
-    warmup: 2,
     steps: 20,
   } as const;
   const error: EspalierError = await rejects('E_DIVERGED', () => run(files, options, out));
   assert.match(error.message, /step \d+/);
   assert.match(error.hint!, /^The state of step 1 is kept\. /);
   const names = (await out.files()).names.filter((name) => name.endsWith('.json'));
-  // the first step's rate is 0
   assert.equal(names, ['espalier-training-000001.json']);
+});
+
+test('one step trains, and where patience ends it there is something to keep', async () => {
+  const files = await tinyFiles();
+  // as few examples as one step takes, with all defaults but the rate
+  const { maxTokens, format, lanes } = BASE;
+  const few = { maxTokens, format, lanes, data: bytesOf(LINES.split('\n').slice(0, 8).join('\n')), learningRate: 0.05 };
+  const { receipt } = await run(files, { ...few, heldOut: few.data });
+  assert.is(receipt.steps, 1);
+  const [before, after] = receipt.heldOut.map(({ loss }) => loss);
+  assert.ok(after! < before! - 1e-4, `${before} ${after}`);
+  const ended = await run(files, { ...few, heldOut: few.data, epochs: 4, patience: 1 });
+  assert.ok(ended.receipt.loss.heldOut! < before! - 1e-4);
 });
 
 test.run();

@@ -1,9 +1,9 @@
-/** Learning rates against transformers' get_scheduler (test/oracles/train.py), freeze plans, and the curve of losses. */
+/** Learning rates against transformers' get_scheduler without its step of rate 0 (test/oracles/train.py), freeze plans, and the curve of losses. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Curve } from '../../src/train/curve.ts';
 import { FreezePlan } from '../../src/train/freeze.ts';
-import { rateAt, type ScheduleKind, stepsOf } from '../../src/train/schedule.ts';
+import { rateAt, SCHEDULES, type ScheduleKind, stepsOf } from '../../src/train/schedule.ts';
 import { fixture } from './fixture.ts';
 
 test('rates are those of transformers', async () => {
@@ -13,6 +13,22 @@ test('rates are those of transformers', async () => {
     for (const [step, want] of rates.entries()) {
       const got = rateAt({ kind: kind as ScheduleKind, peak, warmup, steps }, step);
       assert.ok(Math.abs(got - want) < 1e-15, `${kind} ${warmup} of ${steps}, step ${step}: ${got}, not ${want}`);
+    }
+  }
+});
+
+test('no step has a rate of 0, or one beyond the peak', () => {
+  for (const kind of SCHEDULES) {
+    for (const steps of [1, 2, 3, 8, 50]) {
+      for (const warmup of [0, 1, stepsOf(0.02, steps), stepsOf(0.5, steps), steps, 2 * steps]) {
+        const rates = Array.from({ length: steps }, (_, step) => rateAt({ kind, peak: 1, warmup, steps }, step));
+        assert.ok(
+          rates.every((rate) => rate > 0 && rate <= 1),
+          `${kind} ${warmup} of ${steps}: ${rates}`,
+        );
+        const rises = rates.slice(1, warmup).every((rate, i) => rate > rates[i]!);
+        assert.ok(rises, `${kind} ${warmup} of ${steps}: ${rates}`);
+      }
     }
   }
 });

@@ -50,9 +50,9 @@ export interface TrainRecipe extends Omit<TrainingDataOptions, 'heldOut' | 'sign
   readonly shuffle?: boolean;
   /** The highest. Default 2e-5, with LoRA 2e-4. */
   readonly learningRate?: number;
-  /** How it falls behind the warm-up: to 0 in a line, to 0 as a cosine, or not. Default linear. */
+  /** How it falls behind the warm-up: in a line or as a cosine to 0, which it would be behind the last step, or not. Default linear. */
   readonly schedule?: ScheduleKind;
-  /** Steps in which it rises from 0: a number of them, or below 1 a share of all. Default 0.02. */
+  /** Steps in which it rises, the first of them a little: a number of them, or below 1 a share of all, rounded up. Default 0.02. */
   readonly warmup?: number;
   /** Decoupled, of matrices alone. Default 0. */
   readonly weightDecay?: number;
