@@ -3,9 +3,10 @@
  * hosts/run-file.ts.
  *
  * usage: node --import tsx test/run.ts [--host HOST] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
- *                                      [--all | --long] [--root FOLDER] [--without NAME,…] [NAME …]
+ *                                      [--all | --long] [--times N] [--root FOLDER] [--without NAME,…] [NAME …]
  *   --host: node (default), deno, chromium, chromium-plain (not cross-origin isolated) or firefox
  *   --node: run them under another node; 24: the one of test/runtimes
+ *   --times: at the end, the N files that took longest, and how busy the jobs were
  *   --all: also what takes long or starts many processes; --long: nothing else
  *   NAME: only files whose path contains it; --without: only others
  */
@@ -24,6 +25,7 @@ interface Options extends Limits {
   node: string;
   browser: string | undefined;
   jobs: number;
+  times: number;
   length: Length;
   root: string;
   filters: string[];
@@ -40,6 +42,7 @@ function options(): Options {
       timeout: { type: 'string', default: '900' },
       leak: { type: 'string', default: '60' },
       jobs: { type: 'string', default: '2' },
+      times: { type: 'string', default: '0' },
       all: { type: 'boolean', default: false },
       long: { type: 'boolean', default: false },
       without: { type: 'string', default: '' },
@@ -51,6 +54,8 @@ function options(): Options {
     if (!(value > 0)) throw new Error(`--${name} takes a number above 0.`);
     return value;
   };
+  const times = Number(values.times);
+  if (!(Number.isInteger(times) && times >= 0)) throw new Error('--times takes a whole number.');
   const host = HOSTS.find((name) => name === values.host);
   if (!host) throw new Error(`--host takes ${HOSTS.join(', ')}.`);
   return {
@@ -60,6 +65,7 @@ function options(): Options {
     timeout: number('timeout'),
     leak: number('leak'),
     jobs: number('jobs'),
+    times,
     // whoever names files wants them
     length: values.long ? 'long' : values.all || positionals.length > 0 ? 'all' : 'short',
     root: resolve(values.root),
@@ -106,6 +112,17 @@ function kernelsFit(): boolean {
   return spawnSync(process.execPath, [script, '--check'], { stdio: 'inherit' }).status === 0;
 }
 
+/** Which files took longest, and for how much of the time all jobs had one. */
+function tellTimes(results: readonly Result[], seconds: number, { times, jobs }: Options): void {
+  const all = results.reduce((total, result) => total + result.seconds, 0);
+  const busy = Math.round((100 * all) / (seconds * jobs));
+  console.log(
+    `\n${results.length} files took ${all.toFixed(0)} s, in ${seconds.toFixed(0)} s: ${busy} % of ${jobs} jobs`,
+  );
+  const slowest = results.toSorted((a, b) => b.seconds - a.seconds).slice(0, times);
+  for (const { file, seconds } of slowest) console.log(`${seconds.toFixed(1).padStart(7)} s  ${file}`);
+}
+
 async function main(): Promise<number> {
   const chosen = options();
   if (!kernelsFit()) return 1;
@@ -119,6 +136,7 @@ async function main(): Promise<number> {
     });
   }
   const results: Result[] = [];
+  const start = performance.now();
   try {
     const files = await choose(chosen, results);
     for (const result of results) report(result);
@@ -135,6 +153,7 @@ async function main(): Promise<number> {
     await host.close();
   }
 
+  if (chosen.times > 0) tellTimes(results, (performance.now() - start) / 1000, chosen);
   const sum = (key: 'passed' | 'failed' | 'skipped'): number => results.reduce((total, r) => total + r[key], 0);
   const broken = results.filter((r) => r.failed).map((r) => r.file);
   if (broken.length) console.log(`\nfailing: ${broken.join(', ')}`);

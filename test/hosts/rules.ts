@@ -47,7 +47,18 @@ const EXPECTED: Record<string, (host: HostName) => string | null> = {
 };
 
 function run(host: HostName, { timeout, leak }: RunLimits): { output: string; code: number | null } {
-  const args = ['--host', host, '--root', path('broken'), '--timeout', `${timeout}`, '--leak', `${leak}`];
+  const args = [
+    '--host',
+    host,
+    '--root',
+    path('broken'),
+    '--timeout',
+    `${timeout}`,
+    '--leak',
+    `${leak}`,
+    '--jobs',
+    '4',
+  ];
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', path('../run.ts'), ...args], {
     encoding: 'utf8',
     timeout: 900_000,
