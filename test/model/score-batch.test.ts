@@ -41,13 +41,17 @@ for (const [name, decoder] of decoders) {
       passes++;
       return each(...args);
     };
-    for (const options of [{}, { tsallisOrder: 2, top: 3 }]) {
+    const most = texts.filter(({ length }) => length < 300);
+    for (const [list, options] of [
+      [most, {}],
+      [texts, { tsallisOrder: 2, top: 3 }],
+    ] as const) {
       const told: number[] = [];
-      const got = await scoreEach(decoder, texts, { ...options, onProgress: (done) => told.push(done) });
-      for (const [i, ids] of texts.entries()) {
+      const got = await scoreEach(decoder, list, { ...options, onProgress: (done) => told.push(done) });
+      for (const [i, ids] of list.entries()) {
         assert.equal(got[i], await scoreTokens(decoder, ids, options), `${ids.length} tokens`);
       }
-      assert.is(told.at(-1), texts.length);
+      assert.is(told.at(-1), list.length);
     }
     assert.is(passes > 0, decoder.rowsIndependent, 'passes are shared');
     assert.is(device.stats().tensors, resting);
