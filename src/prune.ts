@@ -152,6 +152,7 @@ export {
 export { type SequenceSource, type StepKind, trainedBy } from './prune/proof/kinds.ts';
 export type { IsolationReceipt, RestedSteps, RoleReceipt } from './prune/proof/receipt.ts';
 export type { IsolationState, KindRecord, Moment, Violation } from './prune/proof/state.ts';
+export { measuresOf } from './prune/report/measures.ts';
 export { prunePage } from './prune/report/page.ts';
 export type { PruneReport, ReportedLook, ReportedMeasure, ReportedSide, ReportedSides } from './prune/report/report.ts';
 export type { PruneReceipt, SidesMeasured } from './prune/write/receipt.ts';

@@ -26,6 +26,7 @@ export const program: Command = defineCommand({
     prune: () => import('./prune.ts').then(({ pruneCommand }) => pruneCommand),
     rollback: () => import('./rollback.ts').then(({ rollbackCommand }) => rollbackCommand),
     export: () => import('./export.ts').then(({ exportCommand }) => exportCommand),
+    report: () => import('./report.ts').then(({ reportCommand }) => reportCommand),
     audit: () => import('./audit.ts').then(({ auditCommand }) => auditCommand),
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),

@@ -2,7 +2,6 @@ import { planPrune, prune } from '../engine/prune/prune.ts';
 import { EspalierError } from '../errors.ts';
 import type { PlannedPruning } from '../prune/job/planned.ts';
 import type { PruneProgress } from '../prune/options.ts';
-import { prunePage } from '../prune/report/page.ts';
 import type { PruneReceipt } from '../prune/write/receipt.ts';
 import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import { defineCommand } from './shared/command.ts';
@@ -10,8 +9,10 @@ import { jsonArgument, modelArgument } from './shared/common.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { LogFile } from './shared/log-file.ts';
 import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
+import { pageOf } from './shared/prune-report.ts';
 import { pruneSamples } from './shared/prune-samples.ts';
 import { Stages } from './shared/stages.ts';
+import { word } from './shared/word.ts';
 
 export const pruneCommand = defineCommand({
   meta: { name: 'prune', description: 'Make a model forget what is named, by an adapter' },
@@ -71,9 +72,9 @@ export const pruneCommand = defineCommand({
     try {
       const { receipt } = await prune(args.model, { ...options, signal, onDownload, onProgress });
       if (page) {
-        const samples = await pruneSamples(args.model, String(options.out), options, signal);
-        const again = `espalier rollback MODEL --adapter DIR --request ${word(receipt.request)} --out NEW`;
-        await page.write(prunePage({ ...receipt, samples, ...(receipt.earlier.length > 0 && { takeBack: [again] }) }));
+        const { forget, retain } = args;
+        const samples = await pruneSamples(args.model, String(options.out), { ...options, forget, retain }, signal);
+        await page.write(pageOf(receipt, samples));
         if (!args.json) io.err(`The report is in ${args.html}.\n`);
       }
       stages.end();
@@ -157,6 +158,3 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     `try it: espalier generate ${word(model)} --adapter ${word(out)} --prompt TEXT`,
   ].join('\n');
 }
-
-/** As a shell takes it for one. */
-const word = (text: string): string => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -11,6 +11,7 @@ import { formatBytes, formatCount, formatDuration, formatTable } from './shared/
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
 import { TrainLines } from './shared/train-lines.ts';
+import { word } from './shared/word.ts';
 
 export const trainCommand = defineCommand({
   meta: { name: 'train', description: 'Train a model, or a LoRA adapter for it, on examples' },
@@ -144,6 +145,3 @@ function describe(receipt: TrainReceipt, model: string, out: string): string {
     `try it: espalier generate ${options.lora ? `${word(model)} --adapter ${word(out)}` : word(out)} --prompt TEXT`,
   ].join('\n');
 }
-
-/** As a shell takes it for one. */
-const word = (text: string): string => (/^[\w@%+=:,./\\-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -60,7 +60,7 @@ test('--dry-run says steps and memory, and trains nothing', async () => {
   assert.is(code, 0, err);
   assert.match(out, /^forgets +4 examples, \d+ tokens\nkeeps +8 examples/);
   assert.match(out, /4 of Phase I, and at most 30 of Phase II; 800 of the gate/);
-  assert.match(out, /memory +[\d.]+ MB on the device, of 4\.29 GB\n/);
+  assert.match(out, /memory +[\d.]+ MiB on the device, of 4\.0 GiB\n/);
   const json = await cli(...ARGS, '--dry-run', '--json', '--out', at('planned'), '--memory-limit', String(2 ** 20));
   assert.is(json.code, 0, json.out);
   const { memory, freeBytes } = JSON.parse(json.out);

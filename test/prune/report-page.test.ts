@@ -16,7 +16,11 @@ async function shown(html: string, width: number): Promise<{ frame: HTMLIFrameEl
 }
 
 const long = 'people with a very long name '.repeat(8);
-const report = { ...fullReport(), request: long, experts: [long], earlier: ['x'.repeat(300)] };
+const measures = [
+  ...fullReport().measures!,
+  { name: `${'forget10_perturbed_'.repeat(4)}: ROUGE-L`, before: 1 / 3, after: null },
+];
+const report = { ...fullReport(), measures, request: long, experts: [long], earlier: ['x'.repeat(300)] };
 
 for (const width of [390, 1440]) {
   test(`at ${width} pixels`, async () => {
@@ -51,7 +55,7 @@ test('without samples there is no script, and nothing fails', async () => {
   const { source, data } = report;
   const { frame, page } = await shown(prunePage({ source, data }), 390);
   assert.is(page.querySelectorAll('script').length, 0);
-  assert.is(page.querySelectorAll('h2').length, 9);
+  assert.is(page.querySelectorAll('h2').length, 10);
   assert.ok(page.documentElement.scrollWidth <= 390);
   frame.remove();
 });

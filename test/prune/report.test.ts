@@ -22,7 +22,8 @@ test('everything that was measured is there, and survives JSON', () => {
     'What was forgotten: authors nano-tofu-full',
     'answers to be forgotten 0.983 → 0.00487',
     'answers to be kept 0.982 → 0.976',
-    'forget quality 2.8 · 10 −20 → 0.37',
+    'measure without the adapter with it should come to answers to be kept 0.982 0.976 0.982',
+    'forget quality 2.8 · 10 −20 0.37 1 forget10: perplexity of answers 31.4 29.2 –',
     'isolation holds',
     `forgotten 400 18 230 ${digest('f')}`,
     `kept 3 600 165 000 ${digest('e')}`,
@@ -59,7 +60,7 @@ test('what was not measured is said so, part by part', () => {
   const parts = page.split('<h2>').slice(1);
   const silent = parts.filter((part) => !part.includes('not measured')).map((part) => part.slice(0, part.indexOf('<')));
   assert.equal(silent, ['Forgotten and kept', 'How to take it back']);
-  assert.is(count(page, /not measured/g), 7 + 5);
+  assert.is(count(page, /not measured/g), 8 + 5);
   assert.not.match(page, /<script/);
   assert.match(text(page), 'answers to be forgotten not measured → not measured');
   const half = prunePage({
@@ -68,7 +69,8 @@ test('what was not measured is said so, part by part', () => {
     measures: [{ name: 'u', before: 1, after: null }],
   });
   assert.match(text(half), 'forgotten 1 not measured x');
-  assert.match(text(half), 'u 1 → not measured');
+  assert.match(text(half), 'with it u 1 not measured');
+  assert.not.match(text(half), 'should come to');
   assert.is(count(prunePage({ source, data, looks: [[{ look: 1, epoch: 1 }]] }), /class="plot"/g), 0);
 });
 

@@ -16,7 +16,7 @@ const SHOWN = 2;
 export async function pruneSamples(
   model: string,
   adapter: string,
-  options: PruneOptions,
+  options: Omit<PruneOptions, 'loss'> & Required<Pick<PruneOptions, 'forget' | 'retain'>>,
   signal: AbortSignal,
 ): Promise<NonNullable<PruneReport['samples']>> {
   const { format, columns, prompt, answer, chat, language, sourceLanguage, pieceLength } = options;
@@ -27,7 +27,7 @@ export async function pruneSamples(
     const samples: NonNullable<PruneReport['samples']>[number][] = [];
     const encoder = scoringEncoder(opened, defined({ maxTokens, long, end, specialTokens }));
     for (const side of ['forget', 'retain'] as const) {
-      const data = await openTrainingData(options[side]!, reading);
+      const data = await openTrainingData(options[side], reading);
       try {
         const list: AuditSequence[] = [];
         for (const index of data.train.subarray(0, SHOWN)) {

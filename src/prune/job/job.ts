@@ -17,6 +17,7 @@ import type { Identity, SavedState } from '../../train/state/description.ts';
 import { earlierState, resultFiles } from '../../train/state/earlier.ts';
 import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
+import { distanceOf } from '../choice/choice.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { type PruneOptions, pruneOptions } from '../options.ts';
 import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
@@ -163,7 +164,11 @@ async function trained(
         onProgress: (done, total) => telling.tell('checking', done, total),
       });
     const { forget, retain } = measured.sample;
-    return { forget: meanProbability(await answers(forget)), retain: meanProbability(await answers(retain)) };
+    const forgotten = await answers(forget);
+    return {
+      distance: distanceOf(forgotten, measured.target),
+      sides: { forget: meanProbability(forgotten), retain: meanProbability(await answers(retain)) },
+    };
   });
   const sides = { forget: job.forget, retain: job.retain };
   const facts = (side: 'forget' | 'retain') => ({
@@ -192,7 +197,8 @@ async function trained(
     gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens, rounds: gate.rounds },
     measured: { forget: measured.sample.forget.length, retain: measured.sample.retain.length },
     before: measured.before,
-    after,
+    after: after.sides,
+    distance: { before: measured.distance, after: after.distance },
     isolation: edited.isolation,
     parameters: edited.parameters,
     steps: edited.progress.step,

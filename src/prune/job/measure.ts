@@ -7,7 +7,7 @@ import { openWith } from '../../open-local.ts';
 import { defined } from '../../options/defined.ts';
 import { uniform } from '../../random.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import type { ChoiceTarget } from '../choice/choice.ts';
+import { type ChoiceTarget, distanceOf } from '../choice/choice.ts';
 import { domainsOfColumn, embedExamples } from '../domains/embed-examples.ts';
 import { type SubDomains, subDomains, subDomainsOf } from '../domains/sub-domains.ts';
 import type { PruneSequence } from '../edit/batches.ts';
@@ -34,6 +34,8 @@ export interface Measured {
   };
   /** Mean probabilities of the sample's answers, without the adapter. */
   readonly before: { readonly forget: number; readonly retain: number };
+  /** Of the first from the target, in nats. */
+  readonly distance: number;
   readonly target: ChoiceTarget;
 }
 
@@ -92,6 +94,7 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
     distribution: ofBase.distribution,
     sample: { forget: some, retain: kept, domains: indices.map((i) => domainOf(forget.examples[i]!)) },
     before,
+    distance: distanceOf(own.before.forget, target),
     target,
   };
 }

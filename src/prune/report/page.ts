@@ -18,6 +18,7 @@ export function prunePage(report: PruneReport): string {
   const samples = samplesOf(report);
   const title = request === undefined ? 'What was forgotten' : `What was forgotten: ${request}`;
   const parts: readonly (readonly [title: string, html: string])[] = [
+    ['Measures', measuresPart(report)],
     ['Forgotten and kept', sidesPart(report)],
     ['Sub-domains', domainsPart(report)],
     ['Entropies of what is learned', entropiesPart(report)],
@@ -52,23 +53,12 @@ ${samples === null ? '' : `<aside id="details" role="status" hidden></aside>\n${
 const namesOf = ({ experts, samples }: PruneReport): readonly string[] =>
   experts ?? samples?.find(({ audit }) => audit.experts)?.audit.experts ?? [];
 
-function summary({
-  before,
-  after,
-  measures = [],
-  measured,
-  isolation,
-  parameters,
-  steps,
-  seconds,
-  peakBytes,
-}: PruneReport): string {
+function summary({ before, after, measured, isolation, parameters, steps, seconds, peakBytes }: PruneReport): string {
   const change = (a: number | null | undefined, b: number | null | undefined): string => `${figure(a)} → ${figure(b)}`;
   const count = measured ? `, of ${whole(measured.forget)} and ${whole(measured.retain)} examples` : '';
   const list: (readonly [string, string])[] = [
     ['answers to be forgotten', change(before?.forget, after?.forget)],
     ['answers to be kept', change(before?.retain, after?.retain)],
-    ...measures.map(({ name, before: a, after: b }) => [name, change(a, b)] as const),
     ['isolation', isolationFigure(isolation)],
   ];
   const work: (readonly [string, string])[] = [
@@ -86,6 +76,21 @@ function isolationFigure(isolation: PruneReport['isolation']): string {
   if (isolation === undefined) return NOT_MEASURED;
   if (!isolation.holds) return '<span class="bad">broken</span>';
   return isolation.closed ? 'holds' : 'holds so far';
+}
+
+function measuresPart({ measures = [] }: PruneReport): string {
+  if (measures.length === 0) return `<p>${NOT_MEASURED}</p>`;
+  const hasAim = measures.some(({ aim }) => typeof aim === 'number');
+  const rows = measures.map(({ name, before, after, aim }) => ({
+    cells: [
+      escaped(name),
+      figure(before),
+      figure(after),
+      ...(hasAim ? [typeof aim === 'number' ? figure(aim) : '–'] : []),
+    ],
+  }));
+  const heads = ['measure', 'without the adapter', 'with it', ...(hasAim ? ['should come to'] : [])];
+  return table('Measures', heads, rows, true);
 }
 
 function sidesPart({ data, source, earlier = [] }: PruneReport): string {

@@ -34,6 +34,8 @@ export interface ReportedMeasure {
   readonly name: string;
   readonly before: number | null;
   readonly after: number | null;
+  /** What it should come to, where that is known. */
+  readonly aim?: number | null;
 }
 
 /** Mean probabilities of answers, a token. */

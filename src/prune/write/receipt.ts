@@ -53,6 +53,8 @@ export interface PruneReceipt {
   readonly measured: { readonly forget: number; readonly retain: number };
   readonly before: SidesMeasured;
   readonly after: SidesMeasured;
+  /** Of what is forgotten from answers that were never learned, in nats (`distanceOf`). */
+  readonly distance: { readonly before: number; readonly after: number };
   /** Which factors learned from what, and what was seen to rest. */
   readonly isolation: IsolationReceipt;
   /** Parameters of the adapter, its gate left out. */
