@@ -68,6 +68,12 @@ export interface TokenizerSpec {
 }
 
 /** An opened checkpoint. Its header is checked; its tensors' bytes are not yet read. */
+/** Linear layers that were rounded while they were read, of all that there are. */
+export interface RoundedLayers {
+  readonly rounded: number;
+  readonly linear: number;
+}
+
 export interface Checkpoint {
   readonly name: string;
   readonly format: 'safetensors' | 'gguf';
@@ -84,6 +90,8 @@ export interface Checkpoint {
   readonly unusedTensors: readonly string[];
   /** What was found and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
+  /** Where rounding was asked for. */
+  readonly rounded?: RoundedLayers;
   /** @throws E_TOKENIZER_INVALID, E_FILE_NOT_FOUND */
   tokenizer(): Promise<TokenizerSpec>;
   close(): Promise<void>;

@@ -83,11 +83,13 @@ function withoutLoss({ loss: _, ...options }: ReturnType<typeof sequenceOptionsO
   return options;
 }
 
-function described({ forget, retain, recovered }: QuantisationMeasures): string {
+function described({ forget, retain, rounded, recovered }: QuantisationMeasures): string {
   const sets = Object.entries(defined({ forget, retain: retain ?? undefined }));
   const rows = sets.map(([name, { n, original, stored, q8_0, q4_0 }]) => {
     return [name, n, ...[original, stored, q8_0, q4_0].map(figure)];
   });
+  const layers = (type: keyof typeof rounded) => `${rounded[type].rounded} of ${rounded[type].linear}`;
+  rows.push(['layers rounded', '', '', '', layers('q8_0'), layers('q4_0')]);
   if (recovered) rows.push(['recovered', '', '', '', figure(recovered.q8_0), figure(recovered.q4_0)]);
   return formatTable(['answers', 'n', 'original', 'stored', 'q8_0', 'q4_0'], rows);
 }

@@ -1,4 +1,4 @@
-import type { Checkpoint, ModelConfig, TokenizerSpec } from '../checkpoint/types.ts';
+import type { Checkpoint, ModelConfig, RoundedLayers, TokenizerSpec } from '../checkpoint/types.ts';
 import type { Device } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import { checked } from '../options/check.ts';
@@ -45,6 +45,8 @@ export class LocalModel {
   readonly device: Device;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
+  /** Linear layers that were rounded, where `quantise` was given; else null. */
+  readonly rounded: RoundedLayers | null;
   /** Those that it was opened with. */
   readonly adapters: readonly AdapterFacts[];
   readonly #spec: TokenizerSpec;
@@ -68,6 +70,7 @@ export class LocalModel {
     this.name = checkpoint.name;
     this.config = checkpoint.config;
     this.notes = [...checkpoint.notes, ...tokenizer.warnings];
+    this.rounded = checkpoint.rounded ?? null;
     this.tokenizer = tokenizer;
     this.decoder = decoder;
     this.device = decoder.device;

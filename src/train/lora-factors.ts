@@ -1,5 +1,5 @@
 import type { LoraPart, LoraTarget } from '../checkpoint/adapter/modules.ts';
-import { loraScale } from '../checkpoint/adapter/scale.ts';
+import { checkedScale } from '../checkpoint/adapter/scale.ts';
 import type { WrittenFactors } from '../checkpoint/adapter/write.ts';
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device } from '../device/device.ts';
@@ -33,12 +33,12 @@ export class LoraFactors implements TrainedTerms {
   readonly #list: FactorList;
   readonly #pairs: readonly Pair[];
 
-  /** @throws E_ARGUMENT for a target that the model has not; E_OUT_OF_MEMORY, and nothing is left allocated */
+  /** @throws E_ARGUMENT for a target that the model has not, and an alpha that makes the scale 0 or infinite; E_OUT_OF_MEMORY, and nothing is left allocated */
   constructor(device: Device, config: ModelConfig, spec: LoraSpec) {
     const { rank, targets, seed } = spec;
     this.#rank = rank;
     this.#list = new FactorList(device, seed);
-    const scale = loraScale(spec);
+    const scale = checkedScale(spec);
     const pairs: Pair[] = [];
     const terms = new Map<number, { readonly [P in LoraPart]?: readonly LoraTerm[] }>();
     this.terms = terms;

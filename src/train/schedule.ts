@@ -3,8 +3,15 @@
  * left out: no step is for nothing, as nanoGPT and torchtitan have it.
  */
 
+import { type Rule, real } from '../options/rules.ts';
+
 export const SCHEDULES = ['linear', 'cosine', 'constant'] as const;
 export type ScheduleKind = (typeof SCHEDULES)[number];
+
+/** A learning rate: what devices multiply by in f32. With a smaller one nothing would be learned. */
+export const rateRule: Rule<number> = real(2 ** -126, (2 - 2 ** -23) * 2 ** 127, {
+  takes: 'a number above 0, of those that f32 can hold',
+});
 
 export interface Schedule {
   readonly kind: ScheduleKind;

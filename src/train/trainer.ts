@@ -334,11 +334,26 @@ const LOSSES: Readonly<Record<keyof PassLosses, { readonly name: string; readonl
   steering: { name: 'steering loss', over: 'weights' },
 };
 
-/** @param kept the step of the state that is kept; 0: none is */
-export function diverged(what: string, kept: number): EspalierError {
+/** @param kept the step of the state that is kept; 0: none is; null: whoever asks keeps none, or tells it himself */
+export function diverged(what: string, kept: number | null): EspalierError {
+  const state = kept === null ? '' : kept > 0 ? `The state of step ${kept} is kept. ` : 'No state is kept yet. ';
   return new EspalierError(
     'E_DIVERGED',
     what,
-    `${kept > 0 ? `The state of step ${kept} is kept` : 'No state is kept yet'}. Start anew with a lower learning rate, a longer warm-up or stronger clipping.`,
+    `${state}Start anew with a lower learning rate${kept === null ? '' : ', a longer warm-up or stronger clipping'}.`,
   );
+}
+
+/**
+ * Looks at what a training has made. What is no number then is no fault of the model that it began with.
+ * @param step how many are done; 0: it is that model
+ * @throws E_DIVERGED in place of E_TENSOR_VALUE; what `look` throws
+ */
+export async function lookedAt<T>(step: number, look: () => Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (error) {
+    if (step === 0 || !(error instanceof EspalierError && error.code === 'E_TENSOR_VALUE')) throw error;
+    throw diverged(`Training diverged: after step ${step} what the model computes is no number.`, null);
+  }
 }

@@ -9,6 +9,7 @@ import type { MeasureProgress } from '../../src/evaluate/unlearning/options.ts';
 import type { LocalModel } from '../../src/model/model.ts';
 import { openLocal } from '../../src/open-local.ts';
 import { Worst } from '../device/devices.ts';
+import { tinyFiles } from '../engine/tiny-model.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { bytesOf } from '../train/texts.ts';
@@ -39,6 +40,12 @@ async function open(quantise: QuantisedType | null, name: (typeof opened)[number
     close();
   };
   return model;
+}
+
+async function openLocalConfig() {
+  const model = await openLocal(nano);
+  model.close();
+  return model.config;
 }
 
 async function scored(model: LocalModel, rows: readonly { question: string; answer: string }[]): Promise<number> {
@@ -75,7 +82,12 @@ test('probabilities of each model, opened one after another, and what is recover
   assert.ok(Math.abs(found.forget.q4_0 / found.forget.stored - 1) > 1e-3, 'rounding changes something');
   assert.is(found.forget.original, found.forget.q8_0);
   const { original, stored, q4_0 } = found.forget;
-  if (original! > stored) assert.is(found.recovered!.q4_0, (q4_0 - stored) / (original! - stored));
+  const layers = 7 * (await openLocalConfig()).nLayers;
+  assert.equal(found.rounded, {
+    q8_0: { rounded: layers, linear: layers },
+    q4_0: { rounded: layers, linear: layers },
+  });
+  if (original! - stored > 0.01 * original!) assert.is(found.recovered!.q4_0, (q4_0 - stored) / (original! - stored));
   else assert.is(found.recovered, null);
   assert.equal([...new Set(seen.map((one) => one.of))].slice(0, 4), [
     'forget, original',
@@ -88,6 +100,34 @@ test('probabilities of each model, opened one after another, and what is recover
 test('of what is forgotten alone, without an original', async () => {
   const found = await measureQuantisation({ open }, { forget });
   assert.equal([found.retain, found.recovered, found.forget.original, living], [null, null, null, 0]);
+});
+
+test('where nothing is rounded counts say so, and nothing is said to stay forgotten', async () => {
+  // rows of 48 are no whole blocks of 32
+  const files = await tinyFiles();
+  const rows = [{ prompt: 'Tom has a', answer: ' ball.' }].map((row) => JSON.stringify(row)).join('\n');
+  await using data = await openTrainingData(bytesOf(rows), { format: 'jsonl' });
+  // the model that knew is another one
+  let told = 0;
+  for (const name of ['llama-gqa', 'llama-f16', 'llama-bf16']) {
+    const found = await measureQuantisation(
+      {
+        open: (quantise) => openLocal(files, { ...(quantise && { quantise }) }),
+        original: async () => openLocal(await tinyFiles(name)),
+      },
+      { forget: data },
+    );
+    for (const type of ['q8_0', 'q4_0'] as const) {
+      assert.is(found.rounded[type].rounded, 0);
+      assert.ok(found.rounded[type].linear >= 7);
+    }
+    const { original, stored } = found.forget;
+    const some = original! - stored > 0.01 * original!;
+    if (some) told++;
+    assert.equal(found.recovered, some ? { q8_0: null, q4_0: null } : null);
+    if (name === 'llama-bf16') assert.is(original, stored); // 0 of 0
+  }
+  assert.ok(told > 0);
 });
 
 test('a model is closed whatever happens', async () => {

@@ -188,6 +188,33 @@ test('what cannot be is refused before work begins', async () => {
     relearn(base, { ...QUICK, data: jsonl(ROWS.slice(0, 1)), original: knows, share: 0.5 }),
   );
   await rejects('E_OUT_OF_MEMORY', () => relearn(base, { ...QUICK, original: knows, memoryLimit: 1 << 20 }));
+  // an attack that learns nothing, or breaks all, would say that nothing comes back
+  for (const given of [
+    { alpha: 1e-60 },
+    { alpha: 1e300 },
+    { learningRate: 1e-46 },
+    { learningRate: 1e-40 },
+    { learningRate: 1e39 },
+  ]) {
+    const stages: string[] = [];
+    const onProgress = ({ stage }: RelearnProgress) => void stages.push(stage);
+    const error = await rejects('E_ARGUMENT', () => relearn(base, { ...QUICK, original: knows, ...given, onProgress }));
+    assert.match(error.message, Object.keys(given)[0]!);
+    assert.equal(stages, []);
+  }
+});
+
+test('what diverges before a look is not the fault of the model', async () => {
+  const wild = { ...QUICK, original: knows, learningRate: 1e30 };
+  for (const every of [1, 60]) {
+    const error = await rejects('E_DIVERGED', () => relearn(base, { ...wild, every }));
+    assert.match(error.hint, 'lower learning rate');
+    assert.not.match(error.hint, 'state');
+  }
+  // of a broken model it is
+  const broken = { ...base, 'model.safetensors': Uint8Array.from(base['model.safetensors']!) };
+  broken['model.safetensors'].set([0xff, 0x7f, 0xff, 0x7f], broken['model.safetensors'].length - 4);
+  await rejects('E_TENSOR_VALUE', () => relearn(broken, { ...QUICK, original: knows }));
 });
 
 test('an abort is heard in every stage, and nothing stays', async () => {

@@ -241,13 +241,20 @@ test('sub-domains have an expert each, by a column too', async () => {
   assert.ok((await mean([files], RETAIN)) > 0.9);
 });
 
+test('what diverges is not said to be the fault of the model', async () => {
+  for (const looks of [1, 6]) {
+    const error = await rejects('E_DIVERGED', () => run({ rate: 1e30, structureSteps: 0, looks, saveEvery: 0 }));
+    assert.match(error.hint, 'lower learning rate');
+  }
+});
+
 test('what cannot be has a code, before anything is trained', async () => {
   const trained: string[] = [];
   const onProgress = ({ stage }: PruneProgress) => void (stage === 'training' && trained.push(stage));
   const refused = (code: Parameters<typeof rejects>[0], options: Parameters<typeof run>[0]) =>
     rejects(code, () => run({ ...options, onProgress }));
   await refused('E_DATA_INVALID', { retain: lines([...RETAIN, FORGET[0]!]) });
-  await refused('E_DATA_INVALID', { forget: lines([person('Nobody', 3), person('Noone', 2)]) });
+  await refused('E_DATA_INVALID', { forget: lines([{ prompt: 'What has Nobody?', answer: ' xqjz 7!' }]) });
   await refused('E_DATA_INVALID', { forget: lines([]) });
   await refused('E_ARGUMENT', { base: await (await import('../files.ts')).modelTarget('models/nano-base') });
   await refused('E_CONFIG_INVALID', {

@@ -15,10 +15,14 @@ const LINEAR = /^model\.layers\.\d+\..*_proj\.weight$/;
 export function quantisedCheckpoint(checkpoint: Checkpoint, type: QuantisedType): Checkpoint {
   const tensors = new Map<string, TensorEntry>();
   const left: string[] = [];
+  let [rounded, linear] = [0, 0];
   for (const [name, entry] of checkpoint.tensors) {
-    const isLinear = LINEAR.test(name) && entry.shape.length === 2 && entry.type !== type && entry.byteLength > 0;
-    const fits = isLinear && entry.shape[1]! % BLOCK_SIZE[type].elements === 0;
-    if (isLinear && !fits) left.push(name);
+    const isLinear = LINEAR.test(name) && entry.shape.length === 2 && entry.byteLength > 0;
+    const isOther = isLinear && entry.type !== type;
+    const fits = isOther && entry.shape[1]! % BLOCK_SIZE[type].elements === 0;
+    if (isOther && !fits) left.push(name);
+    if (isLinear) linear++;
+    if (fits) rounded++;
     tensors.set(name, fits ? quantisedEntry(entry, type) : entry);
   }
   const notes = [...checkpoint.notes];
@@ -27,7 +31,7 @@ export function quantisedCheckpoint(checkpoint: Checkpoint, type: QuantisedType)
       `${left.length} linear layers are not rounded to ${type}, their rows being no whole blocks of ${BLOCK_SIZE[type].elements}: ${left[0]} is the first.`,
     );
   }
-  return { ...checkpoint, tensors, notes };
+  return { ...checkpoint, tensors, notes, rounded: { rounded, linear } };
 }
 
 function quantisedEntry(entry: TensorEntry, type: QuantisedType): TensorEntry {

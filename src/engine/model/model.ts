@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../../checkpoint/types.ts';
+import type { ModelConfig, RoundedLayers } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import type { AdapterFacts } from '../../model/adapters.ts';
 import { type BatchItem, type BatchOptions, GenerationBatch } from '../../model/generate/batch.ts';
@@ -60,6 +60,8 @@ export class Model {
   readonly vocabSize: number;
   /** What was found in its files and left out or taken otherwise than it stands there, a sentence each. */
   readonly notes: readonly string[];
+  /** Linear layers that were rounded, where `quantise` was given; else null. */
+  readonly rounded: RoundedLayers | null;
   /** Those that it was opened with. */
   readonly adapters: readonly AdapterFacts[];
   readonly #held: Owned<EngineCalls>;
@@ -77,6 +79,7 @@ export class Model {
     this.eosIds = facts.eosIds;
     this.vocabSize = facts.vocabSize;
     this.notes = facts.notes;
+    this.rounded = facts.rounded;
     this.adapters = facts.adapters;
     this.#held = new Owned(link, facts.model, null, closed);
     helds.set(this, this.#held);

@@ -1,5 +1,5 @@
 /** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
-import type { ModelConfig } from '../../checkpoint/types.ts';
+import type { ModelConfig, RoundedLayers } from '../../checkpoint/types.ts';
 import type { DeviceStats } from '../../device/device.ts';
 import type { AdapterFacts } from '../../model/adapters.ts';
 import type { GenerationResult } from '../../model/generate/generation.ts';
@@ -38,6 +38,7 @@ export interface ModelFacts {
   readonly eosIds: readonly number[];
   readonly vocabSize: number;
   readonly notes: readonly string[];
+  readonly rounded: RoundedLayers | null;
   readonly adapters: readonly AdapterFacts[];
 }
 

@@ -44,9 +44,9 @@ export function engineService(
     open: async ({ id, live }, target, options) => {
       const local = await openWith(target, { ...options, ...live, device }, { withIdentity });
       models.put(id, local, []);
-      const { name, config, eosIds, notes, adapters, tokenizer } = local;
+      const { name, config, eosIds, notes, rounded, adapters, tokenizer } = local;
       const { bosId, eosId, vocabSize } = tokenizer;
-      return { model: id, name, config, bosId, eosId, eosIds, vocabSize, notes, adapters };
+      return { model: id, name, config, bosId, eosId, eosIds, vocabSize, notes, rounded, adapters };
     },
 
     close: (_, number) => holdings.close(number),

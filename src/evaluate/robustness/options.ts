@@ -1,4 +1,5 @@
 /** Options of what attacks a model that was made to forget. */
+
 import { type DataSource, dataSource } from '../../datasets/source.ts';
 import {
   type SequenceOptions,
@@ -12,6 +13,7 @@ import { callback, defaulting, either, listOf, place, real, type Schema, signal,
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
+import { rateRule } from '../../train/schedule.ts';
 import type { MeasureProgress } from '../unlearning/options.ts';
 
 /** What goes on. */
@@ -73,7 +75,7 @@ export const relearnSettings = {
   fraction: defaulting(real(0, 1, { above: true }), 0.5),
   steps: defaulting(whole(1), 100),
   batch: defaulting(whole(1), 16),
-  learningRate: defaulting(positive, 1e-4),
+  learningRate: defaulting(rateRule, 1e-4),
   rank: defaulting(whole(1, 1024), 8),
   alpha: positive,
   every: defaulting(whole(1), 5),

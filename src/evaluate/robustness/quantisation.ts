@@ -1,4 +1,5 @@
 import { QUANTISED_TYPES, type QuantisedType } from '../../checkpoint/quantised/quantised-types.ts';
+import type { RoundedLayers } from '../../checkpoint/types.ts';
 import type { TrainingData } from '../../datasets/training/data.ts';
 import { checked } from '../../options/check.ts';
 import type { MeasuredModel } from '../unlearning/asking.ts';
@@ -6,7 +7,11 @@ import { measureAnswers } from './answers.ts';
 import { type AnswersOptions, answersOptions } from './options.ts';
 
 /** A model that is closed when it was measured: one of `open`, or of `openLocal`. */
-export type OpenedModel = MeasuredModel & { close(): void | Promise<void> };
+export type OpenedModel = MeasuredModel & {
+  /** Where it was opened with `quantise`. */
+  readonly rounded: RoundedLayers | null;
+  close(): void | Promise<void>;
+};
 
 export interface QuantisationModels {
   /** Opens the model that forgot, with its adapters and with this as option `quantise`; null: as it is stored. */
@@ -29,12 +34,20 @@ export interface QuantisedAnswers extends Readonly<Record<QuantisedType, number>
   readonly stored: number;
 }
 
+/** What was forgotten, of the original's probability, that a part of it can be told. */
+const FORGOTTEN = 0.01;
+
 /** What rounding does to what a model has forgotten. */
 export interface QuantisationMeasures {
   readonly forget: QuantisedAnswers;
   readonly retain: QuantisedAnswers | null;
-  /** What part of the forgotten probability is back, (rounded - stored) / (original - stored); null where nothing was forgotten or asked. */
-  readonly recovered: Readonly<Record<QuantisedType, number>> | null;
+  /** Linear layers that were rounded, and all of them: those that are of the type already, or have rows of no whole blocks, are not. */
+  readonly rounded: Readonly<Record<QuantisedType, RoundedLayers>>;
+  /**
+   * What part of the forgotten probability is back, (rounded - stored) / (original - stored). Null without an original, and where less than a
+   * hundredth of its probability was forgotten; of a type null where nothing was rounded to it.
+   */
+  readonly recovered: Readonly<Record<QuantisedType, number | null>> | null;
 }
 
 /**
@@ -50,9 +63,11 @@ export async function measureQuantisation(
   const given = checked<AnswersOptions>(answersOptions, options, 'measureQuantisation()');
   const found = { forget: new Map<string, number>(), retain: new Map<string, number>() };
   const counts = { forget: 0, retain: 0 };
+  const rounded = new Map<string, RoundedLayers>();
   const measure = async (name: string, open: () => Promise<OpenedModel>): Promise<void> => {
     const model = await open();
     try {
+      if (model.rounded) rounded.set(name, model.rounded);
       for (const [set, data] of Object.entries({ forget, retain }) as [
         'forget' | 'retain',
         TrainingData | undefined,
@@ -74,11 +89,25 @@ export async function measureQuantisation(
     return { n: counts[set], original, ...own } as QuantisedAnswers;
   };
   const own = answers('forget');
-  return { forget: own, retain: retain === undefined ? null : answers('retain'), recovered: recoveredOf(own) };
+  const none: RoundedLayers = { rounded: 0, linear: 0 };
+  const layers = byType((type) => rounded.get(type) ?? none);
+  return {
+    forget: own,
+    retain: retain === undefined ? null : answers('retain'),
+    rounded: layers,
+    recovered: recoveredOf(own, layers),
+  };
 }
 
-function recoveredOf({ original, stored, ...rounded }: QuantisedAnswers): QuantisationMeasures['recovered'] {
-  if (original === null || original <= stored) return null;
-  const shares = QUANTISED_TYPES.map((type) => [type, (rounded[type] - stored) / (original - stored)] as const);
-  return Object.fromEntries(shares) as Record<QuantisedType, number>;
+function recoveredOf(
+  { original, stored, ...answers }: QuantisedAnswers,
+  layers: QuantisationMeasures['rounded'],
+): QuantisationMeasures['recovered'] {
+  // of nothing, a part is noise, or 0 / 0
+  if (original === null || !(original - stored > FORGOTTEN * original)) return null;
+  return byType((type) => (layers[type].rounded === 0 ? null : (answers[type] - stored) / (original - stored)));
+}
+
+function byType<T>(of: (type: QuantisedType) => T): Record<QuantisedType, T> {
+  return Object.fromEntries(QUANTISED_TYPES.map((type) => [type, of(type)])) as Record<QuantisedType, T>;
 }

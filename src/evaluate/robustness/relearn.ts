@@ -1,3 +1,4 @@
+import { checkedScale } from '../../checkpoint/adapter/scale.ts';
 import { openCheckpoint } from '../../checkpoint/open.ts';
 import type { Checkpoint } from '../../checkpoint/types.ts';
 import { openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
@@ -82,6 +83,7 @@ export async function relearn(source: ModelTarget, given: RelearnOptions): Promi
       'Give `original`, the model that it was made of.',
     );
   }
+  checkedScale(loraOf(options));
   throwIfAborted(signal);
   const opened: { close(): Promise<void> }[] = [];
   try {

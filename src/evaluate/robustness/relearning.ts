@@ -4,7 +4,7 @@ import type { Filled } from '../../options/check.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
 import type { Trainable } from '../../train/trainable.ts';
-import { diverged } from '../../train/trainer.ts';
+import { diverged, lookedAt } from '../../train/trainer.ts';
 import { mean } from '../statistics.ts';
 import type { RelearnSettings, relearnSettings } from './options.ts';
 import { type Division, probabilitiesOf, type RoutedSequence, routedBatches } from './sequences.ts';
@@ -59,7 +59,7 @@ export async function relearning(
   let losses: number[] = [];
   const look = async (step: number): Promise<boolean> => {
     const list = looked.map((i) => sequences[i]!);
-    const found = await probabilitiesOf(trainable, list, { rows, signal, onProgress: onLooking });
+    const found = await lookedAt(step, () => probabilitiesOf(trainable, list, { rows, signal, onProgress: onLooking }));
     const one: RelearnLook = {
       step,
       trained: mean(Array.from(found.subarray(0, trained.length))),
@@ -86,7 +86,7 @@ export async function relearning(
       if (!Number.isFinite(norm) || !Number.isFinite(loss)) {
         throw diverged(
           `Relearning diverged in step ${step}: its loss is ${loss}, the norm of its gradient ${norm}.`,
-          0,
+          null,
         );
       }
       optimiser.step(learningRate, norm);

@@ -1,6 +1,6 @@
 import type { LoraPart, LoraTarget } from '../../checkpoint/adapter/modules.ts';
 import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
-import { loraScale } from '../../checkpoint/adapter/scale.ts';
+import { checkedScale, loraScale } from '../../checkpoint/adapter/scale.ts';
 import type { WrittenFactors } from '../../checkpoint/adapter/write.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, Tensor } from '../../device/device.ts';
@@ -64,6 +64,7 @@ export class AsymmetricFactors implements TrainedTerms {
         'Give a whole number.',
       );
     }
+    checkedScale(spec);
     this.#spec = spec;
     this.#list = new FactorList(device, seed);
     this.factors = this.#list.masters;

@@ -1,4 +1,5 @@
 import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } from '../../options/rules.ts';
+import { rateRule } from '../../train/schedule.ts';
 import { FORGET_MASKS, type ForgetMask, STRUCTURE_REGULARISERS, type StructureRegulariser } from './batches.ts';
 
 /** Of `TwoPhases`. Rates and factors are the paper's. */
@@ -48,7 +49,7 @@ export const twoPhaseOptions = {
   structureSteps: defaulting(whole(0), 50),
   epochs: defaulting(whole(1), 3),
   sharedRate: defaulting(positive, 1e-5),
-  rate: defaulting(positive, 1e-3),
+  rate: defaulting(rateRule, 1e-3),
   forgetting: defaulting(positive, 1),
   retention: defaulting(positive, 1),
   retains: defaulting(truth, true),

@@ -324,7 +324,7 @@ export class TwoPhases {
     }
     const norm = Math.hypot(await shared.norm(), await experts.norm());
     if (!Number.isFinite(norm) || !Object.values(sum!).every(Number.isFinite)) {
-      throw diverged(`Pruning diverged: the norm of its gradient is ${norm}.`, 0);
+      throw diverged(`Pruning diverged: the norm of its gradient is ${norm}.`, null);
     }
     throwIfAborted(signal);
     shared.step(this.#settings.sharedRate * warmth, norm);

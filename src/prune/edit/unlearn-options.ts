@@ -1,6 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checked, type Filled, filled } from '../../options/check.ts';
 import { callback, defaulting, oneOf, real, type Schema, whole } from '../../options/rules.ts';
+import { rateRule } from '../../train/schedule.ts';
 import { RIVALS } from '../objective/rivals.ts';
 
 /** Methods that `Unlearning` knows; docs/pruning.md has their losses. */
@@ -68,7 +69,7 @@ export const unlearningOptions = {
   batch: defaulting(whole(1), 32),
   rows: defaulting(whole(1), 2048),
   epochs: whole(1),
-  rate: positive,
+  rate: rateRule,
   weightDecay: defaulting(real(0), 0.01),
   clip: defaulting(positive, 1),
   looks: defaulting(whole(1), 6),

@@ -62,7 +62,7 @@ export async function measureSequences(
     }
   }
   const broken = sums.find((sum) => !Number.isFinite(sum));
-  if (broken !== undefined) throw diverged(`Unlearning diverged: the loss of an answer is ${broken}.`, 0);
+  if (broken !== undefined) throw diverged(`Unlearning diverged: the loss of an answer is ${broken}.`, null);
   return { batches, members, nll, sums, tokens };
 }
 

@@ -197,7 +197,7 @@ export class Unlearning {
     if (![gradientNorm, forget, retain].every(Number.isFinite)) {
       throw diverged(
         `Unlearning diverged: its losses are ${forget} and ${retain}, its gradient's norm ${gradientNorm}.`,
-        0,
+        null,
       );
     }
     throwIfAborted(signal);

@@ -15,10 +15,11 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { statsBuffers } from '../../model/logit-stats.ts';
 import { type GateWeights, gateBackward, gateForward, NULL_SLOT } from '../../model/routed/gate.ts';
 import { checked, filled } from '../../options/check.ts';
-import { callback, defaulting, real, type Schema, signal, whole } from '../../options/rules.ts';
+import { callback, defaulting, type Schema, signal, whole } from '../../options/rules.ts';
 import { uniform } from '../../random.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import { AdamW } from '../../train/optimiser.ts';
+import { rateRule } from '../../train/schedule.ts';
 
 /** What a gate learns from, a row a token: `mean` and `now` [n, hidden] and `entropy` [n], as far as its kind reads them, and the slot that is right. */
 export interface GateExamples extends GateInputs<Float32Array> {
@@ -43,7 +44,7 @@ export interface GateOptions {
 export const gateOptions = {
   steps: defaulting(whole(1), 2000),
   rows: defaulting(whole(2), 512),
-  rate: defaulting(real(0, Number.MAX_VALUE, { above: true }), 1e-3),
+  rate: defaulting(rateRule, 1e-3),
   seed: defaulting(whole(0), 0),
   signal,
   onStep: callback,

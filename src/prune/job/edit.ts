@@ -11,6 +11,7 @@ import { DecoderTrainable } from '../../train/decoder-trainable.ts';
 import { packStep } from '../../train/packing.ts';
 import type { Identity, SavedState } from '../../train/state/description.ts';
 import { checkIdentity, States } from '../../train/state/states.ts';
+import { lookedAt } from '../../train/trainer.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
 import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
 import { TwoPhases } from '../edit/two-phases.ts';
@@ -134,6 +135,7 @@ export async function edit(
           const { list, mean } = await look(job, measured, model, first, {
             ...options,
             epoch,
+            step: phases!.progress.step,
             number: facts.looks.length + 1,
           });
           answers = list[0]!.forget;
@@ -221,12 +223,16 @@ async function look(
   { sample, target, domains }: Measured,
   trainable: DecoderTrainable,
   first: number,
-  at: Pick<EditOptions, 'signal' | 'onLook'> & { readonly epoch: number; readonly number: number },
+  at: Pick<EditOptions, 'signal' | 'onLook'> & {
+    readonly step: number;
+    readonly epoch: number;
+    readonly number: number;
+  },
 ): Promise<{ readonly list: readonly Candidate[]; readonly mean: number }> {
   const { signal } = at;
   const experts = first + domains.count;
   const measured = (batches: Parameters<typeof batchLogProbabilities>[1]) =>
-    batchLogProbabilities(trainable, batches, { signal });
+    lookedAt(at.step, () => batchLogProbabilities(trainable, batches, { signal }));
   const forgets = (strength: number) =>
     measured(
       actingBatches(sample.forget, plan.rows, (i) => {

@@ -1,6 +1,6 @@
 import type { WrittenRouted } from '../../checkpoint/adapter/routed-write.ts';
 import { ROUTING_RULE } from '../../checkpoint/adapter/routing.ts';
-import { loraScale } from '../../checkpoint/adapter/scale.ts';
+import { checkedScale } from '../../checkpoint/adapter/scale.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import { filled } from '../../options/check.ts';
@@ -48,10 +48,7 @@ export function planOf(
   if (request.trim() === '' || request.length > 150) {
     refuse(`The request is called ${JSON.stringify(request.slice(0, 40))}.`, 'Give a name of 1 to 150 characters.');
   }
-  const scale = Math.fround(loraScale({ rank, alpha, rslora: false }));
-  if (scale === 0 || scale === Number.POSITIVE_INFINITY) {
-    refuse(`alpha is ${alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
-  }
+  checkedScale({ rank, alpha, rslora: false });
   if (rows < maxTokens) {
     refuse(`rows is ${rows}, and a sequence may have ${maxTokens} tokens.`, 'Give more rows, or a lower `maxTokens`.');
   }

@@ -1,6 +1,6 @@
 /** What a training does: its options, with their defaults. */
 
-import { loraScale } from '../../checkpoint/adapter/scale.ts';
+import { checkedScale } from '../../checkpoint/adapter/scale.ts';
 import { type DataSource, dataSource } from '../../datasets/source.ts';
 import type { SequenceOptions, TrainingDataOptions } from '../../datasets/training/options.ts';
 import { sequenceOptions, trainingDataOptions } from '../../datasets/training/options.ts';
@@ -8,7 +8,7 @@ import { EspalierError } from '../../errors.ts';
 import { object } from '../../options/check.ts';
 import { defaulting, either, listOf, oneOf, real, type Schema, truth, whole, words } from '../../options/rules.ts';
 import type { FreezeStage } from '../freeze.ts';
-import { SCHEDULES, type ScheduleKind } from '../schedule.ts';
+import { rateRule, SCHEDULES, type ScheduleKind } from '../schedule.ts';
 
 /** Low-rank factors that are trained in place of the weights (Hu et al. 2021). */
 export interface LoraRecipe {
@@ -122,7 +122,7 @@ export const trainRecipe = {
   batch: defaulting(whole(1, 1 << 20), 8),
   rows: whole(2),
   shuffle: defaulting(truth, true),
-  learningRate: real(0, Number.MAX_VALUE, { above: true }),
+  learningRate: rateRule,
   schedule: defaulting(oneOf(...SCHEDULES), 'linear'),
   warmup: defaulting(real(0), 0.02),
   weightDecay: defaulting(real(0), 0),
@@ -200,10 +200,7 @@ export function planOf(given: TrainRecipe, { context, mixture }: { context: numb
     refuse('patience is given, and nothing is held out to measure by.', 'Give `heldOut`.');
   }
   const lora = given.full ? null : loraOf(given.lora);
-  const scale = lora && Math.fround(loraScale(lora));
-  if (lora && (scale === 0 || scale === Number.POSITIVE_INFINITY)) {
-    refuse(`alpha is ${lora.alpha}, and the adapter would be multiplied by ${scale}.`, 'Give one near the rank.');
-  }
+  if (lora) checkedScale(lora);
   const maxTokens = given.maxTokens ?? Math.min(context, MOST_TOKENS, given.rows ?? MOST_TOKENS);
   const rows = given.rows ?? Math.max(ROWS, maxTokens);
   if (rows < maxTokens) {
