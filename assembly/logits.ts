@@ -186,6 +186,8 @@ export function entropyBackward(
     const at = <usize>r << 2, stats = numbers + (<usize>(r * Stat.Count) << 2);
     const entropy = load<f32>(stats, Stat.Tsallis << 2), lse = load<f32>(stats, Stat.LogSumExp << 2);
     let w = load<f32>(weights + at);
+    // before its reference is looked at, which may be no number
+    if (w == 0) continue;
     if (reference) w *= 2 * (entropy - load<f32>(reference + at));
     if (w == 0) continue;
     const base = f32x4.splat(lse), s = f32x4.splat(entropy), w4 = f32x4.splat(-w * <f32>q);

@@ -47,6 +47,9 @@ function checkAsked(
   { nLayers, hiddenSize }: ModelConfig,
   refuse: (what: string) => never,
 ): void {
+  for (const [name, own] of Object.entries({ invariance, distillation, steering })) {
+    if (own && own.weights === undefined) refuse(`${name} without weights`);
+  }
   const lists = {
     'weights of the hinge loss': hinge,
     'weights of the invariance': invariance?.weights,
@@ -63,12 +66,14 @@ function checkAsked(
     const wrong = list.findIndex((value, row) => isAsked(row) && !Number.isFinite(value));
     if (wrong >= 0) refuse(`${list[wrong]} among its ${name}`);
   }
+  if (invariance && invariance.base === undefined) refuse('an invariance without a base, which may be null');
   if (invariance && !(invariance.order > 0 && Number.isFinite(invariance.order))) {
     refuse(`an entropy of order ${invariance.order}`);
   }
   if (distillation && !Number.isFinite(distillation.penalty)) refuse(`a penalty of ${distillation.penalty}`);
   if (!steering) return;
   const { layer, target } = steering;
+  if (target === undefined) refuse('steering without a target, which null says to be the states of the reference');
   if (!(Number.isInteger(layer) && layer >= 0 && layer < nLayers))
     refuse(`steering behind layer ${layer} of ${nLayers}`);
   if (target && target.length !== hiddenSize) refuse(`a target of ${target.length} numbers for ${hiddenSize}`);

@@ -66,7 +66,8 @@ export async function readLosses(
   }
   onRows?.(nll);
   for (const [row, square] of Array.from(found.steered).entries()) {
-    sums.steering += (batch.steering!.weights[row]! * square) / steering!.gradient.shape[1]!;
+    const weight = batch.steering!.weights[row]!;
+    if (weight !== 0) sums.steering += (weight * square) / steering!.gradient.shape[1]!;
   }
   for (let i = 0; i < found.routers.length; i += 2) {
     sums.balance += found.routers[i]!;

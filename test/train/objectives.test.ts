@@ -296,6 +296,30 @@ test('memory: the plan of what a batch asks is no less than what a step takes', 
   device.close();
 });
 
+test('an entropy that is missing where none is asked for is not read', () =>
+  opened(
+    first,
+    async (trainable) => {
+      const batch = asked(fixture.cases.find(({ name }) => name === 'ascent')!);
+      const rows = batch.ids.length;
+      const weights = Float32Array.from({ length: rows }, (_, row) => (row % 2 === 0 ? 0.1 : 0));
+      const result = async (missing: number) => {
+        const base = Float32Array.from(weights, (weight) => (weight === 0 ? missing : 1));
+        trainable.train(() => true);
+        // every row has another loss
+        const own = { ...batch, weights: new Float32Array(rows).fill(1 / rows), hinge: weights };
+        const losses = await trainable.step({ ...own, invariance: { order: 1.5, base, weights } }, {});
+        const gradients = await gradientsOf(trainable);
+        trainable.train(() => false);
+        return { losses, gradients };
+      };
+      const want = await result(0);
+      assert.ok(want.losses.invariance > 0);
+      for (const missing of [Number.NaN, Number.POSITIVE_INFINITY]) assert.equal(await result(missing), want);
+    },
+    false,
+  ));
+
 test('what does not fit is refused', () =>
   opened(
     first,
@@ -328,6 +352,14 @@ test('what does not fit is refused', () =>
         { distillation: { penalty: 1, weights: ones } },
         { steering: { layer: 0, target: null, weights: ones } },
       ];
+      // from JavaScript
+      for (const name of ['invariance', 'distillation', 'steering'] as const) {
+        wrong.push({ [name]: { order: 1, base: null, penalty: 1, layer: 0, target: null } } as never);
+      }
+      wrong.push(
+        { steering: { layer: 0, weights: ones } } as never,
+        { invariance: { order: 1, weights: ones } } as never,
+      );
       for (const change of wrong) await rejects('E_ARGUMENT', () => trainable.step({ ...batch, ...change }, {}));
       // entropies that nobody asks for may be missing
       const none = { order: 1, base: broken, weights: new Float32Array(rows) };
