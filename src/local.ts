@@ -53,3 +53,4 @@ export type { Cache, CacheEntry } from './runtime/cache/types.ts';
 export type { ModelTarget } from './runtime/files/model-files.ts';
 export type { DownloadProgress } from './runtime/hub/download-progress.ts';
 export type { FilesOptions, HubOptions } from './runtime/hub/options.ts';
+export { memoryOutput } from './runtime/output/memory.ts';

@@ -158,3 +158,4 @@ export type { PruneReport, ReportedLook, ReportedMeasure, ReportedSide, Reported
 export type { PruneReceipt, SidesMeasured } from './prune/write/receipt.ts';
 export { PRUNE_FILE } from './prune/write/receipt.ts';
 export type { EntryStore } from './runtime/cache/entries.ts';
+export { memoryOutput } from './runtime/output/memory.ts';

@@ -41,7 +41,7 @@ export const pruneCommand = defineCommand({
     html: { type: 'string', value: 'FILE', description: 'Write a report as one HTML page, with examples of the data' },
     json: jsonArgument,
   },
-  run: async ({ args, io, signal }) => {
+  run: async ({ args, io, signal, fail }) => {
     const stages = new Stages(['downloading', ...STAGES], args.json);
     const onDownload = ({ overall: { loaded, total } }: DownloadProgress) =>
       stages.update('downloading', loaded, total, formatBytes(loaded));
@@ -52,6 +52,8 @@ export const pruneCommand = defineCommand({
       const { restart: _, saveEvery: __, ...planned } = options;
       const plan = await planPrune(args.model, { ...planned, signal, onDownload }).finally(() => stages.end());
       io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
+      // what would be refused
+      if (plan.memory.total > plan.memory.limit) fail();
       return;
     }
     const onProgress = ({ stage, done, total, secondsLeft, answers }: PruneProgress) => {

@@ -89,7 +89,7 @@ export async function planGrow(
 export async function grow(source: ModelTarget, given: GrowOptions): Promise<Receipt> {
   const options = checked<GrowOptions>(growOptions, given, 'grow');
   if (options.out === undefined) {
-    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', "Give a folder, or memoryOutput('result').");
   }
   throwIfAborted(options.signal);
   const job = await prepare(source, options);

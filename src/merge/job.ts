@@ -48,7 +48,7 @@ export interface Merged {
 export async function merge(source: ModelTarget, given: MergeOptions): Promise<Merged> {
   const options = checked<MergeOptions>(mergeOptions, given, 'merge');
   if (options.out === undefined) {
-    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', "Give a folder, or memoryOutput('result').");
   }
   if (!options.adapters || options.adapters.length === 0) {
     throw new EspalierError('E_ARGUMENT', 'There are no adapters to merge.', 'Give at least one.');

@@ -5,7 +5,6 @@ import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { jobLanes } from '../runtime/host/lane-count.ts';
-import { intoOutput } from '../runtime/output/into.ts';
 import { outputOf } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import type { DecoderTrainable } from './decoder-trainable.ts';
@@ -19,7 +18,7 @@ import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
 import type { Identity } from './state/description.ts';
-import { earlierState, resultFiles } from './state/earlier.ts';
+import { earlierState, intoKept, resultFiles } from './state/earlier.ts';
 import { trainingProgress } from './state/progress.ts';
 import { checkIdentity, clearStates, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
@@ -81,12 +80,12 @@ export async function planTrain(
 export async function train(source: ModelTarget, given: TrainOptions): Promise<TrainReceipt> {
   const options = checked<TrainOptions>(trainOptions, given, 'train');
   if (options.out === undefined) {
-    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', "Give a folder, or memoryOutput('result').");
   }
   throwIfAborted(options.signal);
   const telling = new Telling(options.onProgress);
   // what is there already is known before data are read
-  return intoOutput(options.out, async (out) => {
+  return intoKept(options.out, async (out) => {
     const job = await prepare(source, options, (done, total) => telling.tell('reading', done, total));
     try {
       const plan = await planned(job, options);

@@ -186,6 +186,22 @@ test('what other trainers call a flag of train', async () => {
   assert.match((await inProcess(['generate', 'm', '--lora', 'a'])).err, 'did you mean --adapter?');
 });
 
+test('several values of a flag are several flags, and who writes one behind the other is told so', async () => {
+  const train = ['train', 'm', '--out', 'o'];
+  for (const [given, hint] of [
+    [['--data', 'a.jsonl', 'b.jsonl'], 'Write --data before each: --data b.jsonl.'],
+    [
+      ['--data', 'a', '--lora-targets', 'q_proj', 'v_proj', 'o_proj'],
+      'Write --lora-targets before each: --lora-targets v_proj.',
+    ],
+    [['--data', 'a', '--steps', '3', 'b'], 'Run espalier train --help'],
+  ] as const) {
+    const { code, err } = await inProcess([...train, ...given]);
+    assert.is(code, 2);
+    assert.ok(err.includes(hint), err);
+  }
+});
+
 test('help and version are answered whatever else is wrong or missing', () => {
   for (const given of [['--help'], ['-h'], ['--json', '-h'], ['second', 'third', '--help']])
     assert.is(parseArguments('x', SPECS, given).request, 'help');

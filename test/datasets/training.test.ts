@@ -279,6 +279,11 @@ test('what is held out asks nothing that is trained on, the same for a seed', as
   // case and white space make no other question
   const same = named('a.jsonl', '{"prompt":"Why? ","answer":"a"}\n{"prompt":"why?","answer":"b"}');
   await rejects('E_ARGUMENT', () => openTrainingData(same, { heldOut: 0.5 }));
+  // no quarter where a twentieth was asked for
+  const few = await rejects('E_ARGUMENT', () => openTrainingData(many(4), { heldOut: 0.05 }));
+  assert.match(few.message, 'A share of 0.05 of 4 examples is none');
+  await using half = await openTrainingData(many(10), { heldOut: 0.05 });
+  assert.is(half.heldOut.length, 1);
 });
 
 test('the digest is of content and meaning', async () => {

@@ -31,7 +31,7 @@ const namesOf = async (out: MemoryOutput): Promise<string[]> => [...(await out.f
 async function aborted(files: Record<string, Uint8Array>, options: Partial<TrainOptions>, out: MemoryOutput) {
   const abort = new AbortController();
   const onProgress = ({ stage, done }: TrainProgress) => void (stage === 'training' && done === 4 && abort.abort());
-  await rejects('E_ABORTED', () => run(files, { ...options, signal: abort.signal, onProgress }, out));
+  return rejects('E_ABORTED', () => run(files, { ...options, signal: abort.signal, onProgress }, out));
 }
 
 test('an adapter that was killed before its receipt is no part of the model that comes after it', async () => {
@@ -128,6 +128,15 @@ test('neither of training and growing throws the work of the other away', async 
   assert.not.ok(Object.keys(training.result()).some((name) => name.includes('training')));
   const { files: written } = await run(files, { ...LORA, ...SHORT, restart: true }, growing);
   assert.not.ok('model.safetensors' in written);
+});
+
+test('an abort tells what is kept, and what to do then', async () => {
+  const files = await tinyFiles();
+  const kept = await aborted(files, FULL, memoryOutput('a folder'));
+  assert.match(kept.message, /in 4 steps is kept in a folder\.$/);
+  assert.match(kept.hint, 'same arguments');
+  const lost = await aborted(files, { ...FULL, saveEvery: 0 }, memoryOutput('a folder'));
+  assert.not.match(lost.message, 'kept');
 });
 
 test('a state that says what was not written is refused with a code, and what to do', async () => {

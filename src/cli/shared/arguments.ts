@@ -28,6 +28,9 @@ export function parseArguments(path: string, specs: ArgumentSpecs, words: readon
   if (request !== null) return { args: {}, request };
   const given = new Map<string, unknown[]>();
   const loose: string[] = [];
+  /** The flag that may be given several times and whose value, or a word behind that, stands right before the word that comes. */
+  let before: string | null = null;
+  const behind: (string | null)[] = [];
   const hint = `Run ${path} --help to see what it takes.`;
   const add = (name: string, value: unknown) => void given.set(name, [...(given.get(name) ?? []), value]);
 
@@ -41,8 +44,10 @@ export function parseArguments(path: string, specs: ArgumentSpecs, words: readon
       word.length > 1 && word.startsWith('-') && !/^-[.\d]/.test(word) ? split(word, specs) : ['', undefined];
     if (flag === '') {
       loose.push(word);
+      behind.push(before);
       continue;
     }
+    before = null;
     const name = nameOf(flag, specs);
     if (name === null) {
       const negated = /^--no-(.+)$/.exec(flag)?.[1];
@@ -65,8 +70,13 @@ export function parseArguments(path: string, specs: ArgumentSpecs, words: readon
       i++;
     }
     add(name, spec.rule ? spec.rule.check(spec.rule.parse?.(value!) ?? value, `--${name}`) : value);
+    if (spec.many) before = name;
   }
-  return { args: complete(specs, given, loose, hint), request };
+  const repeated = (at: number) => {
+    const flagBefore = behind[at];
+    return flagBefore ? `Write --${flagBefore} before each: --${flagBefore} ${loose[at]}.` : hint;
+  };
+  return { args: complete(specs, given, loose, { hint, repeated }), request };
 }
 
 /** Neither is ever the value of a flag, unless it stands behind `=`. */
@@ -82,7 +92,7 @@ function complete(
   specs: ArgumentSpecs,
   given: ReadonlyMap<string, readonly unknown[]>,
   loose: readonly string[],
-  hint: string,
+  { hint, repeated }: { readonly hint: string; readonly repeated: (at: number) => string },
 ): Record<string, unknown> {
   const args: Record<string, unknown> = {};
   const rest = [...loose];
@@ -108,7 +118,10 @@ function complete(
       );
     }
   }
-  if (rest.length > 0) throw new EspalierError('E_ARGUMENT', `${JSON.stringify(rest[0])} belongs to no option.`, hint);
+  if (rest.length > 0) {
+    const what = `${JSON.stringify(rest[0])} belongs to no option.`;
+    throw new EspalierError('E_ARGUMENT', what, repeated(loose.length - rest.length));
+  }
   return args;
 }
 

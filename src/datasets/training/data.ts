@@ -240,13 +240,20 @@ function makeExample(
     : { kind: 'text', text: row('text') as string };
 }
 
-/** @throws E_ARGUMENT where nothing would be left */
+/** @throws E_ARGUMENT where nothing would be left on a side */
 function divided(table: IndexTable, share: number, seed: number): { train: Uint32Array; heldOut: Uint32Array } {
   const { count } = table;
   const all = Uint32Array.from({ length: count }, (_, i) => i);
   if (share === 0) return { train: all, heldOut: new Uint32Array(0) };
+  if (share * count < 0.5) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      `A share of ${share} of ${count} ${count === 1 ? 'example' : 'examples'} is none that could be held out.`,
+      'Hold out a larger share, or files of their own.',
+    );
+  }
   const draws = Float64Array.from({ length: count }, (_, i) => uniform(seed, table.key(i), STREAM));
-  const wanted = Math.max(1, Math.round(share * count));
+  const wanted = Math.round(share * count);
   const most = draws.slice().sort()[wanted - 1]!;
   const parts = { train: all.filter((i) => draws[i]! > most), heldOut: all.filter((i) => draws[i]! <= most) };
   if (parts.train.length > 0) return parts;

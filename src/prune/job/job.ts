@@ -10,11 +10,10 @@ import { checked } from '../../options/check.ts';
 import { defined } from '../../options/defined.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
-import { intoOutput } from '../../runtime/output/into.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
 import type { Identity, SavedState } from '../../train/state/description.ts';
-import { earlierState, resultFiles } from '../../train/state/earlier.ts';
+import { earlierState, intoKept, resultFiles } from '../../train/state/earlier.ts';
 import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
 import { distanceOf } from '../choice/choice.ts';
@@ -47,11 +46,11 @@ const KIND = 'espalier-prune';
 export async function prune(source: ModelTarget, given: PruneOptions): Promise<PruneReceipt> {
   const options = checked<PruneOptions>(pruneOptions, given, 'prune');
   if (options.out === undefined) {
-    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', 'Give a folder, or memoryOutput().');
+    throw new EspalierError('E_ARGUMENT', 'There is no out to write to.', "Give a folder, or memoryOutput('result').");
   }
   throwIfAborted(options.signal);
   const telling = new PruneTelling(options.onProgress);
-  return intoOutput(options.out, async (out) => {
+  return intoKept(options.out, async (out) => {
     const job = await preparePrune(source, options, (done, total) => telling.tell('reading', done, total));
     try {
       const restart = options.restart ?? false;

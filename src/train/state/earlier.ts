@@ -3,7 +3,8 @@ import { checkNoOtherWork } from '../../checkpoint/write/write-checkpoint.ts';
 import { type Arithmetic, arithmetic } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { Rule } from '../../options/rules.ts';
-import { isState, JOURNAL, type OutputFolder } from '../../runtime/output/output.ts';
+import { intoOutput } from '../../runtime/output/into.ts';
+import { isState, JOURNAL, type OutputFolder, STATE } from '../../runtime/output/output.ts';
 import type { Identity, SavedState, StepsDone } from './description.ts';
 import { checkIdentity, States } from './states.ts';
 import { damaged } from './tensors.ts';
@@ -43,6 +44,37 @@ export async function earlierState<P extends StepsDone>(
   for (const name of names) if (restart || isState(name) || isResultFile(name)) await out.remove(name);
   await out.remove(JOURNAL);
   return null;
+}
+
+/**
+ * Does a job into an output, as `intoOutput`; an abort tells what is kept there, which the next call goes on from.
+ * @throws as `intoOutput`
+ */
+export function intoKept<T>(to: string | URL | OutputFolder, run: (out: OutputFolder) => Promise<T>): Promise<T> {
+  return intoOutput(to, async (out) => {
+    try {
+      return await run(out);
+    } catch (error) {
+      throw await withState(out, error);
+    }
+  });
+}
+
+/** @returns the same error, or one of the same code that says more */
+async function withState(out: OutputFolder, error: unknown): Promise<unknown> {
+  if (!(error instanceof EspalierError && error.code === 'E_ABORTED')) return error;
+  const files = await out.files().catch(() => null);
+  const steps = (files?.names ?? []).flatMap((name) => {
+    const [, step, end] = STATE.exec(name) ?? [];
+    return end === 'json' ? [Number(step)] : [];
+  });
+  if (steps.length === 0) return error;
+  return new EspalierError(
+    'E_ABORTED',
+    `It was aborted, and what was done in ${steps.reduce((a, b) => Math.max(a, b))} steps is kept in ${out.name}.`,
+    'Call it again with the same arguments to go on from there.',
+    { cause: error.cause },
+  );
 }
 
 function arithmeticOf({ device, tensors }: Pick<SavedState, 'device' | 'tensors'>): Arithmetic {
