@@ -73,7 +73,7 @@ export {
   structureStep,
 } from './prune/edit/batches.ts';
 export { type GradientPenalty, gradientPenalty, type PenaltyOptions } from './prune/edit/gradient-penalty.ts';
-export type { TwoPhaseOptions } from './prune/edit/options.ts';
+export { type PruneSchedule, SCHEDULES, type TwoPhaseOptions } from './prune/edit/options.ts';
 export { type PruneExamples, type PruneHooks, type PruneLook, TwoPhases } from './prune/edit/two-phases.ts';
 export { UNLEARNING_METHODS, type UnlearningMethod, type UnlearningOptions } from './prune/edit/unlearn-options.ts';
 export {

@@ -27,7 +27,7 @@ export const pruneCommand = defineCommand({
     'The adapter': ['domains', 'rank', 'alpha', 'targets'],
     'Both phases': [
       ...(['epochs', 'batch', 'rate', 'forgetting', 'retention', 'clip', 'seed'] as const),
-      ...(['structure-steps', 'structure-order', 'regulariser', 'invariance', 'shared-rate'] as const),
+      ...(['schedule', 'structure-steps', 'structure-order', 'regulariser', 'invariance', 'shared-rate'] as const),
     ],
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
     'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-rounds', 'gate-units', 'path', 'alignment', 'route-cut'],
@@ -96,7 +96,17 @@ export const pruneCommand = defineCommand({
   },
 });
 
-function describePlan({ data, domains, steps, looks, tokens, parameters, memory, ...rest }: PlannedPruning): string {
+function describePlan({
+  options,
+  data,
+  domains,
+  steps,
+  looks,
+  tokens,
+  parameters,
+  memory,
+  ...rest
+}: PlannedPruning): string {
   const { measuring, training, gating, checking, total, limit } = memory;
   const side = ({ examples, tokens: own }: { readonly examples: number; readonly tokens: number }): string =>
     `${formatCount(examples)} examples, ${formatCount(own)} tokens`;
@@ -104,7 +114,12 @@ function describePlan({ data, domains, steps, looks, tokens, parameters, memory,
     ['forgets', side(data.forget)],
     ['keeps', side(data.retain)],
     ...(domains === 1 ? [] : [['sub-domains', `${domains} at most`] as [string, string]]),
-    ['steps', `${steps.structure} of Phase I, and at most ${steps.editing} of Phase II; ${steps.gate} of the gate`],
+    [
+      'steps',
+      options.schedule === 'phases'
+        ? `${steps.structure} of Phase I, and at most ${steps.editing} of Phase II; ${steps.gate} of the gate`
+        : `at most ${steps.editing}, in each of which A learns, too; ${steps.gate} of the gate`,
+    ],
     ['', `about ${formatCount(tokens)} tokens in both phases, ${looks} looks beside them`],
     ['adapter', `${formatCount(parameters)} parameters, without its gate`],
     ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],

@@ -92,6 +92,28 @@ test('structure is kept in other ways, too', async () => {
   }
 });
 
+test('A may learn in every step, and is as isolated', async () => {
+  const reference = await strangerFiles();
+  const { receipt, files } = await run({ schedule: 'interleaved', structureSteps: 0, reference });
+  const { before, after, isolation, options, steps } = receipt;
+  assert.equal([options.schedule, options.structureSteps], ['interleaved', 0]);
+  assert.ok(after.forget < 0.15 * before.forget && after.retain > 0.9, JSON.stringify(after));
+  assert.ok(isolation.holds && isolation.closed);
+  assert.is(isolation.kinds['structure']!.steps, steps);
+  assert.equal(isolation.kinds['structure']!.gradient, ['shared']);
+  assert.is(isolation.roles.find(({ role }) => role === 'shared')!.onlyHigh, true);
+  assert.equal(
+    isolation.moments.map(({ at }) => at),
+    ['begin', 'end', 'chosen'],
+  );
+  await rejects('E_ARGUMENT', () => run({ schedule: 'interleaved' })); // and a Phase I
+  const earlier = { ...files };
+  delete earlier[PRUNE_FILE];
+  await rejects('E_ARGUMENT', () =>
+    run({ schedule: 'interleaved', structureSteps: 0, earlier, forget: lines(LATER), request: 'more' }),
+  );
+});
+
 test('a gate that learned from a part of what is kept goes through the rest', async () => {
   const { receipt, files } = await run({ gateTokens: 40, reference: await strangerFiles() });
   const { rounds, tokens } = receipt.gate;

@@ -3,13 +3,21 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
 import { AsymmetricFactors } from '../../src/prune/adapter/factors.ts';
-import { forgetStep, type PruneSequence, retainStep, structureStep } from '../../src/prune/edit/batches.ts';
+import {
+  forgetStep,
+  type PruneSequence,
+  type PruneStep,
+  retainStep,
+  structureStep,
+} from '../../src/prune/edit/batches.ts';
+import { forgetBatches, retainDraw, structureDraws } from '../../src/prune/edit/draws.ts';
 import type { TwoPhaseOptions } from '../../src/prune/edit/options.ts';
-import { type PruneExamples, type PruneLook, TwoPhases } from '../../src/prune/edit/two-phases.ts';
+import { type PruneExamples, type PruneHooks, type PruneLook, TwoPhases } from '../../src/prune/edit/two-phases.ts';
 import { AdamW } from '../../src/train/optimiser.ts';
 import { packStep } from '../../src/train/packing.ts';
 import type { Trainable } from '../../src/train/trainable.ts';
 import { floats } from '../device/gradients.ts';
+import { rejects } from '../errors.ts';
 import { tinyTrainable } from '../train/decoders.ts';
 import { all, config, device, MODEL, sequences } from './isolated-run.ts';
 
@@ -159,6 +167,86 @@ test('an expert whose answers are gone rests: nothing is asked of it any more', 
   assert.equal(await hinges(1), [true, true, false, false, false, false]);
   assert.equal(await hinges(0), [true, true, true, true, true, true]);
   trainable.dispose();
+});
+
+/** Without a Phase I: in each step A, an expert and B_r, one after the other. */
+const INTERLEAVED = { ...SETTINGS, schedule: 'interleaved', epochs: 3 } as const;
+const EXAMPLES = { forget: [one], retain: kept, order: 0.8 };
+
+async function fresh() {
+  const spec = { rank: 4, alpha: 4, rslora: false, targets: null, seed: 5, experts: 1 };
+  const factors = new AsymmetricFactors(device, config, spec);
+  return { factors, trainable: await tinyTrainable(MODEL, device, { adapter: factors }) };
+}
+
+test('interleaved, a step is three: A by high entropy, an expert, B_r', async () => {
+  const own = await fresh();
+  const run = new TwoPhases(own.trainable, own.factors, EXAMPLES, INTERLEAVED);
+  assert.is(run.steps, 3);
+  await run.run();
+  run.dispose();
+  // the same by hand
+  const { trainable, factors } = await fresh();
+  const before = await bits(trainable);
+  const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 };
+  const optimiser = new AdamW(trainable, adam);
+  const take = async (role: 'shared' | 'retain' | 'forget-1', rate: number, step: PruneStep): Promise<void> => {
+    trainable.train(factors.trained([role]));
+    for (const batch of step.batches) await trainable.step(batch, {});
+    optimiser.step(rate, await optimiser.norm());
+  };
+  const list = [...one, ...kept];
+  const draws = structureDraws({ seed: 0, batch: 4, structureSteps: 3 }, list.length);
+  for (let at = 0; at < 3; at++) {
+    const some = Array.from(draws[at]!, (i) => list[i]!);
+    await take('shared', 1e-3, structureStep(some, 64, { order: 0.8, factor: 0.01 })!);
+    const [batch] = forgetBatches([one], { seed: 0, batch: 4 }, at);
+    const options = { expert: 0, experts: 1, mask: 'low', factor: 1 } as const;
+    await take('forget-1', 2e-2, forgetStep(batch!.sequences, 64, options));
+    const kept4 = Array.from(retainDraw({ seed: 0, batch: 4 }, at, kept.length), (i) => kept[i]!);
+    await take('retain', 2e-2, retainStep(kept4, 64, 1));
+  }
+  const [want, got] = [await bits(trainable), await bits(own.trainable)];
+  const isChanged = (name: string): boolean => want.get(name)!.some((x, i) => x !== before.get(name)![i]);
+  // A moves from the second step on: in the first every B is zeros
+  for (const [name] of factors.roles) assert.ok(isChanged(name), name);
+  assert.equal(got, want);
+  optimiser.dispose();
+  trainable.dispose();
+  own.trainable.dispose();
+});
+
+test('interleaved, it goes on within a step', async () => {
+  const want = await fresh();
+  await new TwoPhases(want.trainable, want.factors, EXAMPLES, INTERLEAVED).run();
+  for (const [kind, part] of [
+    ['structure', { half: false, structured: true }],
+    ['forget-1', { half: true, structured: false }],
+  ] as const) {
+    const { trainable, factors } = await fresh();
+    let abort = new AbortController();
+    let left = 2;
+    const ledger: NonNullable<PruneHooks['ledger']> = {
+      step: async (step, run) => {
+        const result = await run();
+        if (step.kind === kind && --left === 0) abort.abort();
+        return result;
+      },
+      switchPhases: async () => {
+        throw new Error('there is one phase');
+      },
+    };
+    const run = new TwoPhases(trainable, factors, EXAMPLES, INTERLEAVED, { ledger });
+    await rejects('E_ABORTED', () => run.run(abort.signal));
+    const { step, half, structured } = run.progress;
+    assert.equal({ step, half, structured }, { step: 1, ...part });
+    abort = new AbortController();
+    await run.run(abort.signal);
+    assert.equal(await bits(trainable), await bits(want.trainable), kind);
+    run.dispose();
+    trainable.dispose();
+  }
+  want.trainable.dispose();
 });
 
 test('any number of lanes gives the same bits', async () => {

@@ -20,6 +20,7 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
     negative: 'The cut stays, whatever is above it',
   },
   mask: { value: 'WHAT', description: 'Tokens of answers that are forgotten, by their entropy: low, all or high' },
+  schedule: { value: 'NAME', description: 'When A learns: in a Phase I (phases), or in every step (interleaved)' },
   structureSteps: { value: 'N', description: 'Steps of Phase I; 0: none' },
   structureOrder: { value: 'Q', description: 'Order of the entropies that Phase I keeps' },
   regulariser: { value: 'NAME', description: 'What keeps structure there: entropy, kl or entropy-gradient' },

@@ -21,9 +21,10 @@ export interface AsymmetricSpec extends LoraSpec {
 /** What a factor is for: all (A), the retention expert (B_r), or forget expert k (B_fk), from 1 on, column k - 1 of a routing. */
 export type FactorRole = 'shared' | 'retain' | `forget-${number}`;
 
-/** What is trained where: Phase I; of Phase II a step that forgets a sub-domain, from 0 on, and one that retains. */
+/** What is trained where: Phase I, and without one a step that is for A alone; of Phase II a step that forgets a sub-domain, from 0 on, and one that retains. */
 export const TRAINED = {
   phaseOne: ['shared', 'retain'],
+  shared: ['shared'],
   forget: (domain: number): readonly FactorRole[] => [forgetRole(domain)],
   retain: ['retain'],
 } as const;

@@ -2,17 +2,29 @@ import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } f
 import { rateRule } from '../../train/schedule.ts';
 import { FORGET_MASKS, type ForgetMask, STRUCTURE_REGULARISERS, type StructureRegulariser } from './batches.ts';
 
+/**
+ * When A learns: `phases`, in a Phase I before anything is forgotten; `interleaved`, in every step, from tokens of high entropy, beside the experts,
+ * which learn from those of low entropy: the schedule of public notes on ALTER, word for word.
+ */
+export const SCHEDULES = ['phases', 'interleaved'] as const;
+export type PruneSchedule = (typeof SCHEDULES)[number];
+
 /** Of `TwoPhases`. Rates and factors are the paper's. */
 export interface TwoPhaseOptions {
   /** Sequences of a step. Default 16. */
   readonly batch?: number;
   /** Most tokens of a pass; none of the sequences may be longer. Default 2048. */
   readonly rows?: number;
+  /**
+   * When A learns: `phases`, in a Phase I, and it rests then; `interleaved`, without a Phase I, in each step before what is forgotten, with B_r and
+   * the experts resting. Default `phases`.
+   */
+  readonly schedule?: PruneSchedule;
   /** Steps of Phase I; 0: none. Default 50. */
   readonly structureSteps?: number;
   /** How often Phase II goes through what is to be forgotten. Default 3. */
   readonly epochs?: number;
-  /** Learning rate of A, in Phase I. Default 1e-5. */
+  /** Learning rate of A. Default 1e-5. */
   readonly sharedRate?: number;
   /** Learning rate of every B; in Phase II it rises from 0 in the first epoch, and stays. Default 1e-3. */
   readonly rate?: number;
@@ -46,6 +58,7 @@ const positive = real(0, Number.MAX_VALUE, { above: true });
 export const twoPhaseOptions = {
   batch: defaulting(whole(1), 16),
   rows: defaulting(whole(1), 2048),
+  schedule: defaulting(oneOf(...SCHEDULES), 'phases'),
   structureSteps: defaulting(whole(0), 50),
   epochs: defaulting(whole(1), 3),
   sharedRate: defaulting(positive, 1e-5),

@@ -10,7 +10,7 @@ import { sequenceSums } from '../objective/sequences.ts';
 import type { IsolationLedger } from '../proof/isolation.ts';
 import type { SequenceSource, StepKind } from '../proof/kinds.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
-import { type ForgetBatch, forgetBatches, retainDraw, structureDraws } from './draws.ts';
+import { type ForgetBatch, forgetBatches, retainDraw, type StructureDraws, structureSequences } from './draws.ts';
 import { gradientPenalty } from './gradient-penalty.ts';
 import { type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
 
@@ -44,6 +44,8 @@ export interface PhasesProgress {
   readonly step: number;
   /** Whether of the next one what is to be forgotten is done, and what is kept is not. */
   readonly half: boolean;
+  /** Whether of the next one, where A learns in every step, that is done, and the rest is not. */
+  readonly structured: boolean;
   /** Whether the look behind the last one is still to come. */
   readonly unlooked: boolean;
   /** By sub-domain: probabilities of answers that were seen last. */
@@ -73,7 +75,8 @@ export interface PruneHooks {
 /**
  * Trains an asymmetric adapter as a reconstruction of ALTER (arXiv 2603.01792) does. Phase I: A and B_r, on tokens of high entropy. Phase II, A
  * frozen: in turn a step that forgets some answers of one sub-domain, which only its expert learns from, and one that retains others, which only
- * B_r learns from. Each factor has its own moments, which rest while it does: what a step is not for keeps its bits.
+ * B_r learns from. With the schedule `interleaved` there is no Phase I, and A learns alone before each of these. Each factor has its own moments, which
+ * rest while it does: what a step is not for keeps its bits.
  */
 export class TwoPhases {
   readonly #trainable: Trainable;
@@ -83,6 +86,8 @@ export class TwoPhases {
   readonly #examples: PruneExamples;
   readonly #settings: Settings;
   readonly #hooks: PruneHooks;
+  /** What A learns from. */
+  readonly #structure: StructureDraws<PruneSequence, SequenceSource>;
   readonly #optimisers: { readonly shared: AdamW; readonly experts: AdamW };
   readonly #pace = new Pace();
   /** Probabilities of answers to be forgotten, by sub-domain, the last ones: within an epoch they fall from 1 to nothing. */
@@ -90,6 +95,7 @@ export class TwoPhases {
   /** That are done. */
   #step = 0;
   #half = false;
+  #structured = false;
   /** Whether a look at what the last step has made is still to come. */
   #unlooked = false;
 
@@ -106,7 +112,8 @@ export class TwoPhases {
     hooks: PruneHooks = {},
     progress?: PhasesProgress,
   ) {
-    const settings = filled(twoPhaseOptions, checked<TwoPhaseOptions>(twoPhaseOptions, options, 'TwoPhases'));
+    const given = filled(twoPhaseOptions, checked<TwoPhaseOptions>(twoPhaseOptions, options, 'TwoPhases'));
+    const settings = given.schedule === 'interleaved' ? { ...given, structureSteps: 0 } : given;
     const empty = examples.forget.findIndex((list) => list.length === 0);
     if (
       empty >= 0 ||
@@ -123,23 +130,27 @@ export class TwoPhases {
         'Give examples of both sides, and an expert for each sub-domain.',
       );
     }
-    const all = [...examples.forget.flat(), ...examples.retain];
-    if (settings.structureSteps > 0 && !all.some((own) => own.learned.some((is, t) => is === 1 && own.high[t] === 1))) {
+    const first = examples.earlier ?? 0;
+    const sources = [...examples.forget.map((_, domain) => forgetRole(first + domain)), 'retain' as const];
+    this.#structure = structureSequences([...examples.forget, examples.retain], sources, settings);
+    const { all, draws } = this.#structure;
+    if (draws.length > 0 && !all.some((own) => own.learned.some((is, t) => is === 1 && own.high[t] === 1))) {
       throw new EspalierError(
         'E_DATA_INVALID',
-        'No token that is learned has a high entropy: Phase I has nothing to learn from.',
+        'No token that is learned has a high entropy: A has nothing to learn from.',
         'Take a lower cut or a percentile, or leave Phase I out: `structureSteps: 0`.',
       );
     }
     this.#trainable = trainable;
     this.#factors = factors;
-    this.#first = examples.earlier ?? 0;
+    this.#first = first;
     this.#examples = examples;
     this.#settings = settings;
     this.#hooks = hooks;
     this.#seen = examples.forget.map((_, domain) => [...(progress?.seen[domain] ?? [])]);
     this.#step = progress?.step ?? 0;
     this.#half = progress?.half ?? false;
+    this.#structured = progress?.structured ?? false;
     this.#unlooked = progress?.unlooked ?? false;
     const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: settings.clip };
     const part = (isShared: boolean) => ({
@@ -157,7 +168,8 @@ export class TwoPhases {
   }
 
   get progress(): PhasesProgress {
-    return { step: this.#step, half: this.#half, unlooked: this.#unlooked, seen: this.#seen.map((list) => [...list]) };
+    const [half, structured, unlooked] = [this.#half, this.#structured, this.#unlooked];
+    return { step: this.#step, half, structured, unlooked, seen: this.#seen.map((list) => [...list]) };
   }
 
   /** Moments of all factors, to be kept and restored. */
@@ -178,7 +190,7 @@ export class TwoPhases {
    */
   async run(signal?: AbortSignal): Promise<void> {
     try {
-      await this.#structure(signal);
+      await this.#phaseOne(signal);
       await this.#edit(signal);
     } finally {
       this.#trainable.train(() => false);
@@ -190,28 +202,37 @@ export class TwoPhases {
     this.#optimisers.experts.dispose();
   }
 
-  async #structure(signal: AbortSignal | undefined): Promise<void> {
-    const { rows, structureSteps: steps, invariance: factor, regulariser } = this.#settings;
-    const { forget, retain, order } = this.#examples;
-    if (this.#step >= steps) return;
-    const all = [...forget.flat(), ...retain];
-    const sources: readonly SequenceSource[] = [
-      ...forget.flatMap((list, domain) => list.map(() => forgetRole(this.#first + domain))),
-      ...retain.map(() => 'retain' as const),
-    ];
-    const draws = structureDraws(this.#settings, all.length);
-    this.#train(TRAINED.phaseOne);
+  async #phaseOne(signal: AbortSignal | undefined): Promise<void> {
+    const { structureSteps: steps } = this.#settings;
     while (this.#step < steps) {
-      const some = Array.from(draws[this.#step]!, (i) => all[i]!);
-      const made = structureStep(some, rows, { regulariser, order, factor });
-      const from = Array.from(draws[this.#step]!, (i) => sources[i]!);
-      const losses = made && (await this.#update('structure', from, made, 1, signal));
+      const losses = await this.#structureStep(this.#step, TRAINED.phaseOne, 1, signal);
       this.#step++;
       if (losses) this.#hooks.onStep?.({ phase: 1, step: this.#step, steps, losses });
       // before what is known of it may be kept
       if (this.#step === steps) await this.#hooks.ledger?.switchPhases(signal);
       await this.#hooks.onRest?.(this.progress);
     }
+  }
+
+  /** @returns null where no token has a high entropy */
+  async #structureStep(
+    at: number,
+    roles: readonly FactorRole[],
+    warmth: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PassLosses | null> {
+    const { rows, invariance: factor, regulariser } = this.#settings;
+    const { all, sources, draws } = this.#structure;
+    const drawn = draws[at]!;
+    const made = structureStep(
+      Array.from(drawn, (i) => all[i]!),
+      rows,
+      { regulariser, order: this.#examples.order, factor },
+    );
+    if (made === null) return null;
+    this.#train(roles);
+    const from = Array.from(drawn, (i) => sources[i]!);
+    return this.#update('structure', from, made, warmth, signal);
   }
 
   async #edit(signal: AbortSignal | undefined): Promise<void> {
@@ -250,7 +271,12 @@ export class TwoPhases {
     warmth: number,
     signal: AbortSignal | undefined,
   ): Promise<PassLosses | null> {
-    const { rows, mask, forgetting, retention, enough, retains } = this.#settings;
+    const { schedule, rows, mask, forgetting, retention, enough, retains } = this.#settings;
+    let structure: PassLosses | null = null;
+    if (schedule === 'interleaved' && !this.#half && !this.#structured) {
+      structure = await this.#structureStep(at, TRAINED.shared, warmth, signal);
+      this.#structured = true;
+    }
     const known = this.#answers()[domain]!;
     let losses: PassLosses | null = null;
     if (!this.#half && (enough === null || known === null || known >= enough)) {
@@ -270,6 +296,7 @@ export class TwoPhases {
       for (const probability of seen) this.#see(domain, probability);
     }
     this.#half = retains;
+    this.#structured = false;
     if (!retains) return losses;
     const { retain } = this.#examples;
     const kept = Array.from(retainDraw(this.#settings, at, retain.length), (i) => retain[i]!);
@@ -277,7 +304,11 @@ export class TwoPhases {
     const from = kept.map(() => 'retain' as const);
     const own = await this.#update('retain', from, retainStep(kept, rows, retention), warmth, signal);
     this.#half = false;
-    return losses === null ? own : { ...own, hinge: losses.hinge };
+    return {
+      ...own,
+      ...(losses && { hinge: losses.hinge }),
+      ...(structure && { invariance: structure.invariance, distillation: structure.distillation }),
+    };
   }
 
   #train(roles: readonly FactorRole[]): void {

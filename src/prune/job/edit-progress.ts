@@ -33,6 +33,7 @@ const candidate = complete<Candidate>(fieldsOfCandidate, 'looks');
 const fields = {
   step: whole(0),
   half: truth,
+  structured: truth,
   unlooked: truth,
   seen: listOf(listOf(real(0))),
   looks: listOf(listOf(candidate, 1)),

@@ -14,6 +14,7 @@ import { checkIdentity, States } from '../../train/state/states.ts';
 import { lookedAt } from '../../train/trainer.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
 import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
+import { structureCount } from '../edit/draws.ts';
 import { TwoPhases } from '../edit/two-phases.ts';
 import { actingBatches, batchLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { IsolationLedger, type IsolationSubject } from '../proof/isolation.ts';
@@ -198,10 +199,10 @@ export async function edit(
 }
 
 function phaseOptions(plan: PreparedPrune['plan'], enough: number | null) {
-  const { batch, rows, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains } = plan;
+  const { batch, rows, schedule, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains } = plan;
   const { regulariser, invariance, mask, clip, looks, seed } = plan;
   return {
-    ...{ batch, rows, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains },
+    ...{ batch, rows, schedule, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains },
     ...{ regulariser, invariance, mask, clip, looks, seed, enough },
   };
 }
@@ -212,7 +213,8 @@ export async function referenceOf(
   device: TrainDevice,
   signal: AbortSignal | undefined,
 ): Promise<Decoder | null> {
-  if (plan.regulariser !== 'kl' || plan.structureSteps === 0 || plan.invariance === 0) return null;
+  const keeps = structureCount(plan, 1) > 0;
+  if (plan.regulariser !== 'kl' || !keeps || plan.invariance === 0) return null;
   const from = base?.checkpoint ?? checkpoint;
   return new Decoder(device, from.config, await loadWeights(device, from, { signal }), 'exact');
 }

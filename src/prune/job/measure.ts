@@ -11,7 +11,7 @@ import { type ChoiceTarget, distanceOf } from '../choice/choice.ts';
 import { domainsOfColumn, embedExamples } from '../domains/embed-examples.ts';
 import { type SubDomains, subDomains, subDomainsOf } from '../domains/sub-domains.ts';
 import type { PruneSequence } from '../edit/batches.ts';
-import { structureDraws } from '../edit/draws.ts';
+import { batchCount, structureCount, structureDraws } from '../edit/draws.ts';
 import { distributionOf, type EntropyDistribution } from '../entropy/distribution.ts';
 import { type EntropySplit, splitEntropies } from '../entropy/split.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
@@ -171,7 +171,10 @@ async function entropiesOf(
   const place = (i: number) => domainOf(forget.examples[i]!);
   // as two phases count them: those to forget by sub-domain, then those to keep
   order.sort((a, b) => place(a) - place(b) || a - b);
-  const draws = new Set(structureDraws(plan, count + retain.sequences.length).flatMap((list) => [...list]));
+  const lengths = Array.from({ length: domains.count }, (_, domain) => order.filter((i) => place(i) === domain).length);
+  const structureSteps = structureCount(plan, batchCount(lengths, plan.batch));
+  const drawn = structureDraws({ ...plan, structureSteps }, count + retain.sequences.length);
+  const draws = new Set(drawn.flatMap((list) => [...list]));
   const drawnForget = order.filter((_, at) => draws.has(at));
   const drawnRetain = Array.from(retain.sequences.keys()).filter((i) => draws.has(count + i));
   const some = [...drawnForget.map((i) => forget.sequences[i]!), ...drawnRetain.map((i) => retain.sequences[i]!)];

@@ -17,7 +17,7 @@ import { packStep } from '../../train/packing.ts';
 import { bytesInside } from '../../train/plan/memory.ts';
 import { AsymmetricFactors, TRAINED } from '../adapter/factors.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from '../edit/batches.ts';
-import { structureDraws } from '../edit/draws.ts';
+import { batchCount, structureCount, structureDraws } from '../edit/draws.ts';
 import { gradientPenalty } from '../edit/gradient-penalty.ts';
 import type { GateValues } from '../gate/join-gates.ts';
 import { actingBatches, answerLogProbabilities, batchLogProbabilities, TOGETHER } from '../measure/answers.ts';
@@ -207,9 +207,9 @@ async function trainThere(
     optimiser.step(0, await optimiser.norm());
   };
   const some = heaviestStep(job);
-  if (plan.structureSteps > 0) {
+  if (structureCount(plan, 1) > 0) {
     const made = structureStep(some, plan.rows, { regulariser, order, factor: invariance });
-    if (made) await take(TRAINED.phaseOne, made);
+    if (made) await take(plan.schedule === 'phases' ? TRAINED.phaseOne : TRAINED.shared, made);
   }
   for (let expert = experts - domains; expert < experts; expert++) {
     await take(TRAINED.forget(expert), forgetStep(some, plan.rows, { expert, experts, mask, factor }));
@@ -346,7 +346,10 @@ function groupsOf(job: PreparedPrune): (readonly TrainingSequence[])[] {
   const { plan, forget, retain, unseen } = job;
   const sample = sampleOf(job);
   const all = [...forget.sequences, ...retain.sequences];
-  const drawn = [...new Set(structureDraws(plan, all.length).flatMap((list) => [...list]))].sort((a, b) => a - b);
+  const structureSteps = structureCount(plan, batchCount([forget.sequences.length], plan.batch));
+  const drawn = [...new Set(structureDraws({ ...plan, structureSteps }, all.length).flatMap((list) => [...list]))].sort(
+    (a, b) => a - b,
+  );
   const lists = [
     ...[sample.forget, sample.retain, forget.sequences, unseen?.sequences.slice(0, plan.measured) ?? []],
     drawn.map((i) => all[i]!),

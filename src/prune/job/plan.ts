@@ -41,9 +41,15 @@ export function planOf(
     if (given.path ?? given.alignment ?? given.routeCut) {
       refuse('`path`, `alignment` and `routeCut` are those of the earlier adapter.', 'Leave them out.');
     }
+    if (given.schedule === 'interleaved') {
+      refuse('`schedule` is interleaved, and A is that of the earlier adapter: it rests.', 'Leave it out.');
+    }
     if (given.alpha !== undefined || given.targets !== undefined) {
       refuse('`alpha` and `targets` are those of the earlier adapter.', 'Leave them out.');
     }
+  }
+  if (given.schedule === 'interleaved' && (given.structureSteps ?? 0) > 0) {
+    refuse('`schedule` is interleaved, and there is no Phase I.', 'Leave `structureSteps` out, or `schedule`.');
   }
   if (request.trim() === '' || request.length > 150) {
     refuse(`The request is called ${JSON.stringify(request.slice(0, 40))}.`, 'Give a name of 1 to 150 characters.');
@@ -100,7 +106,8 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
       structureOrder,
     },
     // what an earlier request shares with this one stays as it is
-    structureSteps: earlier ? 0 : all.structureSteps,
+    schedule: earlier ? ('phases' as const) : all.schedule,
+    structureSteps: earlier || all.schedule === 'interleaved' ? 0 : all.structureSteps,
     retains: earlier === null,
     enough: given.enough ?? null,
     ...{

@@ -5,6 +5,7 @@ import { outputOf } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { domainsOfColumn } from '../domains/embed-examples.ts';
 import { MOST_DOMAINS } from '../domains/sub-domains.ts';
+import { batchCount, structureCount } from '../edit/draws.ts';
 import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
 import { type PruneMemory, type PruneMemoryOptions, planPruneMemory } from './memory.ts';
 import type { PrunePlan } from './plan.ts';
@@ -22,7 +23,7 @@ export interface PlannedPruning {
   };
   /** Sub-domains; where they are still to be found the most that there can be. */
   readonly domains: number;
-  /** At most: it ends earlier where two looks in a row have gone too far. Of Phase II each is a step that forgets and one that retains. */
+  /** At most: it ends earlier where two looks in a row have gone too far. Of Phase II each is a step that forgets and one that retains. `structure` are those that A learns from, in Phase I or, with the schedule `interleaved`, beside them. */
   readonly steps: { readonly structure: number; readonly editing: number; readonly gate: number };
   readonly looks: number;
   /** That go through the model in both phases, without looks, about. */
@@ -83,7 +84,7 @@ async function domainsOf({ plan, data, forget }: PreparedPrune): Promise<{ domai
     const place = new Map(Array.from(data.forget.train, (example, i) => [example, found.assignments[i]!]));
     const counts = new Array<number>(found.count).fill(0);
     for (const example of forget.examples) counts[place.get(example)!]!++;
-    return { domains: found.count, batches: counts.reduce((sum, count) => sum + Math.ceil(count / batch), 0) };
+    return { domains: found.count, batches: batchCount(counts, batch) };
   }
   const most = Math.min(all, domains === 'auto' ? MOST_DOMAINS : domains);
   // each domain may have a batch that is not full
@@ -99,7 +100,8 @@ function workOf(job: PreparedPrune, batches: number): Pick<PlannedPruning, 'step
   const { plan } = job;
   const [forget, retain] = [factsOf(job, 'forget').tokens, factsOf(job, 'retain').tokens];
   const sequences = { forget: job.forget.sequences.length, retain: job.retain.sequences.length };
-  const { structureSteps: structure, epochs, batch, retains, gateSteps, gateRounds, gateTokens, looks } = plan;
+  const structure = structureCount(plan, batches);
+  const { epochs, batch, retains, gateSteps, gateRounds, gateTokens, looks } = plan;
   const each = { retain: retain / sequences.retain, all: (forget + retain) / (sequences.forget + sequences.retain) };
   const editing = epochs * batches;
   return {

@@ -163,7 +163,10 @@ export class IsolationLedger {
    */
   async chosen(signal?: AbortSignal): Promise<void> {
     const kinds = Object.keys(this.#state.kinds) as StepKind[];
-    await this.#moment('chosen', signal, new Set(kinds.filter((kind) => kind !== 'structure').flatMap(trainedBy)));
+    // without a switch A learned all the time
+    const isOver = (kind: StepKind): boolean =>
+      kind === 'structure' && this.#state.moments.some(({ at }) => at === 'switch');
+    await this.#moment('chosen', signal, new Set(kinds.filter((kind) => !isOver(kind)).flatMap(trainedBy)));
   }
 
   #check({ kind, sources, tokens }: RecordedStep, trained: readonly FactorRole[]): void {
