@@ -47,6 +47,7 @@ export {
   forgetRole,
   TRAINED,
 } from './prune/adapter/factors.ts';
+export { meanCoefficients, type RoutedScorer } from './prune/adapter/mean-coefficients.ts';
 export { type RollbackOptions, rollback, withoutRequest } from './prune/adapter/rollback.ts';
 export { type Candidate, type ChoiceSource, type ChoiceTarget, distanceOf } from './prune/choice/choice.ts';
 export { type ForgetRetain, type ForgetRetainOptions, openForgetRetain } from './prune/data/open.ts';

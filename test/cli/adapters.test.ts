@@ -68,6 +68,14 @@ test('export writes folders that open by themselves', async () => {
   const again = await inProcess(args);
   assert.is(again.code, 2);
   assert.match(again.err, /is not empty/);
+  const data = join(base, 'forget.jsonl');
+  writeFileSync(data, '{"prompt": "Who?", "answer": " Tom."}');
+  const measured = await inProcess([...args.slice(0, -1), join(base, 'measured'), '--forget', data, '--json']);
+  assert.is(measured.code, 0, measured.out);
+  const { coefficients } = JSON.parse(measured.out) as { coefficients: number[] };
+  assert.ok(coefficients.length === 2 && coefficients.some((one) => one > 0 && one < 1), measured.out);
+  const both = await inProcess([...args, '--forget', data, '--coefficients', '1,1']);
+  assert.match(both.err, /^E_ARGUMENT: .*both say how strong/);
 });
 
 test('what is refused, and what is noted', async () => {

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GATE_KINDS } from '../../src/checkpoint/adapter/gate-kinds.ts';
 import { openLocal } from '../../src/local.ts';
-import { exportAdapter, routedFiles } from '../../src/prune.ts';
+import { exportAdapter, meanCoefficients, routedFiles } from '../../src/prune.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { Worst } from '../device/devices.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
@@ -106,6 +106,45 @@ for (const kind of GATE_KINDS) {
     );
   });
 }
+
+test('mean coefficients are those where learned tokens are predicted', async () => {
+  const texts = ['abc defg hi', 'Once upon a time'];
+  const open = (from: Record<string, Uint8Array>) => openLocal(base, { precision: 'exact', adapters: [{ from }] });
+  const sequencesOf = (model: Awaited<ReturnType<typeof open>>) =>
+    texts.map((text) => {
+      const ids = Int32Array.from(model.encode(text));
+      return { ids, learned: Uint8Array.from(ids, (_, t) => (t > 3 && t % 3 > 0 ? 1 : 0)) };
+    });
+  const constants = [0.3, 0.55];
+  const fixed = await open(filesOf(routedFiles(constant(routedAdapter(config), constants))));
+  const same = await meanCoefficients(fixed, sequencesOf(fixed));
+  for (const [i, value] of same.entries()) {
+    assert.ok(worst.within('of constant coefficients', Math.abs(value - constants[i]!), 1e-6), `${value}`);
+  }
+  fixed.close();
+  const model = await open(
+    filesOf(routedFiles(routedAdapter(config, { rule: { ...routedAdapter(config).rule, cut: 0.1 } }))),
+  );
+  const sums = [0, 0];
+  let count = 0;
+  for (const { ids, learned } of sequencesOf(model)) {
+    const scored = await model.score([...ids], { routing: true });
+    for (const [t, is] of learned.entries()) {
+      if (is === 0) continue;
+      count++;
+      for (const [i, value] of scored[t - 1]!.routing!.coefficients.entries()) sums[i]! += value;
+    }
+  }
+  const want = sums.map((sum) => sum / count);
+  assert.ok(want.every((value) => value > 0) && Math.abs(want[0]! - want[1]!) > 1e-3, `${want}`);
+  assert.equal(await meanCoefficients(model, sequencesOf(model)), want);
+  const none = sequencesOf(model).map(({ ids }) => ({ ids, learned: new Uint8Array(ids.length) }));
+  await rejects('E_DATA_INVALID', () => meanCoefficients(model, none));
+  model.close();
+  const plain = await openLocal(base);
+  await rejects('E_ADAPTER', () => meanCoefficients(plain, sequencesOf(plain as typeof model)));
+  plain.close();
+});
 
 test('what is wrong has a code, and nothing is written', async () => {
   const adapter = filesOf(routedFiles(routedAdapter(config)));
