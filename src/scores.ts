@@ -51,6 +51,7 @@ export {
   forgetQuality,
   modelUtility,
   normalisedProbability,
+  similarityGap,
   truthRatio,
   truthRatioScore,
 } from './evaluate/unlearning/measures.ts';

@@ -8,6 +8,7 @@ import {
   forgetQuality,
   modelUtility,
   normalisedProbability,
+  similarityGap,
   truthRatio,
   truthRatioScore,
 } from '../../src/evaluate/unlearning/measures.ts';
@@ -108,11 +109,26 @@ test('probabilities and truth ratios', () => {
   assert.is(truthRatio(0, [Number.POSITIVE_INFINITY]), 0);
   near(truthRatioScore([0.5, 2, 1, 0], 'forgotten'), 0.5, 1e-15);
   near(truthRatioScore([0.5, 2, 1, 0], 'known'), 0.375, 1e-15);
+  near(truthRatioScore([0.5, 2, 1, 0], 'share'), 0.625, 1e-15);
   assert.throws(() => truthRatio(1, []), code('E_ARGUMENT'));
   assert.throws(() => truthRatio(-1, [1]), code('E_ARGUMENT'));
   assert.throws(() => truthRatio(1, 'x' as never), code('E_ARGUMENT'));
   assert.throws(() => truthRatioScore([], 'known'), code('E_ARGUMENT'));
   assert.throws(() => truthRatioScore([1], 'forget' as never), code('E_ARGUMENT'));
+});
+
+test('how far written texts are from those of a reference', () => {
+  near(similarityGap([74.8, 85.1], [1.9, 9.8]), 74.1, 1e-14);
+  near(similarityGap([0, 9], [1.9, 9.8]), 1.35, 1e-14);
+  assert.is(similarityGap([3], [3]), 0);
+  for (const [own, other] of [
+    [[], []],
+    [[1, 2], [1]],
+    [[-1], [1]],
+    [[1], [Number.NaN]],
+  ] as const) {
+    assert.throws(() => similarityGap(own, other), code('E_ARGUMENT'));
+  }
 });
 
 test('memorisation', () => {

@@ -2,6 +2,7 @@
  * Measures of the TOFU benchmark (Maini et al. 2024) from what a model makes of answers. A _loss_ is the mean negative log-probability, in nats, of
  * the tokens of an answer behind its question, the end token included.
  */
+import { EspalierError } from '../../errors.ts';
 import { oneOf } from '../../options/rules.ts';
 import { mean } from '../statistics.ts';
 import { type KsTest, ksTest } from './ks-test.ts';
@@ -10,7 +11,7 @@ import { checkedNumber, checkedNumbers } from './numbers.ts';
 /** Keeps quotients finite, as open-unlearning has it. */
 const EPSILON = 1e-10;
 const MOST = Number.POSITIVE_INFINITY;
-const truthRatioKind = oneOf('forgotten', 'known');
+const truthRatioKind = oneOf('forgotten', 'known', 'share');
 
 /** m(a|q) = exp(-loss): the probability of an answer, a token. @throws E_ARGUMENT for a loss below 0, and NaN */
 export function answerProbability(loss: number): number {
@@ -36,10 +37,11 @@ export function truthRatio(loss: number, wrongLosses: readonly number[]): number
 
 /**
  * One figure of truth ratios, from 0 to 1. `forgotten`: mean of min(R, 1/R), 1 where right and wrong answers are alike. `known`: mean of max(0, 1 - R), 1
- * where nothing wrong is likely.
+ * where nothing wrong is likely. `share`: mean of 1 / (1 + R), the share of the right answer of both probabilities, by which open-unlearning compares
+ * measures (Dorna et al. 2025, arXiv 2506.12618).
  * @throws E_ARGUMENT for an empty list, ratios below 0, and another kind
  */
-export function truthRatioScore(ratios: ArrayLike<number>, of: 'forgotten' | 'known'): number {
+export function truthRatioScore(ratios: ArrayLike<number>, of: 'forgotten' | 'known' | 'share'): number {
   truthRatioKind.check(of, 'The kind');
   const list = checkedNumbers(ratios, 'The truth ratios', { least: 0 });
   switch (of) {
@@ -47,6 +49,8 @@ export function truthRatioScore(ratios: ArrayLike<number>, of: 'forgotten' | 'kn
       return mean(list.map((ratio) => Math.min(ratio, 1 / ratio)));
     case 'known':
       return mean(list.map((ratio) => Math.max(0, 1 - ratio)));
+    case 'share':
+      return mean(list.map((ratio) => 1 / (1 + ratio)));
     default:
       return of satisfies never;
   }
@@ -69,4 +73,20 @@ export function modelUtility(figures: readonly number[]): number {
  */
 export function forgetQuality(ratios: ArrayLike<number>, ofReference: ArrayLike<number>): KsTest {
   return ksTest(ratios, ofReference);
+}
+
+/**
+ * Average similarity gap: how far scores of written texts are from those of a model that never saw the originals, the mean of their absolute differences. ALTER
+ * (arXiv 2603.01792) reports it of BLEU and ROUGE-L against the text that was to be forgotten, both in percents.
+ * @param scores of one model, and in the same order of the other
+ * @throws E_ARGUMENT for lists that are empty or not of one length, scores below 0, and NaN
+ */
+export function similarityGap(scores: readonly number[], ofReference: readonly number[]): number {
+  const own = checkedNumbers(scores, 'The scores', { least: 0 });
+  const other = checkedNumbers(ofReference, 'The scores of the reference', { least: 0 });
+  if (own.length !== other.length) {
+    const what = `There are ${own.length} scores, and ${other.length} of the reference.`;
+    throw new EspalierError('E_ARGUMENT', what, 'Give the same scores of both.');
+  }
+  return mean(own.map((score, i) => Math.abs(score - other[i]!)));
 }
