@@ -2,7 +2,7 @@
 
 /** Downloads that end: full disks, limits, silence, aborts. */
 import type { ServerResponse } from 'node:http';
-import { createGzip } from 'node:zlib';
+import { constants, gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
@@ -72,21 +72,20 @@ test('a server that answers and always breaks off is no missing connection', asy
 test('small files are read up to their limit, and nothing of more is kept', async () => {
   const { target, folder, options } = await given();
   let sent = 0;
-  const endless = (response: ServerResponse, type?: string): void => {
-    response.writeHead(200, type ? { 'Content-Encoding': type } : {});
-    const zip = createGzip();
-    const into = type ? zip : response;
-    if (type) zip.pipe(response);
+  const endless = (response: ServerResponse, block = new Uint8Array(1 << 16), headers = {}): void => {
+    response.writeHead(200, headers);
     const more = (): void => {
-      for (let full = false; !full && !response.destroyed; sent += 1 << 16) full = !into.write(new Uint8Array(1 << 16));
+      for (let full = false; !full && !response.destroyed; sent += block.length) full = !response.write(block);
     };
-    into.on('drain', more);
+    response.on('drain', more);
     more();
   };
+  // much in few bytes; Deno takes them as they are, as it was not asked for packed ones, and has as many as of others
+  const packed = gzipSync(new Uint8Array(64 << 20), { finishFlush: constants.Z_SYNC_FLUSH });
   const limit = 16 << 20;
   const answers: [RegExp, (exchange: Exchange) => void][] = [
     [/more than 16777216 bytes/, ({ response }) => endless(response)],
-    [/more than 16777216 bytes/, ({ response }) => endless(response, 'gzip')],
+    [/more than 16777216 bytes/, ({ response }) => endless(response, packed, { 'Content-Encoding': 'gzip' })],
     [/600000000 bytes/, ({ response }) => void response.writeHead(200, { 'Content-Length': 600e6 }).write('{')],
   ];
   for (const [message, answer] of answers) {
@@ -99,8 +98,7 @@ test('small files are read up to their limit, and nothing of more is kept', asyn
     };
     const error = await rejects('E_CHECKPOINT_HEADER', () => openModelFiles(`${server.cdn}/big/`, options));
     assert.match(error.message, message);
-    // compressed, much is on its way in few bytes
-    if (!/gzip/.test(`${answer}`)) assert.ok(sent < 3 * limit, `${sent} bytes were sent`);
+    assert.ok(sent < 3 * limit, `${sent} bytes were sent`);
     assert.equal(await partials(folder), []);
     assert.equal(await options.cache.list(), []);
   }
