@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GATE_KINDS } from '../../src/checkpoint/adapter/gate-kinds.ts';
 import { openLocal } from '../../src/local.ts';
-import { exportAdapter, meanCoefficients, routedFiles } from '../../src/prune.ts';
+import { exportAdapter, meanCoefficients, rollback, routedFiles } from '../../src/prune.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { Worst } from '../device/devices.ts';
 import { tinyFiles } from '../engine/tiny-model.ts';
@@ -144,6 +144,34 @@ test('mean coefficients are those where learned tokens are predicted', async () 
   const plain = await openLocal(base);
   await rejects('E_ADAPTER', () => meanCoefficients(plain, sequencesOf(plain as typeof model)));
   plain.close();
+});
+
+test('what earlier jobs have left is no part of it, and what they can go on with stays', async () => {
+  const adapter = filesOf(routedFiles(routedAdapter(config)));
+  const names = async (out: ReturnType<typeof memoryOutput>) => Object.keys(out.result()).sort();
+  const clean = memoryOutput('clean');
+  await exportAdapter(base, { adapter, out: clean });
+  const out = memoryOutput('out');
+  for (const name of ['alter.json', 'config.json', 'static/adapter_model.safetensors', 'old/adapter_config.json']) {
+    await out.writeBytes(name, new Uint8Array(3));
+  }
+  await exportAdapter(base, { adapter, out });
+  assert.equal(await names(out), await names(clean));
+  const half = memoryOutput('half');
+  await half.writeBytes('espalier-training-000007.json', new Uint8Array(3));
+  const made = routedAdapter(config);
+  // of two requests one can be taken back
+  const experts = made.experts.map(({ name }, i) => ({ name, request: `request ${i}` }));
+  const two = filesOf(routedFiles({ ...made, experts }));
+  for (const job of [
+    () => exportAdapter(base, { adapter, out: half }),
+    () => rollback(base, { adapter: two, request: 'request 1', out: half }),
+  ]) {
+    const error = await rejects('E_ARGUMENT', job);
+    assert.match(error.message, /half has the work of another job/, `${error.message} ${error.hint}`);
+    assert.not.match(error.hint, 'restart');
+    assert.is(await half.size('espalier-training-000007.json'), 3);
+  }
 });
 
 test('what is wrong has a code, and nothing is written', async () => {

@@ -18,6 +18,20 @@ const { Deno } = globalThis as { Deno?: unknown };
 /** What every output must do, on an empty one. */
 const contract: [string, (out: OutputFolder) => Promise<void>][] = [
   [
+    'cleared, what is kept stays, and folders go with what is in them',
+    async (out) => {
+      for (const name of ['a.txt', 'b.txt', JOURNAL, 'one/a.txt', 'two/a.txt', 'two/b.txt']) {
+        await out.writeBytes(name, bytes(name));
+      }
+      await out.clear((name) => name === 'b.txt' || name === 'two/b.txt');
+      for (const name of ['a.txt', JOURNAL, 'one/a.txt', 'two/a.txt']) assert.is(await out.size(name), null, name);
+      for (const name of ['b.txt', 'two/b.txt']) assert.is(await out.size(name), name.length, name);
+      await out.check();
+      await out.clear(() => false);
+      assert.equal([await out.size('b.txt'), await out.size('two/b.txt')], [null, null]);
+    },
+  ],
+  [
     'files are written, cut and gone on with',
     async (out) => {
       const file = await out.file('a.bin', 0);

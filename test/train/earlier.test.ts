@@ -58,6 +58,7 @@ test('begun anew after a state, an adapter has no file of the half written model
   const { out, memory } = killedAt('config.json');
   await run(files, { ...FULL, ...SHORT }, out).then(String, String);
   assert.ok((await namesOf(memory)).includes('model.safetensors'));
+  await memory.writeBytes('static/adapter_config.json', new Uint8Array(2));
   const { files: written } = await run(files, { ...LORA, ...SHORT, restart: true }, memory);
   assert.equal(Object.keys(written).sort(), [
     ...['adapter_config.json', 'adapter_model.safetensors', 'espalier-training.json'],

@@ -15,6 +15,9 @@ const NAMES: ReadonlySet<string> = new Set([
 const RECEIPT = /^espalier-[a-z]+\.json$/;
 
 /** Whether a file of this name would be taken for a part of a model or an adapter by whoever opens a folder. */
-export const isResultFile = (name: string): boolean => SHARDS.test(name) || NAMES.has(name);
+export function isResultFile(name: string): boolean {
+  const own = name.slice(name.lastIndexOf('/') + 1);
+  return SHARDS.test(own) || NAMES.has(own);
+}
 
 export const isReceipt = (name: string): boolean => RECEIPT.test(name);

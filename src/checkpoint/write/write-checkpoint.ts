@@ -90,6 +90,8 @@ export async function writeCheckpoint(
   const earlier = await earlierWork(out, plan, identity, options);
   await checkSpace(out, plan, earlier);
   for (const name of earlier.remove) await out.remove(name);
+  // folders in it, too
+  if (options.restart) await out.clear(options.keeps ?? (() => false));
 
   const resumed = earlier.groups.length;
   const records = earlier.groups.map((group) => group.record);
@@ -193,7 +195,7 @@ async function earlierWork(
   const sizes = new Map<string, number>();
   for (const name of names) sizes.set(name, (await out.size(name)) ?? 0);
   const others = names.filter((name) => !keeps(name));
-  if (!restart && others.some(isState)) throw otherWork(out.name, 'job: it is half trained');
+  if (!restart && others.some(isState)) throw otherWork(out.name, 'is half trained by another job');
   const bytes = await out.readBytes(JOURNAL);
   if (!bytes) {
     // a folder without a journal may be anybody's: only what would be taken for a part of the result goes
@@ -212,9 +214,10 @@ async function earlierWork(
 /**
  * Whether what a folder's journal tells of may be thrown away unasked; one without a journal may.
  * @param job as in `WriteOptions`
+ * @param restarts whether who asks has an option `restart`
  * @throws E_ARGUMENT
  */
-export async function checkNoOtherWork(out: OutputFolder, job: string | undefined): Promise<void> {
+export async function checkNoOtherWork(out: OutputFolder, job: string | undefined, restarts: boolean): Promise<void> {
   const bytes = await out.readBytes(JOURNAL);
   if (bytes === null) return;
   checkReplaceable(
@@ -222,6 +225,7 @@ export async function checkNoOtherWork(out: OutputFolder, job: string | undefine
     bytes,
     readJournal(bytes, (boot) => out.survived(boot)),
     job,
+    restarts,
   );
 }
 
@@ -230,20 +234,27 @@ function checkReplaceable(
   bytes: Uint8Array,
   content: JournalContent | null,
   job: string | undefined,
+  restarts = true,
 ): void {
   const done = content?.groups.length ?? 0;
   const foreign = content === null && isOfAnotherFormat(bytes);
   if (!foreign && (done === 0 || (job !== undefined && content?.job === job))) return;
   throw foreign
-    ? otherWork(name, 'version of this program', 'version')
-    : otherWork(name, `job: ${done} of its parts are done`);
+    ? otherWork(name, 'is half written by another version of this program', { own: 'version', restarts })
+    : otherWork(name, `is half written by another job: ${done} of its parts are done`, { restarts });
 }
 
-function otherWork(folder: string, whose: string, own = 'options'): EspalierError {
+/** What is told where the work of another job would be lost. @param told `restarts`: whether who asks has an option `restart` */
+export function otherWork(
+  folder: string,
+  what: string,
+  { own = 'options', restarts = true }: { readonly own?: string; readonly restarts?: boolean } = {},
+): EspalierError {
+  const restart = restarts ? ', pass `restart: true` to throw its work away' : '';
   return new EspalierError(
     'E_ARGUMENT',
-    `${folder} is half written by another ${whose}.`,
-    `Finish that one with its own ${own}, pass \`restart: true\` to throw its work away, or choose another folder.`,
+    `${folder} ${what}.`,
+    `Finish that one with its own ${own}${restart}, or choose another folder.`,
   );
 }
 

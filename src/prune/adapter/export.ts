@@ -1,12 +1,14 @@
 import { exportRouted, readRouted, routerFiles } from '../../checkpoint/adapter/routed-write.ts';
 import { openCheckpointFiles } from '../../checkpoint/open.ts';
+import { beginAnew } from '../../checkpoint/write/begin-anew.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import { listOf, real, type Schema } from '../../options/rules.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
 import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
-import { output, outputOf } from '../../runtime/output/options.ts';
+import { intoOutputAtOnce } from '../../runtime/output/into.ts';
+import { output } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 
 export interface ExportOptions extends FilesOptions {
@@ -53,30 +55,26 @@ export async function exportAdapter(model: ModelTarget, given: ExportOptions): P
   if (missing) throw new EspalierError('E_ARGUMENT', `There is no ${missing}.`, 'Give `adapter` and `out`.');
   const { signal } = options;
   const checkpoint = await openCheckpointFiles(await openModelFiles(model, options), { signal });
-  let out: OutputFolder | null = null;
   try {
     const { revision: _, file: __, ...hub } = options.hub ?? {};
     const adapter = await readRouted(options.adapter, checkpoint, { ...options, hub });
     const { experts, rule } = adapter;
     const coefficients = options.coefficients ?? experts.map(() => rule.strength);
     const folders = [...exportRouted(adapter, coefficients), [ROUTER, routerFiles(adapter, coefficients)] as const];
-    out = await outputOf(options.out);
-    const files: { name: string; bytes: number }[] = [];
-    for (const [folder, own] of folders) {
-      for (const [name, bytes] of own) {
-        await out.writeBytes(`${folder}/${name}`, bytes);
-        files.push({ name: `${folder}/${name}`, bytes: bytes.length });
+    return await intoOutputAtOnce(options.out, beginAnew, async (out) => {
+      const files: { name: string; bytes: number }[] = [];
+      for (const [folder, own] of folders) {
+        for (const [name, bytes] of own) {
+          await out.writeBytes(`${folder}/${name}`, bytes);
+          files.push({ name: `${folder}/${name}`, bytes: bytes.length });
+        }
       }
-    }
-    await out.commit();
-    return {
-      experts: experts.map(({ name, request }, i) => ({ name, request, folder: `forget-${i + 1}` })),
-      coefficients,
-      files,
-    };
-  } catch (error) {
-    await out?.discard().catch(() => {});
-    throw error;
+      return {
+        experts: experts.map(({ name, request }, i) => ({ name, request, folder: `forget-${i + 1}` })),
+        coefficients,
+        files,
+      };
+    });
   } finally {
     await checkpoint.close();
   }

@@ -1,12 +1,14 @@
 import { readRouted, routedFiles, type WrittenRouted } from '../../checkpoint/adapter/routed-write.ts';
 import { openCheckpointFiles } from '../../checkpoint/open.ts';
+import { beginAnew } from '../../checkpoint/write/begin-anew.ts';
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import { type Schema, words } from '../../options/rules.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
 import { targetRule } from '../../runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from '../../runtime/hub/options.ts';
-import { output, outputOf } from '../../runtime/output/options.ts';
+import { intoOutputAtOnce } from '../../runtime/output/into.ts';
+import { output } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { withoutExperts } from '../gate/join-gates.ts';
 
@@ -70,18 +72,14 @@ export async function rollback(model: ModelTarget, given: RollbackOptions): Prom
   if (missing) throw new EspalierError('E_ARGUMENT', `There is no ${missing}.`, 'Give `adapter`, `request` and `out`.');
   const { signal } = options;
   const checkpoint = await openCheckpointFiles(await openModelFiles(model, options), { signal });
-  let out: OutputFolder | null = null;
   try {
     const { revision: _, file: __, ...hub } = options.hub ?? {};
     const adapter = withoutRequest(await readRouted(options.adapter, checkpoint, { ...options, hub }), options.request);
     const files = routedFiles(adapter);
-    out = await outputOf(options.out);
-    for (const [name, bytes] of files) await out.writeBytes(name, bytes);
-    await out.commit();
-    return [...new Set(adapter.experts.map(({ request }) => request))];
-  } catch (error) {
-    await out?.discard().catch(() => {});
-    throw error;
+    return await intoOutputAtOnce(options.out, beginAnew, async (out) => {
+      for (const [name, bytes] of files) await out.writeBytes(name, bytes);
+      return [...new Set(adapter.experts.map(({ request }) => request))];
+    });
   } finally {
     await checkpoint.close();
   }

@@ -5,9 +5,11 @@ import { openPath } from '../files/paths.ts';
 import { checkRegular, kindOf, openRegular } from '../files/regular-file.ts';
 import type { ModelFiles } from '../files/source.ts';
 import { hasNode } from '../host/types.ts';
+import { clearFolder } from './clear.ts';
 import { type Lock, lock } from './lock.ts';
 import { bootOf, isSameBoot } from './machine-start.ts';
 import { checkInside, folderIn, JOURNAL, type OutputFile, type OutputFolder, outputFailed } from './output.ts';
+import { syncFile, syncFolder } from './sync.ts';
 
 /** One write system call moves at most this many bytes; Linux stops at 2 GiB. */
 const MAX_WRITE = 1 << 30;
@@ -249,6 +251,15 @@ class Folder implements OutputFolder {
     });
   }
 
+  async clear(keeps: (name: string) => boolean): Promise<void> {
+    this.#checkOpen();
+    try {
+      for (const name of await clearFolder(this.#fs, this.#partial, keeps)) this.#written.delete(name);
+    } catch (cause) {
+      throw outputFailed(this.#partial, cause);
+    }
+  }
+
   async files(): Promise<ModelFiles> {
     this.#checkOpen();
     const files = await openPath(this.#partial);
@@ -377,20 +388,4 @@ class Folder implements OutputFolder {
     this.#ended = true;
     await this.#lock.release().catch(() => {}); // a dead lock is taken over by whoever comes next
   }
-}
-
-async function syncFile(fs: Fs, path: string): Promise<void> {
-  const file = await fs.open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** So that names outlive a power failure, where the system can do that. */
-async function syncFolder(fs: Fs, path: string): Promise<void> {
-  const folder = await fs.open(path, 'r').catch(() => null);
-  await folder?.sync().catch(() => {});
-  await folder?.close();
 }

@@ -20,3 +20,23 @@ export async function intoOutput<T>(
     throw error;
   }
 }
+
+/**
+ * The same of a job that is done in a moment: where it fails nothing of it stays.
+ * @param ready makes the output ready: what it throws leaves there what is there
+ */
+export async function intoOutputAtOnce<T>(
+  to: string | URL | OutputFolder,
+  ready: (out: OutputFolder) => Promise<void>,
+  run: (out: OutputFolder) => Promise<T>,
+): Promise<T> {
+  return intoOutput(to, async (out) => {
+    await ready(out);
+    try {
+      return await run(out);
+    } catch (error) {
+      await out.discard().catch(() => {});
+      throw error;
+    }
+  });
+}

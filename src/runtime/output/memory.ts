@@ -41,6 +41,9 @@ export function memoryOutput(name: string): MemoryOutput {
       files.set(file, copy(bytes));
     },
     remove: async (file) => void files.delete(file),
+    clear: async (keeps) => {
+      for (const file of [...files.keys()]) if (!keeps(file)) files.delete(file);
+    },
     files: async () => {
       const now = new Map([...files].filter(([file]) => file !== JOURNAL && folderIn(file) === null));
       return {

@@ -35,6 +35,12 @@ export interface OutputFolder {
   writeBytes(name: string, bytes: Uint8Array): Promise<void>;
   /** One that is not there is as good. @throws E_FILE_WRITE */
   remove(name: string): Promise<void>;
+  /**
+   * Removes what is there, the journal and what lies in folders too.
+   * @param keeps whether a file of this name stays
+   * @throws E_FILE_WRITE
+   */
+  clear(keeps: (name: string) => boolean): Promise<void>;
   /** What is written so far, the journal and folders left out, to be opened as a model. */
   files(): Promise<ModelFiles>;
   /** Whether all that was written and closed is there as it was left. @throws E_FILE_WRITE when somebody else has removed or changed it */

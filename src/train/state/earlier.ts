@@ -1,10 +1,9 @@
-import { isReceipt, isResultFile } from '../../checkpoint/write/result-names.ts';
-import { checkNoOtherWork } from '../../checkpoint/write/write-checkpoint.ts';
+import { beginAnew } from '../../checkpoint/write/begin-anew.ts';
 import { type Arithmetic, arithmetic } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { Rule } from '../../options/rules.ts';
 import { intoOutput } from '../../runtime/output/into.ts';
-import { isState, JOURNAL, type OutputFolder, STATE } from '../../runtime/output/output.ts';
+import { isState, type OutputFolder, STATE } from '../../runtime/output/output.ts';
 import type { Identity, SavedState, StepsDone } from './description.ts';
 import { checkIdentity, States } from './states.ts';
 import { damaged } from './tensors.ts';
@@ -28,21 +27,7 @@ export async function earlierState<P extends StepsDone>(
     checkIdentity(saved, known, out.name);
     return { ...saved, device: arithmeticOf(saved) };
   }
-  const names = [...(await out.files()).names];
-  if (!restart) {
-    await checkNoOtherWork(out, TRAINING_JOB);
-    if (names.some(isReceipt)) {
-      throw new EspalierError(
-        'E_ARGUMENT',
-        `${out.name} has the result of another job in it.`,
-        'Finish that one with its own options, pass `restart: true` to throw its work away, or choose another folder.',
-      );
-    }
-  }
-  // descriptions of states first: one must not outlive its tensors
-  names.sort((a, b) => Number(b.endsWith('.json')) - Number(a.endsWith('.json')));
-  for (const name of names) if (restart || isState(name) || isResultFile(name)) await out.remove(name);
-  await out.remove(JOURNAL);
+  await beginAnew(out, { restart, job: TRAINING_JOB, states: true });
   return null;
 }
 
