@@ -6,6 +6,7 @@ import type { PruneReceipt } from '../prune/write/receipt.ts';
 import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
+import { textInFlags } from './shared/flags.ts';
 import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { LogFile } from './shared/log-file.ts';
 import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
@@ -53,7 +54,7 @@ export const pruneCommand = defineCommand({
       const plan = await planPrune(args.model, { ...planned, signal, onDownload }).finally(() => stages.end());
       io.out(`${args.json ? JSON.stringify(plan) : describePlan(plan)}\n`);
       // what would be refused
-      if (plan.memory.total > plan.memory.limit) fail();
+      if (plan.advice !== null) fail();
       return;
     }
     const onProgress = ({ stage, done, total, secondsLeft, answers }: PruneProgress) => {
@@ -105,6 +106,7 @@ function describePlan({
   tokens,
   parameters,
   memory,
+  advice,
   ...rest
 }: PlannedPruning): string {
   const { measuring, training, gating, checking, total, limit } = memory;
@@ -123,6 +125,7 @@ function describePlan({
     ['', `about ${formatCount(tokens)} tokens in both phases, ${looks} looks beside them`],
     ['adapter', `${formatCount(parameters)} parameters, without its gate`],
     ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ...(advice === null ? [] : [['', textInFlags(advice, pruneArguments)] as [string, string]]),
     ['', `measuring ${formatBytes(measuring)}, training ${formatBytes(training)}`],
     ['', `gate ${formatBytes(gating)}, checking ${formatBytes(checking)}`],
     ['files', `${formatBytes(rest.resultBytes)}, and ${formatBytes(rest.stateBytes)} a state on the way`],

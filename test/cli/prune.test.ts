@@ -62,10 +62,12 @@ test('--dry-run says steps and memory, and trains nothing', async () => {
   assert.match(out, /4 of Phase I, and at most 30 of Phase II; 800 of the gate/);
   assert.match(out, /memory +[\d.]+ MiB on the device, of 4\.0 GiB\n/);
   const json = await cli(...ARGS, '--dry-run', '--json', '--out', at('planned'), '--memory-limit', String(2 ** 20));
-  assert.is(json.code, 0, json.out);
+  assert.is(json.code, 1, json.out); // it would be refused
   const { memory, freeBytes } = JSON.parse(json.out);
   assert.ok(memory.total > memory.limit && freeBytes > 0);
   assert.not(existsSync(at('planned')));
+  const told = await cli(...ARGS, '--dry-run', '--memory-limit', String(2 ** 20));
+  assert.match(told.out, /of 1\.0 MiB: too much\n +Use --memory-limit \d+/);
   const small = await cli(...ARGS, '--out', at('planned'), '--memory-limit', String(2 ** 20));
   assert.is(small.code, 1);
   const [, limit] = /^E_OUT_OF_MEMORY: .*Use --memory-limit (\d+)/.exec(small.err) ?? [];

@@ -70,6 +70,7 @@ test('what does not fit is refused before work, and either hint is enough', asyn
   const error = await rejects('E_OUT_OF_MEMORY', () => run({ ...WIDE, memoryLimit, onProgress }));
   assert.equal([...stages], ['reading']);
   assert.match(error.message, /^Pruning would take [\d.]+ MiB of memory on the device in its training, and there are/);
+  assert.is((await planPrune(model, { ...SETTINGS, ...WIDE, memoryLimit })).advice, error.hint);
   const [, limit, rows] = /^Use `memoryLimit: (\d+)` \([\d.]+ MiB\), or `rows: (\d+)`\.$/.exec(error.hint) ?? [];
   assert.ok(limit !== undefined && rows !== undefined, error.hint);
   await run({ ...WIDE, memoryLimit: Number(limit) });

@@ -109,15 +109,13 @@ export async function planPruneMemory(job: PreparedPrune, options: PruneMemoryOp
   };
 }
 
-/**
- * @throws E_OUT_OF_MEMORY for a plan beyond its limit; the hint says what is enough
- */
-export async function checkPruneMemory(
+/** Options with which a job that takes too much fits into its limit, or the limit that is enough; null: it fits. */
+export async function pruneAdvice(
   job: PreparedPrune,
-  { total, limit, training }: PruneMemory,
+  { total, limit }: PruneMemory,
   options: PruneMemoryOptions,
-): Promise<void> {
-  if (total <= limit) return;
+): Promise<string | null> {
+  if (total <= limit) return null;
   const hints = [];
   const enough = Math.ceil(total / 2 ** 20) * 2 ** 20;
   if (enough <= MOST_MEMORY) hints.push(`\`memoryLimit: ${enough}\` (${said(enough, enough)})`);
@@ -128,10 +126,22 @@ export async function checkPruneMemory(
     hints.push(`\`rows: ${rows}\`${tokens}`);
   }
   if (hints.length === 0) hints.push('a lower `rank`, a smaller or more strongly quantised model');
+  return `Use ${hints.join(', or ')}.`;
+}
+
+/** @throws E_OUT_OF_MEMORY for a plan beyond its limit; the hint says what is enough */
+export async function checkPruneMemory(
+  job: PreparedPrune,
+  memory: PruneMemory,
+  options: PruneMemoryOptions,
+): Promise<void> {
+  const advice = await pruneAdvice(job, memory, options);
+  if (advice === null) return;
+  const { total, limit, training } = memory;
   throw new EspalierError(
     'E_OUT_OF_MEMORY',
     `Pruning would take ${said(total, limit)} of memory on the device${total === training ? ' in its training' : ''}, and there are ${said(limit, limit)}.`,
-    `Use ${hints.join(', or ')}.`,
+    advice,
   );
 }
 

@@ -7,7 +7,7 @@ import { domainsOfColumn } from '../domains/embed-examples.ts';
 import { MOST_DOMAINS } from '../domains/sub-domains.ts';
 import { batchCount, structureCount } from '../edit/draws.ts';
 import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
-import { type PruneMemory, type PruneMemoryOptions, planPruneMemory } from './memory.ts';
+import { type PruneMemory, type PruneMemoryOptions, planPruneMemory, pruneAdvice } from './memory.ts';
 import type { PrunePlan } from './plan.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 
@@ -31,6 +31,8 @@ export interface PlannedPruning {
   /** Of the adapter, its gate left out. */
   readonly parameters: number;
   readonly memory: PruneMemory;
+  /** What to do where it takes too much; null: it fits. */
+  readonly advice: string | null;
   /** Of a state that is kept with the best so far, and of the result: bytes. */
   readonly stateBytes: number;
   readonly resultBytes: number;
@@ -49,13 +51,15 @@ export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {
   try {
     out = options.out === undefined ? null : await outputOf(options.out);
     const { domains, batches } = await domainsOf(job);
-    const { memory, parameters, resultBytes } = await planPruneMemory(job, await memoryOptionsOf(job, options));
+    const own = await memoryOptionsOf(job, options);
+    const { memory, parameters, resultBytes } = await planPruneMemory(job, own);
     return {
       options: job.plan,
       data: { forget: factsOf(job, 'forget'), retain: factsOf(job, 'retain') },
       domains,
       ...workOf(job, batches),
       ...{ parameters, memory, resultBytes },
+      advice: await pruneAdvice(job, memory, own),
       // factors and their moments, and the factors of the best look
       stateBytes: 4 * (parameters + 2 * parameters) + 4 * parameters,
       freeBytes: (await out?.free()) ?? null,
