@@ -18,7 +18,7 @@ import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
 import type { Identity } from './state/description.ts';
-import { earlierState, intoKept, resultFiles } from './state/earlier.ts';
+import { earlierReceipt, earlierState, intoKept, resultFiles } from './state/earlier.ts';
 import { trainingProgress } from './state/progress.ts';
 import { checkIdentity, clearStates, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
@@ -206,15 +206,15 @@ async function finished(
   job: Prepared,
   { dtype = trainOptions.dtype.default, signal }: TrainOptions,
 ): Promise<TrainReceipt | null> {
-  const bytes = await out.readBytes(TRAINING_FILE);
-  if (bytes === null || (await States.latest(out, trainingProgress)) !== null) return null;
-  const receipt = JSON.parse(new TextDecoder().decode(bytes)) as TrainReceipt;
-  const told = (one: Pick<TrainReceipt, 'options' | 'data' | 'dtype'>) =>
+  const receipt = await earlierReceipt<TrainReceipt>(out, TRAINING_FILE);
+  if (receipt === null || (await States.latest(out, trainingProgress)) !== null) return null;
+  const told = (one: Partial<Pick<TrainReceipt, 'options' | 'data' | 'dtype'>>) =>
     JSON.stringify([one.options, one.data, one.dtype]);
   if (told(receipt) !== told({ options: optionsOf(job), data: job.facts, dtype })) return null;
   const reference = (await job.reference?.digests.loadedIdentity(signal)) ?? null;
   if (receipt.reference !== reference) return null;
-  return receipt.source.digest === (await job.digests.loadedIdentity(signal)) ? receipt : null;
+  const digest = await job.digests.loadedIdentity(signal);
+  return receipt.source?.digest === digest ? (receipt as TrainReceipt) : null;
 }
 
 function settingsOf({ plan, steps, warmup, evaluateEvery, reference }: Prepared, saveEvery: number): TrainerSettings {

@@ -190,6 +190,18 @@ test('a state that says what was not written is refused with a code, and what to
   assert.is(receipt.steps, FULL.steps);
 });
 
+test('a receipt that is damaged is no result, and is not thrown away unasked', async () => {
+  const files = await tinyFiles();
+  const { receipt } = await run(files, { ...LORA, ...SHORT, saveEvery: 0 });
+  for (const content of ['', '{"receipt"', '[]', '{}', JSON.stringify({ ...receipt, source: null }), '7']) {
+    const out = memoryOutput('out');
+    await out.writeBytes('espalier-training.json', bytesOf(content));
+    const error = await rejects('E_ARGUMENT', () => run(files, { ...LORA, ...SHORT, saveEvery: 0 }, out));
+    assert.match(error.hint, 'restart: true', content);
+    await run(files, { ...LORA, ...SHORT, saveEvery: 0, restart: true }, out);
+  }
+});
+
 test('one that is begun anew in a folder with a damaged state is whole', async () => {
   const files = await tinyFiles();
   const out = memoryOutput('out');

@@ -13,7 +13,7 @@ import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
 import type { Identity, SavedState } from '../../train/state/description.ts';
-import { earlierState, intoKept, resultFiles } from '../../train/state/earlier.ts';
+import { earlierReceipt, earlierState, intoKept, resultFiles } from '../../train/state/earlier.ts';
 import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
 import { distanceOf } from '../choice/choice.ts';
@@ -241,14 +241,13 @@ function namesOf({ plan }: PreparedPrune, { domains }: Measured): string[] {
 
 /** The receipt of an earlier run that wrote its result to the end, and was ended before the folder got its name. */
 async function finished(out: OutputFolder, job: PreparedPrune): Promise<PruneReceipt | null> {
-  const bytes = await out.readBytes(PRUNE_FILE);
-  if (bytes === null || (await States.latest(out, editProgress)) !== null) return null;
-  const receipt = JSON.parse(new TextDecoder().decode(bytes)) as PruneReceipt;
+  const receipt = await earlierReceipt<PruneReceipt>(out, PRUNE_FILE);
+  if (receipt === null || (await States.latest(out, editProgress)) !== null) return null;
   const { digests } = job.data;
   const same =
     JSON.stringify(receipt.options) === JSON.stringify(job.plan) &&
-    receipt.data.forget.digest === digests.forget &&
-    receipt.data.retain.digest === digests.retain &&
+    receipt.data?.forget?.digest === digests.forget &&
+    receipt.data?.retain?.digest === digests.retain &&
     JSON.stringify(receipt.beside) === JSON.stringify(await besideOf(job));
-  return same && receipt.source.digest === (await job.digests.loadedIdentity()) ? receipt : null;
+  return same && receipt.source?.digest === (await job.digests.loadedIdentity()) ? (receipt as PruneReceipt) : null;
 }

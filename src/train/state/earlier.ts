@@ -1,7 +1,7 @@
 import { beginAnew } from '../../checkpoint/write/begin-anew.ts';
 import { type Arithmetic, arithmetic } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
-import type { Rule } from '../../options/rules.ts';
+import { isOptions, type Rule } from '../../options/rules.ts';
 import { intoOutput } from '../../runtime/output/into.ts';
 import { isState, type OutputFolder, STATE } from '../../runtime/output/output.ts';
 import type { Identity, SavedState, StepsDone } from './description.ts';
@@ -67,6 +67,18 @@ function arithmeticOf({ device, tensors }: Pick<SavedState, 'device' | 'tensors'
     return arithmetic.check(device, 'device');
   } catch (cause) {
     throw damaged(tensors.name, cause);
+  }
+}
+
+/** The receipt that an earlier run wrote last, as far as it can be read: who compares it with what is wanted finds out what is missing. */
+export async function earlierReceipt<R extends object>(out: OutputFolder, name: string): Promise<Partial<R> | null> {
+  const bytes = await out.readBytes(name);
+  if (bytes === null) return null;
+  try {
+    const receipt: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return isOptions(receipt) ? (receipt as Partial<R>) : null;
+  } catch {
+    return null;
   }
 }
 
