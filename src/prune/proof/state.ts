@@ -105,11 +105,11 @@ export function checkState(
   const fault = (what: string): EspalierError =>
     new EspalierError('E_DATA_INVALID', `The record of isolation ${what}.`, 'Give that of this job, or begin anew.');
   if (state?.version !== 1) throw fault(`is of version ${state?.version}, and not 1`);
-  for (const of of ['factors', 'base'] as const) {
-    const known = Object.keys(state.last?.[of] ?? {});
-    const own = new Set(names[of]);
+  for (const part of ['factors', 'base'] as const) {
+    const known = Object.keys(state.last?.[part] ?? {});
+    const own = new Set(names[part]);
     if (known.length !== own.size || !known.every((name) => own.has(name))) {
-      throw fault(of === 'base' ? 'is of another base' : 'is of another adapter');
+      throw fault(part === 'base' ? 'is of another base' : 'is of another adapter');
     }
   }
 }
