@@ -26,6 +26,7 @@ import { output } from '../runtime/output/options.ts';
 import type { OutputFolder } from '../runtime/output/output.ts';
 import { trainWriteOptions } from '../train/options.ts';
 import { type ForgetRetainOptions, forgetRetainOptions } from './data/open.ts';
+import { FORGET_MASKS, FORGET_OBJECTIVES, type ForgetMask, type ForgetObjective } from './edit/batches.ts';
 import { type TwoPhaseOptions, twoPhaseOptions } from './edit/options.ts';
 import { type EntropyOptions, entropyOptions } from './entropy/options.ts';
 
@@ -59,7 +60,7 @@ export interface PruneRecipe
   extends Omit<ForgetRetainOptions, 'signal' | 'onProgress'>,
     Omit<SequenceOptions, 'loss'>,
     EntropyOptions,
-    Omit<TwoPhaseOptions, 'retains' | 'enough' | 'rows'>,
+    Omit<TwoPhaseOptions, 'retains' | 'enough' | 'rows' | 'objective' | 'epochs' | 'mask'>,
     FilesOptions {
   /** Files of examples to forget: paths or file URLs (Node, Deno, Bun), bytes or Blobs. */
   readonly forget?: DataSource | readonly DataSource[];
@@ -85,6 +86,15 @@ export interface PruneRecipe
    * the choice among looks finds where to stop, and with several the mean probability of answers that were never learned.
    */
   readonly enough?: number | null;
+  /**
+   * What is given in place of what is forgotten: `hinge`, anything else, by the inverted hinge loss of the paper; `base`, what the base gives there, by
+   * the divergence from it. Default `base` where there is one, else `hinge`.
+   */
+  readonly objective?: ForgetObjective;
+  /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low` of `hinge`, and `all` of `base`. */
+  readonly mask?: ForgetMask;
+  /** How often Phase II goes through what is to be forgotten, at most. Default 3 of `hinge`, and 6 of `base`, which ends where all is forgotten. */
+  readonly epochs?: number;
   /** Most tokens of a pass. Default 2048, or `maxTokens` where that is more. */
   readonly rows?: number;
   /** Of the factors. Default 8. */
@@ -142,7 +152,15 @@ export interface PruneOptions extends PruneRecipe {
 
 const { signal: _, onProgress: __, ...data } = forgetRetainOptions;
 const { loss: ___, ...sequences } = sequenceOptions;
-const { retains: ____, enough: _____, rows: ______, ...phases } = twoPhaseOptions;
+const {
+  retains: ____,
+  enough: _____,
+  rows: ______,
+  objective: _______,
+  mask: ________,
+  epochs: _________,
+  ...phases
+} = twoPhaseOptions;
 const sources = either(dataSource, listOf(dataSource, 1));
 
 const column: Rule<{ readonly column: string }> = object<{ readonly column: string }>({ column: words }, 'domains', [
@@ -155,6 +173,9 @@ export const pruneRecipe = {
   ...entropyOptions,
   ...phases,
   enough: either(real(0, 1), nothing),
+  objective: oneOf(...FORGET_OBJECTIVES),
+  mask: oneOf(...FORGET_MASKS),
+  epochs: whole(1),
   rows: whole(2),
   forget: sources,
   retain: sources,

@@ -193,6 +193,21 @@ test('answers that were never learned are known from the best that is given', as
   assert.ok(other.probability !== base.probability && other.probability < 0.9);
 });
 
+test('towards the base it ends with the first look that has forgotten, which is kept', async () => {
+  const { receipt } = await run({ base: await strangerFiles(), epochs: 60 });
+  const { before, after, options, chosen, looks, target } = receipt;
+  assert.equal([options.objective, options.mask], ['base', 'all']);
+  const gone = Math.max(0.01 * before.forget, 1.25 * target.probability);
+  console.log(`  worst of what comes to the base: ${chosen.forget.toExponential(1)} (bound ${gone.toExponential(1)})`);
+  assert.is(chosen.look, looks.length);
+  assert.ok(chosen.forget <= gone, `${chosen.forget}`);
+  for (const { forget, retain } of looks.slice(0, -1).flat()) {
+    assert.ok(forget > gone || retain < 0.98 * before.retain, `${forget}`);
+  }
+  assert.ok(after.retain > 0.9, `${after.retain}`);
+  await rejects('E_ARGUMENT', () => run({ objective: 'base' }));
+});
+
 test('other gates are written as they were asked for, and open', async () => {
   for (const gate of ['hidden', 'both', 'literal'] as const) {
     const { receipt, files } = await run({ epochs: 2, gate, path: gate === 'both' ? 'tr' : 'pn', routeCut: 0.5 });

@@ -78,6 +78,7 @@ async function bits(trainable: Trainable): Promise<Map<string, Float32Array>> {
 test('steps ask for what their phase says', () => {
   const structure = structureStep(one, 64, { order: 0.8, factor: 0.01 })!;
   const forget = forgetStep(one, 64, { expert: 1, experts: 2, mask: 'low', factor: 2 });
+  const toBase = forgetStep(one, 64, { expert: 1, experts: 2, objective: 'base', mask: 'all', factor: 2 });
   const retain = retainStep(one, 64, 1);
   const only = (x: Float32Array | undefined, at: readonly number[]): void => {
     const seen = [...x!.entries()].flatMap(([row, value]) => (value === 0 ? [] : [row % 9]));
@@ -88,6 +89,11 @@ test('steps ask for what their phase says', () => {
   only(structure.batches[0]!.invariance!.weights, [4]);
   only(forget.batches[0]!.hinge, [5, 6, 7, 8]);
   only(forget.batches[0]!.weights, []);
+  assert.is(forget.batches[0]!.distillation, undefined);
+  assert.is(toBase.batches[0]!.hinge, undefined);
+  assert.is(toBase.batches[0]!.distillation!.penalty, 0);
+  only(toBase.batches[0]!.distillation!.weights, [4, 5, 6, 7, 8]);
+  only(toBase.batches[0]!.weights, []);
   only(retain.batches[0]!.weights, [4, 5, 6, 7, 8]);
   assert.is(retain.batches[0]!.routing, undefined);
   const routing = forget.batches[0]!.routing!;
@@ -101,6 +107,7 @@ test('steps ask for what their phase says', () => {
   );
   const sum = (x: Float32Array): number => x.reduce((a, b) => a + b);
   assert.ok(Math.abs(sum(forget.batches[0]!.hinge!) - 2) < 1e-6);
+  assert.ok(Math.abs(sum(toBase.batches[0]!.distillation!.weights) - 2) < 1e-6);
   assert.ok(Math.abs(sum(retain.batches[0]!.weights) - 1) < 1e-6);
   // an answer that is uncertain as a whole is forgotten as a whole
   const uncertain = one.map((own) => ({ ...own, high: own.high.map(() => 1) }));

@@ -19,6 +19,10 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
     description: 'The 80th percentile replaces a cut that separates too little (the default)',
     negative: 'The cut stays, whatever is above it',
   },
+  objective: {
+    value: 'NAME',
+    description: 'What is given in its place: hinge (anything else), or what the base gives',
+  },
   mask: { value: 'WHAT', description: 'Tokens of answers that are forgotten, by their entropy: low, all or high' },
   schedule: { value: 'NAME', description: 'When A learns: in a Phase I (phases), or in every step (interleaved)' },
   structureSteps: { value: 'N', description: 'Steps of Phase I; 0: none' },

@@ -1,3 +1,4 @@
+import type { ForgetObjective } from '../edit/batches.ts';
 import { meanProbability } from '../measure/answers.ts';
 
 /** Where the measure of the choice comes from. */
@@ -27,6 +28,10 @@ export interface Candidate {
 
 /** Of what was kept so much has to stay, or what keeps more is better. */
 const KEPT = 0.98;
+/** Of the probability of what was to be forgotten so much may be left. */
+const LEFT = 0.01;
+/** Of the probability of what was never learned: what comes near to it from above never reaches it. */
+const ABOUT = 1.25;
 /** Nats below the target's mean that have gone too far. */
 const TOO_FAR = 1.5;
 /** Looks in a row. */
@@ -48,15 +53,61 @@ export function distanceOf(answers: Float64Array, { answers: target }: ChoiceTar
   return sum;
 }
 
-/** Whether one candidate is better than another. @param kept mean probability of answers to be kept without the adapter */
-export function isBetter(one: Candidate, than: Candidate, kept: number): boolean {
-  const [a, b] = [one, than].map(({ retain }) => retain >= KEPT * kept);
-  if (a !== b) return a!;
-  return a ? one.distance < than.distance : one.retain > than.retain;
+/** What a choice goes by. */
+export interface ChoiceRule {
+  readonly objective: ForgetObjective;
+  /** Mean probabilities of answers without the adapter. */
+  readonly before: { readonly forget: number; readonly retain: number };
+  readonly target: ChoiceTarget;
 }
 
-/** Whether two looks in a row have gone too far: forgetting never comes back. @param means by look, of log-probabilities */
-export function hasOvershot(means: readonly number[], { answers }: ChoiceTarget): boolean {
+/**
+ * Whether one candidate is better than another. One that keeps 98 % is better than one that does not, and of two that do not the one that keeps more.
+ * Of two that do, by the objective. `hinge` goes on without an end, past what was never learned: the nearer to the target. `base` comes to what the
+ * base gives, by way of what a model gives that knows the rest: the one that has forgotten is better, and of two that have the earlier, and of one
+ * look the weaker; of two that have not the one that gives less.
+ */
+export function isBetter(one: Candidate, than: Candidate, rule: ChoiceRule): boolean {
+  const [a, b] = [one, than].map((own) => isKept(own, rule));
+  if (a !== b) return a!;
+  if (!a) return one.retain > than.retain;
+  switch (rule.objective) {
+    case 'hinge':
+      return one.distance < than.distance;
+    case 'base': {
+      const [c, d] = [one, than].map((own) => isForgotten(own, rule));
+      if (c !== d) return c!;
+      if (!c) return one.forget < than.forget;
+      return one.look === than.look ? one.forget > than.forget : one.look < than.look;
+    }
+    default:
+      return rule.objective satisfies never;
+  }
+}
+
+/**
+ * Whether nothing better can come. @param means by look, of log-probabilities of what is forgotten @param last candidates of the last look
+ */
+export function isOver(means: readonly number[], last: readonly Candidate[], rule: ChoiceRule): boolean {
+  switch (rule.objective) {
+    case 'hinge':
+      return hasOvershot(means, rule.target);
+    case 'base':
+      return last.some((own) => isKept(own, rule) && isForgotten(own, rule));
+    default:
+      return rule.objective satisfies never;
+  }
+}
+
+const isKept = ({ retain }: Candidate, { before }: ChoiceRule): boolean => retain >= KEPT * before.retain;
+
+/** Whether 99 % of the probability is gone, or about as much as of what was never learned. */
+function isForgotten({ forget }: Candidate, { before, target }: ChoiceRule): boolean {
+  return forget <= Math.max(LEFT * before.forget, ABOUT * meanProbability(target.answers));
+}
+
+/** Whether two looks in a row have gone too far. @param means by look, of log-probabilities */
+function hasOvershot(means: readonly number[], { answers }: ChoiceTarget): boolean {
   const target = answers.reduce((sum, x) => sum + x, 0) / answers.length;
   return means.length >= LOOKS && means.slice(-LOOKS).every((mean) => mean < target - TOO_FAR);
 }

@@ -12,6 +12,13 @@ export interface PruneSequence extends TrainingSequence {
   readonly high: Uint8Array;
 }
 
+/**
+ * What a model shall give in place of what it forgets: `hinge`, anything else, by the inverted hinge loss; `base`, what the reference gives there, by
+ * the divergence from it.
+ */
+export const FORGET_OBJECTIVES = ['hinge', 'base'] as const;
+export type ForgetObjective = (typeof FORGET_OBJECTIVES)[number];
+
 /** Positions of answers that are forgotten: of low entropy, which hold facts, all, or of high entropy. */
 export const FORGET_MASKS = ['low', 'all', 'high'] as const;
 export type ForgetMask = (typeof FORGET_MASKS)[number];
@@ -90,7 +97,7 @@ export function structureStep(
 }
 
 /**
- * Phase II, forgetting one sub-domain: factor · mean inverted hinge over the masked tokens of its answers, its expert acting on all of theirs and
+ * Phase II, forgetting one sub-domain: factor · the mean loss of the objective over the masked tokens of its answers, its expert acting on all of theirs and
  * nowhere else. An answer that has no masked token is forgotten as a whole.
  * @param options `expert`: its column of the routing, of `experts`
  * @throws E_ARGUMENT for a column that is not there
@@ -98,9 +105,15 @@ export function structureStep(
 export function forgetStep(
   sequences: readonly PruneSequence[],
   rows: number,
-  options: { readonly expert: number; readonly experts: number; readonly mask: ForgetMask; readonly factor: number },
+  options: {
+    readonly expert: number;
+    readonly experts: number;
+    readonly mask: ForgetMask;
+    readonly factor: number;
+    readonly objective?: ForgetObjective;
+  },
 ): PruneStep {
-  const { expert, experts, mask, factor } = options;
+  const { expert, experts, mask, factor, objective = 'hinge' } = options;
   if (!(Number.isInteger(expert) && expert >= 0 && expert < experts)) {
     throw new EspalierError('E_ARGUMENT', `There is no expert ${expert} of ${experts}.`, 'They are counted from 0.');
   }
@@ -109,14 +122,25 @@ export function forgetStep(
   const isForgotten = (own: PruneSequence, t: number): boolean =>
     whole.has(own) ? own.learned[t] === 1 : masked(own, t);
   const count = countOf(sequences, isForgotten);
+  const asked = (weights: Float32Array): Partial<MicroBatch> => {
+    switch (objective) {
+      case 'hinge':
+        return { hinge: weights };
+      case 'base':
+        return { distillation: { penalty: 0, weights } };
+      default:
+        return objective satisfies never;
+    }
+  };
   return step(sequences, rows, isForgotten, (batch, by) => {
+    const weights = by((own, t) => (isForgotten(own, t) ? factor / count : 0));
     const acts = by((own, t) => own.learned[t]!);
     const routing = new Float32Array(batch.ids.length * experts);
     for (const [row, coefficient] of acts.entries()) routing[row * experts + expert] = coefficient;
     return {
       ...batch,
       weights: new Float32Array(batch.ids.length),
-      hinge: by((own, t) => (isForgotten(own, t) ? factor / count : 0)),
+      ...asked(weights),
       routing,
     };
   });

@@ -1,6 +1,13 @@
 import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } from '../../options/rules.ts';
 import { rateRule } from '../../train/schedule.ts';
-import { FORGET_MASKS, type ForgetMask, STRUCTURE_REGULARISERS, type StructureRegulariser } from './batches.ts';
+import {
+  FORGET_MASKS,
+  FORGET_OBJECTIVES,
+  type ForgetMask,
+  type ForgetObjective,
+  STRUCTURE_REGULARISERS,
+  type StructureRegulariser,
+} from './batches.ts';
 
 /**
  * When A learns: `phases`, in a Phase I before anything is forgotten; `interleaved`, in every step, from tokens of high entropy, beside the experts,
@@ -41,6 +48,10 @@ export interface TwoPhaseOptions {
   readonly regulariser?: StructureRegulariser;
   /** Its factor. Default 0.01. */
   readonly invariance?: number;
+  /**
+   * What is given in place of what is forgotten: `hinge`, anything else; `base`, what the reference of the trainable gives. Default `hinge`.
+   */
+  readonly objective?: ForgetObjective;
   /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low`. */
   readonly mask?: ForgetMask;
   /** An expert rests for good once the probability of its answers, a token, is below this; null: never. Default 0.006. */
@@ -68,6 +79,7 @@ export const twoPhaseOptions = {
   retains: defaulting(truth, true),
   regulariser: defaulting(oneOf(...STRUCTURE_REGULARISERS), 'entropy'),
   invariance: defaulting(real(0), 0.01),
+  objective: defaulting(oneOf(...FORGET_OBJECTIVES), 'hinge'),
   mask: defaulting(oneOf(...FORGET_MASKS), 'low'),
   enough: defaulting(either(real(0, 1), nothing), 0.006),
   clip: defaulting(positive, 1),

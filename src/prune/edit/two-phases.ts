@@ -271,7 +271,7 @@ export class TwoPhases {
     warmth: number,
     signal: AbortSignal | undefined,
   ): Promise<PassLosses | null> {
-    const { schedule, rows, mask, forgetting, retention, enough, retains } = this.#settings;
+    const { schedule, rows, objective, mask, forgetting, retention, enough, retains } = this.#settings;
     let structure: PassLosses | null = null;
     if (schedule === 'interleaved' && !this.#half && !this.#structured) {
       structure = await this.#structureStep(at, TRAINED.shared, warmth, signal);
@@ -284,8 +284,7 @@ export class TwoPhases {
       const options = {
         expert: this.#first + domain,
         experts: this.#factors.experts,
-        mask,
-        factor: forgetting,
+        ...{ objective, mask, factor: forgetting },
       };
       const seen: number[] = [];
       const kind = forgetRole(options.expert);

@@ -13,7 +13,7 @@ import type { Identity, SavedState } from '../../train/state/description.ts';
 import { checkIdentity, States } from '../../train/state/states.ts';
 import { lookedAt } from '../../train/trainer.ts';
 import { AsymmetricFactors } from '../adapter/factors.ts';
-import { type Candidate, distanceOf, hasOvershot, isBetter, strengthsFor } from '../choice/choice.ts';
+import { type Candidate, type ChoiceRule, distanceOf, isBetter, isOver, strengthsFor } from '../choice/choice.ts';
 import { structureCount } from '../edit/draws.ts';
 import { TwoPhases } from '../edit/two-phases.ts';
 import { actingBatches, batchLogProbabilities, meanProbability } from '../measure/answers.ts';
@@ -114,6 +114,7 @@ export async function edit(
     };
     // what is restored is compared with what was known of it
     if (!saved) ledger = await IsolationLedger.begin(subject, {}, signal);
+    const rule: ChoiceRule = { objective: plan.objective, before: measured.before, target: measured.target };
     const enough = plan.enough ?? (measured.domains.count > 1 ? meanProbability(measured.target.answers) : null);
     phases = new TwoPhases(
       model,
@@ -143,12 +144,12 @@ export async function edit(
           const means = [...facts.means, mean];
           let { best } = facts;
           for (const candidate of list) {
-            if (best === null || isBetter(candidate, best, measured.before.retain)) best = candidate;
+            if (best === null || isBetter(candidate, best, rule)) best = candidate;
           }
           if (best !== facts.best && best!.look === facts.looks.length + 1) {
             await states.saveBest(model, { step: phases!.progress.step });
           }
-          const ended = hasOvershot(means, measured.target);
+          const ended = isOver(means, list, rule);
           facts = { looks: [...facts.looks, list], means, best, ended };
           return ended ? 'end' : undefined;
         },
@@ -200,21 +201,21 @@ export async function edit(
 
 function phaseOptions(plan: PreparedPrune['plan'], enough: number | null) {
   const { batch, rows, schedule, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains } = plan;
-  const { regulariser, invariance, mask, clip, looks, seed } = plan;
+  const { regulariser, invariance, objective, mask, clip, looks, seed } = plan;
   return {
     ...{ batch, rows, schedule, structureSteps, epochs, sharedRate, rate, forgetting, retention, retains },
-    ...{ regulariser, invariance, mask, clip, looks, seed, enough },
+    ...{ regulariser, invariance, objective, mask, clip, looks, seed, enough },
   };
 }
 
-/** What Phase I shall not diverge from, where it is asked for: the base, or the model as it is. */
+/** What Phase I shall not diverge from and Phase II comes to, where that is asked for: the base, or the model as it is. */
 export async function referenceOf(
   { plan, base, checkpoint }: PreparedPrune,
   device: TrainDevice,
   signal: AbortSignal | undefined,
 ): Promise<Decoder | null> {
-  const keeps = structureCount(plan, 1) > 0;
-  if (plan.regulariser !== 'kl' || !keeps || plan.invariance === 0) return null;
+  const keeps = plan.regulariser === 'kl' && structureCount(plan, 1) > 0 && plan.invariance > 0;
+  if (!keeps && plan.objective === 'hinge') return null;
   const from = base?.checkpoint ?? checkpoint;
   return new Decoder(device, from.config, await loadWeights(device, from, { signal }), 'exact');
 }

@@ -222,7 +222,10 @@ async function trainThere(
     if (made) await take(plan.schedule === 'phases' ? TRAINED.phaseOne : TRAINED.shared, made);
   }
   for (let expert = experts - domains; expert < experts; expert++) {
-    await take(TRAINED.forget(expert), forgetStep(some, plan.rows, { expert, experts, mask, factor }));
+    await take(
+      TRAINED.forget(expert),
+      forgetStep(some, plan.rows, { expert, experts, objective: plan.objective, mask, factor }),
+    );
   }
   if (plan.retains) await take(TRAINED.retain, retainStep(some, plan.rows, 1));
   trainable.train(() => false);

@@ -5,12 +5,20 @@ import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
 import { filled } from '../../options/check.ts';
 import { loraSites } from '../../train/lora-sites.ts';
+import type { ForgetMask, ForgetObjective } from '../edit/batches.ts';
 import { twoPhaseOptions } from '../edit/options.ts';
 import { CUT } from '../entropy/options.ts';
 import { type PruneRecipe, pruneOptions } from '../options.ts';
 
 /** Tokens of a sequence, unless told otherwise: the context of a model may be far more than there is memory for. */
 const MOST_TOKENS = 1024;
+
+/** What goes well with each objective. */
+const DEFAULTS: Readonly<Record<ForgetObjective, { readonly mask: ForgetMask; readonly epochs: number }>> = {
+  hinge: { mask: 'low', epochs: 3 },
+  // it ends where all is forgotten
+  base: { mask: 'all', epochs: 6 },
+};
 
 /** Options with their defaults: what is told of a job, and what tells it from another. */
 export type PrunePlan = ReturnType<typeof resolved>;
@@ -26,6 +34,9 @@ export function planOf(
     throw new EspalierError('E_ARGUMENT', what, hint);
   };
   const plan = resolved(given, config, earlier);
+  if (plan.objective !== 'hinge' && given.base === undefined) {
+    refuse(`The objective is ${plan.objective}, and there is no base.`, 'Give the base, or `objective: "hinge"`.');
+  }
   const { request, rank, alpha, maxTokens, rows } = plan;
   if (earlier) {
     const names = [...new Set(earlier.experts.map((expert) => expert.request))];
@@ -63,7 +74,7 @@ export function planOf(
 
 function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRouted | null) {
   const all = filled(pruneOptions, given);
-  const { mask, batch, epochs, rate, forgetting, retention, clip, looks, seed, structureOrder, invariance } = all;
+  const { batch, rate, forgetting, retention, clip, looks, seed, structureOrder, invariance } = all;
   const {
     gateSteps,
     gateTokens,
@@ -80,6 +91,8 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
     alignment,
     regulariser,
   } = all;
+  const objective = given.objective ?? (given.base === undefined ? 'hinge' : 'base');
+  const own = DEFAULTS[objective];
   const maxTokens = given.maxTokens ?? Math.min(config.maxPositions, MOST_TOKENS);
   const rank = earlier?.rank ?? all.rank;
   const requests = new Set(earlier?.experts.map(({ request }) => request)).size;
@@ -92,14 +105,12 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
     rows: given.rows ?? Math.max(twoPhaseOptions.rows.default, maxTokens),
     ...{
       batch,
-      epochs,
       sharedRate,
       rate,
       forgetting,
       retention,
       regulariser,
       invariance,
-      mask,
       clip,
       looks,
       seed,
@@ -110,6 +121,7 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
     structureSteps: earlier || all.schedule === 'interleaved' ? 0 : all.structureSteps,
     retains: earlier === null,
     enough: given.enough ?? null,
+    ...{ objective, mask: given.mask ?? own.mask, epochs: given.epochs ?? own.epochs },
     ...{
       strengths: [...strengths],
       measured,
