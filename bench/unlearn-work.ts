@@ -1,8 +1,6 @@
 /** Models that unlearn, as contenders: each can be trained with looks between, and given as files that anyone opens. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { routedFiles } from '../src/checkpoint/adapter/routed-write.ts';
-import { ROUTING_RULE } from '../src/checkpoint/adapter/routing.ts';
 import { adapterFiles, tensorFile } from '../src/checkpoint/adapter/write.ts';
 import { openCheckpoint } from '../src/checkpoint/open.ts';
 import { openTrainingData, type TrainingData } from '../src/datasets/training/data.ts';
@@ -12,19 +10,11 @@ import { openTrainDevice } from '../src/device/open-device.ts';
 import type { TrainDevice } from '../src/device/train-device.ts';
 import type { AdapterChoice } from '../src/model/adapter-options.ts';
 import type { LocalModel } from '../src/model/model.ts';
-import { NULL_SLOT } from '../src/model/routed/gate.ts';
 import { openLocal } from '../src/open-local.ts';
-import { AsymmetricFactors } from '../src/prune/adapter/factors.ts';
+import type { Candidate } from '../src/prune/choice/choice.ts';
 import { otherAnswers } from '../src/prune/data/other-answers.ts';
-import type { PruneSequence } from '../src/prune/edit/batches.ts';
-import { structureDraws } from '../src/prune/edit/draws.ts';
-import type { TwoPhaseOptions } from '../src/prune/edit/options.ts';
-import { TwoPhases } from '../src/prune/edit/two-phases.ts';
 import type { UnlearningOptions } from '../src/prune/edit/unlearn-options.ts';
 import { Unlearning } from '../src/prune/edit/unlearning.ts';
-import { dataEntropies } from '../src/prune/entropy/data-entropies.ts';
-import { gateExamples } from '../src/prune/gate/features.ts';
-import { TrainableGate, trainGate } from '../src/prune/gate/train-gate.ts';
 import { DecoderReference } from '../src/train/decoder-reference.ts';
 import { DecoderTrainable } from '../src/train/decoder-trainable.ts';
 import { LoraFactors } from '../src/train/lora-factors.ts';
@@ -35,16 +25,21 @@ export interface Snapshot {
   readonly adapters: readonly AdapterChoice[];
 }
 
-/** @param look `answer`: the probability of answers to be forgotten, as training saw them last */
-type OnLook = (look: { readonly epoch: number; readonly answer: number | null }) => Promise<'end' | undefined>;
+/** @param look `answer`: the probability of answers to be forgotten, as it was seen last; `candidates`: of ALTER, what its choice goes by */
+export type OnLook = (look: {
+  readonly epoch: number;
+  readonly answer: number | null;
+  readonly candidates?: readonly Candidate[];
+}) => Promise<'end' | undefined>;
 
 export interface Unlearner {
   /** Parameters that are trained. */
   readonly trained: number;
   readonly device: TrainDevice;
-  run(onLook: OnLook): Promise<void>;
-  /** As it stands now. */
-  snapshot(): Promise<Snapshot>;
+  /** @returns what the method itself would leave, where it chooses */
+  run(onLook: OnLook): Promise<Candidate | null>;
+  /** As it stands now. @param strength of experts, where there are some */
+  snapshot(strength?: number): Promise<Snapshot>;
   dispose(): Promise<void>;
 }
 
@@ -55,7 +50,7 @@ export interface Sets {
 }
 
 /** As TOFU's questions are put to a base model. */
-const FORM = { format: 'jsonl', prompt: 'Question: {question}\nAnswer:', answer: ' {answer}' } as const;
+export const FORM = { format: 'jsonl', prompt: 'Question: {question}\nAnswer:', answer: ' {answer}' } as const;
 
 interface Opened {
   readonly model: string;
@@ -89,7 +84,7 @@ async function open(model: string, sets: Sets, lanes: number): Promise<Opened> {
 }
 
 const ADAPTER = { rslora: false, targets: null } as const;
-const count = (list: readonly { readonly shape: readonly number[] }[]): number =>
+export const count = (list: readonly { readonly shape: readonly number[] }[]): number =>
   list.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
 
 /** Another method: all weights, or with a rank a LoRA adapter of alpha = 2 rank on all linear layers. @param idk texts for IdkDPO */
@@ -128,6 +123,7 @@ export async function openRival(
     run: async (onLook) => {
       look = onLook;
       await run.run();
+      return null;
     },
     snapshot: async () => {
       if (factors) {
@@ -151,99 +147,4 @@ export async function openRival(
       await opened.dispose();
     },
   };
-}
-
-/**
- * The reconstruction of ALTER with one expert: entropies of `base`, two phases, and a gate that learns from all that is forgotten and three
- * times as much that is kept.
- */
-export async function openAlter(
-  model: string,
-  base: string,
-  sets: Sets,
-  options: TwoPhaseOptions & { readonly rank: number; readonly lanes: number; readonly gateSteps: number },
-): Promise<Unlearner> {
-  const { rank, lanes, gateSteps, ...rest } = options;
-  const opened = await open(model, sets, lanes);
-  const { device, frozen, sequences } = opened;
-  const seed = rest.seed ?? 0;
-  const factors = new AsymmetricFactors(device, frozen.config, { rank, alpha: rank, experts: 1, seed, ...ADAPTER });
-  const checkpoint = await openCheckpoint(model);
-  const trainable = await DecoderTrainable.load(device, checkpoint, { adapter: factors, trainable: () => false });
-  await checkpoint.close();
-  const examples = await withEntropies(opened, base, rest);
-  const slotted = [
-    ...sequences.forget.map((sequence) => ({ sequence, slot: 1 })),
-    ...sequences.retain.slice(0, 3 * sequences.forget.length).map((sequence) => ({ sequence, slot: NULL_SLOT })),
-  ];
-  const learned = await gateExamples(frozen.decoder, slotted);
-  const gate = new TrainableGate(
-    device,
-    { kind: 'global', hidden: frozen.config.hiddenSize, units: 128, slots: 2 },
-    seed,
-  );
-  await trainGate(gate, learned, { steps: gateSteps, seed });
-  let run: TwoPhases | null = null;
-  return {
-    trained: count(trainable.parameters) + count(gate.parameters),
-    device,
-    run: async (onLook) => {
-      run = new TwoPhases(trainable, factors, examples, rest, {
-        onLook: ({ epoch, answers }) => onLook({ epoch, answer: answers[0]! }),
-      });
-      await run.run();
-    },
-    snapshot: async () => {
-      const files = routedFiles({
-        config: frozen.config,
-        base: null,
-        rank,
-        scale: factors.scale,
-        experts: [{ name: 'forget', request: 'bench' }],
-        // with one expert there is nothing to share
-        rule: { ...ROUTING_RULE, cut: null },
-        factors: await factors.matrices(device),
-        gate: await gate.values(),
-      });
-      return { target: model, adapters: [{ from: Object.fromEntries(files) }] };
-    },
-    dispose: async () => {
-      run?.dispose();
-      gate.dispose();
-      trainable.dispose();
-      await opened.dispose();
-    },
-  };
-}
-
-/** Entropies of all that is forgotten, and of what Phase I draws of the rest; q of what is high 1.5, of what is kept too. */
-async function withEntropies({ device, data, sequences }: Opened, base: string, options: TwoPhaseOptions) {
-  const { seed = 0, batch = 16, structureSteps = 50 } = options;
-  const model = await openLocal(base, { device, precision: 'exact' });
-  try {
-    const order = 1.5;
-    const { forget, retain } = data;
-    const found = await dataEntropies(model, forget, { q: order });
-    const total = forget.train.length + retain.train.length;
-    const draws = structureDraws({ seed, batch, structureSteps }, total).flatMap((own) => [...own]);
-    const drawn = [...new Set(draws)].flatMap((i) => retain.train[i - forget.train.length] ?? []).sort((a, b) => a - b);
-    const { cut } = found.split;
-    const kept = await dataEntropies(model, retain, { q: order, cut, fallback: false }, Uint32Array.from(drawn));
-    const measured = new Set(drawn);
-    const prune = (sequence: TrainingSequence, entropies?: Omit<PruneSequence, 'ids' | 'learned'>): PruneSequence => {
-      const length = sequence.ids.length;
-      const none = { entropies: new Float32Array(length), high: new Uint8Array(length) };
-      return { ...sequence, ...(entropies ?? none) };
-    };
-    return {
-      forget: [sequences.forget.map((sequence, i) => prune(sequence, found.of(forget.train[i]!)[0]))],
-      retain: sequences.retain.map((sequence, i) => {
-        const index = retain.train[i]!;
-        return prune(sequence, measured.has(index) ? kept.of(index)[0] : undefined);
-      }),
-      order,
-    };
-  } finally {
-    model.close();
-  }
 }

@@ -12,10 +12,12 @@ import { readTofuFolder } from '../src/evaluate/unlearning/tofu-folder.ts';
 import { tofuForgetQuality } from '../src/evaluate/unlearning/tofu-log.ts';
 import { openLocal } from '../src/open-local.ts';
 import { defined } from '../src/options/defined.ts';
-import { FORGET_MASKS, type ForgetMask } from '../src/prune/edit/batches.ts';
+import type { Candidate } from '../src/prune/choice/choice.ts';
+import { FORGET_MASKS, FORGET_OBJECTIVES } from '../src/prune/edit/batches.ts';
 import { UNLEARNING_METHODS, type UnlearningMethod } from '../src/prune/edit/unlearn-options.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
-import { openAlter, openRival, type Snapshot, type Unlearner } from './unlearn-work.ts';
+import { openAlter } from './unlearn-alter.ts';
+import { openRival, type Snapshot, type Unlearner } from './unlearn-work.ts';
 
 const METHODS = ['alter', ...UNLEARNING_METHODS] as const;
 
@@ -31,6 +33,15 @@ function real({ flags }: Context, name: string): number | undefined {
   if (value === undefined) return undefined;
   const found = Number(value);
   if (value === true || !(found >= 0)) throw new Error(`--${name} takes a number.`);
+  return found;
+}
+
+/** One of some names, if it is given. */
+function choice<T extends string>({ flags }: Context, name: string, names: readonly T[]): T | undefined {
+  const value = flags[name];
+  if (value === undefined) return undefined;
+  const found = names.find((one) => one === value);
+  if (found === undefined) throw new Error(`--${name} takes ${names.join(', ')}.`);
   return found;
 }
 
@@ -82,18 +93,17 @@ async function openMethod(context: Context, method: (typeof METHODS)[number], la
   });
   const rank = real(context, 'rank');
   if (method === 'alter') {
-    const mask = text(context, 'mask', 'low') as ForgetMask;
-    if (!FORGET_MASKS.includes(mask)) throw new Error(`--mask takes ${FORGET_MASKS.join(', ')}.`);
-    const phases = defined({ structureSteps: real(context, 'structure') });
-    const gateSteps = whole('gate') ?? 2000;
-    return openAlter(model, text(context, 'base'), sets, {
-      ...common,
-      ...phases,
-      mask,
-      rank: rank ?? 8,
-      lanes,
-      gateSteps,
+    const { batch, ...phases } = common;
+    const own = defined({
+      structureSteps: real(context, 'structure'),
+      gateSteps: whole('gate'),
+      measured: whole('measured'),
+      objective: choice(context, 'objective', FORGET_OBJECTIVES),
+      mask: choice(context, 'mask', FORGET_MASKS),
+      strengths: 'strengths' in context.flags ? numbers(context, 'strengths', []) : undefined,
     });
+    const beside = { base: text(context, 'base'), reference: text(context, 'reference') };
+    return openAlter(model, sets, { ...defined({ batch, rank }), ...phases, ...own, ...beside, lanes });
   }
   const lines =
     method === 'idk-dpo' ? await readFile(text(context, 'idk', join(folder, 'idontknow.jsonl')), 'utf8') : '';
@@ -108,13 +118,14 @@ async function openMethod(context: Context, method: (typeof METHODS)[number], la
 
 const suite: Suite = {
   about:
-    'unlearning on TOFU  (--method alter,npo,… --data DIR --model M --reference M --base M --seed 0 --rank 0 --rate R --most N --rouge)',
+    'unlearning on TOFU  (--method alter,npo,… --data DIR --model M --reference M --base M --seed 0 --rank 0 --rate R --most N --near P --rouge)',
   async run(context) {
     const method = text(context, 'method') as 'alter' | UnlearningMethod;
     if (!METHODS.includes(method)) throw new Error(`--method takes one of ${METHODS.join(', ')}.`);
     const [lanes = 2] = numbers(context, 'lanes', [2]);
     const [most = Number.POSITIVE_INFINITY] = 'most' in context.flags ? numbers(context, 'most', []) : [];
     const [limit = Number.POSITIVE_INFINITY] = 'limit' in context.flags ? numbers(context, 'limit', []) : [];
+    const near = real(context, 'near') ?? 1;
     const rouge = context.flags['rouge'] === true;
     const split = text(context, 'split', 'forget10');
     const read = await readTofuFolder(text(context, 'data'), { split, compared: true });
@@ -129,9 +140,8 @@ const suite: Suite = {
     let [looks, seconds, clock] = [0, 0, performance.now()];
     const unlearner = await openMethod(context, method, lanes);
     const prepared = (performance.now() - clock) / 1000;
-    const look = async (epoch: number, answer: number | null): Promise<void> => {
-      seconds += epoch > 0 ? (performance.now() - clock) / 1000 : 0;
-      const found = await measured(await unlearner.snapshot(), how.sets, how);
+    const look = async (epoch: number, answer: number | null, candidate: Candidate | null): Promise<void> => {
+      const found = await measured(await unlearner.snapshot(candidate?.strength), how.sets, how);
       const own = found[how.forgotten.name]!;
       const { p, log10p } = tofuForgetQuality(how.forgotten, own, reference, about);
       const line = {
@@ -148,18 +158,23 @@ const suite: Suite = {
         seconds,
         prepared,
         trained: unlearner.trained,
+        ...(candidate && { look: candidate.look, strength: candidate.strength, distance: candidate.distance }),
       };
       lines.push(line);
       context.print(JSON.stringify(line));
-      looks++;
-      clock = performance.now();
     };
     try {
-      await look(0, null);
-      await unlearner.run(async ({ epoch, answer }) => {
-        await look(epoch, answer);
+      await look(0, null, null);
+      const chosen = await unlearner.run(async ({ epoch, answer, candidates }) => {
+        seconds += (performance.now() - clock) / 1000;
+        if (answer === null || answer <= near) {
+          for (const candidate of candidates ?? [null]) await look(epoch, answer, candidate);
+          looks++;
+        }
+        clock = performance.now();
         return looks > most ? 'end' : undefined;
       });
+      if (chosen) context.print(JSON.stringify({ method, seed: real(context, 'seed') ?? 0, chosen }));
     } finally {
       await unlearner.dispose();
     }

@@ -43,6 +43,8 @@ export interface EditOptions {
   readonly onStep: (done: number, total: number, answers: number | null) => void;
   readonly onLook: (done: number, total: number) => void;
   readonly onSaving: (done: number, total: number) => void;
+  /** Is told what each look has seen, and may read the factors as they stand, at full strength. */
+  readonly onLooked?: (list: readonly Candidate[], factors: AsymmetricFactors) => Promise<void>;
 }
 
 /** Seconds after which a state is kept, however few steps were done. */
@@ -140,6 +142,7 @@ export async function edit(
             step: phases!.progress.step,
             number: facts.looks.length + 1,
           });
+          await options.onLooked?.(list, factors);
           answers = list[0]!.forget;
           const means = [...facts.means, mean];
           let { best } = facts;

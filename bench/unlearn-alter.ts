@@ -1,0 +1,68 @@
+/** The reconstruction of ALTER as a contender: the parts of `prune` themselves, with a look at each of its own looks. */
+import { gateEntries } from '../src/checkpoint/adapter/gate-kinds.ts';
+import { routedFiles } from '../src/checkpoint/adapter/routed-write.ts';
+import { openTrainDevice } from '../src/device/open-device.ts';
+import { openWith } from '../src/open-local.ts';
+import type { AsymmetricFactors } from '../src/prune/adapter/factors.ts';
+import { edit } from '../src/prune/job/edit.ts';
+import { measure } from '../src/prune/job/measure.ts';
+import { preparePrune } from '../src/prune/job/prepare.ts';
+import { gateStage } from '../src/prune/job/train-gate.ts';
+import type { PruneRecipe } from '../src/prune/options.ts';
+import { memoryOutput } from '../src/runtime/output/memory.ts';
+import { count, FORM, type Sets, type Unlearner } from './unlearn-work.ts';
+
+/** @param recipe as of `prune` */
+export async function openAlter(
+  model: string,
+  sets: Sets,
+  { lanes, ...recipe }: PruneRecipe & { readonly lanes: number },
+): Promise<Unlearner> {
+  const job = await preparePrune(model, { ...FORM, ...recipe, ...sets });
+  const device = await openTrainDevice({ lanes });
+  const quiet = { onProgress: () => {} };
+  const measured = await measure(job, device, quiet);
+  const frozen = await openWith(model, { device, precision: 'exact' }, { withIdentity: false });
+  const gate = await gateStage(job, measured, frozen, device, job.plan.rule, quiet);
+  frozen.close();
+  const { plan, checkpoint } = job;
+  const gateSize = gateEntries(gate.values).reduce((sum, [, values]) => sum + values.length, 0);
+  let now: AsymmetricFactors | null = null;
+  return {
+    get trained() {
+      return (now ? count(now.factors) : 0) + gateSize;
+    },
+    device,
+    run: async (onLook) => {
+      const silent = () => {};
+      const edited = await edit(job, measured, device, {
+        ...{ out: memoryOutput('bench'), saved: null, identity: { options: {}, data: '' }, saveEvery: 0 },
+        ...{ signal: undefined, onLoading: silent, onStep: silent, onLook: silent, onSaving: silent },
+        onLooked: async (candidates, factors) => {
+          now = factors;
+          const { epoch, forget } = candidates[0]!;
+          await onLook({ epoch, answer: forget, candidates });
+        },
+      });
+      return edited.best;
+    },
+    snapshot: async (strength = 1) => {
+      const factors = now;
+      if (factors === null) return { target: model, adapters: [] };
+      const files = routedFiles({
+        ...{ config: checkpoint.config, base: null, rank: plan.rank, scale: factors.scale, rule: plan.rule },
+        experts: [{ name: 'forget', request: 'bench' }],
+        factors: (await factors.matrices(device)).map(({ forget, ...rest }) => ({
+          ...rest,
+          forget: forget.map((b) => b.map((value) => value * strength)),
+        })),
+        gate: gate.values,
+      });
+      return { target: model, adapters: [{ from: Object.fromEntries(files) }] };
+    },
+    dispose: async () => {
+      device.close();
+      await job.close();
+    },
+  };
+}
