@@ -80,7 +80,7 @@ test('small files are read up to their limit, and nothing of more is kept', asyn
     response.on('drain', more);
     more();
   };
-  // much in few bytes; Deno takes them as they are, as it was not asked for packed ones, and has as many as of others
+  // much in few bytes
   const packed = gzipSync(new Uint8Array(64 << 20), { finishFlush: constants.Z_SYNC_FLUSH });
   const limit = 16 << 20;
   const answers: [RegExp, (exchange: Exchange) => void][] = [
