@@ -85,7 +85,9 @@ test('quantisation: as JSON, and in a table', async () => {
   const { code, out, err } = await inProcess([...line, '--exact', '--json']);
   assert.equal([code, err], [0, '']);
   const found = JSON.parse(out);
-  assert.equal(Object.keys(found), ['forget', 'retain', 'recovered', 'model', 'adapters', 'original', 'precision']);
+  assert.equal(Object.keys(found), [
+    ...['forget', 'retain', 'rounded', 'recovered', 'model', 'adapters', 'original', 'precision'],
+  ]);
   assert.equal(found.forget, found.retain);
   assert.equal([found.forget.n, found.original, found.precision], [4, model, 'exact']);
   const own = await openLocal(model, { precision: 'exact', adapters: [{ from: adapter, weight: 0.3 }] });
