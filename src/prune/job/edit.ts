@@ -47,6 +47,8 @@ export interface EditOptions {
   readonly onLooked?: (list: readonly Candidate[], factors: AsymmetricFactors) => Promise<void>;
 }
 
+/** Answers that training has just found as probable as this are not forgotten: there is nothing to look at. */
+const FAR = 0.5;
 /** Seconds after which a state is kept, however few steps were done. */
 const LONGEST = 60;
 
@@ -135,7 +137,11 @@ export async function edit(
           const done = phase === 1 ? step : plan.structureSteps + step;
           options.onStep(done, phase === 1 ? phases!.steps : plan.structureSteps + steps, answers);
         },
-        onLook: async ({ epoch }) => {
+        onLook: async ({ epoch, answers: seen }) => {
+          if (epoch < plan.epochs && seen.every((own) => own !== null && own > FAR)) {
+            answers = seen.reduce<number>((most, own) => Math.max(most, own!), 0);
+            return undefined;
+          }
           const { list, mean } = await look(job, measured, model, first, {
             ...options,
             epoch,
