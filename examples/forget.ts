@@ -74,11 +74,11 @@ await ask('it knows them:', model, []);
 say(`making it forget ${NAME} …`);
 const { receipt, files: adapter } = await prune(model, {
   ...{ forget: lines(forget), retain: lines(retain), format: 'jsonl', base: 'espalier:tiny', request: NAME },
-  ...{ batch: 6, epochs: 30, looks: 1, structureSteps: 10, rate: 5e-3, gateSteps: 600 },
+  ...{ batch: 6, epochs: 24, looks: 1, structureSteps: 10, rate: 1e-2, gateSteps: 600 },
 });
 const { before, after, chosen } = receipt;
 const percent = (x: number): string => `${(100 * x).toPrecision(3)} %`;
 say(`its answers: ${percent(before.forget)} a token, and now ${percent(after.forget)}`);
-say(`the others': ${percent(before.retain)}, and now ${percent(after.retain)} (epoch ${chosen.epoch} of at most 30)`);
+say(`the others': ${percent(before.retain)}, and now ${percent(after.retain)} (epoch ${chosen.epoch} of at most 24)`);
 await ask('with the adapter:', model, [{ from: adapter }]);
 await ask('and without it again:', model, []);
