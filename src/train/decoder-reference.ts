@@ -39,13 +39,6 @@ export class DecoderReference implements ReferencePass {
     return (first: number, rows: number): Tensor => this.#decoder.logits(device.rows(kept, first, rows), 'exact');
   }
 
-  /** [T, hidden] behind the last norm, of all rows of a batch; scratch. @throws E_ABORTED, E_OUT_OF_MEMORY */
-  async states(batch: MicroBatch, signal: AbortSignal | undefined): Promise<Tensor> {
-    const { device, config, weights } = this.#decoder;
-    const hidden = await this.#stream(batch, config.nLayers, signal);
-    return normedRows(device, config, weights.norm, hidden, [{ first: 0, count: batch.ids.length }]).normed;
-  }
-
   async hidden(batch: MicroBatch, layer: number, signal: AbortSignal | undefined): Promise<Tensor> {
     const { device, config } = this.#decoder;
     if (layer >= config.nLayers) {

@@ -9,12 +9,7 @@ import { NULL_SLOT } from '../../model/routed/gate.ts';
 import { checked, filled } from '../../options/check.ts';
 import { callback, defaulting, oneOf, real, type Schema, signal } from '../../options/rules.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
-import { DecoderReference } from '../../train/decoder-reference.ts';
-import { packStep } from '../../train/packing.ts';
 import type { GateExamples } from './train-gate.ts';
-
-/** Rows of a pass, where no sequence is longer. */
-const TOGETHER = 1024;
 
 /** A sequence, and the slot of the gate that is right where it is learned: `NULL_SLOT` for what is to be kept. */
 export interface LabelledSequence {
@@ -68,45 +63,40 @@ export async function gateExamples(
   const [mean, now, entropy] = [kept('mean'), kept('now'), kept('entropy')];
   if (entropy) decoder.checkHead();
   const slots = new Int32Array(rows);
+  const means = mean && new RunningMeans(width);
   const pace = new Pace();
-  const passes = new DecoderReference(decoder);
-  const { device } = decoder;
-  const sequences = list.map(({ sequence }) => sequence);
-  const firsts = [0];
-  for (const { ids } of sequences) firsts.push(firsts.at(-1)! + ids.length - 1);
-  const longest = sequences.reduce((most, { ids }) => Math.max(most, ids.length - 1), 0);
-  const { batches, members } = packStep(sequences, Math.max(TOGETHER, longest));
-  let done = 0;
-  for (const [b, batch] of batches.entries()) {
-    throwIfAborted(abort);
-    const found = await exclusive(device, async () => {
-      const mark = device.mark();
-      try {
-        const hidden = await passes.states(batch, abort);
-        const predicted = entropy && (await predictionEntropies(decoder, hidden, order));
-        return { states: (await device.read(hidden)) as Float32Array, predicted };
-      } finally {
-        device.reset(mark);
-      }
-    });
-    let from = 0;
-    for (const member of members[b]!) {
-      const { sequence, slot } = list[member]!;
-      const [first, count] = [firsts[member]!, sequence.ids.length - 1];
-      const states = found.states.subarray(from * width, (from + count) * width);
-      checkStates(states, first, width);
-      now?.set(states, first * width);
-      if (mean) runningMeans(states, width, mean.subarray(first * width, (first + count) * width));
-      const predicted = found.predicted?.subarray(from, from + count);
-      for (let t = 0; t < count; t++) {
+  const cache = decoder.cache();
+  let at = 0;
+  try {
+    for (const [i, { sequence, slot }] of list.entries()) {
+      throwIfAborted(abort);
+      const ids = sequence.ids.subarray(0, -1);
+      const first = at;
+      means?.restart();
+      const predicted = new Float32Array(entropy ? ids.length : 0);
+      await exclusive(decoder.device, async () => {
+        cache.truncate(0);
+        await decoder.forward(ids, cache, {
+          signal: abort,
+          onChunk: async (hidden, row) => {
+            const states = (await decoder.device.read(hidden)) as Float32Array;
+            checkStates(states, first + row, width);
+            now?.set(states, (first + row) * width);
+            if (mean) means!.add(states, mean.subarray((first + row) * width, (first + row) * width + states.length));
+            if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
+          },
+        });
+      });
+      for (let t = 0; t < ids.length; t++) {
         slots[first + t] = sequence.learned[t + 1] === 1 ? slot : NULL_SLOT;
-        if (entropy) entropy[first + t] = alignedEntropy(given, predicted!, t) ?? unknownEntropy(given, vocabSize);
+        if (entropy) entropy[first + t] = alignedEntropy(given, predicted, t) ?? unknownEntropy(given, vocabSize);
       }
-      from += count;
-      done++;
+      at += ids.length;
+      onProgress?.(i + 1, list.length);
+      await pace.breathe();
     }
-    onProgress?.(done, list.length);
-    await pace.breathe();
+  } finally {
+    cache.dispose();
   }
   return { ...(mean && { mean }), ...(now && { now }), ...(entropy && { entropy }), slots };
 }
@@ -122,13 +112,29 @@ function checkStates(states: Float32Array, row: number, width: number): void {
   );
 }
 
-/** Means of the rows of a text so far, summed in f64, into `out`. */
-function runningMeans(rows: Float32Array, width: number, out: Float32Array): void {
-  const sums = new Float64Array(width);
-  for (let t = 0; t * width < rows.length; t++) {
-    for (let i = 0; i < width; i++) {
-      sums[i]! += rows[t * width + i]!;
-      out[t * width + i] = sums[i]! / (t + 1);
+/** Means of the rows of a text so far, summed in f64. */
+class RunningMeans {
+  readonly #sums: Float64Array;
+  #count = 0;
+
+  constructor(width: number) {
+    this.#sums = new Float64Array(width);
+  }
+
+  restart(): void {
+    this.#sums.fill(0);
+    this.#count = 0;
+  }
+
+  /** Row by row, into `out`. */
+  add(rows: Float32Array, out: Float32Array): void {
+    const width = this.#sums.length;
+    for (let t = 0; t * width < rows.length; t++) {
+      this.#count++;
+      for (let i = 0; i < width; i++) {
+        this.#sums[i]! += rows[t * width + i]!;
+        out[t * width + i] = this.#sums[i]! / this.#count;
+      }
     }
   }
 }
