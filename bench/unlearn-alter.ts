@@ -1,13 +1,13 @@
 /** The reconstruction of ALTER as a contender: the parts of `prune` themselves, with a look at each of its own looks. */
 import { gateEntries } from '../src/checkpoint/adapter/gate-kinds.ts';
-import { routedFiles } from '../src/checkpoint/adapter/routed-write.ts';
 import { openTrainDevice } from '../src/device/open-device.ts';
-import { openWith } from '../src/open-local.ts';
 import type { AsymmetricFactors } from '../src/prune/adapter/factors.ts';
 import { edit } from '../src/prune/job/edit.ts';
+import { jobFiles } from '../src/prune/job/files.ts';
 import { measure } from '../src/prune/job/measure.ts';
 import { preparePrune } from '../src/prune/job/prepare.ts';
 import { gateStage } from '../src/prune/job/train-gate.ts';
+import { withModel } from '../src/prune/measure/with-model.ts';
 import type { PruneRecipe } from '../src/prune/options.ts';
 import { memoryOutput } from '../src/runtime/output/memory.ts';
 import { count, FORM, type Sets, type Unlearner } from './unlearn-work.ts';
@@ -22,10 +22,9 @@ export async function openAlter(
   const device = await openTrainDevice({ lanes });
   const quiet = { onProgress: () => {} };
   const measured = await measure(job, device, quiet);
-  const frozen = await openWith(model, { device, precision: 'exact' }, { withIdentity: false });
-  const gate = await gateStage(job, measured, frozen, device, job.plan.rule, quiet);
-  frozen.close();
-  const { plan, checkpoint } = job;
+  const gate = await withModel(model, { device }, (frozen) =>
+    gateStage(job, measured, frozen, device, job.plan.rule, quiet),
+  );
   const gateSize = gateEntries(gate.values).reduce((sum, [, values]) => sum + values.length, 0);
   let now: AsymmetricFactors | null = null;
   return {
@@ -41,7 +40,7 @@ export async function openAlter(
         onLooked: async (candidates, factors) => {
           now = factors;
           const { epoch, forget } = candidates[0]!;
-          await onLook({ epoch, answer: forget, candidates });
+          return onLook({ epoch, answer: forget, candidates });
         },
       });
       return edited.best;
@@ -49,15 +48,8 @@ export async function openAlter(
     snapshot: async (strength = 1) => {
       const factors = now;
       if (factors === null) return { target: model, adapters: [] };
-      const files = routedFiles({
-        ...{ config: checkpoint.config, base: null, rank: plan.rank, scale: factors.scale, rule: plan.rule },
-        experts: [{ name: 'forget', request: 'bench' }],
-        factors: (await factors.matrices(device)).map(({ forget, ...rest }) => ({
-          ...rest,
-          forget: forget.map((b) => b.map((value) => value * strength)),
-        })),
-        gate: gate.values,
-      });
+      const matrices = await factors.matrices(device);
+      const files = jobFiles(job, { matrices, scale: factors.scale, strength, names: ['forget'], gate: gate.values });
       return { target: model, adapters: [{ from: Object.fromEntries(files) }] };
     },
     dispose: async () => {

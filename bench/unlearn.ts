@@ -100,7 +100,8 @@ async function openMethod(context: Context, method: (typeof METHODS)[number], la
       measured: whole('measured'),
       objective: choice(context, 'objective', FORGET_OBJECTIVES),
       mask: choice(context, 'mask', FORGET_MASKS),
-      strengths: 'strengths' in context.flags ? numbers(context, 'strengths', []) : undefined,
+      strengths:
+        context.flags['strengths'] === undefined ? undefined : text(context, 'strengths').split(',').map(Number),
     });
     const beside = { base: text(context, 'base'), reference: text(context, 'reference') };
     return openAlter(model, sets, { ...defined({ batch, rank }), ...phases, ...own, ...beside, lanes });
@@ -165,6 +166,7 @@ const suite: Suite = {
     };
     try {
       await look(0, null, null);
+      clock = performance.now();
       const chosen = await unlearner.run(async ({ epoch, answer, candidates }) => {
         seconds += (performance.now() - clock) / 1000;
         if (answer === null || answer <= near) {

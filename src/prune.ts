@@ -62,7 +62,9 @@ export {
 export { type SubDomainOptions, type SubDomains, subDomains, subDomainsOf } from './prune/domains/sub-domains.ts';
 export {
   FORGET_MASKS,
+  FORGET_OBJECTIVES,
   type ForgetMask,
+  type ForgetObjective,
   forgetStep,
   type LossTokens,
   type PruneSequence,

@@ -67,13 +67,13 @@ export interface TokenizerSpec {
   readonly warnings?: readonly string[];
 }
 
-/** An opened checkpoint. Its header is checked; its tensors' bytes are not yet read. */
 /** Linear layers that were rounded while they were read, of all that there are. */
 export interface RoundedLayers {
   readonly rounded: number;
   readonly linear: number;
 }
 
+/** An opened checkpoint. Its header is checked; its tensors' bytes are not yet read. */
 export interface Checkpoint {
   readonly name: string;
   readonly format: 'safetensors' | 'gguf';

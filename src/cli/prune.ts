@@ -1,5 +1,6 @@
 import { planPrune, prune } from '../engine/prune/prune.ts';
 import { EspalierError } from '../errors.ts';
+import { mostLeft } from '../prune/choice/choice.ts';
 import type { PlannedPruning } from '../prune/job/planned.ts';
 import type { PruneProgress } from '../prune/options.ts';
 import type { PruneReceipt } from '../prune/write/receipt.ts';
@@ -24,10 +25,10 @@ export const pruneCommand = defineCommand({
       ...(['format', 'column', 'prompt', 'answer', 'chat', 'language', 'source-language', 'piece-length'] as const),
       ...(['max-tokens', 'long', 'end', 'special-tokens'] as const),
     ],
-    Entropy: ['q', 'cut', 'percentile', 'fallback', 'mask'],
+    Entropy: ['q', 'cut', 'percentile', 'fallback'],
     'The adapter': ['domains', 'rank', 'alpha', 'targets'],
     'Both phases': [
-      ...(['epochs', 'batch', 'rate', 'forgetting', 'retention', 'clip', 'seed'] as const),
+      ...(['objective', 'mask', 'epochs', 'batch', 'rate', 'forgetting', 'retention', 'clip', 'seed'] as const),
       ...(['schedule', 'structure-steps', 'structure-order', 'regulariser', 'invariance', 'shared-rate'] as const),
     ],
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
@@ -146,8 +147,22 @@ const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
   enough: 'what is enough',
 };
 
+function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
+  const never = `${SOURCES[target.source]}, ${percent(target.probability)}`;
+  switch (options.objective) {
+    case 'hinge':
+      return `nearest to ${never}`;
+    case 'base':
+      return chosen.forget <= mostLeft(before.forget, target.probability)
+        ? `the first that has forgotten; aim: ${never}`
+        : `the least that is left, and still too much: give more --epochs; aim: ${never}`;
+    default:
+      return options.objective satisfies never;
+  }
+}
+
 function describe(receipt: PruneReceipt, model: string, out: string): string {
-  const { before, after, chosen, target, gate, measured, data, seconds, parameters, looks } = receipt;
+  const { before, after, chosen, gate, measured, data, seconds, parameters, looks } = receipt;
   const rest = gate.rounds.at(-1);
   const rows: [string, string][] = [
     [
@@ -157,7 +172,7 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ['keeps', `${data.retain.examples} examples: ${percent(before.retain)}, and ${percent(after.retain)}`],
     ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
     ['chosen', `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${looks.flat().length} candidates`],
-    ['', `nearest to ${SOURCES[target.source]}, ${percent(target.probability)}`],
+    ['', whyChosen(receipt)],
     [
       'gate',
       `right at ${percent(gate.accuracy.experts)} of answers to forget that it learned from, ${percent(gate.accuracy.none)} of all else`,

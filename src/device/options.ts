@@ -13,6 +13,9 @@ export const memoryLimit: Rule<number> = whole(
   'an integer of bytes from 1,048,576 (1 MiB) to 4,294,967,296 (4 GiB)',
 );
 
+/** Default of jobs. */
+export const MEMORY_LIMIT = 2 ** 32;
+
 export const precision: Rule<Precision> & { readonly default: 'int8' } = defaulting(
   oneOf('int8', 'int16', 'exact'),
   'int8',

@@ -133,7 +133,7 @@ export interface PruneRecipe
   readonly measured?: number;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
-  /** Most bytes on the device, beyond which it ends with E_OUT_OF_MEMORY. Default 4 GiB. */
+  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;

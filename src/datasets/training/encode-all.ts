@@ -1,7 +1,8 @@
-import { EspalierError, throwIfAborted } from '../../errors.ts';
+import { throwIfAborted } from '../../errors.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { TrainingData } from './data.ts';
 import type { SequenceEncoder } from './encode.ts';
+import { noneShortEnough } from './stream.ts';
 import type { TrainingSequence } from './types.ts';
 
 /** Sequences of data, and which example each is of, by its number in the data. */
@@ -37,9 +38,5 @@ export async function encodeAll(
     await pace.breathe();
   }
   if (sequences.length > 0) return { sequences, examples: Uint32Array.from(examples) };
-  throw new EspalierError(
-    'E_DATA_INVALID',
-    `None of ${data.train.length} examples is short enough.`,
-    'Raise `maxTokens`, or let long ones be cut: `long: "truncate"`.',
-  );
+  throw noneShortEnough(data.train.length);
 }

@@ -6,6 +6,7 @@ import { SequenceEncoder } from '../../datasets/training/encode.ts';
 import { encodeAll } from '../../datasets/training/encode-all.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { openTrainDevice } from '../../device/open-device.ts';
+import { MEMORY_LIMIT } from '../../device/options.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { type OpenedAdapters, openAdapters } from '../../model/adapters.ts';
@@ -57,7 +58,6 @@ export interface Relearned {
   readonly curve: readonly RelearnLook[];
 }
 
-const GIB = 2 ** 30;
 /** Most tokens of a pass, or as many as the longest sequence has. */
 const ROWS = 2048;
 
@@ -241,7 +241,7 @@ async function checkRoom({ checkpoint, adapters, sequences, options }: Attack, r
     divergence: false,
     ask,
     lanes: await jobLanes(options.lanes),
-    limit: options.memoryLimit ?? 4 * GIB,
+    limit: options.memoryLimit ?? MEMORY_LIMIT,
   });
   checkMemory(plan, 'Use a lower `rank`, fewer tokens (`maxTokens`), or a smaller or more strongly quantised model.');
 }

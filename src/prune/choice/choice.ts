@@ -101,9 +101,13 @@ export function isOver(means: readonly number[], last: readonly Candidate[], rul
 
 const isKept = ({ retain }: Candidate, { before }: ChoiceRule): boolean => retain >= KEPT * before.retain;
 
-/** Whether 99 % of the probability is gone, or about as much as of what was never learned. */
 function isForgotten({ forget }: Candidate, { before, target }: ChoiceRule): boolean {
-  return forget <= Math.max(LEFT * before.forget, ABOUT * meanProbability(target.answers));
+  return forget <= mostLeft(before.forget, meanProbability(target.answers));
+}
+
+/** What answers may have left that are forgotten: 1 % of their probability, or about as much as those that were never learned. */
+export function mostLeft(before: number, never: number): number {
+  return Math.max(LEFT * before, ABOUT * never);
 }
 
 /** Whether two looks in a row have gone too far. @param means by look, of log-probabilities */

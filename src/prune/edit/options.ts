@@ -1,3 +1,5 @@
+import { EspalierError } from '../../errors.ts';
+import type { Filled } from '../../options/check.ts';
 import { defaulting, either, nothing, oneOf, real, type Schema, truth, whole } from '../../options/rules.ts';
 import { rateRule } from '../../train/schedule.ts';
 import {
@@ -35,7 +37,7 @@ export interface TwoPhaseOptions {
   readonly sharedRate?: number;
   /** Learning rate of every B; in Phase II it rises from 0 in the first epoch, and stays. Default 1e-3. */
   readonly rate?: number;
-  /** Factor of the inverted hinge loss of what is to be forgotten. Default 1. */
+  /** Factor of the loss of what is to be forgotten. Default 1. */
   readonly forgetting?: number;
   /** Factor of the cross-entropy of what is kept, in Phase II. Default 1. */
   readonly retention?: number;
@@ -86,3 +88,31 @@ export const twoPhaseOptions = {
   looks: defaulting(whole(1), 6),
   seed: defaulting(whole(0), 0),
 } as const satisfies Schema<TwoPhaseOptions>;
+
+/**
+ * @param isStructured whether A learns at all
+ * @throws E_ARGUMENT for options that contradict each other, and what a reference is needed for where there is none
+ */
+export function checkTogether(
+  options: TwoPhaseOptions,
+  settings: Filled<TwoPhaseOptions, typeof twoPhaseOptions>,
+  isStructured: boolean,
+  { hasReference }: { readonly hasReference: boolean },
+): void {
+  const { schedule, objective, regulariser, invariance } = settings;
+  if (schedule === 'interleaved' && (options.structureSteps ?? 0) > 0) {
+    throw new EspalierError(
+      'E_ARGUMENT',
+      '`schedule` is interleaved, and there is no Phase I.',
+      'Leave `structureSteps` out, or `schedule`.',
+    );
+  }
+  const asks = objective === 'base' ? '`objective: "base"`' : '`regulariser: "kl"`';
+  const keeps = isStructured && regulariser === 'kl' && invariance > 0;
+  if (hasReference || !(objective === 'base' || keeps)) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `The trainable has no reference, which ${asks} asks.`,
+    'Load it with one: `DecoderTrainable.load(…, { reference: new DecoderReference(decoder) })`.',
+  );
+}

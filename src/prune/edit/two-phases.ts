@@ -12,7 +12,8 @@ import type { SequenceSource, StepKind } from '../proof/kinds.ts';
 import { forgetStep, type PruneSequence, type PruneStep, retainStep, structureStep } from './batches.ts';
 import { type ForgetBatch, forgetBatches, retainDraw, type StructureDraws, structureSequences } from './draws.ts';
 import { gradientPenalty } from './gradient-penalty.ts';
-import { type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
+import { checkTogether, type TwoPhaseOptions, twoPhaseOptions } from './options.ts';
+import type { UnlearnedModel } from './unlearning.ts';
 
 type Settings = Filled<TwoPhaseOptions, typeof twoPhaseOptions>;
 
@@ -101,11 +102,11 @@ export class TwoPhases {
 
   /**
    * @param progress to go on from: factors and moments have to be those of the same training
-   * @throws E_ARGUMENT for options; E_DATA_INVALID for a sub-domain without examples, none to retain, not as many sub-domains as experts, and
+   * @throws E_ARGUMENT for options, and without the reference that one asks; E_DATA_INVALID for a sub-domain without examples, none to retain, not as many sub-domains as experts, and
    *   where Phase I has no token of high entropy
    */
   constructor(
-    trainable: Trainable,
+    trainable: Trainable & Pick<UnlearnedModel, 'hasReference'>,
     factors: AsymmetricFactors,
     examples: PruneExamples,
     options: TwoPhaseOptions = {},
@@ -134,6 +135,7 @@ export class TwoPhases {
     const sources = [...examples.forget.map((_, domain) => forgetRole(first + domain)), 'retain' as const];
     this.#structure = structureSequences([...examples.forget, examples.retain], sources, settings);
     const { all, draws } = this.#structure;
+    checkTogether(options, settings, draws.length > 0, trainable);
     if (draws.length > 0 && !all.some((own) => own.learned.some((is, t) => is === 1 && own.high[t] === 1))) {
       throw new EspalierError(
         'E_DATA_INVALID',
@@ -303,11 +305,8 @@ export class TwoPhases {
     const from = kept.map(() => 'retain' as const);
     const own = await this.#update('retain', from, retainStep(kept, rows, retention), warmth, signal);
     this.#half = false;
-    return {
-      ...own,
-      ...(losses && { hinge: losses.hinge }),
-      ...(structure && { invariance: structure.invariance, distillation: structure.distillation }),
-    };
+    const distillation = (losses?.distillation ?? 0) + (structure?.distillation ?? 0);
+    return { ...own, hinge: losses?.hinge ?? 0, invariance: structure?.invariance ?? 0, distillation };
   }
 
   #train(roles: readonly FactorRole[]): void {

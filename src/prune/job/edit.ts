@@ -43,8 +43,8 @@ export interface EditOptions {
   readonly onStep: (done: number, total: number, answers: number | null) => void;
   readonly onLook: (done: number, total: number) => void;
   readonly onSaving: (done: number, total: number) => void;
-  /** Is told what each look has seen, and may read the factors as they stand, at full strength. */
-  readonly onLooked?: (list: readonly Candidate[], factors: AsymmetricFactors) => Promise<void>;
+  /** Is told what each look has seen, may read the factors as they stand, at full strength, and may end both phases. */
+  readonly onLooked?: (list: readonly Candidate[], factors: AsymmetricFactors) => Promise<'end' | undefined>;
 }
 
 /** Answers that training has just found as probable as this are not forgotten: there is nothing to look at. */
@@ -148,7 +148,7 @@ export async function edit(
             step: phases!.progress.step,
             number: facts.looks.length + 1,
           });
-          await options.onLooked?.(list, factors);
+          const told = await options.onLooked?.(list, factors);
           answers = list[0]!.forget;
           const means = [...facts.means, mean];
           let { best } = facts;
@@ -158,7 +158,7 @@ export async function edit(
           if (best !== facts.best && best!.look === facts.looks.length + 1) {
             await states.saveBest(model, { step: phases!.progress.step });
           }
-          const ended = isOver(means, list, rule);
+          const ended = told === 'end' || isOver(means, list, rule);
           facts = { looks: [...facts.looks, list], means, best, ended };
           return ended ? 'end' : undefined;
         },

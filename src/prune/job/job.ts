@@ -3,11 +3,7 @@ import { writeJson } from '../../checkpoint/write/small-files.ts';
 import { openTrainDevice } from '../../device/open-device.ts';
 import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
-import type { AdapterChoice } from '../../model/adapter-options.ts';
-import type { LocalModel } from '../../model/model.ts';
-import { openWith } from '../../open-local.ts';
 import { checked } from '../../options/check.ts';
-import { defined } from '../../options/defined.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
@@ -18,13 +14,15 @@ import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
 import { distanceOf } from '../choice/choice.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
+import { withModel } from '../measure/with-model.ts';
 import { type PruneOptions, pruneOptions } from '../options.ts';
 import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
 import { edit } from './edit.ts';
 import { type EditProgress, editProgress } from './edit-progress.ts';
+import { jobFiles } from './files.ts';
 import { type Measured, measure } from './measure.ts';
 import { checkPruneMemory, planPruneMemory } from './memory.ts';
-import { memoryOptionsOf } from './planned.ts';
+import { memoryOptionsOf, sideFacts } from './planned.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 import { PruneTelling } from './progress.ts';
 import { gateStage } from './train-gate.ts';
@@ -124,39 +122,21 @@ async function trained(
     onLook: (done, total) => telling.tell('looking', done, total),
     onSaving: (done, total) => telling.tell('saving', done, total),
   });
-  const opened = async <T>(adapters: readonly AdapterChoice[], use: (model: LocalModel) => Promise<T>): Promise<T> => {
-    const own = { device, adapters, precision: 'exact' as const, ...defined({ signal }) };
-    const model = await openWith(job.target, own, { withIdentity: false });
-    try {
-      return await use(model);
-    } finally {
-      model.close();
-    }
-  };
-  const gate = await opened([], (model) =>
+  const gate = await withModel(job.target, { device, signal }, (model) =>
     gateStage(job, measured, model, device, plan.rule, {
       signal,
       onProgress: (done, total) => telling.tell('gating', done, total),
     }),
   );
   const names = namesOf(job, measured);
-  const experts = [...(earlier?.experts ?? []), ...names.map((name) => ({ name, request: plan.request }))];
-  const first = earlier?.experts.length ?? 0;
-  // the strength that was chosen is that of the new experts alone
-  const factors = edited.matrices.map(({ forget, ...rest }) => ({
-    ...rest,
-    forget: forget.map((b, i) =>
-      i < first ? b : b.map((value) => value * (edited.best.strength / plan.rule.strength)),
-    ),
-  }));
-  const files = routedFiles({
-    config: checkpoint.config,
-    base: sourceFacts(checkpoint, edited.identity.model).name,
-    ...{ rank: plan.rank, scale: edited.scale, experts, rule: plan.rule, factors, gate: gate.values },
+  const files = jobFiles(job, {
+    ...{ matrices: edited.matrices, scale: edited.scale, strength: edited.best.strength },
+    ...{ names, gate: gate.values },
   });
   telling.tell('writing', 0, files.size);
   for (const [name, bytes] of files) await out.writeBytes(name, bytes);
-  const after = await opened([{ from: Object.fromEntries(files) }], async (model) => {
+  const adapters = [{ from: Object.fromEntries(files) }];
+  const after = await withModel(job.target, { device, adapters, signal }, async (model) => {
     const answers = (list: Measured['sample']['forget']) =>
       answerLogProbabilities(model, list, {
         signal,
@@ -169,12 +149,7 @@ async function trained(
       sides: { forget: meanProbability(forgotten), retain: meanProbability(await answers(retain)) },
     };
   });
-  const sides = { forget: job.forget, retain: job.retain };
-  const facts = (side: 'forget' | 'retain') => ({
-    examples: data[side].train.length,
-    tokens: sides[side].sequences.reduce((sum, { ids }) => sum + ids.length - 1, 0),
-    digest: data.digests[side],
-  });
+  const facts = (side: 'forget' | 'retain') => ({ ...sideFacts(job, side), digest: data.digests[side] });
   const receipt: PruneReceipt = {
     receipt: KIND,
     version: 1,

@@ -3,10 +3,8 @@ import type { TrainingSequence } from '../../datasets/training/types.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
-import { openWith } from '../../open-local.ts';
 import { defined } from '../../options/defined.ts';
 import { uniform } from '../../random.ts';
-import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { type ChoiceTarget, distanceOf } from '../choice/choice.ts';
 import { domainsOfColumn, embedExamples } from '../domains/embed-examples.ts';
 import { type SubDomains, subDomains, subDomainsOf } from '../domains/sub-domains.ts';
@@ -16,6 +14,7 @@ import { distributionOf, type EntropyDistribution } from '../entropy/distributio
 import { type EntropySplit, splitEntropies } from '../entropy/split.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { sequenceEntropies } from '../measure/sequence-entropies.ts';
+import { withModel } from '../measure/with-model.ts';
 import type { PreparedPrune } from './prepare.ts';
 
 /** What is known before anything is trained. */
@@ -56,25 +55,18 @@ const ENOUGH = 0.006;
 export async function measure(job: PreparedPrune, device: TrainDevice, options: MeasureOptions): Promise<Measured> {
   const { signal } = options;
   const { plan, forget } = job;
-  const opened = async <T>(target: ModelTarget, use: (model: LocalModel) => Promise<T>): Promise<T> => {
-    const own = { device, precision: 'exact' as const, ...defined({ signal }) };
-    const model = await openWith(target, own, { withIdentity: false });
-    try {
-      return await use(model);
-    } finally {
-      model.close();
-    }
-  };
   const answers = (model: LocalModel, list: readonly TrainingSequence[]) =>
     answerLogProbabilities(model, list, options);
   const sample = sampleOf(job);
-  const own = await opened(job.target, async (model) => {
+  const own = await withModel(job.target, { device, signal }, async (model) => {
     const before = { forget: await answers(model, sample.forget), retain: await answers(model, sample.retain) };
     const unseen = job.unseen && (await answers(model, job.unseen.sequences.slice(0, plan.measured)));
     return { before, unseen, domains: await domainsOf(job, model, options) };
   });
-  const ofReference = job.reference && (await opened(job.reference.target, (model) => answers(model, sample.forget)));
-  const ofBase = await opened(job.base?.target ?? job.target, async (model) => ({
+  const ofReference =
+    job.reference &&
+    (await withModel(job.reference.target, { device, signal }, (model) => answers(model, sample.forget)));
+  const ofBase = await withModel(job.base?.target ?? job.target, { device, signal }, async (model) => ({
     answers: job.base && (await answers(model, sample.forget)),
     ...(await entropiesOf(job, own.domains, model, options)),
   }));

@@ -1,15 +1,10 @@
-import { type RoutedMatrix, routedFiles } from '../../checkpoint/adapter/routed-write.ts';
+import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
-import type { Device } from '../../device/device.ts';
 import { measuringDevice } from '../../device/measuring-device.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError } from '../../errors.ts';
-import type { AdapterChoice } from '../../model/adapter-options.ts';
 import { CHUNK } from '../../model/decoder.ts';
-import type { LocalModel } from '../../model/model.ts';
-import { openWith } from '../../open-local.ts';
 import { defined } from '../../options/defined.ts';
-import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { DecoderReference } from '../../train/decoder-reference.ts';
 import { DecoderTrainable } from '../../train/decoder-trainable.ts';
 import { AdamW } from '../../train/optimiser.ts';
@@ -22,7 +17,9 @@ import { gradientPenalty } from '../edit/gradient-penalty.ts';
 import type { GateValues } from '../gate/join-gates.ts';
 import { actingBatches, answerLogProbabilities, batchLogProbabilities, TOGETHER } from '../measure/answers.ts';
 import { sequenceEntropies } from '../measure/sequence-entropies.ts';
+import { withModel } from '../measure/with-model.ts';
 import { referenceOf } from './edit.ts';
+import { jobFiles } from './files.ts';
 import { sampleOf } from './measure.ts';
 import type { PreparedPrune } from './prepare.ts';
 import { gateStage } from './train-gate.ts';
@@ -97,7 +94,9 @@ export async function planPruneMemory(job: PreparedPrune, options: PruneMemoryOp
   const [gating, gate] = await counted(Math.max(inside(asked), insideGate), (device) =>
     gateThere(job, longest, device, options),
   );
-  const files = filesOf(job, adapter, gate);
+  const names = Array.from({ length: options.domains }, (_, i) => `${job.plan.request}: ${i + 1}`);
+  // zeros, in files of the size that they will have
+  const files = jobFiles(job, { ...adapter, strength: job.plan.rule.strength, names, gate });
   const [checking] = await counted(inside(asked), (device) =>
     checkThere(job, Object.fromEntries(files), device, signal),
   );
@@ -169,7 +168,7 @@ async function measureThere(job: PreparedPrune, device: TrainDevice, signal: Abo
   for (const { target, checkpoint: own } of targets) {
     if (seen.has(shape(own))) continue;
     seen.add(shape(own));
-    await opened(device, target, signal, async (model) => {
+    await withModel(target, { device, signal }, async (model) => {
       for (const group of groupsOf(job)) {
         await answerLogProbabilities(model, group, { signal });
         await sequenceEntropies(model, group, plan.q, { signal });
@@ -253,7 +252,7 @@ async function gateThere(
   const list = Array.from({ length: count }, () => [longest]);
   // the first is learned from, and the second gone through afterwards
   const sides = { forget: list, retain: [longest, longest], domains: { count } };
-  return opened(device, target, signal, async (model) => {
+  return withModel(target, { device, signal }, async (model) => {
     const own = { plan: { ...plan, ...GATE, gateTokens: longest.ids.length }, earlier };
     return (await gateStage(own, sides, model, device, plan.rule, { signal, onProgress: () => {} })).values;
   });
@@ -267,52 +266,9 @@ async function checkThere(
 ): Promise<void> {
   const { forget, retain } = sampleOf(job);
   const asked = [forget, retain].flatMap(heaviest);
-  await opened(
-    device,
-    job.target,
-    signal,
-    async (model) => {
-      for (const group of asked) await answerLogProbabilities(model, group, { signal });
-    },
-    [{ from: files }],
-  );
-}
-
-/** Zeros, in files of the size that they will have. */
-function filesOf({ plan, checkpoint, earlier }: PreparedPrune, adapter: CountedAdapter, gate: GateValues) {
-  const { matrices, scale, experts } = adapter;
-  const added = Array.from({ length: experts - (earlier?.experts.length ?? 0) }, (_, i) => ({
-    name: `${plan.request}: ${i + 1}`,
-    request: plan.request,
-  }));
-  return routedFiles({
-    ...{
-      config: checkpoint.config,
-      base: checkpoint.name,
-      rank: plan.rank,
-      scale,
-      rule: plan.rule,
-      factors: matrices,
-      gate,
-    },
-    experts: [...(earlier?.experts ?? []), ...added],
+  await withModel(job.target, { device, adapters: [{ from: files }], signal }, async (model) => {
+    for (const group of asked) await answerLogProbabilities(model, group, { signal });
   });
-}
-
-async function opened<T>(
-  device: Device,
-  target: ModelTarget,
-  signal: AbortSignal | undefined,
-  use: (model: LocalModel) => Promise<T>,
-  adapters: readonly AdapterChoice[] = [],
-): Promise<T> {
-  const own = { device, adapters, precision: 'exact' as const, ...defined({ signal }) };
-  const model = await openWith(target, own, { withIdentity: false });
-  try {
-    return await use(model);
-  } finally {
-    model.close();
-  }
 }
 
 /** Rows of the largest pass of a step. */
@@ -382,6 +338,7 @@ function heaviest(list: readonly TrainingSequence[]): (readonly TrainingSequence
     : [...new Set([most(tokensOf), most((group) => Math.max(...group.map(({ ids }) => ids.length)))])];
 }
 
-function tokensOf(list: readonly TrainingSequence[]): number {
+/** That go through a model: the last of each is a target only. */
+export function tokensOf(list: readonly TrainingSequence[]): number {
   return list.reduce((sum, { ids }) => sum + ids.length - 1, 0);
 }

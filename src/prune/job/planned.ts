@@ -1,3 +1,4 @@
+import { MEMORY_LIMIT } from '../../device/options.ts';
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
@@ -7,11 +8,9 @@ import { domainsOfColumn } from '../domains/embed-examples.ts';
 import { MOST_DOMAINS } from '../domains/sub-domains.ts';
 import { batchCount, structureCount } from '../edit/draws.ts';
 import { type PlanPruneOptions, planPruneOptions } from '../options.ts';
-import { type PruneMemory, type PruneMemoryOptions, planPruneMemory, pruneAdvice } from './memory.ts';
+import { type PruneMemory, type PruneMemoryOptions, planPruneMemory, pruneAdvice, tokensOf } from './memory.ts';
 import type { PrunePlan } from './plan.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
-
-const GIB = 2 ** 30;
 
 /** What a pruning will do and take, before any weight is loaded. */
 export interface PlannedPruning {
@@ -23,8 +22,9 @@ export interface PlannedPruning {
   };
   /** Sub-domains; where they are still to be found the most that there can be. */
   readonly domains: number;
-  /** At most: it ends earlier where two looks in a row have gone too far. Of Phase II each is a step that forgets and one that retains. `structure` are those that A learns from, in Phase I or, with the schedule `interleaved`, beside them. */
+  /** At most: it ends earlier where nothing better can come. Of Phase II each is a step that forgets and one that retains. `structure` are those that A learns from, in Phase I or, with the schedule `interleaved`, beside them. */
   readonly steps: { readonly structure: number; readonly editing: number; readonly gate: number };
+  /** At most: none while answers are as probable as before. */
   readonly looks: number;
   /** That go through the model in both phases, without looks, about. */
   readonly tokens: number;
@@ -55,7 +55,7 @@ export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {
     const { memory, parameters, resultBytes } = await planPruneMemory(job, own);
     return {
       options: job.plan,
-      data: { forget: factsOf(job, 'forget'), retain: factsOf(job, 'retain') },
+      data: { forget: sideFacts(job, 'forget'), retain: sideFacts(job, 'retain') },
       domains,
       ...workOf(job, batches),
       ...{ parameters, memory, resultBytes },
@@ -74,7 +74,7 @@ export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {
 /** With what the memory of a job is planned. @throws E_DATA_INVALID, E_ARGUMENT */
 export async function memoryOptionsOf(
   job: PreparedPrune,
-  { lanes, memoryLimit = 4 * GIB, signal }: Pick<PlanPruneOptions, 'lanes' | 'memoryLimit' | 'signal'>,
+  { lanes, memoryLimit = MEMORY_LIMIT, signal }: Pick<PlanPruneOptions, 'lanes' | 'memoryLimit' | 'signal'>,
 ): Promise<PruneMemoryOptions> {
   return { domains: (await domainsOf(job)).domains, lanes: await jobLanes(lanes), limit: memoryLimit, signal };
 }
@@ -95,14 +95,14 @@ async function domainsOf({ plan, data, forget }: PreparedPrune): Promise<{ domai
   return { domains: most, batches: Math.min(all, Math.ceil(all / batch) + most - 1) };
 }
 
-function factsOf({ data, ...job }: PreparedPrune, side: 'forget' | 'retain') {
-  const tokens = job[side].sequences.reduce((sum, { ids }) => sum + ids.length - 1, 0);
-  return { examples: data[side].train.length, tokens };
+/** Examples of a side, and the tokens that go through a model. */
+export function sideFacts({ data, ...job }: PreparedPrune, side: 'forget' | 'retain') {
+  return { examples: data[side].train.length, tokens: tokensOf(job[side].sequences) };
 }
 
 function workOf(job: PreparedPrune, batches: number): Pick<PlannedPruning, 'steps' | 'looks' | 'tokens'> {
   const { plan } = job;
-  const [forget, retain] = [factsOf(job, 'forget').tokens, factsOf(job, 'retain').tokens];
+  const [forget, retain] = [sideFacts(job, 'forget').tokens, sideFacts(job, 'retain').tokens];
   const sequences = { forget: job.forget.sequences.length, retain: job.retain.sequences.length };
   const structure = structureCount(plan, batches);
   const { epochs, batch, retains, gateSteps, gateRounds, gateTokens, looks } = plan;

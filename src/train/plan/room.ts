@@ -1,3 +1,4 @@
+import { MEMORY_LIMIT } from '../../device/options.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
 import { HELD_AT_ONCE } from '../data-steps.ts';
 import type { DecoderTrainable } from '../decoder-trainable.ts';
@@ -6,7 +7,6 @@ import type { PlanTrainOptions } from '../options.ts';
 import type { Prepared } from '../prepare.ts';
 import { type MemoryPlan, planMemory } from './memory.ts';
 
-const GIB = 2 ** 30;
 /** Fewest rows that are worth advice. */
 const LEAST = 16;
 
@@ -41,7 +41,7 @@ export async function roomOf(
     recompute: change.recompute,
     divergence: job.reference !== null && (plan.divergence > 0 || facts.heldOut > 0),
     lanes: await jobLanes(options.lanes),
-    limit: options.memoryLimit ?? 4 * GIB,
+    limit: options.memoryLimit ?? MEMORY_LIMIT,
   });
 }
 

@@ -25,7 +25,7 @@ export async function earlierState<P extends StepsDone>(
   const saved = restart ? null : await States.latest(out, progress);
   if (saved) {
     checkIdentity(saved, known, out.name);
-    return { ...saved, device: arithmeticOf(saved) };
+    return { ...saved, device: savedArithmetic(saved) };
   }
   await beginAnew(out, { restart, job: TRAINING_JOB, states: true });
   return null;
@@ -62,7 +62,7 @@ async function withState(out: OutputFolder, error: unknown): Promise<unknown> {
   );
 }
 
-function arithmeticOf({ device, tensors }: Pick<SavedState, 'device' | 'tensors'>): Arithmetic {
+function savedArithmetic({ device, tensors }: Pick<SavedState, 'device' | 'tensors'>): Arithmetic {
   try {
     return arithmetic.check(device, 'device');
   } catch (cause) {

@@ -91,7 +91,12 @@ export function receiptOf(facts: {
   };
 }
 
-export function sourceFacts({ name, format, config, byteLength: bytes }: Checkpoint, digest: string): SourceFacts {
-  const last = name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
-  return { name: last, format, architecture: config.architecture, bytes, digest };
+export function sourceFacts(checkpoint: Checkpoint, digest: string): SourceFacts {
+  const { format, config, byteLength: bytes } = checkpoint;
+  return { name: sourceName(checkpoint), format, architecture: config.architecture, bytes, digest };
+}
+
+/** What a model is called, the same wherever it lies. */
+export function sourceName({ name }: Pick<Checkpoint, 'name'>): string {
+  return name.split(/[/\\]/).filter(Boolean).at(-1) ?? name;
 }
