@@ -1,6 +1,6 @@
 import { planPrune, prune } from '../engine/prune/prune.ts';
 import { EspalierError } from '../errors.ts';
-import { mostLeft } from '../prune/choice/choice.ts';
+import { leastKept, mostLeft } from '../prune/choice/choice.ts';
 import type { PlannedPruning } from '../prune/job/planned.ts';
 import type { PruneProgress } from '../prune/options.ts';
 import type { PruneReceipt } from '../prune/write/receipt.ts';
@@ -149,6 +149,9 @@ const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
 
 function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
   const never = `${SOURCES[target.source]}, ${percent(target.probability)}`;
+  if (chosen.retain < leastKept(before.retain)) {
+    return `the most of what is kept, and still too little: no candidate has 98 % of it; aim: ${never}`;
+  }
   switch (options.objective) {
     case 'hinge':
       return `nearest to ${never}`;

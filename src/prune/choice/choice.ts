@@ -99,7 +99,12 @@ export function isOver(means: readonly number[], last: readonly Candidate[], rul
   }
 }
 
-const isKept = ({ retain }: Candidate, { before }: ChoiceRule): boolean => retain >= KEPT * before.retain;
+const isKept = ({ retain }: Candidate, { before }: ChoiceRule): boolean => retain >= leastKept(before.retain);
+
+/** What answers to be kept have to have left: 98 % of their probability. */
+export function leastKept(before: number): number {
+  return KEPT * before;
+}
 
 function isForgotten({ forget }: Candidate, { before, target }: ChoiceRule): boolean {
   return forget <= mostLeft(before.forget, meanProbability(target.answers));
