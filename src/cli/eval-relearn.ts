@@ -13,7 +13,7 @@ import {
   sequenceOptionsOf,
 } from './shared/data-flags.ts';
 import { optionFlags } from './shared/flags.ts';
-import { formatBytes, formatCount, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatTable } from './shared/format.ts';
 import { figure } from './shared/measuring.ts';
 import { Stages } from './shared/stages.ts';
 
@@ -114,7 +114,7 @@ function described({ trained, held, steps, most, parameters, curve }: Relearned)
   });
   return [
     formatTable(['answers', 'n', 'original', 'before', 'after', 'back at', 'steps'], sides),
-    `${steps} steps of at most ${most}; ${formatCount(parameters)} parameters trained`,
+    `${counted(steps, 'step')} of at most ${most}; ${formatCount(parameters)} parameters trained`,
     formatTable(['step', 'trained on', ...(held ? ['held out'] : []), 'loss'], looks),
   ].join('\n');
 }

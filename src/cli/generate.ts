@@ -17,6 +17,7 @@ import {
   promptOf,
 } from './shared/common.ts';
 import { optionFlags } from './shared/flags.ts';
+import { counted } from './shared/format.ts';
 import { generateBatch } from './shared/generate-batch.ts';
 import { readPrompts } from './shared/prompts.ts';
 
@@ -120,7 +121,7 @@ export const generateCommand = defineCommand({
       if (args.json) {
         io.out(`${JSON.stringify({ text, tokens, finishReason, timings: { loadMilliseconds, ...timings } })}\n`);
       } else {
-        const prefill = `${timings.promptTokens} tokens read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
+        const prefill = `${counted(timings.promptTokens, 'token')} read at ${timings.prefillTokensPerSecond.toFixed(1)} tokens/s`;
         // the first token comes with the prompt: of one alone there is no speed
         const speed = timings.generatedTokens > 1 ? ` at ${timings.decodeTokensPerSecond.toFixed(1)} tokens/s` : '';
         const decode = `${timings.generatedTokens} written${speed}`;

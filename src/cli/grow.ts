@@ -3,7 +3,7 @@ import type { GrowOptions } from '../engine/grow/options.ts';
 import type { PlannedGrowth, Receipt } from '../grow.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, lanesArgument, modelArgument } from './shared/common.ts';
-import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { growArguments, growOptionsOf } from './shared/grow-flags.ts';
 import { Stages } from './shared/stages.ts';
 
@@ -83,7 +83,7 @@ function describeReceipt(receipt: Receipt, out: string, seconds: number): string
   return [
     formatTable(head, rows),
     '',
-    `${out}: ${target}, ${layers.length} layers with ${sizes.experts} experts, ${type}, in ${formatDuration(seconds)}`,
+    `${out}: ${target}, ${counted(layers.length, 'layer')} with ${counted(sizes.experts, 'expert')}, ${type}, in ${formatDuration(seconds)}`,
     ...notes,
     start.statement,
     ...(deviation ? [deviation.statement] : []),

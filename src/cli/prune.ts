@@ -8,7 +8,7 @@ import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { textInFlags } from './shared/flags.ts';
-import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { LogFile } from './shared/log-file.ts';
 import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
 import { pageOf } from './shared/prune-report.ts';
@@ -112,7 +112,7 @@ function describePlan({
 }: PlannedPruning): string {
   const { measuring, training, gating, checking, total, limit } = memory;
   const side = ({ examples, tokens: own }: { readonly examples: number; readonly tokens: number }): string =>
-    `${formatCount(examples)} examples, ${formatCount(own)} tokens`;
+    `${counted(examples, 'example', formatCount(examples))}, ${counted(own, 'token', formatCount(own))}`;
   const rows: [string, string][] = [
     ['forgets', side(data.forget)],
     ['keeps', side(data.retain)],
@@ -123,7 +123,7 @@ function describePlan({
         ? `${steps.structure} of Phase I, and at most ${steps.editing} of Phase II; ${steps.gate} of the gate`
         : `at most ${steps.editing}, in each of which A learns, too; ${steps.gate} of the gate`,
     ],
-    ['', `about ${formatCount(tokens)} tokens in both phases, ${looks} looks beside them`],
+    ['', `about ${formatCount(tokens)} tokens in both phases, ${counted(looks, 'look')} beside them`],
     ['adapter', `${formatCount(parameters)} parameters, without its gate`],
     ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
     ...(advice === null ? [] : [['', textInFlags(advice, pruneArguments)] as [string, string]]),
@@ -170,11 +170,14 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
   const rows: [string, string][] = [
     [
       'forgets',
-      `${data.forget.examples} examples: a token of their answers had a probability of ${percent(before.forget)}, and has ${percent(after.forget)}`,
+      `${counted(data.forget.examples, 'example')}: a token of their answers had a probability of ${percent(before.forget)}, and has ${percent(after.forget)}`,
     ],
-    ['keeps', `${data.retain.examples} examples: ${percent(before.retain)}, and ${percent(after.retain)}`],
+    ['keeps', `${counted(data.retain.examples, 'example')}: ${percent(before.retain)}, and ${percent(after.retain)}`],
     ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
-    ['chosen', `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${looks.flat().length} candidates`],
+    [
+      'chosen',
+      `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${counted(looks.flat().length, 'candidate')}`,
+    ],
     ['', whyChosen(receipt)],
     [
       'gate',
@@ -183,10 +186,10 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ...(rest === undefined
       ? []
       : [
-          ['', `${rest.wrong} of ${formatCount(rest.tokens)} further tokens wrong, before it learned from these`] as [
-            string,
-            string,
-          ],
+          [
+            '',
+            `${rest.wrong} of ${counted(rest.tokens, 'further token', formatCount(rest.tokens))} wrong, before it learned from these`,
+          ] as [string, string],
         ]),
     ['adapter', `${formatCount(parameters)} parameters, both phases in ${formatDuration(seconds)}`],
   ];

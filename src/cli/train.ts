@@ -7,7 +7,7 @@ import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { DATA_FLAGS } from './shared/data-flags.ts';
 import { textInFlags } from './shared/flags.ts';
-import { formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
 import { TrainLines } from './shared/train-lines.ts';
@@ -110,7 +110,7 @@ function describePlan({ data, steps, parameters, trained, memory, advice, option
   const rows: [string, string | number][] = [
     ['examples', `${data.examples}${data.heldOut > 0 ? `, and ${data.heldOut} held out` : ''}`],
     ...(data.longest === null ? [] : [['longest', `${data.longest} tokens`] as [string, string]]),
-    ['steps', `${steps} of ${batch} sequences`],
+    ['steps', `${steps} of ${counted(batch, 'sequence')}`],
     [
       'trained',
       `${formatCount(trained)} parameters, ${lora ? `an adapter of rank ${lora.rank}: ${share} % of the model` : `of ${formatCount(parameters)}`}`,
@@ -137,7 +137,7 @@ function describe(receipt: TrainReceipt, model: string, out: string): string {
       : [`held out ${figure(before.loss)} at first, ${figure(loss.heldOut)} as written`];
   const early = steps < options.steps ? [`ended early: ${steps} of ${options.steps} steps`] : [];
   return [
-    `${out}: ${options.lora ? `an adapter of rank ${options.lora.rank}` : 'a model'}, ${steps} steps, ${formatCount(tokens)} tokens in ${formatDuration(seconds)}`,
+    `${out}: ${options.lora ? `an adapter of rank ${options.lora.rank}` : 'a model'}, ${counted(steps, 'step')}, ${formatCount(tokens)} tokens in ${formatDuration(seconds)}`,
     `loss ${figure(loss.first)} in the first step, ${figure(loss.last)} in the last`,
     ...held,
     ...early,

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  counted,
   displayWidth,
   formatBytes,
   formatCount,
@@ -134,6 +135,14 @@ test('progress is silent without a terminal and with silent', () => {
     progress.end();
   }
   assert.equal([...pipe.written, ...json.written], []);
+});
+
+test('one is counted in the singular, and nothing else is', () => {
+  assert.equal(
+    [0, 1, 2].map((n) => counted(n, 'candidate')),
+    ['0 candidates', '1 candidate', '2 candidates'],
+  );
+  assert.is(counted(1234, 'token', formatCount(1234)), '1.2 k tokens');
 });
 
 test.run();

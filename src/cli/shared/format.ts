@@ -37,6 +37,11 @@ export function formatCount(count: number): string {
   return String(count);
 }
 
+/** `1, 'example'` → `1 example`, `0, 'example'` → `0 examples`. @param shown the number as it is to be written */
+export function counted(count: number, one: string, shown: string = String(count)): string {
+  return `${shown} ${one}${count === 1 ? '' : 's'}`;
+}
+
 /**
  * Rows in aligned columns, two spaces apart. Columns in which every cell below the head is a number stand to the right.
  *

@@ -1,5 +1,6 @@
 import type { Model } from '../../engine/model/model.ts';
 import type { BatchItem, BatchOptions, BatchResult } from '../../model/generate/batch.ts';
+import { counted } from './format.ts';
 import type { Io } from './io.ts';
 import type { LinePrompt } from './prompts.ts';
 
@@ -37,7 +38,7 @@ export async function generateBatch({ model, prompts, options, json, io }: Parts
   }
   const seconds = (performance.now() - started) / 1000;
   if (!json) {
-    const speed = `${written} tokens written of ${prompts.length} prompts at ${(written / seconds).toFixed(1)} tokens/s`;
+    const speed = `${counted(written, 'token')} written of ${counted(prompts.length, 'prompt')} at ${(written / seconds).toFixed(1)} tokens/s`;
     io.err(`\n${speed} (${Object.values(model.description).join(', ')})\n`);
   }
   return failed === 0;
