@@ -20,13 +20,11 @@ import { RouterStatistics } from './router-statistics.ts';
 import type { Identity } from './state/description.ts';
 import { earlierReceipt, earlierState, intoKept, resultFiles } from './state/earlier.ts';
 import { trainingProgress } from './state/progress.ts';
+import { checkSpace } from './state/space.ts';
 import { checkIdentity, clearStates, States } from './state/states.ts';
 import { Trainer, type TrainerSettings } from './trainer.ts';
 import { receiptOf, TRAINING_FILE, type TrainReceipt } from './write/receipt.ts';
 import { sizeOfResult, writeResult } from './write/result.ts';
-
-/** Kept free beside states and result, in bytes. */
-const MARGIN = 16 << 20;
 
 /** What a training will do and take, before anything is loaded. */
 export interface PlannedTraining {
@@ -115,7 +113,9 @@ async function trained(
     restart: options.restart ?? false,
     progress: trainingProgress,
   });
-  await checkSpace(out, planned, { saveEvery, there: saved?.tensors.bytes ?? 0 });
+  // with patience the best weights stand beside a state
+  const bestBytes = plan.patience === null ? 0 : 4 * planned.trained;
+  await checkSpace(out, { ...planned, bestBytes, saveEvery, saved });
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
     {
@@ -273,24 +273,4 @@ function checkFreeze({ plan, steps, checkpoint }: Prepared, { parameters }: Deco
 
 function count(list: readonly { readonly shape: readonly number[] }[]): number {
   return list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
-}
-
-/**
- * @param there bytes of the state that is gone on from, which ends when the next one stands
- * @throws E_STORAGE_FULL where the host says that two states, or one and the result, do not fit
- */
-async function checkSpace(
-  out: OutputFolder,
-  { stateBytes, resultBytes }: Pick<PlannedTraining, 'stateBytes' | 'resultBytes'>,
-  { saveEvery, there }: { readonly saveEvery: number; readonly there: number },
-): Promise<void> {
-  const free = await out.free();
-  const state = saveEvery > 0 ? stateBytes : 0;
-  const needed = Math.max(2 * state, state + resultBytes) - Math.min(there, state) + MARGIN;
-  if (free === null || needed <= free) return;
-  throw new EspalierError(
-    'E_STORAGE_FULL',
-    `${out.name} needs ${needed} bytes of space for states and the result, and ${free} are free.`,
-    'Free space and start again, keep no states (`saveEvery: 0`), or choose another folder.',
-  );
 }

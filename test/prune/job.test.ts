@@ -7,9 +7,12 @@ import {
   PRUNE_FILE,
   type PruneProgress,
   type PruneReceipt,
+  planPrune,
+  prune,
   rollback,
 } from '../../src/prune.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
+import { frailOutput } from '../checkpoint/frail-output.ts';
 import { rejects } from '../errors.ts';
 import { FORGET, knowingFiles, LATER, lines, person, RETAIN, run, SETTINGS, strangerFiles } from './jobs.ts';
 
@@ -288,6 +291,26 @@ test('what diverges is not said to be the fault of the model', async () => {
     const error = await rejects('E_DIVERGED', () => run({ rate: 1e30, structureSteps: 0, looks, saveEvery: 0 }));
     assert.match(error.hint, 'lower learning rate');
   }
+});
+
+test('where states and result do not fit nothing begins', async () => {
+  const files = await knowingFiles();
+  const out = frailOutput('out');
+  const stages = new Set<string>();
+  const onProgress = ({ stage }: PruneProgress) => void stages.add(stage);
+  const options = { ...SETTINGS, epochs: 1, structureSteps: 1, gateSteps: 1, out, onProgress };
+  const { stateBytes, resultBytes } = await planPrune(files, { ...SETTINGS, out });
+  const needed = (16 << 20) + Math.max(2 * stateBytes, stateBytes + resultBytes);
+  out.says = needed - 1;
+  const error = await rejects('E_STORAGE_FULL', () => prune(files, options));
+  assert.match(error.message, new RegExp(`needs ${needed} bytes .*, and ${needed - 1} are free`));
+  assert.equal([[...stages], (await out.files()).names], [['reading'], []]);
+  // without states there is the best look alone, and the result
+  const best = stateBytes / 4;
+  out.says = (16 << 20) + Math.max(2 * best, best + resultBytes) - 1;
+  await rejects('E_STORAGE_FULL', () => prune(files, { ...options, saveEvery: 0 }));
+  out.says++;
+  await prune(files, { ...options, saveEvery: 0 });
 });
 
 test('what cannot be has a code, before anything is trained', async () => {

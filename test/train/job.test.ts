@@ -173,6 +173,12 @@ test('a full disk at a state leaves the state before', async () => {
   small.says = 1000;
   const error = await rejects('E_STORAGE_FULL', () => train(files, { ...FULL, out: small } as TrainOptions));
   assert.match(error.message, /1000 are free/);
+  // best weights want room as well
+  small.says = (16 << 20) + 2 * stateBytes;
+  const patient = { ...FULL, evaluateEvery: 1, patience: 3, out: small } as TrainOptions;
+  const { message } = await rejects('E_STORAGE_FULL', () => train(files, patient));
+  assert.match(message, new RegExp(`needs ${small.says + (2 * stateBytes) / 3} bytes`));
+  await train(files, { ...FULL, out: small } as TrainOptions);
 });
 
 test('with patience the best weights are written', async () => {

@@ -164,6 +164,24 @@ test('a full disk ends it, and the state before stays', async () => {
   assert.equal((await small.files()).names, []);
 });
 
+test('best weights that no state goes back to end with better ones', async () => {
+  const out = memoryOutput('out');
+  const model = new Bigram(device, vocab, width, start);
+  const optimiser = { moments: new Map(), momentsOf: () => ({ updates: 0 }) as never };
+  const states = new States<TrainingProgress>(out, identity, null);
+  const bests = async () => (await out.files()).names.filter((name) => name.includes('best-'));
+  for (const step of [1, 2, 3]) await states.saveBest(model, { step });
+  assert.equal(await bests(), ['espalier-training-best-000003.safetensors']);
+  await states.save(model, optimiser, { ...whole.progress, step: 3 });
+  for (const step of [4, 5]) await states.saveBest(model, { step });
+  // the state goes back to the third, whatever comes
+  assert.equal(
+    (await bests()).sort(),
+    [3, 5].map((n) => `espalier-training-best-00000${n}.safetensors`),
+  );
+  model.dispose();
+});
+
 test('other options, another model and other data are refused by name', async () => {
   const out = memoryOutput('out');
   await train(out, 20);

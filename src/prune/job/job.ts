@@ -10,6 +10,7 @@ import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
 import type { Identity, SavedState } from '../../train/state/description.ts';
 import { earlierReceipt, earlierState, intoKept, resultFiles } from '../../train/state/earlier.ts';
+import { checkSpace } from '../../train/state/space.ts';
 import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
 import { distanceOf } from '../choice/choice.ts';
@@ -22,7 +23,7 @@ import { type EditProgress, editProgress } from './edit-progress.ts';
 import { jobFiles } from './files.ts';
 import { type Measured, measure } from './measure.ts';
 import { checkPruneMemory, planPruneMemory } from './memory.ts';
-import { memoryOptionsOf, sideFacts } from './planned.ts';
+import { keptBytes, memoryOptionsOf, sideFacts } from './planned.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 import { PruneTelling } from './progress.ts';
 import { gateStage } from './train-gate.ts';
@@ -38,7 +39,7 @@ const KIND = 'espalier-prune';
  * @returns the receipt, which also lies in the folder as `espalier-prune.json`
  * @throws E_ARGUMENT for options out of range, models of other tokens, and where the folder holds another unfinished job; E_DATA_INVALID with file
  *   and line, for examples in both sets, and where the model does not know what it shall forget; E_ADAPTER for an earlier adapter that is damaged or
- *   another model's; E_OUT_OF_MEMORY before work begins, and later; E_DIVERGED; E_STORAGE_FULL, E_FILE_WRITE; what opening models throws; E_ABORTED, after the state was kept.
+ *   another model's; E_OUT_OF_MEMORY and E_STORAGE_FULL before work begins, and later; E_DIVERGED; E_FILE_WRITE; what opening models throws; E_ABORTED, after the state was kept.
  *   The last state stays in the folder then; nothing has its final name before all of it is written
  */
 export async function prune(source: ModelTarget, given: PruneOptions): Promise<PruneReceipt> {
@@ -74,7 +75,9 @@ async function pruned(
     progress: editProgress,
   });
   const planned = await memoryOptionsOf(job, options);
-  await checkPruneMemory(job, (await planPruneMemory(job, planned)).memory, planned);
+  const { memory, parameters, resultBytes } = await planPruneMemory(job, planned);
+  await checkPruneMemory(job, memory, planned);
+  await checkSpace(out, { ...keptBytes(parameters), resultBytes, saveEvery, saved });
   const device = await openTrainDevice(
     {
       lanes: planned.lanes,

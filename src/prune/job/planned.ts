@@ -33,7 +33,7 @@ export interface PlannedPruning {
   readonly memory: PruneMemory;
   /** What to do where it takes too much; null: it fits. */
   readonly advice: string | null;
-  /** Of a state that is kept with the best so far, and of the result: bytes. */
+  /** Of a state that is kept and of the best so far beside it, and of the result: bytes. */
   readonly stateBytes: number;
   readonly resultBytes: number;
   /** Bytes free at the destination, where the host says. */
@@ -60,8 +60,7 @@ export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {
       ...workOf(job, batches),
       ...{ parameters, memory, resultBytes },
       advice: await pruneAdvice(job, memory, own),
-      // factors and their moments, and the factors of the best look
-      stateBytes: 4 * (parameters + 2 * parameters) + 4 * parameters,
+      stateBytes: Object.values(keptBytes(parameters)).reduce((sum, bytes) => sum + bytes, 0),
       freeBytes: (await out?.free()) ?? null,
     };
   } finally {
@@ -69,6 +68,11 @@ export async function planPrune(source: ModelTarget, given: PlanPruneOptions = {
     if (out !== options.out) await out?.release();
     await job.close();
   }
+}
+
+/** What a job keeps on its way, in bytes: factors with both of their moments, and the factors of the best look. */
+export function keptBytes(parameters: number): { readonly stateBytes: number; readonly bestBytes: number } {
+  return { stateBytes: 4 * (parameters + 2 * parameters), bestBytes: 4 * parameters };
 }
 
 /** With what the memory of a job is planned. @throws E_DATA_INVALID, E_ARGUMENT */

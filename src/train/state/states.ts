@@ -31,6 +31,8 @@ export class States<P extends StepsDone> {
   readonly #identity: Identity;
   readonly #device: unknown;
   #best: WrittenFile | null = null;
+  /** Of the best weights that the state that stands goes back to; null: there are none. */
+  #named: string | null = null;
   /** Of the state that stands; 0: none does. */
   #step = 0;
 
@@ -66,6 +68,7 @@ export class States<P extends StepsDone> {
     await readTensors(await this.#out.files(), state.tensors, trainable.device, allOf(trainable, optimiser));
     trainable.repack();
     this.#best = state.best;
+    this.#named = state.best?.name ?? null;
     this.#step = state.progress.step;
   }
 
@@ -86,12 +89,16 @@ export class States<P extends StepsDone> {
     };
     await this.#describe(nameOf(progress.step, 'json'), state);
     this.#step = progress.step;
+    this.#named = this.#best?.name ?? null;
     await clearStates(this.#out, [name, nameOf(progress.step, 'json'), ...(this.#best ? [this.#best.name] : [])]);
   }
 
   /** Keeps the weights alone, to come back to. What was best before stays as long as a state names it. */
   async saveBest(trainable: Trainable, { step }: StepsDone): Promise<void> {
+    const before = this.#best?.name;
     this.#best = await this.#write(nameOf(step, 'safetensors', 'best-'), trainable, weightsOf(trainable));
+    const stays = before === undefined || before === this.#named || before === this.#best.name;
+    if (!stays) await this.#out.remove(before);
   }
 
   /** Puts the best weights back. */
