@@ -2,8 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AttentionArguments, Tensor } from '../../src/device/device.ts';
+import type { TrainDevice } from '../../src/device/train-device.ts';
 import { segmentsOf } from '../../src/device/wasm/attention.ts';
-import type { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import { code } from '../errors.ts';
 import { fixture } from '../model/shared-files.ts';
 import { put, putInts, testNothingLeft, testsOn, trainDevices, Worst } from './devices.ts';
@@ -100,7 +100,7 @@ interface Tensors extends AttentionArguments {
   readonly dValues: Tensor;
 }
 
-function tensors(device: WasmTrainDevice, c: Case, numbers: ReturnType<typeof numbersOf>): Tensors {
+function tensors(device: TrainDevice, c: Case, numbers: ReturnType<typeof numbersOf>): Tensors {
   const { rows, base, heads, kvHeads, headDim } = c;
   const [mine, cache] = [
     [rows, heads * headDim],

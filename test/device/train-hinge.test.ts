@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Device, STAT_NUMBERS, STAT_PLACES, type Tensor } from '../../src/device/device.ts';
+import type { TrainDevice } from '../../src/device/train-device.ts';
 import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import { code } from '../errors.ts';
 import { fixture } from '../model/shared-files.ts';
@@ -25,7 +26,7 @@ function statsOf(device: Device, logits: Tensor, targets: Tensor): { numbers: Te
 
 /** Losses of rows, and their gradient by logits. */
 async function hinge(
-  device: WasmTrainDevice,
+  device: TrainDevice,
   values: ArrayLike<number>,
   targets: readonly number[],
   weights: readonly number[] = targets.map(() => 1),

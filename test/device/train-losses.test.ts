@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STAT, STAT_NUMBERS, STAT_PLACES, type Tensor } from '../../src/device/device.ts';
+import type { TrainDevice } from '../../src/device/train-device.ts';
 import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
 import { code } from '../errors.ts';
 import { fixture } from '../model/shared-files.ts';
@@ -16,7 +17,7 @@ const alike = await families();
 const worst = new Worst();
 
 /** The numbers of `logitStats`. */
-function statsOf(device: WasmTrainDevice, logits: Tensor, targets: Tensor | null = null): Tensor {
+function statsOf(device: TrainDevice, logits: Tensor, targets: Tensor | null = null): Tensor {
   const n = logits.shape[0]!;
   const [numbers, places] = [device.tensor('f32', [n, STAT_NUMBERS]), device.tensor('i32', [n, STAT_PLACES])];
   device.logitStats(logits, targets, 1, numbers, places);

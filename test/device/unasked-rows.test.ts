@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { STAT_NUMBERS, STAT_PLACES, type Tensor } from '../../src/device/device.ts';
-import type { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
+import type { TrainDevice } from '../../src/device/train-device.ts';
 import { put, putInts, testNothingLeft, testsOn, trainDevices } from './devices.ts';
 import { disposeAll, floats } from './gradients.ts';
 import { randomF32 } from './reference.ts';
@@ -20,7 +20,7 @@ function spoilt(values: ArrayLike<number>, width: number, by: number | null): Fl
   return Float32Array.from(values, (value, i) => (by === null || isAsked(Math.floor(i / width)) ? value : by));
 }
 
-function statsOf(device: WasmTrainDevice, logits: Tensor, targets: Tensor | null, order = 1) {
+function statsOf(device: TrainDevice, logits: Tensor, targets: Tensor | null, order = 1) {
   const numbers = device.tensor('f32', [ROWS, STAT_NUMBERS]);
   const places = device.tensor('i32', [ROWS, STAT_PLACES]);
   device.logitStats(logits, targets, order, numbers, places);
@@ -29,7 +29,7 @@ function statsOf(device: WasmTrainDevice, logits: Tensor, targets: Tensor | null
 
 /** What a loss gives: its gradient by logits, which adds to ones or replaces them, and its own value by row where it has one. */
 type Loss = (
-  device: WasmTrainDevice,
+  device: TrainDevice,
   made: { readonly logits: Tensor; readonly targets: Tensor; readonly weights: Tensor; readonly by: number | null },
 ) => Promise<readonly Float32Array[]>;
 

@@ -1,6 +1,7 @@
 /** Node and Deno: each test file is a process of its own. */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compiled } from './compiled.ts';
@@ -36,7 +37,7 @@ function start([binary, ...args]: readonly string[], report: Report): Running {
     cwd: PROJECT,
     detached: true, // a group of its own, so that whatever it started can be ended with it
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1' },
+    env: { ...softwareGpu(), ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1' },
   });
   child.stdout.setEncoding('utf8').on('data', report.output);
   child.stderr.setEncoding('utf8').on('data', report.output);
@@ -53,6 +54,13 @@ function start([binary, ...args]: readonly string[], report: Report): Running {
       }
     },
   };
+}
+
+/** Chromium's program that plays a GPU, for runs on `webgpu`, unless the environment names a driver. */
+function softwareGpu(): Record<string, string> {
+  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
+  if (process.env['ESPALIER_DEVICE'] !== 'webgpu' || !existsSync(driver)) return {};
+  return { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver, XDG_RUNTIME_DIR: tmpdir() };
 }
 
 function installed(name: string): string {

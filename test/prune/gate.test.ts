@@ -10,7 +10,7 @@ import {
   type GateWeightName,
   gateEntries,
 } from '../../src/checkpoint/adapter/gate-kinds.ts';
-import type { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
+import type { TrainDevice } from '../../src/device/train-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { NULL_SLOT } from '../../src/model/routed/gate.ts';
 import { type GateExamples, gateAccuracy, TrainableGate, trainGate } from '../../src/prune/gate/train-gate.ts';
@@ -55,7 +55,7 @@ const shapeOf = (kind: GateKind, hidden = fixture.hidden, units = fixture.units)
 const slots = Int32Array.from({ length: rows }, (_, i) => i % fixture.slots);
 
 /** With the weights of the fixture. */
-function filled(on: WasmTrainDevice, { kind, weights }: Case): TrainableGate {
+function filled(on: TrainDevice, { kind, weights }: Case): TrainableGate {
   const gate = new TrainableGate(on, shapeOf(kind), 3);
   for (const [name, tensor] of gateEntries(gate.weights)) on.write(tensor, Float32Array.from(weights[name]));
   return gate;

@@ -1,0 +1,315 @@
+import type { EspalierError } from '../../errors.ts';
+import { type GpuContext, outOfMemory, type Pipeline } from './context.ts';
+import { type Kernel, spread } from './kernel.ts';
+import { BufferPool, type GpuMemory } from './memory.ts';
+
+/** What a kernel is given as a buffer. */
+export interface Bound {
+  readonly memory: GpuMemory;
+  /** Bytes from which, and how many. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** Dispatches of a submission, at most: the GPU begins while the rest is still recorded. */
+const BATCH = 256;
+/** Bytes of the numbers of a dispatch, at most. */
+const NUMBER_BYTES = 256;
+
+/**
+ * Commands in the order of calls. They are encoded at once while all kernels that they need are compiled; from the first that is not, they
+ * wait, and go when `settle` has waited for the compiler.
+ */
+export class Commands {
+  readonly context: GpuContext;
+  readonly pool: BufferPool;
+  /** Most bytes of a binding. */
+  readonly bindingLimit: number;
+  readonly #device: GPUDevice;
+  readonly #numbers: GPUBuffer;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #floats: Float32Array;
+  /** Bytes from one dispatch's numbers to the next's. */
+  readonly #stride: number;
+  readonly #place = new Uint32Array(1);
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #current: GPUComputePipeline | null = null;
+  #dispatches = 0;
+  #submission = 0;
+  #waiting: (() => void)[] = [];
+  readonly #compiling = new Set<Promise<void>>();
+  #closed = false;
+  /** Windows of buffers that are larger than a binding may be, by their place. */
+  readonly #windows = new Map<string, number>();
+  #nextWindow = -1;
+
+  constructor(context: GpuContext, memoryLimit: number, bindingLimit = context.bindingLimit) {
+    this.context = context;
+    this.bindingLimit = bindingLimit;
+    this.#device = context.device;
+    this.pool = new BufferPool(context, memoryLimit, (memory) => this.#then(() => this.#destroy(memory)));
+    this.#stride = Math.max(NUMBER_BYTES, context.device.limits.minUniformBufferOffsetAlignment);
+    this.#words = new Uint32Array((BATCH * this.#stride) / 4);
+    this.#floats = new Float32Array(this.#words.buffer);
+    this.#numbers = context.device.createBuffer({ size: this.#words.byteLength, usage: 0x40 | 0x08 }); // UNIFORM, COPY_DST
+  }
+
+  /** @param groups workgroups: their number, to be spread over two dimensions, or along x, y and z */
+  run(
+    of: Kernel,
+    bound: readonly Bound[],
+    numbers: readonly number[],
+    groups: number | readonly [x: number, y: number, z?: number],
+  ): void {
+    const [x, y, z = 1] = typeof groups === 'number' ? spread(groups) : groups;
+    if (x === 0 || y === 0 || z === 0) return;
+    const { bindingLimit } = this;
+    for (const { byteLength } of bound) {
+      if (byteLength <= bindingLimit) continue;
+      throw outOfMemory(`A kernel needs ${byteLength} bytes in one piece; this GPU binds ${bindingLimit}.`);
+    }
+    const pipeline = this.context.pipeline(of);
+    const apart = this.#apart(pipeline, bound);
+    if (pipeline.pipeline && this.#waiting.length === 0) this.#dispatch(pipeline, apart, numbers, x, y, z);
+    else {
+      if (!pipeline.pipeline) this.#wait(pipeline.ready);
+      const given = [...numbers];
+      this.#waiting.push(() => this.#dispatch(pipeline, apart, given, x, y, z));
+    }
+    this.#back(pipeline, bound, apart);
+  }
+
+  /** At once if nothing recorded is over it; else behind that. @param bytes a multiple of 4 */
+  write(memory: GpuMemory, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    memory.dirty = true;
+    if (this.#waiting.length > 0) {
+      const copy = bytes.slice();
+      this.#waiting.push(() => this.#writeNow(memory, offset, copy));
+    } else this.#writeNow(memory, offset, bytes);
+  }
+
+  #writeNow(memory: GpuMemory, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (memory.usedIn === this.#submission) this.submit();
+    this.#device.queue.writeBuffer(memory.buffer, offset, bytes);
+  }
+
+  /** Of ranges that do not overlap; all multiples of 4. */
+  copy(from: GpuMemory, fromOffset: number, to: GpuMemory, toOffset: number, bytes: number): void {
+    to.dirty = true;
+    this.#then(() => {
+      this.#use(from);
+      this.#use(to);
+      this.#outside().copyBufferToBuffer(from.buffer, fromOffset, to.buffer, toOffset, bytes);
+    });
+  }
+
+  /** To a buffer that is read by the host. */
+  copyOut(from: GpuMemory, fromOffset: number, to: GPUBuffer, toOffset: number, bytes: number): void {
+    this.#then(() => {
+      this.#use(from);
+      this.#outside().copyBufferToBuffer(from.buffer, fromOffset, to, toOffset, bytes);
+    });
+  }
+
+  clear(memory: GpuMemory, offset: number, bytes: number): void {
+    this.#then(() => {
+      this.#use(memory);
+      this.#outside().clearBuffer(memory.buffer, offset, bytes);
+    });
+  }
+
+  /** All that is recorded so far goes to the GPU. @throws what it said, or that it is lost */
+  async settle(): Promise<void> {
+    while (this.#compiling.size > 0) {
+      await Promise.all(this.#compiling);
+      this.#go();
+    }
+    if (this.#closed) return;
+    this.submit();
+    await this.pool.known();
+    this.report();
+  }
+
+  /** @throws what the GPU said of a command, once, or that it is lost */
+  report(): void {
+    const { context } = this;
+    if (context.lost) throw context.lost;
+    const { failure } = context;
+    if (!failure) return;
+    context.failure = null;
+    throw failure satisfies EspalierError;
+  }
+
+  submit(): void {
+    if (!this.#encoder) return;
+    this.#endPass();
+    if (this.#dispatches > 0) {
+      this.#device.queue.writeBuffer(this.#numbers, 0, this.#words, 0, (this.#dispatches * this.#stride) / 4);
+    }
+    this.#device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+    this.#dispatches = 0;
+    this.#submission++;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#waiting = [];
+    this.#compiling.clear();
+    this.#endPass();
+    this.#encoder = null;
+    this.#numbers.destroy();
+    this.pool.trim();
+    this.context.forgetGroups();
+  }
+
+  /** Frees it behind all that is recorded; at once where the device closes. */
+  #destroy(memory: GpuMemory): void {
+    if (memory.usedIn === this.#submission && !this.#closed) this.submit();
+    memory.buffer.destroy();
+    this.context.forgetGroups();
+  }
+
+  #then(work: () => void): void {
+    if (this.#closed || this.#waiting.length === 0) work();
+    else this.#waiting.push(work);
+  }
+
+  #wait(ready: Promise<void>): void {
+    this.#compiling.add(ready);
+    void ready.then(() => this.#compiling.delete(ready));
+  }
+
+  /** What waited, as far as it is compiled. */
+  #go(): void {
+    if (this.#compiling.size > 0 || this.#closed) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const work of waiting) work();
+  }
+
+  #use(memory: GpuMemory): void {
+    memory.usedIn = this.#submission;
+  }
+
+  #outside(): GPUCommandEncoder {
+    this.#endPass();
+    this.#encoder ??= this.#device.createCommandEncoder();
+    return this.#encoder;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = null;
+    this.#current = null;
+  }
+
+  #dispatch(of: Pipeline, bound: readonly Bound[], numbers: readonly number[], x: number, y: number, z: number): void {
+    if (!of.pipeline) return; // refused by the compiler, which is told elsewhere
+    if (this.#dispatches === BATCH) this.submit();
+    this.#encoder ??= this.#device.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    const at = this.#dispatches++ * this.#stride;
+    const group = this.#group(of, bound, at / 4);
+    let word = at / 4 + bound.length;
+    for (let i = 0; i < numbers.length; i++, word++) {
+      if (of.floats[i]) this.#floats[word] = numbers[i]!;
+      else this.#words[word] = numbers[i]!;
+    }
+    if (this.#current !== of.pipeline) {
+      this.#pass.setPipeline(of.pipeline);
+      this.#current = of.pipeline;
+    }
+    this.#place[0] = at;
+    this.#pass.setBindGroup(0, group, this.#place, 0, 1);
+    this.#pass.dispatchWorkgroups(x, y, z);
+  }
+
+  /** The bind group of these buffers; also writes where each tensor begins in its binding. */
+  #group(of: Pipeline, bound: readonly Bound[], word: number): GPUBindGroup {
+    const { bindingLimit } = this;
+    let level = of.groups;
+    let key = 0;
+    const last = bound.length - 1;
+    for (let i = 0; i <= last; i++) {
+      const { memory, offset, byteLength } = bound[i]!;
+      memory.usedIn = this.#submission;
+      const whole = memory.size <= bindingLimit;
+      const from = whole ? 0 : offset - (offset % 256);
+      this.#words[word + i] = (offset - from) / of.elementBytes[i]!;
+      key = whole ? memory.id : this.#window(memory.id, from, byteLength);
+      if (i === last) break;
+      let next = level.get(key) as Map<number, unknown> | undefined;
+      if (!next) {
+        next = new Map();
+        level.set(key, next);
+      }
+      level = next;
+    }
+    let group = level.get(key) as GPUBindGroup | undefined;
+    if (!group) {
+      group = this.#makeGroup(of, bound);
+      level.set(key, group);
+    }
+    return group;
+  }
+
+  #window(id: number, from: number, bytes: number): number {
+    const name = `${id} ${from} ${bytes}`;
+    let key = this.#windows.get(name);
+    if (key === undefined) {
+      key = this.#nextWindow--;
+      this.#windows.set(name, key);
+    }
+    return key;
+  }
+
+  #makeGroup(of: Pipeline, bound: readonly Bound[]): GPUBindGroup {
+    const { bindingLimit } = this;
+    const entries: GPUBindGroupEntry[] = bound.map(({ memory, offset, byteLength }, binding) => {
+      if (memory.size <= bindingLimit) return { binding, resource: { buffer: memory.buffer } };
+      const from = offset - (offset % 256);
+      const size = Math.min(memory.size - from, Math.ceil((offset + byteLength - from) / 256) * 256);
+      return { binding, resource: { buffer: memory.buffer, offset: from, size } };
+    });
+    const resource = { buffer: this.#numbers, size: NUMBER_BYTES };
+    entries.push({ binding: entries.length, resource });
+    return this.#device.createBindGroup({ layout: of.layout, entries });
+  }
+
+  /**
+   * A buffer that is written may be bound once. What else stands in it is taken from a copy, as it was before the kernel; what else is
+   * written in it goes to a copy and back (`#back`).
+   */
+  #apart(of: Pipeline, bound: readonly Bound[]): readonly Bound[] {
+    let apart: Bound[] | null = null;
+    for (let i = 0; i < bound.length; i++) {
+      const { memory, offset, byteLength } = bound[i]!;
+      const meets = bound.some(
+        (other, j) =>
+          j !== i && other.memory === memory && of.access[j] === 'write' && (of.access[i] === 'read' || j < i),
+      );
+      if (!meets) continue;
+      apart ??= [...bound];
+      const within = offset % 256;
+      const copy = this.pool.take(byteLength + within);
+      // whole words: what a row of 16 bits a number lacks of one belongs to the same buffer
+      this.copy(memory, offset - (offset % 4), copy, within - (within % 4), words(byteLength + (offset % 4)));
+      apart[i] = { memory: copy, offset: within, byteLength };
+    }
+    return apart ?? bound;
+  }
+
+  #back(of: Pipeline, bound: readonly Bound[], apart: readonly Bound[]): void {
+    if (apart === bound) return;
+    for (let i = 0; i < bound.length; i++) {
+      const [to, from] = [bound[i]!, apart[i]!];
+      if (to === from) continue;
+      if (of.access[i] === 'write') this.copy(from.memory, from.offset, to.memory, to.offset, words(to.byteLength));
+      this.pool.give(from.memory);
+    }
+  }
+}
+
+const words = (bytes: number): number => Math.ceil(bytes / 4) * 4;

@@ -1,0 +1,144 @@
+import type { EspalierError } from '../../errors.ts';
+import { errorOf, type GpuContext, outOfMemory } from './context.ts';
+
+/** A buffer of the GPU. Tensors and scratch are whole buffers: a binding may not be read and written, and so two of them never share one. */
+export interface GpuMemory {
+  /** Never used again for another. */
+  readonly id: number;
+  readonly buffer: GPUBuffer;
+  /** Bytes, a multiple of 256. */
+  readonly size: number;
+  /** Of the submission that the last command over it belongs to. */
+  usedIn: number;
+  /** Whether it may hold something else than zeros. */
+  dirty: boolean;
+}
+
+const USAGE = 0x80 | 0x04 | 0x08; // STORAGE, COPY_SRC, COPY_DST
+/** Bytes that wait for another use are given back where they are more than this and than what is in use. */
+const IDLE_BYTES = 64 * 2 ** 20;
+
+/**
+ * Buffers by size class, a quarter of a power of two each: making one costs tens of microseconds, and the same buffers again mean the same
+ * bind groups. What is given back is used again at once, since the GPU works in the order of commands.
+ */
+export class BufferPool {
+  readonly #context: GpuContext;
+  readonly #limit: number;
+  /** Called with what is to be freed behind all that is recorded. */
+  readonly #free: (memory: GpuMemory) => void;
+  readonly #idle = new Map<number, GpuMemory[]>();
+  readonly #late = new Set<Promise<void>>();
+  #nextId = 0;
+  #idleBytes = 0;
+  /** Of all buffers there are. */
+  bytes = 0;
+  peakBytes = 0;
+
+  constructor(context: GpuContext, limit: number, free: (memory: GpuMemory) => void) {
+    this.#context = context;
+    this.#limit = limit;
+    this.#free = free;
+  }
+
+  /** Of undefined content. @throws E_OUT_OF_MEMORY, or with the next read or flush */
+  take(bytes: number): GpuMemory {
+    const size = classOf(bytes);
+    const idle = this.#idle.get(size)?.pop();
+    if (idle) {
+      this.#idleBytes -= size;
+      return idle;
+    }
+    const { device } = this.#context;
+    if (this.bytes + size > this.#limit) this.trim();
+    if (size > device.limits.maxBufferSize) {
+      throw outOfMemory(`A tensor takes ${bytes} bytes; the GPU has ${device.limits.maxBufferSize} for one.`);
+    }
+    if (this.bytes + size > this.#limit) {
+      throw outOfMemory(`${bytes} bytes more than the ${this.bytes} in use go beyond the limit of ${this.#limit}.`);
+    }
+    device.pushErrorScope('out-of-memory');
+    const buffer = device.createBuffer({ size, usage: USAGE });
+    const scope = device.popErrorScope().then(
+      (error) => {
+        if (error) this.#context.fail(errorOf(error));
+      },
+      () => {}, // the device is lost, which is told elsewhere
+    );
+    this.#late.add(scope);
+    void scope.then(() => this.#late.delete(scope));
+    this.bytes += size;
+    this.peakBytes = Math.max(this.peakBytes, this.bytes);
+    return { id: this.#nextId++, buffer, size, usedIn: -1, dirty: false };
+  }
+
+  give(memory: GpuMemory): void {
+    memory.dirty = true;
+    const list = this.#idle.get(memory.size);
+    if (list) list.push(memory);
+    else this.#idle.set(memory.size, [memory]);
+    this.#idleBytes += memory.size;
+    if (this.#idleBytes > IDLE_BYTES && this.#idleBytes > this.bytes / 2) this.trim();
+  }
+
+  /** Frees what waits for another use. */
+  trim(): void {
+    for (const list of this.#idle.values()) {
+      for (const memory of list) {
+        this.bytes -= memory.size;
+        this.#free(memory);
+      }
+    }
+    this.#idle.clear();
+    this.#idleBytes = 0;
+  }
+
+  /** When it is known of every buffer whether there was room for it; the context has a failure if there was not. */
+  async known(): Promise<void> {
+    await Promise.all(this.#late);
+  }
+}
+
+function classOf(bytes: number): number {
+  const least = Math.max(256, bytes);
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(least)) / 4);
+  return Math.ceil(least / step) * step;
+}
+
+/** Scratch: a stack of buffers of the pool. */
+export class Arena {
+  readonly #pool: BufferPool;
+  readonly #stack: GpuMemory[] = [];
+  /** Of what scratch held at most at once. */
+  mostBytes = 0;
+  #bytes = 0;
+
+  constructor(pool: BufferPool) {
+    this.#pool = pool;
+  }
+
+  take(bytes: number): GpuMemory {
+    const memory = this.#pool.take(bytes);
+    this.#stack.push(memory);
+    this.#bytes += memory.size;
+    this.mostBytes = Math.max(this.mostBytes, this.#bytes);
+    return memory;
+  }
+
+  mark(): number {
+    return this.#stack.length;
+  }
+
+  reset(to: number): void {
+    while (this.#stack.length > to) {
+      const memory = this.#stack.pop()!;
+      this.#bytes -= memory.size;
+      this.#pool.give(memory);
+    }
+  }
+}
+
+/** What is thrown where nothing can be done any more. */
+export function lostError(context: GpuContext): EspalierError | null {
+  return context.lost;
+}

@@ -1,0 +1,45 @@
+/** Tensors in pieces that a binding holds: a GPU binds a part of a large buffer only, 128 MiB of it by default. */
+import { elements, heightOf } from '../checks/tensor.ts';
+import type { Tensor } from '../device.ts';
+import type { Bound } from './commands.ts';
+import type { GpuTensor } from './tensor.ts';
+
+/** Some bytes of a tensor. */
+export function part({ memory, offset }: Bound, from: number, byteLength: number): Bound {
+  return { memory, offset: offset + from, byteLength };
+}
+
+/** Tensors of f32 and of equal length, whose elements go together. */
+export function byElements(
+  bindingLimit: number,
+  tensors: readonly Tensor[],
+): { readonly bound: readonly Bound[]; readonly first: number; readonly count: number }[] {
+  const all = elements(tensors[0]!.shape);
+  const most = Math.max(64, Math.floor((bindingLimit - 256) / 4)); // a binding begins at a multiple of 256
+  const pieces: { bound: Bound[]; first: number; count: number }[] = [];
+  for (let first = 0; first < all; first += most) {
+    const count = Math.min(most, all - first);
+    pieces.push({ bound: tensors.map((t) => part(t as GpuTensor, 4 * first, 4 * count)), first, count });
+  }
+  return pieces;
+}
+
+/** Tensors of equal height in pieces of rows that a binding holds. */
+export function byRows(
+  bindingLimit: number,
+  tensors: readonly Tensor[],
+): { readonly bound: readonly Bound[]; readonly first: number; readonly rows: number }[] {
+  const height = heightOf(tensors[0]!);
+  const widest = Math.max(...tensors.map((t) => t.byteLength / Math.max(1, heightOf(t))), 1);
+  const most = Math.max(1, Math.floor((bindingLimit - 256) / widest)); // a binding begins at a multiple of 256
+  const pieces: { bound: Bound[]; first: number; rows: number }[] = [];
+  for (let first = 0; first < height; first += most) {
+    const rows = Math.min(most, height - first);
+    const bound = tensors.map((t) => {
+      const bytes = t.byteLength / height;
+      return part(t as GpuTensor, first * bytes, rows * bytes);
+    });
+    pieces.push({ bound, first, rows });
+  }
+  return pieces;
+}

@@ -1,0 +1,221 @@
+import type { EspalierError } from '../../errors.ts';
+import { checked } from '../../options/check.ts';
+import { checkAttention } from '../checks/attention.ts';
+import {
+  checkAdd,
+  checkAddBias,
+  checkAddRmsNorm,
+  checkGatedActivation,
+  checkInPlace,
+  checkRmsNorm,
+  checkRope,
+  checkScaleRows,
+} from '../checks/layers.ts';
+import { checkLogitStats, checkTopK } from '../checks/logits.ts';
+import { checkLinear, checkLinearGrouped, checkMatmul } from '../checks/products.ts';
+import { checkCombine, checkDispatch, checkGatherRows, checkRoute, checkSigmoidScale } from '../checks/routing.ts';
+import { checkCast, checkCopyRows, checkEmbed } from '../checks/rows.ts';
+import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
+import type {
+  AttentionArguments,
+  Device,
+  GatedActivation,
+  MatmulOptions,
+  PlaceArguments,
+  Precision,
+  RopeLayout,
+  RouteRule,
+  StoredRows,
+  Tensor,
+} from '../device.ts';
+import { attention } from './attention.ts';
+import { GpuContext } from './context.ts';
+import { add, addBias, scale } from './elements.ts';
+import { gatedActivation, rope, scaleRows, softmax } from './layers.ts';
+import { logitStats, topK } from './logits.ts';
+import { addRmsNorm, rmsNorm } from './norm.ts';
+import { type WebGpuDeviceOptions, webGpuDeviceOptions } from './options.ts';
+import { linear, linearGrouped, matmul } from './products.ts';
+import { combine, dispatch, gatherRows, route, sigmoidScale } from './routing.ts';
+import { cast, copyRows, embed } from './rows.ts';
+import { placeRows, storeRows } from './stored-rows.ts';
+import { TensorStore } from './tensor-store.ts';
+
+/** A GPU, by WebGPU. Operations are recorded when they are called and go to the GPU in batches, at the latest with the next `read` or `flush`. */
+export class WebGpuDevice extends TensorStore implements Device {
+  readonly kind = 'webgpu' as const;
+  readonly description: Readonly<Record<string, string>>;
+  /** Whether a program on the CPU does it all: right, and slow. */
+  readonly isFallback: boolean;
+
+  /** @throws E_DEVICE_UNSUPPORTED */
+  static async create(given: WebGpuDeviceOptions = {}): Promise<WebGpuDevice> {
+    return WebGpuDevice.start(given, (...start) => new WebGpuDevice(...start));
+  }
+
+  /** As `create`, of any class of it. */
+  protected static async start<D extends WebGpuDevice>(
+    given: WebGpuDeviceOptions,
+    construct: (context: GpuContext, options: WebGpuDeviceOptions) => D,
+  ): Promise<D> {
+    const options = checked<WebGpuDeviceOptions>(webGpuDeviceOptions, given, 'WebGpuDevice.create');
+    const context = await GpuContext.open((options.gpu as unknown as GPUDevice | undefined) ?? null);
+    return construct(context, options);
+  }
+
+  protected constructor(context: GpuContext, options: WebGpuDeviceOptions) {
+    super(context, options);
+    const { facts, traits } = context;
+    this.isFallback = facts.fallback;
+    this.description = {
+      device: 'webgpu',
+      adapter: facts.name,
+      features: [...traits.features].sort().join(' '),
+      subgroups: traits.subgroupSize > 0 ? `of ${traits.subgroupSize}` : 'not used',
+    };
+  }
+
+  // ---- products
+
+  linear(x: Tensor, weights: readonly Tensor[], outs: readonly Tensor[], precision: Precision, alone = false): void {
+    checkLinear(x, weights, outs);
+    linear(this.parts(), x, weights, outs, precision, alone);
+  }
+
+  matmul(a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions = {}): void {
+    checkMatmul(a, b, c, options);
+    matmul(this.parts(), a, b, c, options);
+  }
+
+  embed(ids: Tensor, weight: Tensor, out: Tensor): void {
+    checkEmbed(ids, weight, out);
+    embed(this.parts(), ids, weight, out);
+  }
+
+  // ---- layers
+
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
+    checkRmsNorm(x, weight, out);
+    rmsNorm(this.parts(), x, weight, out, eps);
+  }
+
+  addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void {
+    checkAddRmsNorm(x, residual, weight, out);
+    addRmsNorm(this.parts(), x, residual, weight, out, eps);
+  }
+
+  rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
+    checkRope(x, table, positions, layout);
+    rope(this.parts(), x, table, positions, layout);
+  }
+
+  attention(args: AttentionArguments): void {
+    checkAttention(args);
+    attention(this.parts(), args);
+  }
+
+  storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
+    checkStoreRows(from, to, toRow, heads);
+    storeRows(this.parts(), from, to, toRow, heads);
+  }
+
+  placeRows(args: PlaceArguments): void {
+    checkPlaceRows(args);
+    placeRows(this.parts(), args);
+  }
+
+  gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void {
+    checkGatedActivation(gate, up, out);
+    gatedActivation(this.parts(), kind, gate, up, out);
+  }
+
+  add(x: Tensor, y: Tensor): void {
+    checkAdd(x, y);
+    add(this.parts(), x, y);
+  }
+
+  addBias(bias: Tensor, y: Tensor): void {
+    checkAddBias(bias, y);
+    addBias(this.parts(), bias, y);
+  }
+
+  scale(x: Tensor, factor: number): void {
+    checkInPlace('scale', x);
+    scale(this.parts(), x, factor);
+  }
+
+  scaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void {
+    checkScaleRows(x, coefficients, column, out);
+    scaleRows(this.parts(), x, coefficients, column, out);
+  }
+
+  softmax(x: Tensor): void {
+    checkInPlace('softmax', x);
+    softmax(this.parts(), x);
+  }
+
+  copyRows(from: Tensor, to: Tensor, toRow: number): void {
+    checkCopyRows(from, to, toRow);
+    copyRows(this.parts(), from, to, toRow);
+  }
+
+  cast(from: Tensor, to: Tensor): void {
+    checkCast(from, to);
+    cast(this.parts(), from, to);
+  }
+
+  // ---- experts
+
+  route(logits: Tensor, bias: Tensor | null, rule: RouteRule, places: Tensor, weights: Tensor): void {
+    checkRoute(logits, bias, rule, places, weights);
+    route(this.parts(), logits, bias, rule, places, weights);
+  }
+
+  dispatch(places: Tensor, order: Tensor, offsets: Tensor): void {
+    checkDispatch(places, order, offsets);
+    dispatch(this.parts(), places, order, offsets);
+  }
+
+  gatherRows(x: Tensor, order: Tensor, out: Tensor): void {
+    checkGatherRows(x, order, out);
+    gatherRows(this.parts(), x, order, out);
+  }
+
+  linearGrouped(
+    x: Tensor,
+    offsets: Tensor,
+    weights: readonly Tensor[],
+    outs: readonly Tensor[],
+    precision: Precision,
+    alone = false,
+  ): void {
+    checkLinearGrouped(x, offsets, weights, outs);
+    linearGrouped(this.parts(), x, offsets, weights, outs, precision, alone);
+  }
+
+  combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void {
+    checkCombine(y, order, weights, out);
+    combine(this.parts(), y, order, weights, out);
+  }
+
+  sigmoidScale(gate: Tensor, x: Tensor): void {
+    checkSigmoidScale(gate, x);
+    sigmoidScale(this.parts(), gate, x);
+  }
+
+  // ---- logits
+
+  logitStats(logits: Tensor, targets: Tensor | null, tsallisOrder: number, numbers: Tensor, places: Tensor): void {
+    checkLogitStats(logits, targets, tsallisOrder, numbers, places);
+    logitStats(this.parts(), logits, targets, tsallisOrder, numbers, places);
+  }
+
+  topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
+    checkTopK(logits, k, values, places);
+    topK(this.parts(), logits, k, values, places);
+  }
+
+  onLost(callback: (error: EspalierError) => void): void {
+    this.parts().context.onLost((error) => queueMicrotask(() => callback(error)));
+  }
+}
