@@ -2,9 +2,10 @@
  * Runs every test file in a host, in a process or page of its own. Ends with `N passed, N failed`; what counts as a failure is in
  * hosts/run-file.ts.
  *
- * usage: node --import tsx test/run.ts [--host HOST] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
+ * usage: node --import tsx test/run.ts [--host HOST] [--device DEVICE] [--node PATH] [--browser PATH] [--timeout SECONDS] [--leak SECONDS] [--jobs N]
  *                                      [--all | --long] [--times N] [--root FOLDER] [--without NAME,…] [NAME …]
  *   --host: node (default), deno, chromium, chromium-plain (not cross-origin isolated) or firefox
+ *   --device: wasm (default), or webgpu: tests of operations then run on the GPU, which may be a program; in Chromium it always is
  *   --node: run them under another node; 24: the one of test/runtimes
  *   --times: at the end, the N files that took longest, and how busy the jobs were
  *   --all: also what takes long or starts many processes; --long: nothing else
@@ -16,12 +17,13 @@ import { resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Length, leftOut } from './hosts/declaration.ts';
-import { HOSTS, type Host, type HostName } from './hosts/host.ts';
+import { DEVICES, HOSTS, type Host, type HostName, type TestDevice } from './hosts/host.ts';
 import { denoHost, nodeHost } from './hosts/process.ts';
 import { failure, type Limits, type Result, report, runFile, running } from './hosts/run-file.ts';
 
 interface Options extends Limits {
   host: HostName;
+  device: TestDevice;
   node: string;
   browser: string | undefined;
   jobs: number;
@@ -37,6 +39,7 @@ function options(): Options {
     allowPositionals: true,
     options: {
       host: { type: 'string', default: 'node' },
+      device: { type: 'string', default: process.env['ESPALIER_DEVICE'] ?? 'wasm' },
       node: { type: 'string', default: process.execPath },
       browser: { type: 'string' },
       timeout: { type: 'string', default: '900' },
@@ -58,8 +61,11 @@ function options(): Options {
   if (!(Number.isInteger(times) && times >= 0)) throw new Error('--times takes a whole number.');
   const host = HOSTS.find((name) => name === values.host);
   if (!host) throw new Error(`--host takes ${HOSTS.join(', ')}.`);
+  const device = DEVICES.find((name) => name === values.device);
+  if (!device) throw new Error(`--device takes ${DEVICES.join(', ')}.`);
   return {
     host,
+    device,
     node: values.node,
     browser: values.browser,
     timeout: number('timeout'),
@@ -74,12 +80,12 @@ function options(): Options {
   };
 }
 
-async function hostOf({ host, node, browser }: Options): Promise<Host> {
-  if (host === 'node') return nodeHost(node);
-  if (host === 'deno') return denoHost();
+async function hostOf({ host, device, node, browser }: Options): Promise<Host> {
+  if (host === 'node') return nodeHost(node, device);
+  if (host === 'deno') return denoHost(device);
   // only now: what it needs is not there in a checkout that tests in Node alone
   const { browserHost } = await import('./hosts/browser.ts');
-  return browserHost(host, browser);
+  return browserHost(host, device, browser);
 }
 
 /** Test files that run in the host, names relative to the root; prints how many do not, and why. A wrong declaration is a failure. */

@@ -3,8 +3,9 @@ import { relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { chromiumDriver, type Driver, firefoxDriver, type Page } from './drivers.ts';
-import type { Host, Report, Running } from './host.ts';
+import type { Host, Report, Running, TestDevice } from './host.ts';
 import { Modules } from './modules.ts';
+import { titleOn } from './process.ts';
 import { startServer, type TestServer } from './server.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
@@ -12,15 +13,19 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const MARK = '\u0001';
 
 /** @param binary the browser's program, else where Debian puts it */
-export async function browserHost(name: 'chromium' | 'chromium-plain' | 'firefox', binary?: string): Promise<Host> {
+export async function browserHost(
+  name: 'chromium' | 'chromium-plain' | 'firefox',
+  device: TestDevice,
+  binary?: string,
+): Promise<Host> {
   const isolated = name !== 'chromium-plain';
-  const driver = name === 'firefox' ? firefoxDriver(binary) : chromiumDriver(binary);
+  const driver = name === 'firefox' ? firefoxDriver(binary, device) : chromiumDriver(binary, device);
   const modules = new Modules();
   const server = await startServer(modules, isolated);
   const version = await driver.version();
   return {
-    title: `${version}, ${isolated ? 'cross-origin isolated' : 'not isolated'}`,
-    start: (file, report) => start(driver, modules, server, file, report),
+    title: titleOn(`${version}, ${isolated ? 'cross-origin isolated' : 'not isolated'}`, device),
+    start: (file, report) => start(driver, modules, server, file, device, report),
     close: async () => {
       await driver.close();
       await server.close();
@@ -29,7 +34,14 @@ export async function browserHost(name: 'chromium' | 'chromium-plain' | 'firefox
   };
 }
 
-function start(driver: Driver, modules: Modules, server: TestServer, file: string, report: Report): Running {
+function start(
+  driver: Driver,
+  modules: Modules,
+  server: TestServer,
+  file: string,
+  device: TestDevice,
+  report: Report,
+): Running {
   const address = `/${relative(PROJECT, file).split(sep).join('/')}`;
   let ended = false;
   const end = async (exit: string | null): Promise<void> => {
@@ -38,7 +50,7 @@ function start(driver: Driver, modules: Modules, server: TestServer, file: strin
     await page.then((opened) => opened.close()).catch(() => {});
     report.end(exit);
   };
-  const page: Promise<Page> = driver.open(`${server.origin}/?${address}`, {
+  const page: Promise<Page> = driver.open(`${server.origin}/?${address}${device === 'webgpu' ? '#webgpu' : ''}`, {
     output: (text) => {
       if (ended) return;
       if (text === `${MARK}end`) return void end(null);

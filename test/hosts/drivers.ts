@@ -1,4 +1,5 @@
 /** How a browser is started and a page opened: Chromium by Playwright, Firefox, which Playwright cannot drive as it is, by Puppeteer. */
+import type { TestDevice } from './host.ts';
 import { type Playwright, type Puppeteer, program, type ToolPage, tool } from './tools.ts';
 
 export interface Page {
@@ -35,12 +36,18 @@ const STARTING = 120_000;
 /** How often a page is asked for: Firefox now and then loses a new one while it closes another, before any test has run in it. */
 const PAGE_TRIES = 3;
 
-export function chromiumDriver(binary?: string): Driver {
+/** With it Chromium plays a GPU where there is none. */
+const WEBGPU = '--enable-unsafe-webgpu';
+
+export function chromiumDriver(binary?: string, device: TestDevice = 'wasm'): Driver {
   return driver(async () => {
     const browser = await tool<Playwright>('playwright-core').chromium.launch({
       executablePath: binary ?? program('chromium', '/usr/bin/chromium', '/usr/bin/google-chrome'),
       timeout: STARTING,
-      args: ['--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'],
+      args: [
+        ...['--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'],
+        ...(device === 'webgpu' ? [WEBGPU] : []),
+      ],
       handleSIGINT: false,
       handleSIGTERM: false,
       handleSIGHUP: false,
@@ -54,7 +61,7 @@ export function chromiumDriver(binary?: string): Driver {
   });
 }
 
-export function firefoxDriver(binary?: string): Driver {
+export function firefoxDriver(binary?: string, device: TestDevice = 'wasm'): Driver {
   return driver(async () => {
     const browser = await tool<Puppeteer>('puppeteer-core').launch({
       browser: 'firefox',
@@ -73,6 +80,11 @@ export function firefoxDriver(binary?: string): Driver {
         'page_load.deprioritization_period': 0,
         'dom.ipc.processPriorityManager.enabled': false,
         'dom.max_script_run_time': 0,
+        ...(device === 'webgpu' && {
+          'dom.webgpu.enabled': true,
+          'dom.webgpu.workers.enabled': true,
+          'gfx.webgpu.ignore-blocklist': true,
+        }),
       },
     });
     return {

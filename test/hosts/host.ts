@@ -2,6 +2,10 @@
 export const HOSTS = ['node', 'deno', 'chromium', 'chromium-plain', 'firefox'] as const;
 export type HostName = (typeof HOSTS)[number];
 
+/** What operations are tested on: `wasm`, every way of computing on the CPU, or `webgpu`, a program that plays a GPU (test/device/devices.ts). */
+export const DEVICES = ['wasm', 'webgpu'] as const;
+export type TestDevice = (typeof DEVICES)[number];
+
 export interface Host {
   /** For the report: `Node 20.20.2`. */
   readonly title: string;

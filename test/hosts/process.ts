@@ -5,39 +5,44 @@ import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compiled } from './compiled.ts';
-import type { Host, Report, Running } from './host.ts';
+import type { Host, Report, Running, TestDevice } from './host.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const RUNTIMES = fileURLToPath(new URL('../runtimes/node_modules/.bin/', import.meta.url));
 
 /** @param node a path, a name, or `24`: the one of test/runtimes */
-export async function nodeHost(node: string): Promise<Host> {
+export async function nodeHost(node: string, device: TestDevice): Promise<Host> {
   const binary = node === '24' ? installed('node') : node.includes('/') ? resolve(node) : node;
   const place = await compiled();
-  return processHost(`Node ${versionOf(binary)}`, (file) => [binary, '--enable-source-maps', place(file)]);
+  return processHost(`Node ${versionOf(binary)}`, device, (file) => [binary, '--enable-source-maps', place(file)]);
 }
 
-export function denoHost(): Host {
+export function denoHost(device: TestDevice): Host {
   const binary = installed('deno');
   // the packages that npm installed, and nothing else: no lock file of its own, no download
   const args = ['run', '--allow-all', '--no-lock', '--no-remote', '--node-modules-dir=manual'];
-  return processHost(`Deno ${versionOf(binary)}`, (file) => [binary, ...args, file]);
+  return processHost(`Deno ${versionOf(binary)}`, device, (file) => [binary, ...args, file]);
 }
 
-function processHost(title: string, command: (file: string) => readonly string[]): Host {
+function processHost(title: string, device: TestDevice, command: (file: string) => readonly string[]): Host {
+  const environment = environmentOf(device);
   return {
-    title,
-    start: (file, report) => start(command(file), report),
+    title: titleOn(title, device),
+    start: (file, report) => start(command(file), environment, report),
     close: async () => {},
   };
 }
 
-function start([binary, ...args]: readonly string[], report: Report): Running {
+function start(
+  [binary, ...args]: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  report: Report,
+): Running {
   const child = spawn(binary!, args, {
     cwd: PROJECT,
     detached: true, // a group of its own, so that whatever it started can be ended with it
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...softwareGpu(), ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1' },
+    env: { ...environment, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1' },
   });
   child.stdout.setEncoding('utf8').on('data', report.output);
   child.stderr.setEncoding('utf8').on('data', report.output);
@@ -56,11 +61,18 @@ function start([binary, ...args]: readonly string[], report: Report): Running {
   };
 }
 
-/** Chromium's program that plays a GPU, for runs on `webgpu`, unless the environment names a driver. */
-function softwareGpu(): Record<string, string> {
-  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
-  if (process.env['ESPALIER_DEVICE'] !== 'webgpu' || !existsSync(driver)) return {};
-  return { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver, XDG_RUNTIME_DIR: tmpdir() };
+const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
+
+/** Tests are told the device; on `webgpu` the GPU is Chromium's program that plays one, unless the environment names a driver. */
+function environmentOf(device: TestDevice): Record<string, string> {
+  const own = { ...(process.env as Record<string, string>), ESPALIER_DEVICE: device };
+  if (device !== 'webgpu' || !existsSync(SWIFTSHADER)) return own;
+  return { VK_DRIVER_FILES: SWIFTSHADER, VK_ICD_FILENAMES: SWIFTSHADER, XDG_RUNTIME_DIR: tmpdir(), ...own };
+}
+
+/** How a host is called in a run on a device. */
+export function titleOn(title: string, device: TestDevice): string {
+  return device === 'wasm' ? title : `${title}, on ${device}`;
 }
 
 function installed(name: string): string {
