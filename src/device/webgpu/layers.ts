@@ -1,16 +1,6 @@
-import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
+import type { GatedActivation, Tensor } from '../device.ts';
 import { notYet } from './not-yet.ts';
 import type { GpuParts } from './tensor-store.ts';
-
-export function rope(
-  _parts: GpuParts,
-  _x: Tensor,
-  _table: Tensor,
-  _positions: Tensor | number,
-  _layout: RopeLayout,
-): void {
-  notYet('rope');
-}
 
 export function gatedActivation(
   _parts: GpuParts,
@@ -52,16 +42,6 @@ export function gatedActivationBackward(
   _dUp: Tensor,
 ): void {
   notYet('gatedActivationBackward');
-}
-
-export function ropeBackward(
-  _parts: GpuParts,
-  _dX: Tensor,
-  _table: Tensor,
-  _positions: Tensor | number,
-  _layout: RopeLayout,
-): void {
-  notYet('ropeBackward');
 }
 
 export function scaleRowsBackward(

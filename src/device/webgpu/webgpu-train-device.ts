@@ -30,11 +30,12 @@ import type { GatedActivation, RopeLayout, RouteRule, Tensor } from '../device.t
 import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../train-device.ts';
 import { attentionBackward } from './attention-backward.ts';
 import { axpy, columnSum, fill, sumSquares } from './elements.ts';
-import { gatedActivationBackward, rmsNormBackward, ropeBackward, scaleRowsBackward } from './layers.ts';
+import { gatedActivationBackward, rmsNormBackward, scaleRowsBackward } from './layers.ts';
 import { crossEntropyBackward, divergenceBackward, entropyBackward, hingeBackward, hingeLoss } from './losses.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WebGpuDeviceOptions } from './options.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
+import { ropeBackward } from './rope.ts';
 import {
   combineBackward,
   gatherRowsBackward,
