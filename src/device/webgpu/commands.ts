@@ -40,6 +40,8 @@ export class Commands {
   #waiting: (() => void)[] = [];
   readonly #compiling = new Set<Promise<void>>();
   #closed = false;
+  /** Bind groups by their pipeline and the numbers of the memories in them, a level for each binding; another device's numbers are others. */
+  readonly #groups = new Map<Pipeline, Map<number, unknown>>();
   /** Windows of buffers that are larger than a binding may be, by their place. */
   readonly #windows = new Map<string, number>();
   #nextWindow = -1;
@@ -161,14 +163,20 @@ export class Commands {
     this.#encoder = null;
     this.#numbers.destroy();
     this.pool.trim();
-    this.context.forgetGroups();
+    this.#forgetGroups();
   }
 
   /** Frees it behind all that is recorded; at once where the device closes. */
   #destroy(memory: GpuMemory): void {
     if (memory.usedIn === this.#submission && !this.#closed) this.submit();
     memory.buffer.destroy();
-    this.context.forgetGroups();
+    this.#forgetGroups();
+  }
+
+  /** Memory was freed that they may hold. */
+  #forgetGroups(): void {
+    this.#groups.clear();
+    this.#windows.clear();
   }
 
   #then(work: () => void): void {
@@ -229,7 +237,11 @@ export class Commands {
   /** The bind group of these buffers; also writes where each tensor begins in its binding. */
   #group(of: Pipeline, bound: readonly Bound[], word: number): GPUBindGroup {
     const { bindingLimit } = this;
-    let level = of.groups;
+    let level = this.#groups.get(of);
+    if (!level) {
+      level = new Map();
+      this.#groups.set(of, level);
+    }
     let key = 0;
     const last = bound.length - 1;
     for (let i = 0; i <= last; i++) {

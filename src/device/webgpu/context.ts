@@ -10,8 +10,6 @@ export interface Pipeline extends Omit<Framed, 'code'> {
   readonly layout: GPUBindGroupLayout;
   /** Resolves when it is, or has failed: then the context has a failure. */
   readonly ready: Promise<void>;
-  /** Bind groups by the numbers of the memories in them, a level for each binding. */
-  readonly groups: Map<number, unknown>;
 }
 
 export class GpuContext {
@@ -130,11 +128,6 @@ export class GpuContext {
     return made;
   }
 
-  /** Memory was freed that bind groups may hold. */
-  forgetGroups(): void {
-    for (const { groups } of this.#pipelines.values()) groups.clear();
-  }
-
   #compile(of: Kernel): Pipeline {
     const { device } = this;
     const { code, ...frame } = framed(of.text(this.traits));
@@ -158,7 +151,6 @@ export class GpuContext {
       ...frame,
       pipeline: null,
       layout,
-      groups: new Map(),
       ready: compiled.then(
         (pipeline) => {
           one.pipeline = pipeline;
