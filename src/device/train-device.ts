@@ -6,7 +6,8 @@ import type { AttentionArguments, Device, GatedActivation, RopeLayout, RouteRule
  *
  * `dX` is the gradient of a scalar loss by X, of X's shape, f32 rows unless said otherwise. Where a gradient has several sources it is
  * added to (`+=`): gradients of weights always are, since one weight meets many chunks; those of activations are replaced unless
- * the operation says that it adds. Sums over rows run in the order of rows and are the same for any number of lanes.
+ * the operation says that it adds. Sums over rows run in the order of rows and are the same for any number of lanes; on a GPU they run in an
+ * order of its own, pieces of rows and then the pieces' sums, which sizes alone decide: every run on it gives the same bits.
  */
 export interface TrainDevice extends Device {
   // ---- elements
@@ -16,7 +17,7 @@ export interface TrainDevice extends Device {
   axpy(alpha: number, x: Tensor, y: Tensor): void;
   /** out[N] += Σ over rows of x [T, N]: the gradient of a bias. */
   columnSum(x: Tensor, out: Tensor): void;
-  /** out[0] += Σ x², summed in f64: for clipping by the global norm. out f32 [1]. */
+  /** out[0] += Σ x², summed in f64 (on a GPU by a tree of f32, 1e-6 of it): for clipping by the global norm. out f32 [1]. */
   sumSquares(x: Tensor, out: Tensor): void;
 
   // ---- optimiser

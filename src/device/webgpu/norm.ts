@@ -1,37 +1,45 @@
 import { elements } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
+import { isSame } from './activation.ts';
+import type { Bound } from './commands.ts';
 import { type Kernel, reduction, variants } from './kernel.ts';
-import { byRows } from './pieces.ts';
+import { byGroups } from './pieces.ts';
+import { rowSum, sumRows } from './sums.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
 
-/** A workgroup a group of `width` elements; \`value\` gives element i of it and may change the residual stream first. */
-const NORM = variants('rmsNorm', (_, size: number, adding: boolean) => ({
+/** Where the numbers come from: x; y, which is x; or the residual stream, to which x is added first. */
+type From = 'x' | 'y' | 'residual';
+
+/** A workgroup a group of `width` elements. */
+const NORM = variants('rmsNorm', (_, size: number, from: From) => ({
   buffers: [
-    ['x', 'f32', 'read'],
     ['weight', 'f32', 'read'],
+    ...(from === 'y' ? [] : [['x', 'f32', 'read'] as const]),
     ['y', 'f32', 'write'],
-    ...(adding ? [['residual', 'f32', 'write'] as const] : []),
+    ...(from === 'residual' ? [['residual', 'f32', 'write'] as const] : []),
   ],
   numbers: ['count: u32', 'width: u32', 'eps: f32'],
   workgroup: size,
-  declarations: `${reduction('total', size, 'sum')}`,
+  declarations: reduction('total', size, 'sum'),
   body: `if (group >= u.count) { return; }
   let at = group * u.width;
   var sum = 0.0;
   for (var i = li; i < u.width; i += ${size}u) {
-    ${adding ? 'let value = residual[u.residualAt + at + i] + x[u.xAt + at + i]; residual[u.residualAt + at + i] = value;' : 'let value = x[u.xAt + at + i];'}
+    ${from === 'residual' ? 'residual[u.residualAt + at + i] += x[u.xAt + at + i];' : ''}
+    let value = ${from}[u.${from}At + at + i];
     sum = fma(value, value, sum);
   }
   let r = 1.0 / sqrt(total(sum, li) / f32(u.width) + u.eps);
   for (var i = li; i < u.width; i += ${size}u) {
-    let value = ${adding ? 'residual[u.residualAt + at + i]' : 'x[u.xAt + at + i]'};
+    let value = ${from}[u.${from}At + at + i];
     y[u.yAt + at + i] = value * r * weight[u.weightAt + i];
   }`,
 }));
 
 export function rmsNorm({ commands }: GpuParts, x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
-  norm(commands, NORM(sizeOf(weight), false), [x, out], weight, eps);
+  const inPlace = isSame(x, out);
+  norm(commands, NORM(sizeOf(weight), inPlace ? 'y' : 'x'), inPlace ? [out] : [x, out], weight, eps);
 }
 
 export function addRmsNorm(
@@ -42,7 +50,7 @@ export function addRmsNorm(
   out: Tensor,
   eps: number,
 ): void {
-  norm(commands, NORM(sizeOf(weight), true), [x, out, residual], weight, eps);
+  norm(commands, NORM(sizeOf(weight), 'residual'), [x, out, residual], weight, eps);
 }
 
 function norm(
@@ -53,10 +61,70 @@ function norm(
   eps: number,
 ): void {
   const width = elements(weight.shape);
-  for (const { bound } of byRows(commands.bindingLimit, tensors)) {
+  for (const { bound } of byGroups(commands.bindingLimit, tensors, width)) {
     const count = bound[0]!.byteLength / 4 / width;
-    const [x, ...written] = bound;
-    commands.run(of, [x!, weight as GpuTensor, ...written], [count, width, eps], count);
+    commands.run(of, [weight as GpuTensor, ...bound], [count, width, eps], count);
+  }
+}
+
+/** A workgroup a group of `width` elements; keeps 1 / rms of each where `inverses` are wanted. */
+const NORM_BACKWARD = variants('rmsNormBackward', (_, size: number, keeping: boolean) => ({
+  buffers: [
+    ['x', 'f32', 'read'],
+    ['dY', 'f32', 'read'],
+    ['dX', 'f32', 'write'],
+    ['weight', 'f32', 'read'],
+    ...(keeping ? [['inverses', 'f32', 'write'] as const] : []),
+  ],
+  numbers: ['count: u32', 'width: u32', 'eps: f32'],
+  workgroup: size,
+  declarations: reduction('total', size, 'sum'),
+  body: `if (group >= u.count) { return; }
+  let at = group * u.width;
+  var squares = 0.0;
+  var slope = 0.0;
+  for (var i = li; i < u.width; i += ${size}u) {
+    let value = x[u.xAt + at + i];
+    squares = fma(value, value, squares);
+    slope = fma(weight[u.weightAt + i] * dY[u.dYAt + at + i], value, slope);
+  }
+  let n = f32(u.width);
+  let r = 1.0 / sqrt(total(squares, li) / n + u.eps);
+  let back = -(r * r * r) * (total(slope, li) / n);
+  for (var i = li; i < u.width; i += ${size}u) {
+    let g = weight[u.weightAt + i] * dY[u.dYAt + at + i];
+    dX[u.dXAt + at + i] += fma(x[u.xAt + at + i], back, g * r);
+  }
+  ${keeping ? 'if (li == 0u) { inverses[u.inversesAt + group] = r; }' : ''}`,
+}));
+
+/** Of the weight: Σ over groups of dY ∘ x · r. */
+const NORM_WEIGHT = rowSum(
+  'rmsNormBackward weight',
+  ['dY', 'inverses'],
+  `x[u.xAt + place] * inverses[u.inversesAt + row] * dY[u.dYAt + place]`,
+);
+
+export function rmsNormBackward(
+  parts: GpuParts,
+  x: Tensor,
+  weight: Tensor,
+  dY: Tensor,
+  eps: number,
+  dX: Tensor,
+  dWeight: Tensor | null,
+): void {
+  const { commands, arena } = parts;
+  const width = elements(weight.shape);
+  for (const { bound } of byGroups(commands.bindingLimit, [x, dY, dX], width)) {
+    const count = bound[0]!.byteLength / 4 / width;
+    const mark = arena.mark();
+    const inverses: Bound[] = [];
+    if (dWeight) inverses.push({ memory: arena.take(4 * count), offset: 0, byteLength: 4 * count });
+    const of = NORM_BACKWARD(sizeOf(weight), dWeight !== null);
+    commands.run(of, [...bound, weight as GpuTensor, ...inverses], [count, width, eps], count);
+    if (dWeight) sumRows(parts, NORM_WEIGHT, [bound[0]!, bound[1]!, ...inverses], count, width, dWeight as GpuTensor);
+    arena.reset(mark);
   }
 }
 

@@ -9,14 +9,24 @@ export function part({ memory, offset }: Bound, from: number, byteLength: number
   return { memory, offset: offset + from, byteLength };
 }
 
+/** Some elements of several tensors. */
+export interface Piece {
+  readonly bound: readonly Bound[];
+  readonly first: number;
+  readonly count: number;
+}
+
 /** Tensors of f32 and of equal length, whose elements go together. */
-export function byElements(
-  bindingLimit: number,
-  tensors: readonly Tensor[],
-): { readonly bound: readonly Bound[]; readonly first: number; readonly count: number }[] {
+export function byElements(bindingLimit: number, tensors: readonly Tensor[]): Piece[] {
+  return byGroups(bindingLimit, tensors, 64);
+}
+
+/** The same, `width` elements together in one piece. */
+export function byGroups(bindingLimit: number, tensors: readonly Tensor[], width: number): Piece[] {
   const all = elements(tensors[0]!.shape);
-  const most = Math.max(64, Math.floor((bindingLimit - 256) / 4)); // a binding begins at a multiple of 256
-  const pieces: { bound: Bound[]; first: number; count: number }[] = [];
+  // a binding begins at a multiple of 256
+  const most = width * Math.max(1, Math.floor((bindingLimit - 256) / (4 * Math.max(1, width))));
+  const pieces: Piece[] = [];
   for (let first = 0; first < all; first += most) {
     const count = Math.min(most, all - first);
     pieces.push({ bound: tensors.map((t) => part(t as GpuTensor, 4 * first, 4 * count)), first, count });

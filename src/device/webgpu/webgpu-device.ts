@@ -28,17 +28,19 @@ import type {
   StoredRows,
   Tensor,
 } from '../device.ts';
+import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
+import { cast } from './cast.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
-import { gatedActivation, scaleRows, softmax } from './layers.ts';
 import { logitStats, topK } from './logits.ts';
 import { addRmsNorm, rmsNorm } from './norm.ts';
 import { type WebGpuDeviceOptions, webGpuDeviceOptions } from './options.ts';
 import { linear, linearGrouped, matmul } from './products.ts';
 import { rope } from './rope.ts';
 import { combine, dispatch, gatherRows, route, sigmoidScale } from './routing.ts';
-import { cast, copyRows, embed } from './rows.ts';
+import { scaleRows, softmax } from './row-layers.ts';
+import { copyRows, embed } from './rows.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
 

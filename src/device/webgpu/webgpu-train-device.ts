@@ -28,10 +28,11 @@ import {
 import { checkEmbedBackward } from '../checks/rows.ts';
 import type { GatedActivation, RopeLayout, RouteRule, Tensor } from '../device.ts';
 import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../train-device.ts';
+import { gatedActivationBackward } from './activation.ts';
 import { attentionBackward } from './attention-backward.ts';
-import { axpy, columnSum, fill, sumSquares } from './elements.ts';
-import { gatedActivationBackward, rmsNormBackward, scaleRowsBackward } from './layers.ts';
+import { axpy, fill } from './elements.ts';
 import { crossEntropyBackward, divergenceBackward, entropyBackward, hingeBackward, hingeLoss } from './losses.ts';
+import { rmsNormBackward } from './norm.ts';
 import { adamStep, pack } from './optimiser.ts';
 import type { WebGpuDeviceOptions } from './options.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
@@ -44,7 +45,9 @@ import {
   routerLossesBackward,
   sigmoidScaleBackward,
 } from './routing-backward.ts';
+import { scaleRowsBackward } from './row-layers.ts';
 import { embedBackward } from './rows.ts';
+import { columnSum, sumSquares } from './sums.ts';
 import { WebGpuDevice } from './webgpu-device.ts';
 
 /** The GPU device with the way back through each operation and the optimiser: apart, as `WasmTrainDevice` is. */
