@@ -40,6 +40,10 @@ export class Commands {
   #waiting: (() => void)[] = [];
   readonly #compiling = new Set<Promise<void>>();
   #closed = false;
+  /** What the GPU said of a command, until it is reported. */
+  #failure: EspalierError | null = null;
+  /** What is freed behind commands that wait. */
+  readonly #doomed = new Set<GpuMemory>();
   /** Bind groups by their pipeline and the numbers of the memories in them, a level for each binding; another device's numbers are others. */
   readonly #groups = new Map<Pipeline, Map<number, unknown>>();
   /** Windows of buffers that are larger than a binding may be, by their place. */
@@ -48,13 +52,19 @@ export class Commands {
 
   constructor(context: GpuContext, memoryLimit: number, bindingLimit = context.bindingLimit) {
     this.context = context;
-    this.bindingLimit = bindingLimit;
+    this.bindingLimit = Math.min(bindingLimit, context.bindingLimit);
     this.#device = context.device;
-    this.pool = new BufferPool(context, memoryLimit, (memory) => this.#then(() => this.#destroy(memory)));
+    this.pool = new BufferPool(context, memoryLimit, {
+      free: (memory) => {
+        this.#doomed.add(memory);
+        this.#then(() => this.#destroy(memory));
+      },
+      failed: (error) => this.fail(error),
+    });
     this.#stride = Math.max(NUMBER_BYTES, context.device.limits.minUniformBufferOffsetAlignment);
     this.#words = new Uint32Array((BATCH * this.#stride) / 4);
     this.#floats = new Float32Array(this.#words.buffer);
-    this.#numbers = context.device.createBuffer({ size: this.#words.byteLength, usage: 0x40 | 0x08 }); // UNIFORM, COPY_DST
+    this.#numbers = this.pool.create(this.#words.byteLength, 0x40 | 0x08); // UNIFORM, COPY_DST
   }
 
   /** @param groups workgroups: their number, to be spread over two dimensions, or along x, y and z */
@@ -73,9 +83,11 @@ export class Commands {
     }
     const pipeline = this.context.pipeline(of);
     const apart = this.#apart(pipeline, bound);
-    if (pipeline.pipeline && this.#waiting.length === 0) this.#dispatch(pipeline, apart, numbers, x, y, z);
+    if (this.#waiting.length > 0) this.#go();
+    if ((pipeline.pipeline || pipeline.refused) && this.#waiting.length === 0)
+      this.#dispatch(pipeline, apart, numbers, x, y, z);
     else {
-      if (!pipeline.pipeline) this.#wait(pipeline.ready);
+      if (!pipeline.pipeline && !pipeline.refused) this.#wait(pipeline.ready);
       const given = [...numbers];
       this.#waiting.push(() => this.#dispatch(pipeline, apart, given, x, y, z));
     }
@@ -123,24 +135,27 @@ export class Commands {
 
   /** All that is recorded so far goes to the GPU. @throws what it said, or that it is lost */
   async settle(): Promise<void> {
-    while (this.#compiling.size > 0) {
+    do {
       await Promise.all(this.#compiling);
       this.#go();
-    }
+    } while (this.#compiling.size > 0);
     if (this.#closed) return;
     this.submit();
     await this.pool.known();
     this.report();
   }
 
+  /** Kept until it is reported; the first, of which others follow. */
+  fail(error: EspalierError): void {
+    this.#failure ??= error;
+  }
+
   /** @throws what the GPU said of a command, once, or that it is lost */
   report(): void {
-    const { context } = this;
-    if (context.lost) throw context.lost;
-    const { failure } = context;
-    if (!failure) return;
-    context.failure = null;
-    throw failure satisfies EspalierError;
+    if (this.context.lost) throw this.context.lost;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure) throw failure;
   }
 
   submit(): void {
@@ -161,8 +176,9 @@ export class Commands {
     this.#compiling.clear();
     this.#endPass();
     this.#encoder = null;
-    this.#numbers.destroy();
+    this.pool.destroy(this.#numbers);
     this.pool.trim();
+    for (const memory of this.#doomed) this.#destroy(memory);
     this.#forgetGroups();
   }
 
@@ -170,6 +186,7 @@ export class Commands {
   #destroy(memory: GpuMemory): void {
     if (memory.usedIn === this.#submission && !this.#closed) this.submit();
     memory.buffer.destroy();
+    this.#doomed.delete(memory);
     this.#forgetGroups();
   }
 
@@ -214,7 +231,10 @@ export class Commands {
   }
 
   #dispatch(of: Pipeline, bound: readonly Bound[], numbers: readonly number[], x: number, y: number, z: number): void {
-    if (!of.pipeline) return; // refused by the compiler, which is told elsewhere
+    if (!of.pipeline) {
+      if (of.refused) this.fail(of.refused);
+      return;
+    }
     if (this.#dispatches === BATCH) this.submit();
     this.#encoder ??= this.#device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass();

@@ -7,9 +7,18 @@ import { type Framed, framed, type GpuTraits, type Kernel } from './kernel.ts';
 export interface Pipeline extends Omit<Framed, 'code'> {
   /** Null until it is compiled. */
   pipeline: GPUComputePipeline | null;
+  /** Why it is not. */
+  refused: EspalierError | null;
   readonly layout: GPUBindGroupLayout;
-  /** Resolves when it is, or has failed: then the context has a failure. */
+  /** Resolves when it is, or is refused. */
   readonly ready: Promise<void>;
+}
+
+/** A device of ours, which is told what it cannot know. */
+export interface GpuUser {
+  /** The GPU said this of a command. */
+  failed(error: EspalierError): void;
+  lost(error: EspalierError): void;
 }
 
 export class GpuContext {
@@ -20,12 +29,13 @@ export class GpuContext {
   readonly bindingLimit: number;
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #own: boolean;
-  readonly #lost: ((error: EspalierError) => void)[] = [];
-  #users = 0;
+  /** Our devices on it. */
+  readonly #users = new Set<GpuUser>();
+  /** Who is about to be one. */
+  #opening = 0;
+  #closed = false;
   /** Why nothing can be computed any more. */
   lost: EspalierError | null = null;
-  /** What the GPU said of a command, until it is reported. */
-  failure: EspalierError | null = null;
 
   private constructor(device: GPUDevice, facts: AdapterFacts, own: boolean) {
     this.device = device;
@@ -44,15 +54,16 @@ export class GpuContext {
     device.addEventListener('uncapturederror', (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
       event.preventDefault();
-      this.fail(errorOf(error));
+      // nobody knows whose command it was
+      for (const user of this.#users) user.failed(errorOf(error));
     });
     void device.lost.then(({ reason, message }) => {
-      if (reason === 'destroyed' && this.#users === 0) return;
+      if (reason === 'destroyed' && this.#isUnused) return;
       this.#end(`The GPU is gone (${reason}): ${message || 'nothing more is known'}.`);
     });
   }
 
-  /** @throws E_DEVICE_UNSUPPORTED */
+  /** Followed by `use`, or by `release` alone. @throws E_DEVICE_UNSUPPORTED */
   static async open(given: GPUDevice | null): Promise<GpuContext> {
     if (given) {
       let of = byDevice.get(given);
@@ -60,18 +71,18 @@ export class GpuContext {
         of = new GpuContext(given, factsOfDevice(given), false);
         byDevice.set(given, of);
       }
-      of.#users++;
+      of.#opening++;
       return of;
     }
     shared ??= GpuContext.#make();
     const mine = shared;
     try {
       const context = await mine;
-      if (context.lost) {
+      if (context.lost || context.#closed) {
         if (shared === mine) shared = null;
         return await GpuContext.open(null);
       }
-      context.#users++;
+      context.#opening++;
       return context;
     } catch (error) {
       if (shared === mine) shared = null;
@@ -91,31 +102,30 @@ export class GpuContext {
     return new GpuContext(await requestDevice(adapter), adapterFacts(adapter), true);
   }
 
-  /** By whoever opened it. The last one closes it, unless somebody gave it to us. */
-  release(): void {
-    if (--this.#users > 0 || !this.#own) return;
+  /** By whoever opened it. */
+  use(user: GpuUser): void {
+    this.#opening--;
+    this.#users.add(user);
+  }
+
+  /** By whoever opened it, who is named if he used it. The last one closes it, unless somebody gave it to us. */
+  release(user: GpuUser | null): void {
+    if (user) this.#users.delete(user);
+    else this.#opening--;
+    if (!this.#isUnused || !this.#own || this.#closed) return;
+    this.#closed = true;
     this.#pipelines.clear();
-    void shared?.then((context) => {
-      if (context === this) shared = null;
-    });
-    shared = null;
     this.device.destroy();
   }
 
-  fail(error: EspalierError): void {
-    this.failure ??= error;
-  }
-
-  /** Called once when it is lost, at once if it is. */
-  onLost(callback: (error: EspalierError) => void): void {
-    if (this.lost) callback(this.lost);
-    else this.#lost.push(callback);
+  get #isUnused(): boolean {
+    return this.#users.size + this.#opening === 0;
   }
 
   #end(message: string): void {
     if (this.lost) return;
     this.lost = new EspalierError('E_DEVICE_LOST', message, 'Close the device and open another.');
-    for (const tell of this.#lost.splice(0)) tell(this.lost);
+    for (const user of this.#users) user.lost(this.lost);
   }
 
   /** Compiled or being compiled. */
@@ -150,20 +160,18 @@ export class GpuContext {
     const one: Pipeline = {
       ...frame,
       pipeline: null,
+      refused: null,
       layout,
       ready: compiled.then(
         (pipeline) => {
           one.pipeline = pipeline;
         },
         (cause: unknown) => {
-          if (this.lost) return;
-          this.fail(
-            new EspalierError(
-              'E_DEVICE_UNSUPPORTED',
-              `The GPU's compiler refuses the kernel "${of.name}".`,
-              'Use device "wasm", and report this with what `espalier doctor` prints.',
-              { cause },
-            ),
+          one.refused = new EspalierError(
+            'E_DEVICE_UNSUPPORTED',
+            `The GPU's compiler refuses the kernel "${of.name}".`,
+            'Use device "wasm", and report this with what `espalier doctor` prints.',
+            { cause },
           );
         },
       ),
@@ -188,11 +196,15 @@ function factsOfDevice(device: GPUDevice): AdapterFacts {
 
 /** Of what WebGPU reports late. */
 export function errorOf(error: GPUError): EspalierError {
-  if (error.constructor.name === 'GPUOutOfMemoryError') return outOfMemory(error.message);
+  return error.constructor.name === 'GPUOutOfMemoryError' ? outOfMemory(error.message) : refusal(error.message, error);
+}
+
+export function refusal(message: string, cause: unknown): EspalierError {
   return new EspalierError(
     'E_DEVICE_UNSUPPORTED',
-    `The GPU refuses a command: ${error.message}`,
+    `The GPU refuses a command: ${message}`,
     'Use device "wasm", and report this with what `espalier doctor` prints.',
+    { cause },
   );
 }
 

@@ -18,6 +18,13 @@ const USAGE = 0x80 | 0x04 | 0x08; // STORAGE, COPY_SRC, COPY_DST
 /** Bytes that wait for another use are given back where they are more than this and than what is in use. */
 const IDLE_BYTES = 64 * 2 ** 20;
 
+export interface PoolEvents {
+  /** This is to be freed, behind all that is recorded. */
+  free(memory: GpuMemory): void;
+  /** There was no room for a buffer. */
+  failed(error: EspalierError): void;
+}
+
 /**
  * Buffers by size class, a quarter of a power of two each: making one costs tens of microseconds, and the same buffers again mean the same
  * bind groups. What is given back is used again at once, since the GPU works in the order of commands.
@@ -25,8 +32,7 @@ const IDLE_BYTES = 64 * 2 ** 20;
 export class BufferPool {
   readonly #context: GpuContext;
   readonly #limit: number;
-  /** Called with what is to be freed behind all that is recorded. */
-  readonly #free: (memory: GpuMemory) => void;
+  readonly #tell: PoolEvents;
   readonly #idle = new Map<number, GpuMemory[]>();
   readonly #late = new Set<Promise<void>>();
   #nextId = 0;
@@ -35,10 +41,10 @@ export class BufferPool {
   bytes = 0;
   peakBytes = 0;
 
-  constructor(context: GpuContext, limit: number, free: (memory: GpuMemory) => void) {
+  constructor(context: GpuContext, limit: number, tell: PoolEvents) {
     this.#context = context;
     this.#limit = limit;
-    this.#free = free;
+    this.#tell = tell;
   }
 
   /** Of undefined content. @throws E_OUT_OF_MEMORY, or with the next read or flush */
@@ -49,19 +55,24 @@ export class BufferPool {
       this.#idleBytes -= size;
       return idle;
     }
+    const buffer = this.create(size, USAGE);
+    return { id: this.#nextId++, buffer, size, usedIn: -1, dirty: false };
+  }
+
+  /** A buffer that is counted, and is no memory of tensors. @throws as `take` */
+  create(size: number, usage: number): GPUBuffer {
     const { device } = this.#context;
+    const most = device.limits.maxBufferSize;
+    if (size > most) throw outOfMemory(`${size} bytes are wanted in one piece; the GPU has ${most} for one.`);
     if (this.bytes + size > this.#limit) this.trim();
-    if (size > device.limits.maxBufferSize) {
-      throw outOfMemory(`A tensor takes ${bytes} bytes; the GPU has ${device.limits.maxBufferSize} for one.`);
-    }
     if (this.bytes + size > this.#limit) {
-      throw outOfMemory(`${bytes} bytes more than the ${this.bytes} in use go beyond the limit of ${this.#limit}.`);
+      throw outOfMemory(`${size} bytes more than the ${this.bytes} in use go beyond the limit of ${this.#limit}.`);
     }
     device.pushErrorScope('out-of-memory');
-    const buffer = device.createBuffer({ size, usage: USAGE });
+    const buffer = device.createBuffer({ size, usage });
     const scope = device.popErrorScope().then(
       (error) => {
-        if (error) this.#context.fail(errorOf(error));
+        if (error) this.#tell.failed(errorOf(error));
       },
       () => {}, // the device is lost, which is told elsewhere
     );
@@ -69,7 +80,13 @@ export class BufferPool {
     void scope.then(() => this.#late.delete(scope));
     this.bytes += size;
     this.peakBytes = Math.max(this.peakBytes, this.bytes);
-    return { id: this.#nextId++, buffer, size, usedIn: -1, dirty: false };
+    return buffer;
+  }
+
+  /** Of `create`. */
+  destroy(buffer: GPUBuffer): void {
+    this.bytes -= buffer.size;
+    buffer.destroy();
   }
 
   give(memory: GpuMemory): void {
@@ -86,7 +103,7 @@ export class BufferPool {
     for (const list of this.#idle.values()) {
       for (const memory of list) {
         this.bytes -= memory.size;
-        this.#free(memory);
+        this.#tell.free(memory);
       }
     }
     this.#idle.clear();
@@ -136,9 +153,4 @@ export class Arena {
       this.#pool.give(memory);
     }
   }
-}
-
-/** What is thrown where nothing can be done any more. */
-export function lostError(context: GpuContext): EspalierError | null {
-  return context.lost;
 }

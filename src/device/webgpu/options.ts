@@ -5,7 +5,7 @@ export interface WebGpuDeviceOptions {
   readonly gpu?: object;
   /** Most bytes of buffers. Default: none, what the GPU has. */
   readonly memoryLimit?: number;
-  /** Most bytes of a binding, a multiple of 256; default: what the GPU has. Less, for tests of what goes beyond it. */
+  /** Most bytes of a binding, in whole 4 KiB; default: what the GPU has. Less, for tests of what goes beyond it. */
   readonly bindingLimit?: number;
   /** Records where each tensor is made, for `liveTensors`. */
   readonly debug?: boolean;
@@ -14,6 +14,6 @@ export interface WebGpuDeviceOptions {
 export const webGpuDeviceOptions = {
   gpu: like<object>('a GPUDevice', (value) => typeof value === 'object' && value !== null && 'createBuffer' in value),
   memoryLimit: whole(2 ** 20, Number.MAX_SAFE_INTEGER),
-  bindingLimit: whole(256, Number.MAX_SAFE_INTEGER),
+  bindingLimit: whole(2 ** 12, Number.MAX_SAFE_INTEGER),
   debug: defaulting(truth, false),
 } as const satisfies Schema<WebGpuDeviceOptions>;

@@ -1,21 +1,29 @@
+import type { BufferPool } from './memory.ts';
+
 const MAP_READ = 1;
 const USAGE = MAP_READ | 0x08; // and COPY_DST
 
+/** Bytes of one that waits for another use, at most. */
+const KEPT = 2 ** 24;
+
 /** Buffers that the host reads, used again: one a read that is under way. */
 export class ReadBuffers {
-  readonly #device: GPUDevice;
+  readonly #pool: BufferPool;
   readonly #idle: GPUBuffer[] = [];
   #closed = false;
 
-  constructor(device: GPUDevice) {
-    this.#device = device;
+  constructor(pool: BufferPool) {
+    this.#pool = pool;
   }
 
+  /** @throws E_OUT_OF_MEMORY */
   take(bytes: number): GPUBuffer {
     const i = this.#idle.findIndex(({ size }) => size >= bytes);
     if (i >= 0) return this.#idle.splice(i, 1)[0]!;
-    this.#idle.pop()?.destroy(); // too small: it is replaced
-    return this.#device.createBuffer({ size: Math.max(256, 2 ** Math.ceil(Math.log2(bytes))), usage: USAGE });
+    const small = this.#idle.pop(); // it is replaced
+    if (small) this.#pool.destroy(small);
+    const size = bytes > KEPT ? Math.ceil(bytes / 256) * 256 : 2 ** Math.ceil(Math.log2(Math.max(256, bytes)));
+    return this.#pool.create(size, USAGE);
   }
 
   /** What `look` makes of the first bytes, which it may not keep. */
@@ -30,12 +38,12 @@ export class ReadBuffers {
   }
 
   give(buffer: GPUBuffer): void {
-    if (this.#closed || buffer.size > 2 ** 24) buffer.destroy();
+    if (this.#closed || buffer.size > KEPT) this.#pool.destroy(buffer);
     else this.#idle.push(buffer);
   }
 
   close(): void {
     this.#closed = true;
-    for (const buffer of this.#idle.splice(0)) buffer.destroy();
+    for (const buffer of this.#idle.splice(0)) this.#pool.destroy(buffer);
   }
 }

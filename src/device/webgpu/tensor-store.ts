@@ -12,8 +12,9 @@ import {
 } from '../checks/memory.ts';
 import { checkRowMajor, widthOf } from '../checks/tensor.ts';
 import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
+import { copyBytes } from './bytes.ts';
 import { Commands } from './commands.ts';
-import type { GpuContext } from './context.ts';
+import { type GpuContext, type GpuUser, refusal } from './context.ts';
 import { Arena } from './memory.ts';
 import type { WebGpuDeviceOptions } from './options.ts';
 import { ReadBuffers } from './read-buffers.ts';
@@ -38,28 +39,49 @@ export class TensorStore {
   readonly #context: GpuContext;
   protected readonly debug: boolean;
   #peakBytes = 0;
+  readonly #onLost: ((error: EspalierError) => void)[] = [];
+  readonly #user: GpuUser = {
+    failed: (error) => this.#parts?.commands.fail(error),
+    lost: (error) => {
+      for (const callback of this.#onLost.splice(0)) queueMicrotask(() => callback(error));
+    },
+  };
 
   protected constructor(context: GpuContext, { memoryLimit, bindingLimit, debug }: WebGpuDeviceOptions) {
-    const commands = new Commands(context, memoryLimit ?? Number.POSITIVE_INFINITY, bindingLimit);
+    const limit = bindingLimit === undefined ? undefined : bindingLimit - (bindingLimit % 4096);
+    const commands = new Commands(context, memoryLimit ?? Number.POSITIVE_INFINITY, limit);
     this.#parts = { context, commands, arena: new Arena(commands.pool) };
-    this.#reads = new ReadBuffers(context.device);
+    this.#reads = new ReadBuffers(commands.pool);
     this.#context = context;
     this.debug = debug ?? false;
+    context.use(this.#user);
   }
 
   /** @throws E_DISPOSED, E_DEVICE_LOST */
   protected parts(): GpuParts {
-    if (this.#context.lost) throw this.#context.lost;
     if (this.#parts === null) throw closed();
+    if (this.#context.lost) throw this.#context.lost;
     return this.#parts;
   }
 
+  onLost(callback: (error: EspalierError) => void): void {
+    if (this.#parts === null) throw closed();
+    const { lost } = this.#context;
+    if (lost)
+      queueMicrotask(() => callback(lost)); // whoever is told is not in the middle of an operation
+    else this.#onLost.push(callback);
+  }
+
   tensor(type: ElementType, shape: readonly number[]): Tensor {
+    return this.#own(this.#zeros(type, shape));
+  }
+
+  #zeros(type: ElementType, shape: readonly number[]): GpuTensor {
     const { commands } = this.parts();
     const bytes = bytesOf(type, shape);
     const memory = commands.pool.take(bytes);
     if (memory.dirty) commands.clear(memory, 0, memory.size);
-    return this.#own(new GpuTensor(type, shape, 'rows', memory, 0, bytes, this.#release));
+    return new GpuTensor(type, shape, 'rows', memory, 0, bytes, this.#release);
   }
 
   scratch(type: ElementType, shape: readonly number[]): Tensor {
@@ -87,34 +109,37 @@ export class TensorStore {
 
   write(t: Tensor, data: TensorData, offset = 0): void {
     checkWrite(t, data, offset);
-    this.#write(t as GpuTensor, offset * data.BYTES_PER_ELEMENT, bytesView(data));
+    this.#write(t as GpuTensor, offset * data.BYTES_PER_ELEMENT, ownBytes(data));
   }
 
   writeBytes(t: Tensor, bytes: Uint8Array): void {
     checkWriteBytes(t, bytes);
-    this.#write(t as GpuTensor, 0, bytes);
+    this.#write(t as GpuTensor, 0, ownBytes(bytes));
   }
 
-  /** A word of 4 bytes that data covers in part at its end is filled up with zeros if the tensor ends there. */
-  #write(t: GpuTensor, at: number, bytes: Uint8Array): void {
-    if (bytes.byteLength === 0) return;
-    const { commands } = this.parts();
+  /** A GPU is given whole words of 4 bytes. Where a word has other bytes, too, a kernel puts in what is new. */
+  #write(t: GpuTensor, at: number, bytes: Uint8Array<ArrayBuffer>): void {
+    const { byteLength } = bytes;
+    if (byteLength === 0) return;
+    const { commands, arena } = this.parts();
     const offset = t.offset + at;
-    const rest = (offset + bytes.byteLength) % 4;
-    const isEnd = t.offset === 0 && at + bytes.byteLength === t.byteLength;
-    if (offset % 4 !== 0 || (rest !== 0 && !isEnd)) {
-      throw new EspalierError(
-        'E_SHAPE',
-        `write: ${bytes.byteLength} bytes from byte ${offset} on are no whole words of 4 bytes.`,
-        'A GPU writes whole words: give rows of an even number of 16-bit numbers.',
-      );
-    }
-    let whole = bytes as Uint8Array<ArrayBuffer>;
-    if (rest !== 0) {
-      whole = new Uint8Array(bytes.byteLength + 4 - rest);
+    const rest = (offset + byteLength) % 4;
+    // behind the end of a tensor that is no view nothing stands
+    const isEnd = !t.isView && at + byteLength === t.byteLength;
+    let whole = bytes;
+    if (byteLength % 4 !== 0) {
+      whole = new Uint8Array(byteLength + 4 - (byteLength % 4));
       whole.set(bytes);
     }
-    commands.write(t.memory, offset, whole);
+    if (offset % 4 === 0 && (rest === 0 || isEnd)) {
+      commands.write(t.memory, offset, whole);
+      return;
+    }
+    const mark = arena.mark();
+    const memory = arena.take(whole.byteLength);
+    commands.write(memory, 0, whole);
+    copyBytes(this.parts(), { memory, offset: 0, byteLength }, { memory: t.memory, offset, byteLength });
+    arena.reset(mark);
   }
 
   read(t: Tensor): Promise<TensorData>;
@@ -149,16 +174,17 @@ export class TensorStore {
         if (bytes > 0) commands.copyOut(t.memory, t.offset - skipped, stage, places[i]!, bytes);
       }
       await commands.settle();
-      return await this.#reads.content(stage, size, (buffer) =>
+      if (this.#parts === null) throw closed();
+      const content = await this.#reads.content(stage, size, (buffer) =>
         tensors.map((t, i) => {
           const at = places[i]! + (t.offset % 4);
           return new Uint8Array(buffer.slice(at, at + t.byteLength));
         }),
       );
+      commands.report(); // what was said of the last commands
+      return content;
     } catch (error) {
-      if (this.#context.lost) throw this.#context.lost;
-      if (this.#parts === null) throw closed(); // it was closed meanwhile
-      throw error;
+      throw await this.#errorOf(commands, error);
     } finally {
       this.#reads.give(stage);
     }
@@ -166,10 +192,30 @@ export class TensorStore {
 
   async flush(): Promise<void> {
     const { commands, context } = this.parts();
-    await commands.settle();
-    await context.device.queue.onSubmittedWorkDone();
+    try {
+      await commands.settle();
+      if (this.#parts === null) throw closed();
+      await context.device.queue.onSubmittedWorkDone();
+      await commands.pool.known();
+      commands.report();
+    } catch (error) {
+      throw await this.#errorOf(commands, error);
+    }
+  }
+
+  /** What is told of an error: of a device that was lost or closed meanwhile that, and else what the GPU said. */
+  async #errorOf(commands: Commands, error: unknown): Promise<unknown> {
+    if (error instanceof EspalierError) return error;
+    // that it is lost, or what it said, is known a little later
+    await new Promise((resolve) => setTimeout(resolve, 0));
     await commands.pool.known();
-    commands.report();
+    if (this.#parts === null) return closed();
+    try {
+      commands.report();
+    } catch (told) {
+      return told;
+    }
+    return refusal(String(error), error);
   }
 
   stats(): DeviceStats {
@@ -203,17 +249,18 @@ export class TensorStore {
     this.#reads.close();
     commands.close();
     this.#parts = null;
-    context.release();
+    this.#onLost.length = 0;
+    context.release(this.#user);
   }
 
   async loadMatrix(source: WeightSource): Promise<Tensor> {
-    return this.#load([source], [source.rows, source.columns]);
+    return this.#load(this.#own(this.#panels([source], [source.rows, source.columns])), [source]);
   }
 
   async loadMatrices(sources: readonly WeightSource[]): Promise<Tensor> {
     checkMatrices(sources);
-    const [first] = sources;
-    return this.#load(sources, [sources.length, first!.rows, first!.columns]);
+    const { rows, columns } = sources[0]!;
+    return this.#load(this.#own(this.#panels(sources, [sources.length, rows, columns])), sources);
   }
 
   matrix(stack: Tensor, index: number): Tensor {
@@ -225,31 +272,37 @@ export class TensorStore {
 
   async loadVector(source: WeightSource): Promise<Tensor> {
     checkVector(source);
-    this.parts();
-    const values = await readVector(source);
-    const tensor = this.tensor('f32', [source.columns]);
-    if (values.length > 0) this.write(tensor, values);
-    return tensor;
+    const tensor = this.#own(this.#zeros('f32', [source.columns]));
+    return this.#fill(tensor, async () => this.write(tensor, await readVector(source)));
   }
 
-  /** Matrices of one type and shape, behind one another. */
-  async #load(sources: readonly WeightSource[], shape: readonly number[]): Promise<Tensor> {
-    const [first] = sources;
-    const { type, rows, columns } = first!;
+  /** Room for matrices of one type and shape, behind one another. */
+  #panels(sources: readonly WeightSource[], shape: readonly number[]): GpuPanels {
+    const { type, rows, columns } = sources[0]!;
     const plan = panelLayout(type, rows * sources.length, columns);
-    const memory = this.parts().commands.pool.take(plan.bytes);
-    const tensor = this.#own(new GpuPanels(type, shape, memory, plan, 0, this.#release)) as GpuPanels;
-    try {
+    return new GpuPanels(type, shape, this.parts().commands.pool.take(plan.bytes), plan, 0, this.#release);
+  }
+
+  async #load(tensor: GpuPanels, sources: readonly WeightSource[]): Promise<Tensor> {
+    return this.#fill(tensor, async () => {
       for (const [i, source] of sources.entries()) {
-        await readPanels(source, plan, i * rows, (offset, bytes) => {
+        await readPanels(source, tensor.plan, i * source.rows, (offset, bytes) => {
           if (bytes.byteLength === 0) return;
           const whole = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
           whole.set(bytes);
-          this.parts().commands.write(memory, offset, bytes.byteLength % 4 === 0 ? bytes : whole);
+          this.parts().commands.write(tensor.memory, offset, bytes.byteLength % 4 === 0 ? bytes : whole);
         });
       }
-      await this.parts().commands.pool.known();
-      this.parts().commands.report();
+    });
+  }
+
+  /** The tensor with its content, or nothing. */
+  async #fill(tensor: Tensor, write: () => Promise<void>): Promise<Tensor> {
+    try {
+      await write();
+      const { commands } = this.parts();
+      await commands.pool.known();
+      commands.report();
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -262,7 +315,7 @@ export class TensorStore {
     this.#parts?.commands.pool.give(t.memory);
   };
 
-  #own(tensor: GpuTensor): GpuTensor {
+  #own<T extends GpuTensor>(tensor: T): T {
     // V8 puts a line before the frames; two of them are the device's own, this and the method that was called
     const stack = this.debug ? (new Error().stack ?? '').replace(/^Error\n/, '').split('\n') : [];
     this.#live.set(tensor, stack.slice(2).join('\n'));
@@ -277,10 +330,10 @@ function typed(type: ElementType, { buffer }: Uint8Array<ArrayBuffer>): TensorDa
   return new Uint16Array(buffer);
 }
 
-/** Of shared memory a copy, which is what a GPU can be given. */
-function bytesView(data: TensorData): Uint8Array {
+/** Its bytes, of shared memory as a copy: a GPU is given no other. */
+function ownBytes(data: TensorData | Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return data.buffer instanceof ArrayBuffer ? bytes : bytes.slice();
+  return data.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice();
 }
 
 function closed(): EspalierError {

@@ -34,6 +34,11 @@ export class GpuTensor implements Tensor, Bound {
     this.#owner = owner;
   }
 
+  /** Whether other bytes of a tensor may stand before or behind it. */
+  get isView(): boolean {
+    return this.#owner instanceof GpuTensor;
+  }
+
   get storage(): object {
     return this.memory;
   }

@@ -1,4 +1,3 @@
-import type { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
 import {
@@ -63,7 +62,12 @@ export class WebGpuDevice extends TensorStore implements Device {
   ): Promise<D> {
     const options = checked<WebGpuDeviceOptions>(webGpuDeviceOptions, given, 'WebGpuDevice.create');
     const context = await GpuContext.open((options.gpu as unknown as GPUDevice | undefined) ?? null);
-    return construct(context, options);
+    try {
+      return construct(context, options);
+    } catch (error) {
+      context.release(null);
+      throw error;
+    }
   }
 
   protected constructor(context: GpuContext, options: WebGpuDeviceOptions) {
@@ -216,9 +220,5 @@ export class WebGpuDevice extends TensorStore implements Device {
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
     checkTopK(logits, k, values, places);
     topK(this.parts(), logits, k, values, places);
-  }
-
-  onLost(callback: (error: EspalierError) => void): void {
-    this.parts().context.onLost((error) => queueMicrotask(() => callback(error)));
   }
 }
