@@ -149,6 +149,28 @@ export interface PlaceArguments {
   readonly tables: readonly (Tensor | null)[] | null;
 }
 
+/** What `cacheRows` does in one go. */
+export interface CacheRowsArguments {
+  /** [T, nHeads · headDim], rotated in place; null: none. */
+  readonly q: Tensor | null;
+  /** [T, nKvHeads · headDim] before rotation; undefined behind. */
+  readonly k: Tensor;
+  /** [T, nKvHeads · headDim] */
+  readonly v: Tensor;
+  /** Cache, rows [capacity, nKvHeads · headDim]: rows toRow .. toRow + T - 1 become k rotated, */
+  readonly keys: Tensor;
+  /** and v. */
+  readonly values: Tensor;
+  readonly toRow: number;
+  /** [P, 2, rotaryDims/2] (cos, then sin); null: nothing is rotated. */
+  readonly table: Tensor | null;
+  /** i32 [T]: rows of the table. */
+  readonly positions: Tensor;
+  /** Of q and of k: heads apart, the same. */
+  readonly queryLayout: RopeLayout;
+  readonly keyLayout: RopeLayout;
+}
+
 /** What gates a feed-forward: x σ(x), or GELU in its tanh form (Hendrycks and Gimpel 2016). */
 export type GatedActivation = 'silu' | 'gelu-tanh';
 
@@ -249,6 +271,8 @@ export interface Device {
    * i32 [T], or one row number for all: a shift by one delta, exact because rotations about one axis add.
    */
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void;
+  /** `rope` of q and k, and k and v to rows of a cache: what stands between the projections and attention, one operation where each costs. */
+  cacheRows(args: CacheRowsArguments): void;
   attention(args: AttentionArguments): void;
   /** Rows of f32 [rows, heads · headDim] to rows toRow .. of stored ones; i8: symmetric, scale = largest of a row's head / 127. */
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void;

@@ -110,7 +110,7 @@ export interface LayerRun {
  * Reads `normed` and `hidden` (the residual stream), positions, masks and routing, and the cache's rows. Writes k and v, which go to the cache;
  * q; `attended`; `attentionOut`; `middle`, the residual stream behind attention; `feedForwardIn`, its norm; what the feed-forward needs; and
  * `feedForwardOut`. q and k are normed and rotated where they stand, and so is what a norm behind attention or feed-forward gives.
- * Some buffers may be one tensor, where `LayerBuffers` says so. Nothing is awaited.
+ * Some buffers may be one tensor, where `LayerBuffers` says so. What went to a cache is undefined in k. Nothing is awaited.
  *
  * @param b of all t tokens: their keys and values are computed
  * @param o of the tokens whose result is wanted: `b`, some rows of it that are computed alone, or null for none
@@ -139,19 +139,12 @@ export function decoderLayer(
   if (weights.vBias) device.addBias(weights.vBias, b.v);
   if (weights.kNorm) device.rmsNorm(b.kProjected, weights.kNorm, b.k, eps);
   hooks.onKeys?.(index, b.k, b.v, firstRow);
-  if (table) device.rope(b.k, table, b.positions, facts.keyLayout);
-  for (const { keys, values, stretches } of run.sequences) {
-    for (const { first, count, row } of stretches) {
-      device.copyRows(device.rows(b.k, first, count), keys, row);
-      device.copyRows(device.rows(b.v, first, count), values, row);
-    }
-  }
+  // queries of the same rows go the same way
+  if (o === b) finishQueries(device, facts, weights, b, run, alone);
+  const rotated = keep(device, facts, b, run, o === b ? b.q : null);
   if (!o) return;
-  addLora(device, lora?.q, o.routing, o.normed, o.qProjected, alone);
-  if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
-  if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
-  hooks.onQueries?.(index, o.q, firstRow);
-  if (table) device.rope(o.q, table, o.positions, facts.queryLayout);
+  if (o !== b) finishQueries(device, facts, weights, o, run, alone);
+  if (table && !rotated) device.rope(o.q, table, o.positions, facts.queryLayout);
   for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
   device.linear(o.attended, [weights.o], [o.attentionProjected], precision, alone);
   addLora(device, lora?.o, o.routing, o.attended, o.attentionProjected, alone);
@@ -175,6 +168,46 @@ export function decoderLayer(
     device.rmsNorm(o.feedForwardProjected, weights.postFeedForwardNorm, o.feedForwardOut, eps);
   }
   if (residualScale !== 1) device.scale(o.feedForwardOut, residualScale);
+}
+
+/** Queries as they stand before RoPE. */
+function finishQueries(
+  device: Device,
+  { eps }: LayerFacts,
+  weights: LayerWeights,
+  o: LayerBuffers,
+  { index, firstRow, hooks }: LayerRun,
+  alone: boolean,
+): void {
+  addLora(device, weights.lora?.q, o.routing, o.normed, o.qProjected, alone);
+  if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
+  if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
+  hooks.onQueries?.(index, o.q, firstRow);
+}
+
+/**
+ * Rotates keys, and puts them and values into the caches.
+ * @param q queries of the same rows
+ * @returns whether it has rotated them, too
+ */
+function keep(device: Device, facts: LayerFacts, b: LayerBuffers, run: LayerRun, q: Tensor | null): boolean {
+  const { table, sequences } = run;
+  const { queryLayout, keyLayout } = facts;
+  const [first, more] = sequences.flatMap(({ stretches }) => stretches);
+  if (first && !more && first.count === b.k.shape[0]) {
+    const { keys, values } = sequences.find(({ stretches }) => stretches.length > 0)!;
+    const { k, v, positions } = b;
+    device.cacheRows({ q, k, v, keys, values, toRow: first.row, table, positions, queryLayout, keyLayout });
+    return q !== null;
+  }
+  if (table) device.rope(b.k, table, b.positions, keyLayout);
+  for (const { keys, values, stretches } of sequences) {
+    for (const { first: from, count, row } of stretches) {
+      device.copyRows(device.rows(b.k, from, count), keys, row);
+      device.copyRows(device.rows(b.v, from, count), values, row);
+    }
+  }
+  return false;
 }
 
 /** Attention of the wanted rows of one sequence over its cache. */

@@ -1,6 +1,7 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
+import { checkCacheRows } from '../checks/cache-rows.ts';
 import {
   checkAdd,
   checkAddBias,
@@ -20,6 +21,7 @@ import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type {
   AttentionArguments,
+  CacheRowsArguments,
   GatedActivation,
   MatmulOptions,
   PlaceArguments,
@@ -151,6 +153,16 @@ export class WasmDevice extends TensorStore implements ExactDevice {
       checkNumbers(memory, 'rope', positions, 0, elements(table.shape) / layout.rotaryDims);
     }
     layers.rope(x, table, positions, layout);
+  }
+
+  cacheRows(args: CacheRowsArguments): void {
+    checkCacheRows(args);
+    const { q, k, v, keys, values, toRow, table, positions, queryLayout, keyLayout } = args;
+    if (table && q) this.rope(q, table, positions, queryLayout);
+    if (table) this.rope(k, table, positions, keyLayout);
+    const { rows } = this.parts();
+    rows.copy(k, keys, toRow);
+    rows.copy(v, values, toRow);
   }
 
   attention(args: AttentionArguments): void {

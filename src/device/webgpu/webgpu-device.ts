@@ -1,5 +1,6 @@
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
+import { checkCacheRows } from '../checks/cache-rows.ts';
 import {
   checkAdd,
   checkAddBias,
@@ -17,6 +18,7 @@ import { checkCast, checkCopyRows, checkEmbed } from '../checks/rows.ts';
 import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import type {
   AttentionArguments,
+  CacheRowsArguments,
   Device,
   GatedActivation,
   MatmulOptions,
@@ -29,6 +31,7 @@ import type {
 } from '../device.ts';
 import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
+import { cacheRows } from './cache-rows.ts';
 import { cast } from './cast.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
@@ -114,6 +117,11 @@ export class WebGpuDevice extends TensorStore implements Device {
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
     checkRope(x, table, positions, layout);
     rope(this.parts(), x, table, positions, layout);
+  }
+
+  cacheRows(args: CacheRowsArguments): void {
+    checkCacheRows(args);
+    cacheRows(this.parts(), args);
   }
 
   attention(args: AttentionArguments): void {
