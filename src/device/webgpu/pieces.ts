@@ -34,13 +34,13 @@ export function byGroups(bindingLimit: number, tensors: readonly Tensor[], width
   return pieces;
 }
 
-/** Tensors of equal height in pieces of rows that a binding holds. */
+/** Tensors in pieces of rows that a binding holds. The first says how many rows there are; of a vector beside it a row is one number. */
 export function byRows(
   bindingLimit: number,
   tensors: readonly Tensor[],
 ): { readonly bound: readonly Bound[]; readonly first: number; readonly rows: number }[] {
   const height = heightOf(tensors[0]!);
-  const widest = Math.max(...tensors.map((t) => t.byteLength / Math.max(1, heightOf(t))), 1);
+  const widest = Math.max(...tensors.map((t) => t.byteLength / Math.max(1, height)), 1);
   const most = Math.max(1, Math.floor((bindingLimit - 256) / widest)); // a binding begins at a multiple of 256
   const pieces: { bound: Bound[]; first: number; rows: number }[] = [];
   for (let first = 0; first < height; first += most) {

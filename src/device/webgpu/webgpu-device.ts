@@ -35,7 +35,7 @@ import { cacheRows } from './cache-rows.ts';
 import { cast } from './cast.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
-import { logitStats, topK } from './logits.ts';
+import { logitStats } from './logits.ts';
 import { addRmsNorm, rmsNorm } from './norm.ts';
 import { type WebGpuDeviceOptions, webGpuDeviceOptions } from './options.ts';
 import { linear, linearGrouped, matmul } from './products.ts';
@@ -45,6 +45,7 @@ import { scaleRows, softmax } from './row-layers.ts';
 import { copyRows, embed } from './rows.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
+import { topK } from './top-k.ts';
 
 /** A GPU, by WebGPU. Operations are recorded when they are called and go to the GPU in batches, at the latest with the next `read` or `flush`. */
 export class WebGpuDevice extends TensorStore implements Device {
