@@ -1,8 +1,6 @@
-import type { Tensor } from '../device.ts';
 import type { AdamArguments } from '../train-device.ts';
 import { elementwise, overElements } from './elementwise.ts';
 import { variants } from './kernel.ts';
-import { notYet } from './not-yet.ts';
 import type { GpuParts } from './tensor-store.ts';
 
 /** Numbers as `assembly/optimiser.ts` has them, which are made in f64. */
@@ -41,8 +39,4 @@ export function adamStep(parts: GpuParts, args: AdamArguments): void {
       ...[1 / (1 - beta2 ** step), epsilon, unbiased, rate * weightDecay],
     ],
   );
-}
-
-export function pack(_parts: GpuParts, _from: Tensor, _to: Tensor): void {
-  notYet('pack');
 }

@@ -2,20 +2,11 @@ import { byteLengthOf } from '../../element-types.ts';
 import { widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import { copyBytes } from './bytes.ts';
-import { notYet } from './not-yet.ts';
 import { part } from './pieces.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
 
-export function embed(_parts: GpuParts, _ids: Tensor, _weight: Tensor, _out: Tensor): void {
-  notYet('embed');
-}
-
 export function copyRows(parts: GpuParts, from: Tensor, to: Tensor, toRow: number): void {
   const first = byteLengthOf(to.type, toRow * widthOf(to));
   copyBytes(parts, from as GpuTensor, part(to as GpuTensor, first, from.byteLength));
-}
-
-export function embedBackward(_parts: GpuParts, _ids: Tensor, _dY: Tensor, _dW: Tensor): void {
-  notYet('embedBackward');
 }

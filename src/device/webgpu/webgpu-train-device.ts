@@ -31,10 +31,12 @@ import type { AdamArguments, AttentionBackwardArguments, TrainDevice } from '../
 import { gatedActivationBackward } from './activation.ts';
 import { attentionBackward } from './attention-backward.ts';
 import { axpy, fill } from './elements.ts';
+import { embedBackward } from './embed-backward.ts';
 import { crossEntropyBackward, divergenceBackward, entropyBackward, hingeBackward, hingeLoss } from './losses.ts';
 import { rmsNormBackward } from './norm.ts';
-import { adamStep, pack } from './optimiser.ts';
+import { adamStep } from './optimiser.ts';
 import type { WebGpuDeviceOptions } from './options.ts';
+import { pack } from './pack.ts';
 import { linearBackward, linearGroupedBackward, linearGroupedWeights } from './products-backward.ts';
 import { ropeBackward } from './rope.ts';
 import {
@@ -46,7 +48,6 @@ import {
   sigmoidScaleBackward,
 } from './routing-backward.ts';
 import { scaleRowsBackward } from './row-layers.ts';
-import { embedBackward } from './rows.ts';
 import { columnSum, sumSquares } from './sums.ts';
 import { WebGpuDevice } from './webgpu-device.ts';
 

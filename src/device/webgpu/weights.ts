@@ -71,11 +71,12 @@ export class GpuPanels extends GpuTensor {
     return { memory: this.memory, offset: this.offset + first * rowBytes, byteLength: rows * rowBytes };
   }
 
-  /** What scales all blocks of the buffer, counted from the buffer's first row; of plain numbers the numbers, which no kernel reads as scales. */
-  get scales(): Bound {
-    const { scalesAt, scaleBytes, bytes } = this.plan;
-    if (scaleBytes === 0) return this;
-    return { memory: this.memory, offset: scalesAt, byteLength: bytes - scalesAt };
+  /** What scales the blocks of some of its rows; null for plain numbers. */
+  scalesPart(first: number, rows: number): Bound | null {
+    const { scalesAt, scaleBytes } = this.plan;
+    if (scaleBytes === 0) return null;
+    const offset = scalesAt + (this.firstRow + first) * scaleBytes;
+    return { memory: this.memory, offset, byteLength: rows * scaleBytes };
   }
 }
 
