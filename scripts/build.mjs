@@ -10,6 +10,7 @@ import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promi
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build, transform } from 'esbuild';
+import { gpuApart } from './gpu-apart.mjs';
 import { bundledPackages, licences } from './licences.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -90,7 +91,9 @@ async function buildKernels() {
 
 async function buildDist() {
   const sources = ['src', 'workers', 'models', 'examples/everywhere.ts', 'tsconfig.json', 'package.json', 'scripts'];
-  const workers = (await workerNames()).map((name) => `dist/workers/${name.replace(/ts$/, 'js')}`);
+  const workers = ['webgpu.js', ...(await workerNames()).map((name) => name.replace(/ts$/, 'js'))].map(
+    (name) => `dist/workers/${name}`,
+  );
   const results = ['dist/src', 'dist/build', ...workers, 'dist/page/espalier.js', 'dist/THIRD-PARTY-LICENCES.txt'];
   const record = recordOf('dist', [...sources, 'build/kernels.sha256'], results);
   if (await record.isCurrent()) return;
@@ -119,7 +122,7 @@ async function buildDist() {
     await checkAddresses(folder);
   }
   await stripComments();
-  await hideNodeImports();
+  await hideImports();
   const packages = [...bundledPackages(metafiles), 'assemblyscript'];
   await writeFile(`${root}dist/THIRD-PARTY-LICENCES.txt`, await licences(packages, `${root}node_modules/`));
   await record.write();
@@ -140,12 +143,18 @@ async function referPlatform() {
   }
 }
 
-/** Modules of Node's are imported where they are there; bundlers for browsers warn of them, or give up, unless told to look away. */
-async function hideNodeImports() {
+/**
+ * Modules of Node's are imported where they are there, and what computes on a GPU by its address (gpu-apart.mjs); bundlers for browsers warn of
+ * both, or give up, unless told to look away.
+ */
+async function hideImports() {
   for (const name of await readdir(`${root}dist`, { recursive: true })) {
     if (!name.endsWith('.js')) continue;
     const text = await readFile(`${root}dist/${name}`, 'utf8');
-    const hidden = text.replaceAll(/\bimport\((?=['"`]node:)/g, 'import(/* webpackIgnore: true */ /* @vite-ignore */ ');
+    const hidden = text.replaceAll(
+      /\bimport\((?=['"`]node:|new URL\(['"`]\.\/webgpu\.js)/g,
+      'import(/* webpackIgnore: true */ /* @vite-ignore */ ',
+    );
     if (hidden !== text) await writeFile(`${root}dist/${name}`, hidden);
   }
 }
@@ -237,11 +246,12 @@ async function bundleWorkers() {
       }));
     },
   };
+  const entryPoints = Object.fromEntries(names.map((name) => [name.replace(/\.ts$/, ''), `workers/${name}`]));
   const { metafile } = await build({
     ...BUNDLE,
-    entryPoints: names.map((name) => `workers/${name}`),
+    entryPoints: { ...entryPoints, webgpu: 'src/device/webgpu/gpu.ts' },
     outdir: 'dist/workers',
-    plugins: [ADDRESSES, noWorkers],
+    plugins: [ADDRESSES, noWorkers, gpuApart],
   });
   return metafile;
 }

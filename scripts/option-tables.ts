@@ -62,9 +62,9 @@ export const DOCUMENTS = [
 const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>>, ...string[]]>> = {
   open: [
     openOptions,
+    'engine/options/EngineOptions',
     'open-local/OpenOptions',
     'engine/options/EngineOpenOptions',
-    'engine/options/EngineOptions',
     'engine/model/open/OpenOptions',
     'runtime/hub/options/FilesOptions',
   ],

@@ -40,11 +40,26 @@ export type ErrorCode =
   // calling
   | 'E_ARGUMENT'; // an option with a value outside its documented range
 
+/** What tells such an error from any other. */
+const MARK: unique symbol = Symbol.for('espalier.error');
+
 /**
  * The one error class of the library: what happened (`message`), what to do (`hint`), a stable `code`, and the `cause`
  * where another error lies behind it.
  */
 export class EspalierError extends Error {
+  /**
+   * Whichever copy of this class made it: a worker and what it fetches when a GPU is asked for are bundled apart, and a page may hold the package
+   * twice.
+   */
+  static override [Symbol.hasInstance](value: unknown): value is EspalierError {
+    return value instanceof Error && MARK in value;
+  }
+
+  // of the class and not of each, which Node would print
+  get [MARK](): true {
+    return true;
+  }
   override readonly name = 'EspalierError';
   readonly code: ErrorCode;
   readonly hint: string;

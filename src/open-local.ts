@@ -3,10 +3,11 @@ import { TensorDigests } from './checkpoint/identity.ts';
 import { openCheckpoint } from './checkpoint/open.ts';
 import { quantisedCheckpoint } from './checkpoint/quantised/quantised-checkpoint.ts';
 import { type QuantisedType, quantisedType } from './checkpoint/quantised/quantised-types.ts';
+import { parametersIn, type Work } from './device/auto.ts';
 import type { Device, Precision } from './device/device.ts';
 import { exclusive } from './device/exclusive.ts';
 import { openDevice } from './device/open-device.ts';
-import { precision } from './device/options.ts';
+import { type DeviceKind, deviceKind, precision } from './device/options.ts';
 import { throwIfAborted } from './errors.ts';
 import { adaptedDecoder } from './model/adapted-decoder.ts';
 import { type AdapterChoice, adapters } from './model/adapter-options.ts';
@@ -16,13 +17,17 @@ import { contextLength } from './model/options.ts';
 import { Tokenizer } from './model/text/tokenizer.ts';
 import { type DecoderWeights, loadWeights } from './model/weights.ts';
 import { checked } from './options/check.ts';
-import { callback, like, type Schema } from './options/rules.ts';
+import { callback, defaulting, either, like, type Schema } from './options/rules.ts';
 import { checkedTarget } from './runtime/files/target.ts';
 import { type FilesOptions, filesOptions } from './runtime/hub/options.ts';
 
 export interface OpenOptions extends FilesOptions {
-  /** Where to compute; default: a wasm device of its own, closed with the model. */
-  readonly device?: Device;
+  /**
+   * Where to compute: a device, such as `WasmDevice.create()` makes, which stays the caller's; or of one that is opened and closed with the model,
+   * its kind: `wasm`, the CPU; `webgpu`, a GPU; a `GPUDevice` of your own; or `auto` (default), a real GPU where it is known to be faster with a
+   * model of this size, else the CPU.
+   */
+  readonly device?: Device | DeviceKind;
   /**
    * `int8` (default): quantised weights meet activations quantised per block of 32, as in llama.cpp. `int16`: to 16 bits, closer
    * and slower. `exact`: activations stay f32. Weights in f32, f16 or bf16 are exact in each case.
@@ -47,11 +52,15 @@ export interface OpenOptions extends FilesOptions {
   readonly onProgress?: (loaded: number, total: number) => void;
 }
 
+function isDevice(value: unknown): value is Device {
+  return typeof (value as Device).loadMatrix === 'function' && typeof (value as Device).read === 'function';
+}
+
 export const localOpenOptions = {
   ...filesOptions,
-  device: like<Device>(
-    'a device, such as WasmDevice.create() makes',
-    (value) => typeof (value as Device).loadMatrix === 'function' && typeof (value as Device).read === 'function',
+  device: defaulting(
+    either<DeviceKind, Device>(deviceKind, like<Device>('a device, such as WasmDevice.create() makes', isDevice)),
+    'auto',
   ),
   precision,
   quantise: quantisedType,
@@ -74,18 +83,27 @@ export async function openLocal(
   return openWith(target, given, { withIdentity: true });
 }
 
-/** The same. Who never asks for the model's identity saves hashing its weights, some 0.8 ms a MB. */
+export interface OpenedWith {
+  /** Who never asks for the model's identity saves hashing its weights, some 0.8 ms a MB. */
+  readonly withIdentity: boolean;
+  /** The caller's device for a model of this size. Default: as the options say. */
+  readonly deviceFor?: (work: Work) => Promise<Device>;
+}
+
+/** The same. */
 export async function openWith(
   target: Parameters<typeof openCheckpoint>[0],
   given: OpenOptions,
-  { withIdentity }: { readonly withIdentity: boolean },
+  { withIdentity, deviceFor }: OpenedWith,
 ): Promise<LocalModel> {
   const options = checked<OpenOptions>(localOpenOptions, given, 'openLocal');
   checkedTarget(target);
   throwIfAborted(options.signal);
   const { signal, onDownload, hub, cache } = options;
   const opened = await openCheckpoint(target, { signal, onDownload, hub, cache });
-  let device = options.device;
+  const kind = options.device ?? 'auto';
+  const owns = deviceFor === undefined && !isDevice(kind);
+  let device: Device | undefined;
   let weights: DecoderWeights | undefined;
   let loaded: LoadedAdapters | undefined;
   let found: OpenedAdapters | undefined;
@@ -97,7 +115,9 @@ export async function openWith(
     // before any weight is read
     found = await openAdapters(options.adapters ?? [], checkpoint, { signal, onDownload, hub, cache });
     const adapting = found;
-    device ??= await openDevice();
+    const work: Work = { task: 'answering', parameters: parametersIn(checkpoint.tensors.values()) };
+    if (deviceFor) device = await deviceFor(work);
+    else device = isDevice(kind) ? kind : await openDevice(kind, {}, work);
     const on = device;
     // hashed while it is read
     const digests = withIdentity ? new TensorDigests(checkpoint) : null;
@@ -110,12 +130,11 @@ export async function openWith(
     const base = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
     const identity = base !== null && loaded ? await loaded.identityOn(base) : base;
     const noted = { ...checkpoint, notes: [...checkpoint.notes, ...adapting.notes] };
-    const owns = options.device === undefined;
     return new LocalModel(noted, spec, tokenizer, decoder, owns, identity, loaded?.facts ?? []);
   } catch (error) {
     weights?.dispose();
     loaded?.dispose();
-    if (options.device === undefined) device?.close();
+    if (owns) device?.close();
     throw error;
   } finally {
     await found?.close();

@@ -12,7 +12,7 @@ import {
   OF_PROGRAMS,
   sequenceOptionsOf,
 } from './shared/data-flags.ts';
-import { optionFlags } from './shared/flags.ts';
+import { deviceFlag, optionFlags } from './shared/flags.ts';
 import { counted, formatBytes, formatCount, formatTable } from './shared/format.ts';
 import { figure } from './shared/measuring.ts';
 import { Stages } from './shared/stages.ts';
@@ -31,8 +31,9 @@ const flags = optionFlags<RelearnOptions>(relearnThereOptions, {
   alpha: { value: 'X', description: 'Its product is multiplied by alpha / rank; default: twice the rank' },
   every: { value: 'N', description: 'Steps between two looks' },
   seed: { value: 'N', description: 'Of all that is drawn' },
+  device: deviceFlag,
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
-  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB, on a GPU none' },
   adapters: null, // --adapter
   data: null,
   ...OF_DATA,

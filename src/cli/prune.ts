@@ -8,7 +8,7 @@ import type { DownloadProgress } from '../runtime/hub/download-progress.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { textInFlags } from './shared/flags.ts';
-import { counted, formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatDuration, formatTable, memoryLine } from './shared/format.ts';
 import { LogFile } from './shared/log-file.ts';
 import { pruneArguments, pruneOptionsOf } from './shared/prune-flags.ts';
 import { pageOf } from './shared/prune-report.ts';
@@ -33,7 +33,7 @@ export const pruneCommand = defineCommand({
     ],
     'Where it stops': ['looks', 'strengths', 'measured', 'enough'],
     'The gate': ['gate', 'gate-steps', 'gate-tokens', 'gate-rounds', 'gate-units', 'path', 'alignment', 'route-cut'],
-    'Memory and time': ['rows', 'lanes', 'memory-limit'],
+    'Memory and time': ['rows', 'device', 'lanes', 'memory-limit'],
     'What is written': ['out', 'html', 'save-every', 'restart', 'dry-run'],
   },
   args: {
@@ -125,7 +125,7 @@ function describePlan({
     ],
     ['', `about ${formatCount(tokens)} tokens in both phases, ${counted(looks, 'look')} beside them`],
     ['adapter', `${formatCount(parameters)} parameters, without its gate`],
-    ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ['memory', memoryLine(total, limit)],
     ...(advice === null ? [] : [['', textInFlags(advice, pruneArguments)] as [string, string]]),
     ['', `measuring ${formatBytes(measuring)}, training ${formatBytes(training)}`],
     ['', `gate ${formatBytes(gating)}, checking ${formatBytes(checking)}`],

@@ -7,7 +7,7 @@ import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { DATA_FLAGS } from './shared/data-flags.ts';
 import { textInFlags } from './shared/flags.ts';
-import { counted, formatBytes, formatCount, formatDuration, formatTable } from './shared/format.ts';
+import { counted, formatBytes, formatCount, formatDuration, formatTable, memoryLine } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 import { trainArguments, trainOptionsOf } from './shared/train-flags.ts';
 import { TrainLines } from './shared/train-lines.ts';
@@ -24,7 +24,7 @@ export const trainCommand = defineCommand({
       ...['beta1', 'beta2', 'epsilon', 'seed'],
     ],
     'Other losses': ['balance', 'z-loss', 'tau', 'reference', 'divergence'],
-    'Memory and time': ['rows', 'recompute', 'lanes', 'memory-limit'],
+    'Memory and time': ['rows', 'recompute', 'device', 'lanes', 'memory-limit'],
     'What is written': ['out', 'dtype', 'save-every', 'restart'],
   },
   args: {
@@ -115,7 +115,7 @@ function describePlan({ data, steps, parameters, trained, memory, advice, option
       'trained',
       `${formatCount(trained)} parameters, ${lora ? `an adapter of rank ${lora.rank}: ${share} % of the model` : `of ${formatCount(parameters)}`}`,
     ],
-    ['memory', `${formatBytes(total)} on the device, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`],
+    ['memory', memoryLine(total, limit)],
     ...(advice === null ? [] : [['', textInFlags(advice, trainArguments)] as [string, string]]),
     ['', `weights ${formatBytes(weights)}, f32 of what is trained ${formatBytes(masters)}`],
     ['', `gradients ${formatBytes(gradients)}, moments ${formatBytes(moments)}`],

@@ -1,54 +1,71 @@
 import { EspalierError } from '../errors.ts';
 import { complete } from '../options/check.ts';
 import { defined } from '../options/defined.ts';
-import { type Rule, words } from '../options/rules.ts';
+import { isOptions, oneOf, type Rule, text, words } from '../options/rules.ts';
+import { autoDevice, type Work } from './auto.ts';
 import type { Device } from './device.ts';
 import type { ExactDevice } from './exact-device.ts';
+import { type DeviceKind, deviceKind, type GpuDevice } from './options.ts';
 import type { TrainDevice } from './train-device.ts';
 import { hasRelaxedSimd } from './wasm/load-kernels.ts';
 import { tuningOptions, type WasmDeviceOptions } from './wasm/options.ts';
 import { WasmDevice } from './wasm/wasm-device.ts';
 import { WasmTrainDevice } from './wasm/wasm-train-device.ts';
+import { loadGpu } from './webgpu/load.ts';
 import type { WebGpuDeviceOptions } from './webgpu/options.ts';
 
-/** What computes: `auto` chooses, a `GPUDevice` is one that the caller has made. */
-export type DeviceKind = 'auto' | 'wasm' | 'webgpu' | GpuDevice;
+/** Where something is computed, when it is known where. */
+export type ChosenDevice = 'wasm' | 'webgpu' | GpuDevice;
 
-/** A `GPUDevice`, told by what it has, since not every host has its type. */
-export interface GpuDevice {
-  readonly queue: object;
-  createBuffer(descriptor: never): object;
+/**
+ * Where work is done. `auto` is the wasm device, but for models and GPUs with which a GPU is known to be faster (auto.ts).
+ * @throws E_ARGUMENT for what is no device
+ */
+export async function chosenDevice(kind: DeviceKind = 'auto', work: Work | null = null): Promise<ChosenDevice> {
+  const device = deviceKind.check(kind, 'device');
+  if (device !== 'auto') return device;
+  return work === null ? 'wasm' : autoDevice(work);
 }
 
 /**
- * A device; whoever opens it closes it. `auto` is wasm, as long as nobody has measured that a GPU pays.
- * @throws E_DEVICE_UNSUPPORTED where there is no GPU; E_ARGUMENT for what is no device; and as `WasmDevice.create`
+ * The same of a job that goes on from a state: on the kind of device that computed it.
+ * @param like of the state
+ * @throws E_ARGUMENT where another kind is asked for
  */
-export async function openDevice(kind: DeviceKind = 'auto', options: WasmDeviceOptions = {}): Promise<Device> {
-  if (kind === 'auto' || kind === 'wasm') return WasmDevice.create(options);
-  if (kind === 'webgpu' || isGpu(kind)) {
-    // only now: a page that computes on the CPU loads none of it
-    const { WebGpuDevice } = await import('./webgpu/webgpu-device.ts');
-    return WebGpuDevice.create(gpuOptions(kind, options));
-  }
+export async function jobDevice(
+  kind: DeviceKind | undefined,
+  work: Work,
+  like: Arithmetic | undefined,
+): Promise<ChosenDevice> {
+  if (like === undefined) return chosenDevice(kind, work);
+  const own = kindOf(like);
+  if (kind === undefined || kind === 'auto') return own;
+  const device = await chosenDevice(kind);
+  if (nameOf(device) === own) return device;
   throw new EspalierError(
     'E_ARGUMENT',
-    `There is no device ${String(kind satisfies never)}.`,
-    'Use "auto", "wasm", "webgpu" or a GPUDevice.',
+    `What is kept was computed on ${own}, and device is ${nameOf(device)}: they do not come to the same numbers.`,
+    `Go on with device "${own}", or pass \`restart: true\` to begin anew.`,
   );
 }
 
-/** One that trains, on a GPU. @throws as `openDevice` */
-export async function openGpuTrainDevice(
-  kind: 'webgpu' | GpuDevice,
-  options: WasmDeviceOptions = {},
-): Promise<TrainDevice> {
-  const { WebGpuTrainDevice } = await import('./webgpu/webgpu-train-device.ts');
-  return WebGpuTrainDevice.create(gpuOptions(kind, options));
+export function nameOf(device: ChosenDevice): 'wasm' | 'webgpu' {
+  return device === 'wasm' ? 'wasm' : 'webgpu';
 }
 
-function gpuOptions(kind: 'webgpu' | GpuDevice, { debug, memoryLimit }: WasmDeviceOptions): WebGpuDeviceOptions {
-  return defined({ gpu: kind === 'webgpu' ? undefined : kind, debug, memoryLimit });
+/**
+ * A device; whoever opens it closes it.
+ * @throws E_DEVICE_UNSUPPORTED where there is no GPU; E_ARGUMENT for what is no device; and as `WasmDevice.create`
+ */
+export async function openDevice(
+  kind: DeviceKind = 'auto',
+  options: WasmDeviceOptions = {},
+  work: Work | null = null,
+): Promise<Device> {
+  const device = await chosenDevice(kind, work);
+  if (device === 'wasm') return WasmDevice.create(options);
+  const { WebGpuDevice } = await loadGpu();
+  return WebGpuDevice.create(gpuOptions(device, options));
 }
 
 /** One that gives the same bits everywhere: plain SIMD, whose arithmetic WebAssembly defines exactly. @throws as `openDevice` */
@@ -56,18 +73,48 @@ export function openExactDevice(options: Omit<WasmDeviceOptions, 'relaxed'> = {}
   return WasmDevice.create({ ...options, relaxed: false });
 }
 
-/** What decides how sums are rounded on a device: the kernels that were found to be the fastest. Plain data. */
-export interface Arithmetic {
+/**
+ * What decides how sums are rounded on a device: on the CPU the kernels that were found to be the fastest, on a GPU the adapter. Plain data,
+ * which states of jobs keep.
+ */
+export type Arithmetic = WasmArithmetic | GpuArithmetic;
+
+export interface WasmArithmetic {
   readonly simd: string;
   readonly micro: number;
   readonly dot: number;
 }
 
-/** One that was kept. */
-export const arithmetic: Rule<Arithmetic> = complete<Arithmetic>({ simd: words, ...tuningOptions }, 'arithmetic');
+export interface GpuArithmetic {
+  readonly device: 'webgpu';
+  readonly adapter: string;
+}
 
-export function arithmeticOf({ description, tuning }: WasmDevice): Arithmetic {
-  return { simd: description['simd']!, micro: tuning.micro, dot: tuning.dot };
+const ofWasm = complete<WasmArithmetic>({ simd: words, ...tuningOptions }, 'arithmetic');
+const ofGpu = complete<GpuArithmetic>({ device: oneOf('webgpu'), adapter: text() }, 'arithmetic');
+
+/** One that was kept. */
+export const arithmetic: Rule<Arithmetic> = {
+  takes: ofWasm.takes,
+  check: (value, name) => (isOptions(value) && 'device' in value ? ofGpu : ofWasm).check(value, name),
+};
+
+export function arithmeticOf(device: TrainDevice): Arithmetic {
+  const { description } = device;
+  if (device instanceof WasmDevice) {
+    return { simd: description['simd']!, micro: device.tuning.micro, dot: device.tuning.dot };
+  }
+  return { device: 'webgpu', adapter: description['adapter'] ?? '' };
+}
+
+function kindOf(like: Arithmetic): 'wasm' | 'webgpu' {
+  return 'simd' in like ? 'wasm' : like.device;
+}
+
+/** Options of either kind; a GPU has no use for most. */
+export interface TrainDeviceOptions extends WasmDeviceOptions {
+  /** Default `wasm`. */
+  readonly device?: ChosenDevice;
 }
 
 /**
@@ -75,13 +122,19 @@ export function arithmeticOf({ description, tuning }: WasmDevice): Arithmetic {
  * @param like computes with the same kernels as an earlier one, and so the same bits, where this host has them
  * @throws as `openDevice`
  */
-export function openTrainDevice(options: WasmDeviceOptions = {}, like?: Arithmetic): Promise<WasmTrainDevice> {
-  const isSame = like?.simd === ((options.relaxed ?? hasRelaxedSimd()) ? 'relaxed' : 'plain');
-  return WasmTrainDevice.create(
-    like && isSame ? { ...options, tuning: { micro: like.micro, dot: like.dot } } : options,
-  );
+export async function openTrainDevice(
+  { device = 'wasm', ...options }: TrainDeviceOptions = {},
+  like?: Arithmetic,
+): Promise<TrainDevice> {
+  if (device !== 'wasm') {
+    const { WebGpuTrainDevice } = await loadGpu();
+    return WebGpuTrainDevice.create(gpuOptions(device, options));
+  }
+  const simd = (options.relaxed ?? hasRelaxedSimd()) ? 'relaxed' : 'plain';
+  const isSame = like !== undefined && 'simd' in like && like.simd === simd;
+  return WasmTrainDevice.create(isSame ? { ...options, tuning: { micro: like.micro, dot: like.dot } } : options);
 }
 
-function isGpu(kind: unknown): kind is GpuDevice {
-  return typeof kind === 'object' && kind !== null && 'createBuffer' in kind && 'queue' in kind;
+function gpuOptions(device: 'webgpu' | GpuDevice, { debug, memoryLimit }: WasmDeviceOptions): WebGpuDeviceOptions {
+  return defined({ gpu: device === 'webgpu' ? undefined : device, debug, memoryLimit });
 }

@@ -6,7 +6,7 @@ import { laneCount } from '../runtime/host/lane-count.ts';
 import { aborted, WorkerLink } from './line/link.ts';
 import { partOptions, placeOf, wireAdapters, wireTarget } from './line/parted-options.ts';
 import { Model } from './model/model.ts';
-import { ENGINE, type EngineCalls, type EngineLink, type EngineStats } from './model/protocol.ts';
+import { type DeviceFacts, ENGINE, type EngineCalls, type EngineLink, type EngineStats } from './model/protocol.ts';
 import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOptions } from './options.ts';
 import { SHOW } from './show/protocol.ts';
 
@@ -15,37 +15,45 @@ import { SHOW } from './show/protocol.ts';
  * second engine has its own.
  */
 export class Engine {
-  /** What was chosen at start, for people: instruction set, micro-kernels. */
-  readonly description: Readonly<Record<string, string>>;
-  /** Threads that compute. */
-  readonly lanes: number;
   readonly #link: EngineLink;
+  #device: DeviceFacts;
 
-  private constructor(link: EngineLink, description: Readonly<Record<string, string>>, lanes: number) {
+  private constructor(link: EngineLink, device: DeviceFacts) {
     this.#link = link;
-    this.description = description;
-    this.lanes = lanes;
+    this.#device = device;
+  }
+
+  /** What computes, for people: `device`, and of the CPU instruction set and micro-kernels, of a GPU its name and features. */
+  get description(): Readonly<Record<string, string>> {
+    return this.#device.description;
+  }
+
+  /** Threads that compute. */
+  get lanes(): number {
+    return this.#device.lanes;
   }
 
   /** @throws E_ARGUMENT, E_NO_ISOLATION, E_DEVICE_UNSUPPORTED, E_FILE_NOT_FOUND, E_OUT_OF_MEMORY, E_ABORTED, E_WORKER_LOST */
   static async create(options: EngineOptions = {}): Promise<Engine> {
     const given = filled(engineOptions, checked<EngineOptions>(engineOptions, options, 'Engine.create'));
-    const { relaxed, memoryLimit, signal } = given;
+    const { device: kind, relaxed, memoryLimit, signal } = given;
     const wasm = placeOf(given.wasmLocation, true);
     const places = { worker: placeOf(given.workerLocation), lane: placeOf(given.laneLocation) };
     const on = await host();
     if (signal?.aborted) throw aborted(signal);
-    const lanes = laneCount(given.lanes, on);
+    // a GPU needs none
+    const lanes = kind === 'webgpu' ? 1 : laneCount(given.lanes, on);
     const link = new WorkerLink<EngineCalls>(on, given.show ? SHOW : ENGINE, places);
     try {
       const device = {
+        device: kind,
         lanes,
         ...(relaxed === undefined ? {} : { relaxed }),
         ...(memoryLimit === undefined ? {} : { memoryLimit }),
         ...(wasm ? { wasmLocation: wasm.href } : {}),
       };
       const facts = await link.call('create', [device], { signal });
-      const engine = new Engine(link, facts.description, facts.lanes);
+      const engine = new Engine(link, facts);
       links.set(engine, link);
       return engine;
     } catch (error) {
@@ -72,6 +80,7 @@ export class Engine {
       transfer: [...wire.transfer, ...added.transfer],
       discard: ({ model }) => this.#link.drop(model),
     });
+    this.#device = facts.device;
     return new Model(this.#link, this, facts);
   }
 

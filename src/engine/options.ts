@@ -1,6 +1,6 @@
 /** Options of an engine, and of opening a model on one. */
 import { quantisedType } from '../checkpoint/quantised/quantised-types.ts';
-import { lanes, memoryLimit, precision } from '../device/options.ts';
+import { anyMemoryLimit, type DeviceName, deviceName, lanes, precision } from '../device/options.ts';
 import { adapters } from '../model/adapter-options.ts';
 import { contextLength } from '../model/options.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
@@ -9,13 +9,18 @@ import { hub } from '../runtime/hub/options.ts';
 
 export interface EngineOptions {
   /**
-   * Threads that compute. `auto` (default): all that the host has where memory can be shared, else 1. A number above 1 without
+   * What computes: `wasm`, the CPU, or `webgpu`, a GPU. `auto` (default): the CPU, until a model is opened of a size with which a real GPU is known to
+   * be faster; then all of the engine moves there, if it holds no other model. The two do not come to the same bits (docs/webgpu.md).
+   */
+  readonly device?: DeviceName;
+  /**
+   * Threads that compute on the CPU. `auto` (default): all that the host has where memory can be shared, else 1. A number above 1 without
    * shared memory is E_NO_ISOLATION.
    */
   readonly lanes?: number | 'auto';
   /** False forces plain SIMD, for comparison. Default: what the JavaScript engine has. */
   readonly relaxed?: boolean;
-  /** Most bytes of memory for weights, caches and scratch. Default 4 GiB, the end of a 32-bit address space. */
+  /** Most bytes of memory for weights, caches and scratch. Default 4 GiB, the end of a 32-bit address space; on a GPU none. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
@@ -32,9 +37,10 @@ export interface EngineOptions {
 }
 
 export const engineOptions = {
+  device: deviceName('openLocal of espalier/local'),
   lanes: defaulting(lanes, 'auto'),
   relaxed: truth,
-  memoryLimit,
+  memoryLimit: anyMemoryLimit,
   show: defaulting(truth, false),
   wasmLocation: place,
   workerLocation: place,

@@ -3,7 +3,7 @@ import { GATE_KINDS, type GateKind } from '../checkpoint/adapter/gate-kinds.ts';
 import type { RoutingRule } from '../checkpoint/adapter/routing.ts';
 import { type DataSource, dataSource } from '../datasets/source.ts';
 import { type SequenceOptions, sequenceOptions } from '../datasets/training/options.ts';
-import { lanes, memoryLimit } from '../device/options.ts';
+import { anyMemoryLimit, type DeviceKind, deviceKind, lanes } from '../device/options.ts';
 import { object } from '../options/check.ts';
 import {
   defaulting,
@@ -131,9 +131,14 @@ export interface PruneRecipe
   readonly strengths?: readonly number[];
   /** Most examples of either side that looks and checks measure. Default 200. */
   readonly measured?: number;
+  /**
+   * What computes: `wasm`, the CPU; `webgpu`, a GPU; or a `GPUDevice` of your own. `auto` (default): a real GPU where it is known to be faster with a
+   * model of this size, else the CPU. The two do not come to the same bits (docs/webgpu.md).
+   */
+  readonly device?: DeviceKind;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
-  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB. */
+  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB, on a GPU none. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
@@ -199,8 +204,9 @@ export const pruneRecipe = {
   gateUnits: defaulting(whole(1, 1 << 16), 128),
   strengths: defaulting(listOf(real(0, 10, { above: true }), 1), [0.8, 0.9, 1, 1.1]),
   measured: defaulting(whole(1), 200),
+  device: deviceKind,
   lanes,
-  memoryLimit,
+  memoryLimit: anyMemoryLimit,
   wasmLocation: place,
 };
 

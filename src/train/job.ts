@@ -1,5 +1,5 @@
 import { writeJson } from '../checkpoint/write/small-files.ts';
-import { arithmeticOf, openTrainDevice } from '../device/open-device.ts';
+import { arithmeticOf, jobDevice, openTrainDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
@@ -13,7 +13,7 @@ import { type Loaded, load } from './load.ts';
 import { type PlanTrainOptions, planTrainOptions, type TrainOptions, trainOptions } from './options.ts';
 import { checkMemory, type MemoryPlan } from './plan/memory.ts';
 import type { ResolvedPlan, TrainPlan } from './plan/recipe.ts';
-import { adviceOf, roomOf } from './plan/room.ts';
+import { adviceOf, roomOf, trainWork } from './plan/room.ts';
 import { type DataFacts, type Prepared, prepare } from './prepare.ts';
 import { Telling } from './progress.ts';
 import { RouterStatistics } from './router-statistics.ts';
@@ -67,7 +67,8 @@ export async function planTrain(
 
 /**
  * Trains a model on examples: all of its weights, or an adapter (LoRA). Into a folder, a training that was interrupted goes on where its last
- * state was kept when it is called again with the same arguments, and comes to the same bits in the same runtime, for any number of lanes.
+ * state was kept when it is called again with the same arguments, on the same kind of device, and comes to the same bits in the same runtime, for any
+ * number of lanes.
  *
  * @returns the receipt, which also lies in the folder as `espalier-training.json`
  * @throws E_ARGUMENT for options out of range, and where the folder holds another unfinished training; E_DATA_INVALID with file and line;
@@ -119,6 +120,7 @@ async function trained(
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
     {
+      device: await jobDevice(options.device, trainWork(job), saved?.device),
       lanes,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),

@@ -1,5 +1,5 @@
 /** Options of a job that trains a model (`espalier/train`). */
-import { lanes, memoryLimit } from '../device/options.ts';
+import { anyMemoryLimit, type DeviceKind, deviceKind, lanes } from '../device/options.ts';
 import { callback, defaulting, place, type Schema, truth, whole } from '../options/rules.ts';
 import type { ModelTarget } from '../runtime/files/model-files.ts';
 import { targetRule } from '../runtime/files/target.ts';
@@ -28,9 +28,14 @@ export interface TrainProgress {
 export interface PlanTrainOptions extends TrainRecipe, FilesOptions {
   /** A model of the same vocabulary, which the KL divergence is measured from, such as the dense one that a mixture was grown from. Default: none. */
   readonly reference?: ModelTarget;
+  /**
+   * What computes: `wasm`, the CPU; `webgpu`, a GPU; or a `GPUDevice` of your own. `auto` (default): a real GPU where it is known to be faster with a
+   * model of this size, else the CPU. The two do not come to the same bits (docs/webgpu.md).
+   */
+  readonly device?: DeviceKind;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
-  /** Most bytes on the device: a training that would take more is refused before it begins. Default 4 GiB. */
+  /** Most bytes on the device: a training that would take more is refused before it begins. Default 4 GiB, on a GPU none. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
@@ -53,8 +58,9 @@ export interface TrainOptions extends PlanTrainOptions {
 export const trainJobOptions = {
   ...trainRecipe,
   reference: targetRule('The reference'),
+  device: deviceKind,
   lanes,
-  memoryLimit,
+  memoryLimit: anyMemoryLimit,
   wasmLocation: place,
 };
 

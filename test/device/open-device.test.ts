@@ -1,8 +1,19 @@
-/** One way to a device, and what is not one. */
+/** One way to a device, and what is not one; what `auto` is; and where a job goes on. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openDevice, openExactDevice } from '../../src/device/open-device.ts';
+import { autoDevice, choose, parametersIn } from '../../src/device/auto.ts';
+import {
+  arithmetic,
+  arithmeticOf,
+  chosenDevice,
+  jobDevice,
+  openDevice,
+  openExactDevice,
+  openTrainDevice,
+} from '../../src/device/open-device.ts';
+import { limitOn } from '../../src/device/options.ts';
 import { rejects } from '../errors.ts';
+import { onGpu } from './devices.ts';
 
 test('auto and wasm are the CPU device, with its options', async () => {
   for (const device of [await openDevice(), await openDevice('auto'), await openDevice('wasm', { debug: true })]) {
@@ -27,17 +38,81 @@ test('an exact device is plain SIMD and draws', async () => {
   device.close();
 });
 
-test('a GPU is refused, by its name and as an object, and what is no device is told apart', async () => {
-  const gpu = { queue: {}, createBuffer: () => ({}) };
-  for (const kind of ['webgpu', gpu] as const) {
-    const error = await rejects('E_DEVICE_UNSUPPORTED', () => openDevice(kind));
-    assert.match(error.message, 'WebGPU');
-    assert.match(error.hint, 'wasm');
-  }
-  for (const kind of ['cuda', 7, null, {}, { queue: {} }, () => {}]) {
-    await rejects('E_ARGUMENT', () => openDevice(kind as never));
+test('what is no device is told apart', async () => {
+  const half = { queue: {}, createBuffer: () => ({}) };
+  for (const kind of ['cuda', half, 7, null, {}, { queue: {} }, () => {}]) {
+    const error = await rejects('E_ARGUMENT', () => openDevice(kind as never));
+    assert.match(error.hint, '"auto", "wasm" or "webgpu", or a GPUDevice');
   }
   await rejects('E_ARGUMENT', () => openDevice('wasm', { lanes: 0 }));
+});
+
+if (onGpu) {
+  test('a GPU by its name, and one of the caller’s own', async () => {
+    const device = await openDevice('webgpu', { memoryLimit: 2 ** 33 });
+    assert.is(device.kind, 'webgpu');
+    assert.is(device.description['device'], 'webgpu');
+    device.close();
+    const train = await openTrainDevice({ device: 'webgpu' });
+    assert.equal(arithmeticOf(train), { device: 'webgpu', adapter: train.description['adapter'] });
+    assert.equal(arithmetic.check(arithmeticOf(train), 'device'), arithmeticOf(train));
+    train.close();
+  });
+}
+
+test('more memory than a wasm device can have is refused, and a GPU may have it', async () => {
+  const error = await rejects('E_ARGUMENT', () => openDevice('wasm', { memoryLimit: 2 ** 33 }));
+  assert.match(error.hint, '4 GiB');
+  assert.throws(() => limitOn('wasm', 2 ** 33), /E_ARGUMENT|memoryLimit/);
+  assert.is(limitOn('wasm', undefined), 2 ** 32);
+  assert.is(limitOn('wasm', 2 ** 30), 2 ** 30);
+  assert.is(limitOn('webgpu', 2 ** 36), 2 ** 36);
+  assert.is(limitOn('webgpu', undefined), null);
+});
+
+test('auto: a real GPU, and a model of a size with which one was found to be faster', async () => {
+  const crossover = { answering: 1e8, training: 1e6 };
+  const real = { name: 'a card', fallback: false };
+  const work = (parameters: number) => ({ task: 'answering', parameters }) as const;
+  assert.is(choose(work(1e8), real, crossover).device, 'webgpu');
+  assert.match(choose(work(1e8), real, crossover).why, 'a model of 100 million parameters');
+  assert.is(choose({ task: 'training', parameters: 1e6 }, real, crossover).device, 'webgpu');
+  for (const [one, adapter, table, why] of [
+    [work(1e8 - 1), real, crossover, 'faster at answering from 100 million on'],
+    [work(1e9), { ...real, fallback: true }, crossover, 'a program on the CPU'],
+    [work(1e9), null, crossover, 'no GPU'],
+    [work(1e9), real, { answering: null, training: 1 }, 'Nobody has measured'],
+  ] as const) {
+    const { device, why: told } = choose(one, adapter, table);
+    assert.is(device, 'wasm');
+    assert.match(told, why);
+  }
+  // where the size decides, no GPU is looked for; a program that plays one is never taken
+  assert.is(await autoDevice(work(1), crossover), 'wasm');
+  if (onGpu) assert.is(await autoDevice(work(1e9), crossover), 'wasm');
+  assert.is(parametersIn([{ shape: [2, 3] }, { shape: [4] }]), 10);
+  assert.is(await chosenDevice('auto', work(1e12)), 'wasm');
+});
+
+test('a job goes on where its state was computed', async () => {
+  const work = { task: 'training', parameters: 1 } as const;
+  const wasm = { simd: 'plain', micro: 0, dot: 0 };
+  const gpu = { device: 'webgpu', adapter: 'a card' } as const;
+  for (const kind of [undefined, 'auto', 'wasm'] as const) assert.is(await jobDevice(kind, work, wasm), 'wasm');
+  for (const kind of [undefined, 'auto', 'webgpu'] as const) assert.is(await jobDevice(kind, work, gpu), 'webgpu');
+  for (const [kind, like] of [
+    ['webgpu', wasm],
+    ['wasm', gpu],
+  ] as const) {
+    const error = await rejects('E_ARGUMENT', () => jobDevice(kind, work, like));
+    assert.match(error.message, `device is ${kind}`);
+    assert.match(error.hint, 'restart');
+  }
+  assert.is(await jobDevice('wasm', work, undefined), 'wasm');
+  for (const kept of [wasm, gpu]) assert.equal(arithmetic.check(kept, 'device'), kept);
+  for (const damaged of [{}, { device: 'wasm' }, { simd: 'plain' }, { device: 'cuda', adapter: '' }, null]) {
+    assert.throws(() => arithmetic.check(damaged, 'device'));
+  }
 });
 
 test.run();

@@ -132,20 +132,10 @@ test('values: NaN, infinity, text, null, boxes, lists and functions are not take
 });
 
 test('memoryLimit and lanes', () => {
-  for (const memoryLimit of [
-    Number.NaN,
-    'x',
-    2 ** 33,
-    0,
-    -1,
-    1e9 + 0.5,
-    null,
-    2n ** 31n,
-    Number.POSITIVE_INFINITY,
-    [2 ** 30],
-  ])
+  for (const memoryLimit of [Number.NaN, 'x', 0, -1, 1e9 + 0.5, null, 2n ** 31n, Number.POSITIVE_INFINITY, [2 ** 30]])
     assert.match(says(engineOptions, { memoryLimit }), /^memoryLimit is .*4 GiB/);
-  for (const memoryLimit of [2 ** 20, 2 ** 30, 2 ** 32])
+  // a wasm device refuses what is more than it can have: test/device/open-device.test.ts
+  for (const memoryLimit of [2 ** 20, 2 ** 30, 2 ** 32, 2 ** 36])
     assert.is(checked(engineOptions, { memoryLimit }, 'x').memoryLimit, memoryLimit);
   for (const lanes of [0, 1.5, 'two', 1e9, Number.NaN, null, '2', -1, {}])
     assert.match(says(engineOptions, { lanes }), /^lanes is .+\. Give an integer from 1 to 256, or "auto"\.$/);

@@ -4,7 +4,7 @@ import { type PlanTrainOptions, type TrainOptions, type TrainReceipt, train } fr
 import { bytesOf, LINES } from './texts.ts';
 
 export const data = bytesOf(LINES);
-export const BASE: Omit<PlanTrainOptions, 'cache'> = {
+export const BASE: Omit<PlanTrainOptions, 'cache' | 'device'> = {
   data,
   format: 'lines',
   maxTokens: 48,

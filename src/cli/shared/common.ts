@@ -5,7 +5,7 @@ import { type EngineOpenOptions, type EngineOptions, engineOpenOptions, engineOp
 import { EspalierError } from '../../errors.ts';
 import type { AdapterChoice } from '../../model/adapter-options.ts';
 import { oneOf, type Rule, refusal } from '../../options/rules.ts';
-import { optionFlags } from './flags.ts';
+import { deviceFlag, optionFlags } from './flags.ts';
 import { formatBytes } from './format.ts';
 import type { Io } from './io.ts';
 import { Stages } from './stages.ts';
@@ -28,6 +28,11 @@ export const lanesArgument = {
   description: 'Threads that compute; auto: one for each core',
   default: 'auto',
   rule: lanes,
+} as const;
+export const deviceArgument = {
+  type: 'string',
+  ...deviceFlag,
+  rule: engineOptions.device,
 } as const;
 export const jsonArgument = {
   type: 'boolean',
@@ -70,8 +75,12 @@ const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
 });
 
 const engine = optionFlags<EngineOptions>(engineOptions, {
+  device: deviceFlag,
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
-  memoryLimit: { value: 'BYTES', description: 'Most bytes for weights, caches and scratch; default 4 GiB' },
+  memoryLimit: {
+    value: 'BYTES',
+    description: 'Most bytes for weights, caches and scratch; default 4 GiB, on a GPU none',
+  },
   relaxed: null,
   show: null, // the command
   signal: null,

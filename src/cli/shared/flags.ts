@@ -17,6 +17,12 @@ export interface FlagSpec {
   readonly each?: Rule<string>;
 }
 
+/** Of every command whose result need not be the same to the bit everywhere. */
+export const deviceFlag = {
+  value: 'NAME',
+  description: 'What computes: wasm, the CPU; webgpu, a GPU; auto: a real GPU where it is known to be faster',
+} as const satisfies FlagSpec;
+
 /** The flags of an options object, and the way back. */
 export interface OptionFlags<T> {
   readonly args: ArgumentSpecs;

@@ -14,6 +14,12 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** What a job would take, of what there is; null: nobody knows. */
+export function memoryLine(total: number, limit: number | null): string {
+  const of = limit === null ? '' : `, of ${formatBytes(limit)}${total > limit ? ': too much' : ''}`;
+  return `${formatBytes(total)} on the device${of}`;
+}
+
 /** `0.0042` → `4.2 ms`, `75` → `1 min 15 s`, `7260` → `2 h 1 min`. Takes seconds. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return '–';

@@ -2,7 +2,7 @@ import { type PruneOptions, pruneThereOptions } from '../../engine/prune/options
 import { type Rule, refusal } from '../../options/rules.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
 import { answerArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
-import { optionFlags } from './flags.ts';
+import { deviceFlag, optionFlags } from './flags.ts';
 import { number } from './written.ts';
 
 const flags = optionFlags<PruneOptions>(pruneThereOptions, {
@@ -59,8 +59,9 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   saveEvery: { value: 'N', description: 'Steps between two states to go on from; 0: none' },
   restart: { description: 'Throw away an unfinished job with other options' },
   seed: { value: 'N', description: 'Of all that is drawn' },
+  device: deviceFlag,
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
-  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB, on a GPU none' },
   forget: null,
   retain: null,
   unseen: null,

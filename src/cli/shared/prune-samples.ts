@@ -20,9 +20,9 @@ export async function pruneSamples(
   signal: AbortSignal,
 ): Promise<NonNullable<PruneReport['samples']>> {
   const { format, columns, prompt, answer, chat, language, sourceLanguage, pieceLength } = options;
-  const { maxTokens, long, end, specialTokens, q, lanes, memoryLimit } = options;
+  const { maxTokens, long, end, specialTokens, q, device, lanes, memoryLimit } = options;
   const reading = defined({ format, columns, prompt, answer, chat, language, sourceLanguage, pieceLength, signal });
-  const opened = await open(model, { adapters: [adapter], signal, ...defined({ lanes, memoryLimit }) });
+  const opened = await open(model, { adapters: [adapter], signal, ...defined({ device, lanes, memoryLimit }) });
   try {
     const samples: NonNullable<PruneReport['samples']>[number][] = [];
     const encoder = scoringEncoder(opened, defined({ maxTokens, long, end, specialTokens }));

@@ -16,6 +16,7 @@ import type { NearestVote, PrefixMode, WorkEstimate } from '../../show/types.ts'
 import type { Values } from './command.ts';
 import {
   adapterArgument,
+  deviceArgument,
   exactArgument,
   jsonArgument,
   lanesArgument,
@@ -91,6 +92,7 @@ export const showArguments = {
   store: flag('A folder where encoded examples are kept between runs; "default" is one in the cache', text),
   adapter: adapterArgument,
   exact: { ...exactArgument, description: 'f32 activations for quantised weights: slower, exact' },
+  device: deviceArgument,
   lanes: lanesArgument,
   json: jsonArgument,
 } as const;
@@ -170,10 +172,10 @@ export function storeOf({ store: folder }: Args): string | true | null {
 
 /** The model in a worker that can show it examples; a progress bar on stderr. */
 export function openForShots(
-  { model: target, adapter: adapters, lanes, exact, json }: Args,
+  { model: target, adapter: adapters, device, lanes, exact, json }: Args,
   io: Io,
   signal: AbortSignal,
 ): Promise<Model> {
   const precision = exact ? 'exact' : 'int8';
-  return openWithProgress(target, { lanes, precision, ...defined({ adapters }), show: true, signal }, json, io);
+  return openWithProgress(target, { lanes, precision, ...defined({ device, adapters }), show: true, signal }, json, io);
 }

@@ -5,7 +5,7 @@ import { type Rule, refusal, words } from '../../options/rules.ts';
 import { freezeRule, loraRule, trainRecipe } from '../../train/plan/recipe.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
 import { dataArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
-import { optionFlags } from './flags.ts';
+import { deviceFlag, optionFlags } from './flags.ts';
 import { number, written } from './written.ts';
 
 const flags = optionFlags<TrainOptions>(trainThereOptions, {
@@ -41,8 +41,9 @@ const flags = optionFlags<TrainOptions>(trainThereOptions, {
   saveEvery: { value: 'N', description: 'Steps between two states to go on from; 0: none' },
   restart: { description: 'Throw away an unfinished training with other options' },
   seed: { value: 'N', description: 'Of all that is drawn' },
+  device: deviceFlag,
   lanes: { value: 'N', description: 'Threads that compute; auto: one for each core' },
-  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB' },
+  memoryLimit: { value: 'BYTES', description: 'Most bytes on the device; default 4 GiB, on a GPU none' },
   data: null,
   heldOut: null,
   loss: null,

@@ -1,3 +1,4 @@
+import type { DeviceName } from '../../device/options.ts';
 import { EspalierError } from '../../errors.ts';
 import { either, folder, nothing, place, refusal, truth, words } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
@@ -23,11 +24,12 @@ export interface JobCalls {
 }
 
 /** Options of a job in a form that crosses. */
-export type WireOptions<T> = Omit<Data<T>, 'out' | 'cache' | 'lanes'> & {
+export type WireOptions<T> = Omit<Data<T>, 'out' | 'cache' | 'lanes' | 'device'> & {
   /** A path or a file URL; without it the files go back to the caller. */
   readonly out?: string;
   readonly cache?: string | null;
   readonly lanes: number;
+  readonly device?: DeviceName;
 };
 
 /** Where a job runs and what it gets. */
@@ -44,6 +46,15 @@ export interface Place {
   /** The script of the worker (`workers/grow.js`, `workers/train.js`), and that of a lane, where they are not beside the JavaScript. */
   readonly workerLocation?: string | URL;
   readonly laneLocation?: string | URL;
+}
+
+/** Of jobs whose result need not be the same to the bit everywhere. */
+export interface ComputingPlace {
+  /**
+   * What computes: `wasm`, the CPU, or `webgpu`, a GPU. `auto` (default): a real GPU where it is known to be faster with a
+   * model of this size, else the CPU. The two do not come to the same bits (docs/webgpu.md).
+   */
+  readonly device?: DeviceName;
 }
 
 /** @param elsewhere what takes an output of the caller's own, for the message */

@@ -28,9 +28,9 @@ export const openOptions = {
  */
 export async function open(target: ModelTarget, options: OpenOptions = {}): Promise<Model> {
   const { engine, ...all } = checked<OpenOptions>(openOptions, options, 'open');
-  const { lanes, relaxed, memoryLimit, show, wasmLocation, workerLocation, laneLocation, ...rest } = all;
+  const { device, lanes, relaxed, memoryLimit, show, wasmLocation, workerLocation, laneLocation, ...rest } = all;
   checkedTarget(target);
-  const own = { lanes, relaxed, memoryLimit, show, wasmLocation, workerLocation, laneLocation };
+  const own = { device, lanes, relaxed, memoryLimit, show, wasmLocation, workerLocation, laneLocation };
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as EngineOptions;
   if (engine) {
     const [name] = Object.keys(given);

@@ -1,6 +1,7 @@
 /** What crosses between the caller's thread and the engine worker, as types; `port.ts` has what all workers have in common. */
 import type { ModelConfig, RoundedLayers } from '../../checkpoint/types.ts';
 import type { DeviceStats } from '../../device/device.ts';
+import type { DeviceName } from '../../device/options.ts';
 import type { AdapterFacts } from '../../model/adapters.ts';
 import type { GenerationResult } from '../../model/generate/generation.ts';
 import type { GenerateOptions } from '../../model/generate/options.ts';
@@ -16,6 +17,7 @@ import type { Data, WireTarget } from '../line/port.ts';
 import type { Batch } from '../line/run-ahead.ts';
 
 export interface DeviceOptions {
+  readonly device: DeviceName;
   readonly lanes: number;
   readonly relaxed?: boolean;
   readonly memoryLimit?: number;
@@ -40,6 +42,8 @@ export interface ModelFacts {
   readonly notes: readonly string[];
   readonly rounded: RoundedLayers | null;
   readonly adapters: readonly AdapterFacts[];
+  /** Of the engine, which a model may have moved. */
+  readonly device: DeviceFacts;
 }
 
 /** Texts, or ids of one text, or of several. */

@@ -1,14 +1,16 @@
+import { autoDevice, type Work } from '../../device/auto.ts';
 import type { Device } from '../../device/device.ts';
 import { openDevice } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
 import { openWith } from '../../open-local.ts';
+import { defined } from '../../options/defined.ts';
 import type { Methods } from '../line/answers.ts';
 import type { Holdings, Shelf } from '../line/holdings.ts';
 import { lentLanes } from '../line/lent-lanes.ts';
 import type { CallerPort, Remote } from '../line/port.ts';
 import { RunAhead } from '../line/run-ahead.ts';
-import type { EngineCalls, Finish, StreamStart } from './protocol.ts';
+import type { DeviceFacts, EngineCalls, Finish, StreamStart } from './protocol.ts';
 
 /** The functions of an engine worker, and its models, for those of a worker that does more. */
 export interface EngineService {
@@ -19,34 +21,55 @@ export interface EngineService {
 /**
  * One device, its models, and the calls and streams that run on them.
  * @param withIdentity whether models are asked for their identity
+ * @param auto what `device: 'auto'` is for some work
  */
 export function engineService(
   caller: Remote<CallerPort>,
   holdings: Holdings,
-  { withIdentity }: { readonly withIdentity: boolean },
+  { withIdentity, auto = autoDevice }: { readonly withIdentity: boolean; readonly auto?: typeof autoDevice },
 ): EngineService {
   const models = holdings.shelf<LocalModel>(closed);
   let device: Device;
   let lanes = 1;
+  let memoryLimit: number | undefined;
+  /** Where `auto` is decided: by the first model that is opened. */
+  let deciding: Promise<Device> | null = null;
+  const facts = (): DeviceFacts => ({ description: device.description, lanes });
+
+  const decided = async (work: Work): Promise<Device> => {
+    if ((await auto(work)) === 'wasm') return device;
+    const gpu = await openDevice('webgpu', defined({ memoryLimit }));
+    device.close();
+    device = gpu;
+    lanes = 1;
+    return gpu;
+  };
+  const deviceFor = (work: Work): Promise<Device> => {
+    deciding ??= decided(work);
+    return deciding;
+  };
+
   const methods: Methods<EngineCalls> = {
-    create: async (_, { lanes: wanted, wasmLocation, ...options }) => {
-      device = await openDevice('auto', {
+    create: async (_, { device: kind, lanes: wanted, wasmLocation, ...options }) => {
+      device = await openDevice(kind, {
         ...options,
         ...(wasmLocation === undefined ? {} : { wasmLocation: new URL(wasmLocation) }),
         ...(wanted > 1 ? { lanes: wanted, spawnLane: lentLanes(caller) } : {}),
       });
       lanes = wanted;
-      return { description: device.description, lanes };
+      memoryLimit = options.memoryLimit;
+      if (kind !== 'auto') deciding = Promise.resolve(device);
+      return facts();
     },
 
     stats: () => ({ ...device.stats(), models: models.size, generations: holdings.streams, lanes }),
 
     open: async ({ id, live }, target, options) => {
-      const local = await openWith(target, { ...options, ...live, device }, { withIdentity });
+      const local = await openWith(target, { ...options, ...live }, { withIdentity, deviceFor });
       models.put(id, local, []);
       const { name, config, eosIds, notes, rounded, adapters, tokenizer } = local;
       const { bosId, eosId, vocabSize } = tokenizer;
-      return { model: id, name, config, bosId, eosId, eosIds, vocabSize, notes, rounded, adapters };
+      return { model: id, name, config, bosId, eosId, eosIds, vocabSize, notes, rounded, adapters, device: facts() };
     },
 
     close: (_, number) => holdings.close(number),

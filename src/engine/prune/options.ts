@@ -1,4 +1,5 @@
 /** Options of pruning where a worker does it. */
+import { deviceName } from '../../device/options.ts';
 import type { Schema } from '../../options/rules.ts';
 import {
   type PlanPruneOptions as LocalPlanOptions,
@@ -7,13 +8,14 @@ import {
 } from '../../prune/options.ts';
 import { filesOptions } from '../../runtime/hub/options.ts';
 import { trainWriteOptions } from '../../train/options.ts';
-import { type Place, placeOptions } from '../line/job.ts';
+import { type ComputingPlace, type Place, placeOptions } from '../line/job.ts';
 
-export interface PlanPruneOptions extends Omit<LocalPlanOptions, 'out' | 'cache'>, Place {}
+export interface PlanPruneOptions extends Omit<LocalPlanOptions, 'out' | 'cache' | 'device'>, Place, ComputingPlace {}
 
-export interface PruneOptions extends Omit<LocalPruneOptions, 'out' | 'cache'>, Place {}
+export interface PruneOptions extends Omit<LocalPruneOptions, 'out' | 'cache' | 'device'>, Place, ComputingPlace {}
 
-const there = { ...pruneRecipe, ...filesOptions, ...placeOptions('prune of espalier/prune') };
+const HERE = 'prune of espalier/prune';
+const there = { ...pruneRecipe, ...filesOptions, ...placeOptions(HERE), device: deviceName(HERE) };
 
 /** Of `espalier`, where a worker does it. */
 export const planPruneThereOptions = there as Schema<PlanPruneOptions>;

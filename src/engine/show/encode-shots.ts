@@ -95,7 +95,13 @@ export async function encodeShots(
   const own = { signal: stop.signal };
   /** One lot, by an engine of its own with one lane: it shares nothing but the store with the others. */
   const encode = async (lot: readonly Shot[], i: number): Promise<void> => {
-    const engine = await Engine.create({ lanes: 1, show: true, ...defined({ workerLocation, wasmLocation }), ...own });
+    const engine = await Engine.create({
+      device: 'wasm',
+      lanes: 1,
+      show: true,
+      ...defined({ workerLocation, wasmLocation }),
+      ...own,
+    });
     try {
       const model = await engine.open(target, {
         ...defined({ precision, quantise, contextLength, adapters, hub }),

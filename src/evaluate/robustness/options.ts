@@ -7,7 +7,7 @@ import {
   type TrainingDataOptions,
   trainingDataOptions,
 } from '../../datasets/training/options.ts';
-import { lanes, memoryLimit } from '../../device/options.ts';
+import { anyMemoryLimit, type DeviceKind, deviceKind, lanes } from '../../device/options.ts';
 import { type AdapterChoice, adapters } from '../../model/adapter-options.ts';
 import { callback, defaulting, either, listOf, place, real, type Schema, signal, whole } from '../../options/rules.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
@@ -58,9 +58,14 @@ export interface RelearnOptions
   readonly adapters?: readonly AdapterChoice[];
   /** The model that knew, with the same tokenizer. Default: the same model without adapters, where there are some. */
   readonly original?: ModelTarget;
+  /**
+   * What computes: `wasm`, the CPU; `webgpu`, a GPU; or a `GPUDevice` of your own. `auto` (default): a real GPU where it is known to be faster with a
+   * model of this size, else the CPU. The two do not come to the same bits (docs/webgpu.md).
+   */
+  readonly device?: DeviceKind;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
-  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB. */
+  /** Most bytes on the device: what would take more is refused before it begins. Default 4 GiB, on a GPU none. */
   readonly memoryLimit?: number;
   /** Folder of the kernels' wasm files, where it is not beside the JavaScript. */
   readonly wasmLocation?: string | URL;
@@ -92,8 +97,9 @@ export const relearnJobOptions = {
   data: either(dataSource, listOf(dataSource, 1)),
   adapters,
   original: targetRule('The original'),
+  device: deviceKind,
   lanes,
-  memoryLimit,
+  memoryLimit: anyMemoryLimit,
   wasmLocation: place,
   onProgress: callback,
 };

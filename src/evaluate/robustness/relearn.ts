@@ -5,8 +5,8 @@ import { openTrainingData, type TrainingData } from '../../datasets/training/dat
 import { SequenceEncoder } from '../../datasets/training/encode.ts';
 import { encodeAll } from '../../datasets/training/encode-all.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
-import { openTrainDevice } from '../../device/open-device.ts';
-import { MEMORY_LIMIT } from '../../device/options.ts';
+import { chosenDevice, nameOf, openTrainDevice } from '../../device/open-device.ts';
+import { limitOn } from '../../device/options.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { type OpenedAdapters, openAdapters } from '../../model/adapters.ts';
@@ -19,6 +19,7 @@ import { checkedTarget } from '../../runtime/files/target.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
 import type { LoraSpec } from '../../train/lora-factors.ts';
 import { checkMemory, planMemory } from '../../train/plan/memory.ts';
+import { trainWork } from '../../train/plan/room.ts';
 import type { MicroBatch } from '../../train/trainable.ts';
 import { mean } from '../statistics.ts';
 import { loadAttacked, routingOf } from './attacked.ts';
@@ -56,6 +57,8 @@ export interface Relearned {
   /** Parameters that were trained. */
   readonly parameters: number;
   readonly curve: readonly RelearnLook[];
+  /** What computed it. */
+  readonly device: Readonly<Record<string, string>>;
 }
 
 /** Most tokens of a pass, or as many as the longest sequence has. */
@@ -131,6 +134,7 @@ async function attacked(attack: Attack, rows: number): Promise<Omit<Relearned, '
   const { signal, memoryLimit, wasmLocation, fraction } = options;
   const run = { signal, onLoading: telling.of('loading'), onProgress: telling.of('routing') };
   const device = await openTrainDevice({
+    device: await chosenDevice(options.device, trainWork(attack)),
     lanes: await jobLanes(options.lanes),
     ...defined({ memoryLimit }),
     ...(wasmLocation !== undefined && { wasmLocation: new URL(wasmLocation) }),
@@ -179,6 +183,7 @@ async function attacked(attack: Attack, rows: number): Promise<Omit<Relearned, '
         most: options.steps,
         parameters: trainable.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
         curve,
+        device: device.description,
       };
     } finally {
       trainable.dispose();
@@ -241,7 +246,7 @@ async function checkRoom({ checkpoint, adapters, sequences, options }: Attack, r
     divergence: false,
     ask,
     lanes: await jobLanes(options.lanes),
-    limit: options.memoryLimit ?? MEMORY_LIMIT,
+    limit: limitOn(nameOf(await chosenDevice(options.device, trainWork({ checkpoint }))), options.memoryLimit),
   });
   checkMemory(plan, 'Use a lower `rank`, fewer tokens (`maxTokens`), or a smaller or more strongly quantised model.');
 }

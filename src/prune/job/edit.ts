@@ -1,7 +1,6 @@
 import type { RoutedMatrix } from '../../checkpoint/adapter/routed-write.ts';
 import { arithmeticOf } from '../../device/open-device.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
-import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { Decoder } from '../../model/decoder.ts';
 import { loadWeights } from '../../model/weights.ts';
@@ -60,7 +59,7 @@ const LONGEST = 60;
 export async function edit(
   job: PreparedPrune,
   measured: Measured,
-  device: WasmTrainDevice,
+  device: TrainDevice,
   options: EditOptions,
 ): Promise<Edited & { readonly identity: Identity }> {
   const { plan, checkpoint, digests, earlier } = job;

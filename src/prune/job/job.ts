@@ -1,13 +1,14 @@
 import { routedFiles } from '../../checkpoint/adapter/routed-write.ts';
 import { writeJson } from '../../checkpoint/write/small-files.ts';
-import { openTrainDevice } from '../../device/open-device.ts';
-import type { WasmTrainDevice } from '../../device/wasm/wasm-train-device.ts';
+import { jobDevice, openTrainDevice } from '../../device/open-device.ts';
+import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
 import { createHasher } from '../../runtime/files/hash.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
 import { trainOptions } from '../../train/options.ts';
+import { trainWork } from '../../train/plan/room.ts';
 import type { Identity, SavedState } from '../../train/state/description.ts';
 import { earlierReceipt, earlierState, intoKept, resultFiles } from '../../train/state/earlier.ts';
 import { checkSpace } from '../../train/state/space.ts';
@@ -80,6 +81,7 @@ async function pruned(
   await checkSpace(out, { ...keptBytes(parameters), resultBytes, saveEvery, saved });
   const device = await openTrainDevice(
     {
+      device: await jobDevice(options.device, trainWork(job), saved?.device),
       lanes: planned.lanes,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
@@ -100,7 +102,7 @@ async function pruned(
 async function trained(
   job: PreparedPrune,
   measured: Measured,
-  device: WasmTrainDevice,
+  device: TrainDevice,
   {
     out,
     saved,

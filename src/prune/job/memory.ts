@@ -35,7 +35,8 @@ export interface PruneMemory {
   readonly checking: number;
   /** The most of these. */
   readonly total: number;
-  readonly limit: number;
+  /** Null: nobody is told how much a GPU has. */
+  readonly limit: number | null;
 }
 
 /** What is planned, and what the files will be. */
@@ -51,7 +52,7 @@ export interface PruneMemoryOptions {
   /** Sub-domains, or the most that there can be. */
   readonly domains: number;
   readonly lanes: number;
-  readonly limit: number;
+  readonly limit: number | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -114,7 +115,7 @@ export async function pruneAdvice(
   { total, limit }: PruneMemory,
   options: PruneMemoryOptions,
 ): Promise<string | null> {
-  if (total <= limit) return null;
+  if (limit === null || total <= limit) return null;
   const hints = [];
   const enough = Math.ceil(total / 2 ** 20) * 2 ** 20;
   if (enough <= MOST_MEMORY) hints.push(`\`memoryLimit: ${enough}\` (${said(enough, enough)})`);
@@ -135,8 +136,8 @@ export async function checkPruneMemory(
   options: PruneMemoryOptions,
 ): Promise<void> {
   const advice = await pruneAdvice(job, memory, options);
-  if (advice === null) return;
   const { total, limit, training } = memory;
+  if (advice === null || limit === null) return;
   throw new EspalierError(
     'E_OUT_OF_MEMORY',
     `Pruning would take ${said(total, limit)} of memory on the device${total === training ? ' in its training' : ''}, and there are ${said(limit, limit)}.`,
@@ -150,7 +151,7 @@ async function rowsFor(job: PreparedPrune, options: PruneMemoryOptions): Promise
   for (let rows = Math.floor(rowsOf(job) / 2); ; rows = Math.floor(rows / 2)) {
     const own = Math.max(least, rows);
     const { memory } = await planPruneMemory({ ...job, plan: { ...job.plan, rows: own } }, options);
-    if (memory.total <= memory.limit) return own;
+    if (memory.limit === null || memory.total <= memory.limit) return own;
     if (own === least) return null;
   }
 }

@@ -1,9 +1,11 @@
-import { MEMORY_LIMIT } from '../../device/options.ts';
+import { chosenDevice, nameOf } from '../../device/open-device.ts';
+import { limitOn } from '../../device/options.ts';
 import { checked } from '../../options/check.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
 import { outputOf } from '../../runtime/output/options.ts';
 import type { OutputFolder } from '../../runtime/output/output.ts';
+import { trainWork } from '../../train/plan/room.ts';
 import { domainsOfColumn } from '../domains/embed-examples.ts';
 import { MOST_DOMAINS } from '../domains/sub-domains.ts';
 import { batchCount, structureCount } from '../edit/draws.ts';
@@ -78,9 +80,10 @@ export function keptBytes(parameters: number): { readonly stateBytes: number; re
 /** With what the memory of a job is planned. @throws E_DATA_INVALID, E_ARGUMENT */
 export async function memoryOptionsOf(
   job: PreparedPrune,
-  { lanes, memoryLimit = MEMORY_LIMIT, signal }: Pick<PlanPruneOptions, 'lanes' | 'memoryLimit' | 'signal'>,
+  { device, lanes, memoryLimit, signal }: Pick<PlanPruneOptions, 'device' | 'lanes' | 'memoryLimit' | 'signal'>,
 ): Promise<PruneMemoryOptions> {
-  return { domains: (await domainsOf(job)).domains, lanes: await jobLanes(lanes), limit: memoryLimit, signal };
+  const limit = limitOn(nameOf(await chosenDevice(device, trainWork(job))), memoryLimit);
+  return { domains: (await domainsOf(job)).domains, lanes: await jobLanes(lanes), limit, signal };
 }
 
 /** Sub-domains, and batches of an epoch; where either is not known yet, the most. */

@@ -24,7 +24,8 @@ export interface MemoryPlan {
   readonly activations: number;
   /** The most of all together. */
   readonly total: number;
-  readonly limit: number;
+  /** Null: nobody is told how much a GPU has. */
+  readonly limit: number | null;
 }
 
 export interface MemoryOptions {
@@ -42,7 +43,7 @@ export interface MemoryOptions {
   /** Asks more of a batch: other losses, routing. Default: cross-entropy alone. */
   readonly ask?: (batch: MicroBatch) => MicroBatch;
   readonly lanes: number;
-  readonly limit: number;
+  readonly limit: number | null;
 }
 
 /**
@@ -131,7 +132,7 @@ export function attentionBackwardBytes(mostKeys: number, headDim: number): numbe
 
 /** @param hint what to do. @throws E_OUT_OF_MEMORY for a plan beyond its limit */
 export function checkMemory({ total, limit }: MemoryPlan, hint: string): void {
-  if (total <= limit) return;
+  if (limit === null || total <= limit) return;
   const unit = limit < 2 ** 30 ? 'MiB' : 'GiB';
   const said = (bytes: number) => `${(bytes / (unit === 'MiB' ? 2 ** 20 : 2 ** 30)).toFixed(2)} ${unit}`;
   throw new EspalierError(

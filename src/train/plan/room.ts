@@ -1,4 +1,6 @@
-import { MEMORY_LIMIT } from '../../device/options.ts';
+import { parametersIn, type Work } from '../../device/auto.ts';
+import { chosenDevice, nameOf } from '../../device/open-device.ts';
+import { limitOn } from '../../device/options.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';
 import { HELD_AT_ONCE } from '../data-steps.ts';
 import type { DecoderTrainable } from '../decoder-trainable.ts';
@@ -17,6 +19,11 @@ interface Change {
   readonly recompute: boolean;
   /** What longer sequences are cut to. */
   readonly maxTokens: number;
+}
+
+/** What decides where a training is computed. */
+export function trainWork({ checkpoint }: Pick<Prepared, 'checkpoint'>): Work {
+  return { task: 'training', parameters: parametersIn(checkpoint.tensors.values()) };
 }
 
 /** Memory of a training, and what would be trained: its weights are nowhere. */
@@ -41,7 +48,7 @@ export async function roomOf(
     recompute: change.recompute,
     divergence: job.reference !== null && (plan.divergence > 0 || facts.heldOut > 0),
     lanes: await jobLanes(options.lanes),
-    limit: options.memoryLimit ?? MEMORY_LIMIT,
+    limit: limitOn(nameOf(await chosenDevice(options.device, trainWork(job))), options.memoryLimit),
   });
 }
 
@@ -55,11 +62,11 @@ export async function adviceOf(
   options: PlanTrainOptions,
   { total, limit }: MemoryPlan,
 ): Promise<string | null> {
-  if (total <= limit) return null;
+  if (limit === null || total <= limit) return null;
   const { plan, heldOutTokens } = job;
   const fits = async (change: Change): Promise<boolean> => {
     const { total, limit } = (await roomOf(job, options, change)).plan;
-    return total <= limit;
+    return limit === null || total <= limit;
   };
   if (!plan.recompute && (await fits({ ...plan, recompute: true }))) return 'Give `recompute: true`.';
   const longest = Math.max(job.longest, heldOutTokens?.longest ?? 0);
