@@ -89,7 +89,10 @@ async function hostOf({ host, device, node, browser }: Options): Promise<Host> {
 }
 
 /** Test files that run in the host, names relative to the root; prints how many do not, and why. A wrong declaration is a failure. */
-async function choose({ root, filters, without, host, length }: Options, failures: Result[]): Promise<string[]> {
+async function choose(
+  { root, filters, without, host, device, length }: Options,
+  failures: Result[],
+): Promise<string[]> {
   const names = (await readdir(root, { recursive: true }))
     .map((name) => name.split(sep).join('/'))
     // what breaks on purpose is run by hosts/rules.ts
@@ -101,7 +104,7 @@ async function choose({ root, filters, without, host, length }: Options, failure
   const out: string[] = [];
   for (const name of names) {
     try {
-      const reason = await leftOut(resolve(root, name), host, length);
+      const reason = await leftOut(resolve(root, name), host, device, length);
       if (reason === null) here.push(name);
       else if (reason !== undefined) out.push(`${name} (${reason})`);
     } catch (error) {

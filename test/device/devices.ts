@@ -8,6 +8,7 @@ import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import type { WasmDeviceOptions } from '../../src/device/wasm/options.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { WasmTrainDevice } from '../../src/device/wasm/wasm-train-device.ts';
+import { WebGpuDevice } from '../../src/device/webgpu/webgpu-device.ts';
 import { WebGpuTrainDevice } from '../../src/device/webgpu/webgpu-train-device.ts';
 
 /** Whether this host shares memory between threads: a page does only where it is cross-origin isolated. */
@@ -29,6 +30,11 @@ export function devices(): Promise<{ name: string; device: Device }[]> {
 
 async function gpuDevices(): Promise<{ name: string; device: TrainDevice }[]> {
   return [{ name: 'webgpu', device: await WebGpuTrainDevice.create({ debug: true }) }];
+}
+
+/** One device of the kind that the run is about. */
+export function create(options: { memoryLimit?: number; debug?: boolean } = {}): Promise<Device> {
+  return onGpu ? WebGpuDevice.create(options) : WasmDevice.create(options);
 }
 
 /** Those that give the same bits everywhere. */

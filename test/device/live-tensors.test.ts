@@ -2,10 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Tensor } from '../../src/device/device.ts';
-import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { create } from './devices.ts';
 import { stored } from './sources.ts';
 
-const device = await WasmDevice.create({ debug: true });
+const device = await create({ debug: true });
 
 test('a debug build says where each live tensor was made', async () => {
   function leakHere(): Tensor {
@@ -19,7 +19,7 @@ test('a debug build says where each live tensor was made', async () => {
   assert.match(all[0]!, 'live-tensors.test');
   leak.dispose();
   assert.equal(device.liveTensors(), []);
-  const plain = await WasmDevice.create();
+  const plain = await create();
   const t = plain.tensor('f32', [3, 4]);
   assert.equal(plain.liveTensors(), ['f32 [3, 4] rows']);
   t.dispose();
