@@ -49,7 +49,7 @@ export class BufferPool {
 
   /** Of undefined content. @throws E_OUT_OF_MEMORY, or with the next read or flush */
   take(bytes: number): GpuMemory {
-    const size = classOf(bytes);
+    const size = sizeClass(bytes);
     const idle = this.#idle.get(size)?.pop();
     if (idle) {
       this.#idleBytes -= size;
@@ -116,7 +116,8 @@ export class BufferPool {
   }
 }
 
-function classOf(bytes: number): number {
+/** Bytes of the buffer that so many get. */
+export function sizeClass(bytes: number): number {
   const least = Math.max(256, bytes);
   const step = Math.max(256, 2 ** Math.floor(Math.log2(least)) / 4);
   return Math.ceil(least / step) * step;

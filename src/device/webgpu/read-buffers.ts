@@ -1,4 +1,4 @@
-import type { BufferPool } from './memory.ts';
+import { type BufferPool, sizeClass } from './memory.ts';
 
 const MAP_READ = 1;
 const USAGE = MAP_READ | 0x08; // and COPY_DST
@@ -22,8 +22,7 @@ export class ReadBuffers {
     if (i >= 0) return this.#idle.splice(i, 1)[0]!;
     const small = this.#idle.pop(); // it is replaced
     if (small) this.#pool.destroy(small);
-    const size = bytes > KEPT ? Math.ceil(bytes / 256) * 256 : 2 ** Math.ceil(Math.log2(Math.max(256, bytes)));
-    return this.#pool.create(size, USAGE);
+    return this.#pool.create(sizeClass(bytes), USAGE);
   }
 
   /** What `look` makes of the first bytes, which it may not keep. */
