@@ -14,7 +14,7 @@ export function fourBuffer(name: string, wide: boolean, access: Access): readonl
   return [name, wide ? 'vec4f' : 'f32', access];
 }
 
-/** `NAMEGet(row, i)`: columns i .. i + 3 of a row of \`u.width\` of a buffer, i < width a multiple of 4; beyond the width `beside`. */
+/** `NAMEGet(row, i)`: columns i .. i + 3 of a row of `u.width` of a buffer, i < width a multiple of 4; beyond the width `beside`. */
 export function fourGet(name: string, wide: boolean, beside: string): string {
   const at = `u.${name}At + `;
   const one = (j: number) =>
@@ -28,7 +28,7 @@ export function fourGet(name: string, wide: boolean, beside: string): string {
 }`;
 }
 
-/** \`NAMESet(row, i, value)\`. */
+/** `NAMESet(row, i, value)`. */
 export function fourSet(name: string, wide: boolean): string {
   const at = `u.${name}At + `;
   const one = (part: string, j: number) =>

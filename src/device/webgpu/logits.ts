@@ -34,7 +34,7 @@ fn joined(a: State, b: State) -> State {
   return a;
 }`;
 
-/** Over a workgroup of `size`: \`joinAll(state, li)\` and \`sumAll(sums, li)\`, in an order that depends on nothing else. */
+/** Over a workgroup of `size`: `joinAll(state, li)` and `sumAll(sums, li)`, in an order that depends on nothing else. */
 function overGroup(size: number): string {
   const tree = (name: string, type: string, join: string) => `var<workgroup> ${name}_parts: array<${type}, ${size}>;
 fn ${name}(value: ${type}, li: u32) -> ${type} {
@@ -54,7 +54,7 @@ ${tree('sumAll', 'vec4f', 'sumAll_parts[li] + sumAll_parts[li + width]')}`;
 /** Bits of NaN and -∞, which WGSL cannot name as floats. */
 const [NAN, NONE] = ['0x7fc00000u', '0xff800000u'];
 
-/** \`finish(row, all, sums)\`: what a row gets. sums: R, W, G, and above 0 where a logit is none. */
+/** `finish(row, all, sums)`: what a row gets. sums: R, W, G, and above 0 where a logit is none. */
 function finish(tsallis: boolean, targets: boolean): string {
   return `${LOG1P}
 ${QUOTIENT}

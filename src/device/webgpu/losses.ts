@@ -22,15 +22,15 @@ interface RowText {
   readonly beside: Buffers;
   readonly numbers?: readonly string[];
   readonly declarations?: string;
-  /** Of a row, before its elements; they are passed over where it does not say \`asked = true\`, or become 0 where nothing is added. */
+  /** Of a row, before its elements; they are passed over where it does not say `asked = true`, or become 0 where nothing is added. */
   readonly row: string;
-  /** `value`, four columns from `i` on, given \`logits\`, or what else is read by its name, and \`before\` where it adds. */
+  /** `value`, four columns from `i` on, given `logits`, or what else is read by its name, and `before` where it adds. */
   readonly element: string;
   readonly after?: string;
 }
 
 /**
- * A kernel over rows of logits, a workgroup a tile of a row: `u.tiles` of them. In place, what is read first is what is written. \`columns\`: of the four.
+ * A kernel over rows of logits, a workgroup a tile of a row: `u.tiles` of them. In place, what is read first is what is written. `columns`: of the four.
  */
 function rowwise(wide: boolean, inPlace: boolean, text: RowText): KernelText {
   const { reads, adds = false, beside, numbers = [], declarations = '', row, element, after = '' } = text;
@@ -194,7 +194,7 @@ export function divergenceBackward(
   }
 }
 
-/** `value`: of a row, by its own numbers, places and target; the likeliest other token is \`other\`, its logit \`beside\`. */
+/** `value`: of a row, by its own numbers, places and target; the likeliest other token is `other`, its logit `beside`. */
 const OTHER = `let isMost = places[u.placesAt + row * ${STAT_PLACES}u + ${STAT_PLACE.argmax}u] == wanted;`;
 
 const HINGE = kernel('hingeLoss', () => ({

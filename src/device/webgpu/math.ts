@@ -50,13 +50,13 @@ export const LOG1P = `fn log1p(x: f32) -> f32 {
   return fma(0.693359375, e, f + y) + (x - (w - 1.0)) / w;
 }`;
 
-/** \`quotient(a, b)\`: a / b, with what a first quotient leaves divided again. */
+/** `quotient(a, b)`: a / b, with what a first quotient leaves divided again. */
 export const QUOTIENT = `fn quotient(a: f32, b: f32) -> f32 {
   let q = a / b;
   return fma(fma(-q, b, a), 1.0 / b, q);
 }`;
 
-/** `sigmoid(x)`, by `exp1`, e^x of an f32, and \`quotient\`: neither side overflows. */
+/** `sigmoid(x)`, by `exp1`, e^x of an f32, and `quotient`: neither side overflows. */
 export const SIGMOID = `fn sigmoid(x: f32) -> f32 {
   let e = exp1(-abs(x));
   return quotient(select(1.0, e, x < 0.0), 1.0 + e);

@@ -34,13 +34,17 @@ export function byGroups(bindingLimit: number, tensors: readonly Tensor[], width
   return pieces;
 }
 
-/** Tensors in pieces of rows that a binding holds. The first says how many rows there are; of a vector beside it a row is one number. */
+/**
+ * Tensors in pieces of rows that a binding holds. The first says how many rows there are; of a vector beside it a row is one number. @param scratch
+ * bytes of a row of what else is bound
+ */
 export function byRows(
   bindingLimit: number,
   tensors: readonly Tensor[],
+  scratch = 1,
 ): { readonly bound: readonly Bound[]; readonly first: number; readonly rows: number }[] {
   const height = heightOf(tensors[0]!);
-  const widest = Math.max(...tensors.map((t) => t.byteLength / Math.max(1, height)), 1);
+  const widest = Math.max(...tensors.map((t) => t.byteLength / Math.max(1, height)), scratch, 1);
   const most = Math.max(1, Math.floor((bindingLimit - 256) / widest)); // a binding begins at a multiple of 256
   const pieces: { bound: Bound[]; first: number; rows: number }[] = [];
   for (let first = 0; first < height; first += most) {
