@@ -212,6 +212,8 @@ export interface Device {
   readonly kind: 'wasm' | 'webgpu';
   /** What was chosen at start, for people: instruction set, micro-kernels. */
   readonly description: Readonly<Record<string, string>>;
+  /** Whether operations run while the program goes on: what will be needed for sure is then better called for before results are read. */
+  readonly asynchronous: boolean;
 
   // ---- memory
   /** A zeroed tensor in row-major layout that lives until disposed. @throws E_OUT_OF_MEMORY, or with the next `read` or `flush` */
@@ -292,6 +294,8 @@ export interface Device {
   softmax(x: Tensor): void;
   /** to[toRow ..] = from[..]: rows of equal width and type; from may be other rows of what `to` is a view of. */
   copyRows(from: Tensor, to: Tensor, toRow: number): void;
+  /** out[t] = x[t, column]: x [T, C] and out [T] of f32 or of i32. */
+  column(x: Tensor, column: number, out: Tensor): void;
   /** Element by element to another tensor: f32, f16 and bf16 to themselves, and to and from f32. */
   cast(from: Tensor, to: Tensor): void;
 

@@ -34,6 +34,7 @@ export function measuringDevice(scratchBytes = 0): { readonly device: TrainDevic
 
 class Counted {
   readonly kind = 'wasm';
+  readonly asynchronous = false;
   readonly description = {};
   #bytes = 0;
   #scratch = 0;

@@ -222,6 +222,34 @@ export class Decoder {
     }
   }
 
+  /** Whether `forwardAhead` computes what `forwardEach` would. */
+  get canRunAhead(): boolean {
+    return this.device.asynchronous;
+  }
+
+  /**
+   * As `forwardEach` with the next token of each sequence, which is still on the device: ids i32 [sequences]. Keys and values go
+   * behind what the caches hold, which have room for them and do not know them: `KvCache.advance` tells them, where the tokens turn out to be so.
+   * @throws as `forwardEach`
+   */
+  async forwardAhead(caches: readonly KvCache[], ids: Tensor, onOutput: (hidden: Tensor) => void): Promise<void> {
+    const mark = this.device.mark();
+    try {
+      const parts = caches.map((cache, first) => {
+        const positions = following(cache, 1);
+        this.#checkPositions(positions, 1);
+        return { cache, first, positions, unknown: true };
+      });
+      const hidden = await runPass(this.#model, {
+        ...{ ids, parts, wanted: parts.map(({ first }) => first), alone: true, firstRow: 0 },
+        ...{ precision: this.precision, masks: {}, routing: null, hooks: {}, pace: new Pace() },
+      });
+      onOutput(hidden!);
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
   /** @throws E_ARGUMENT */
   #checkIds(ids: readonly number[] | Int32Array): void {
     const { vocabSize } = this.config;

@@ -27,6 +27,8 @@ export interface PassPart {
   readonly positions: readonly number[];
   /** Cache rows that they go to; default: behind all others. */
   readonly rows?: readonly number[] | undefined;
+  /** They go behind what the cache holds, and it does not know them. Default: it does. */
+  readonly unknown?: boolean | undefined;
 }
 
 /** Masks of the rows of a pass with one part, [t, 3] or [t, 6] as in `Device.attention`. */
@@ -45,8 +47,8 @@ export interface PassHooks extends LayerHooks {
 
 /** Some rows that go through all layers together. */
 export interface Pass {
-  /** [t] */
-  readonly ids: Int32Array;
+  /** [t]; on the device already where they are a tensor. */
+  readonly ids: Int32Array | Tensor;
   readonly parts: readonly PassPart[];
   /**
    * Rows whose result is wanted, ascending; null: all. The last layer then computes no more than these, each alone, and keys and values
@@ -73,8 +75,8 @@ export interface Pass {
 export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | null> {
   const { device, config, weights } = model;
   const { ids, parts, alone, firstRow, precision, masks, hooks } = pass;
-  const t = ids.length;
   const positions = parts.flatMap((part) => [...part.positions]);
+  const t = positions.length;
   const upload = (data: Int32Array, shape: readonly number[]) => {
     const tensor = device.scratch('i32', shape);
     device.write(tensor, data);
@@ -90,7 +92,7 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
   });
   const tables = model.ropes.forward(Math.max(...positions) + 1);
   const common = { alone, splitFactor: masks.split?.factor ?? 1, firstRow, hooks };
-  tokenEmbedding(device, config, weights.embedding, upload(ids, [t]), buffers.hidden);
+  tokenEmbedding(device, config, weights.embedding, ids instanceof Int32Array ? upload(ids, [t]) : ids, buffers.hidden);
   await hooks.onHidden?.(0, buffers.hidden, firstRow);
   const { layers } = weights;
   const places = parts.map((part) => placesOf(part, pass.wanted));
@@ -126,7 +128,7 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
     await pass.pace.breathe();
   }
   throwIfAborted(hooks.signal);
-  for (const part of parts) if (!part.rows) part.cache.advance(part.positions);
+  for (const part of parts) if (!part.rows && !part.unknown) part.cache.advance(part.positions);
   return out?.normed ?? null;
 }
 

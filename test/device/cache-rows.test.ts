@@ -60,6 +60,21 @@ for (const { name, device } of all) {
     }
   });
 
+  on('column takes one number of each row', async () => {
+    for (const [rows, width, column] of [
+      [1, 2, 0],
+      [5, 3, 2],
+      [300, 1, 0],
+    ] as const) {
+      const values = Int32Array.from({ length: rows * width }, (_, i) => (i * 7919) % 1000);
+      const [x, out] = [putInts(device, [rows, width], values), device.tensor('i32', [rows])];
+      device.column(x, column, out);
+      const want = Int32Array.from({ length: rows }, (_, r) => values[r * width + column]!);
+      assert.equal(await device.read(out), want);
+      for (const t of [x, out]) t.dispose();
+    }
+  });
+
   on('cacheRows refuses what does not fit', async () => {
     const f = (...shape: number[]) => device.tensor('f32', shape);
     const positions = device.tensor('i32', [2]);

@@ -137,7 +137,7 @@ export function putInts(device: Device, shape: readonly number[], data: ArrayLik
  * Operations of a device whose rules `lifecycle.test.ts` looks at: all but those that are tested beside their numbers, and what computes
  * nothing. A new one does not compile until it is tested in one place or named here.
  */
-export type Operation = Exclude<keyof ExactDevice, 'kind' | 'description' | Memory | BesideNumbers>;
+export type Operation = Exclude<keyof ExactDevice, 'kind' | 'description' | 'asynchronous' | Memory | BesideNumbers>;
 type Memory =
   | ('tensor' | 'scratch' | 'mark' | 'reset' | 'read' | 'readBytes' | 'writeBytes' | 'stats' | 'liveTensors' | 'close')
   | ('loadMatrix' | 'loadMatrices' | 'matrix' | 'loadVector' | 'flush' | 'onLost');

@@ -152,6 +152,16 @@ const calls: Readonly<Record<Operation, { fits: () => void; wrong: (() => void)[
       () => device.rope(f(3, 8), f(5, 2, 2), f(3), rope),
     ],
   },
+  column: {
+    fits: () => device.column(f(3, 4), 3, f(3)),
+    wrong: [
+      () => device.column(f(3, 4), 4, f(3)),
+      () => device.column(f(3, 4), -1, f(3)),
+      () => device.column(f(3, 4), 1, f(4)),
+      () => device.column(f(3, 4), 1, tensor('i32', 3)),
+      () => device.column(tensor('f16', 3, 4), 1, tensor('f16', 3)),
+    ],
+  },
   attention: {
     fits: () => attention({}),
     wrong: [
@@ -304,6 +314,7 @@ test('every operation refuses a disposed tensor', async () => {
     softmax: () => device.softmax(gone),
     copyRows: () => device.copyRows(gone, f(2, 8), 0),
     'copyRows to': () => device.copyRows(f(2, 8), gone, 0),
+    column: () => device.column(gone, 0, f(2)),
     cast: () => device.cast(gone, tensor('f16', 2, 8)),
     logitStats: () => device.logitStats(gone, null, 1, f(2, 6), tensor('i32', 2, 2)),
     topK: () => device.topK(gone, 2, f(2), tensor('i32', 2)),

@@ -49,6 +49,16 @@ export function checkCopyRows(from: Tensor, to: Tensor, toRow: number): void {
   checkRangeApart('copyRows', to, first, from.byteLength, from);
 }
 
+export function checkColumn(x: Tensor, column: number, out: Tensor): void {
+  checkRowMajor('column', x, 'f32', 'i32');
+  checkRowMajor('column', out, x.type);
+  const [rows, width] = [heightOf(x), widthOf(x)];
+  if (elements(out.shape) !== rows || !Number.isInteger(column) || column < 0 || column >= width) {
+    throw shapeError('column', `column ${column} of [${rows}, ${width}] into ${elements(out.shape)}`);
+  }
+  checkApart('column', out, x);
+}
+
 export function checkCast(from: Tensor, to: Tensor): void {
   checkRowMajor('cast', from, 'f32', 'f16', 'bf16');
   checkRowMajor('cast', to, 'f32', 'f16', 'bf16');

@@ -36,6 +36,15 @@ export class Rows {
     this.#memory.u8.copyWithin(addressOf(to) + first, at, at + from.byteLength);
   }
 
+  /** One number of each row, 32 bits each. */
+  column(x: Tensor, column: number, out: Tensor): void {
+    const { buffer } = this.#memory.memory;
+    const [rows, width] = [heightOf(x), widthOf(x)];
+    const from = new Uint32Array(buffer, addressOf(x), rows * width);
+    const to = new Uint32Array(buffer, addressOf(out), rows);
+    for (let row = 0; row < rows; row++) to[row] = from[row * width + column]!;
+  }
+
   /** Elements in another type. */
   cast(from: Tensor, to: Tensor): void {
     const n = elements(from.shape);

@@ -16,7 +16,7 @@ import { checkLogitStats, checkTopK } from '../checks/logits.ts';
 import { checkPerturb } from '../checks/perturb.ts';
 import { checkLinear, checkLinearGrouped, checkMatmul } from '../checks/products.ts';
 import { checkCombine, checkDispatch, checkGatherRows, checkRoute, checkSigmoidScale } from '../checks/routing.ts';
-import { checkCast, checkCopyRows, checkEmbed } from '../checks/rows.ts';
+import { checkCast, checkColumn, checkCopyRows, checkEmbed } from '../checks/rows.ts';
 import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type {
@@ -53,6 +53,7 @@ export type WasmDeviceStart = readonly [parts: Parts, tuning: Tuning, module: Ke
 /** The CPU device. Operations run when they are called. */
 export class WasmDevice extends TensorStore implements ExactDevice {
   readonly kind = 'wasm' as const;
+  readonly asynchronous = false;
   readonly description: Readonly<Record<string, string>>;
   readonly tuning: Tuning;
   /** Threads that compute together. */
@@ -214,6 +215,11 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   copyRows(from: Tensor, to: Tensor, toRow: number): void {
     checkCopyRows(from, to, toRow);
     this.parts().rows.copy(from, to, toRow);
+  }
+
+  column(x: Tensor, column: number, out: Tensor): void {
+    checkColumn(x, column, out);
+    this.parts().rows.column(x, column, out);
   }
 
   cast(from: Tensor, to: Tensor): void {

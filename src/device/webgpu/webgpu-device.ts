@@ -14,7 +14,7 @@ import {
 import { checkLogitStats, checkTopK } from '../checks/logits.ts';
 import { checkLinear, checkLinearGrouped, checkMatmul } from '../checks/products.ts';
 import { checkCombine, checkDispatch, checkGatherRows, checkRoute, checkSigmoidScale } from '../checks/routing.ts';
-import { checkCast, checkCopyRows, checkEmbed } from '../checks/rows.ts';
+import { checkCast, checkColumn, checkCopyRows, checkEmbed } from '../checks/rows.ts';
 import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import type {
   AttentionArguments,
@@ -33,6 +33,7 @@ import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
 import { cacheRows } from './cache-rows.ts';
 import { cast } from './cast.ts';
+import { takeColumn } from './column.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
 import { embed } from './embed.ts';
@@ -51,6 +52,7 @@ import { topK } from './top-k.ts';
 /** A GPU, by WebGPU. Operations are recorded when they are called and go to the GPU in batches, at the latest with the next `read` or `flush`. */
 export class WebGpuDevice extends TensorStore implements Device {
   readonly kind = 'webgpu' as const;
+  readonly asynchronous = true;
   readonly description: Readonly<Record<string, string>>;
   /** Whether a program on the CPU does it all: right, and slow. */
   readonly isFallback: boolean;
@@ -174,6 +176,11 @@ export class WebGpuDevice extends TensorStore implements Device {
   copyRows(from: Tensor, to: Tensor, toRow: number): void {
     checkCopyRows(from, to, toRow);
     copyRows(this.parts(), from, to, toRow);
+  }
+
+  column(x: Tensor, column: number, out: Tensor): void {
+    checkColumn(x, column, out);
+    takeColumn(this.parts(), x, column, out);
   }
 
   cast(from: Tensor, to: Tensor): void {

@@ -22,11 +22,20 @@ export interface Draw {
 /** What came of a row, or why nothing did. */
 export type Outcome = { readonly drawn: Drawn } | { readonly error: unknown };
 
-/** Draws a token for each row of logits [draws, vocab]: one readback for all of them, and one more for those that need their full row. */
-export async function drawEach(device: Device, logits: Tensor, draws: readonly Draw[]): Promise<Outcome[]> {
+/**
+ * Draws a token for each row of logits [draws, vocab]: one readback for all of them, and one more for those that need their full row.
+ * @param likeliest i32 [draws]: gets the likeliest token of each row, on the device; null: nobody asks for them
+ */
+export async function drawEach(
+  device: Device,
+  logits: Tensor,
+  draws: readonly Draw[],
+  likeliest: Tensor | null = null,
+): Promise<Outcome[]> {
   const [rows, vocabSize] = [draws.length, logits.shape[1]!];
   const stats = statsBuffers(device, rows);
   device.logitStats(logits, null, 1, stats.numbers, stats.places);
+  if (likeliest) device.column(stats.places, STAT_PLACE.argmax, likeliest);
   const wanted = [stats.numbers, stats.places];
   const candidates = draws.map(({ sampler }, row) => {
     const k = isPlain(sampler) ? 0 : Math.min(vocabSize, sampler.candidatesWanted);
@@ -68,7 +77,7 @@ export async function drawEach(device: Device, logits: Tensor, draws: readonly D
 }
 
 /** Whether the likeliest token is the answer. */
-function isPlain(sampler: Sampler): boolean {
+export function isPlain(sampler: Sampler): boolean {
   return sampler.greedy && sampler.options.repetitionPenalty === 1;
 }
 

@@ -168,7 +168,8 @@ async function* run(
     while (generated < most) {
       throwIfAborted(signal);
       const own = behind?.options(done, input.length);
-      const drawn = await steps.take({ input, cache, sampler, count: generated, seen, signal, own });
+      const more = generated + 1 < most;
+      const drawn = await steps.take({ input, cache, sampler, count: generated, seen, signal, own, more });
       done += input.length;
       if (generated === 0) prefilled = performance.now();
       if (options.stopAtEos !== false && eosIds.has(drawn.id)) {

@@ -3,10 +3,11 @@ import { aborted, onAbort } from '../../errors.ts';
 import { nextTurn } from '../../runtime/host/yielding.ts';
 import { CHUNK, type Decoder, type ForwardOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { type Draw, type Drawn, drawEach, type Outcome } from './draw.ts';
+import { type Drawn, drawEach, type Outcome } from './draw.ts';
+import { type NextToken, RunAhead } from './run-ahead.ts';
 
 /** A token wanted behind some text. */
-export interface Step extends Draw {
+export interface Step extends NextToken {
   /** What is not in the cache yet: a prompt, or the token drawn last. */
   readonly input: readonly number[];
   readonly cache: KvCache;
@@ -41,12 +42,14 @@ const all = new WeakMap<Decoder, Steps>();
 export class Steps {
   readonly #decoder: Decoder;
   readonly #waiting = new Set<Waiting>();
+  readonly #ahead: RunAhead;
   /** Texts that are being written; those that do not wait are about to ask, or are read slowly. */
   #open = 0;
   #running = false;
 
   private constructor(decoder: Decoder) {
     this.#decoder = decoder;
+    this.#ahead = new RunAhead(decoder);
   }
 
   static of(decoder: Decoder): Steps {
@@ -60,6 +63,7 @@ export class Steps {
     this.#open++;
     return () => {
       this.#open--;
+      if (this.#open === 0) this.#ahead.drop();
     };
   }
 
@@ -192,6 +196,15 @@ export class Steps {
           outcomes.set(first!, outcome!);
         },
       });
+      return outcomes;
+    }
+    const steps = chosen.map(({ step }) => step);
+    if (chosen.every((one) => this.#isToken(one)) && this.#ahead.takes(steps)) {
+      const drawn = await this.#ahead.tokens(steps, signal);
+      for (const [i, one] of chosen.entries()) {
+        outcomes.set(one, drawn[i]!);
+        one.done = one.step.input.length;
+      }
       return outcomes;
     }
     let room = this.#room();

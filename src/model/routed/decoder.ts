@@ -133,6 +133,11 @@ export class RoutedDecoder extends Decoder {
     });
   }
 
+  /** Who acts on a token is decided from what the unadapted model makes of it. */
+  override get canRunAhead(): boolean {
+    return false;
+  }
+
   /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
   override async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
     const own = parts.map(({ cache }) => routed(cache));
