@@ -2,6 +2,7 @@
 import { elements, heightOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import type { Bound } from './commands.ts';
+import { outOfMemory } from './context.ts';
 import type { GpuTensor } from './tensor.ts';
 
 /** Some bytes of a tensor. */
@@ -56,4 +57,11 @@ export function byRows(
     pieces.push({ bound, first, rows });
   }
   return pieces;
+}
+
+/** Rows of so many bytes each that a binding holds, which begins at a multiple of 256. @throws E_OUT_OF_MEMORY */
+export function rowsOf(operation: string, limit: number, bytes: number): number {
+  const rows = Math.floor((limit - 256) / bytes);
+  if (rows < 1) throw outOfMemory(`${operation} needs ${bytes} bytes in one piece; this GPU binds ${limit}.`);
+  return rows;
 }
