@@ -257,12 +257,15 @@ ${OPERANDS}`,
   ${last ? 'workgroupBarrier();' : ''}
   for (var c = li % ${TILE}u; c < ${headDim}u; c += ${TILE}u) {
     ${each(own, (r) => `var c${r} = 0.0;`)}
-    for (var n = 0u; n < u.across; n++) {
-      ${each(own, (r) => `let w${r} = weights[(lane + ${r}u) * 16u + n];`)}
-      ${each(
-        4,
-        (k) => `{ let v = values[u.valuesAt + cacheRow(min(j0 + 4 * i32(n) + ${k}, u.keys - 1), kv) * ${headDim}u + c];
-      ${each(own, (r) => `c${r} = fma(w${r}[${k}], v, c${r});`)} }`,
+    // sixteen at a time, which are under way together
+    for (var n = 0u; n < u.turns; n++) {
+      ${each(16, (k) => `let v${k} = values[u.valuesAt + cacheRow(min(j0 + 16 * i32(n) + ${k}, u.keys - 1), kv) * ${headDim}u + c];`)}
+      ${each(own, (r) =>
+        each(
+          4,
+          (m) => `{ let w = weights[(lane + ${r}u) * 16u + 4u * n + ${m}u];
+      ${each(4, (k) => `c${r} = fma(w[${k}], v${4 * m + k}, c${r});`)} }`,
+        ),
       )}
     }
     ${each(

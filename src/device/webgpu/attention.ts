@@ -136,7 +136,12 @@ function attendInParts(
     commands.run(
       ATTENTION_PARTS(own, headDim, wide, last, last && sums !== null),
       [piece.q, k, v, piece.mask ?? piece.q, data, ...results],
-      [...blockNumbers(args, piece, block, tile * TILE, [16, quarters(headDim), 0]), sums?.unit ?? 1, tile, zero],
+      [
+        ...blockNumbers(args, piece, block, tile * TILE, [16, quarters(headDim), TILE / 16]),
+        sums?.unit ?? 1,
+        tile,
+        zero,
+      ],
       [n, nKvHeads * block.headBlocks, Math.ceil(piece.rows / block.queries)],
     );
   }
