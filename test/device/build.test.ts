@@ -1,4 +1,5 @@
 // hosts: node — starts compilers
+// device: wasm — compiles kernels of the CPU
 /** Kernels are built again when they are not those of their sources, whatever the times of the files are. */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// device: wasm — computes nothing
 /** The rules of operations look at the fields of tensors alone: here are some of no device, whose memory is several buffers. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

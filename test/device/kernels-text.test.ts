@@ -1,3 +1,4 @@
+// device: wasm — reads kernels of the CPU
 /** The compiled text of the hot kernels: a lost fused instruction, or values that no longer fit the registers, fails here. */
 import { instantiate } from '@assemblyscript/loader';
 import { test } from 'uvu';

@@ -1,3 +1,4 @@
+// device: wasm — lanes are the CPU’s
 /** Lanes: the same results as one thread, at sizes that are shared out; parking, stopping, and lanes that die. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

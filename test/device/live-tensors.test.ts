@@ -1,3 +1,4 @@
+// device: wasm — is about the CPU’s class
 /** A device in debug mode says where each live tensor was made. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,3 +1,4 @@
+// device: wasm — is about memory of WebAssembly
 /** The allocator of wasm memory and the scratch arena. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

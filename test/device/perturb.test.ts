@@ -1,3 +1,4 @@
+// device: wasm — only exact devices draw
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';

@@ -29,6 +29,7 @@ const inProcess = (want: string) => (host: HostName) => (host === 'node' || host
 const EXPECTED: Record<string, (host: HostName) => string | null> = {
   asleep: () => ENDLESS,
   busy: () => ENDLESS,
+  elsewhere: () => OUT,
   exit: inProcess('exit code 1 before its summary'), // uvu sees to that
   failing: () => null,
   forgotten: () => NO_TEST,
@@ -42,6 +43,7 @@ const EXPECTED: Record<string, (host: HostName) => string | null> = {
   throws: lost,
   undeclared: () =>
     'Write "// hosts: node, deno, chromium, chromium-plain, firefox — why", not "// hosts: node, netscape".',
+  undevised: () => 'Write "// device: wasm or webgpu — why", not "// device: cuda — why".',
   unreasoned: () => 'Write "// long — why", not "// long".',
   zero: () => NO_TEST,
 };
