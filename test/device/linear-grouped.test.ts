@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Device, Precision, Tensor, WeightSource } from '../../src/device/device.ts';
 import { EspalierError } from '../../src/errors.ts';
 import { code, rejects } from '../errors.ts';
-import { devices, put, putInts, testNothingLeft, Worst } from './devices.ts';
+import { devices, onGpu, put, putInts, testNothingLeft, Worst } from './devices.ts';
 import { product, randomF32, worstError } from './reference.ts';
 import { stored } from './sources.ts';
 
@@ -60,7 +60,18 @@ for (const { name, device } of all) {
               assert.equal(await floats(device, alone), want.slice(bounds[e]! * n, bounds[e + 1]! * n), 'of the stack');
               dispose(one, alone);
             }
-            assert.equal(got, want, `${type}, ${precision}, ${counts.length} experts`);
+            const what = `${type}, ${precision}, ${counts.length} experts`;
+            if (onGpu) {
+              // which kernel computes a row is chosen by all rows there, and by an expert's here
+              const apart = worstError(got, want);
+              assert.ok(worst.within('linearGrouped of linear', apart, 5e-7), `${what}: ${apart}`);
+              for (const [from, to] of [
+                [0, n],
+                [(rows - 2) * n, rows * n],
+              ] as const) {
+                assert.equal(got.slice(from, to), want.slice(from, to), `${what}: rows of nobody`);
+              }
+            } else assert.equal(got, want, what);
             if (type !== 'f32') continue;
             // and against plain JavaScript
             const [e, first] = [2, bounds[2]!];

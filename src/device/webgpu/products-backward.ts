@@ -1,28 +1,29 @@
 import type { Tensor } from '../device.ts';
-import { notYet } from './not-yet.ts';
+import { groupedInner, groupedTiles } from './grouped-product.ts';
+import { operandOf } from './operand.ts';
+import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
+import { tileProduct } from './tile-product.ts';
 
-export function linearBackward(
-  _parts: GpuParts,
-  _dY: Tensor,
-  _weight: Tensor,
-  _dX: Tensor,
-  _accumulate: boolean,
-): void {
-  notYet('linearBackward');
+export function linearBackward(parts: GpuParts, dY: Tensor, weight: Tensor, dX: Tensor, accumulate: boolean): void {
+  const [a, b] = [
+    { of: operandOf(dY), along: true },
+    { of: operandOf(weight), along: false },
+  ];
+  tileProduct(parts, a, b, dX as GpuTensor, { alpha: 1, accumulate }, false);
 }
 
 export function linearGroupedBackward(
-  _parts: GpuParts,
-  _dY: Tensor,
-  _offsets: Tensor,
-  _weights: Tensor,
-  _dX: Tensor,
-  _accumulate: boolean,
+  parts: GpuParts,
+  dY: Tensor,
+  offsets: Tensor,
+  weights: Tensor,
+  dX: Tensor,
+  accumulate: boolean,
 ): void {
-  notYet('linearGroupedBackward');
+  groupedTiles(parts, dY, offsets, weights, dX, false, accumulate);
 }
 
-export function linearGroupedWeights(_parts: GpuParts, _dY: Tensor, _offsets: Tensor, _x: Tensor, _dW: Tensor): void {
-  notYet('linearGroupedWeights');
+export function linearGroupedWeights(parts: GpuParts, dY: Tensor, offsets: Tensor, x: Tensor, dW: Tensor): void {
+  groupedInner(parts, dY, offsets, x, dW);
 }

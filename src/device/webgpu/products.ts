@@ -1,9 +1,12 @@
 import type { MatmulOptions, Precision, Tensor } from '../device.ts';
-import { notYet } from './not-yet.ts';
+import { groupedRows } from './grouped-product.ts';
 import { operandOf } from './operand.ts';
+import { FEW_ROWS, rowProduct } from './row-product.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
-import { tileProduct } from './tile-product.ts';
+import { type Scaling, tileProduct } from './tile-product.ts';
+
+const REPLACED: Scaling = { alpha: 1, accumulate: false };
 
 /** Weights are dequantised on the way and activations stay f32, whatever precision is asked for. */
 export function linear(
@@ -12,32 +15,39 @@ export function linear(
   weights: readonly Tensor[],
   outs: readonly Tensor[],
   _precision: Precision,
-  _alone: boolean,
+  alone: boolean,
 ): void {
-  const a = { of: operandOf(x), along: true };
-  for (const [i, weight] of weights.entries()) {
-    const b = { of: operandOf(weight), along: true };
-    tileProduct(parts, a, b, outs[i] as GpuTensor, { alpha: 1, accumulate: false }, false);
+  const rows = operandOf(x);
+  const meetings = weights.map((weight, i) => ({ weight: operandOf(weight), out: outs[i] as GpuTensor }));
+  if (alone || rows.rows <= FEW_ROWS) {
+    rowProduct(parts, rows, meetings, REPLACED);
+    return;
+  }
+  for (const { weight, out } of meetings) {
+    tileProduct(parts, { of: rows, along: true }, { of: weight, along: true }, out, REPLACED, false);
   }
 }
 
 export function matmul(parts: GpuParts, a: Tensor, b: Tensor, c: Tensor, options: MatmulOptions): void {
-  const { transposeA = false, transposeB = false, alpha = 1, accumulate = false } = options;
-  const [left, right] = [
-    { of: operandOf(a), along: !transposeA },
-    { of: operandOf(b), along: transposeB },
-  ];
-  tileProduct(parts, left, right, c as GpuTensor, { alpha, accumulate }, true);
+  const { transposeA = false, transposeB = false, alpha = 1, accumulate = false, alone = false } = options;
+  const [left, right] = [operandOf(a), operandOf(b)];
+  const out = c as GpuTensor;
+  const scaling = { alpha, accumulate };
+  if (transposeB && !transposeA && (alone || left.rows <= FEW_ROWS)) {
+    rowProduct(parts, left, [{ weight: right, out }], scaling);
+  } else {
+    tileProduct(parts, { of: left, along: !transposeA }, { of: right, along: transposeB }, out, scaling, true);
+  }
 }
 
 export function linearGrouped(
-  _parts: GpuParts,
-  _x: Tensor,
-  _offsets: Tensor,
-  _weights: readonly Tensor[],
-  _outs: readonly Tensor[],
+  parts: GpuParts,
+  x: Tensor,
+  offsets: Tensor,
+  weights: readonly Tensor[],
+  outs: readonly Tensor[],
   _precision: Precision,
-  _alone: boolean,
+  alone: boolean,
 ): void {
-  notYet('linearGrouped');
+  for (const [i, weight] of weights.entries()) groupedRows(parts, x, offsets, weight, outs[i]!, alone);
 }

@@ -2,6 +2,7 @@
  * Products by tiles: a workgroup computes a tile of c [m, n], each invocation a block of it in registers, from panels of a and b in workgroup
  * memory, four numbers along k at a time. Every shape of tile adds each element of c over k in the same order by fma, so all give the same bits.
  */
+import { EXPERT_NUMBERS, expertText, offsetText } from './experts.ts';
 import { type Access, type Kernel, type KernelText, variants } from './kernel.ts';
 import type { Reading } from './operand.ts';
 import { quadsOf } from './quads.ts';
@@ -83,7 +84,7 @@ function text(tile: Tile, of: TileReading): KernelText {
       'cMatrix: u32',
       'alpha: f32',
       'accumulate: u32',
-      ...(grouped ? ['firstRow: u32', 'firstExpert: u32', 'experts: u32', 'rowsOfExpert: u32'] : ['share: u32']), // of k
+      ...(grouped ? EXPERT_NUMBERS : ['share: u32']), // of k
       ...a.numbers,
       ...b.numbers,
     ],
@@ -222,12 +223,6 @@ function storeText(side: Panel, id: string, q: number): string {
   return `{ ${lines.join(' ')} }`;
 }
 
-/** Where expert e begins among the rows that are bound; what is no offset becomes one. @param rows the number that says how many they are */
-export const offsetText = (rows: string): string => `fn offset(e: u32) -> u32 {
-  let last = i32(u.firstRow + u.${rows});
-  return u32(clamp(offsets[u.offsetsAt + u.firstExpert + e], i32(u.firstRow), last)) - u.firstRow;
-}`;
-
 /**
  * Which rows of c, and which k. In `rows`, expert e has the tiles from floor(o / m) + e on, o being rows of experts before it: enough of them,
  * found by halving, and without knowing how many any other has.
@@ -243,17 +238,12 @@ function rangeText(grouping: Grouping, m: number): string {
   let kEnd = min(kFrom + u.share, u.k);`;
     case 'rows':
       return `let base = offset(0u);
-  var low = 0u;
-  var high = u.experts;
-  while (high - low > 1u) {
-    let middle = (low + high) / 2u;
-    if ((offset(middle) - base) / ${m}u + middle <= tileM) { low = middle; } else { high = middle; }
-  }
-  let begin = offset(low);
-  let mEnd = offset(low + 1u);
-  let m0 = begin + (tileM - (begin - base) / ${m}u - low) * ${m}u;
+  ${expertText(`(offset(middle) - base) / ${m}u + middle <= tileM`)}
+  let begin = offset(expert);
+  let mEnd = offset(expert + 1u);
+  let m0 = begin + (tileM - (begin - base) / ${m}u - expert) * ${m}u;
   if (m0 >= mEnd) { return; }
-  let bFrom = low * u.rowsOfExpert;
+  let bFrom = expert * u.rowsOfExpert;
   let cFrom = 0u;
   let kFrom = 0u;
   let kEnd = u.k;`;
