@@ -21,7 +21,7 @@ const ROOMS = [
   ['evaluate'],
   ['prune'],
   ['show', 'grow', 'merge', 'train'],
-  ['datasets', 'open'],
+  ['datasets', 'open', 'doctor'],
   ['model', 'svd'],
   ['checkpoint', 'device'],
   ['runtime'],

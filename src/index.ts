@@ -3,6 +3,10 @@
 export type { QuantisedType } from './checkpoint/quantised/quantised-types.ts';
 export type { Architecture, ModelConfig, RopeConfig, RopeScaling } from './checkpoint/types.ts';
 export type { DeviceStats, Precision } from './device/device.ts';
+export type { DeviceName } from './device/options.ts';
+export type { AdapterDiagnosis, Diagnosis, HostDiagnosis, Rates } from './doctor/diagnosis.ts';
+export { diagnosisRows } from './doctor/text.ts';
+export { type DoctorOptions, doctor } from './engine/doctor/doctor.ts';
 export { Engine } from './engine/engine.ts';
 export { grow, planGrow } from './engine/grow/grow.ts';
 export { merge } from './engine/grow/merge.ts';

@@ -26,6 +26,7 @@ export type {
   TokenizerSpec,
 } from './checkpoint/types.ts';
 export type { Device, DeviceStats, ElementType, Precision, Tensor } from './device/device.ts';
+export type { DeviceKind, DeviceName, GpuDevice } from './device/options.ts';
 export type { WasmDeviceOptions } from './device/wasm/options.ts';
 export { WasmDevice } from './device/wasm/wasm-device.ts';
 export { type ErrorCode, EspalierError } from './errors.ts';

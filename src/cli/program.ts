@@ -31,6 +31,7 @@ export const program: Command = defineCommand({
     show: () => import('./show.ts').then(({ showCommand }) => showCommand),
     eval: () => import('./eval.ts').then(({ evalCommand }) => evalCommand),
     cache: cacheCommand,
+    doctor: () => import('./doctor.ts').then(({ doctorCommand }) => doctorCommand),
   },
 });
 

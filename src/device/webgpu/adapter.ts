@@ -69,6 +69,22 @@ export async function requestAdapter(): Promise<GPUAdapter | null> {
   }
 }
 
+/** All that the host shows, the one that a device would be made of first. */
+export async function allAdapters(): Promise<AdapterFacts[]> {
+  const gpu = await gpuOfHost();
+  const found: AdapterFacts[] = [];
+  for (const options of [
+    { powerPreference: 'high-performance' },
+    { powerPreference: 'low-power' },
+    { forceFallbackAdapter: true },
+  ] as const) {
+    const adapter = await gpu?.requestAdapter(options).catch(() => null);
+    const facts = adapter ? adapterFacts(adapter) : null;
+    if (facts && !found.some((one) => JSON.stringify(one) === JSON.stringify(facts))) found.push(facts);
+  }
+  return found;
+}
+
 export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
   const { info } = adapter;
   const parts = [info?.vendor, info?.architecture, info?.device, info?.description];

@@ -1,4 +1,4 @@
 /** What `load.ts` loads. */
-export { adapterFacts, requestAdapter } from './adapter.ts';
+export { adapterFacts, allAdapters, requestAdapter } from './adapter.ts';
 export { WebGpuDevice } from './webgpu-device.ts';
 export { WebGpuTrainDevice } from './webgpu-train-device.ts';

@@ -7,6 +7,7 @@ import { Loss } from './worker-loss.ts';
  * (scripts/build.mjs).
  */
 const packaged: Record<WorkerKind, () => Worker> = {
+  doctor: () => new Worker(new URL('../../../workers/doctor.ts', import.meta.url), { type: 'module' }),
   engine: () => new Worker(new URL('../../../workers/engine.ts', import.meta.url), { type: 'module' }),
   grow: () => new Worker(new URL('../../../workers/grow.ts', import.meta.url), { type: 'module' }),
   lane: () => new Worker(new URL('../../../workers/lane.ts', import.meta.url), { type: 'module' }),

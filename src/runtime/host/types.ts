@@ -11,7 +11,7 @@ type Listen = (event: { readonly data: unknown }) => void;
 export type MessageListener = Listen | { readonly handleEvent: Listen };
 
 /** The worker entry points, each a file of workers/. */
-export type WorkerKind = 'engine' | 'grow' | 'lane' | 'prune' | 'show' | 'train';
+export type WorkerKind = 'doctor' | 'engine' | 'grow' | 'lane' | 'prune' | 'show' | 'train';
 
 /** A running worker, whatever the host calls it. */
 export interface WorkerHandle {
