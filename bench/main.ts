@@ -5,6 +5,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   against: () => import('./against.ts'),
   batch: () => import('./batch.ts'),
   browser: () => import('./browser.ts'),
+  devices: () => import('./devices.ts'),
   gemm: () => import('./gemm.ts'),
   grow: () => import('./grow.ts'),
   lanes: () => import('./lanes.ts'),

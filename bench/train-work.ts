@@ -1,12 +1,15 @@
 /** One model in training, as a contender: the library's own parts, on lanes of this process. */
 import { openCheckpoint } from '../src/checkpoint/open.ts';
-import { openTrainDevice } from '../src/device/open-device.ts';
+import { type ChosenDevice, openTrainDevice } from '../src/device/open-device.ts';
+import type { ModelTarget } from '../src/runtime/files/model-files.ts';
 import { DecoderTrainable } from '../src/train/decoder-trainable.ts';
 import { LoraFactors } from '../src/train/lora-factors.ts';
 import { AdamW } from '../src/train/optimiser.ts';
 import type { MicroBatch } from '../src/train/trainable.ts';
 
 export interface TrainingOptions {
+  /** Default: the CPU. */
+  readonly device?: ChosenDevice;
   readonly lanes: number;
   /** Rank of LoRA on all linear layers but the output's; 0: all parameters are trained. */
   readonly lora: number;
@@ -57,8 +60,8 @@ export function packed(sequences: readonly (readonly number[])[]): MicroBatch {
 
 const loraSpec = (rank: number) => ({ rank, alpha: 2 * rank, rslora: false, targets: null, seed: 0 });
 
-export async function openTraining(path: string, options: TrainingOptions): Promise<Training> {
-  const device = await openTrainDevice({ lanes: options.lanes });
+export async function openTraining(path: ModelTarget, options: TrainingOptions): Promise<Training> {
+  const device = await openTrainDevice({ device: options.device ?? 'wasm', lanes: options.lanes });
   const checkpoint = await openCheckpoint(path);
   const adapter = options.lora > 0 ? new LoraFactors(device, checkpoint.config, loraSpec(options.lora)) : undefined;
   const trainable = await DecoderTrainable.load(device, checkpoint, adapter ? { trainable: () => false, adapter } : {});

@@ -99,6 +99,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   train: [
     trainThereOptions as Readonly<Record<string, AnyRule>>,
     'engine/line/job/Place',
+    'engine/line/job/ComputingPlace',
     'train/options/TrainOptions',
     'train/options/PlanTrainOptions',
     'train/plan/recipe/TrainRecipe',
@@ -132,6 +133,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   relearn: [
     relearnThereOptions as Readonly<Record<string, AnyRule>>,
     'engine/line/job/Place',
+    'engine/line/job/ComputingPlace',
     'evaluate/robustness/options/RelearnOptions',
     'evaluate/robustness/options/RelearnSettings',
     'datasets/training/options/TrainingDataOptions',
@@ -153,6 +155,7 @@ const TABLES: Readonly<Record<string, readonly [Readonly<Record<string, AnyRule>
   prune: [
     pruneThereOptions as Readonly<Record<string, AnyRule>>,
     'engine/line/job/Place',
+    'engine/line/job/ComputingPlace',
     'prune/options/PruneOptions',
     'prune/options/PruneRecipe',
     'prune/data/open/ForgetRetainOptions',
