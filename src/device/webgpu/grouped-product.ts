@@ -9,7 +9,7 @@ import { sourceNumbers } from './quads.ts';
 import { FEW_ROWS, rowProduct } from './row-product.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
-import { tileKernel } from './tile-kernel.ts';
+import { DEPTH, tileKernel } from './tile-kernel.ts';
 import { chooseTile } from './tile-shape.ts';
 
 /** Rows of x [R, K] meet the matrices of their experts, [E, N, K]. Few rows for each expert are computed one by one. */
@@ -34,7 +34,7 @@ export function groupedRows(
 
 /** c [R, n] = a · the expert's matrix, transposed where its rows are `along` k (+ c); stack [E, N, K]. */
 export function groupedTiles(
-  { commands }: GpuParts,
+  { commands, context }: GpuParts,
   a: Tensor,
   offsets: Tensor,
   stack: Tensor,
@@ -64,7 +64,7 @@ export function groupedTiles(
         const [nCount, kCount] = along ? [some, k] : [n, some];
         const left1 = along ? of : columnsOf(of, first, some);
         const out = along ? part(to, 4 * first, to.byteLength - 4 * first) : to;
-        const tile = chooseTile(Math.ceil(left.rows / experts), nCount, count);
+        const tile = chooseTile(context.traits, Math.ceil(left.rows / experts), nCount, count);
         const vector = isVector(out, n) && nCount % 4 === 0;
         const readings = { a: left1.reading, b: matrices.reading, aAlong: true, bAlong: along };
         const [tilesM, tilesN] = [Math.floor(rows / tile.m) + count, Math.ceil(nCount / tile.n)];
@@ -73,14 +73,15 @@ export function groupedTiles(
         numbers.push(row, e, count, matrixRows, ...sourceNumbers(left1, 1), ...sourceNumbers(matrices, 1));
         const bound = [left1.data, ...bounds(matrices), offsets as GpuTensor, out];
         const [x, y] = spread(tilesM * tilesN);
-        commands.run(tileKernel(tile, { ...readings, vector, grouping: 'rows' }), bound, numbers, [x, y]);
+        const whole = kCount % DEPTH === 0;
+        commands.run(tileKernel(tile, { ...readings, vector, grouping: 'rows', whole }), bound, numbers, [x, y]);
       }
     }
   }
 }
 
 /** c[e] [m, n] += a_eᵀ · b_e over the rows of expert e: a [R, m], b [R, n], c [E, m, n]. */
-export function groupedInner({ commands }: GpuParts, a: Tensor, offsets: Tensor, b: Tensor, c: Tensor): void {
+export function groupedInner({ commands, context }: GpuParts, a: Tensor, offsets: Tensor, b: Tensor, c: Tensor): void {
   const limit = commands.bindingLimit;
   const [left, right] = [operandOf(a), operandOf(b)];
   const [m, n] = [left.columns, right.columns];
@@ -100,7 +101,7 @@ export function groupedInner({ commands }: GpuParts, a: Tensor, offsets: Tensor,
         const left1 = columnsOf(rowsOf(left, row, rows), first, some);
         const length = 4 * n * (some < m ? some : count * m);
         const out = part(c as GpuTensor, 4 * n * (e * m + first), length);
-        const tile = chooseTile(some, n, count);
+        const tile = chooseTile(context.traits, some, n, count);
         const vector = isVector(out, n);
         const readings = { a: left1.reading, b: of.reading, aAlong: false, bAlong: false };
         const [tilesM, tilesN] = [Math.ceil(some / tile.m), Math.ceil(n / tile.n)];
@@ -108,7 +109,7 @@ export function groupedInner({ commands }: GpuParts, a: Tensor, offsets: Tensor,
         const numbers = [some, n, rows, tilesM, tilesN, n / width, (m * n) / width, 1, 1, row, e, count, 0];
         numbers.push(...sourceNumbers(left1, 1), ...sourceNumbers(of, 1));
         const [x, y] = spread(tilesM * tilesN);
-        const kernel = tileKernel(tile, { ...readings, vector, grouping: 'inner' });
+        const kernel = tileKernel(tile, { ...readings, vector, grouping: 'inner', whole: false });
         commands.run(kernel, [left1.data, of.data, offsets as GpuTensor, out], numbers, [x, y, count]);
       }
     }

@@ -37,11 +37,13 @@ export interface TileReading {
   /** Whether c is written as vectors. */
   readonly vector: boolean;
   readonly grouping: Grouping;
+  /** Whether all that k is cut into are whole panels. */
+  readonly whole: boolean;
 }
 
 export function tileKernel(tile: Tile, of: TileReading): Kernel {
   const { m, n, blockM, blockN } = tile;
-  return TILE(m, n, blockM, blockN, of.a, of.b, of.aAlong, of.bAlong, of.vector, of.grouping);
+  return TILE(m, n, blockM, blockN, of.a, of.b, of.aAlong, of.bAlong, of.vector, of.grouping, of.whole);
 }
 
 const TILE = variants(
@@ -58,7 +60,8 @@ const TILE = variants(
     bAlong: boolean,
     vector: boolean,
     grouping: Grouping,
-  ) => text({ m, n, blockM, blockN }, { a, b, aAlong, bAlong, vector, grouping }),
+    whole: boolean,
+  ) => text({ m, n, blockM, blockN }, { a, b, aAlong, bAlong, vector, grouping, whole }),
 );
 
 function text(tile: Tile, of: TileReading): KernelText {
@@ -67,6 +70,7 @@ function text(tile: Tile, of: TileReading): KernelText {
   const [a, b] = [quadsOf('a', of.a), quadsOf('b', of.b)];
   const grouped = of.grouping !== 'plain';
   const loads = loadsOf(tile, of, threads);
+  const place = placeOf(tile);
   return {
     buffers: [
       ...a.buffers,
@@ -90,8 +94,8 @@ function text(tile: Tile, of: TileReading): KernelText {
     ],
     workgroup: threads,
     declarations: `${a.text}\n${b.text}
-var<workgroup> aPanel: array<vec4f, ${(DEPTH * m) / 4}>;
-var<workgroup> bPanel: array<vec4f, ${(DEPTH * n) / 4}>;
+var<workgroup> aPanel: array<vec4f, ${DEPTH * strideOf(m)}>;
+var<workgroup> bPanel: array<vec4f, ${DEPTH * strideOf(n)}>;
 ${grouped ? offsetText(of.grouping === 'rows' ? 'm' : 'k') : ''}
 ${putText(of.vector)}`,
     body: `if (group >= u.tilesM * u.tilesN) { return; }
@@ -101,31 +105,45 @@ ${putText(of.vector)}`,
   let tileM = band + within % tall;
   let n0 = within / tall * ${n}u;
   ${rangeText(of.grouping, m)}
-  let tx = li % ${n / blockN}u;
-  let ty = li / ${n / blockN}u;
+  ${place.text}
   ${loads.declared}
   ${blockText(tile, (r, j) => `var sum${r}_${j} = vec4f();`)}
-  let panels = (kEnd - kFrom + ${DEPTH - 1}u) / ${DEPTH}u;
-  // while one panel is computed the next one is on its way
-  for (var panel = 0u; panel <= panels; panel++) {
-    let k0 = kFrom + panel * ${DEPTH}u;
-    if (panel < panels) { ${loads.load} }
-    if (panel > 0u) {
-      for (var quad = 0u; quad < ${QUADS}u; quad++) {
-        let aMix = ${mixed('quad', m)};
-        let bMix = ${mixed('quad', n)};
-        ${[0, 1, 2, 3].map((step) => stepText(tile, step)).join('\n        ')}
-      }
-    }
-    workgroupBarrier();
+  var k0 = kFrom;
+  ${loads.load}
+  for (var panel = kFrom; panel < kEnd; panel += ${DEPTH}u) {
     ${loads.store}
+    workgroupBarrier();
+    // while one panel is computed the next one is on its way
+    k0 = select(panel, panel + ${DEPTH}u, panel + ${DEPTH}u < kEnd);
+    ${loads.load}
+    ${Array.from({ length: DEPTH }, (_, k) => stepText(tile, k)).join('\n    ')}
     workgroupBarrier();
   }
   ${blockText(tile, (r, j) => {
-    const row = `m0 + 4u * (ty + ${Math.floor(r / 4) * (m / blockM)}u) + ${r % 4}u`;
-    return `put(cFrom, ${row}, mEnd, n0 / 4u + tx + ${j * (n / blockN)}u, sum${r}_${j});`;
+    const row = `m0 + 4u * (am + ${Math.floor(r / 4) * place.lanesM}u) + ${r % 4}u`;
+    return `put(cFrom, ${row}, mEnd, n0 / 4u + bn + ${j * place.lanesN}u, sum${r}_${j});`;
   })}`,
   };
+}
+
+/** Vectors from one row of a panel, which holds one number along k of all of the tile's rows or columns, to the next: odd, against equal banks. */
+export function strideOf(width: number): number {
+  return width / 4 + 1;
+}
+
+/**
+ * Which of the tile's quads of rows and of columns an invocation has: `am` and every lanesM-th behind it, `bn` and every lanesN-th. The 32
+ * that run in step have a part of the tile that is as square as can be, so that what they read of the panels is least.
+ */
+function placeOf({ n, blockM, blockN }: Tile) {
+  const [quadsM, quadsN] = [blockM / 4, blockN / 4];
+  const lanesN = Math.min(8, n / blockN);
+  const lanesM = 32 / lanesN;
+  const across = n / blockN / lanesN;
+  const text = `let lane = li % 32u;
+  let am = li / 32u / ${across}u * ${lanesM * quadsM}u + lane / ${lanesN}u;
+  let bn = li / 32u % ${across}u * ${lanesN * quadsN}u + lane % ${lanesN}u;`;
+  return { lanesM, lanesN, text };
 }
 
 /** For each row and each four columns of an invocation's block. */
@@ -135,13 +153,13 @@ function blockText({ blockM, blockN }: Tile, of: (row: number, quad: number) => 
   return lines.join('\n  ');
 }
 
-/** One step along k: four rows of a at a time meet all columns. */
-function stepText(tile: Tile, step: number): string {
+/** One step along k: all rows of the block meet all columns. */
+function stepText(tile: Tile, k: number): string {
   const { m, n, blockM, blockN } = tile;
-  const [x, y] = [n / blockN, m / blockM];
-  const lines = [`let k = 4u * quad + ${step}u;`];
-  for (let j = 0; j < blockN / 4; j++) lines.push(`let b${j} = bPanel[k * ${n / 4}u + ((tx + ${j * x}u) ^ bMix)];`);
-  for (let i = 0; i < blockM / 4; i++) lines.push(`let a${i} = aPanel[k * ${m / 4}u + ((ty + ${i * y}u) ^ aMix)];`);
+  const { lanesM, lanesN } = placeOf(tile);
+  const lines: string[] = [];
+  for (let i = 0; i < blockM / 4; i++) lines.push(`let a${i} = aPanel[${k * strideOf(m) + i * lanesM}u + am];`);
+  for (let j = 0; j < blockN / 4; j++) lines.push(`let b${j} = bPanel[${k * strideOf(n) + j * lanesN}u + bn];`);
   const sums = blockText(tile, (r, j) => {
     const sum = `sum${r}_${j}`;
     return `${sum} = fma(vec4f(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${j}, ${sum});`;
@@ -149,35 +167,23 @@ function stepText(tile: Tile, step: number): string {
   return `{ ${lines.join(' ')} ${sums} }`;
 }
 
-/** Where quads of a panel's rows stand is mixed by k, so that those that are written together fall into different banks. */
-function mixed(quad: string, width: number): string {
-  return `((${quad} << 1u) & ${Math.min(6, width / 4 - 2)}u)`;
-}
-
-/** Blocks of four by four numbers of both panels, shared out to the invocations, through registers. */
+/** Quads of both panels on their way from matrices through registers to workgroup memory, shared out to the invocations. */
 function loadsOf(tile: Tile, of: TileReading, threads: number) {
-  const sides = [
-    { name: 'a', width: tile.m, along: of.aAlong, blocks: (tile.m / 4) * QUADS },
-    { name: 'b', width: tile.n, along: of.bAlong, blocks: (tile.n / 4) * QUADS },
-  ] as const;
-  const total = sides[0].blocks + sides[1].blocks;
   const declared: string[] = [];
   const store: string[] = [];
   const load: string[] = [];
-  for (let q = 0; q * threads < total; q++) {
-    const [first, last] = [q * threads, (q + 1) * threads];
-    declared.push(`let id${q} = li + ${first}u;`);
-    for (let i = 0; i < 4; i++) declared.push(`var p${q}_${i} = vec4f();`);
-    /** The side's own code, and where a round has blocks of both the choice between them. */
-    const either = (code: (side: (typeof sides)[number], id: string) => string): string => {
-      const aBlocks = sides[0].blocks;
-      const [a, b] = [() => code(sides[0], `id${q}`), () => code(sides[1], `(id${q} - ${aBlocks}u)`)];
-      if (last <= aBlocks) return a();
-      const ofB = last <= total ? b() : `if (id${q} < ${total}u) { ${b()} }`;
-      return first >= aBlocks ? ofB : `if (id${q} < ${aBlocks}u) { ${a()} } else { ${ofB} }`;
-    };
-    load.push(either((side, id) => loadText(side, id, q)));
-    store.push(either((side, id) => storeText(side, id, q)));
+  for (const side of [
+    { name: 'a', width: tile.m, along: of.aAlong },
+    { name: 'b', width: tile.n, along: of.bAlong },
+  ] as const) {
+    const quads = side.width * QUADS;
+    for (let q = 0; q * threads < quads; q++) {
+      const name = `${side.name}${q}`;
+      const some = (q + 1) * threads > quads ? `if (${name}Id < ${quads}u) ` : '';
+      declared.push(`let ${name}Id = li + ${q * threads}u;`, placeText(side, name), `var ${name} = vec4f();`);
+      load.push(`${some}{ ${loadText(side, name, of.whole)} }`);
+      store.push(`${some}{ ${storeText(side, name)} }`);
+    }
   }
   return {
     declared: declared.join('\n  '),
@@ -192,35 +198,42 @@ interface Panel {
   readonly along: boolean;
 }
 
-/** Which four rows or columns of c, and which four of k, a block is. Neighbours read neighbours. */
-function placeText({ width, along }: Panel, id: string): string {
-  const [inner, outer] = along ? [QUADS, `${id} / ${QUADS}u`] : [width / 4, `${id} % ${width / 4}u`];
-  return `let outer = ${outer}; let quad = ${along ? `${id} % ${inner}u` : `${id} / ${inner}u`};`;
+/**
+ * Of each quad which row of the matrix it is in, and where in a panel it goes: of rows along k four numbers of k, which go to one place in four of the
+ * panel's rows, else four rows or columns of c, which are a vector of it. Neighbours read neighbours.
+ */
+function placeText({ name: side, width, along }: Panel, name: string): string {
+  const [first, end] = side === 'a' ? ['m0', 'mEnd'] : ['n0', 'u.n'];
+  const from = side === 'b' ? 'bFrom + ' : '';
+  if (!along) {
+    return `let ${name}Quad = ${first} / 4u + ${name}Id % ${width / 4}u;
+  let ${name}Slot = ${name}Id / ${width / 4}u * ${strideOf(width)}u + ${name}Id % ${width / 4}u;`;
+  }
+  return `let ${name}Row = ${from}min(${first} + ${name}Id / ${QUADS}u, ${end} - 1u);
+  let ${name}Slot = ${name}Id % ${QUADS}u * ${4 * strideOf(width)}u + ${name}Id / ${4 * QUADS}u;`;
 }
 
-function loadText(side: Panel, id: string, q: number): string {
-  const { name, along } = side;
-  const [first, end] = name === 'a' ? ['m0', 'mEnd'] : ['n0', 'u.n'];
-  const lines = [placeText(side, id)];
-  for (let i = 0; i < 4; i++) {
-    const at = along
-      ? { row: `min(${first} + 4u * outer + ${i}u, ${end} - 1u)`, quad: `k0 / 4u + quad`, k: `k0 + 4u * quad` }
-      : { row: `k0 + 4u * quad + ${i}u`, quad: `${first} / 4u + outer`, k: `k0 + 4u * quad + ${i}u` };
-    const row = name === 'b' ? `bFrom + ${at.row}` : at.row;
-    lines.push(`p${q}_${i} = select(vec4f(), ${name}_quad(${row}, ${at.quad}), ${at.k} < kEnd);`);
+/** @param whole k ends with a panel */
+function loadText({ name: side, width, along }: Panel, name: string, whole: boolean): string {
+  if (along) {
+    const quad = `${side}_quad(${name}Row, k0 / 4u + ${name}Id % ${QUADS}u)`;
+    return whole
+      ? `${name} = ${quad};`
+      : `${name} = select(vec4f(), ${quad}, k0 + 4u * (${name}Id % ${QUADS}u) < kEnd);`;
   }
-  return `{ ${lines.join(' ')} }`;
+  const from = side === 'b' ? 'bFrom + ' : '';
+  const k = `k0 + ${name}Id / ${width / 4}u`;
+  const quad = `${side}_quad(${from}${k}, ${name}Quad)`;
+  return whole ? `${name} = ${quad};` : `${name} = select(vec4f(), ${quad}, ${k} < kEnd);`;
 }
 
-function storeText(side: Panel, id: string, q: number): string {
-  const { name, width, along } = side;
-  const lines = [placeText(side, id), `let slot = 4u * quad * ${width / 4}u + (outer ^ ${mixed('quad', width)});`];
-  for (let i = 0; i < 4; i++) {
-    const c = 'xyzw'[i];
-    const value = along ? `vec4f(p${q}_0.${c}, p${q}_1.${c}, p${q}_2.${c}, p${q}_3.${c})` : `p${q}_${i}`;
-    lines.push(`${name}Panel[slot + ${(i * width) / 4}u] = ${value};`);
-  }
-  return `{ ${lines.join(' ')} }`;
+function storeText({ name: side, width, along }: Panel, name: string): string {
+  const panel = `${side}Panel`;
+  if (!along) return `${panel}[${name}Slot] = ${name};`;
+  const place = `[(${name}Id / ${QUADS}u) & 3u]`;
+  return [0, 1, 2, 3]
+    .map((i) => `${panel}[${name}Slot + ${i * strideOf(width)}u]${place} = ${name}.${'xyzw'[i]};`)
+    .join(' ');
 }
 
 /**

@@ -5,7 +5,7 @@ import { columnsOf, isVector, type Operand, rowsOf, rowsWithin } from './operand
 import { part } from './pieces.ts';
 import { sourceNumbers } from './quads.ts';
 import type { GpuParts } from './tensor-store.ts';
-import { type Grouping, type Tile, tileKernel } from './tile-kernel.ts';
+import { DEPTH, type Tile, tileKernel } from './tile-kernel.ts';
 import { chooseShares, chooseTile } from './tile-shape.ts';
 
 /** A matrix, and whether its rows run along k: a [m, k] or [k, m], b [n, k] or [k, n]. */
@@ -48,7 +48,7 @@ export function tileProduct(parts: GpuParts, a: Side, b: Side, c: Bound, scaling
         if (!shared || nCount < n || !inShares(parts, aPart, bPart, to, piece, adding)) {
           plain(
             parts,
-            chooseTile(mCount, nCount),
+            chooseTile(parts.context.traits, mCount, nCount),
             aPart,
             bPart,
             to,
@@ -87,16 +87,16 @@ function plain(
   const [tilesM, tilesN] = [Math.ceil(m / tile.m), Math.ceil(n / tile.n)];
   const vector = isVector(c, stride) && n % 4 === 0;
   const width = vector ? 4 : 1;
-  const of = kernelOf(tile, a, b, vector, 'plain');
+  const of = kernelOf(tile, a, b, vector, k % DEPTH === 0);
   const numbers = [m, n, k, tilesM, tilesN, stride / width, matrix / width, alpha, accumulate ? 1 : 0, share];
   numbers.push(...sourceNumbers(a.of, 1), ...sourceNumbers(b.of, 1));
   const [x, y] = spread(tilesM * tilesN);
   commands.run(of, [...bounds(a), ...bounds(b), c], numbers, [x, y, Math.max(1, Math.ceil(k / share))]);
 }
 
-function kernelOf(tile: Tile, a: Side, b: Side, vector: boolean, grouping: Grouping) {
+function kernelOf(tile: Tile, a: Side, b: Side, vector: boolean, whole: boolean) {
   const readings = { a: a.of.reading, b: b.of.reading, aAlong: a.along, bAlong: b.along };
-  return tileKernel(tile, { ...readings, vector, grouping });
+  return tileKernel(tile, { ...readings, vector, grouping: 'plain', whole });
 }
 
 const bounds = ({ of }: Side): Bound[] => (of.scales ? [of.data, of.scales] : [of.data]);
@@ -125,7 +125,7 @@ const SUM_SHARES = variants('sumShares', (_, vector: boolean) => {
 function inShares(parts: GpuParts, a: Side, b: Side, c: Bound, piece: Piece, { alpha, accumulate }: Scaling): boolean {
   const { commands, arena } = parts;
   const { m, n, k } = piece;
-  const { tile, share } = chooseShares(m, n, k);
+  const { tile, share } = chooseShares(parts.context.traits, m, n, k);
   const shares = Math.ceil(k / share);
   const byteLength = 4 * shares * m * n;
   if (shares < 2 || byteLength > commands.bindingLimit) return false;
