@@ -84,7 +84,8 @@ function rowStats(n: i32, x: usize, target: i32, q: f64, numbers: usize, places:
       z *= factor;
       most = chunkMost;
     }
-    const base = f32x4.splat(most);
+    // while nothing is finite yet: of -Infinity and itself there is no difference
+    const origin: f32 = most > nothing ? most : 0, base = f32x4.splat(origin);
     let s = f32x4.splat(0), w = s;
     for (let p = from; p < whole; p += 16) {
       const d = f32x4.sub(v128.load(p), base), e = exp4(d);
@@ -95,7 +96,7 @@ function rowStats(n: i32, x: usize, target: i32, q: f64, numbers: usize, places:
     weighted += sum4(w);
     if (q != 1) gaps += powerGaps(from, whole, base, sum4(s), q);
     for (let p = whole; p < end; p += 4) {
-      const d = <f64>load<f32>(p) - <f64>most, e = Math.exp(d);
+      const d = <f64>load<f32>(p) - <f64>origin, e = Math.exp(d);
       z += e;
       if (e > 0) weighted += e * d;
       if (q != 1) gaps += powerGap(d, q);

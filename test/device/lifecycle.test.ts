@@ -155,10 +155,8 @@ const calls: Readonly<Record<Operation, { fits: () => void; wrong: (() => void)[
   column: {
     fits: () => device.column(f(3, 4), 3, f(3)),
     wrong: [
-      () => device.column(f(3, 4), 4, f(3)),
-      () => device.column(f(3, 4), -1, f(3)),
-      () => device.column(f(3, 4), 1, f(4)),
-      () => device.column(f(3, 4), 1, tensor('i32', 3)),
+      ...[4, -1].map((column) => () => device.column(f(3, 4), column, f(3))),
+      ...[() => f(4), () => tensor('i32', 3)].map((out) => () => device.column(f(3, 4), 1, out())),
       () => device.column(tensor('f16', 3, 4), 1, tensor('f16', 3)),
     ],
   },

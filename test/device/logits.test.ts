@@ -13,7 +13,8 @@ const none = Number.NEGATIVE_INFINITY;
 
 /** Of f32 sums, beside the number itself or 1, whichever is larger; powers have an order that is rounded to f32, too. */
 const STATISTIC = 5e-7;
-const POWERS = 1e-6;
+/** Powers of an order far below 1 are nearly equal, and those of a row of few levels are: the wasm kernel adds 1024 of them one after another. */
+const POWERS = onGpu ? 1e-6 : 1e-5;
 /** Vocabularies: the least, those of models, and what no kernel takes at once; beyond pieces of 8192. */
 const WIDTHS = [1, 2, 3, 255, 1028, 8192, 8193, 49_152, 151_936];
 

@@ -1,8 +1,7 @@
 /** Bytes from one place to another, at any offset: a GPU writes whole words of 4 bytes, and what else stands in one has to stay. */
-import type { Bound } from './commands.ts';
+import type { Bound, Commands } from './commands.ts';
 import { variants } from './kernel.ts';
 import { part } from './pieces.ts';
-import type { GpuParts } from './tensor-store.ts';
 
 const WORKGROUP = 256;
 
@@ -43,7 +42,7 @@ const BYTES = variants('copy bytes', () => ({
 }));
 
 /** Of places that do not overlap, whose buffers may be one. */
-export function copyBytes({ commands }: GpuParts, from: Bound, to: Bound): void {
+export function copyBytes({ commands }: { readonly commands: Commands }, from: Bound, to: Bound): void {
   const { bindingLimit } = commands;
   const whole = from.offset % 4 === 0 && to.offset % 4 === 0 && from.byteLength % 4 === 0;
   const most = bindingLimit - 512; // a binding begins at a multiple of 256, and a word may be begun
@@ -60,7 +59,7 @@ export function copyBytes({ commands }: GpuParts, from: Bound, to: Bound): void 
   }
 }
 
-function copyShifted(commands: GpuParts['commands'], from: Bound, to: Bound): void {
+function copyShifted(commands: Commands, from: Bound, to: Bound): void {
   const [fromByte, toByte] = [from.offset % 4, to.offset % 4];
   const words = Math.ceil((toByte + to.byteLength) / 4);
   const shift = (fromByte - toByte + 4) % 4;
