@@ -12,6 +12,8 @@ import type { DecoderWeights } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
 export const CHUNK = 512;
+/** The same where a device computes while the program goes on: there a pass of more rows costs the program no more. */
+const ASYNCHRONOUS_CHUNK = 2048;
 
 export interface ForwardOptions extends LayerHooks {
   /** RoPE position of each token; default: following the cache. */
@@ -87,6 +89,8 @@ export class Decoder {
   readonly ropes: ModelRopes;
   /** Default of every forward. */
   readonly precision: Precision;
+  /** Rows that go through the layers together, at most. */
+  readonly chunk: number;
   readonly #facts: readonly LayerFacts[];
   #independent: boolean | null = null;
 
@@ -97,6 +101,7 @@ export class Decoder {
     this.ropes = new ModelRopes(device, config);
     this.precision = precision;
     this.#facts = layerFacts(config);
+    this.chunk = device.asynchronous ? ASYNCHRONOUS_CHUNK : CHUNK;
   }
 
   /**
@@ -140,8 +145,8 @@ export class Decoder {
     const mark = this.device.mark();
     const pace = new Pace();
     try {
-      for (let first = 0; first < ids.length; first += CHUNK) {
-        const end = Math.min(ids.length, first + CHUNK);
+      for (let first = 0; first < ids.length; first += this.chunk) {
+        const end = Math.min(ids.length, first + this.chunk);
         const hidden = await runPass(this.#model, {
           ids: Int32Array.from(ids.slice(first, end)),
           parts: [{ cache, first: 0, positions: positions.slice(first, end), rows: options.rows }],
@@ -170,18 +175,18 @@ export class Decoder {
    * Runs tokens of several sequences through the layers together, each behind what its own cache holds, and appends to the caches: the
    * weights are read once for all of them. Where every part is one token, each gets the bits that `forward` gives it alone. When it throws,
    * the caches hold what they held before.
-   * @throws as `forward`; E_ARGUMENT for parts without tokens, with one cache, or with more tokens in all than `CHUNK`
+   * @throws as `forward`; E_ARGUMENT for parts without tokens, with one cache, or with more tokens in all than `chunk`
    */
   async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
     const ids = parts.flatMap((part) => [...part.ids]);
     this.#checkIds(ids);
     checkRouting(ids.length, options.routing);
     const caches = new Set(parts.map(({ cache }) => cache));
-    if (caches.size < parts.length || ids.length > CHUNK || parts.some((part) => part.ids.length === 0)) {
+    if (caches.size < parts.length || ids.length > this.chunk || parts.some((part) => part.ids.length === 0)) {
       throw new EspalierError(
         'E_ARGUMENT',
         `${parts.length} sequences of ${ids.length} tokens and ${caches.size} caches cannot go together.`,
-        `Give each at least one token and a cache of its own, and at most ${CHUNK} tokens in all.`,
+        `Give each at least one token and a cache of its own, and at most ${this.chunk} tokens in all.`,
       );
     }
     throwIfAborted(options.signal);

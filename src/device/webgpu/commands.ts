@@ -29,8 +29,10 @@ export class Commands {
   readonly #numbers: GPUBuffer;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #floats: Float32Array;
-  /** Bytes from one dispatch's numbers to the next's. */
-  readonly #stride: number;
+  /** One dispatch's numbers begin at a multiple of so many bytes, */
+  readonly #align: number;
+  /** and the next's here. */
+  #numberBytes = 0;
   readonly #place = new Uint32Array(1);
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
@@ -61,8 +63,9 @@ export class Commands {
       },
       failed: (error) => this.fail(error),
     });
-    this.#stride = Math.max(NUMBER_BYTES, context.device.limits.minUniformBufferOffsetAlignment);
-    this.#words = new Uint32Array((BATCH * this.#stride) / 4);
+    this.#align = context.device.limits.minUniformBufferOffsetAlignment;
+    // a binding has all the bytes that there may be, behind the last numbers, too
+    this.#words = new Uint32Array((BATCH * Math.max(NUMBER_BYTES, this.#align) + NUMBER_BYTES) / 4);
     this.#floats = new Float32Array(this.#words.buffer);
     this.#numbers = this.pool.create(this.#words.byteLength, 0x40 | 0x08); // UNIFORM, COPY_DST
   }
@@ -162,11 +165,12 @@ export class Commands {
     if (!this.#encoder) return;
     this.#endPass();
     if (this.#dispatches > 0) {
-      this.#device.queue.writeBuffer(this.#numbers, 0, this.#words, 0, (this.#dispatches * this.#stride) / 4);
+      this.#device.queue.writeBuffer(this.#numbers, 0, this.#words, 0, this.#numberBytes / 4);
     }
     this.#device.queue.submit([this.#encoder.finish()]);
     this.#encoder = null;
     this.#dispatches = 0;
+    this.#numberBytes = 0;
     this.#submission++;
   }
 
@@ -238,7 +242,9 @@ export class Commands {
     if (this.#dispatches === BATCH) this.submit();
     this.#encoder ??= this.#device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass();
-    const at = this.#dispatches++ * this.#stride;
+    const at = this.#numberBytes;
+    this.#dispatches++;
+    this.#numberBytes += Math.ceil((4 * (bound.length + numbers.length)) / this.#align) * this.#align;
     const group = this.#group(of, bound, at / 4);
     let word = at / 4 + bound.length;
     for (let i = 0; i < numbers.length; i++, word++) {
@@ -315,14 +321,15 @@ export class Commands {
    * written in it goes to a copy and back (`#back`).
    */
   #apart(of: Pipeline, bound: readonly Bound[]): readonly Bound[] {
+    if (!meets(of, bound)) return bound;
     let apart: Bound[] | null = null;
     for (let i = 0; i < bound.length; i++) {
       const { memory, offset, byteLength } = bound[i]!;
-      const meets = bound.some(
+      const isShared = bound.some(
         (other, j) =>
           j !== i && other.memory === memory && of.access[j] === 'write' && (of.access[i] === 'read' || j < i),
       );
-      if (!meets) continue;
+      if (!isShared) continue;
       apart ??= [...bound];
       const within = offset % 256;
       const copy = this.pool.take(byteLength + within);
@@ -342,6 +349,16 @@ export class Commands {
       this.pool.give(from.memory);
     }
   }
+}
+
+/** Whether a buffer that is written is bound twice. */
+function meets({ access }: Pipeline, bound: readonly Bound[]): boolean {
+  for (let i = 0; i < bound.length; i++) {
+    if (access[i] !== 'write') continue;
+    const { memory } = bound[i]!;
+    for (let j = 0; j < bound.length; j++) if (j !== i && bound[j]!.memory === memory) return true;
+  }
+  return false;
 }
 
 const words = (bytes: number): number => Math.ceil(bytes / 4) * 4;

@@ -53,13 +53,23 @@ export function variants<A extends readonly (string | number | boolean)[]>(
   name: string,
   text: (traits: GpuTraits, ...variant: A) => KernelText,
 ): (...variant: A) => Kernel {
-  const made = new Map<string, Kernel>();
+  // a level for each argument: this is asked for each dispatch, and a joined name would be made each time
+  const made = new Map<string | number | boolean, unknown>();
   return (...variant) => {
-    const full = `${name} ${variant.join(' ')}`;
-    let one = made.get(full);
+    let level = made;
+    for (let i = 0; i < variant.length - 1; i++) {
+      let next = level.get(variant[i]!) as typeof made | undefined;
+      if (!next) {
+        next = new Map();
+        level.set(variant[i]!, next);
+      }
+      level = next;
+    }
+    const last = variant[variant.length - 1]!;
+    let one = level.get(last) as Kernel | undefined;
     if (!one) {
-      one = { name: full, text: (traits) => text(traits, ...variant) };
-      made.set(full, one);
+      one = { name: `${name} ${variant.join(' ')}`, text: (traits) => text(traits, ...variant) };
+      level.set(last, one);
     }
     return one;
   };

@@ -1,7 +1,7 @@
 import { exclusive } from '../../device/exclusive.ts';
 import { aborted, onAbort } from '../../errors.ts';
 import { nextTurn } from '../../runtime/host/yielding.ts';
-import { CHUNK, type Decoder, type ForwardOptions } from '../decoder.ts';
+import type { Decoder, ForwardOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
 import { type Drawn, drawEach, type Outcome } from './draw.ts';
 import { type NextToken, RunAhead } from './run-ahead.ts';
@@ -143,15 +143,16 @@ export class Steps {
 
   /** Rows of prompts in a pass. */
   #room(): number {
-    return this.#open > 1 ? BETWEEN : CHUNK;
+    return this.#open > 1 ? BETWEEN : this.#decoder.chunk;
   }
 
   /**
-   * How many tokens of a prompt go next. A prompt alone goes in chunks of `CHUNK`, and a chunk of one token gets other bits than more, so a
+   * How many tokens of a prompt go next. A prompt alone goes in chunks of `Decoder.chunk`, and a chunk of one token gets other bits than more, so a
    * cut never crosses a chunk, nor leaves one token of it.
    */
   #cut({ step, done }: Waiting, room: number): number {
-    const left = Math.min(step.input.length, (Math.floor(done / CHUNK) + 1) * CHUNK) - done;
+    const { chunk } = this.#decoder;
+    const left = Math.min(step.input.length, (Math.floor(done / chunk) + 1) * chunk) - done;
     if (left <= room || !this.#decoder.rowsIndependent) return left;
     return left - room === 1 ? room - 1 : room;
   }
