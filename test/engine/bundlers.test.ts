@@ -85,7 +85,15 @@ if (chrome) {
     test('a Vite app: workers and kernels are found, and no warning is given', async () => {
       const folder = await viteApp();
       const assets = readdirSync(join(folder, 'assets'));
-      for (const name of [/^engine-.*\.js$/, /^grow-.*\.js$/, /^lane-.*\.js$/, /^show-.*\.js$/, /^train-.*\.js$/])
+      for (const name of [
+        /^doctor-.*\.js$/,
+        /^webgpu-.*\.js$/,
+        /^engine-.*\.js$/,
+        /^grow-.*\.js$/,
+        /^lane-.*\.js$/,
+        /^show-.*\.js$/,
+        /^train-.*\.js$/,
+      ])
         assert.is(assets.filter((a) => name.test(a)).length, 1);
       assert.is(assets.filter((asset) => asset.endsWith('.wasm')).length, 4);
       for (const isolated of [true, false]) {
