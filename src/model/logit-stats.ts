@@ -2,6 +2,8 @@ import { type Device, STAT_NUMBERS, STAT_PLACES, type Tensor } from '../device/d
 
 /** Logits that exist at once, in elements, where many rows of them are computed. */
 export const MOST_LOGITS = 1 << 22;
+/** The same where a device computes while the program goes on: a GPU is not kept busy by fewer. */
+export const MOST_LOGITS_AHEAD = 1 << 26;
 
 /** Scratch for `logitStats` of some rows. */
 export interface StatsBuffers {

@@ -4,13 +4,14 @@ import type { TrainDevice } from '../device/train-device.ts';
 import { throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import type { DecoderGradients } from './gradients.ts';
-import { MOST_LOGITS } from './logit-stats.ts';
+import { MOST_LOGITS, MOST_LOGITS_AHEAD } from './logit-stats.ts';
 import { type LossRows, type LossRun, lossGradient, lossValues } from './loss-terms.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** Rows of logits at once, where `MOST_LOGITS` are fewer or more: enough for a product. */
 const FEWEST_ROWS = 32;
 const MOST_ROWS = 512;
+const MOST_ROWS_AHEAD = 2048;
 
 type Head = Pick<DecoderWeights, 'norm' | 'head'>;
 
@@ -133,7 +134,8 @@ async function eachLogits(
 ): Promise<void> {
   const pace = new Pace();
   const total = normed.shape[0]!;
-  const most = Math.min(MOST_ROWS, Math.max(FEWEST_ROWS, Math.floor(MOST_LOGITS / vocabSize)));
+  const [mostRows, mostLogits] = device.asynchronous ? [MOST_ROWS_AHEAD, MOST_LOGITS_AHEAD] : [MOST_ROWS, MOST_LOGITS];
+  const most = Math.min(mostRows, Math.max(FEWEST_ROWS, Math.floor(mostLogits / vocabSize)));
   for (let first = 0; first < total; first += most) {
     throwIfAborted(signal);
     const count = Math.min(most, total - first);

@@ -146,6 +146,23 @@ test('the same buffers are used again, and are zeroed', async () => {
   counted.real.destroy();
 });
 
+test('what a step gives back whole is there for the next one', async () => {
+  const counted = await Counted.create();
+  const device = await WebGpuTrainDevice.create({ gpu: counted.gpu });
+  const step = async () => {
+    const mark = device.mark();
+    for (let i = 0; i < 3; i++) device.fill(device.scratch('f32', [30 << 18]), i);
+    device.reset(mark);
+    await device.flush();
+  };
+  await step();
+  const { made } = counted;
+  for (let i = 0; i < 3; i++) await step();
+  assert.is(counted.made, made);
+  device.close();
+  counted.real.destroy();
+});
+
 test('what waits for another use is given back where there is no room', async () => {
   const counted = await Counted.create();
   const device = await WebGpuTrainDevice.create({ gpu: counted.gpu, memoryLimit: 4 << 20 });

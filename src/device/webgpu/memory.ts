@@ -12,11 +12,16 @@ export interface GpuMemory {
   usedIn: number;
   /** Whether it may hold something else than zeros. */
   dirty: boolean;
+  /** When it was given back last (`performance.now()`). */
+  since: number;
 }
 
 const USAGE = 0x80 | 0x04 | 0x08; // STORAGE, COPY_SRC, COPY_DST
-/** Bytes that wait for another use are given back where they are more than this and than what is in use. */
-const IDLE_BYTES = 64 * 2 ** 20;
+/**
+ * Milliseconds that a buffer waits for another use. A step of training gives all of its scratch back and takes it again: what is freed between is made
+ * and zeroed anew each time, which was a third of a step's time.
+ */
+const REST = 5000;
 
 export interface PoolEvents {
   /** This is to be freed, behind all that is recorded. */
@@ -36,7 +41,7 @@ export class BufferPool {
   readonly #idle = new Map<number, GpuMemory[]>();
   readonly #late = new Set<Promise<void>>();
   #nextId = 0;
-  #idleBytes = 0;
+  #sweep = 0;
   /** Of all buffers there are. */
   bytes = 0;
   peakBytes = 0;
@@ -51,12 +56,9 @@ export class BufferPool {
   take(bytes: number): GpuMemory {
     const size = sizeClass(bytes);
     const idle = this.#idle.get(size)?.pop();
-    if (idle) {
-      this.#idleBytes -= size;
-      return idle;
-    }
+    if (idle) return idle;
     const buffer = this.create(size, USAGE);
-    return { id: this.#nextId++, buffer, size, usedIn: -1, dirty: false };
+    return { id: this.#nextId++, buffer, size, usedIn: -1, dirty: false, since: 0 };
   }
 
   /** A buffer that is counted, and is no memory of tensors. @throws as `take` */
@@ -91,23 +93,26 @@ export class BufferPool {
 
   give(memory: GpuMemory): void {
     memory.dirty = true;
+    memory.since = performance.now();
     const list = this.#idle.get(memory.size);
     if (list) list.push(memory);
     else this.#idle.set(memory.size, [memory]);
-    this.#idleBytes += memory.size;
-    if (this.#idleBytes > IDLE_BYTES && this.#idleBytes > this.bytes / 2) this.trim();
+    if (memory.since < this.#sweep) return;
+    this.#sweep = memory.since + REST;
+    this.trim(memory.since - REST);
   }
 
-  /** Frees what waits for another use. */
-  trim(): void {
-    for (const list of this.#idle.values()) {
+  /** Frees what waits for another use, or has waited since some time. */
+  trim(before: number = Number.POSITIVE_INFINITY): void {
+    for (const [size, list] of this.#idle) {
+      const kept = list.filter((memory) => memory.since >= before);
+      this.#idle.set(size, kept);
       for (const memory of list) {
+        if (memory.since >= before) continue;
         this.bytes -= memory.size;
         this.#tell.free(memory);
       }
     }
-    this.#idle.clear();
-    this.#idleBytes = 0;
   }
 
   /** When it is known of every buffer whether there was room for it; the context has a failure if there was not. */
