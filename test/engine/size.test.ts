@@ -24,9 +24,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * terms of experts. 4,000 for adapters whose experts act by position: their two files, checked, and a decoder that reads the model first.
  * 2,000 for weights that are rounded while they are read, texts that share their beginning, and options of relearning. 2,000 for more kinds of gates,
  * HydraLoRA's files, which are told apart, and the options of pruning. 3,000 for the option `device`, the doctor, and what is asked of a GPU,
- * whose own code is loaded only then.
+ * whose own code is loaded only then. 1,000 for passes that begin before the last one's tokens are read, and two operations that a GPU needs as one.
  */
-const JAVASCRIPT = 199_500;
+const JAVASCRIPT = 200_500;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too, and knows those that it cannot. 500: what other jobs have left in a folder is told apart, and cleared. 1,500

@@ -57,7 +57,7 @@ export interface Relearned {
   /** Parameters that were trained. */
   readonly parameters: number;
   readonly curve: readonly RelearnLook[];
-  /** What computed it. */
+  /** What computed it, as far as it decides bits. */
   readonly device: Readonly<Record<string, string>>;
 }
 
@@ -183,7 +183,7 @@ async function attacked(attack: Attack, rows: number): Promise<Omit<Relearned, '
         most: options.steps,
         parameters: trainable.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
         curve,
-        device: device.description,
+        device: arithmeticNames(device.description),
       };
     } finally {
       trainable.dispose();
@@ -293,4 +293,10 @@ class Telling {
   look(probability: number): void {
     this.#probability = probability;
   }
+}
+
+/** What of a device decides bits: how many lanes share the work, and what memory, does not. */
+function arithmeticNames(description: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const { lanes: _lanes, memory: _memory, ...names } = description;
+  return names;
 }
