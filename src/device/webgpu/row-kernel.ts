@@ -132,10 +132,17 @@ function bySubgroup({ lanes, outputs, rows }: RowShape, i: number): string {
       }
     }
   }
-  for (let r = 0; r < outputs; r++) {
-    for (let m = 0; m < rows; m++) {
-      lines.push(`if (lane == ${(r * rows + m) % lanes}u) { put${i}(first + ${r}u, row0 + ${m}u, s${r}_${m}); }`);
+  // each lane writes one sum, or every so manieth
+  const sums = Array.from({ length: outputs * rows }, (_, at) => `s${Math.floor(at / rows)}_${at % rows}`);
+  for (let from = 0; from < sums.length; from += lanes) {
+    lines.push(`var mine${from} = ${sums[from]};`);
+    for (let at = from + 1; at < Math.min(from + lanes, sums.length); at++) {
+      lines.push(`mine${from} = select(mine${from}, ${sums[at]}, lane == ${at - from}u);`);
     }
+    const one = `(lane + ${from}u)`;
+    lines.push(
+      `if (${one} < ${sums.length}u) { put${i}(first + ${one} / ${rows}u, row0 + ${one} % ${rows}u, mine${from}); }`,
+    );
   }
   return lines.join('\n    ');
 }

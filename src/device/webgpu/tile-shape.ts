@@ -38,7 +38,7 @@ export function chooseShares(
   n: number,
   k: number,
 ): { readonly tile: Tile; readonly share: number } {
-  const whole = { tile: chooseTile(traits, m, n), share: k };
+  const whole = { tile: chooseTile(traits, m, n), share: Math.max(1, k) };
   const most = Math.min(MOST_SHARES, Math.floor(k / LEAST_SHARE));
   if (most < 2 || groupsOf(whole.tile, m, n) >= 2 * UNITS) return whole;
   const sharesOf = (tile: Tile) => Math.max(1, Math.min(most, Math.floor((2 * UNITS) / groupsOf(tile, m, n))));
