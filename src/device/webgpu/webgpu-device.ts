@@ -84,8 +84,7 @@ export class WebGpuDevice extends TensorStore implements Device {
     this.description = {
       device: 'webgpu',
       adapter: facts.name,
-      features: [...traits.features].sort().join(' '),
-      subgroups: traits.subgroupSize > 0 ? `of ${traits.subgroupSize}` : 'not used',
+      subgroups: traits.subgroupSize > 0 ? `subgroups of ${traits.subgroupSize}` : 'no subgroups',
     };
   }
 
