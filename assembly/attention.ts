@@ -87,9 +87,10 @@ export function attentionPrefill(
           const to = out + <usize>(i0 + r / heads) * outStride + (<usize>((head + r % heads) * headDim) << 2);
           const most = load<f32>(stats + (<usize>r << 4)), sum = load<f32>(stats + (<usize>r << 4), 4);
           copyRow(acc + (<usize>(r * d) << 2), to, headDim);
-          // a row that sees nothing gives zeros
-          scale(headDim, sum > 0 ? <f32>1 / sum : 0, to);
-          if (sums) store<f32>(sums + (<usize>((i0 + r / heads) * nHeads + head + r % heads) << 2), sum > 0 ? most + log2(sum) : NOTHING);
+          // a row that sees nothing gives zeros; where others of its block see something, powers of NOTHING less itself have been added up
+          const sees = most > NOTHING;
+          scale(headDim, sees ? <f32>1 / sum : 0, to);
+          if (sums) store<f32>(sums + (<usize>((i0 + r / heads) * nHeads + head + r % heads) << 2), sees ? most + log2(sum) : NOTHING);
         }
       }
     }
