@@ -106,10 +106,13 @@ export class Decoder {
 
   /**
    * Whether a row among at least two of a pass gets the same bits whatever the others are: not where experts take rows together, nor where a
-   * device may quantise activations by groups of rows.
+   * device may quantise activations by groups of rows, nor on a GPU, which has other kernels for few rows than for many.
    */
   get rowsIndependent(): boolean {
-    this.#independent ??= this.config.moe === null && (this.precision === 'exact' || !isQuantised(this.weights));
+    this.#independent ??=
+      this.device.kind === 'wasm' &&
+      this.config.moe === null &&
+      (this.precision === 'exact' || !isQuantised(this.weights));
     return this.#independent;
   }
 
