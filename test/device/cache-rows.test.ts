@@ -96,6 +96,9 @@ for (const { name, device } of all) {
       { q: k },
       { k: v },
       { keyLayout: { heads: 2, ...layout } },
+      { queryLayout: { heads: 4, ...layout, headDim: 2, rotaryDims: 2 } },
+      { queryLayout: { heads: 2, ...layout, rotaryDims: 2 } },
+      { queryLayout: { heads: 2, ...layout, layout: 'interleaved' as const } },
       { positions: table },
     ]) {
       assert.throws(() => device.cacheRows({ ...fits, ...change }), code('E_SHAPE'), Object.keys(change)[0]);

@@ -159,9 +159,12 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   cacheRows(args: CacheRowsArguments): void {
     checkCacheRows(args);
     const { q, k, v, keys, values, toRow, table, positions, queryLayout, keyLayout } = args;
-    if (table && q) this.rope(q, table, positions, queryLayout);
-    if (table) this.rope(k, table, positions, keyLayout);
-    const { rows } = this.parts();
+    const { memory, layers, rows } = this.parts();
+    if (table) {
+      if (this.debug) checkNumbers(memory, 'cacheRows', positions, 0, elements(table.shape) / keyLayout.rotaryDims);
+      if (q) layers.rope(q, table, positions, queryLayout);
+      layers.rope(k, table, positions, keyLayout);
+    }
     rows.copy(k, keys, toRow);
     rows.copy(v, values, toRow);
   }

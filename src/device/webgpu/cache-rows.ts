@@ -82,7 +82,7 @@ export function cacheRows(parts: GpuParts, args: CacheRowsArguments): void {
   const { heads, headDim, rotaryDims, layout } = keyLayout;
   const bytes = 4 * width;
   const isLarge = [q, k, v].some((t) => t && t.byteLength + 256 > commands.bindingLimit);
-  if (!table || rotaryDims === 0 || queryLayout.rotaryDims !== rotaryDims || isLarge) {
+  if (!table || rotaryDims === 0 || isLarge) {
     if (table && q) rope(parts, q, table, positions, queryLayout);
     if (table) rope(parts, k, table, positions, keyLayout);
     copyRows(parts, k, keys, toRow);
