@@ -89,6 +89,18 @@ on('texts that come and go beside each other', async () => {
   assert.ok(ahead > 10, `${ahead} passes ahead`);
 });
 
+on('a pass ahead that cannot be does not end the text', async () => {
+  const options = { maxTokens: 12, temperature: 0, stopAtEos: false };
+  const want = await write(plain, 'Once upon a time', options);
+  const real = decoder.forwardAhead;
+  decoder.forwardAhead = () => Promise.reject(new Error('no room'));
+  const got = await write(model, 'Once upon a time', options).finally(() => {
+    decoder.forwardAhead = real;
+  });
+  assert.is(got.text, want.text);
+  assert.equal([passes, ahead], [12, 0]);
+});
+
 on('a text that ends with its context', async () => {
   const { maxPositions } = decoder.config;
   const prompt = Array.from({ length: maxPositions - 5 }, (_, i) => 300 + (i % 50));

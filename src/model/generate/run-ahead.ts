@@ -50,8 +50,10 @@ export class RunAhead {
     let mine: Under | null = null;
     try {
       mine = this.#taken(steps) ?? (await this.#begin(steps, signal));
-      if (steps.every((step) => step.more && this.#hasRoom(step.cache)))
-        this.#next = await this.#beginNext(steps, mine.ids);
+      if (steps.every((step) => step.more && this.#hasRoom(step.cache))) {
+        // nobody has asked for it yet: where it cannot be, such as for want of memory, it is seen to when somebody does
+        this.#next = await this.#beginNext(steps, mine.ids).catch(() => null);
+      }
       const outcomes = await mine.outcomes;
       if (this.#next) this.#next.given = outcomes.map((outcome) => ('drawn' in outcome ? outcome.drawn.id : -1));
       return outcomes;
