@@ -6,7 +6,7 @@ import type { Diagnosis, Rates } from './diagnosis.ts';
 const HOSTS = { node: 'Node ', deno: 'Deno ', bun: 'Bun ', browser: '' } as const;
 
 /** Features that kernels make use of. */
-const FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix', 'timestamp-query'];
+const FEATURES = ['subgroups'];
 
 /** Limits that decide what fits. */
 const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize'] as const;

@@ -12,14 +12,8 @@ export interface AdapterFacts {
   readonly limits: Readonly<Record<string, number>>;
 }
 
-/** What is asked for where the adapter has it; nothing here needs any of it. */
-const WANTED = [
-  'shader-f16',
-  'subgroups',
-  'subgroup-size-control',
-  'timestamp-query',
-  'chromium-experimental-subgroup-matrix',
-] as const;
+/** What is asked for where the adapter has it: what kernels make use of. None needs it. */
+const WANTED = ['subgroups'] as const;
 
 /** Limits that are raised to what the adapter has; a device's defaults are those of a small phone. */
 const RAISED = [
@@ -31,12 +25,6 @@ const RAISED = [
   'maxStorageBuffersPerShaderStage',
   'minUniformBufferOffsetAlignment',
 ] as const;
-
-/**
- * Switches of Dawn's in Node: without the first there are no subgroup matrices, without the second no f16 on NVIDIA's Vulkan. A page has
- * neither unless its browser was started so.
- */
-const DAWN = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia'];
 
 let dawn: Promise<GPU | null> | null = null;
 
@@ -51,7 +39,7 @@ async function gpuOfHost(): Promise<GPU | null> {
       const { create } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
         create(options: string[]): GPU;
       };
-      return create(DAWN);
+      return create([]);
     } catch {
       return null;
     }
@@ -117,7 +105,7 @@ export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
     const value = adapter.limits[name];
     if (typeof value === 'number') requiredLimits[name] = value;
   }
-  const requiredFeatures = WANTED.filter((name) => adapter.features.has(name as GPUFeatureName)) as GPUFeatureName[];
+  const requiredFeatures = WANTED.filter((name) => adapter.features.has(name));
   try {
     return await adapter.requestDevice({ requiredFeatures, requiredLimits });
   } catch (cause) {
