@@ -64,3 +64,12 @@ export function checkVector(source: WeightSource): void {
     'Norms and biases must be stored as f32, f16 or bf16.',
   );
 }
+
+/** Of a weight that was read. */
+export function notFinite(name: string): EspalierError {
+  return new EspalierError(
+    'E_TENSOR_VALUE',
+    `The weight ${name} holds a NaN or an infinity.`,
+    'The checkpoint is damaged or was saved from a diverged training run; get it again.',
+  );
+}

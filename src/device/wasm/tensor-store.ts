@@ -12,6 +12,7 @@ import {
 } from '../checks/memory.ts';
 import { checkRowMajor, widthOf } from '../checks/tensor.ts';
 import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
+import { tensorData } from '../tensor-data.ts';
 import { PANEL_TYPE } from './kernels.ts';
 import type { ArenaPoint } from './memory.ts';
 import type { Parts } from './parts.ts';
@@ -185,11 +186,7 @@ export class TensorStore {
 
   #content(t: Tensor): TensorData {
     checkRead(t);
-    const { buffer } = this.#bytes(t);
-    if (t.type === 'f32') return new Float32Array(buffer);
-    if (t.type === 'i32') return new Int32Array(buffer);
-    if (t.type === 'u32') return new Uint32Array(buffer);
-    return new Uint16Array(buffer);
+    return tensorData(t.type, this.#bytes(t).buffer);
   }
 
   #bytes(t: Tensor): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,5 @@
 import { byteLengthOf } from '../../element-types.ts';
-import { EspalierError } from '../../errors.ts';
+import { notFinite } from '../checks/memory.ts';
 import type { WeightSource } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
 import type { WasmMemory } from './memory.ts';
@@ -9,14 +9,6 @@ const STAGING = 1 << 20;
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
-}
-
-function notFinite(name: string): EspalierError {
-  return new EspalierError(
-    'E_TENSOR_VALUE',
-    `The weight ${name} holds a NaN or an infinity.`,
-    'The checkpoint is damaged or was saved from a diverged training run; get it again.',
-  );
 }
 
 /** Reads until the bytes are really in the memory: growth during the read detaches the view that was being filled. */

@@ -12,6 +12,7 @@ import {
 } from '../checks/memory.ts';
 import { checkRowMajor, widthOf } from '../checks/tensor.ts';
 import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
+import { tensorData } from '../tensor-data.ts';
 import { copyBytes } from './bytes.ts';
 import { Commands } from './commands.ts';
 import { type GpuContext, type GpuUser, refusal } from './context.ts';
@@ -148,7 +149,7 @@ export class TensorStore {
     const list = 'length' in t ? t : [t];
     for (const one of list) checkRead(one);
     const all = await this.#bytes(list as readonly GpuTensor[]);
-    const data = all.map((bytes, i) => typed(list[i]!.type, bytes));
+    const data = all.map(({ buffer }, i) => tensorData(list[i]!.type, buffer));
     return 'length' in t ? data : data[0]!;
   }
 
@@ -321,13 +322,6 @@ export class TensorStore {
     this.#live.set(tensor, stack.slice(2).join('\n'));
     return tensor;
   }
-}
-
-function typed(type: ElementType, { buffer }: Uint8Array<ArrayBuffer>): TensorData {
-  if (type === 'f32') return new Float32Array(buffer);
-  if (type === 'i32') return new Int32Array(buffer);
-  if (type === 'u32') return new Uint32Array(buffer);
-  return new Uint16Array(buffer);
 }
 
 /** Its bytes, of shared memory as a copy: a GPU is given no other. */

@@ -1,5 +1,6 @@
 import { BLOCK_SIZE, byteLengthOf } from '../../element-types.ts';
-import { EspalierError } from '../../errors.ts';
+import { notFinite } from '../checks/memory.ts';
+import { shapeError } from '../checks/tensor.ts';
 import type { ElementType, WeightSource } from '../device.ts';
 import type { Bound } from './commands.ts';
 import type { GpuMemory } from './memory.ts';
@@ -38,9 +39,25 @@ export function panelLayout(type: ElementType, rows: number, columns: number): P
   return { rowBytes, scaleBytes, scalesAt, bytes: scalesAt + rows * scaleBytes };
 }
 
-/** Bytes before the codes of a block. */
+/** Bytes before the codes of a block: a scale, or a scale and a minimum. @throws E_SHAPE for a type that has none */
 function headOf(type: ElementType): number {
-  return type === 'q4_1' || type === 'q8_1' ? 4 : 2;
+  switch (type) {
+    case 'q4_0':
+    case 'q8_0':
+      return 2;
+    case 'q4_1':
+    case 'q8_1':
+      return 4;
+    case 'f32':
+    case 'f16':
+    case 'bf16':
+    case 'i32':
+    case 'u32':
+    case 'i8':
+      throw shapeError('loadMatrix', `${type} has no blocks`);
+    default:
+      return type satisfies never;
+  }
 }
 
 /** A weight in panels, or a view of one of a stack. */
@@ -180,14 +197,6 @@ function checkFinite({ name, type }: WeightSource, bytes: Uint8Array<ArrayBuffer
   }
   const mask = type === 'bf16' ? 0x7f80 : 0x7c00;
   for (const half of new Uint16Array(bytes.buffer)) if ((half & mask) === mask) throw notFinite(name);
-}
-
-function notFinite(name: string): EspalierError {
-  return new EspalierError(
-    'E_TENSOR_VALUE',
-    `The weight ${name} holds a NaN or an infinity.`,
-    'The checkpoint is damaged or was saved from a diverged training run; get it again.',
-  );
 }
 
 const aligned = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
