@@ -16,7 +16,8 @@ export type Crossover = Readonly<Record<Task, number | null>>;
 
 /**
  * As `npm run bench -- devices` has measured it: the least model of those that it tries from which on a real GPU was faster than the wasm device
- * with all lanes. Nobody has run it on a real GPU yet, so a GPU is used only where it is asked for.
+ * with all lanes. One machine has been measured (docs/webgpu.md), and an engine that goes to a GPU by itself has not been tried on one: until then a GPU
+ * is used only where it is asked for.
  */
 export const CROSSOVER: Crossover = { answering: null, training: null };
 
@@ -36,7 +37,7 @@ export function choose(
   const wasm = (why: string): Choice => ({ device: 'wasm', why });
   if (adapter === null) return wasm('There is no GPU that WebGPU can use here.');
   if (adapter.fallback) return wasm('The GPU is a program on the CPU, and slower than the wasm device.');
-  if (least === null) return wasm('Nobody has measured yet from which size on a GPU is faster.');
+  if (least === null) return wasm('It is not settled yet from which size on a GPU is faster.');
   const million = (count: number): string => `${Number((count / 1e6).toPrecision(3))} million`;
   const sizes = `a model of ${million(parameters)} parameters, and a GPU is faster at ${task} from ${million(least)} on`;
   if (parameters < least) return wasm(`It is ${sizes}.`);

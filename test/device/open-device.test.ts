@@ -81,7 +81,7 @@ test('auto: a real GPU, and a model of a size with which one was found to be fas
     [work(1e8 - 1), real, crossover, 'faster at answering from 100 million on'],
     [work(1e9), { ...real, fallback: true }, crossover, 'a program on the CPU'],
     [work(1e9), null, crossover, 'no GPU'],
-    [work(1e9), real, { answering: null, training: 1 }, 'Nobody has measured'],
+    [work(1e9), real, { answering: null, training: 1 }, 'It is not settled yet'],
   ] as const) {
     const { device, why: told } = choose(one, adapter, table);
     assert.is(device, 'wasm');

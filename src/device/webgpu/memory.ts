@@ -19,7 +19,7 @@ export interface GpuMemory {
 const USAGE = 0x80 | 0x04 | 0x08; // STORAGE, COPY_SRC, COPY_DST
 /**
  * Milliseconds that a buffer waits for another use. A step of training gives all of its scratch back and takes it again: what is freed between is made
- * and zeroed anew each time, which was a third of a step's time.
+ * and zeroed anew each time, gigabytes of it.
  */
 const REST = 5000;
 
