@@ -38,7 +38,9 @@ export function engineService(
 
   const decided = async (work: Work): Promise<Device> => {
     if ((await auto(work)) === 'wasm') return device;
-    const gpu = await openDevice('webgpu', defined({ memoryLimit }));
+    // nobody asked for a GPU: where it does not come, the CPU computes
+    const gpu = await openDevice('webgpu', defined({ memoryLimit })).catch(() => null);
+    if (gpu === null) return device;
     device.close();
     device = gpu;
     lanes = 1;
