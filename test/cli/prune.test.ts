@@ -145,9 +145,11 @@ test('Ctrl-C keeps a state, and the same command goes on', async () => {
   await wait(2500);
   running.kill('SIGINT');
   const { code, err } = await running.ended;
-  if (code !== 0) assert.match(err, /E_ABORTED: /);
-  const again = await cli(...ARGS, '--out', at('stopped'));
-  assert.is(again.code, 0, again.err);
+  if (code !== 0) {
+    assert.match(err, /E_ABORTED: /);
+    const again = await cli(...ARGS, '--out', at('stopped'));
+    assert.is(again.code, 0, again.err);
+  }
   assert.equal(filesOf(at('stopped')), filesOf(at('first')));
 });
 
@@ -162,9 +164,13 @@ test(`${KILLS} kills at random moments: what comes out in the end is the same to
       running.kill('SIGKILL');
       await running.ended;
       kills++;
+      if (existsSync(at(`killed-${run}`))) break;
     }
-    const { code, err } = await cli(...ARGS, '--out', at(`killed-${run}`), '--save-every', '2');
-    assert.is(code, 0, err);
+    // a process may be ended with its result in place already
+    if (!existsSync(at(`killed-${run}`))) {
+      const { code, err } = await cli(...ARGS, '--out', at(`killed-${run}`), '--save-every', '2');
+      assert.is(code, 0, err);
+    }
     assert.equal(filesOf(at(`killed-${run}`)), filesOf(at('first')));
   }
   console.log(`  worst of ${KILLS} kills: ${kills} times a job was ended`);
