@@ -2,7 +2,8 @@
  * Builds the four kernel modules (plain and shared memory, plain and relaxed SIMD) from assembly/, two at a time, and only when
  * sources or kernels are others than at the last build; with `--check` it only says whether they are. With `--dist` also the JavaScript,
  * into dist/, with the kernels beside it. The workers are bundled: a page's import map does not reach into its workers. So is
- * `dist/page/espalier.js`, which a page imports by its address alone. What is built is said on the error stream, where it is in nobody's way.
+ * `dist/page/espalier.js`, which a page imports by its address alone, and `doctor.js` beside it. What is built is said on the error stream,
+ * where it is in nobody's way.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -94,7 +95,14 @@ async function buildDist() {
   const workers = ['webgpu.js', ...(await workerNames()).map((name) => name.replace(/ts$/, 'js'))].map(
     (name) => `dist/workers/${name}`,
   );
-  const results = ['dist/src', 'dist/build', ...workers, 'dist/page/espalier.js', 'dist/THIRD-PARTY-LICENCES.txt'];
+  const results = [
+    'dist/src',
+    'dist/build',
+    ...workers,
+    'dist/page/espalier.js',
+    'dist/page/doctor.js',
+    'dist/THIRD-PARTY-LICENCES.txt',
+  ];
   const record = recordOf('dist', [...sources, 'build/kernels.sha256'], results);
   if (await record.isCurrent()) return;
   await record.forget();
@@ -116,7 +124,7 @@ async function buildDist() {
   }
   await referPlatform();
   await rewrite('dist/src/runtime/host/browser.js', /(workers\/\w+)\.ts'/g, "$1.js'");
-  const metafiles = await step('workers and the page’s one file', () => Promise.all([bundleWorkers(), bundlePage()]));
+  const metafiles = await step('workers and files of pages', () => Promise.all([bundleWorkers(), bundlePage()]));
   for (const folder of ['dist/workers', 'dist/page']) {
     await keepOwnSources(folder);
     await checkAddresses(folder);
@@ -256,7 +264,7 @@ async function bundleWorkers() {
   return metafile;
 }
 
-/** What `espalier` exports, with all that the caller's thread needs. */
+/** What `espalier` and `espalier/doctor` export, each with all that the caller's thread needs. */
 async function bundlePage() {
   const workers = {
     name: 'workers',
@@ -277,7 +285,7 @@ async function bundlePage() {
   };
   const { metafile } = await build({
     ...BUNDLE,
-    entryPoints: { espalier: 'src/index.ts' },
+    entryPoints: { espalier: 'src/index.ts', doctor: 'src/doctor.ts' },
     outdir: 'dist/page',
     plugins: [ADDRESSES, workers],
   });

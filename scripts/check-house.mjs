@@ -37,6 +37,7 @@ const LOOSE = {
   'src/scores.ts': 'faces',
   'src/train.ts': 'faces',
   'src/prune.ts': 'faces',
+  'src/doctor.ts': 'faces',
   'src/svd/index.ts': 'faces',
   'src/open-local.ts': 'open',
   'src/inspect.ts': 'open',
@@ -46,7 +47,7 @@ const LOOSE = {
   'src/random.ts': 'base',
 };
 /** What nobody here imports: where programs and threads begin. Any other file would be forgotten. */
-const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|prune|scores|svd\/index|cli\/main)\.ts$/;
+const BEGINNINGS = /^workers\/|^src\/(?:index|local|grow|show|train|prune|doctor|scores|svd\/index|cli\/main)\.ts$/;
 /** What computes in the thread that calls it: the command line's parses, prints and aborts, and has workers for this. */
 const COMPUTES =
   /^src\/(?:open-local|device\/open-device|device\/wasm\/wasm-(?:train-)?device|(?:grow|merge|prune\/job)\/job|show\/pool\/pool|show\/place\/chains?|show\/answer\/answerer|evaluate\/run)\.ts$/;

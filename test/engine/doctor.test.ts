@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
-import { diagnosisRows, doctor } from '../../src/index.ts';
+import { diagnosisRows, doctor } from '../../src/doctor.ts';
 import { host } from '../../src/runtime/host/host.ts';
 import { laneCount } from '../../src/runtime/host/lane-count.ts';
 import { onGpu } from '../device/devices.ts';

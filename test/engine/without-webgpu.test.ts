@@ -12,7 +12,8 @@ import * as assert from 'uvu/assert';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const isBuilt = existsSync(`${root}dist/workers/webgpu.js`);
 
-const SCRIPT = `import { doctor, open } from 'espalier';
+const SCRIPT = `import { open } from 'espalier';
+import { doctor } from 'espalier/doctor';
 import { openLocal } from 'espalier/local';
 const codeOf = (call) => call().then(() => 'done', (error) => error.code + ' ' + error.hint);
 const model = await open('espalier:tiny', { lanes: 1 });
