@@ -17,6 +17,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   train: () => import('./train.ts'),
   types: () => import('./types.ts'),
   unlearn: () => import('./unlearn.ts'),
+  where: () => import('./where.ts'),
 };
 
 function parse(args: readonly string[]): { names: string[]; flags: Record<string, string | true> } {

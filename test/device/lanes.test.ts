@@ -4,8 +4,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { floatToHalf } from '../../src/checkpoint/quantised/half.ts';
 import type { Device, ElementType, Precision, Tensor } from '../../src/device/device.ts';
+import { markLaneLost } from '../../src/device/wasm/control.ts';
 import { DOT, MICRO } from '../../src/device/wasm/kernels.ts';
-import { evenly, type LaneSeat, markLaneLost } from '../../src/device/wasm/lanes.ts';
+import { evenly, type LaneSeat } from '../../src/device/wasm/lanes.ts';
 import { hasRelaxedSimd } from '../../src/device/wasm/load-kernels.ts';
 import { spawnLane } from '../../src/device/wasm/spawn-lane.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
@@ -38,7 +39,10 @@ function create(variant: (typeof variants)[number], lanes: number): Promise<Wasm
 const devices = new Map<(typeof variants)[number], WasmDevice[]>();
 if (possible) {
   for (const variant of variants) {
-    devices.set(variant, [await create(variant, 1), await create(variant, 2), await create(variant, 3)]);
+    const counts = variant === variants[0] ? [1, 2, 3, 7, 16] : [1, 2, 3];
+    const list: WasmDevice[] = [];
+    for (const lanes of counts) list.push(await create(variant, lanes));
+    devices.set(variant, list);
   }
 }
 

@@ -1,6 +1,8 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { AttentionArguments, AttentionSplit, Tensor } from '../device.ts';
 import type { AttentionBackwardArguments } from '../train-device.ts';
+import type { Call } from './calls.ts';
+import { MOST_PARTS } from './control.ts';
 import type { Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
@@ -64,15 +66,18 @@ export class Attention {
     const chunks = this.#kernels.decodeChunks(keys - start);
     const outs = this.#arena.allocate(4 * chunks * nHeads * headDim);
     const stats = this.#arena.allocate(8 * chunks * nHeads);
-    this.#lanes.run('attentionDecode', evenly(chunks, Math.min(parts, chunks)), (first, last) => {
-      const scratch = this.#arena.allocate(this.#kernels.attentionDecodeScratch(nHeads));
-      return [first, last, start, keys, nHeads, nKvHeads, headDim, scale, q, k, v, outs, stats, scratch];
-    });
+    const { at, stride } = this.#lanes.scratch(this.#arena, this.#kernels.attentionDecodeScratch(nHeads));
+    const values = [0, 0, start, keys, nHeads, nKvHeads, headDim, scale, q, k, v, outs, stats, at] as const;
+    const own = { index: 13, stride };
+    this.#lanes.share(chunks, Math.min(parts, chunks), [
+      { name: 'attentionDecode', values, range: 0, before: 0, count: chunks, own },
+    ]);
     this.#kernels.mergeDecode(chunks, nHeads, headDim, outs, stats, out);
   }
 
   /**
-   * Many queries: their rows are shared out, so that each lane has as many products; few rows go by KV heads.
+   * Many queries: KV heads are shared out, and rows, so that each lane has as many products. Each part packs the keys and values that it sees of its
+   * heads, so rows are cut into no more ranges than make enough parts.
    * @param out address of the result @param sums of the log-sum-exp, 0: not wanted
    */
   #prefill(args: AttentionArguments, rows: number, width: number, masked: Tensor | null, out: number, sums = 0): void {
@@ -82,21 +87,27 @@ export class Attention {
     const maskWidth = masked ? elements(masked.shape) / rows : 0;
     const { micro } = this.#tuning;
     const block = Math.max(1, Math.floor((BLOCK * nKvHeads) / nHeads));
-    const byRows = rows >= 2 * parts * block;
-    const bounds = byRows ? rowBounds(rows, masked ? 0 : base, window, parts, block) : evenly(nKvHeads, parts);
-    this.#lanes.run('attentionPrefill', bounds, (first, last) => {
-      const [from, to] = byRows ? [first, last] : [0, rows];
-      const [firstKv, lastKv] = byRows ? [0, nKvHeads] : [first, last];
+    const [headParts, rowParts] = partsOf(parts, nKvHeads, Math.ceil(rows / block));
+    const heads = evenly(nKvHeads, headParts);
+    const bounds = rowParts > 1 ? rowBounds(rows, masked ? 0 : base, window, rowParts, block) : [0, rows];
+    const bytes = this.#kernels.attentionPrefillScratch(base + rows, headDim);
+    const { at, stride } = this.#lanes.scratch(this.#arena, bytes);
+    const calls: Call[][] = [];
+    for (let part = 0; part < headParts * rowParts; part++) {
+      const [head, range] = [Math.floor(part / rowParts), part % rowParts];
+      const [from, to, firstKv, lastKv] = [bounds[range]!, bounds[range + 1]!, heads[head]!, heads[head + 1]!];
+      if (from === to || firstKv === lastKv) continue;
+      const n = to - from;
       // rows that stand anywhere may see all of the cache
       const keys = maskWidth === 6 ? base + rows : base + to;
-      const scratch = this.#arena.allocate(this.#kernels.attentionPrefillScratch(keys, headDim));
       const [qAt, outAt, maskAt] = [q + 4 * width * from, out + 4 * width * from, mask && mask + 4 * maskWidth * from];
-      const n = to - from;
-      return [
+      const values = [
         ...([micro, n, keys - n, nHeads, nKvHeads, headDim, firstKv, lastKv, scale, qAt, 4 * width, k, v] as const),
-        ...([window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, scratch] as const),
-      ];
-    });
+        ...([window, maskAt, maskWidth, outAt, 4 * width, sums && sums + 4 * nHeads * from, at] as const),
+      ] as const;
+      calls.push([['attentionPrefill', values, { index: 19, stride }]]);
+    }
+    this.#lanes.dispatch(calls);
   }
 }
 
@@ -192,6 +203,17 @@ function unitBounds(segments: readonly number[], kvHeads: number, parts: (produc
     if (sum >= (all * kvHeads * bounds.length) / wanted || unit === count * kvHeads - 1) bounds.push(unit + 1);
   }
   return bounds;
+}
+
+/**
+ * How many ranges KV heads and rows are cut into for so many parts.
+ * @param blocks of rows, which are not cut
+ */
+function partsOf(parts: number, nKvHeads: number, blocks: number): readonly [heads: number, rows: number] {
+  if (parts === 1) return [1, 1];
+  const heads = nKvHeads <= 2 * parts ? Math.min(nKvHeads, MOST_PARTS) : parts;
+  const rows = Math.min(Math.ceil(parts / heads), blocks, Math.floor(MOST_PARTS / heads));
+  return [heads, Math.max(1, rows)];
 }
 
 /**

@@ -1,18 +1,19 @@
 import {
+  COMMAND,
   controlWords,
-  DONE,
+  countHelp,
   finish,
-  HELPED,
-  type LaneSeat,
   LOST,
-  offered,
-  PARKED,
+  NONE,
+  partOf,
+  partsIn,
   RUNNING,
   STATE,
-  slotOf,
-  spin,
-  TICKET,
-} from './lanes.ts';
+  take,
+  waitForCommand,
+  wakeAll,
+} from './control.ts';
+import type { LaneSeat } from './lanes.ts';
 
 /**
  * The life of a lane: waits for commands and calls kernels, until it is told to stop. Blocks its thread. `ready` is called when the
@@ -26,39 +27,24 @@ export async function runLane(seat: LaneSeat, ready: () => void): Promise<void> 
   const instance = await WebAssembly.instantiate(seat.module, { env: { memory: seat.memory, abort } });
   const kernels = WebAssembly.Module.exports(seat.module).map(({ name }) => instance.exports[name]);
   const words = controlWords(seat.control);
-  const numbers = new Float64Array(seat.control);
-  const values: number[] = [];
-  const work = (part: number) => {
-    const slot = slotOf(part);
-    let at = (slot >> 1) + 1;
-    for (let calls = words[slot]!; calls > 0; calls--) {
-      const kernel = kernels[numbers[at++]!] as (...values: number[]) => void;
-      values.length = numbers[at++]!;
-      for (let i = 0; i < values.length; i++) values[i] = numbers[at++]!;
-      kernel(...values);
-    }
-  };
+  const work = partsIn(seat.control, kernels, seat.lane);
   ready();
   while (Atomics.load(words, STATE) === RUNNING) {
-    const ticket = Atomics.load(words, TICKET);
-    const part = offered(ticket);
-    if (part >= 0) {
-      // the ticket names the command, so a part that was taken stays in its slot until it is finished
-      if (Atomics.compareExchange(words, TICKET, ticket, ticket + 1) !== ticket) continue;
-      try {
-        work(part);
-      } catch (error) {
-        Atomics.store(words, STATE, LOST);
-        Atomics.notify(words, DONE);
-        throw error;
-      }
-      Atomics.add(words, HELPED, 1);
-      finish(words, ticket);
-    } else if (!spin(words, TICKET, ticket)) {
-      Atomics.add(words, PARKED, 1);
-      // the state may have changed, and its notification passed, since it was looked at
-      if (Atomics.load(words, STATE) === RUNNING) Atomics.wait(words, TICKET, ticket, 1000);
-      Atomics.sub(words, PARKED, 1);
+    // looked at before the ticket: a command that comes behind it changes it
+    const seen = Atomics.load(words, COMMAND);
+    const ticket = take(words);
+    if (ticket === NONE) {
+      waitForCommand(words, seen);
+      continue;
     }
+    try {
+      work(partOf(ticket));
+    } catch (error) {
+      Atomics.store(words, STATE, LOST);
+      wakeAll(words);
+      throw error;
+    }
+    countHelp(words, seat.lane);
+    finish(words, ticket);
   }
 }

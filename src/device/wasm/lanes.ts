@@ -1,12 +1,40 @@
 import { EspalierError } from '../../errors.ts';
 import { heartbeat } from '../../runtime/host/heartbeat.ts';
+import { MOST_LANES } from '../../runtime/host/lane-count.ts';
 import { Loss } from '../../runtime/host/worker-loss.ts';
+import type { Call, CommandTimes, LaneMemory, LaneScratch, SharedCall } from './calls.ts';
+import {
+  APART,
+  boundOf,
+  COMMANDS,
+  controlWords,
+  finish,
+  give,
+  helpIn,
+  type LaneControl,
+  LOST,
+  MOST_PARTS,
+  NONE,
+  newControl,
+  partOf,
+  partsIn,
+  RUNNING,
+  SHARED,
+  SLOT_WORDS,
+  STATE,
+  STOPPED,
+  slotOf,
+  take,
+  tryWaiting,
+  waitFinished,
+  wakeAll,
+} from './control.ts';
 import type { KernelName, Kernels } from './kernels.ts';
-import type { WasmMemory } from './memory.ts';
+import { ALIGN, type Arena, type WasmMemory } from './memory.ts';
 
 /**
  * Lanes: threads that compute one operation together over one shared memory. The thread that owns the device is lane 0; the
- * others are workers that wait in `runLane` for a command. A command is a list of parts, each some kernels with their arguments, and
+ * others are workers that wait in `runLane` for a command. A command is some parts, each some kernels with their arguments, and
  * whoever is free takes the next part: a lane that sleeps, or that the system has put aside, holds nobody up. Nothing here knows
  * what is computed.
  */
@@ -24,84 +52,17 @@ export interface LaneSeat {
 /** The first message to the worker of a lane: its seat, or who sends it. */
 export type LaneFirst = LaneSeat | { readonly port: MessagePort };
 
-/**
- * The control block. It has memory of its own: whoever starts lanes and hears of their death needs it, and must not hold the device's memory,
- * which the garbage collector of a thread that computes nothing might leave standing for long.
- */
-export type LaneControl = SharedArrayBuffer;
-
-// Its words of 4 bytes, each on a cache line of its own, then a slot for each part.
-/** Number of the command (16 bits), its parts (8), parts taken (8), in one word, so that taking a part is one exchange. */
-export const TICKET = 0;
-export const PARKED = 16; // lanes that sleep
-export const DONE = 32; // parts of the command that are finished
-export const HELPED = 33; // parts that lanes other than 0 have finished, ever
-export const STATE = 48; // RUNNING, STOPPED or LOST
-const SLOTS = 64;
-const SLOT_WORDS = 256; // count of calls, -, then for each as f64: number of the export, count of arguments, arguments
-const MOST_PARTS = 128;
 /** Calls of any kernel that fit the slot of a part. */
-const MOST_CALLS = 7;
-export const RUNNING = 0;
-export const STOPPED = 1;
-export const LOST = 2;
-
-/** Milliseconds that a thread looks at a word before it sleeps on it: longer than what lies between two operations. */
-export const SPIN = 0.1;
-/** Looks between two at the clock. */
-const LOOKS = 64;
+const MOST_CALLS = 6;
+/** And of those that are cut. */
+const MOST_SHARED = 4;
 /** Milliseconds of sleep after which lane 0 looks whether a lane is lost; whoever marks it wakes lane 0 too. */
 const NAP = 1000;
 
-const CONTROL_BYTES = 4 * (SLOTS + MOST_PARTS * SLOT_WORDS);
-
-/** Word of the slot of a part. */
-export function slotOf(part: number): number {
-  return SLOTS + part * SLOT_WORDS;
-}
-
-/** The part that a ticket offers, or -1 when all are taken. */
-export function offered(ticket: number): number {
-  const next = ticket & 255;
-  return next < ((ticket >>> 8) & 255) ? next : -1;
-}
-
-/** Counts a finished part, and wakes lane 0 with the last. */
-export function finish(words: Int32Array, ticket: number): void {
-  if (Atomics.add(words, DONE, 1) + 1 === ((ticket >>> 8) & 255)) Atomics.notify(words, DONE);
-}
-
-export function controlWords(control: LaneControl): Int32Array {
-  return new Int32Array(control);
-}
-
-const pause: () => void = (Atomics as { pause?: () => void }).pause ?? (() => {});
-
-/** Looks at a word until it is no longer `value`, for SPIN milliseconds at most; whether it changed. */
-export function spin(words: Int32Array, word: number, value: number): boolean {
-  const end = performance.now() + SPIN;
-  do {
-    for (let i = 0; i < LOOKS; i++) {
-      if (Atomics.load(words, word) !== value) return true;
-      pause();
-    }
-  } while (performance.now() < end);
-  return false;
-}
-
-/** For whoever sees a lane die: its engine, which may be waiting for it, then fails with E_WORKER_LOST. */
-export function markLaneLost(control: LaneControl): void {
-  const words = controlWords(control);
-  Atomics.compareExchange(words, STATE, RUNNING, LOST);
-  Atomics.notify(words, DONE);
-  Atomics.notify(words, TICKET);
-}
-
 /** Parts 0, …, count in ranges as equal as multiples of `align` allow: range i is bounds[i] .. bounds[i + 1]. */
 export function evenly(count: number, parts: number, align = 1): number[] {
-  const units = Math.ceil(count / align);
   const bounds: number[] = []; // a loop: Array.from takes a microsecond, five times a layer
-  for (let i = 0; i <= parts; i++) bounds.push(Math.min(count, Math.round((units * i) / parts) * align));
+  for (let i = 0; i <= parts; i++) bounds.push(boundOf(i, count, parts, align));
   return bounds;
 }
 
@@ -110,11 +71,11 @@ export function evenly(count: number, parts: number, align = 1): number[] {
  * @throws E_ARGUMENT, also without shared memory where that was asked; E_NO_ISOLATION where the host has none
  */
 export function checkLanes(count: number, shared: boolean | undefined): void {
-  if (!(Number.isInteger(count) && count >= 1) || (count > 1 && shared === false)) {
+  if (!(Number.isInteger(count) && count >= 1 && count <= MOST_LANES) || (count > 1 && shared === false)) {
     throw new EspalierError(
       'E_ARGUMENT',
       `lanes is ${String(count)}${shared === false ? ' without shared memory' : ''}.`,
-      'Give an integer of at least 1; more than one need shared memory.',
+      `Give an integer from 1 to ${MOST_LANES}; more than one need shared memory.`,
     );
   }
   if (count > 1 && typeof SharedArrayBuffer !== 'function') {
@@ -125,11 +86,6 @@ export function checkLanes(count: number, shared: boolean | undefined): void {
     );
   }
 }
-
-/** A kernel and its arguments: as many as it has, or it does not compile. */
-export type Call<K extends KernelName = KernelName> = {
-  readonly [N in K]: readonly [name: N, values: Readonly<Parameters<Kernels[N]>>];
-}[K];
 
 /** The commanding side. With one lane a command is a plain call. */
 export class Lanes {
@@ -142,8 +98,12 @@ export class Lanes {
   readonly #module: WebAssembly.Module;
   /** Export number by name, the same in all instances of the module. */
   readonly #index = new Map<string, number>();
+  /** How this thread does a part of a command to all. */
+  readonly #work: ((part: number) => void) | null = null;
   readonly #loss = new Loss();
   #commands = 0;
+  /** Told of every command, where somebody looks. */
+  watch: ((times: CommandTimes) => void) | null = null;
   #closed = false;
 
   /** @throws E_OUT_OF_MEMORY; E_ARGUMENT where this thread must not wait */
@@ -153,14 +113,18 @@ export class Lanes {
     this.#module = module;
     this.#memory = memory;
     if (count === 1) return;
-    this.#control = new SharedArrayBuffer(CONTROL_BYTES);
+    this.#control = newControl();
     this.#words = controlWords(this.#control);
     this.#numbers = new Float64Array(this.#control);
-    WebAssembly.Module.exports(module).forEach(({ name }, i) => {
-      this.#index.set(name, i);
-    });
+    const exported = WebAssembly.Module.exports(module).map(({ name }) => name);
+    for (const [i, name] of exported.entries()) this.#index.set(name, i);
+    this.#work = partsIn(
+      this.#control,
+      exported.map((name) => kernels[name as KernelName]),
+      0,
+    );
     try {
-      Atomics.wait(this.#words, TICKET, 0, 0);
+      tryWaiting(this.#words);
     } catch (cause) {
       throw new EspalierError(
         'E_ARGUMENT',
@@ -183,7 +147,7 @@ export class Lanes {
 
   /** Parts of commands that other lanes have done so far: whether they help at all. */
   get helped(): number {
-    return this.#words === null ? 0 : Atomics.load(this.#words, HELPED);
+    return this.#words === null ? 0 : helpIn(this.#words);
   }
 
   /** Seats of the lanes beside this thread. */
@@ -194,6 +158,12 @@ export class Lanes {
       control: this.#control!,
       lane: i + 1,
     }));
+  }
+
+  /** Scratch of so many bytes for each lane. */
+  scratch(arena: Arena, bytes: number): LaneMemory {
+    const stride = Math.ceil(bytes / ALIGN) * ALIGN;
+    return { at: arena.allocate(stride * this.count), stride };
   }
 
   /**
@@ -220,36 +190,82 @@ export class Lanes {
     const parts: Call[][] = [];
     for (let i = 0; i < bounds.length - 1; i++) {
       const [first, last] = [bounds[i]!, bounds[i + 1]!];
-      if (first < last) parts.push([[name, args(first, last, i)] as readonly [KernelName, readonly number[]] as Call]);
+      if (first < last) parts.push([[name, args(first, last, i)] as unknown as Call]);
     }
     this.dispatch(parts);
   }
 
   /** One command: its parts, each a list of calls. @throws as `run` */
   dispatch(parts: readonly (readonly Call[])[]): void {
-    heartbeat();
-    const words = this.#words;
-    if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
+    const words = this.#begin();
+    const begun = this.watch ? performance.now() : 0;
+    const kernels = () => (parts[0] ?? []).map(([name]) => name);
     if (words === null || parts.length < 2) {
       for (const calls of parts) this.#call(calls);
+      this.watch?.({ ...ALONE, kernels: kernels(), begun, own: performance.now() - begun });
       return;
     }
     if (parts.length > MOST_PARTS) throw new Error('a command has too many parts');
     parts.forEach((calls, part) => {
-      this.#write(slotOf(part), calls);
+      let at = this.#open(part, calls.length, APART);
+      for (const [name, values, own] of calls) at = this.#put(at, name, [], values, own);
+      this.#end(part, at);
     });
-    Atomics.store(words, DONE, 0);
-    this.#commands = (this.#commands + 1) & 0xffff;
-    const ticket = (this.#commands << 16) | (parts.length << 8);
-    Atomics.store(words, TICKET, ticket);
-    if (Atomics.load(words, PARKED) > 0) Atomics.notify(words, TICKET);
-    for (;;) {
-      const now = Atomics.load(words, TICKET);
-      const part = offered(now);
-      if (part < 0) break;
-      if (Atomics.compareExchange(words, TICKET, now, now + 1) !== now) continue;
+    this.#go(words, parts.length, begun, kernels);
+  }
+
+  /**
+   * One command whose parts are equal ranges of `units`, which each lane cuts for itself: what is written, and read by all, does not grow with their
+   * number. Several commands where there are many calls.
+   * @param align ranges are cut at multiples of it @throws as `run`
+   */
+  share(units: number, parts: number, calls: readonly SharedCall[], align = 1): void {
+    if (calls.length > MOST_SHARED && parts > 1) {
+      this.share(units, parts, calls.slice(0, MOST_SHARED), align);
+      this.share(units, parts, calls.slice(MOST_SHARED), align);
+      return;
+    }
+    const words = this.#begin();
+    const begun = this.watch ? performance.now() : 0;
+    const kernels = () => calls.map(({ name }) => name);
+    if (words === null || parts < 2) {
+      for (const { name, values, range, count } of calls) {
+        if (count === 0) continue;
+        const own = [...values] as number[];
+        own[range] = 0;
+        own[range + 1] = count;
+        (this.#kernels[name] as (...values: number[]) => void)(...own);
+      }
+      this.watch?.({ ...ALONE, kernels: kernels(), begun, own: performance.now() - begun });
+      return;
+    }
+    if (parts > MOST_PARTS) throw new Error('a command has too many parts');
+    let at = this.#open(0, calls.length, SHARED);
+    for (const value of [units, parts, align]) this.#numbers![at++] = value;
+    for (const call of calls) {
+      const { name, values, range, before, count, own } = call;
+      at = this.#put(at, name, [range, before, count], values, own);
+    }
+    this.#end(0, at);
+    this.#go(words, parts, begun, kernels);
+  }
+
+  /** The control words, where there are lanes. @throws E_WORKER_LOST */
+  #begin(): Int32Array | null {
+    heartbeat();
+    const words = this.#words;
+    if (words !== null && Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
+    return words;
+  }
+
+  /** Gives the command in the slots, does parts of it, and waits for those that others do. */
+  #go(words: Int32Array, parts: number, begun: number, kernels: () => KernelName[]): void {
+    this.#commands = (this.#commands + 1) % COMMANDS;
+    const written = this.watch ? performance.now() : 0;
+    const slept = give(words, this.#commands, parts);
+    for (let ticket = take(words); ticket !== NONE; ticket = take(words)) {
       try {
-        this.#call(parts[part]!);
+        this.#work!(partOf(ticket));
       } catch (error) {
         // the other lanes may be in the middle of theirs: no command may follow
         Atomics.store(words, STATE, LOST);
@@ -257,7 +273,12 @@ export class Lanes {
       }
       finish(words, ticket);
     }
-    this.#join(words, parts.length);
+    const done = this.watch ? performance.now() : 0;
+    while (!waitFinished(words, this.#commands, NAP)) {
+      if (Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
+    }
+    const times = { writing: written - begun, own: done - written, waiting: performance.now() - done };
+    this.watch?.({ kernels: kernels(), parts, begun, ...times, slept });
   }
 
   /** The same in several commands where a part has more calls than its slot holds. @throws as `run` */
@@ -277,26 +298,35 @@ export class Lanes {
     for (const [name, values] of calls) (this.#kernels[name] as (...values: number[]) => void)(...values);
   }
 
-  #write(slot: number, calls: readonly Call[]): void {
-    this.#words![slot] = calls.length;
-    let at = (slot >> 1) + 1;
-    if (calls.reduce((sum, [, values]) => sum + 2 + values.length, 1) > SLOT_WORDS / 2) {
-      throw new Error('a command is too long for its slot');
-    }
-    for (const [name, values] of calls) {
-      this.#numbers![at++] = this.#index.get(name)!;
-      this.#numbers![at++] = values.length;
-      for (const value of values) this.#numbers![at++] = value;
-    }
+  /** Begins a slot. @returns where its numbers go */
+  #open(part: number, calls: number, form: typeof APART | typeof SHARED): number {
+    const slot = slotOf(part);
+    this.#words![slot] = calls;
+    this.#words![slot + 1] = form;
+    return (slot >> 1) + 1;
   }
 
-  #join(words: Int32Array, parts: number): void {
-    for (;;) {
-      const done = Atomics.load(words, DONE);
-      if (done === parts) return;
-      if (Atomics.load(words, STATE) !== RUNNING) throw this.#lost();
-      if (!spin(words, DONE, done)) Atomics.wait(words, DONE, done, NAP);
-    }
+  #end(part: number, at: number): void {
+    if (2 * at > slotOf(part) + SLOT_WORDS) throw new Error('a command is too long for its slot');
+  }
+
+  /** @param cut of a call that is cut. @returns where the next one's numbers go */
+  #put(
+    at: number,
+    name: KernelName,
+    cut: readonly number[],
+    values: readonly number[],
+    own: LaneScratch | undefined,
+  ): number {
+    const numbers = this.#numbers!;
+    let to = at;
+    numbers[to++] = this.#index.get(name)!;
+    numbers[to++] = values.length;
+    numbers[to++] = own?.index ?? -1;
+    numbers[to++] = own?.stride ?? 0;
+    for (const value of cut) numbers[to++] = value;
+    for (const value of values) numbers[to++] = value;
+    return to;
   }
 
   #lost(): EspalierError {
@@ -310,9 +340,12 @@ export class Lanes {
     if (this.#closed || this.#words === null) return;
     this.#closed = true;
     Atomics.store(this.#words, STATE, STOPPED);
-    Atomics.notify(this.#words, TICKET);
+    wakeAll(this.#words);
   }
 }
+
+/** Of what this thread has done by itself. */
+const ALONE = { parts: 1, writing: 0, waiting: 0, slept: 0 } as const;
 
 function lost(): EspalierError {
   return new EspalierError(

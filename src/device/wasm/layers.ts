@@ -3,7 +3,7 @@ import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
 import { type KernelName, type Kernels, ROPE_LAYOUT } from './kernels.ts';
 import type { Lanes } from './lanes.ts';
 import type { Arena } from './memory.ts';
-import { LINE, overRows } from './over-rows.ts';
+import { LINE, overElements, overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
 
 const GATED = { silu: 'siluMultiply', 'gelu-tanh': 'geluMultiply' } as const satisfies Record<
@@ -22,13 +22,13 @@ export class Layers {
   rmsNorm(x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
     const n = elements(weight.shape);
     const [from, w, to] = [addressOf(x), addressOf(weight), addressOf(out)];
-    this.#run('rmsNorm', elements(x.shape) / n, n, (a, b) => [a, b, n, eps, from, 4 * n, w, to, 4 * n]);
+    this.#run('rmsNorm', elements(x.shape) / n, n, [0, 0, n, eps, from, 4 * n, w, to, 4 * n]);
   }
 
   addRmsNorm(x: Tensor, residual: Tensor, weight: Tensor, out: Tensor, eps: number): void {
     const n = widthOf(x);
     const [from, sum, w, to] = [addressOf(x), addressOf(residual), addressOf(weight), addressOf(out)];
-    this.#run('addRmsNorm', heightOf(x), n, (a, b) => [a, b, n, eps, from, sum, w, to, 4 * n]);
+    this.#run('addRmsNorm', heightOf(x), n, [0, 0, n, eps, from, sum, w, to, 4 * n]);
   }
 
   rope(x: Tensor, table: Tensor, positions: Tensor | number, layout: RopeLayout): void {
@@ -38,43 +38,37 @@ export class Layers {
   gatedActivation(kind: GatedActivation, gate: Tensor, up: Tensor, out: Tensor): void {
     const [n, stride] = [widthOf(gate), 4 * widthOf(gate)];
     const [g, u, y] = [addressOf(gate), addressOf(up), addressOf(out)];
-    this.#run(GATED[kind], heightOf(gate), n, (a, b) => [a, b, n, g, stride, u, stride, y, stride]);
+    this.#run(GATED[kind], heightOf(gate), n, [0, 0, n, g, stride, u, stride, y, stride]);
   }
 
   add(x: Tensor, y: Tensor): void {
     const [from, to] = [addressOf(x), addressOf(y)];
-    this.#run('add', elements(x.shape), 1, (first, last) => [last - first, from + 4 * first, to + 4 * first], LINE);
+    overElements(this.#lanes, 'add', elements(x.shape), (count, at) => [count, from + at, to + at]);
   }
 
   addBias(bias: Tensor, y: Tensor): void {
     const n = widthOf(y);
-    this.#run('addBias', heightOf(y), n, (a, b) => [a, b, n, addressOf(bias), addressOf(y), 4 * n]);
+    this.#run('addBias', heightOf(y), n, [0, 0, n, addressOf(bias), addressOf(y), 4 * n]);
   }
 
   scale(x: Tensor, factor: number): void {
     const at = addressOf(x);
-    this.#run('scale', elements(x.shape), 1, (first, last) => [last - first, factor, at + 4 * first], LINE);
+    overElements(this.#lanes, 'scale', elements(x.shape), (count, place) => [count, factor, at + place]);
   }
 
   scaleRows(x: Tensor, coefficients: Tensor, column: number, out: Tensor): void {
     const [n, step] = [widthOf(x), 4 * widthOf(coefficients)];
     const [from, factors, to] = [addressOf(x), addressOf(coefficients) + 4 * column, addressOf(out)];
-    this.#run('scaleRows', heightOf(x), n, (first, last) => [first, last, n, factors, step, from, to]);
+    this.#run('scaleRows', heightOf(x), n, [0, 0, n, factors, step, from, to]);
   }
 
   softmax(x: Tensor): void {
     const n = widthOf(x);
-    this.#run('softmax', heightOf(x), n, (first, last) => [first, last, n, addressOf(x), 4 * n]);
+    this.#run('softmax', heightOf(x), n, [0, 0, n, addressOf(x), 4 * n]);
   }
 
-  #run<K extends KernelName>(
-    name: K,
-    rows: number,
-    width: number,
-    args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
-    align = 1,
-  ) {
-    overRows(this.#lanes, name, rows, width, args, align);
+  #run<K extends KernelName>(name: K, rows: number, width: number, values: Readonly<Parameters<Kernels[K]>>) {
+    overRows(this.#lanes, name, rows, width, values);
   }
 }
 
@@ -94,10 +88,10 @@ export function rmsNormBackward(
   const [from, w, d, to] = [addressOf(x), addressOf(weight), addressOf(dY), addressOf(dX)];
   const mark = arena.mark();
   const inverses = dWeight ? arena.allocate(4 * rows) : 0;
-  overRows(lanes, 'rmsNormBackward', rows, n, (a, b) => [a, b, n, eps, from, w, d, to, inverses]);
+  overRows(lanes, 'rmsNormBackward', rows, n, [0, 0, n, eps, from, w, d, to, inverses]);
   if (dWeight) {
     const sums = addressOf(dWeight);
-    overRows(lanes, 'rmsNormBackwardWeight', n, rows, (a, b) => [a, b, rows, n, from, d, inverses, sums], LINE);
+    overRows(lanes, 'rmsNormBackwardWeight', n, rows, [0, 0, rows, n, from, d, inverses, sums], { align: LINE });
   }
   arena.reset(mark);
 }
@@ -129,9 +123,7 @@ export function scaleRowsBackward(
     dCoefficients ? addressOf(dCoefficients) + 4 * column : 0,
   ];
   const [from, d, to] = [addressOf(x), addressOf(dY), addressOf(dX)];
-  overRows(lanes, 'scaleRowsBackward', heightOf(x), n, (first, last) => {
-    return [first, last, n, factors, step, from, d, to, factorsTo];
-  });
+  overRows(lanes, 'scaleRowsBackward', heightOf(x), n, [0, 0, n, factors, step, from, d, to, factorsTo]);
 }
 
 const GATED_BACKWARD = {
@@ -151,7 +143,7 @@ export function gatedActivationBackward(
 ): void {
   const [n, stride] = [widthOf(gate), 4 * widthOf(gate)];
   const [g, u, d, toGate, toUp] = [gate, up, dY, dGate, dUp].map(addressOf) as [number, number, number, number, number];
-  overRows(lanes, GATED_BACKWARD[kind], heightOf(gate), n, (a, b) => [a, b, n, stride, g, u, d, toGate, toUp]);
+  overRows(lanes, GATED_BACKWARD[kind], heightOf(gate), n, [0, 0, n, stride, g, u, d, toGate, toUp]);
 }
 
 function rotate(
@@ -167,8 +159,6 @@ function rotate(
   const interleaved = ROPE_LAYOUT[layout.layout];
   const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
   const [at, tableAt, tableRows] = [addressOf(x), addressOf(table), elements(table.shape) / rotaryDims];
-  overRows(lanes, kernel, heightOf(x), width, (first, last) => {
-    const shape = [first, last, heads, headDim, rotaryDims, interleaved] as const;
-    return [...shape, at, 4 * width, list, fixed, tableAt, tableRows];
-  });
+  const shape = [0, 0, heads, headDim, rotaryDims, interleaved] as const;
+  overRows(lanes, kernel, heightOf(x), width, [...shape, at, 4 * width, list, fixed, tableAt, tableRows]);
 }

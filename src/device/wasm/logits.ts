@@ -16,9 +16,7 @@ export function logitStats(
 ): void {
   const n = widthOf(logits);
   const [x, list, to, placesTo] = [addressOf(logits), addressOf(targets), addressOf(numbers), addressOf(places)];
-  overRows(lanes, 'logitStats', heightOf(logits), n, (first, last) => {
-    return [first, last, n, x, 4 * n, list, tsallisOrder, to, placesTo];
-  });
+  overRows(lanes, 'logitStats', heightOf(logits), n, [0, 0, n, x, 4 * n, list, tsallisOrder, to, placesTo]);
 }
 
 /** As `TrainDevice.crossEntropyBackward`. */
@@ -33,9 +31,7 @@ export function crossEntropyBackward(
   const n = widthOf(logits);
   const [x, stats, to] = [addressOf(logits), addressOf(numbers), addressOf(dLogits)];
   const [list, factors] = [addressOf(targets), addressOf(weights)];
-  overRows(lanes, 'crossEntropyBackward', heightOf(logits), n, (first, last) => {
-    return [first, last, n, x, stats, list, factors, to];
-  });
+  overRows(lanes, 'crossEntropyBackward', heightOf(logits), n, [0, 0, n, x, stats, list, factors, to]);
 }
 
 /** As `TrainDevice.divergenceBackward`. */
@@ -52,15 +48,13 @@ export function divergenceBackward(
   const n = widthOf(logits);
   const [y, otherStats, x, stats] = [reference, referenceNumbers, logits, numbers].map(addressOf) as Four;
   const [factors, to, lossesTo] = [addressOf(weights), addressOf(dLogits), addressOf(losses)];
-  overRows(lanes, 'divergenceBackward', heightOf(logits), n, (first, last) => {
-    return [first, last, n, y, otherStats, x, stats, factors, to, lossesTo];
-  });
+  overRows(lanes, 'divergenceBackward', heightOf(logits), n, [0, 0, n, y, otherStats, x, stats, factors, to, lossesTo]);
 }
 
 /** As `TrainDevice.hingeLoss`. */
 export function hingeLoss(lanes: Lanes, numbers: Tensor, places: Tensor, targets: Tensor, losses: Tensor): void {
   const [stats, placesAt, list, to] = [numbers, places, targets, losses].map(addressOf) as Four;
-  overRows(lanes, 'hingeLoss', elements(targets.shape), 1, (first, last) => [first, last, stats, placesAt, list, to]);
+  overRows(lanes, 'hingeLoss', elements(targets.shape), 1, [0, 0, stats, placesAt, list, to]);
 }
 
 /** As `TrainDevice.hingeBackward`. */
@@ -76,9 +70,7 @@ export function hingeBackward(
   const n = widthOf(logits);
   const [x, stats, placesAt, list] = [logits, numbers, places, targets].map(addressOf) as Four;
   const [factors, to] = [addressOf(weights), addressOf(dLogits)];
-  overRows(lanes, 'hingeBackward', heightOf(logits), n, (first, last) => {
-    return [first, last, n, x, stats, placesAt, list, factors, to];
-  });
+  overRows(lanes, 'hingeBackward', heightOf(logits), n, [0, 0, n, x, stats, placesAt, list, factors, to]);
 }
 
 /** As `TrainDevice.entropyBackward`. */
@@ -94,9 +86,7 @@ export function entropyBackward(
   const n = widthOf(logits);
   const [x, stats, factors, to] = [logits, numbers, weights, dLogits].map(addressOf) as Four;
   const wanted = addressOf(reference);
-  overRows(lanes, 'entropyBackward', heightOf(logits), n, (first, last) => {
-    return [first, last, n, tsallisOrder, x, stats, wanted, factors, to];
-  });
+  overRows(lanes, 'entropyBackward', heightOf(logits), n, [0, 0, n, tsallisOrder, x, stats, wanted, factors, to]);
 }
 
 type Four = [number, number, number, number];

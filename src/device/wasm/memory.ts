@@ -1,6 +1,6 @@
 import { EspalierError } from '../../errors.ts';
 
-const ALIGN = 64;
+export const ALIGN = 64;
 const PAGE = 65536;
 /** wasm32 addresses end here. */
 const MOST_PAGES = 65536;

@@ -2,7 +2,7 @@ import { elements } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
 import type { AdamArguments } from '../train-device.ts';
 import { PANEL_TYPE } from './kernels.ts';
-import { LINE, overRows } from './over-rows.ts';
+import { overElements, overRows } from './over-rows.ts';
 import type { Parts } from './parts.ts';
 import { addressOf } from './tensor.ts';
 
@@ -13,14 +13,10 @@ export function adamStep({ lanes }: Parts, args: AdamArguments): void {
   const [theta, gradient, m, v] = [args.parameters, args.gradient, args.m, args.v].map(addressOf) as Four;
   const unbias2 = 1 / (1 - beta2 ** step);
   const unbiased = rate / (1 - beta1 ** step);
-  const call = (first: number, last: number) => {
-    const at = 4 * first;
-    return [
-      ...([last - first, theta + at, gradient + at, m + at, v + at, gradientScale] as const),
-      ...([beta1, 1 - beta1, beta2, 1 - beta2, unbias2, epsilon, unbiased, rate * weightDecay] as const),
-    ] as const;
-  };
-  overRows(lanes, 'adamStep', n, 1, call, LINE);
+  const rates = [beta1, 1 - beta1, beta2, 1 - beta2, unbias2, epsilon, unbiased, rate * weightDecay] as const;
+  overElements(lanes, 'adamStep', n, (count, at) => {
+    return [count, theta + at, gradient + at, m + at, v + at, gradientScale, ...rates];
+  });
 }
 type Four = [number, number, number, number];
 
@@ -31,6 +27,6 @@ export function pack({ lanes }: Parts, from: Tensor, to: Tensor): void {
   const type = PANEL_TYPE[to.type as 'f32'];
   for (let i = 0; i < matrices; i++) {
     const [rows, panels] = [addressOf(from) + 4 * i * n * k, addressOf(to) + (i * to.byteLength) / matrices];
-    overRows(lanes, 'packFloats', Math.ceil(n / 8), 8 * k, (first, last) => [type, first, last, n, k, rows, panels]);
+    overRows(lanes, 'packFloats', Math.ceil(n / 8), 8 * k, [type, 0, 0, n, k, rows, panels], { range: 1 });
   }
 }

@@ -1,3 +1,4 @@
+import type { SharedCall } from './calls.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 
@@ -6,14 +7,30 @@ const FEW = 1 << 14;
 /** Elements of a range without rows, in whole cache lines. */
 export const LINE = 16;
 
-/** As `Lanes.run`, for `rows` rows of `width` elements; few of them stay in this thread. */
+/**
+ * A kernel over `rows` rows of `width` elements, shared out by rows; few of them stay in this thread.
+ * @param values its arguments, of which two, the range of rows, are replaced
+ * @param range which they are @param align what ranges are multiples of
+ */
 export function overRows<K extends KernelName>(
   lanes: Lanes,
   name: K,
   rows: number,
   width: number,
-  args: (first: number, last: number) => Readonly<Parameters<Kernels[K]>>,
-  align = 1,
+  values: Readonly<Parameters<Kernels[K]>>,
+  { range = 0, align = 1 }: { readonly range?: number; readonly align?: number } = {},
 ): void {
-  lanes.run(name, evenly(rows, lanes.parts(rows * width, FEW, 2), align), args);
+  const call = { name, values, range, before: 0, count: rows } as unknown as SharedCall;
+  lanes.share(rows, lanes.parts(rows * width, FEW, 2), [call], align);
+}
+
+/** A kernel that takes a count of elements, and addresses that are so many bytes further on; ranges are whole cache lines. */
+export function overElements<K extends KernelName>(
+  lanes: Lanes,
+  name: K,
+  count: number,
+  args: (count: number, bytes: number) => Readonly<Parameters<Kernels[K]>>,
+): void {
+  const bounds = evenly(count, lanes.parts(count, FEW, 2), LINE);
+  lanes.run(name, bounds, (first, last) => args(last - first, 4 * first));
 }

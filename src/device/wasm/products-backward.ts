@@ -1,10 +1,12 @@
 import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { Tensor } from '../device.ts';
+import type { Call } from './calls.ts';
 import { type ExpertGroup, expertGroups } from './expert-groups.ts';
 import { PANEL_TYPE } from './kernels.ts';
-import { type Call, evenly, type Lanes } from './lanes.ts';
+import { evenly, type Lanes } from './lanes.ts';
 import type { Parts } from './parts.ts';
-import { FEW, grid } from './products.ts';
+import { grid } from './product-parts.ts';
+import { FEW } from './products.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
 
 /**

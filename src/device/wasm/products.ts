@@ -1,9 +1,11 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type { ElementType, MatmulOptions, Precision, Tensor } from '../device.ts';
+import type { Call, LaneMemory, RangedCall, SharedCall } from './calls.ts';
 import { expertGroups } from './expert-groups.ts';
 import { DOT, GROUP, type Kernels, MICRO, PANEL_TYPE } from './kernels.ts';
-import { type Call, evenly, type Lanes } from './lanes.ts';
+import { evenly, type Lanes } from './lanes.ts';
 import type { Arena, WasmMemory } from './memory.ts';
+import { callOf, codeBits, grid, heldRows, isQuantised } from './product-parts.ts';
 import { addressOf, type WasmTensor } from './tensor.ts';
 import type { Tuning } from './tune.ts';
 
@@ -31,6 +33,10 @@ interface Group {
   readonly rows: number;
   readonly layers: readonly Layer[];
 }
+
+/** Memory for each lane. */
+type Scratch = () => LaneMemory;
+const NOTHING: LaneMemory = { at: 0, stride: 0 };
 
 /** What unpacking a panel costs, in rows that meet it. */
 const UNPACKING = 4;
@@ -73,30 +79,52 @@ export class Products {
     const mark = this.#arena.mark();
     const quantised = new Map<number, QuantisedRows>();
     const columns = layers.reduce((sum, { n }) => sum + n, 0);
-    // the exact path packs x for each part, the quantised one has packed it before
     const single = alone || rows === 1;
-    const fine = single || precision === 'exact' || layers.some(({ type }) => !isQuantised(type)) ? 1 : 4;
-    const parts = this.#lanes.parts(rows * k * columns, FEW, fine);
-    const calls = Array.from({ length: parts }, (): Call[] => []);
-    // All columns of all weights in a row, cut into equal ranges: one command however many weights there are.
-    const panels = layers.map(({ n }) => Math.ceil(n / 8));
-    const bounds = evenly(
-      panels.reduce((sum, count) => sum + count, 0),
-      parts,
-    );
-    const scratch = Array.from({ length: parts }, () => 0);
-    let before = 0;
-    for (const [i, layer] of layers.entries()) {
-      const call = this.#caller(layer, at, rows, single, k, precision, quantised, scratch);
-      for (let part = 0; part < parts; part++) {
-        const first = Math.max(0, bounds[part]! - before);
-        const last = Math.min(panels[i]!, bounds[part + 1]! - before);
-        if (first < last) calls[part]!.push(call(first, last, part));
-      }
-      before += panels[i]!;
+    const exact = precision === 'exact' || layers.some(({ type }) => !isQuantised(type));
+    // the exact path packs x for each part, the quantised one has packed it before
+    const parts = this.#lanes.parts(rows * k * columns, FEW, single || exact ? 1 : 4);
+    if (!single && parts > 1 && layers.every(({ type }) => precision === 'exact' || !isQuantised(type))) {
+      this.#exactGrid(layers, at, rows, columns, k, parts);
+      this.#arena.reset(mark);
+      return;
     }
-    this.#lanes.dispatch(calls);
+    // all columns of all weights in a row, cut into equal ranges: one command however many weights there are
+    const scratch = this.#scratch(k);
+    const calls: SharedCall[] = [];
+    let panels = 0;
+    for (const layer of layers) {
+      const count = Math.ceil(layer.n / 8);
+      calls.push({ ...this.#cut(layer, at, rows, single, k, precision, quantised, scratch), before: panels, count });
+      panels += count;
+    }
+    this.#lanes.share(panels, parts, calls);
     this.#arena.reset(mark);
+  }
+
+  /** Parts of rows and of columns, since each packs its rows of x and unpacks its columns of weights. */
+  #exactGrid(layers: readonly Layer[], x: number, rows: number, columns: number, k: number, parts: number): void {
+    const [down, across] = grid(parts, rows, columns);
+    const heights = evenly(rows, down, this.#kernels.microRows(this.#microOf(rows)));
+    const panels = layers.reduce((sum, { n }) => sum + Math.ceil(n / 8), 0);
+    const widths = evenly(panels, across);
+    const scratch = this.#scratch(k);
+    const calls: Call[][] = [];
+    for (let i = 0; i < down; i++) {
+      const [row, height] = [heights[i]!, heights[i + 1]! - heights[i]!];
+      for (let j = 0; height > 0 && j < across; j++) {
+        const part: Call[] = [];
+        let before = 0;
+        for (const layer of layers) {
+          const count = Math.ceil(layer.n / 8);
+          const [first, last] = [Math.max(0, widths[j]! - before), Math.min(count, widths[j + 1]! - before)];
+          const here = { ...layer, y: layer.y + 4 * layer.n * row };
+          if (first < last) part.push(callOf(this.#exactCut(here, height, k, x + 4 * k * row, scratch), first, last));
+          before += count;
+        }
+        if (part.length > 0) calls.push(part);
+      }
+    }
+    this.#lanes.dispatchLong(calls);
   }
 
   /** As Device.linearGrouped. The offsets are read, since this memory is at hand. */
@@ -132,18 +160,18 @@ export class Products {
       (sum, { rows, layers }) => sum + cost(rows) * layers.reduce((n, layer) => n + Math.ceil(layer.n / 8), 0),
       0,
     );
-    const scratch = Array.from({ length: parts }, () => 0);
+    const scratch = this.#scratch(k);
     let before = 0;
     for (const { x: at, rows, layers } of groups) {
       const quantised = new Map<number, QuantisedRows>();
       for (const layer of layers) {
-        const call = this.#caller(layer, at, rows, alone || rows === 1, k, precision, quantised, scratch);
+        const one = this.#cut(layer, at, rows, alone || rows === 1, k, precision, quantised, scratch);
         const panels = Math.ceil(layer.n / 8);
         const bound = (part: number) =>
           Math.min(panels, Math.max(0, Math.round(((total * part) / parts - before) / cost(rows))));
         for (let part = 0; part < parts; part++) {
           const [first, last] = [bound(part), bound(part + 1)];
-          if (first < last) calls[part]!.push(call(first, last, part));
+          if (first < last) calls[part]!.push(callOf(one, first, last));
         }
         before += panels * cost(rows);
       }
@@ -154,10 +182,10 @@ export class Products {
   }
 
   /**
-   * How to call for a range of a layer's panels. quantised: the rows at x that are quantised already, by dot, because weights of
+   * How to call for panels of a layer. quantised: the rows at x that are quantised already, by dot, because weights of
    * several types may share them; added to where a further kind is needed. single: rows that have no company.
    */
-  #caller(
+  #cut(
     layer: Layer,
     x: number,
     rows: number,
@@ -165,22 +193,20 @@ export class Products {
     k: number,
     precision: Precision,
     quantised: Map<number, QuantisedRows>,
-    scratch: number[],
-  ): (first: number, last: number, part: number) => Call {
+    scratch: Scratch,
+  ): RangedCall {
     const { type } = layer;
     if (single && !isQuantised(type)) {
       const fours = quantised.get(FOURS) ?? this.#interleave(x, rows, k);
       quantised.set(FOURS, fours);
-      return (first, last, part) => this.#denseCall(layer, rows, k, x, fours.codes, first, last, scratch, part);
+      return this.#denseCut(layer, rows, k, x, fours.codes, scratch);
     }
-    if (!isQuantised(type) || precision === 'exact') {
-      return (first, last, part) => this.#exactCall(layer, rows, k, x, first, last, scratch, part);
-    }
+    if (!isQuantised(type) || precision === 'exact') return this.#exactCut(layer, rows, k, x, scratch);
     // the relaxed dots take codes of 7 bits
     const dot = codeBits(type) === 8 || precision === 'int16' ? DOT.wide : this.#tuning.dot;
     const q = quantised.get(dot) ?? this.#quantise(x, rows, single, k, dot);
     quantised.set(dot, q);
-    return (first, last, part) => this.#quantisedCall(layer, dot, rows, single, k, q, first, last, scratch, part);
+    return this.#quantisedCut(layer, dot, rows, single, k, q, scratch);
   }
 
   /** Rows that go by four, as the kernels of numbers take them. */
@@ -202,7 +228,7 @@ export class Products {
       kernels.quantiseRows(x, rows, k, wide, codes, scales, this.#arena.allocate(128 + 3 * k));
       return { codes, scales, sums: 0, places: 0 };
     }
-    const temp = Array.from({ length: parts }, () => this.#arena.allocate(128 + k / 8));
+    const { at: temp, stride } = this.#lanes.scratch(this.#arena, 128 + k / 8);
     const mr = kernels.tileRows(dot);
     const tiles = Math.ceil(rows / mr);
     const codes = this.#arena.allocate(tiles * mr * k * (1 + wide));
@@ -212,74 +238,60 @@ export class Products {
     const groups = Math.ceil(rows / GROUP);
     const places = this.#arena.allocate((groups * k) / 8);
     if (!wide) {
-      this.#lanes.run('placeChannels', evenly(groups, parts), (first, last, part) => {
-        return [x, 4 * k, rows, k, first, last, places, temp[part]!];
-      });
+      const values = [x, 4 * k, rows, k, 0, 0, places, temp] as const;
+      this.#lanes.share(groups, parts, [
+        { name: 'placeChannels', values, range: 4, before: 0, count: groups, own: { index: 7, stride } },
+      ]);
     }
-    this.#lanes.run('quantiseTiles', evenly(tiles, parts), (first, last, part) => {
-      return [x, 4 * k, rows, k, mr, wide, first, last, codes, scales, sums, places, temp[part]!];
-    });
+    const values = [x, 4 * k, rows, k, mr, wide, 0, 0, codes, scales, sums, places, temp] as const;
+    this.#lanes.share(tiles, parts, [
+      { name: 'quantiseTiles', values, range: 6, before: 0, count: tiles, own: { index: 12, stride } },
+    ]);
     return { codes, scales, sums, places };
   }
 
-  /** The panels first .. last - 1 of a product with quantised activations. scratch: of each part, made when first needed. */
-  #quantisedCall(
+  /** With quantised activations. */
+  #quantisedCut(
     { type, at, shift, n, y }: Layer,
     dot: number,
     rows: number,
     single: boolean,
     k: number,
-    q: QuantisedRows,
-    first: number,
-    last: number,
-    scratch: number[],
-    part: number,
-  ): Call {
+    { codes, scales, sums, places }: QuantisedRows,
+    scratch: Scratch,
+  ): RangedCall {
     const panels = PANEL_TYPE[type as 'q8_0'];
-    if (!single || rows >= FEWEST) scratch[part] ||= this.#scratch(k);
-    const { codes, scales, sums, places } = q;
+    const { at: temp, stride } = single && rows < FEWEST ? NOTHING : scratch();
     if (single) {
-      const range = [panels, at, first, last, n, k, shift, dot] as const;
-      return ['matvecQuantised', [...range, rows, codes, scales, y, 4 * n, scratch[part]!]];
+      const values = [panels, at, 0, 0, n, k, shift, dot, rows, codes, scales, y, 4 * n, temp] as const;
+      return { name: 'matvecQuantised', values, range: 2, own: { index: 13, stride } };
     }
-    return [
-      'linearInt8',
-      [dot, rows, k, n, codes, scales, sums, places, panels, at, shift, first, last, y, 4 * n, scratch[part]!],
-    ];
+    const inputs = [dot, rows, k, n, codes, scales, sums, places] as const;
+    const values = [...inputs, panels, at, shift, 0, 0, y, 4 * n, temp] as const;
+    return { name: 'linearInt8', values, range: 11, own: { index: 15, stride } };
   }
 
   /** The same of numbers, for rows that have no company. */
-  #denseCall(
+  #denseCut(
     { type, at, n, y }: Layer,
     rows: number,
     k: number,
     x: number,
     fours: number,
-    first: number,
-    last: number,
-    scratch: number[],
-    part: number,
-  ): Call {
-    if (rows >= FEWEST) scratch[part] ||= this.#scratch(k);
-    const range = [PANEL_TYPE[type as 'f32'], at, first, last, n, k] as const;
-    return ['matvecDense', [...range, rows, x, fours, y, 4 * n, scratch[part]!]];
+    scratch: Scratch,
+  ): RangedCall {
+    const { at: temp, stride } = rows < FEWEST ? NOTHING : scratch();
+    const values = [PANEL_TYPE[type as 'f32'], at, 0, 0, n, k, rows, x, fours, y, 4 * n, temp] as const;
+    return { name: 'matvecDense', values, range: 2, own: { index: 11, stride } };
   }
 
   /** The same with f32 activations. */
-  #exactCall(
-    { type, at, shift, n, y }: Layer,
-    rows: number,
-    k: number,
-    x: number,
-    first: number,
-    last: number,
-    scratch: number[],
-    part: number,
-  ): Call {
+  #exactCut({ type, at, shift, n, y }: Layer, rows: number, k: number, x: number, scratch: Scratch): RangedCall {
     const panels = PANEL_TYPE[type as 'f32'];
-    scratch[part] ||= this.#scratch(k);
+    const { at: temp, stride } = scratch();
     const micro = this.#microOf(rows);
-    return ['linearExact', [micro, rows, k, n, x, 4 * k, panels, at, shift, first, last, y, 4 * n, scratch[part]]];
+    const values = [micro, rows, k, n, x, 4 * k, panels, at, shift, 0, 0, y, 4 * n, temp] as const;
+    return { name: 'linearExact', values, range: 9, own: { index: 13, stride } };
   }
 
   /** The micro-kernel for so many rows: where the chosen one would compute many that are not there, the one of four. All give the same bits. */
@@ -290,9 +302,14 @@ export class Products {
     return micro === MICRO.splat6Fused || micro === MICRO.lane4Fused ? MICRO.lane4Fused : MICRO.lane4;
   }
 
-  /** What one lane needs for products of either kind. */
-  #scratch(k: number): number {
-    return this.#arena.allocate(Math.max(this.#kernels.linearInt8Scratch(k), this.#kernels.linearExactScratch()));
+  /** What the lanes need for products of either kind, made when it is first asked for. */
+  #scratch(k: number): Scratch {
+    let made: LaneMemory | null = null;
+    return () => {
+      const { linearInt8Scratch, linearExactScratch } = this.#kernels;
+      made ??= this.#lanes.scratch(this.#arena, Math.max(linearInt8Scratch(k), linearExactScratch()));
+      return made;
+    };
   }
 
   /** As Device.matmul. */
@@ -318,63 +335,24 @@ export class Products {
     const rows = evenly(m, down, this.#kernels.microRows(micro));
     const columns = evenly(n, across, 8);
     const calls: Call[][] = [];
+    const widest = Math.max(...columns.slice(1).map((end, j) => end - columns[j]!));
+    const { at: temp, stride } = this.#lanes.scratch(this.#arena, this.#kernels.gemmScratch(widest));
     for (let i = 0; i < down; i++) {
       for (let j = 0; j < across; j++) {
         const [r, q] = [rows[i]!, columns[j]!];
         const [height, width] = [rows[i + 1]! - r, columns[j + 1]! - q];
         if (parts > 1 && height * width === 0) continue;
-        const scratch = this.#arena.allocate(this.#kernels.gemmScratch(width));
         const [from, with_, to] = [aAt + r * aRow, bAt + q * bColumn, cAt + 4 * (r * n + q)];
         calls.push([
           [
             'gemm',
-            [micro, height, width, k, alpha, from, aRow, aK, with_, bK, bColumn, to, 4 * n, accumulate, scratch],
+            [micro, height, width, k, alpha, from, aRow, aK, with_, bK, bColumn, to, 4 * n, accumulate, temp],
+            { index: 14, stride },
           ],
         ]);
       }
     }
     this.#lanes.dispatch(calls);
     this.#arena.reset(mark);
-  }
-}
-
-/** Rows that stand in memory for `rows` that go by fours as far as they do (assembly/gemv.ts). */
-function heldRows(rows: number): number {
-  return rows % 4 === 3 ? rows + 1 : rows;
-}
-
-/** Rows and columns of a grid of tiles over [m, n] that packs least: each tile packs its rows of A and columns of B. */
-export function grid(tiles: number, m: number, n: number): [number, number] {
-  let best: [number, number] = [1, tiles];
-  for (let down = 1; down <= tiles; down++) {
-    if (tiles % down) continue;
-    const across = tiles / down;
-    if (m / down + n / across < m / best[0] + n / best[1]) best = [down, across];
-  }
-  return best;
-}
-
-function isQuantised(type: ElementType): boolean {
-  return codeBits(type) !== 0;
-}
-
-/** Bits of a weight's code; 0 where it is a number. */
-function codeBits(type: ElementType): 0 | 4 | 8 {
-  switch (type) {
-    case 'q4_0':
-    case 'q4_1':
-      return 4;
-    case 'q8_0':
-    case 'q8_1':
-      return 8;
-    case 'f32':
-    case 'f16':
-    case 'bf16':
-    case 'i32':
-    case 'u32':
-    case 'i8':
-      return 0;
-    default:
-      return type satisfies never;
   }
 }

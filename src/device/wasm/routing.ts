@@ -44,9 +44,7 @@ export class Routing {
   gatherRows(x: Tensor, order: Tensor, out: Tensor): void {
     const [rows, slots, width] = [heightOf(x), heightOf(out), widthOf(out)];
     const [from, at, to] = [addressOf(x), addressOf(order), addressOf(out)];
-    overRows(this.#lanes, 'gatherRows', slots, width, (first, last) => {
-      return [first, last, rows, slots / rows, width, from, at, to];
-    });
+    overRows(this.#lanes, 'gatherRows', slots, width, [0, 0, rows, slots / rows, width, from, at, to]);
   }
 
   combine(y: Tensor, order: Tensor, weights: Tensor, out: Tensor): void {
@@ -55,16 +53,23 @@ export class Routing {
     const mark = this.#arena.mark();
     const places = this.#arena.allocate(4 * slots);
     this.#kernels.invertOrder(slots, addressOf(order), places);
-    overRows(this.#lanes, 'combine', tokens, (slots / tokens) * width, (first, last) => {
-      return [first, last, slots / tokens, width, from, places, weightsAt, to];
-    });
+    overRows(this.#lanes, 'combine', tokens, (slots / tokens) * width, [
+      0,
+      0,
+      slots / tokens,
+      width,
+      from,
+      places,
+      weightsAt,
+      to,
+    ]);
     this.#arena.reset(mark);
   }
 
   sigmoidScale(gate: Tensor, x: Tensor): void {
     const [rows, width] = [heightOf(x), widthOf(x)];
     const [from, to] = [addressOf(gate), addressOf(x)];
-    overRows(this.#lanes, 'sigmoidScale', rows, width, (first, last) => [first, last, width, from, to]);
+    overRows(this.#lanes, 'sigmoidScale', rows, width, [0, 0, width, from, to]);
   }
 }
 
@@ -130,9 +135,15 @@ export function gatherRowsBackward(
   const mark = arena.mark();
   const places = arena.allocate(4 * slots);
   kernels.invertOrder(slots, addressOf(order), places);
-  overRows(lanes, 'gatherRowsBackward', tokens, (slots / tokens) * width, (first, last) => {
-    return [first, last, slots / tokens, width, from, places, to];
-  });
+  overRows(lanes, 'gatherRowsBackward', tokens, (slots / tokens) * width, [
+    0,
+    0,
+    slots / tokens,
+    width,
+    from,
+    places,
+    to,
+  ]);
   arena.reset(mark);
 }
 
@@ -154,9 +165,18 @@ export function combineBackward(
   const mark = arena.mark();
   const places = arena.allocate(4 * slots);
   kernels.invertOrder(slots, addressOf(order), places);
-  overRows(lanes, 'combineBackward', tokens, (slots / tokens) * width, (first, last) => {
-    return [first, last, slots / tokens, width, d, from, places, factors, to, weightsTo];
-  });
+  overRows(lanes, 'combineBackward', tokens, (slots / tokens) * width, [
+    0,
+    0,
+    slots / tokens,
+    width,
+    d,
+    from,
+    places,
+    factors,
+    to,
+    weightsTo,
+  ]);
   arena.reset(mark);
 }
 
@@ -172,7 +192,5 @@ export function sigmoidScaleBackward(
   const [rows, width] = [heightOf(x), widthOf(x)];
   const [gates, from, d] = [addressOf(gate), addressOf(x), addressOf(dOut)];
   const [to, gatesTo] = [addressOf(dX), addressOf(dGate)];
-  overRows(lanes, 'sigmoidScaleBackward', rows, width, (first, last) => {
-    return [first, last, width, gates, from, d, to, gatesTo];
-  });
+  overRows(lanes, 'sigmoidScaleBackward', rows, width, [0, 0, width, gates, from, d, to, gatesTo]);
 }

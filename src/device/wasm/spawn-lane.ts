@@ -1,5 +1,6 @@
 import { host } from '../../runtime/host/host.ts';
-import { type LaneSeat, markLaneLost } from './lanes.ts';
+import { markLaneLost } from './control.ts';
+import type { LaneSeat } from './lanes.ts';
 
 /** Starts a lane as a worker of this host. It ends with its device, and `onEnd` is called. Rejects when it does not start. */
 export async function spawnLane(seat: LaneSeat, onEnd: () => void = () => {}): Promise<void> {

@@ -12,9 +12,7 @@ export function storeRows(lanes: Lanes, from: Tensor, to: StoredRows, toRow: num
   const at = addressOf(to.data) + (to.data.byteLength / heightOf(to.data)) * toRow;
   const scales = to.scales ? addressOf(to.scales) + 4 * heads * toRow : 0;
   const type = ROW_TYPE[to.data.type as 'f32'];
-  overRows(lanes, 'storeRows', rows, width, (first, last) => {
-    return [first, last, heads, width / heads, type, addressOf(from), at, scales];
-  });
+  overRows(lanes, 'storeRows', rows, width, [0, 0, heads, width / heads, type, addressOf(from), at, scales]);
 }
 
 /** As Device.placeRows. */
@@ -27,10 +25,9 @@ export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: 
   const list = tables ? arena.allocate(4 * layers) : 0;
   if (tables) new Uint32Array(memory.memory.buffer, list, layers).set(tables.map(addressOf));
   const interleaved = ROPE_LAYOUT[layout];
-  overRows(lanes, 'placeRows', all, heads * headDim, (first, last) => {
-    const shape = [first, last, all / layers, heads, headDim, rotaryDims, interleaved] as const;
-    const type = ROW_TYPE[from.data.type as 'f32'];
-    return [...shape, type, addressOf(from.data), addressOf(from.scales), factor, list, addressOf(to), capacity, toRow];
-  });
+  const shape = [0, 0, all / layers, heads, headDim, rotaryDims, interleaved] as const;
+  const source = [ROW_TYPE[from.data.type as 'f32'], addressOf(from.data), addressOf(from.scales)] as const;
+  const target = [factor, list, addressOf(to), capacity, toRow] as const;
+  overRows(lanes, 'placeRows', all, heads * headDim, [...shape, ...source, ...target]);
   arena.reset(mark);
 }

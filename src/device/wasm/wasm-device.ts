@@ -32,7 +32,8 @@ import type {
   Tensor,
 } from '../device.ts';
 import type { ExactDevice, PerturbArguments } from '../exact-device.ts';
-import { type Call, checkLanes } from './lanes.ts';
+import type { Call } from './calls.ts';
+import { checkLanes } from './lanes.ts';
 import { hasRelaxedSimd, instantiate, type KernelModule, loadKernels } from './load-kernels.ts';
 import { logitStats, topK } from './logits.ts';
 import { newMemory, WasmMemory } from './memory.ts';

@@ -1,4 +1,5 @@
-import { controlWords, type LaneFirst, markLaneLost, STATE, STOPPED } from '../../device/wasm/lanes.ts';
+import { controlWords, markLaneLost, STATE, STOPPED } from '../../device/wasm/control.ts';
+import type { LaneFirst } from '../../device/wasm/lanes.ts';
 import type { Host, WorkerHandle } from '../../runtime/host/types.ts';
 import type { LentLane } from './port.ts';
 

@@ -1,5 +1,5 @@
 /** What crosses between the caller's thread and a worker of any kind, as types. `C` maps the names of calls to functions. */
-import type { LaneControl } from '../../device/wasm/lanes.ts';
+import type { LaneControl } from '../../device/wasm/control.ts';
 import type { WireError } from './wire-error.ts';
 
 /** Calls that a worker answers, as functions that it might have. */
