@@ -4,6 +4,7 @@ import { defined } from '../options/defined.ts';
 import { isOptions, oneOf, type Rule, text, words } from '../options/rules.ts';
 import { autoDevice, type Work } from './auto.ts';
 import type { Device } from './device.ts';
+import type { DigitDevice } from './digit-device.ts';
 import type { ExactDevice } from './exact-device.ts';
 import { type DeviceKind, deviceKind, type GpuDevice } from './options.ts';
 import type { TrainDevice } from './train-device.ts';
@@ -28,17 +29,16 @@ export async function chosenDevice(kind: DeviceKind = 'auto', work: Work | null 
 }
 
 /**
- * The same of a job that goes on from a state: on the kind of device that computed it.
- * @param like of the state
+ * The same of a job that goes on where an earlier run was: on the kind of device that computed what is kept.
+ * @param own that kind; null: nothing is kept
  * @throws E_ARGUMENT where another kind is asked for
  */
 export async function jobDevice(
   kind: DeviceKind | undefined,
-  work: Work,
-  like: Arithmetic | undefined,
+  work: Work | null,
+  own: 'wasm' | 'webgpu' | null,
 ): Promise<ChosenDevice> {
-  if (like === undefined) return chosenDevice(kind, work);
-  const own = kindOf(like);
+  if (own === null) return chosenDevice(kind, work);
   if (kind === undefined || kind === 'auto') return own;
   const device = await chosenDevice(kind);
   if (nameOf(device) === own) return device;
@@ -71,6 +71,15 @@ export async function openDevice(
 /** One that gives the same bits everywhere: plain SIMD, whose arithmetic WebAssembly defines exactly. @throws as `openDevice` */
 export function openExactDevice(options: Omit<WasmDeviceOptions, 'relaxed'> = {}): Promise<ExactDevice> {
   return WasmDevice.create({ ...options, relaxed: false });
+}
+
+/** One whose Gram matrices have more digits than its sums: a GPU. @throws as `openDevice` */
+export async function openDigitDevice(
+  kind: 'webgpu' | GpuDevice = 'webgpu',
+  options: WasmDeviceOptions = {},
+): Promise<DigitDevice> {
+  const { WebGpuDigitDevice } = await loadGpu();
+  return WebGpuDigitDevice.create(gpuOptions(kind, options));
 }
 
 /**
@@ -107,7 +116,7 @@ export function arithmeticOf(device: TrainDevice): Arithmetic {
   return { device: 'webgpu', adapter: description['adapter'] ?? '' };
 }
 
-function kindOf(like: Arithmetic): 'wasm' | 'webgpu' {
+export function kindOf(like: Arithmetic): 'wasm' | 'webgpu' {
   return 'simd' in like ? 'wasm' : like.device;
 }
 

@@ -1,5 +1,5 @@
 import { writeJson } from '../checkpoint/write/small-files.ts';
-import { arithmeticOf, jobDevice, openTrainDevice } from '../device/open-device.ts';
+import { arithmeticOf, jobDevice, kindOf, openTrainDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { sha256 } from '../runtime/files/hash.ts';
@@ -120,7 +120,7 @@ async function trained(
   const lanes = await jobLanes(options.lanes);
   const device = await openTrainDevice(
     {
-      device: await jobDevice(options.device, trainWork(job), saved?.device),
+      device: await jobDevice(options.device, trainWork(job), saved && kindOf(saved.device)),
       lanes,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),

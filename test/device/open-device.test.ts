@@ -7,6 +7,7 @@ import {
   arithmeticOf,
   chosenDevice,
   jobDevice,
+  kindOf,
   openDevice,
   openExactDevice,
   openTrainDevice,
@@ -98,17 +99,20 @@ test('a job goes on where its state was computed', async () => {
   const work = { task: 'training', parameters: 1 } as const;
   const wasm = { simd: 'plain', micro: 0, dot: 0 };
   const gpu = { device: 'webgpu', adapter: 'a card' } as const;
-  for (const kind of [undefined, 'auto', 'wasm'] as const) assert.is(await jobDevice(kind, work, wasm), 'wasm');
-  for (const kind of [undefined, 'auto', 'webgpu'] as const) assert.is(await jobDevice(kind, work, gpu), 'webgpu');
-  for (const [kind, like] of [
-    ['webgpu', wasm],
-    ['wasm', gpu],
+  assert.is(kindOf(wasm), 'wasm');
+  assert.is(kindOf(gpu), 'webgpu');
+  for (const own of ['wasm', 'webgpu'] as const) {
+    for (const kind of [undefined, 'auto', own] as const) assert.is(await jobDevice(kind, work, own), own);
+  }
+  for (const [kind, own] of [
+    ['webgpu', 'wasm'],
+    ['wasm', 'webgpu'],
   ] as const) {
-    const error = await rejects('E_ARGUMENT', () => jobDevice(kind, work, like));
+    const error = await rejects('E_ARGUMENT', () => jobDevice(kind, work, own));
     assert.match(error.message, `device is ${kind}`);
     assert.match(error.hint, 'restart');
   }
-  assert.is(await jobDevice('wasm', work, undefined), 'wasm');
+  assert.is(await jobDevice('wasm', work, null), 'wasm');
   for (const kept of [wasm, gpu]) assert.equal(arithmetic.check(kept, 'device'), kept);
   for (const damaged of [{}, { device: 'wasm' }, { simd: 'plain' }, { device: 'cuda', adapter: '' }, null]) {
     assert.throws(() => arithmetic.check(damaged, 'device'));

@@ -1,4 +1,5 @@
 /** What `load.ts` loads. */
 export { adapterFacts, allAdapters, requestAdapter } from './adapter.ts';
 export { WebGpuDevice } from './webgpu-device.ts';
+export { WebGpuDigitDevice } from './webgpu-digit-device.ts';
 export { WebGpuTrainDevice } from './webgpu-train-device.ts';

@@ -1,6 +1,6 @@
 import { routedFiles } from '../../checkpoint/adapter/routed-write.ts';
 import { writeJson } from '../../checkpoint/write/small-files.ts';
-import { jobDevice, openTrainDevice } from '../../device/open-device.ts';
+import { jobDevice, kindOf, openTrainDevice } from '../../device/open-device.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
@@ -81,7 +81,7 @@ async function pruned(
   await checkSpace(out, { ...keptBytes(parameters), resultBytes, saveEvery, saved });
   const device = await openTrainDevice(
     {
-      device: await jobDevice(options.device, trainWork(job), saved?.device),
+      device: await jobDevice(options.device, trainWork(job), saved && kindOf(saved.device)),
       lanes: planned.lanes,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.wasmLocation === undefined ? {} : { wasmLocation: new URL(options.wasmLocation) }),
