@@ -84,8 +84,20 @@ function describeReceipt(receipt: Receipt, out: string, seconds: number): string
     formatTable(head, rows),
     '',
     `${out}: ${target}, ${counted(layers.length, 'layer')} with ${counted(sizes.experts, 'expert')}, ${type}, in ${formatDuration(seconds)}`,
+    ...gpuLines(grown),
     ...notes,
     start.statement,
     ...(deviation ? [deviation.statement] : []),
   ].join('\n');
+}
+
+/** What a GPU computed, where one was asked. */
+function gpuLines(grown: Receipt['grown']): string[] {
+  const records = grown.flatMap(({ projections }) => projections.flatMap(({ gpu }) => gpu ?? []));
+  if (records.length === 0) return [];
+  const most = (errors: readonly (number | null)[]) => Math.max(...errors.map((error) => error ?? 0)).toExponential(1);
+  const adapters = [...new Set(records.map(({ adapter }) => adapter))].join(', ');
+  return [
+    `Gram matrices and slices by ${adapters}: by probes wrong by at most ${most(records.map((one) => one.gramError))} and ${most(records.map((one) => one.sliceError))}.`,
+  ];
 }

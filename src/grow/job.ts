@@ -5,9 +5,10 @@ import type { Checkpoint } from '../checkpoint/types.ts';
 import { checkSource, jobIdentity, withSource } from '../checkpoint/write/job-identity.ts';
 import { writeJson, writeSmallFiles, writeText } from '../checkpoint/write/small-files.ts';
 import { decodedTensor } from '../checkpoint/write/source-tensors.ts';
-import { planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
+import { begunAs, planShards, writeCheckpoint } from '../checkpoint/write/write-checkpoint.ts';
+import type { DigitDevice } from '../device/digit-device.ts';
 import type { ExactDevice } from '../device/exact-device.ts';
-import { openExactDevice } from '../device/open-device.ts';
+import { chosenDevice, jobDevice, nameOf, openDigitDevice, openExactDevice } from '../device/open-device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import { checked } from '../options/check.ts';
 import { type ModelTarget, openModelFiles } from '../runtime/files/model-files.ts';
@@ -20,7 +21,7 @@ import { growLayer } from './methods/layer.ts';
 import { checkComponents } from './methods/partition.ts';
 import { checkRouter } from './methods/router-init.ts';
 import { type GrowOptions, type GrowProgress, growOptions, type PlanGrowOptions, planGrowOptions } from './options.ts';
-import { checkDevice, type Estimate, estimate } from './plan/estimate.ts';
+import { checkDevice, type Estimate, estimate, isSpectral } from './plan/estimate.ts';
 import { type Fit, fitTarget } from './plan/fit.ts';
 import { chosenLayers, expertSizes, groupsOf } from './plan/layer-choice.ts';
 import { type GrowRecipe, growRecipe } from './plan/options.ts';
@@ -46,6 +47,9 @@ export interface PlannedGrowth extends Estimate {
   /** Bytes free at the destination, where the host says. */
   readonly freeBytes: number | null;
 }
+
+/** In the order of the identities of a job. */
+const KINDS = ['wasm', 'webgpu'] as const;
 
 interface Job {
   readonly files: ModelFiles;
@@ -79,11 +83,13 @@ export async function planGrow(
 /**
  * Grows a dense model into a mixture of experts (SPRI, arXiv 2606.16456, or a baseline) and writes it as a checkpoint that stock loaders
  * accept, layer by layer: memory stays below what the largest layer takes. A job that was interrupted goes on where it was when it is
- * called again with the same arguments, and its result is the same to the bit, for any number of lanes and in every runtime.
+ * called again with the same arguments, and its result is the same to the bit, for any number of lanes and in every runtime. With
+ * `device: 'webgpu'` a GPU computes the heavy products, and the result has other last bits; a job goes on with the kind of device that it was begun on.
  *
  * @returns the receipt, which also lies in the folder as `espalier-receipt.json`
  * @throws E_ARGUMENT for options out of range; E_TARGET when the target cannot hold the result exactly; E_STORAGE_FULL before work
- *   begins and later, E_FILE_WRITE; E_TENSOR_VALUE for NaN in the source; what opening the source throws; E_OUT_OF_MEMORY, E_ABORTED.
+ *   begins and later, E_FILE_WRITE; E_TENSOR_VALUE for NaN in the source; what opening the source throws; E_DEVICE_UNSUPPORTED without a GPU where one is asked
+ *   for, E_DEVICE_LOST; E_OUT_OF_MEMORY, E_ABORTED.
  *   What is finished stays for the next call; nothing has its final name before all of it is written
  */
 export async function grow(source: ModelTarget, given: GrowOptions): Promise<Receipt> {
@@ -96,6 +102,7 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
   const { checkpoint, plan, fit, sizes } = job;
   let out: OutputFolder | null = null;
   let device: ExactDevice | null = null;
+  let gpu = null as DigitDevice | null;
   try {
     out = await outputOf(options.out);
     const lanes = await jobLanes(options.lanes);
@@ -112,13 +119,14 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
     await out?.release().catch(() => {});
     throw error;
   } finally {
+    gpu?.close();
     device?.close();
     await checkpoint.close();
   }
 
   async function write(
     { files }: Job,
-    { signal, onProgress, restart, maxShardBytes, verify = true }: GrowOptions,
+    { signal, onProgress, restart, maxShardBytes, verify = true, device: kind }: GrowOptions,
     to: OutputFolder,
     on: ExactDevice,
   ): Promise<Receipt> {
@@ -135,6 +143,7 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
         growLayer({
           device: on,
           algebra,
+          gpu,
           plan,
           layer,
           hidden,
@@ -147,15 +156,21 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
           ...(signal && { signal }),
         }),
     });
+    const told = { plan, fit, maxShardBytes: maxShardBytes ?? null, receipt: RECEIPT_VERSION };
+    const identities = {
+      wasm: await jobIdentity(checkpoint, told),
+      webgpu: await jobIdentity(checkpoint, { ...told, device: 'webgpu' }),
+    };
+    const begun = restart ? null : await begunAs(to, groups, Object.values(identities), { maxShardBytes });
+    const asked = await chosenDevice(kind);
+    // without products of its own a method comes to the CPU's bits, whatever is asked for
+    const isNothing = !isSpectral(plan) && asked !== 'wasm';
+    const chosen = isSpectral(plan) ? await jobDevice(kind, null, begun === null ? null : KINDS[begun]!) : 'wasm';
+    if (chosen !== 'wasm') gpu = await openDigitDevice(chosen);
     const pace = new Timer('growing', onProgress);
     const written = await writeCheckpoint(to, withSource(groups, digests), {
       onResume: (records) => checkSource(records, digests, checkpoint.name, signal),
-      identity: await jobIdentity(checkpoint, {
-        plan,
-        fit,
-        maxShardBytes: maxShardBytes ?? null,
-        receipt: RECEIPT_VERSION,
-      }),
+      identity: identities[nameOf(chosen)],
       ...(signal && { signal }),
       ...(restart === undefined ? {} : { restart }),
       ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
@@ -181,6 +196,8 @@ export async function grow(source: ModelTarget, given: GrowOptions): Promise<Rec
       plan,
       fit,
       sizes,
+      device: nameOf(chosen),
+      notes: isNothing ? ['This method has nothing to decompose, so nothing was left to the GPU.'] : [],
       files: written.files,
       records: written.records as readonly GroupRecord[],
       deviation,
@@ -234,6 +251,7 @@ async function describe(job: Job, options: PlanGrowOptions, out: OutputFolder | 
   const files = planShards(groups, options.maxShardBytes).map(({ name, bytes }) => ({ name, bytes }));
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   const lanes = await jobLanes(options.lanes);
+  const gpu = (await chosenDevice(options.device)) !== 'wasm';
   return {
     plan,
     fit,
@@ -243,7 +261,7 @@ async function describe(job: Job, options: PlanGrowOptions, out: OutputFolder | 
     bytes,
     files,
     freeBytes: (await out?.free()) ?? null,
-    ...estimate({ config, plan, fit, sizes, bytes, lanes, verify: options.verify !== false }),
+    ...estimate({ config, plan, fit, sizes, bytes, lanes, gpu, verify: options.verify !== false }),
   };
 }
 

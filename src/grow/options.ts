@@ -1,5 +1,5 @@
 /** Options of a job that grows a model (`espalier/grow`). */
-import { lanes } from '../device/options.ts';
+import { type DeviceKind, deviceKind, lanes } from '../device/options.ts';
 import { callback, defaulting, either, place, real, type Schema, truth, words } from '../options/rules.ts';
 import { type FilesOptions, filesOptions } from '../runtime/hub/options.ts';
 import { output } from '../runtime/output/options.ts';
@@ -20,6 +20,11 @@ export interface PlanGrowOptions extends GrowRecipe, FilesOptions {
   readonly gguf?: boolean;
   /** Largest file of weights, in bytes. Default 5e9. */
   readonly maxShardBytes?: number;
+  /**
+   * What computes Gram matrices and slices: `wasm`, the CPU, whose result is the same bits everywhere; `webgpu`, a GPU, or a `GPUDevice` of the
+   * caller's. Eigenvectors, noise, rounding and the comparison are the CPU's in either case. `auto` (default): the CPU.
+   */
+  readonly device?: DeviceKind;
   /** Threads that compute; default: all that can share memory. The result does not depend on it. */
   readonly lanes?: number | 'auto';
   /**
@@ -43,6 +48,7 @@ export const jobOptions = {
   ...growRecipe,
   gguf: truth,
   maxShardBytes: defaulting(real(1), 5e9),
+  device: deviceKind,
   lanes,
   verify: defaulting(either(truth, words), true),
   wasmLocation: place,

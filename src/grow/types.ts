@@ -126,4 +126,17 @@ export interface ProjectionRecord {
   readonly boundaryGaps: readonly number[];
   /** sigma sqrt(entries) / ||alpha R||, the largest of the groups: the expected ||noise|| / ||alpha R||. */
   readonly noiseRatio: number;
+  /** Of the Gram matrix and the slices, where a GPU was asked for them; null: the CPU computed all. */
+  readonly gpu: GpuRecord | null;
+}
+
+/** What a GPU computed of a projection. Errors are of products with a random vector, checked on the CPU in f64. */
+export interface GpuRecord {
+  readonly adapter: string;
+  /** Of the Gram matrix, of the product; null without one. Above 1e-12 the CPU computed it again. */
+  readonly gramError: number | null;
+  /** The largest of the slices that were made, of the product with all of W. One above 1e-5 the CPU computed again. */
+  readonly sliceError: number | null;
+  /** What the CPU computed again, and what was used: the Gram matrix, slices by the number of their group, from 0. */
+  readonly recomputed: readonly ('gram' | number)[];
 }

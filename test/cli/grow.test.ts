@@ -40,7 +40,7 @@ test('--help lists every option', async () => {
   assert.is(code, 0);
   const options =
     'out target preset method preserve experts top-k group-size layers partition placement anchor rho noise router seed ' +
-    'dtype gguf max-shard-bytes lanes dry-run restart verify verify-text json';
+    'dtype gguf max-shard-bytes device lanes dry-run restart verify verify-text json';
   for (const option of options.split(' ')) assert.match(out, new RegExp(`--(no-)?${option}\\b`), option);
   assert.match((await cli('--help')).out, /grow/);
 });

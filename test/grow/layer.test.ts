@@ -232,7 +232,11 @@ async function digestOf(at: Ground): Promise<string> {
         for await (const piece of layer.rows(e, projection, 'bf16')) hasher.update(piece);
       }
     }
-    const { layer: number, projections, diversity, outputDiversity } = await layer.finish('bf16');
+    const { layer: number, projections: all, diversity, outputDiversity } = await layer.finish('bf16');
+    const projections = all.map(({ gpu, ...own }) => {
+      assert.is(gpu, null);
+      return own;
+    });
     const record = { layer: number, projections, diversity, outputDiversity };
     hasher.update(new TextEncoder().encode(JSON.stringify(record)));
     layer.dispose();

@@ -136,6 +136,25 @@ export async function writeCheckpoint(
   return { files, records, resumedGroups: resumed };
 }
 
+/**
+ * Which of several identities the unfinished work in a folder has, by its place in the list; null: none of them, or there is none. For jobs that may be
+ * gone on with in one of several ways.
+ */
+export async function begunAs(
+  out: OutputFolder,
+  groups: readonly OutputGroup[],
+  identities: readonly string[],
+  { maxShardBytes, metadata }: Pick<WriteOptions, 'maxShardBytes' | 'metadata'> = {},
+): Promise<number | null> {
+  const bytes = await out.readBytes(JOURNAL);
+  const content = bytes && readJournal(bytes, (boot) => out.survived(boot));
+  if (!content || content.groups.length === 0) return null;
+  const { shards } = layOut(groups, planShards(groups, maxShardBytes, metadata));
+  const all = await Promise.all(identities.map((identity) => identityOf(identity, groups, shards)));
+  const place = all.indexOf(content.identity);
+  return place < 0 ? null : place;
+}
+
 /** What the group's `end` returns, as the journal will give it back. */
 async function writeGroup(
   stream: ShardStream,

@@ -92,6 +92,7 @@ const flags = optionFlags<GrowOptions>(growThereOptions, {
   restart: { description: 'Throw away an unfinished job with other options' },
   trainPlan: null, // says nothing of the weights
   verify: null, // --no-verify, --verify-text
+  device: { value: 'NAME', description: 'What computes Gram matrices and slices: wasm, webgpu, or auto: wasm' },
   lanes: null, // common
   ...OF_PROGRAMS,
 });

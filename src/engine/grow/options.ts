@@ -1,5 +1,5 @@
 /** Options of growing where a worker does it. */
-
+import { type DeviceName, deviceName } from '../../device/options.ts';
 import {
   jobOptions,
   type GrowOptions as LocalGrowOptions,
@@ -10,13 +10,22 @@ import { callback, type Schema, truth } from '../../options/rules.ts';
 import { filesOptions } from '../../runtime/hub/options.ts';
 import { type Place, placeOptions } from '../line/job.ts';
 
-export interface PlanGrowOptions extends Omit<LocalPlanOptions, 'cache'>, Place {}
+/** What computes where a worker does it. */
+export interface GrowingPlace {
+  /**
+   * What computes Gram matrices and slices: `wasm`, the CPU, whose result is the same bits everywhere, or `webgpu`, a GPU. Eigenvectors, noise, rounding
+   * and the comparison are the CPU's in either case. `auto` (default): the CPU.
+   */
+  readonly device?: DeviceName;
+}
 
-export interface GrowOptions extends Omit<LocalGrowOptions, 'out' | 'cache'>, Place {}
+export interface PlanGrowOptions extends Omit<LocalPlanOptions, 'cache' | 'device'>, Place, GrowingPlace {}
+
+export interface GrowOptions extends Omit<LocalGrowOptions, 'out' | 'cache' | 'device'>, Place, GrowingPlace {}
 
 const where = placeOptions('the function of the same name in espalier/grow or espalier/local');
 
-const there = { ...jobOptions, ...filesOptions, ...where };
+const there = { ...jobOptions, ...filesOptions, ...where, device: deviceName('grow of espalier/grow') };
 
 /** Of `espalier`, where a worker does it. */
 export const planThereOptions = there as Schema<PlanGrowOptions>;

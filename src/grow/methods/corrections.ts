@@ -25,7 +25,6 @@ interface Corrected {
  */
 export class Corrections implements Maker {
   readonly sharedScale = 1;
-  readonly records: readonly ProjectionRecord[];
   readonly #source: LayerSource;
   readonly #corrected: ReadonlyMap<Projection, Corrected>;
   /** The group of each expert. */
@@ -74,7 +73,11 @@ export class Corrections implements Maker {
     this.#source = source;
     this.#corrected = corrected;
     this.#groups = Array.from({ length: source.plan.experts }, (_, e) => bounds.findIndex((from) => from > e) - 1);
-    this.records = [...corrected.values()].map(({ slices, sigmas, alphas }) => {
+  }
+
+  /** As far as rows have been made. */
+  get records(): readonly ProjectionRecord[] {
+    return [...this.#corrected.values()].map(({ slices, sigmas, alphas }) => {
       const entries = Math.sqrt(slices.w.shape[0]! * slices.w.shape[1]!);
       const ratios = sigmas.map((sigma, g) => {
         const size = alphas[g]! * slices.norms[g]!;

@@ -1,4 +1,5 @@
 import type { Tensor } from '../../device/device.ts';
+import type { DigitDevice } from '../../device/digit-device.ts';
 import type { ExactDevice } from '../../device/exact-device.ts';
 import type { LinearAlgebra } from '../../svd/linear-algebra.ts';
 import type { GrowPlan, Projection, ProjectionRecord } from '../types.ts';
@@ -9,6 +10,8 @@ export interface LayerSource {
   readonly device: ExactDevice;
   /** Over the same device, or another memory. */
   readonly algebra: LinearAlgebra;
+  /** Computes Gram matrices and slices where it is given; all else the device. */
+  readonly gpu?: DigitDevice | null;
   readonly plan: GrowPlan;
   /** Zero-based. */
   readonly layer: number;

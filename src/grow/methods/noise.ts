@@ -30,6 +30,8 @@ export const PURPOSE = {
   probe: 32,
   /** Sets of neurons of `split`. */
   split: 33,
+  /** Signs with which products of a GPU are probed. */
+  probeOfGpu: 34,
 } as const;
 
 export type Stream = readonly [number, number];

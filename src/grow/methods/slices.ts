@@ -1,15 +1,22 @@
 import type { Tensor } from '../../device/device.ts';
+import type { DigitDevice } from '../../device/digit-device.ts';
 import type { ExactDevice } from '../../device/exact-device.ts';
-import { EspalierError, throwIfAborted } from '../../errors.ts';
-import { Pace } from '../../runtime/host/yielding.ts';
+import { EspalierError } from '../../errors.ts';
 import type { GrowPlan, ProjectionRecord } from '../types.ts';
+import { GpuProjection } from './gpu-projection.ts';
 import { PURPOSE, permutation, streamOf } from './noise.ts';
+import { computeSlice, holdBasis, type SliceGround } from './slice-products.ts';
 import { type Basis, decompose, frobenius, type SpectrumOptions } from './spectrum.ts';
 
 /** A block below this part of the norm of W is nothing: to scale it up would fill the experts with rounding errors. */
 const EMPTY_BLOCK = 1e-10;
 /** Basis vectors of a product. */
 const STEP = 256;
+
+export interface SliceOptions extends Omit<SpectrumOptions, 'gpu'> {
+  /** Computes the Gram matrix and the slices; null: the device does. */
+  readonly gpu?: DigitDevice | null;
+}
 
 /**
  * The slices R_g of one projection with their alpha (SPRI, eq. 10 to 13): R_g = U_g U_g^T W, or (W V_g) V_g^T where W is tall; their sum is
@@ -21,37 +28,50 @@ export class Slices {
   /** ||R_g|| and alpha of each group. */
   readonly norms: readonly number[];
   readonly alphas: readonly number[];
-  readonly record: Omit<ProjectionRecord, 'noiseRatio'>;
+  readonly #record: Omit<ProjectionRecord, 'noiseRatio' | 'gpu'>;
   readonly #device: ExactDevice;
+  readonly #gpu: GpuProjection | null;
   readonly #signal: AbortSignal | undefined;
   /** Null: every slice is W. */
-  readonly #basis: { readonly own: Tensor; readonly other: Tensor | null; readonly slice: Tensor } | null;
+  readonly #basis: Basis | null;
+  readonly #slice: Tensor | null;
+  /** The basis on the device: where a GPU makes the slices, when one is needed that it missed. */
+  #ground: Omit<SliceGround, 'w'> | null = null;
   readonly #ranges: readonly (readonly [from: number, to: number])[];
   #current = -1;
 
   /**
    * @param options `blocks` is the number of groups
-   * @throws as `decompose`; E_ARGUMENT where a group's block is empty; E_TENSOR_VALUE for a matrix of zeros
+   * @throws as `decompose`; E_ARGUMENT where a group's block is empty; E_TENSOR_VALUE for a matrix of zeros; E_DEVICE_LOST of a GPU
    */
-  static async make(options: SpectrumOptions): Promise<Slices> {
-    const { plan, blocks, layer, w } = options;
+  static async make(options: SliceOptions): Promise<Slices> {
+    const { plan, blocks, layer, w, rows, columns } = options;
     const norm = frobenius(w);
     if (norm === 0) throw nothing(options);
-    const basis = plan.partition === 'none' ? null : await decompose(options, norm);
-    // which block each group gets
-    const stream = streamOf(layer, 0, PURPOSE.shuffle);
-    const order = plan.shuffle
-      ? permutation(blocks, plan.seed, stream)
-      : Int32Array.from({ length: blocks }, (_, g) => g);
-    const norms = Array.from(order, (b) => basis?.norms[b] ?? norm);
-    if (plan.normalise === 'group') checkBlocks(norms, norm, options);
-    if (plan.normalise === 'spectral' && basis) checkBlocks(basis.largest, basis.s![0]!, options);
-    const alphas = Array.from(order, (b, g) => alphaOf(plan, norm, norms[g]!, basis, b));
-    return new Slices(options, basis, order, { norm, norms, alphas });
+    const isSpectral = plan.partition !== 'none';
+    const gpu = options.gpu && isSpectral ? new GpuProjection(options.gpu, w, rows, columns) : null;
+    try {
+      const basis = isSpectral ? await decompose({ ...options, gpu }, norm) : null;
+      if (basis) gpu?.hold(basis);
+      // which block each group gets
+      const stream = streamOf(layer, 0, PURPOSE.shuffle);
+      const order = plan.shuffle
+        ? permutation(blocks, plan.seed, stream)
+        : Int32Array.from({ length: blocks }, (_, g) => g);
+      const norms = Array.from(order, (b) => basis?.norms[b] ?? norm);
+      if (plan.normalise === 'group') checkBlocks(norms, norm, options);
+      if (plan.normalise === 'spectral' && basis) checkBlocks(basis.largest, basis.s![0]!, options);
+      const alphas = Array.from(order, (b, g) => alphaOf(plan, norm, norms[g]!, basis, b));
+      return new Slices(options, gpu, basis, order, { norm, norms, alphas });
+    } catch (error) {
+      gpu?.dispose();
+      throw error;
+    }
   }
 
   private constructor(
-    options: SpectrumOptions,
+    options: SliceOptions,
+    gpu: GpuProjection | null,
     basis: Basis | null,
     order: Int32Array,
     sizes: { readonly norm: number; readonly norms: readonly number[]; readonly alphas: readonly number[] },
@@ -59,30 +79,28 @@ export class Slices {
     const { device, rows, columns, w, projection } = options;
     const { norm, norms, alphas } = sizes;
     this.#device = device;
+    this.#gpu = gpu;
     this.#signal = options.signal;
     this.norms = norms;
     this.alphas = alphas;
     this.#ranges = Array.from(order, (b) => [basis?.bounds[b] ?? 0, basis?.bounds[b + 1] ?? 0] as const);
+    this.#basis = basis;
     const held: Tensor[] = [];
-    const hold = (shape: readonly number[], values: Float32Array | null): Tensor => {
-      const t = device.tensor('f32', shape);
+    const hold = (): Tensor => {
+      const t = device.tensor('f32', [rows, columns]);
       held.push(t);
-      if (values) device.write(t, values);
       return t;
     };
     try {
-      this.w = hold([rows, columns], w);
-      const count = basis?.bounds.at(-1) ?? 0;
-      this.#basis = basis && {
-        own: hold([count, Math.min(rows, columns)], basis.own),
-        other: basis.other && hold([count, Math.max(rows, columns)], basis.other),
-        slice: hold([rows, columns], null),
-      };
+      this.w = hold();
+      device.write(this.w, w);
+      this.#slice = basis && hold();
+      if (basis && !gpu) this.#ground = holdBasis(device, basis);
     } catch (error) {
       for (const t of held) t.dispose();
       throw error;
     }
-    this.record = {
+    this.#record = {
       projection,
       largest: basis?.s?.[0] ?? null,
       smallest: basis?.s?.at(-1) ?? null,
@@ -94,49 +112,34 @@ export class Slices {
     };
   }
 
-  /** R_g [rows, columns] f32, until the next call. @throws E_ABORTED */
+  /** As far as slices have been made. */
+  get record(): Omit<ProjectionRecord, 'noiseRatio'> {
+    return { ...this.#record, gpu: this.#gpu?.record ?? null };
+  }
+
+  /** R_g [rows, columns] f32, until the next call. @throws E_ABORTED; E_DEVICE_LOST of a GPU */
   async slice(g: number): Promise<Tensor> {
-    if (this.#basis === null) return this.w;
-    const { slice } = this.#basis;
+    const slice = this.#slice;
+    if (this.#basis === null || slice === null) return this.w;
     if (this.#current === g) return slice;
     this.#current = -1;
     const device = this.#device;
-    const { own, other } = this.#basis;
-    const [rows, columns] = this.w.shape as [number, number];
-    const [from, to] = this.#ranges[g]!;
-    const pace = new Pace();
-    for (let first = from; first < to; first += STEP) {
-      const count = Math.min(STEP, to - first);
-      const accumulate = first > from;
-      const mark = device.mark();
-      const vectors = device.rows(own, first, count);
-      if (rows <= columns) {
-        let across: Tensor;
-        if (other) across = device.rows(other, first, count);
-        else {
-          across = device.scratch('f32', [count, columns]);
-          device.matmul(vectors, this.w, across);
-        }
-        device.matmul(vectors, across, slice, { transposeA: true, accumulate });
-      } else if (other) {
-        device.matmul(device.rows(other, first, count), vectors, slice, { transposeA: true, accumulate });
-      } else {
-        const across = device.scratch('f32', [rows, count]);
-        device.matmul(this.w, vectors, across, { transposeB: true });
-        device.matmul(across, vectors, slice, { accumulate });
-      }
-      device.reset(mark);
-      await pace.breathe();
-      throwIfAborted(this.#signal);
+    const range = this.#ranges[g]!;
+    const columns = slice.shape[1]!;
+    const take = (first: number, rows: Float32Array): void =>
+      device.write(device.rows(slice, first, rows.length / columns), rows);
+    const isMade = await this.#gpu?.slice(g, range, take, this.#signal);
+    if (!isMade) {
+      this.#ground ??= holdBasis(device, this.#basis);
+      await computeSlice(device, { w: this.w, ...this.#ground }, range, slice, { step: STEP, signal: this.#signal });
     }
     this.#current = g;
     return slice;
   }
 
   dispose(): void {
-    this.w.dispose();
-    if (this.#basis === null) return;
-    for (const t of [this.#basis.own, this.#basis.other, this.#basis.slice]) t?.dispose();
+    this.#gpu?.dispose();
+    for (const t of [this.w, this.#slice, this.#ground?.own, this.#ground?.other]) t?.dispose();
   }
 }
 
@@ -157,7 +160,7 @@ function alphaOf({ normalise, rho, delta }: GrowPlan, norm: number, e: number, b
   }
 }
 
-function nothing({ layer, projection }: SpectrumOptions): EspalierError {
+function nothing({ layer, projection }: SliceOptions): EspalierError {
   return new EspalierError(
     'E_TENSOR_VALUE',
     `Layer ${layer}, ${projection}: the matrix is all zeros, so it has no singular directions and no size that rho could be a part of.`,
@@ -166,7 +169,7 @@ function nothing({ layer, projection }: SpectrumOptions): EspalierError {
 }
 
 /** @param norms of the blocks, or their largest singular values, and that of the whole */
-function checkBlocks(norms: readonly number[], norm: number, { layer, projection }: SpectrumOptions): void {
+function checkBlocks(norms: readonly number[], norm: number, { layer, projection }: SliceOptions): void {
   const g = norms.findIndex((e) => e <= EMPTY_BLOCK * norm);
   if (g < 0) return;
   throw new EspalierError(

@@ -2,6 +2,7 @@ import type { ExactDevice } from '../../device/exact-device.ts';
 import { throwIfAborted } from '../../errors.ts';
 import { Pace } from '../../runtime/host/yielding.ts';
 import type { LinearAlgebra } from '../../svd/linear-algebra.ts';
+import type { StepOptions } from '../../svd/steps.ts';
 import type { GrowPlan, Projection } from '../types.ts';
 import { normals, ofProjection, streamOf } from './noise.ts';
 import { evenSplit, partitionSpectrum } from './partition.ts';
@@ -16,6 +17,8 @@ const SVD_NOISE = 1e-12;
 export interface SpectrumOptions {
   readonly device: ExactDevice;
   readonly algebra: LinearAlgebra;
+  /** W on a GPU, where its Gram matrix is computed; null: on the device. */
+  readonly gpu?: { gram(steps: StepOptions): Promise<Float64Array | null> } | null;
   readonly plan: GrowPlan;
   readonly layer: number;
   readonly projection: Projection;
@@ -56,10 +59,11 @@ export interface Basis {
  */
 export async function decompose(options: SpectrumOptions, norm: number): Promise<Basis> {
   if (options.plan.partition === 'random-orthogonal') return randomBasis(options);
-  const { algebra, w, rows, columns, signal } = options;
-  const wide = rows <= columns;
+  const { algebra, w, rows, columns, signal, gpu } = options;
+  const side = rows <= columns ? 'left' : 'right';
   const n = Math.min(rows, columns);
-  const gram = await algebra.gram(w, { rows, columns, side: wide ? 'left' : 'right', ...steps(options, 0, 0.2) });
+  const toGram = steps(options, 0, 0.2);
+  const gram = (await gpu?.gram(toGram)) ?? (await algebra.gram(w, { rows, columns, side, ...toGram }));
   const { values, vectors } = await algebra.symmetricEig(gram, { n, ...steps(options, 0.2, 1) });
   throwIfAborted(signal);
   const s = values.map((x) => Math.sqrt(Math.max(0, x)));
@@ -72,7 +76,7 @@ export async function decompose(options: SpectrumOptions, norm: number): Promise
 }
 
 /** Progress and abort of a step from one share to another. */
-function steps({ signal, onProgress }: SpectrumOptions, from: number, to: number) {
+function steps({ signal, onProgress }: SpectrumOptions, from: number, to: number): StepOptions {
   return {
     ...(signal && { signal }),
     ...(onProgress && { onProgress: (fraction: number) => onProgress(from + (to - from) * fraction) }),

@@ -23,6 +23,8 @@ export interface EstimateOptions {
   /** Bytes that are written in all. */
   readonly bytes: number;
   readonly lanes: number;
+  /** Whether Gram matrices and slices are a GPU's, whose speed nobody knows: they are not counted. Default false. */
+  readonly gpu?: boolean;
   readonly verify: boolean;
 }
 
@@ -58,15 +60,16 @@ export function estimate(options: EstimateOptions): Estimate {
   return { seconds: secondsOf(options), memoryBytes: Math.round(memoryOf(options)), verify: options.verify };
 }
 
-function secondsOf({ config, plan, fit, sizes, bytes, lanes, verify }: EstimateOptions): number {
+function secondsOf({ config, plan, fit, sizes, bytes, lanes, gpu = false, verify }: EstimateOptions): number {
   const { hiddenSize: d, intermediateSize: m, vocabSize, nLayers } = config;
   const n = Math.min(d, m);
   const matrix = d * m;
   const layers = fit.layers.length;
   const parts = plan.method === 'spri' || plan.method === 'scaled-copy' ? plan.placement.length : 3;
   const speed = 1 + SPEEDUP * (lanes - 1);
-  const products = isSpectral(plan) ? (4 * n * n * Math.max(d, m)) / PRODUCTS / speed : 0;
-  const decomposition = isSpectral(plan) ? (n * n * Math.max(d, m)) / GRAM / speed + (9 * n ** 3) / EIGEN : 0;
+  const products = isSpectral(plan) && !gpu ? (4 * n * n * Math.max(d, m)) / PRODUCTS / speed : 0;
+  const gram = gpu ? 0 : (n * n * Math.max(d, m)) / GRAM / speed;
+  const decomposition = isSpectral(plan) ? gram + (9 * n ** 3) / EIGEN : 0;
   const normals = (sizes.experts * matrix) / NORMALS / speed;
   // both models over the text, of the grown one the experts that tokens use, and its files read again
   const active =
@@ -147,6 +150,7 @@ function comparing({ config, plan, fit, sizes }: EstimateOptions): [device: numb
   return [device, 4 * vocabSize * (TOKENS + 2 * ROWS)];
 }
 
-function isSpectral({ method, partition }: GrowPlan): boolean {
+/** Whether there is something to decompose, and so products that a GPU may compute. */
+export function isSpectral({ method, partition }: GrowPlan): boolean {
   return method === 'spri' && partition !== 'none';
 }

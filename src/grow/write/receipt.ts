@@ -9,7 +9,7 @@ import type { GroupRecord } from './layout.ts';
 import type { ExpertSizes } from './output-config.ts';
 
 /** Part of a job's identity: a job that was begun with other records is not resumed. */
-export const RECEIPT_VERSION = 2;
+export const RECEIPT_VERSION = 3;
 
 /** What a sceptic can check of a grown model. It holds no times, so that the same job gives the same receipt. */
 export interface Receipt {
@@ -26,6 +26,8 @@ export interface Receipt {
   readonly type: Fit['type'];
   readonly layers: readonly number[];
   readonly sizes: ExpertSizes;
+  /** What computed Gram matrices and slices: each projection's `gpu` says how well. The CPU's result is the same bits everywhere. */
+  readonly device: 'wasm' | 'webgpu';
   /** What was decided for the caller, and why. */
   readonly notes: readonly string[];
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
@@ -50,11 +52,14 @@ export function receiptOf(facts: {
   readonly plan: GrowPlan;
   readonly fit: Fit;
   readonly sizes: ExpertSizes;
+  readonly device: Receipt['device'];
+  /** Beside those of the fit. */
+  readonly notes: readonly string[];
   readonly files: Receipt['files'];
   readonly records: readonly GroupRecord[];
   readonly deviation: Deviation | null;
 }): Receipt {
-  const { checkpoint, plan, fit, sizes, files, records, deviation } = facts;
+  const { checkpoint, plan, fit, sizes, device, files, records, deviation } = facts;
   const { name, format, config, byteLength: bytes } = checkpoint;
   const grown = records.flatMap(({ layer }) =>
     layer === null ? [] : [{ ...layer, outputDiversity: digits(layer.outputDiversity) }],
@@ -68,7 +73,8 @@ export function receiptOf(facts: {
     type: fit.type,
     layers: fit.layers,
     sizes,
-    notes: fit.notes,
+    device,
+    notes: [...fit.notes, ...facts.notes, ...grown.flatMap(recomputed)],
     files,
     grown,
     start: startOf(grown, plan),
@@ -77,6 +83,16 @@ export function receiptOf(facts: {
   };
   checkFigures(receipt, 'receipt');
   return receipt;
+}
+
+/** What a GPU has missed. */
+function recomputed({ layer, projections }: LayerRecord): string[] {
+  return projections.flatMap(({ projection, gpu }) => {
+    const list = gpu?.recomputed ?? [];
+    if (list.length === 0) return [];
+    const what = list.map((one) => (one === 'gram' ? 'the Gram matrix' : `the slice of group ${one + 1}`)).join(', ');
+    return [`Layer ${layer}, ${projection}: the GPU missed its bounds, and the CPU computed again: ${what}.`];
+  });
 }
 
 function startOf(grown: readonly LayerRecord[], { anchor }: GrowPlan): Receipt['start'] {
