@@ -12,6 +12,7 @@ const SUITES: Record<string, () => Promise<{ default: Suite }>> = {
   micro: () => import('./micro.ts'),
   model: () => import('./model.ts'),
   peak: () => import('./peak/suite.ts'),
+  projection: () => import('./projection.ts'),
   show: () => import('./show.ts'),
   svd: () => import('./svd.ts'),
   train: () => import('./train.ts'),
@@ -34,7 +35,7 @@ function parse(args: readonly string[]): { names: string[]; flags: Record<string
 
 async function list(): Promise<void> {
   console.log('usage: npm run bench -- NAME [--json] [--option value]\n');
-  for (const [name, load] of Object.entries(SUITES)) console.log(`  ${name.padEnd(8)}${(await load()).default.about}`);
+  for (const [name, load] of Object.entries(SUITES)) console.log(`  ${name.padEnd(10)}${(await load()).default.about}`);
 }
 
 async function main(): Promise<number> {
