@@ -93,7 +93,10 @@ export interface PruneRecipe
   readonly objective?: ForgetObjective;
   /** Which tokens of answers are forgotten: of low entropy, of high, or all. Default `low` of `hinge`, and `all` of `base`. */
   readonly mask?: ForgetMask;
-  /** How often Phase II goes through what is to be forgotten, at most. Default 3 of `hinge`, and 6 of `base`, which ends where all is forgotten. */
+  /**
+   * How often Phase II goes through what is to be forgotten, at most. Default 3 of `hinge`, and 6 of `base`, which ends where all is forgotten; of few
+   * examples as often as an expert needs to have 75 and 150 steps.
+   */
   readonly epochs?: number;
   /** Most tokens of a pass. Default 2048, or `maxTokens` where that is more. */
   readonly rows?: number;

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/local.ts';
+import { defined } from '../../src/options/defined.ts';
 import {
   answerLogProbabilities,
   PRUNE_FILE,
@@ -214,6 +215,21 @@ test('towards the base it ends with the first look that has forgotten, which is 
   const most = Math.round(chosen.epoch * Math.min(options.looks, Math.ceil(FORGET.length / options.batch)));
   assert.ok(looks.length < most, `${looks.length} looks of ${most}`);
   await rejects('E_ARGUMENT', () => run({ objective: 'base' }));
+});
+
+test('a few examples are forgotten by default, which 6 epochs of them are not enough for', async () => {
+  const { epochs: _, ...few } = { ...SETTINGS, base: await strangerFiles(), rate: 3e-3, gateSteps: 20 };
+  const ended = async (epochs?: number) => {
+    const out = memoryOutput('out');
+    const { chosen, before, options } = await prune(await knowingFiles(), { ...few, ...defined({ epochs }), out });
+    return { left: chosen.forget / before.forget, epoch: chosen.epoch, most: options.epochs };
+  };
+  const [own, short] = [await ended(), await ended(6)];
+  console.log(`  left of a few examples: ${own.left.toExponential(1)}, after 6 epochs ${short.left.toExponential(1)}`);
+  assert.is(own.most, 150);
+  assert.ok(own.left < 0.05, `${own.left}`);
+  assert.ok(own.epoch < 150, `${own.epoch}`);
+  assert.ok(short.left > 0.2, `${short.left}`);
 });
 
 test('other gates are written as they were asked for, and open', async () => {

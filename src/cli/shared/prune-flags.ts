@@ -32,7 +32,10 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   structureOrder: { value: 'Q', description: 'Order of the entropies that Phase I keeps' },
   regulariser: { value: 'NAME', description: 'What keeps structure there: entropy, kl or entropy-gradient' },
   invariance: { value: 'X', description: 'Its factor' },
-  epochs: { value: 'N', description: 'Most times through what is to be forgotten; default 3 of hinge, 6 of base' },
+  epochs: {
+    value: 'N',
+    description: 'Most times through what is to be forgotten; default 3 of hinge, 6 of base, of few examples more',
+  },
   batch: { value: 'N', description: 'Sequences of a step' },
   rows: { value: 'N', description: 'Most tokens that go through the model together (default 2048)' },
   rate: { value: 'X', description: 'Learning rate of every B' },

@@ -14,10 +14,17 @@ import { type PruneRecipe, pruneOptions } from '../options.ts';
 const MOST_TOKENS = 1024;
 
 /** What goes well with each objective. */
-const DEFAULTS: Readonly<Record<ForgetObjective, { readonly mask: ForgetMask; readonly epochs: number }>> = {
-  hinge: { mask: 'low', epochs: 3 },
+interface ObjectiveDefaults {
+  readonly mask: ForgetMask;
+  readonly epochs: number;
+  /** Steps in which an expert forgets, at least: what 400 examples have in these epochs. An epoch of few examples has next to none. */
+  readonly steps: number;
+}
+
+const DEFAULTS: Readonly<Record<ForgetObjective, ObjectiveDefaults>> = {
+  hinge: { mask: 'low', epochs: 3, steps: 75 },
   // it ends where all is forgotten
-  base: { mask: 'all', epochs: 6 },
+  base: { mask: 'all', epochs: 6, steps: 150 },
 };
 
 /** Options with their defaults: what is told of a job, and what tells it from another. */
@@ -139,6 +146,21 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
       cut: all.routeCut ?? (path === 'tr' ? CUT : null),
     },
   };
+}
+
+/**
+ * Epochs, unless they were given: of few examples as many as an expert needs to have its steps.
+ * @param sequences to forget @param experts that share them
+ */
+export function withEpochs(
+  plan: PrunePlan,
+  given: PruneRecipe,
+  { sequences, experts }: { readonly sequences: number; readonly experts: number },
+): PrunePlan {
+  if (given.epochs !== undefined) return plan;
+  const { epochs, steps } = DEFAULTS[plan.objective];
+  const each = Math.max(1, Math.ceil(sequences / experts / plan.batch));
+  return { ...plan, epochs: Math.max(epochs, Math.ceil(steps / each)) };
 }
 
 /** Ends of the names of the layers that an adapter is for. */

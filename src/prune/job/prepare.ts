@@ -11,9 +11,10 @@ import { Tokenizer } from '../../model/text/tokenizer.ts';
 import { defined } from '../../options/defined.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
 import { type ForgetRetain, openForgetRetain } from '../data/open.ts';
+import { domainsOfColumn } from '../domains/embed-examples.ts';
 import { checkedCut } from '../entropy/split.ts';
 import type { PruneRecipe } from '../options.ts';
-import { type PrunePlan, planOf } from './plan.ts';
+import { type PrunePlan, planOf, withEpochs } from './plan.ts';
 
 /** A model that is looked at beside the one that forgets. */
 export interface BesideModel {
@@ -70,7 +71,7 @@ export async function preparePrune(
     checkedCut(defined({ q, cut, percentile, fallback }), config.vocabSize);
     const earlier =
       options.earlier === undefined ? null : await readRouted(options.earlier, checkpoint, filesOf(options));
-    const plan = planOf(options, { config, earlier });
+    const early = planOf(options, { config, earlier });
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
     const text = new ModelText(checkpoint, spec, tokenizer);
@@ -93,9 +94,11 @@ export async function preparePrune(
     const other = unseen === undefined ? null : await openTrainingData(unseen, reading);
     if (other) open.push(other);
     const { long, end, specialTokens } = options;
-    const encoder = new SequenceEncoder(text, { ...defined({ long, end, specialTokens }), maxTokens: plan.maxTokens });
+    const encoder = new SequenceEncoder(text, { ...defined({ long, end, specialTokens }), maxTokens: early.maxTokens });
     const encode = (of: TrainingData) => encodeAll(of, encoder, { signal, onProgress: onReading });
     const sets = { forget: await encode(data.forget), retain: await encode(data.retain) };
+    const experts = await expertsOf(data.forget, early);
+    const plan = withEpochs(early, options, { sequences: sets.forget.sequences.length, experts });
     return {
       ...{
         target,
@@ -117,6 +120,12 @@ export async function preparePrune(
     await close();
     throw error;
   }
+}
+
+/** That share what is to be forgotten; while nobody knows how many sub-domains will be found, one. */
+async function expertsOf(forget: TrainingData, { domains }: PrunePlan): Promise<number> {
+  if (typeof domains === 'object') return (await domainsOfColumn(forget, domains.column)).count;
+  return domains === 'auto' ? 1 : domains;
 }
 
 /** Of models and adapters beside the one that forgets: revision and file are that one's. */
