@@ -1,6 +1,6 @@
 /** The reconstruction of ALTER as a contender: the parts of `prune` themselves, with a look at each of its own looks. */
 import { gateEntries } from '../src/checkpoint/adapter/gate-kinds.ts';
-import { openTrainDevice } from '../src/device/open-device.ts';
+import type { TrainDevice } from '../src/device/train-device.ts';
 import type { AsymmetricFactors } from '../src/prune/adapter/factors.ts';
 import { edit } from '../src/prune/job/edit.ts';
 import { jobFiles } from '../src/prune/job/files.ts';
@@ -12,14 +12,13 @@ import type { PruneRecipe } from '../src/prune/options.ts';
 import { memoryOutput } from '../src/runtime/output/memory.ts';
 import { count, FORM, type Sets, type Unlearner } from './unlearn-work.ts';
 
-/** @param recipe as of `prune` */
+/** @param recipe as of `prune`, with the device, which stays the caller's */
 export async function openAlter(
   model: string,
   sets: Sets,
-  { lanes, ...recipe }: PruneRecipe & { readonly lanes: number },
+  { device, ...recipe }: Omit<PruneRecipe, 'device'> & { readonly device: TrainDevice },
 ): Promise<Unlearner> {
   const job = await preparePrune(model, { ...FORM, ...recipe, ...sets });
-  const device = await openTrainDevice({ lanes });
   const quiet = { onProgress: () => {} };
   const measured = await measure(job, device, quiet);
   const gate = await withModel(model, { device }, (frozen) =>
@@ -31,7 +30,6 @@ export async function openAlter(
     get trained() {
       return (now ? count(now.factors) : 0) + gateSize;
     },
-    device,
     run: async (onLook) => {
       const silent = () => {};
       const edited = await edit(job, measured, device, {
@@ -52,9 +50,6 @@ export async function openAlter(
       const files = jobFiles(job, { matrices, scale: factors.scale, strength, names: ['forget'], gate: gate.values });
       return { target: model, adapters: [{ from: Object.fromEntries(files) }] };
     },
-    dispose: async () => {
-      device.close();
-      await job.close();
-    },
+    dispose: () => job.close(),
   };
 }

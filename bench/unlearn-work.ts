@@ -3,12 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adapterFiles, tensorFile } from '../src/checkpoint/adapter/write.ts';
 import { openCheckpoint } from '../src/checkpoint/open.ts';
-import { openTrainingData, type TrainingData } from '../src/datasets/training/data.ts';
+import { type DataSource, openTrainingData, type TrainingData } from '../src/datasets/training/data.ts';
 import { SequenceEncoder } from '../src/datasets/training/encode.ts';
 import type { TrainingSequence } from '../src/datasets/training/types.ts';
-import { openTrainDevice } from '../src/device/open-device.ts';
 import type { TrainDevice } from '../src/device/train-device.ts';
-import type { AdapterChoice } from '../src/model/adapter-options.ts';
 import type { LocalModel } from '../src/model/model.ts';
 import { openLocal } from '../src/open-local.ts';
 import type { Candidate } from '../src/prune/choice/choice.ts';
@@ -18,12 +16,7 @@ import { Unlearning } from '../src/prune/edit/unlearning.ts';
 import { DecoderReference } from '../src/train/decoder-reference.ts';
 import { DecoderTrainable } from '../src/train/decoder-trainable.ts';
 import { LoraFactors } from '../src/train/lora-factors.ts';
-
-/** What is opened as a model: files, and adapters on them. */
-export interface Snapshot {
-  readonly target: string | Readonly<Record<string, Uint8Array>>;
-  readonly adapters: readonly AdapterChoice[];
-}
+import type { Snapshot } from './unlearn-measure.ts';
 
 /** @param look `answer`: the probability of answers to be forgotten, as it was seen last; `candidates`: of ALTER, what its choice goes by */
 export type OnLook = (look: {
@@ -35,7 +28,6 @@ export type OnLook = (look: {
 export interface Unlearner {
   /** Parameters that are trained. */
   readonly trained: number;
-  readonly device: TrainDevice;
   /** @returns what the method itself would leave, where it chooses */
   run(onLook: OnLook): Promise<Candidate | null>;
   /** As it stands now. @param strength of experts, where there are some */
@@ -45,16 +37,14 @@ export interface Unlearner {
 
 export interface Sets {
   /** JSON lines with question and answer. */
-  readonly forget: string;
-  readonly retain: string;
+  readonly forget: DataSource;
+  readonly retain: DataSource;
 }
 
 /** As TOFU's questions are put to a base model. */
 export const FORM = { format: 'jsonl', prompt: 'Question: {question}\nAnswer:', answer: ' {answer}' } as const;
 
 interface Opened {
-  readonly model: string;
-  readonly device: TrainDevice;
   /** The model as it was: the reference of a loss, what the gate reads, and whose tokens all are made of. */
   readonly frozen: LocalModel;
   readonly data: Readonly<Record<keyof Sets, TrainingData>>;
@@ -63,8 +53,7 @@ interface Opened {
   dispose(): Promise<void>;
 }
 
-async function open(model: string, sets: Sets, lanes: number): Promise<Opened> {
-  const device = await openTrainDevice({ lanes });
+async function open(model: string, sets: Sets, device: TrainDevice): Promise<Opened> {
   const frozen = await openLocal(model, { device, precision: 'exact' });
   const encoder = new SequenceEncoder(frozen);
   const [forget, retain] = [await openTrainingData(sets.forget, FORM), await openTrainingData(sets.retain, FORM)];
@@ -77,25 +66,28 @@ async function open(model: string, sets: Sets, lanes: number): Promise<Opened> {
     await forget.close();
     await retain.close();
     frozen.close();
-    device.close();
   };
   const sequences = { forget: await all(forget), retain: await all(retain) };
-  return { model, device, frozen, data: { forget, retain }, encoder, sequences, dispose };
+  return { frozen, data: { forget, retain }, encoder, sequences, dispose };
 }
 
 const ADAPTER = { rslora: false, targets: null } as const;
 export const count = (list: readonly { readonly shape: readonly number[] }[]): number =>
   list.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
 
-/** Another method: all weights, or with a rank a LoRA adapter of alpha = 2 rank on all linear layers. @param idk texts for IdkDPO */
+/** Another method: all weights, or with a rank a LoRA adapter of alpha = 2 rank on all linear layers. @param options with the device, which stays the caller's, and texts for IdkDPO */
 export async function openRival(
   model: string,
   sets: Sets,
-  options: UnlearningOptions & { readonly rank: number; readonly lanes: number; readonly idk: readonly string[] },
+  options: UnlearningOptions & {
+    readonly rank: number;
+    readonly device: TrainDevice;
+    readonly idk: readonly string[];
+  },
 ): Promise<Unlearner> {
-  const { rank, lanes, idk: texts, ...rest } = options;
-  const opened = await open(model, sets, lanes);
-  const { device, frozen, data, encoder, sequences } = opened;
+  const { rank, device, idk: texts, ...rest } = options;
+  const opened = await open(model, sets, device);
+  const { frozen, data, encoder, sequences } = opened;
   const alpha = 2 * rank;
   const factors =
     rank > 0 ? new LoraFactors(device, frozen.config, { rank, alpha, seed: rest.seed ?? 0, ...ADAPTER }) : null;
@@ -119,7 +111,6 @@ export async function openRival(
   const run = new Unlearning(trainable, { ...sequences, idk }, rest, { onLook: (own) => look!(own) });
   return {
     trained: count(run.parameters),
-    device,
     run: async (onLook) => {
       look = onLook;
       await run.run();

@@ -4,20 +4,19 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openDevice } from '../src/device/open-device.ts';
-import { modelUtility } from '../src/evaluate/unlearning/measures.ts';
-import { measureTofu, type TofuMeasures, tofuUtility, UTILITY_SETS } from '../src/evaluate/unlearning/tofu.ts';
+import type { TrainDevice } from '../src/device/train-device.ts';
+import type { TofuMeasures } from '../src/evaluate/unlearning/tofu.ts';
 import type { TofuSet } from '../src/evaluate/unlearning/tofu-data.ts';
 import { readTofuFolder } from '../src/evaluate/unlearning/tofu-folder.ts';
 import { tofuForgetQuality } from '../src/evaluate/unlearning/tofu-log.ts';
-import { openLocal } from '../src/open-local.ts';
 import { defined } from '../src/options/defined.ts';
 import type { Candidate } from '../src/prune/choice/choice.ts';
 import { FORGET_MASKS, FORGET_OBJECTIVES } from '../src/prune/edit/batches.ts';
 import { UNLEARNING_METHODS, type UnlearningMethod } from '../src/prune/edit/unlearn-options.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 import { openAlter } from './unlearn-alter.ts';
-import { openRival, type Snapshot, type Unlearner } from './unlearn-work.ts';
+import { DEVICES, deviceFor, measured, utilityOf } from './unlearn-measure.ts';
+import { openRival, type Unlearner } from './unlearn-work.ts';
 
 const METHODS = ['alter', ...UNLEARNING_METHODS] as const;
 
@@ -45,37 +44,7 @@ function choice<T extends string>({ flags }: Context, name: string, names: reado
   return found;
 }
 
-interface Measuring {
-  readonly sets: readonly TofuSet[];
-  readonly forgotten: TofuSet;
-  readonly lanes: number;
-  readonly rouge: boolean;
-}
-
-async function measured({ target, adapters }: Snapshot, sets: readonly TofuSet[], { lanes, rouge }: Measuring) {
-  const device = await openDevice('auto', { lanes });
-  try {
-    const model = await openLocal(target, { device, adapters });
-    const found: Record<string, TofuMeasures> = {};
-    for (const set of sets) found[set.name] = await measureTofu(model, set, { rouge });
-    model.close();
-    return found;
-  } finally {
-    device.close();
-  }
-}
-
-/** Harmonic mean of probability and truth ratio over the sets of utility, and of ROUGE-L where answers are written. */
-function utilityOf(found: Readonly<Record<string, TofuMeasures>>, rouge: boolean): number | null {
-  if (rouge) return tofuUtility(found);
-  const figures = UTILITY_SETS.flatMap((name) => {
-    const own = found[name];
-    return own ? [own.probability, own.truthRatioScore!] : [];
-  });
-  return figures.length === 2 * UTILITY_SETS.length ? modelUtility(figures) : null;
-}
-
-async function openMethod(context: Context, method: (typeof METHODS)[number], lanes: number): Promise<Unlearner> {
+async function openMethod(context: Context, method: (typeof METHODS)[number], device: TrainDevice): Promise<Unlearner> {
   const folder = text(context, 'data');
   const split = text(context, 'split', 'forget10');
   const retain = `retain${String(100 - Number(split.replace('forget', ''))).padStart(2, '0')}`;
@@ -104,7 +73,7 @@ async function openMethod(context: Context, method: (typeof METHODS)[number], la
         context.flags['strengths'] === undefined ? undefined : text(context, 'strengths').split(',').map(Number),
     });
     const beside = { base: text(context, 'base'), reference: text(context, 'reference') };
-    return openAlter(model, sets, { ...defined({ batch, rank }), ...phases, ...own, ...beside, lanes });
+    return openAlter(model, sets, { ...defined({ batch, rank }), ...phases, ...own, ...beside, device });
   }
   const lines =
     method === 'idk-dpo' ? await readFile(text(context, 'idk', join(folder, 'idontknow.jsonl')), 'utf8') : '';
@@ -114,12 +83,12 @@ async function openMethod(context: Context, method: (typeof METHODS)[number], la
     coefficient: real(context, 'coefficient'),
     beta: real(context, 'beta'),
   });
-  return openRival(model, sets, { method, ...common, ...own, rank: rank ?? (method === 'hinge' ? 8 : 0), lanes, idk });
+  return openRival(model, sets, { method, ...common, ...own, rank: rank ?? (method === 'hinge' ? 8 : 0), device, idk });
 }
 
 const suite: Suite = {
   about:
-    'unlearning on TOFU  (--method alter,npo,… --data DIR --model M --reference M --base M --seed 0 --rank 0 --rate R --most N --near P --rouge)',
+    'unlearning on TOFU  (--method alter,npo,… --data DIR --model M --reference M --base M --device wasm --seed 0 --rank 0 --rate R --most N --near P --rouge)',
   async run(context) {
     const method = text(context, 'method') as 'alter' | UnlearningMethod;
     if (!METHODS.includes(method)) throw new Error(`--method takes one of ${METHODS.join(', ')}.`);
@@ -131,20 +100,19 @@ const suite: Suite = {
     const split = text(context, 'split', 'forget10');
     const read = await readTofuFolder(text(context, 'data'), { split, compared: true });
     const cut = (set: TofuSet): TofuSet => ({ ...set, rows: set.rows.slice(0, limit) });
-    const how: Measuring = { sets: read.sets.map(cut), forgotten: cut(read.forgotten!), lanes, rouge };
+    const [sets, forgotten] = [read.sets.map(cut), cut(read.forgotten!)];
     const about = text(context, 'reference');
-    const { [how.forgotten.name]: reference } = await measured({ target: about, adapters: [] }, [how.forgotten], {
-      ...how,
-      rouge: false,
+    const device = await deviceFor(text(context, 'model'), {
+      device: choice(context, 'device', DEVICES) ?? 'auto',
+      lanes,
     });
     const lines: object[] = [];
-    let [looks, seconds, clock] = [0, 0, performance.now()];
-    const unlearner = await openMethod(context, method, lanes);
-    const prepared = (performance.now() - clock) / 1000;
+    let unlearner: Unlearner | null = null;
+    let [looks, seconds, clock, prepared] = [0, 0, 0, 0];
     const look = async (epoch: number, answer: number | null, candidate: Candidate | null): Promise<void> => {
-      const found = await measured(await unlearner.snapshot(candidate?.strength), how.sets, how);
-      const own = found[how.forgotten.name]!;
-      const { p, log10p } = tofuForgetQuality(how.forgotten, own, reference, about);
+      const found = await measured(device, await unlearner!.snapshot(candidate?.strength), sets, { rouge });
+      const own = found[forgotten.name]!;
+      const { p, log10p } = tofuForgetQuality(forgotten, own, reference, about);
       const line = {
         method,
         seed: real(context, 'seed') ?? 0,
@@ -158,13 +126,19 @@ const suite: Suite = {
         utility: utilityOf(found, rouge),
         seconds,
         prepared,
-        trained: unlearner.trained,
+        trained: unlearner!.trained,
         ...(candidate && { look: candidate.look, strength: candidate.strength, distance: candidate.distance }),
       };
       lines.push(line);
       context.print(JSON.stringify(line));
     };
+    let reference: TofuMeasures | undefined;
     try {
+      const snapshot = { target: about, adapters: [] };
+      ({ [forgotten.name]: reference } = await measured(device, snapshot, [forgotten], { rouge: false }));
+      clock = performance.now();
+      unlearner = await openMethod(context, method, device);
+      prepared = (performance.now() - clock) / 1000;
       await look(0, null, null);
       clock = performance.now();
       const chosen = await unlearner.run(async ({ epoch, answer, candidates }) => {
@@ -178,7 +152,8 @@ const suite: Suite = {
       });
       if (chosen) context.print(JSON.stringify({ method, seed: real(context, 'seed') ?? 0, chosen }));
     } finally {
-      await unlearner.dispose();
+      await unlearner?.dispose();
+      device.close();
     }
     return lines;
   },
