@@ -60,7 +60,7 @@ export interface PruneRecipe
   extends Omit<ForgetRetainOptions, 'signal' | 'onProgress'>,
     Omit<SequenceOptions, 'loss'>,
     EntropyOptions,
-    Omit<TwoPhaseOptions, 'retains' | 'enough' | 'rows' | 'objective' | 'epochs' | 'mask'>,
+    Omit<TwoPhaseOptions, 'retains' | 'enough' | 'rows' | 'objective' | 'epochs' | 'looks' | 'mask'>,
     FilesOptions {
   /** Files of examples to forget: paths or file URLs (Node, Deno, Bun), bytes or Blobs. */
   readonly forget?: DataSource | readonly DataSource[];
@@ -98,6 +98,8 @@ export interface PruneRecipe
    * examples as often as an expert needs to have 75 and 150 steps.
    */
   readonly epochs?: number;
+  /** Looks within an epoch. Default 6; where few examples have more epochs by default, as many fewer. */
+  readonly looks?: number;
   /** Most tokens of a pass. Default 2048, or `maxTokens` where that is more. */
   readonly rows?: number;
   /** Of the factors. Default 8. */

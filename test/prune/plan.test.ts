@@ -107,27 +107,28 @@ test('sub-domains of a column are counted, and what is wrong has a code', async 
 });
 
 test('epochs are of few examples as many as an expert needs, and of many those of the objective', async () => {
-  const { epochs: _, ...rest } = SETTINGS;
+  const { epochs: _, looks: __, ...rest } = SETTINGS;
   const many = lines(Array.from({ length: 98 }, (_, i) => person(`Tom ${i}`, i)));
   const base = await strangerFiles();
   const column = lines(FORGET.map((one, i) => ({ ...one, who: i < 2 ? 'a' : 'b' })));
   // sequences of a step: 4, and 25 steps an epoch of many
-  const cases: readonly [Partial<PruneOptions>, number][] = [
-    [{}, 75],
-    [{ base }, 150],
-    [{ base, objective: 'hinge' }, 75],
-    [{ base, epochs: 2 }, 2],
-    [{ forget: many }, 3],
-    [{ forget: many, base }, 6],
-    [{ forget: many, base, batch: 8 }, 12],
-    [{ batch: 2 }, 38],
-    [{ batch: 2, domains: 2 }, 75],
-    [{ batch: 1, domains: { column: 'who' }, forget: column }, 38],
-    [{ batch: 2, domains: 'auto' }, 38],
+  const cases: readonly [options: Partial<PruneOptions>, epochs: number, looks: number][] = [
+    [{}, 75, 1],
+    [{ base }, 150, 1],
+    [{ base, looks: 2 }, 150, 2],
+    [{ base, objective: 'hinge' }, 75, 1],
+    [{ base, epochs: 2 }, 2, 6],
+    [{ forget: many }, 3, 6],
+    [{ forget: many, base }, 6, 6],
+    [{ forget: many, base, batch: 8 }, 12, 3],
+    [{ batch: 2 }, 38, 1],
+    [{ batch: 2, domains: 2 }, 75, 1],
+    [{ batch: 1, domains: { column: 'who' }, forget: column }, 38, 1],
+    [{ batch: 2, domains: 'auto' }, 38, 1],
   ];
-  for (const [options, expected] of cases) {
+  for (const [options, epochs, looks] of cases) {
     const plan = await planPrune(model, { ...rest, ...options });
-    assert.is(plan.options.epochs, expected, JSON.stringify(Object.keys(options)));
+    assert.equal([plan.options.epochs, plan.options.looks], [epochs, looks], JSON.stringify(Object.keys(options)));
   }
 });
 

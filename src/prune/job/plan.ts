@@ -149,7 +149,8 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
 }
 
 /**
- * Epochs, unless they were given: of few examples as many as an expert needs to have its steps.
+ * Epochs, unless they were given: of few examples as many as an expert needs to have its steps, with about as many looks in all, which would take most of
+ * the time otherwise.
  * @param sequences to forget @param experts that share them
  */
 export function withEpochs(
@@ -160,7 +161,9 @@ export function withEpochs(
   if (given.epochs !== undefined) return plan;
   const { epochs, steps } = DEFAULTS[plan.objective];
   const each = Math.max(1, Math.ceil(sequences / experts / plan.batch));
-  return { ...plan, epochs: Math.max(epochs, Math.ceil(steps / each)) };
+  const needed = Math.max(epochs, Math.ceil(steps / each));
+  const looks = given.looks ?? Math.max(1, Math.round((plan.looks * epochs) / needed));
+  return { ...plan, epochs: needed, looks };
 }
 
 /** Ends of the names of the layers that an adapter is for. */
