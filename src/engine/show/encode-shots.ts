@@ -1,4 +1,4 @@
-import { precision } from '../../device/options.ts';
+import { type DeviceName, deviceName, precision } from '../../device/options.ts';
 import { EspalierError } from '../../errors.ts';
 import { contextLength } from '../../model/options.ts';
 import type { OpenOptions } from '../../open-local.ts';
@@ -27,7 +27,9 @@ export interface EncodeShotsOptions
   readonly storage?: StorageType;
   /** Folder of the store, or in browsers its name, as `openShotStore` takes it. Default: the same. */
   readonly store?: string;
-  /** `auto` (default): one for each core, and no more than there are lots of 32 shots. Each opens the model for itself. */
+  /** What computes: `wasm`, the CPU, or `webgpu`, a GPU. `auto` (default): the CPU. Pools on either find what the other has encoded. */
+  readonly device?: DeviceName;
+  /** `auto` (default): one for each core, and no more than there are lots of 32 shots; on a GPU one. Each opens the model for itself. */
   readonly workers?: number | 'auto';
   /** The script of the workers (`workers/show.js`), where it is not beside the JavaScript. */
   readonly workerLocation?: string | URL;
@@ -49,6 +51,7 @@ export const encodeShotsOptions = {
   prefix: poolOptions.prefix,
   storage,
   store: words,
+  device: deviceName('a ShotPool of espalier/show'),
   workers: defaulting(either(whole(1, MOST_LANES), oneOf('auto')), 'auto'),
   workerLocation: place,
   wasmLocation: place,
@@ -62,12 +65,12 @@ const LOT = 32;
 
 /**
  * Encodes shots into a store, in workers that share no memory with each other or with the caller: for pages that are not cross-origin
- * isolated, where one model has one lane, and to keep the calling thread free. Build a `ShotPool` over the same store afterwards: it loads
+ * isolated, where one model has one lane, to keep the calling thread free, and on a GPU. Build a `ShotPool` over the same store afterwards: it loads
  * them. What is in the store already is not encoded again, also after an error or an abort. On quantised weights stored keys
  * depend slightly on which shots were encoded together, and so on the number of workers.
  *
  * @returns shots in all, and how many of them the store had
- * @throws E_ARGUMENT; E_DEVICE_UNSUPPORTED where nothing keeps files; what opening the model and `ShotPool.build` throw; E_WORKER_LOST
+ * @throws E_ARGUMENT; E_DEVICE_UNSUPPORTED where nothing keeps files, and without a GPU where one is asked for; what opening the model and `ShotPool.build` throw; E_WORKER_LOST
  */
 export async function encodeShots(
   target: ModelTarget,
@@ -78,6 +81,7 @@ export async function encodeShots(
   const given = checked<EncodeShotsOptions>(encodeShotsOptions, options, 'encodeShots()');
   const { precision, quantise, contextLength, adapters, hub, store = true, workers = 'auto' } = given;
   const { instruction, prefix, storage } = given;
+  const device = given.device === 'webgpu' ? 'webgpu' : 'wasm';
   const { workerLocation, wasmLocation, signal, onProgress, onEstimate } = given;
   checkedTarget(target);
   const block = modeFacts(prefix ?? 'bare').block;
@@ -85,7 +89,9 @@ export async function encodeShots(
   const { cores } = await host();
   if (signal?.aborted) throw aborted(signal);
   const most = Math.max(1, Math.ceil(shots.length / (workers === 'auto' ? Math.max(LOT, block) : block)));
-  const lots = lotsOf(shots, Math.min(workers === 'auto' ? cores : workers, most), block);
+  // one command queue serves all that is computed on a GPU
+  const count = workers === 'auto' ? (device === 'webgpu' ? 1 : cores) : workers;
+  const lots = lotsOf(shots, Math.min(count, most), block);
   const progress = lots.map(({ length }) => ({ done: 0, total: length, loaded: 0, tokens: 0, totalTokens: 0 }));
   const estimates = new Map<number, WorkEstimate>();
   // one that fails ends the others
@@ -96,8 +102,8 @@ export async function encodeShots(
   /** One lot, by an engine of its own with one lane: it shares nothing but the store with the others. */
   const encode = async (lot: readonly Shot[], i: number): Promise<void> => {
     const engine = await Engine.create({
-      device: 'wasm',
-      lanes: 1,
+      device,
+      ...(device === 'wasm' && { lanes: 1 }),
       show: true,
       ...defined({ workerLocation, wasmLocation }),
       ...own,
