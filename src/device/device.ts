@@ -171,6 +171,33 @@ export interface CacheRowsArguments {
   readonly keyLayout: RopeLayout;
 }
 
+/** A row of a pass that is the next token of a sequence of its own. */
+export interface StepSequence {
+  /** Cache, rows [capacity, nKvHeads · headDim]: positions 0 .. base - 1 are filled, and row `base` becomes this token's. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly base: number;
+  /** Row of the table. */
+  readonly position: number;
+}
+
+/** One token of each of several sequences on its way through attention. */
+export interface StepArguments
+  extends Pick<AttentionArguments, 'nHeads' | 'nKvHeads' | 'headDim' | 'scale' | 'window'> {
+  /** [S, nHeads · headDim] before rotation; undefined behind. */
+  readonly q: Tensor;
+  /** [S, nKvHeads · headDim] before rotation; undefined behind. */
+  readonly k: Tensor;
+  readonly v: Tensor; // [S, nKvHeads · headDim]
+  readonly out: Tensor; // [S, nHeads · headDim]
+  /** [P, 2, rotaryDims/2] (cos, then sin); null: nothing is rotated. */
+  readonly table: Tensor | null;
+  /** Of a head. */
+  readonly rotation: Pick<RopeLayout, 'rotaryDims' | 'layout'>;
+  /** S of them, whose caches share no memory. */
+  readonly sequences: readonly StepSequence[];
+}
+
 /** What gates a feed-forward: x σ(x), or GELU in its tanh form (Hendrycks and Gimpel 2016). */
 export type GatedActivation = 'silu' | 'gelu-tanh';
 
@@ -191,6 +218,13 @@ export const STAT_NUMBERS = 6;
 /** Columns of its places, i32 [rows, STAT_PLACES]: where the largest logit stands, and the second; the first of equals. */
 export const STAT_PLACE = { argmax: 0, runnerUp: 1 } as const;
 export const STAT_PLACES = 2;
+
+/** Tensors that operations take many of at once. */
+export interface TensorPool {
+  readonly name: string;
+  /** Tensors of about the same size that will soon be asked for, too. */
+  readonly more: number;
+}
 
 export interface DeviceStats {
   /** Live tensors that own memory, and their bytes. */
@@ -216,8 +250,11 @@ export interface Device {
   readonly asynchronous: boolean;
 
   // ---- memory
-  /** A zeroed tensor in row-major layout that lives until disposed. @throws E_OUT_OF_MEMORY, or with the next `read` or `flush` */
-  tensor(type: ElementType, shape: readonly number[]): Tensor;
+  /**
+   * A zeroed tensor in row-major layout that lives until disposed. With a pool: where a device can, in one piece of memory with others of that pool, such as
+   * caches that `attendEach` takes together. @throws E_OUT_OF_MEMORY, or with the next `read` or `flush`
+   */
+  tensor(type: ElementType, shape: readonly number[], pool?: TensorPool): Tensor;
   /** A tensor of undefined content in the arena: gone at the next `reset` to an earlier mark. */
   scratch(type: ElementType, shape: readonly number[]): Tensor;
   mark(): ArenaMark;
@@ -276,6 +313,10 @@ export interface Device {
   /** `rope` of q and k, and k and v to rows of a cache: what stands between the projections and attention, one operation where each costs. */
   cacheRows(args: CacheRowsArguments): void;
   attention(args: AttentionArguments): void;
+  /**
+   * `cacheRows` and `attention` of one token of each of several sequences, each with the bits that it gets alone: on a GPU in as many commands as for one.
+   */
+  attendEach(args: StepArguments): void;
   /** Rows of f32 [rows, heads · headDim] to rows toRow .. of stored ones; i8: symmetric, scale = largest of a row's head / 127. */
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void;
   /** Stored rows to f32 rows of the cache, which has all layers, rotated. */

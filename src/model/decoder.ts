@@ -4,11 +4,11 @@ import { EspalierError, throwIfAborted } from '../errors.ts';
 import { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
 import { KvCache } from './kv-cache.ts';
-import { type LayerFacts, type LayerHooks, layerFacts } from './layer.ts';
+import { type LayerFacts, type LayerHooks, layerFacts } from './layer-run.ts';
 import { ModelRopes } from './model-ropes.ts';
 import { type PassPart, runPass } from './pass.ts';
 import type { TokenRouting } from './routed/rule.ts';
-import type { DecoderWeights } from './weights.ts';
+import { type DecoderWeights, isQuantised } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
 export const CHUNK = 512;
@@ -330,19 +330,6 @@ export class Decoder {
     this.weights.dispose();
     this.ropes.dispose();
   }
-}
-
-/** Whether a matrix holds codes; of weights that come layer by layer, true. */
-function isQuantised({ layers, head }: DecoderWeights): boolean {
-  const isNumber = ({ type }: Tensor) => type === 'f32' || type === 'f16' || type === 'bf16';
-  if (head && !isNumber(head)) return true;
-  for (let i = 0; i < layers.count; i++) {
-    const layer = layers.get(i);
-    if (layer instanceof Promise) return true;
-    const { q, k, v, o, feedForward } = layer;
-    if (![q, k, v, o, feedForward.gate, feedForward.up, feedForward.down].every(isNumber)) return true;
-  }
-  return false;
 }
 
 /** Positions of so many tokens behind a cache. */

@@ -28,17 +28,26 @@ export class KvPiece {
  * l · capacity + r, and a layer is a view.
  */
 class Side {
+  readonly #name: 'keys' | 'values';
   /** Rows that each layer has room for. */
   capacity = 0;
   tensor: Tensor | null = null;
   /** By layer, [capacity, width]: made once for each size, since every token asks for all of them. */
   layers: readonly Tensor[] = [];
 
-  /** Makes room and keeps the first `used` rows of each layer. Both tensors exist while they are copied. @throws E_OUT_OF_MEMORY */
-  grow(device: Device, layers: number, width: number, capacity: number, used: number): void {
+  constructor(name: 'keys' | 'values') {
+    this.#name = name;
+  }
+
+  /**
+   * Makes room and keeps the first `used` rows of each layer. Both tensors exist while they are copied.
+   * @param more caches that will ask for room, too
+   * @throws E_OUT_OF_MEMORY
+   */
+  grow(device: Device, layers: number, width: number, capacity: number, used: number, more: number): void {
     // what holds nothing need not stand beside its successor
     if (used === 0) this.dispose();
-    const tensor = device.tensor('f32', [layers * capacity, width]);
+    const tensor = device.tensor('f32', [layers * capacity, width], { name: this.#name, more });
     const views = Array.from({ length: layers }, (_, layer) => device.rows(tensor, layer * capacity, capacity));
     if (used > 0) for (const [i, to] of views.entries()) device.copyRows(device.rows(this.layers[i]!, 0, used), to, 0);
     this.tensor?.dispose();
@@ -55,6 +64,9 @@ class Side {
   }
 }
 
+/** Caches of a model that have no room yet: what is said of them lets a device put them beside each other. */
+const roomless = new WeakMap<ModelRopes, Set<KvCache>>();
+
 /**
  * The working cache of one running sequence: rotated keys and values by layer, [capacity, nKvHeads · headDim] f32. Row i is the
  * i-th token of the sequence; the position its key was rotated to is `positions[i]`, usually i.
@@ -63,8 +75,8 @@ export class KvCache {
   readonly #device: Device;
   readonly #config: ModelConfig;
   readonly #ropes: ModelRopes;
-  readonly #keys = new Side();
-  readonly #values = new Side();
+  readonly #keys = new Side('keys');
+  readonly #values = new Side('values');
   #disposed = false;
   /** RoPE position of each row. */
   #positions: number[] = [];
@@ -83,6 +95,8 @@ export class KvCache {
     this.#device = device;
     this.#config = config;
     this.#ropes = ropes;
+    const siblings = roomless.get(ropes) ?? new Set();
+    roomless.set(ropes, siblings.add(this));
     if (capacity > 0) this.reserve(capacity);
   }
 
@@ -131,8 +145,11 @@ export class KvCache {
   /** One side after the other, so that at most three of old and new stand beside each other, and the fourth when one is gone. */
   #grow(capacity: number): void {
     const { nLayers, nKvHeads, headDim } = this.#config;
+    const siblings = roomless.get(this.#ropes)!;
+    siblings.delete(this);
     for (const side of [this.#keys, this.#values]) {
-      if (side.capacity < capacity) side.grow(this.#device, nLayers, nKvHeads * headDim, capacity, this.length);
+      if (side.capacity >= capacity) continue;
+      side.grow(this.#device, nLayers, nKvHeads * headDim, capacity, this.length, siblings.size);
     }
   }
 
@@ -287,6 +304,7 @@ export class KvCache {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    roomless.get(this.#ropes)!.delete(this);
     this.#keys.dispose();
     this.#values.dispose();
   }

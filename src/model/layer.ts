@@ -1,106 +1,13 @@
-import type { ModelConfig, RouterRule } from '../checkpoint/types.ts';
-import type { Device, GatedActivation, Precision, RopeLayout, Tensor } from '../device/device.ts';
+import type { Device, Tensor } from '../device/device.ts';
 import type { TrainDevice } from '../device/train-device.ts';
 import { mixture, mixtureBackward, type RouterFactors } from './experts.ts';
 import { feedForward, feedForwardBackward } from './feed-forward.ts';
 import { type LayerGradients, projectionBackward, trains } from './gradients.ts';
+import { attend, attendEach, isStep, keep, maskOf } from './layer-attention.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
+import type { LayerFacts, LayerRun } from './layer-run.ts';
 import { addLora } from './lora.ts';
 import type { LayerWeights } from './weights.ts';
-
-/** What one layer needs to know of the configuration. */
-export interface LayerFacts {
-  readonly nHeads: number;
-  readonly nKvHeads: number;
-  readonly headDim: number;
-  readonly eps: number;
-  readonly queryLayout: RopeLayout;
-  readonly keyLayout: RopeLayout;
-  /** Of q · k. */
-  readonly attentionScale: number;
-  /** Of what attention and feed-forward add. */
-  readonly residualScale: number;
-  /** A query sees at most this many positions, its own included; 0: all. */
-  readonly window: number;
-  /** Of the feed-forward. */
-  readonly activation: GatedActivation;
-  /** Of a layer with experts. */
-  readonly router: RouterRule | null;
-}
-
-/** Of each layer. */
-export function layerFacts(config: ModelConfig): LayerFacts[] {
-  const { nHeads, nKvHeads, headDim, rope } = config;
-  const windowed = new Set(config.windowLayers);
-  const sparse = new Set(config.moe?.layers);
-  const layout = { headDim, rotaryDims: rope.rotaryDims, layout: rope.layout };
-  const common = {
-    nHeads,
-    nKvHeads,
-    headDim,
-    eps: config.rmsNormEps,
-    queryLayout: { heads: nHeads, ...layout },
-    keyLayout: { heads: nKvHeads, ...layout },
-    attentionScale: config.attentionScale ?? 1 / Math.sqrt(headDim),
-    residualScale: config.residualScale,
-    activation: config.activation,
-  };
-  return Array.from({ length: config.nLayers }, (_, i) => ({
-    ...common,
-    window: windowed.has(i) ? (config.slidingWindow ?? 0) : 0,
-    router: sparse.has(i) ? config.moe!.router : null,
-  }));
-}
-
-export interface LayerHooks {
-  /**
-   * Called at once, in each layer, with keys as they stand before RoPE (after norm and bias) and values, [t, nKvHeads · headDim] each, of
-   * rows firstRow .. of the text. They are scratch: enqueue what shall be done with them before it returns.
-   */
-  readonly onKeys?: (layer: number, keys: Tensor, values: Tensor, firstRow: number) => void;
-  /** The same for queries, [t, nHeads · headDim]. Not with `output: 'last'`. */
-  readonly onQueries?: (layer: number, queries: Tensor, firstRow: number) => void;
-}
-
-/** Rows that go to the cache together: `count` from `first` on to `row`. */
-export interface Stretch {
-  readonly first: number;
-  readonly count: number;
-  readonly row: number;
-}
-
-/** Rows of a pass that are tokens of one sequence, and what they see. */
-export interface SequenceRows {
-  /** Cache of this layer, [capacity, nKvHeads · headDim], keys rotated. */
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  /** Where keys and values go in it, by rows of the pass. */
-  readonly stretches: readonly Stretch[];
-  /** Of the rows whose result is wanted: which are of this sequence, */
-  readonly first: number;
-  readonly count: number;
-  /** and where the first of them stands in the cache, as attention counts. */
-  readonly base: number;
-}
-
-/** One pass of t tokens through one layer. */
-export interface LayerRun {
-  readonly index: number;
-  /** One, or several with nothing but the weights in common; masks are for one alone. */
-  readonly sequences: readonly SequenceRows[];
-  /** Whether no row has company, as in `Device.linear`: one token of each sequence. */
-  readonly alone: boolean;
-  /** Angles by position, [positions, 2, rotaryDims/2]; null: the layer rotates nothing. */
-  readonly table: Tensor | null;
-  /** Of the split's part of the cache, see `Device.attention`. */
-  readonly splitFactor: number;
-  readonly precision: Precision;
-  /** Row of the text that the first token is. */
-  readonly firstRow: number;
-  readonly hooks: LayerHooks;
-  /** Whether it runs again for its way back, which does not read `feedForwardOut`: that is left undefined then. */
-  readonly again?: boolean;
-}
 
 /**
  * One layer of the decoder: residual += attention(norm(residual)), residual += feedForward(norm(residual)), but for the first norm and
@@ -141,11 +48,14 @@ export function decoderLayer(
   hooks.onKeys?.(index, b.k, b.v, firstRow);
   // queries of the same rows go the same way
   if (o === b) finishQueries(device, facts, weights, b, run, alone);
-  const rotated = keep(device, facts, b, run, o === b ? b.q : null);
-  if (!o) return;
-  if (o !== b) finishQueries(device, facts, weights, o, run, alone);
-  if (table && !rotated) device.rope(o.q, table, o.positions, facts.queryLayout);
-  for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
+  if (o === b && isStep(b, run)) attendEach(device, facts, b, run);
+  else {
+    const rotated = keep(device, facts, b, run, o === b ? b.q : null);
+    if (!o) return;
+    if (o !== b) finishQueries(device, facts, weights, o, run, alone);
+    if (table && !rotated) device.rope(o.q, table, o.positions, facts.queryLayout);
+    for (const sequence of run.sequences) attend(device, facts, o, sequence, run.splitFactor);
+  }
   device.linear(o.attended, [weights.o], [o.attentionProjected], precision, alone);
   addLora(device, lora?.o, o.routing, o.attended, o.attentionProjected, alone);
   if (weights.oBias) device.addBias(weights.oBias, o.attentionProjected);
@@ -183,54 +93,6 @@ function finishQueries(
   if (weights.qBias) device.addBias(weights.qBias, o.qProjected);
   if (weights.qNorm) device.rmsNorm(o.qProjected, weights.qNorm, o.q, eps);
   hooks.onQueries?.(index, o.q, firstRow);
-}
-
-/**
- * Rotates keys, and puts them and values into the caches.
- * @param q queries of the same rows
- * @returns whether it has rotated them, too
- */
-function keep(device: Device, facts: LayerFacts, b: LayerBuffers, run: LayerRun, q: Tensor | null): boolean {
-  const { table, sequences } = run;
-  const { queryLayout, keyLayout } = facts;
-  const [first, more] = sequences.flatMap(({ stretches }) => stretches);
-  if (first && !more && first.count === b.k.shape[0]) {
-    const { keys, values } = sequences.find(({ stretches }) => stretches.length > 0)!;
-    const { k, v, positions } = b;
-    device.cacheRows({ q, k, v, keys, values, toRow: first.row, table, positions, queryLayout, keyLayout });
-    return q !== null;
-  }
-  if (table) device.rope(b.k, table, b.positions, keyLayout);
-  for (const { keys, values, stretches } of sequences) {
-    for (const { first: from, count, row } of stretches) {
-      device.copyRows(device.rows(b.k, from, count), keys, row);
-      device.copyRows(device.rows(b.v, from, count), values, row);
-    }
-  }
-  return false;
-}
-
-/** Attention of the wanted rows of one sequence over its cache. */
-function attend(device: Device, facts: LayerFacts, o: LayerBuffers, of: SequenceRows, splitFactor: number): void {
-  const { first, count, keys, values, base } = of;
-  if (count === 0) return;
-  const some = (t: Tensor): Tensor => (count === t.shape[0] ? t : device.rows(t, first, count));
-  const { nHeads, nKvHeads, headDim, window } = facts;
-  device.attention({
-    q: some(o.q),
-    keys,
-    values,
-    out: some(o.attended),
-    base,
-    nHeads,
-    nKvHeads,
-    headDim,
-    scale: facts.attentionScale,
-    window,
-    mask: maskOf(facts, o),
-    split: o.split && { mask: o.split, factor: splitFactor },
-    logSumExp: o.logSumExp && some(o.logSumExp),
-  });
 }
 
 /** What the way back through one layer needs beside its buffers. */
@@ -363,20 +225,4 @@ function normBackward(
   device.fill(dX, 0);
   device.rmsNormBackward(x, norm, dY, eps, dX, dNorm);
   return dX;
-}
-
-function maskOf(facts: LayerFacts, b: LayerBuffers): Tensor | null {
-  return facts.window > 0 ? (b.windowMask ?? b.mask) : b.mask;
-}
-
-/** Where rows first .. of a pass go in the cache: behind `base`, or to the given places. */
-export function stretches(rows: readonly number[] | undefined, first: number, count: number, base: number): Stretch[] {
-  if (!rows) return [{ first, count, row: base }];
-  const list: { first: number; count: number; row: number }[] = [];
-  for (const [i, row] of rows.entries()) {
-    const last = list.at(-1);
-    if (last && last.row + last.count === row) last.count++;
-    else list.push({ first: first + i, count: 1, row });
-  }
-  return list;
 }

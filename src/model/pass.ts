@@ -4,8 +4,9 @@ import { throwIfAborted } from '../errors.ts';
 import type { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
 import type { KvCache } from './kv-cache.ts';
-import { decoderLayer, type LayerFacts, type LayerHooks, type SequenceRows, stretches } from './layer.ts';
+import { decoderLayer } from './layer.ts';
 import { gatheredRows, type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
+import { type LayerFacts, type LayerHooks, type SequenceRows, stretches } from './layer-run.ts';
 import type { ModelRopes } from './model-ropes.ts';
 import { tokenEmbedding } from './token-embedding.ts';
 import type { DecoderWeights } from './weights.ts';
@@ -111,7 +112,8 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
     const whole = out === buffers;
     const sequences = parts.map(({ cache }, p): SequenceRows => {
       const { stretches, all, wanted } = places[p]!;
-      return { keys: cache.keys(i), values: cache.values(i), stretches, ...(whole ? all : wanted) };
+      const { first, count, base, position } = whole ? all : wanted;
+      return { keys: cache.keys(i), values: cache.values(i), stretches, first, count, base, position };
     });
     const run = { ...common, index: i, sequences, table: tables[i]!, precision: rounding };
     decoderLayer(device, model.facts[i]!, layer, buffers, out, run);
@@ -139,12 +141,13 @@ function placesOf({ cache, first, positions, rows }: PassPart, wanted: readonly 
   const own = (wanted ?? []).filter((row) => row >= first && row < first + count);
   return {
     stretches: stretches(rows, first, count, base),
-    all: { first, count, base },
+    all: { first, count, base, position: positions[0]! },
     // those of a part are its last
     wanted: {
       first: own.length > 0 ? wanted!.indexOf(own[0]!) : 0,
       count: own.length,
       base: base + count - own.length,
+      position: positions[count - own.length]!,
     },
   };
 }

@@ -63,6 +63,19 @@ export interface DecoderWeights {
   dispose(): void;
 }
 
+/** Whether a matrix holds codes; of weights that come layer by layer, true. */
+export function isQuantised({ layers, head }: DecoderWeights): boolean {
+  const isNumber = ({ type }: Tensor) => type === 'f32' || type === 'f16' || type === 'bf16';
+  if (head && !isNumber(head)) return true;
+  for (let i = 0; i < layers.count; i++) {
+    const layer = layers.get(i);
+    if (layer instanceof Promise) return true;
+    const { q, k, v, o, feedForward } = layer;
+    if (![q, k, v, o, feedForward.gate, feedForward.up, feedForward.down].every(isNumber)) return true;
+  }
+  return false;
+}
+
 export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each tensor with bytes read so far and in all. */

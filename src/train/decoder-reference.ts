@@ -1,8 +1,8 @@
 import type { Tensor } from '../device/device.ts';
 import { EspalierError } from '../errors.ts';
 import type { Decoder } from '../model/decoder.ts';
-import { layerFacts } from '../model/layer.ts';
 import { sharedBuffers } from '../model/layer-buffers.ts';
+import { layerFacts } from '../model/layer-run.ts';
 import { normedRows } from '../model/loss-head.ts';
 import type { LossReference, LossRun } from '../model/loss-terms.ts';
 import { batchInputs } from './batch-inputs.ts';

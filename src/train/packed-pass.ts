@@ -1,8 +1,9 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
 import { throwIfAborted } from '../errors.ts';
-import { decoderLayer, type LayerFacts, type LayerRun } from '../model/layer.ts';
+import { decoderLayer } from '../model/layer.ts';
 import type { LayerBuffers } from '../model/layer-buffers.ts';
+import type { LayerFacts, LayerRun } from '../model/layer-run.ts';
 import type { LayerTables } from '../model/model-ropes.ts';
 import { tokenEmbedding } from '../model/token-embedding.ts';
 import type { DecoderWeights, LayerWeights } from '../model/weights.ts';
@@ -22,7 +23,7 @@ export interface PackedModel {
 export function packedRun(index: number, b: LayerBuffers, table: Tensor | null, again = false): LayerRun {
   return {
     index,
-    sequences: [{ keys: b.k, values: b.v, stretches: [], first: 0, count: b.q.shape[0]!, base: 0 }],
+    sequences: [{ keys: b.k, values: b.v, stretches: [], first: 0, count: b.q.shape[0]!, base: 0, position: 0 }],
     alone: false,
     table,
     splitFactor: 1,

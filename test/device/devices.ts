@@ -142,5 +142,5 @@ type Memory =
   | ('tensor' | 'scratch' | 'mark' | 'reset' | 'read' | 'readBytes' | 'writeBytes' | 'stats' | 'liveTensors' | 'close')
   | ('loadMatrix' | 'loadMatrices' | 'matrix' | 'loadVector' | 'flush' | 'onLost');
 type BesideNumbers =
-  | ('storeRows' | 'placeRows' | 'cacheRows' | 'route' | 'dispatch' | 'gatherRows')
+  | ('storeRows' | 'placeRows' | 'cacheRows' | 'attendEach' | 'route' | 'dispatch' | 'gatherRows')
   | ('linearGrouped' | 'combine' | 'sigmoidScale' | 'perturb');

@@ -3,8 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Device, Tensor } from '../../src/device/device.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
-import { decoderLayer, layerFacts, stretches } from '../../src/model/layer.ts';
+import { decoderLayer } from '../../src/model/layer.ts';
 import { keptBuffers } from '../../src/model/layer-buffers.ts';
+import { layerFacts, stretches } from '../../src/model/layer-run.ts';
 import { runAll } from './run.ts';
 import { tinyDecoder, tinyReference } from './tiny.ts';
 
@@ -48,6 +49,7 @@ for (const name of ['llama-bias', 'qwen2-window', 'smollm3', 'gemma3', 'moe-qwen
             first: 0,
             count: ids.length,
             base: 0,
+            position: 0,
           },
         ],
         alone: false,

@@ -103,8 +103,8 @@ function meets(written: Tensor, other: Tensor | null): boolean {
 }
 
 function overlap(a: Tensor, storage: object, offset: number, bytes: number): boolean {
-  const first = Math.max(a.offset, offset);
-  return a.storage === storage && first < Math.min(a.offset + a.byteLength, offset + bytes);
+  if (a.storage !== storage) return false;
+  return Math.max(a.offset, offset) < Math.min(a.offset + a.byteLength, offset + bytes);
 }
 
 function shared(operation: string): EspalierError {

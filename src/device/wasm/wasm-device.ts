@@ -1,5 +1,6 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
+import { attendEachApart } from '../attend-each.ts';
 import { checkAttention } from '../checks/attention.ts';
 import { checkCacheRows } from '../checks/cache-rows.ts';
 import {
@@ -17,6 +18,7 @@ import { checkPerturb } from '../checks/perturb.ts';
 import { checkLinear, checkLinearGrouped, checkMatmul } from '../checks/products.ts';
 import { checkCombine, checkDispatch, checkGatherRows, checkRoute, checkSigmoidScale } from '../checks/routing.ts';
 import { checkCast, checkColumn, checkCopyRows, checkEmbed } from '../checks/rows.ts';
+import { checkAttendEach } from '../checks/step.ts';
 import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
 import type {
@@ -28,6 +30,7 @@ import type {
   Precision,
   RopeLayout,
   RouteRule,
+  StepArguments,
   StoredRows,
   Tensor,
 } from '../device.ts';
@@ -173,6 +176,11 @@ export class WasmDevice extends TensorStore implements ExactDevice {
   attention(args: AttentionArguments): void {
     checkAttention(args);
     this.parts().attention.run(args);
+  }
+
+  attendEach(args: StepArguments): void {
+    checkAttendEach(args);
+    attendEachApart(this, args);
   }
 
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {

@@ -13,8 +13,10 @@ export interface Bound {
 
 /** Dispatches of a submission, at most: the GPU begins while the rest is still recorded. */
 const BATCH = 256;
+/** Bytes of the numbers of a submission, from which on it is made; a dispatch has some behind that. */
+const NUMBER_ROOM = 2 ** 18;
 /** Bytes of the numbers of a dispatch, at most. */
-const NUMBER_BYTES = 256;
+const MOST_NUMBER_BYTES = 4096;
 
 /**
  * Commands in the order of calls. They are encoded at once while all kernels that they need are compiled; from the first that is not, they
@@ -65,7 +67,7 @@ export class Commands {
     });
     this.#align = context.device.limits.minUniformBufferOffsetAlignment;
     // a binding has all the bytes that there may be, behind the last numbers, too
-    this.#words = new Uint32Array((BATCH * Math.max(NUMBER_BYTES, this.#align) + NUMBER_BYTES) / 4);
+    this.#words = new Uint32Array((NUMBER_ROOM + MOST_NUMBER_BYTES) / 4);
     this.#floats = new Float32Array(this.#words.buffer);
     this.#numbers = this.pool.create(this.#words.byteLength, 0x40 | 0x08); // UNIFORM, COPY_DST
   }
@@ -239,18 +241,23 @@ export class Commands {
       if (of.refused) this.fail(of.refused);
       return;
     }
-    if (this.#dispatches === BATCH) this.submit();
+    if (this.#dispatches === BATCH || this.#numberBytes > NUMBER_ROOM) this.submit();
     this.#encoder ??= this.#device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass();
     const at = this.#numberBytes;
     this.#dispatches++;
-    this.#numberBytes += Math.ceil((4 * (bound.length + numbers.length)) / this.#align) * this.#align;
     const group = this.#group(of, bound, at / 4);
+    const fixed = of.floats.length;
     let word = at / 4 + bound.length;
-    for (let i = 0; i < numbers.length; i++, word++) {
+    for (let i = 0; i < fixed; i++, word++) {
       if (of.floats[i]) this.#floats[word] = numbers[i]!;
       else this.#words[word] = numbers[i]!;
     }
+    if (numbers.length > fixed) {
+      word = at / 4 + of.listAt;
+      for (let i = fixed; i < numbers.length; i++, word++) this.#words[word] = numbers[i]!;
+    }
+    this.#numberBytes = Math.ceil((4 * word) / this.#align) * this.#align;
     if (this.#current !== of.pipeline) {
       this.#pass.setPipeline(of.pipeline);
       this.#current = of.pipeline;
@@ -311,7 +318,7 @@ export class Commands {
       const size = Math.min(memory.size - from, Math.ceil((offset + byteLength - from) / 256) * 256);
       return { binding, resource: { buffer: memory.buffer, offset: from, size } };
     });
-    const resource = { buffer: this.#numbers, size: NUMBER_BYTES };
+    const resource = { buffer: this.#numbers, size: of.numberBytes };
     entries.push({ binding: entries.length, resource });
     return this.#device.createBindGroup({ layout: of.layout, entries });
   }

@@ -22,6 +22,8 @@ export interface KernelText {
   readonly buffers: readonly (readonly [name: string, element: string, access: Access])[];
   /** `name: u32`, `name: i32` or `name: f32`. */
   readonly numbers: readonly string[];
+  /** Rows of \`u.list\`, four u32 each, at most; those that there are are given behind the numbers. */
+  readonly list?: number;
   /** Invocations of a workgroup, along x and y. */
   readonly workgroup: number | readonly [x: number, y: number];
   /** Extensions of WGSL. */
@@ -83,10 +85,27 @@ export interface Framed {
   readonly elementBytes: readonly number[];
   /** Whether each number, those of the buffers' beginnings not counted, is an f32. */
   readonly floats: readonly boolean[];
+  /** Where the list begins among the numbers, in words, and the bytes of all of them, at most. */
+  readonly listAt: number;
+  readonly numberBytes: number;
 }
 
-export function framed({ buffers, numbers, workgroup, enable, declarations, body, builtins }: KernelText): Framed {
+/** Bytes of the numbers of a kernel without a list, at most. */
+const NUMBER_BYTES = 256;
+
+export function framed({
+  buffers,
+  numbers,
+  list,
+  workgroup,
+  enable,
+  declarations,
+  body,
+  builtins,
+}: KernelText): Framed {
   const fields = [...buffers.map(([name]) => `${name}At: u32`), ...numbers];
+  const listAt = Math.ceil(fields.length / 4) * 4;
+  if (list) fields.push(`list: array<vec4u, ${list}>`);
   const size = typeof workgroup === 'number' ? `${workgroup}` : workgroup.join(', ');
   const code = `${(enable ?? []).map((name) => `enable ${name};\n`).join('')}
 struct Numbers { ${fields.join(', ')} }
@@ -109,6 +128,8 @@ ${declarations ?? ''}
     access: buffers.map(([, , access]) => access),
     elementBytes: buffers.map(([, element]) => bytesOf(element)),
     floats: numbers.map((field) => field.endsWith('f32')),
+    listAt,
+    numberBytes: list ? 4 * listAt + 16 * list : NUMBER_BYTES,
   };
 }
 

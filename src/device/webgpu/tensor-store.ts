@@ -11,7 +11,7 @@ import {
   checkWriteBytes,
 } from '../checks/memory.ts';
 import { checkRowMajor, widthOf } from '../checks/tensor.ts';
-import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, WeightSource } from '../device.ts';
+import type { ArenaMark, DeviceStats, ElementType, Tensor, TensorData, TensorPool, WeightSource } from '../device.ts';
 import { tensorData } from '../tensor-data.ts';
 import { copyBytes } from './bytes.ts';
 import { Commands } from './commands.ts';
@@ -19,6 +19,7 @@ import { type GpuContext, type GpuUser, refusal } from './context.ts';
 import { Arena } from './memory.ts';
 import type { WebGpuDeviceOptions } from './options.ts';
 import { ReadBuffers } from './read-buffers.ts';
+import { Slabs } from './slabs.ts';
 import { GpuTensor } from './tensor.ts';
 import { GpuPanels, panelLayout, readPanels, readVector } from './weights.ts';
 
@@ -34,6 +35,7 @@ export class TensorStore {
   /** Null when it is closed. */
   #parts: GpuParts | null;
   readonly #reads: ReadBuffers;
+  readonly #slabs: Slabs;
   readonly #live = new Map<GpuTensor, string>();
   /** Owns all scratch, which counts as disposed with the device. */
   readonly #alive = { disposed: false };
@@ -53,6 +55,7 @@ export class TensorStore {
     const commands = new Commands(context, memoryLimit ?? Number.POSITIVE_INFINITY, limit);
     this.#parts = { context, commands, arena: new Arena(commands.pool) };
     this.#reads = new ReadBuffers(commands.pool);
+    this.#slabs = new Slabs(commands.pool, Math.min(commands.bindingLimit, context.device.limits.maxBufferSize));
     this.#context = context;
     this.debug = debug ?? false;
     context.use(this.#user);
@@ -73,8 +76,22 @@ export class TensorStore {
     else this.#onLost.push(callback);
   }
 
-  tensor(type: ElementType, shape: readonly number[]): Tensor {
-    return this.#own(this.#zeros(type, shape));
+  tensor(type: ElementType, shape: readonly number[], pool?: TensorPool): Tensor {
+    return this.#own((pool && this.#among(type, shape, pool)) ?? this.#zeros(type, shape));
+  }
+
+  /** With others of its pool in one buffer. */
+  #among(type: ElementType, shape: readonly number[], pool: TensorPool): GpuTensor | null {
+    const { commands } = this.parts();
+    const bytes = bytesOf(type, shape);
+    const place = this.#slabs.take(bytes, pool);
+    if (!place) return null;
+    const { memory, offset, size } = place;
+    commands.clear(memory, offset, size);
+    return new GpuTensor(type, shape, 'rows', memory, offset, bytes, (tensor) => {
+      this.#live.delete(tensor);
+      if (this.#parts) place.give();
+    });
   }
 
   #zeros(type: ElementType, shape: readonly number[]): GpuTensor {

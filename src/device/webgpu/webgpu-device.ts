@@ -15,6 +15,7 @@ import { checkLogitStats, checkTopK } from '../checks/logits.ts';
 import { checkLinear, checkLinearGrouped, checkMatmul } from '../checks/products.ts';
 import { checkCombine, checkDispatch, checkGatherRows, checkRoute, checkSigmoidScale } from '../checks/routing.ts';
 import { checkCast, checkColumn, checkCopyRows, checkEmbed } from '../checks/rows.ts';
+import { checkAttendEach } from '../checks/step.ts';
 import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import type {
   AttentionArguments,
@@ -26,6 +27,7 @@ import type {
   Precision,
   RopeLayout,
   RouteRule,
+  StepArguments,
   StoredRows,
   Tensor,
 } from '../device.ts';
@@ -45,6 +47,7 @@ import { rope } from './rope.ts';
 import { combine, dispatch, gatherRows, route, sigmoidScale } from './routing.ts';
 import { scaleRows, softmax } from './row-layers.ts';
 import { copyRows } from './rows.ts';
+import { attendEach } from './step-attention.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
 import { topK } from './top-k.ts';
@@ -130,6 +133,11 @@ export class WebGpuDevice extends TensorStore implements Device {
   attention(args: AttentionArguments): void {
     checkAttention(args);
     attention(this.parts(), args);
+  }
+
+  attendEach(args: StepArguments): void {
+    checkAttendEach(args);
+    attendEach(this, this.parts(), args);
   }
 
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
