@@ -94,7 +94,7 @@ export function floatToBfloat(x: u32): u32 {
  * Packs `rows` (1 to 8) stored rows into one panel; missing rows become zero. from: rows as the file has them; row r stands at
  * from + order[r] · row bytes, where order points to 8 u32 (a row permutation), or 0 for the natural order.
  */
-export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i32, to: usize): void {
+function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i32, to: usize): void {
   const stride = rowBytes(type, k);
   if (rows < 8) memory.fill(to, 0, panelBytes(type, k));
   for (let r = 0; r < rows; r++) {
@@ -107,6 +107,21 @@ export function packPanel(type: i32, from: usize, order: usize, rows: i32, k: i3
       for (let i: usize = 0; i < <usize>k; i++, out += 16) store<u16>(out, load<u16>(row + (i << 1)));
     } else if (isQ8(type)) packQ8(row, r, k, to, i32(type == Type.Q8_1));
     else packQ4(row, r, k, to, i32(type == Type.Q4_1));
+  }
+}
+
+/**
+ * Panels first..last-1 of `rows` stored rows, and the largest exponent in each, to most[panel]. order: as of packPanel, 8 u32 a panel, or 0. Sources of
+ * type `type` from `from` on; panel p goes to `to` + p · panel bytes.
+ */
+export function packPanels(
+  type: i32, first: i32, last: i32, rows: i32, k: i32, from: usize, order: usize, most: usize, to: usize,
+): void {
+  const stride = rowBytes(type, k) << 3, bytes = panelBytes(type, k);
+  for (let p = first; p < last; p++) {
+    const panel = to + bytes * <usize>p, at = <usize>p;
+    packPanel(type, order ? from : from + stride * at, order ? order + (at << 5) : 0, min(8, rows - (p << 3)), k, panel);
+    store<i32>(most + (at << 2), largestExponent(type, panel, 1, k));
   }
 }
 
@@ -179,7 +194,7 @@ function packQ4(row: usize, r: i32, k: i32, to: usize, minima: i32): void {
  * Largest exponent field among the numbers (scales, for quantised types) of `count` panels, and 255 (f32, bf16) or 31 (f16,
  * quantised) if one of them is infinite or not a number.
  */
-export function largestExponent(type: i32, panels: usize, count: i32, k: i32): i32 {
+function largestExponent(type: i32, panels: usize, count: i32, k: i32): i32 {
   let most: u32 = 0;
   if (type == Type.F32) {
     const end = panels + panelBytes(type, k) * <usize>count;
@@ -203,10 +218,10 @@ export function largestExponent(type: i32, panels: usize, count: i32, k: i32): i
   return type == Type.BF16 ? most >> 7 : most >> 10;
 }
 
-/** Multiplies every f16 scale of `count` quantised panels by 2^shift. The caller knows that none overflows. */
-export function shiftScales(type: i32, panels: usize, count: i32, k: i32, shift: i32): void {
-  const factor = reinterpret<f32>((shift + 127) << 23), end = panels + panelBytes(type, k) * <usize>count;
-  for (let p = panels; p < end; ) {
+/** Multiplies every f16 scale of the quantised panels first..last-1 by 2^shift. The caller knows that none overflows. */
+export function shiftScales(type: i32, first: i32, last: i32, panels: usize, k: i32, shift: i32): void {
+  const factor = reinterpret<f32>((shift + 127) << 23), bytes = panelBytes(type, k), end = panels + bytes * <usize>last;
+  for (let p = panels + bytes * <usize>first; p < end; ) {
     p += codeBytes(type);
     for (let n = hasMinima(type) ? 16 : 8; n > 0; n--, p += 2) {
       store<u16>(p, floatToHalf(halfToFloat(load<u16>(p)) * factor));

@@ -38,9 +38,18 @@ export interface Kernels extends LinearKernels, TrainKernels {
   tileRelaxed32(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
   tileWide(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
   panelBytes(type: number, k: number): number;
-  packPanel(type: number, from: number, order: number, rows: number, k: number, to: number): void;
-  largestExponent(type: number, panels: number, count: number, k: number): number;
-  shiftScales(type: number, panels: number, count: number, k: number, shift: number): void;
+  packPanels(
+    type: number,
+    first: number,
+    last: number,
+    rows: number,
+    k: number,
+    from: number,
+    order: number,
+    most: number,
+    to: number,
+  ): void;
+  shiftScales(type: number, first: number, last: number, panels: number, k: number, shift: number): void;
   unpackPanel(type: number, panel: number, k: number, k0: number, kc: number, shift: number, to: number): void;
   gatherRow(type: number, panels: number, k: number, row: number, shift: number, to: number): void;
   quantiseRows(x: number, rows: number, k: number, wide: number, codes: number, blocks: number, temp: number): void;

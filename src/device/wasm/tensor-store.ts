@@ -162,8 +162,8 @@ export class TensorStore {
     const shifts: number[] = [];
     const read = async () => {
       for (const [i, source] of sources.entries()) {
-        const { kernels, memory } = this.parts(); // of a device that was closed meanwhile there are none
-        shifts.push(await readPanels(kernels, memory, source, tensor.offset + i * bytes));
+        const parts = this.parts(); // of a device that was closed meanwhile there are none
+        shifts.push(await readPanels(parts, source, tensor.offset + i * bytes));
       }
     };
     await orDisposed(tensor, read());

@@ -2,8 +2,11 @@ import { byteLengthOf } from '../../element-types.ts';
 import { notFinite } from '../checks/memory.ts';
 import type { WeightSource } from '../device.ts';
 import { type Kernels, PANEL_TYPE } from './kernels.ts';
+import type { Lanes } from './lanes.ts';
 import type { WasmMemory } from './memory.ts';
 
+/** Numbers below which packing is not worth a command to the lanes. */
+const FEW = 1 << 15;
 /** Bytes read at a time, unless one group of rows is larger. */
 const STAGING = 1 << 20;
 
@@ -20,10 +23,16 @@ async function readStaged(memory: WasmMemory, at: number, bytes: number, read: (
   }
 }
 
-/** Fills panels at `at` from the source. Returns the shift of the scales. @throws E_TENSOR_VALUE */
+/** What panels are filled with: the kernels, shared out to the lanes. */
+export interface Loading {
+  readonly kernels: Kernels;
+  readonly memory: WasmMemory;
+  readonly lanes: Lanes;
+}
+
+/** Fills panels at `at` from the source, while the rows behind are being read. Returns the shift of the scales. @throws E_TENSOR_VALUE */
 export async function readPanels(
-  kernels: Kernels,
-  memory: WasmMemory,
+  { kernels, memory, lanes }: Loading,
   source: WeightSource,
   at: number,
 ): Promise<number> {
@@ -37,34 +46,50 @@ export async function readPanels(
     Math.max(1, Math.floor(STAGING / (rowBytes * group))) * group,
   );
   const stagingBytes = Math.min(rows, chunkRows) * rowBytes;
-  const staging = memory.allocate(stagingBytes);
-  const orderAt = memory.allocate(32);
+  const chunkPanels = Math.ceil(chunkRows / 8);
+  // one is read into while the other is packed
+  const stagings = [stagingBytes, rows > chunkRows ? stagingBytes : 0].map((bytes) => memory.allocate(bytes));
+  const mostAt = memory.allocate(4 * chunkPanels);
+  const orderAt = source.order ? memory.allocate(32 * chunkPanels) : 0;
+  const countFrom = (first: number) => Math.min(chunkRows, rows - first);
+  const read = (first: number): Promise<void> => {
+    const to = stagings[(first / chunkRows) % 2]!;
+    return readStaged(memory, to, countFrom(first) * rowBytes, (target) => source.read(first, target));
+  };
+  const bad = source.type === 'f32' || source.type === 'bf16' ? 255 : 31;
+  let next: Promise<void> | null = null;
   try {
     let most = 0;
+    next = read(0);
     for (let first = 0; first < rows; first += chunkRows) {
-      const count = Math.min(chunkRows, rows - first);
-      await readStaged(memory, staging, count * rowBytes, (target) => source.read(first, target));
-      for (let row = 0; row < count; row += 8) {
-        const here = Math.min(8, count - row);
-        if (source.order) {
-          const table = new Uint32Array(memory.memory.buffer, orderAt, 8);
-          for (let i = 0; i < here; i++) table[i] = source.order(first + row + i) - first;
-        }
-        const from = source.order ? staging : staging + row * rowBytes;
-        const to = at + ((first + row) / 8) * panelBytes;
-        kernels.packPanel(type, from, source.order ? orderAt : 0, here, columns, to);
-      }
+      await next;
+      const behind = first + chunkRows;
+      next = behind < rows ? read(behind) : null;
+      const count = countFrom(first);
       const panels = Math.ceil(count / 8);
-      most = Math.max(most, kernels.largestExponent(type, at + (first / 8) * panelBytes, panels, columns));
-      if (most === (source.type === 'f32' || source.type === 'bf16' ? 255 : 31)) throw notFinite(source.name);
+      const { buffer } = memory.memory;
+      if (source.order) {
+        const table = new Uint32Array(buffer, orderAt, count);
+        for (let i = 0; i < count; i++) table[i] = source.order(first + i) - first;
+      }
+      const staging = stagings[(first / chunkRows) % 2]!;
+      const values = [type, 0, 0, count, columns, staging, orderAt, mostAt, at + (first / 8) * panelBytes] as const;
+      const parts = lanes.parts(count * columns, FEW, 2);
+      lanes.share(panels, parts, [{ name: 'packPanels', values, range: 1, before: 0, count: panels }]);
+      for (const exponent of new Int32Array(buffer, mostAt, panels)) most = Math.max(most, exponent);
+      if (most === bad) throw notFinite(source.name);
     }
     if (source.type === 'f32' || source.type === 'bf16' || source.type === 'f16') return 0;
     const shift = 29 - most; // the largest scale lands in [2^14, 2^15)
-    kernels.shiftScales(type, at, Math.ceil(rows / 8), columns, shift);
+    const all = Math.ceil(rows / 8);
+    const values = [type, 0, 0, at, columns, shift] as const;
+    const parts = lanes.parts(rows * columns, FEW, 2);
+    lanes.share(all, parts, [{ name: 'shiftScales', values, range: 1, before: 0, count: all }]);
     return shift;
   } finally {
-    memory.free(staging);
-    memory.free(orderAt);
+    // what is still being read would be written into memory of somebody else
+    await next?.catch(() => {});
+    for (const one of [...stagings, mostAt, orderAt]) if (one !== 0) memory.free(one);
   }
 }
 
