@@ -9,8 +9,8 @@ interface Looked {
 export const KEPT = 0.98;
 
 /**
- * The look with the highest forget quality among those that keep 98 % of the probability of what is kept; where none does, that which keeps most. It
- * sees the test: for rivals that is as good as any rule could choose.
+ * The look with the highest forget quality among those that keep 98 % of the probability of what is kept, of equal ones that which keeps more; where none
+ * does, that which keeps most. It sees the test: for rivals that is as good as any rule could choose.
  * @param before of what is kept, by the model as it was
  */
 export function bestLook<T extends Looked>(looks: readonly T[], before: number): T | null {
@@ -22,5 +22,5 @@ export function bestLook<T extends Looked>(looks: readonly T[], before: number):
 export function isBetterLook<T extends Looked>(one: T, than: T, before: number): boolean {
   const [a, b] = [one, than].map(({ retain }) => retain >= KEPT * before);
   if (a !== b) return a!;
-  return a ? one.log10 > than.log10 : one.retain > than.retain;
+  return a && one.log10 !== than.log10 ? one.log10 > than.log10 : one.retain > than.retain;
 }

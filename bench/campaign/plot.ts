@@ -102,7 +102,7 @@ function drawn(groups: readonly Group[], title: string): string {
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222222">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     `<text x="16" y="24" font-size="15" font-weight="600">${escaped(title)}</text>`,
-    '<text x="16" y="42">p of forget quality; dots: seeds; dashed: p = .05; rightwards: utility kept, without ROUGE-L</text>',
+    '<text x="16" y="42">up: p (dashed: .05); right: utility kept, without ROUGE-L</text>',
     ...parts,
     '</svg>',
     '',

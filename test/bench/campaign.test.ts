@@ -158,6 +158,7 @@ test('the best look is that of the highest quality among those that keep enough'
   assert.is(bestLook(looks, 0.9), looks[1]);
   // where none keeps enough, that which keeps most
   assert.is(bestLook(looks, 1.1), looks[0]);
+  assert.is(bestLook([{ log10: -4, retain: 0.985 }, ...looks].slice().reverse(), 1)!.retain, 0.985);
   assert.is(bestLook([], 1), null);
 });
 
