@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Turns } from '../../src/queue.ts';
 import type { Task, Told } from './child.ts';
 import { addResult, chosenRate, foundOf, type Result, type Results, readResults } from './results.ts';
 import { GIVEN, idOf, isOurs, needsOf, type Run } from './runs.ts';
@@ -56,6 +57,7 @@ export async function runAll(
   }
   const running = new Map<string, Promise<void>>();
   const tried = new Set<string>();
+  const writing = new Turns();
   let [done, failed] = [0, 0];
   const begin = (run: Run): void => {
     const id = idOf(run);
@@ -65,7 +67,7 @@ export async function runAll(
       running.delete(id);
       if (result === null) return;
       results.set(id, result);
-      await addResult(path, result);
+      await writing.run(() => addResult(path, result));
       if (result.found) done++;
       else failed++;
       say(`${minutes(clock())}  ${result.found ? 'done  ' : 'failed'}  ${id}, ${Math.round(result.wall)} s`);
