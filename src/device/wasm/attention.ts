@@ -12,7 +12,7 @@ import type { Tuning } from './tune.ts';
 /** Rows that the prefill kernel takes at a time, queries times the heads that share a KV head (ROWS of assembly/attention.ts). */
 const BLOCK = 60;
 /** Products of a query and a cache position, times their width, below which attention is not worth a command to the lanes. */
-const FEW = 1 << 15;
+export const FEW = 1 << 15;
 
 /** Attention of the wasm device: the kernel for the case, its scratch, and each lane's part. */
 export class Attention {

@@ -54,8 +54,8 @@ export type LaneFirst = LaneSeat | { readonly port: MessagePort };
 
 /** Calls of any kernel that fit the slot of a part. */
 const MOST_CALLS = 6;
-/** And of those that are cut. */
-const MOST_SHARED = 4;
+/** And of those that are cut, which may take the slots of all parts. */
+const MOST_SHARED = 256;
 /** Milliseconds of sleep after which lane 0 looks whether a lane is lost; whoever marks it wakes lane 0 too. */
 const NAP = 1000;
 
@@ -246,7 +246,7 @@ export class Lanes {
       const { name, values, range, before, count, own } = call;
       at = this.#put(at, name, [range, before, count], values, own);
     }
-    this.#end(0, at);
+    if (2 * at > slotOf(MOST_PARTS)) throw new Error('a command is too long');
     this.#go(words, parts, begun, kernels);
   }
 

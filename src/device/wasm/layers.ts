@@ -1,8 +1,8 @@
 import { elements, heightOf, widthOf } from '../checks/tensor.ts';
-import type { GatedActivation, RopeLayout, Tensor } from '../device.ts';
+import type { GatedActivation, RopeLayout, StepArguments, Tensor } from '../device.ts';
 import { type KernelName, type Kernels, ROPE_LAYOUT } from './kernels.ts';
 import type { Lanes } from './lanes.ts';
-import type { Arena } from './memory.ts';
+import type { Arena, WasmMemory } from './memory.ts';
 import { LINE, overElements, overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
 
@@ -146,6 +146,23 @@ export function gatedActivationBackward(
   overRows(lanes, GATED_BACKWARD[kind], heightOf(gate), n, [0, 0, n, stride, g, u, d, toGate, toUp]);
 }
 
+/** The rotation of `Device.attendEach`. */
+export function rotateEach({ arena, lanes, memory }: RotationParts, args: StepArguments): void {
+  const { q, k, table, rotation, sequences, nHeads, nKvHeads, headDim } = args;
+  if (!table || rotation.rotaryDims === 0) return;
+  const list = arena.allocate(4 * sequences.length);
+  new Int32Array(memory.memory.buffer, list, sequences.length).set(sequences.map(({ position }) => position));
+  rotateBy(lanes, 'rope', q, table, list, 0, { ...rotation, heads: nHeads, headDim });
+  rotateBy(lanes, 'rope', k, table, list, 0, { ...rotation, heads: nKvHeads, headDim });
+}
+
+/** What of a device's parts it needs. */
+interface RotationParts {
+  readonly arena: Arena;
+  readonly lanes: Lanes;
+  readonly memory: WasmMemory;
+}
+
 function rotate(
   lanes: Lanes,
   kernel: 'rope' | 'ropeBackward',
@@ -154,10 +171,23 @@ function rotate(
   positions: Tensor | number,
   layout: RopeLayout,
 ): void {
+  const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
+  rotateBy(lanes, kernel, x, table, list, fixed, layout);
+}
+
+/** @param list address of each row's position, or 0 where all of them stand at `fixed` */
+function rotateBy(
+  lanes: Lanes,
+  kernel: 'rope' | 'ropeBackward',
+  x: Tensor,
+  table: Tensor,
+  list: number,
+  fixed: number,
+  layout: RopeLayout,
+): void {
   const width = widthOf(x);
   const { heads, headDim, rotaryDims } = layout;
   const interleaved = ROPE_LAYOUT[layout.layout];
-  const [list, fixed] = typeof positions === 'number' ? [0, positions] : [addressOf(positions), 0];
   const [at, tableAt, tableRows] = [addressOf(x), addressOf(table), elements(table.shape) / rotaryDims];
   const shape = [0, 0, heads, headDim, rotaryDims, interleaved] as const;
   overRows(lanes, kernel, heightOf(x), width, [...shape, at, 4 * width, list, fixed, tableAt, tableRows]);

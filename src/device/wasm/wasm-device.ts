@@ -1,6 +1,5 @@
 import { EspalierError } from '../../errors.ts';
 import { checked } from '../../options/check.ts';
-import { attendEachApart } from '../attend-each.ts';
 import { checkAttention } from '../checks/attention.ts';
 import { checkCacheRows } from '../checks/cache-rows.ts';
 import {
@@ -45,6 +44,7 @@ import { type Parts, partsOf } from './parts.ts';
 import { perturb } from './perturb.ts';
 import { checkNumbers, checkOffsets, checkOrder } from './promises.ts';
 import { spawnLane } from './spawn-lane.ts';
+import { attendEach } from './step-attention.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
@@ -180,7 +180,7 @@ export class WasmDevice extends TensorStore implements ExactDevice {
 
   attendEach(args: StepArguments): void {
     checkAttendEach(args);
-    attendEachApart(this, args);
+    attendEach(this, this.parts(), args);
   }
 
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
