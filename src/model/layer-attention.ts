@@ -1,5 +1,5 @@
 /** Attention of a layer, and its rows of the caches. */
-import type { Device, Tensor } from '../device/device.ts';
+import type { Device, StepArguments, Tensor } from '../device/device.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
 import type { LayerFacts, LayerRun, SequenceRows } from './layer-run.ts';
 
@@ -11,11 +11,11 @@ export function isStep(b: LayerBuffers, { sequences }: LayerRun): boolean {
   });
 }
 
-/** Attention of such rows, and their keys and values into the caches. */
-export function attendEach(device: Device, facts: LayerFacts, b: LayerBuffers, { table, sequences }: LayerRun): void {
+/** What `Device.attendEach` is told of such rows. */
+export function stepOf(facts: LayerFacts, b: LayerBuffers, { table, sequences }: LayerRun): StepArguments {
   const { nHeads, nKvHeads, headDim, window, attentionScale: scale, keyLayout: rotation } = facts;
   const { q, k, v, attended: out } = b;
-  device.attendEach({ q, k, v, out, table, rotation, sequences, nHeads, nKvHeads, headDim, window, scale });
+  return { q, k, v, out, table, rotation, sequences, nHeads, nKvHeads, headDim, window, scale };
 }
 
 /**

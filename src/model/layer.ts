@@ -3,7 +3,7 @@ import type { TrainDevice } from '../device/train-device.ts';
 import { mixture, mixtureBackward, type RouterFactors } from './experts.ts';
 import { feedForward, feedForwardBackward } from './feed-forward.ts';
 import { type LayerGradients, projectionBackward, trains } from './gradients.ts';
-import { attend, attendEach, isStep, keep, maskOf } from './layer-attention.ts';
+import { attend, isStep, keep, maskOf, stepOf } from './layer-attention.ts';
 import type { LayerBuffers } from './layer-buffers.ts';
 import type { LayerFacts, LayerRun } from './layer-run.ts';
 import { addLora } from './lora.ts';
@@ -48,7 +48,7 @@ export function decoderLayer(
   hooks.onKeys?.(index, b.k, b.v, firstRow);
   // queries of the same rows go the same way
   if (o === b) finishQueries(device, facts, weights, b, run, alone);
-  if (o === b && isStep(b, run)) attendEach(device, facts, b, run);
+  if (o === b && isStep(b, run)) device.attendEach(stepOf(facts, b, run));
   else {
     const rotated = keep(device, facts, b, run, o === b ? b.q : null);
     if (!o) return;

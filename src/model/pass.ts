@@ -1,8 +1,10 @@
 import type { ModelConfig } from '../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../device/device.ts';
+import { type FusedDevice, fusedOf } from '../device/fused-device.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
+import { canFuse, fusedLayer } from './fused-layer.ts';
 import type { KvCache } from './kv-cache.ts';
 import { decoderLayer } from './layer.ts';
 import { gatheredRows, type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
@@ -100,7 +102,9 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
   // no await where all of them are there
   let got = layers.get(0);
   let layer = got instanceof Promise ? await got : got;
-  device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
+  const fused = fusedFor(model.device, pass, t);
+  const isFused = (i: number): boolean => fused !== null && canFuse(model.facts[i]!, layer);
+  if (!isFused(0)) device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
   /** The rows that the last layer gives out. */
   let out: LayerBuffers | null = buffers;
   for (let i = 0; i < layers.count; i++) {
@@ -116,7 +120,9 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
       return { keys: cache.keys(i), values: cache.values(i), stretches, first, count, base, position };
     });
     const run = { ...common, index: i, sequences, table: tables[i]!, precision: rounding };
-    decoderLayer(device, model.facts[i]!, layer, buffers, out, run);
+    const whileFused = isFused(i);
+    if (whileFused) fusedLayer(fused!, model.facts[i]!, layer, buffers, run);
+    else decoderLayer(device, model.facts[i]!, layer, buffers, out, run);
     if (!out) break;
     if (hooks.onExperts && layer.feedForward.kind === 'mixture') await report(device, i, out, hooks.onExperts);
     // the norm before the next block shares the pass that adds this block's result
@@ -125,13 +131,20 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
       layer = got instanceof Promise ? await got : got;
     }
     const norm = last ? weights.norm : layer.inputNorm;
-    device.addRmsNorm(out.feedForwardOut, out.hidden, norm, out.normed, config.rmsNormEps);
+    if (!whileFused) device.addRmsNorm(out.feedForwardOut, out.hidden, norm, out.normed, config.rmsNormEps);
+    else if (last || !isFused(i + 1)) device.rmsNorm(out.hidden, norm, out.normed, config.rmsNormEps);
     await hooks.onHidden?.(i + 1, out.hidden, firstRow);
     await pass.pace.breathe();
   }
   throwIfAborted(hooks.signal);
   for (const part of parts) if (!part.rows && !part.unknown) part.cache.advance(part.positions);
   return out?.normed ?? null;
+}
+
+/** What computes layers in fewer commands, where all rows are next tokens whose results are wanted, and nobody asks for what stands between. */
+function fusedFor(device: Device, { alone, wanted, masks, hooks }: Pass, rows: number): FusedDevice | null {
+  const plain = alone && (wanted === null || wanted.length === rows) && !masks.mask;
+  return plain && !hooks.onKeys && !hooks.onQueries ? fusedOf(device) : null;
 }
 
 /** Where rows of a part go in its cache, and which of all rows, or of the wanted ones, are its own. */

@@ -14,22 +14,24 @@ const SIGMA = {
 fn steepening(x: T) -> T { return x * fma(T(0.2140644488), x * x, T(1.5957691216)); }`,
 } as const satisfies Record<GatedActivation, string>;
 
-/** \`steepening\`: x s'(x). \`near\`: x as far out as anything still changes. */
-function declarations(kind: GatedActivation): string {
+/** \`steepening\`: x s'(x). \`near\`: x as far out as anything still changes. \`gated\`: act(x) · up. T is what they take. */
+export function gatedText(kind: GatedActivation): string {
   return `${SIGMA[kind]}
 fn near(x: T) -> T { return select(x, sign(x) * 1e4, abs(x) > T(1e4)); }
 fn power(s: T) -> T { return exp(-clamp(s, T(-87.0), T(87.0))); }
-fn sigma(s: T, e: T) -> T { return select(1.0 / (1.0 + e), T(0.0), s < T(-87.0)); }`;
+fn sigma(s: T, e: T) -> T { return select(1.0 / (1.0 + e), T(0.0), s < T(-87.0)); }
+fn gated(x: T, up: T) -> T {
+  let s = steepness(near(x));
+  return x * sigma(s, power(s)) * up;
+}`;
 }
 
 /** With `inPlace`, gate is out. */
 const GATED = variants('gatedActivation', (_, wide: boolean, kind: GatedActivation, inPlace: boolean) => {
   return elementwise(wide, {
     buffers: [...(inPlace ? [] : [['gate', 'read'] as const]), ['up', 'read'], ['y', 'write']],
-    declarations: declarations(kind),
-    body: `let x = ${inPlace ? 'y[u.yAt + i]' : 'gate[u.gateAt + i]'};
-    let s = steepness(near(x));
-    y[u.yAt + i] = x * sigma(s, power(s)) * up[u.upAt + i];`,
+    declarations: gatedText(kind),
+    body: `y[u.yAt + i] = gated(${inPlace ? 'y[u.yAt + i]' : 'gate[u.gateAt + i]'}, up[u.upAt + i]);`,
   });
 });
 
@@ -50,7 +52,7 @@ const GATED_BACKWARD = variants(
         ['dGate', 'write'],
         ['dUp', 'write'],
       ],
-      declarations: declarations(kind),
+      declarations: gatedText(kind),
       body: `let x = ${atGate ? 'dGate[u.dGateAt + i]' : 'gate[u.gateAt + i]'};
     let w = ${atUp ? 'dUp[u.dUpAt + i]' : 'up[u.upAt + i]'};
     let s = steepness(near(x));

@@ -2,6 +2,7 @@
 import {
   BLOCK_NUMBERS,
   blockRows,
+  DOWN,
   dots,
   dotsPool,
   each,
@@ -19,10 +20,6 @@ import {
   weighPool,
 } from './attention-text.ts';
 import { kernel, variants } from './kernel.ts';
-
-/** 2^x of what is at most 0. Far below it is 0 anyway, and nothing is said of what a GPU makes of -1e30. */
-const DOWN = `fn down(x: f32) -> f32 { return exp2(max(x, -256.0)); }
-fn shrink(before: f32, now: f32) -> f32 { return select(down(before - now), 1.0, before == now); }`;
 
 /** Queries, scaled, and what the cache has; zero where there is nothing. */
 const OPERANDS = `fn query(r: u32, i: u32) -> vec4f {

@@ -14,6 +14,10 @@ export const NOTHING = -1e30;
 /** The largest score of a row that sees something is at least this, so that NaNs are not taken for nothing. */
 export const LEAST = -5e29;
 
+/** 2^x of what is at most 0. Far below it is 0 anyway, and nothing is said of what a GPU makes of -1e30. */
+export const DOWN = `fn down(x: f32) -> f32 { return exp2(max(x, -256.0)); }
+fn shrink(before: f32, now: f32) -> f32 { return select(down(before - now), 1.0, before == now); }`;
+
 /** `f(0)` .. `f(n - 1)`, a line each: what is not left to a compiler to unroll. */
 export function each(n: number, f: (i: number) => string): string {
   return Array.from({ length: n }, (_, i) => f(i)).join('\n');

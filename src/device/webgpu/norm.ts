@@ -39,7 +39,7 @@ const NORM = variants('rmsNorm', (_, size: number, from: From) => ({
 
 export function rmsNorm({ commands }: GpuParts, x: Tensor, weight: Tensor, out: Tensor, eps: number): void {
   const inPlace = isSame(x, out);
-  norm(commands, NORM(sizeOf(weight), inPlace ? 'y' : 'x'), inPlace ? [out] : [x, out], weight, eps);
+  norm(commands, NORM(normSize(weight), inPlace ? 'y' : 'x'), inPlace ? [out] : [x, out], weight, eps);
 }
 
 export function addRmsNorm(
@@ -50,7 +50,7 @@ export function addRmsNorm(
   out: Tensor,
   eps: number,
 ): void {
-  norm(commands, NORM(sizeOf(weight), 'residual'), [x, out, residual], weight, eps);
+  norm(commands, NORM(normSize(weight), 'residual'), [x, out, residual], weight, eps);
 }
 
 function norm(
@@ -121,7 +121,7 @@ export function rmsNormBackward(
     const mark = arena.mark();
     const inverses: Bound[] = [];
     if (dWeight) inverses.push({ memory: arena.take(4 * count), offset: 0, byteLength: 4 * count });
-    const of = NORM_BACKWARD(sizeOf(weight), dWeight !== null);
+    const of = NORM_BACKWARD(normSize(weight), dWeight !== null);
     commands.run(of, [...bound, weight as GpuTensor, ...inverses], [count, width, eps], count);
     if (dWeight) sumRows(parts, NORM_WEIGHT, [bound[0]!, bound[1]!, ...inverses], count, width, dWeight as GpuTensor);
     arena.reset(mark);
@@ -129,6 +129,6 @@ export function rmsNormBackward(
 }
 
 /** Invocations for a group of elements. */
-function sizeOf(weight: Tensor): number {
+export function normSize(weight: Tensor): number {
   return elements(weight.shape) <= 128 ? 32 : 256;
 }

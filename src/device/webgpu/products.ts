@@ -6,7 +6,7 @@ import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
 import { type Scaling, tileProduct } from './tile-product.ts';
 
-const REPLACED: Scaling = { alpha: 1, accumulate: false };
+export const REPLACED: Scaling = { alpha: 1, accumulate: false };
 
 /** Weights are dequantised on the way and activations stay f32, whatever precision is asked for. */
 export function linear(

@@ -2,6 +2,9 @@
  * Products of few rows: some lanes share each sum over k and read the weight's row together, each lane for several outputs and rows at a time. A sum is
  * made in one way, by length and type alone: how many rows and weights a kernel has changes no bit of a row's results.
  */
+import type { GatedActivation } from '../device.ts';
+import { gatedText } from './activation.ts';
+import { DOWN, NOTHING } from './attention-text.ts';
 import { EXPERT_NUMBERS, expertText, offsetText } from './experts.ts';
 import { type Access, type GpuTraits, type Kernel, type KernelText, variants } from './kernel.ts';
 import type { Reading } from './operand.ts';
@@ -16,9 +19,17 @@ export interface RowShape {
   readonly weights: number;
   /** Whether rows belong to experts; one row a lane then. */
   readonly grouped: boolean;
+  /** Whether x is normed as it is read: invocations of the kernel of `rmsNorm` whose bits it gets, or 0. */
+  readonly norm: number;
+  /** Whether x is one row that tiles of attention give when they are put together. */
+  readonly joined: boolean;
+  /** Whether two weights give one output, act(first) · second. */
+  readonly gate: GatedActivation | 'none';
 }
 
 const WORKGROUP = 64;
+/** Tiles of all heads, at most, of a row that is joined. */
+export const MOST_JOINED = 256;
 
 /** Outputs of a workgroup. */
 export function outputsOf({ lanes, outputs }: RowShape): number {
@@ -26,7 +37,8 @@ export function outputsOf({ lanes, outputs }: RowShape): number {
 }
 
 export function rowKernel(shape: RowShape, x: Reading, weight: Reading): Kernel {
-  return ROWS(shape.lanes, shape.outputs, shape.rows, shape.weights, shape.grouped, x, weight);
+  const { lanes, outputs, rows, weights, grouped, norm, joined, gate } = shape;
+  return ROWS(lanes, outputs, rows, weights, grouped, norm, joined, gate, x, weight);
 }
 
 const ROWS = variants(
@@ -38,23 +50,30 @@ const ROWS = variants(
     rows: number,
     weights: number,
     grouped: boolean,
+    norm: number,
+    joined: boolean,
+    gate: RowShape['gate'],
     x: Reading,
     weight: Reading,
-  ) => text(traits, { lanes, outputs, rows, weights, grouped }, x, weight),
+  ) => text(traits, { lanes, outputs, rows, weights, grouped, norm, joined, gate }, x, weight),
 );
 
 function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Reading): KernelText {
-  const { lanes, rows, weights, grouped } = shape;
+  const { lanes, rows, weights, grouped, norm, joined, gate } = shape;
   const x = quadsOf('x', xReading);
   const each = Array.from({ length: weights }, (_, i) => pairsOf(`w${i}`, weight));
+  const outs = gate === 'none' ? weights : 1;
   const subgroups = traits.subgroupSize >= lanes;
-  const sums = shape.outputs * rows;
+  const sums = shape.outputs * rows * (weights / outs);
+  const jobs = Array.from({ length: outs }, (_, i) => i);
   return {
     buffers: [
       ...x.buffers,
       ...(grouped ? [['offsets', 'i32', 'read'] as const] : []),
       ...each.flatMap((of) => of.buffers),
-      ...each.map((_, i) => [`y${i}`, 'f32', 'write' as Access] as const),
+      ...(norm ? [['norm', 'vec4f', 'read'] as const] : []),
+      ...(joined ? [['stats', 'vec2<f32>', 'read'] as const] : []),
+      ...jobs.map((i) => [`y${i}`, 'f32', 'write' as Access] as const),
     ],
     numbers: [
       'rows: u32',
@@ -62,6 +81,8 @@ function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Rea
       'alpha: f32',
       'accumulate: u32',
       ...(grouped ? EXPERT_NUMBERS : []),
+      ...(norm ? ['eps: f32'] : []),
+      ...(joined ? ['tiles: u32', 'heads: u32', 'headQuads: u32'] : []),
       ...x.numbers,
       // of each weight: outputs, workgroups, numbers from one row of y to the next
       ...each.flatMap((of, i) => [`n${i}: u32`, `groups${i}: u32`, `y${i}Stride: u32`, ...of.numbers]),
@@ -69,17 +90,21 @@ function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Rea
     workgroup: WORKGROUP,
     ...(subgroups ? { enable: ['subgroups'] } : {}),
     declarations: `${PAIR}\n${x.text}\n${each.map((of: Source) => of.text).join('\n')}
-${xReading === 'f32' ? 'fn x_some(row: u32, quad: u32) -> vec4f { return select(vec4f(), x_quad(row, quad), 4u * quad < u.xColumns); }' : 'fn x_some(row: u32, quad: u32) -> vec4f { return x_quad(row, quad); }'}
+${joined ? JOINED : someText(xReading, norm > 0)}
 fn chain(w: vec4f, x: vec4f, sum: f32) -> f32 { return fma(w.w, x.w, fma(w.z, x.z, fma(w.y, x.y, fma(w.x, x.x, sum)))); }
 ${grouped ? offsetText('rows') : ''}
+${norm ? rootsText(rows, norm) : ''}
+${gate === 'none' ? '' : `alias T = f32;\n${gatedText(gate)}`}
 ${subgroups ? '' : `var<workgroup> partial: array<f32, ${WORKGROUP * sums}>;`}
-${each.map((_, i) => putText(i)).join('\n')}`,
+${jobs.map(putText).join('\n')}`,
     body: `var block = wid.z * nw.x + wid.x;
   let row0 = wid.y * ${rows}u;
   let lane = li % ${lanes}u;
   let slot = li / ${lanes}u;
   ${grouped ? EXPERT : 'let wFrom = 0u;'}
-  ${each.map((_, i) => `if (block < u.groups${i}) { ${weightText(shape, i, subgroups)} return; }\n  block -= u.groups${i};`).join('\n  ')}`,
+  ${norm ? 'findRoots(row0, li);' : ''}
+  ${joined ? 'join(li);\n  workgroupBarrier();' : ''}
+  ${jobs.map((i) => `if (block < u.groups${i}) { ${weightText(shape, i, subgroups)} return; }\n  block -= u.groups${i};`).join('\n  ')}`,
   };
 }
 
@@ -98,21 +123,104 @@ function putText(i: number): string {
 }`;
 }
 
-/** All that is done for one weight. Of each sum there are two parts, one for each quad of a pair. */
+/** \`x_some(row, quad, r)\`: four numbers of x, zeros behind the row's end; normed they are multiplied by r and the norm's weight. */
+function someText(reading: Reading, normed: boolean): string {
+  const value = normed ? 'x_quad(row, quad) * r * norm[u.normAt + quad]' : 'x_quad(row, quad)';
+  const some = reading === 'f32' ? `select(vec4f(), ${value}, 4u * quad < u.xColumns)` : value;
+  return `fn x_some(row: u32, quad: u32, r: f32) -> vec4f { return ${some}; }`;
+}
+
+/**
+ * The same of a row that is joined from tiles: of each head and tile what the sum so far and the tile are multiplied by, the first below 0 where the row sees nothing of the
+ * tile, as in `ATTENTION_TOGETHER`, whose bits it has.
+ */
+const JOINED = `var<workgroup> factors: array<vec2f, ${MOST_JOINED}>;
+var<workgroup> inverses: array<f32, ${MOST_JOINED}>;
+${DOWN}
+fn join(li: u32) {
+  for (var head = li; head < u.heads; head += ${WORKGROUP}u) {
+    var last = ${NOTHING};
+    var sum = 0.0;
+    for (var tile = 0u; tile < u.tiles; tile++) {
+      let own = stats[u.statsAt + tile * u.heads + head];
+      let now = max(last, own.x);
+      let f = vec2f(select(-1.0, shrink(last, now), own.x != ${NOTHING}), shrink(own.x, now));
+      sum = select(sum, fma(sum, f.x, own.y * f.y), f.x != -1.0);
+      factors[head * u.tiles + tile] = f;
+      last = now;
+    }
+    inverses[head] = select(1.0 / sum, 0.0, sum == 0.0);
+  }
+}
+fn x_some(row: u32, quad: u32, r: f32) -> vec4f {
+  if (4u * quad >= u.xColumns) { return vec4f(); }
+  let head = quad / u.headQuads;
+  var t = vec4f();
+  for (var tile = 0u; tile < u.tiles; tile++) {
+    let f = factors[head * u.tiles + tile];
+    let some = x_quad(tile, quad);
+    t = select(t, fma(t, vec4f(f.x), some * f.y), f.x != -1.0);
+  }
+  return t * inverses[head];
+}`;
+
+/** Rows whose squares are summed between two barriers. */
+const ROOTS = 4;
+
+/**
+ * \`findRoots(row0, li)\`: 1 / rms of each row to \`roots\`, in the order of the kernel of `rmsNorm` of so many invocations, of which each has four here.
+ */
+function rootsText(rows: number, size: number): string {
+  const some = Math.min(rows, ROOTS);
+  return `var<workgroup> squares: array<vec4f, ${some * WORKGROUP}>;
+var<workgroup> roots: array<f32, ${rows}>;
+fn findRoots(row0: u32, li: u32) {
+  for (var first = 0u; first < ${rows}u; first += ${some}u) {
+    for (var m = 0u; m < ${some}u; m++) {
+      let row = min(row0 + first + m, u.rows - 1u);
+      var sum = vec4f();
+      if (li < ${size / 4}u) {
+        for (var quad = li; 4u * quad < u.xColumns; quad += ${size / 4}u) {
+          let value = x_quad(row, quad);
+          sum = fma(value, value, sum);
+        }
+      }
+      squares[m * ${WORKGROUP}u + li] = sum;
+    }
+    workgroupBarrier();
+    for (var width = ${WORKGROUP / 2}u; width > 0u; width >>= 1u) {
+      for (var m = 0u; m < ${some}u; m++) {
+        let at = m * ${WORKGROUP}u + li;
+        if (li < width) { squares[at] += squares[at + width]; }
+      }
+      workgroupBarrier();
+    }
+    if (li < ${some}u) {
+      let all = squares[li * ${WORKGROUP}u];
+      roots[first + li] = 1.0 / sqrt(((all.x + all.z) + (all.y + all.w)) / f32(u.xColumns) + u.eps);
+    }
+    workgroupBarrier();
+  }
+}`;
+}
+
+/** All that is done for one output. Of each sum there are two parts, one for each quad of a pair; a gate's outputs stand behind one another, then those of what it gates. */
 function weightText(shape: RowShape, i: number, subgroups: boolean): string {
-  const { lanes, outputs, rows } = shape;
-  const w = `w${i}`;
+  const { lanes, outputs, rows, norm, gate } = shape;
+  const of = gate === 'none' ? [i] : [0, 1];
+  const all = outputs * of.length;
   const lines: string[] = [`let first = (block * ${WORKGROUP / lanes}u + slot) * ${outputs}u;`];
-  for (let r = 0; r < outputs; r++) {
-    lines.push(`let at${r} = wFrom + min(first + ${r}u, u.n${i} - 1u);`);
+  for (let r = 0; r < all; r++) {
+    if (r < outputs) lines.push(`let at${r} = wFrom + min(first + ${r}u, u.n${i} - 1u);`);
     for (let m = 0; m < rows; m++) lines.push(`var a${r}_${m} = 0.0; var b${r}_${m} = 0.0;`);
   }
   lines.push(`for (var pair = lane; pair < u.pairs; pair += ${lanes}u) {`);
-  for (let r = 0; r < outputs; r++) lines.push(`let p${r} = ${w}_pair(at${r}, pair);`);
+  for (let r = 0; r < all; r++) lines.push(`let p${r} = w${of[Math.floor(r / outputs)]}_pair(at${r % outputs}, pair);`);
   for (let m = 0; m < rows; m++) {
-    const row = `min(row0 + ${m}u, u.rows - 1u)`;
-    lines.push(`{ let xa = x_some(${row}, ${w}_first(pair)); let xb = x_some(${row}, ${w}_second(pair));`);
-    for (let r = 0; r < outputs; r++) {
+    const given = (quad: string) =>
+      `x_some(min(row0 + ${m}u, u.rows - 1u), w${i}_${quad}(pair), ${norm ? `roots[${m}]` : '1.0'})`;
+    lines.push(`{ let xa = ${given('first')}; let xb = ${given('second')};`);
+    for (let r = 0; r < all; r++) {
       lines.push(`a${r}_${m} = chain(p${r}.a, xa, a${r}_${m}); b${r}_${m} = chain(p${r}.b, xb, b${r}_${m});`);
     }
     lines.push('}');
@@ -122,9 +230,9 @@ function weightText(shape: RowShape, i: number, subgroups: boolean): string {
 }
 
 /** Lanes of a sum are neighbours in a subgroup, as all GPUs have them in a workgroup of one dimension. */
-function bySubgroup({ lanes, outputs, rows }: RowShape, i: number): string {
+function bySubgroup({ lanes, outputs, rows, gate }: RowShape, i: number): string {
   const lines: string[] = [];
-  for (let r = 0; r < outputs; r++) {
+  for (let r = 0; r < outputs * (gate === 'none' ? 1 : 2); r++) {
     for (let m = 0; m < rows; m++) {
       lines.push(`var s${r}_${m} = a${r}_${m} + b${r}_${m};`);
       for (let width = lanes / 2; width >= 1; width /= 2) {
@@ -133,35 +241,42 @@ function bySubgroup({ lanes, outputs, rows }: RowShape, i: number): string {
     }
   }
   // each lane writes one sum, or every so manieth
-  const sums = Array.from({ length: outputs * rows }, (_, at) => `s${Math.floor(at / rows)}_${at % rows}`);
-  for (let from = 0; from < sums.length; from += lanes) {
-    lines.push(`var mine${from} = ${sums[from]};`);
-    for (let at = from + 1; at < Math.min(from + lanes, sums.length); at++) {
-      lines.push(`mine${from} = select(mine${from}, ${sums[at]}, lane == ${at - from}u);`);
+  const count = outputs * rows;
+  const sum = (at: number) => `s${Math.floor(at / rows)}_${at % rows}`;
+  const mine = (name: string, from: number, behind: number) => {
+    lines.push(`var ${name} = ${sum(behind + from)};`);
+    for (let at = from + 1; at < Math.min(from + lanes, count); at++) {
+      lines.push(`${name} = select(${name}, ${sum(behind + at)}, lane == ${at - from}u);`);
     }
+    return name;
+  };
+  for (let from = 0; from < count; from += lanes) {
+    const first = mine(`mine${from}`, from, 0);
+    const value = gate === 'none' ? first : `gated(${first}, ${mine(`other${from}`, from, count)})`;
     const one = `(lane + ${from}u)`;
-    lines.push(
-      `if (${one} < ${sums.length}u) { put${i}(first + ${one} / ${rows}u, row0 + ${one} % ${rows}u, mine${from}); }`,
-    );
+    lines.push(`if (${one} < ${count}u) { put${i}(first + ${one} / ${rows}u, row0 + ${one} % ${rows}u, ${value}); }`);
   }
   return lines.join('\n    ');
 }
 
-function byMemory({ lanes, outputs, rows }: RowShape, i: number): string {
+function byMemory({ lanes, outputs, rows, gate }: RowShape, i: number): string {
   const slots = WORKGROUP / lanes;
+  const count = outputs * rows;
   const lines: string[] = [];
-  for (let r = 0; r < outputs; r++) {
+  for (let r = 0; r < outputs * (gate === 'none' ? 1 : 2); r++) {
     for (let m = 0; m < rows; m++) {
       lines.push(`partial[(${(r * rows + m) * lanes}u + lane) * ${slots}u + slot] = a${r}_${m} + b${r}_${m};`);
     }
   }
+  const sum = (name: string, from: number) => `var ${name} = 0.0;
+      for (var part = 0u; part < ${lanes}u; part++) { ${name} += partial[((${from}u + one) * ${lanes}u + part) * ${slots}u + its]; }`;
   return `${lines.join('\n    ')}
     workgroupBarrier();
-    for (var t = li; t < ${slots * outputs * rows}u; t += ${WORKGROUP}u) {
+    for (var t = li; t < ${slots * count}u; t += ${WORKGROUP}u) {
       let one = t / ${slots}u;
       let its = t % ${slots}u;
-      var sum = 0.0;
-      for (var part = 0u; part < ${lanes}u; part++) { sum += partial[(one * ${lanes}u + part) * ${slots}u + its]; }
-      put${i}((block * ${slots}u + its) * ${outputs}u + one / ${rows}u, row0 + one % ${rows}u, sum);
+      ${sum('sum', 0)}
+      ${gate === 'none' ? '' : sum('other', count)}
+      put${i}((block * ${slots}u + its) * ${outputs}u + one / ${rows}u, row0 + one % ${rows}u, ${gate === 'none' ? 'sum' : 'gated(sum, other)'});
     }`;
 }

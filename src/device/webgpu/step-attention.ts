@@ -1,12 +1,15 @@
 /** `attendEach` of the GPU device: one dispatch for all sequences whose caches stand in the same buffers, and one that puts their tiles together. */
 import { attendEachApart } from '../attend-each.ts';
 import { widthOf } from '../checks/tensor.ts';
-import type { Device, StepArguments, StepSequence } from '../device.ts';
+import type { Device, StepArguments, StepSequence, Tensor } from '../device.ts';
 import { scratch } from './attention.ts';
 import { ATTENTION_TOGETHER, PART_LANES } from './attention-kernels.ts';
 import { quarters, TILE } from './attention-text.ts';
 import type { Bound } from './commands.ts';
+import { addLinear } from './fused.ts';
 import type { GpuMemory } from './memory.ts';
+import { operandOf } from './operand.ts';
+import { joinedRowProduct } from './row-product.ts';
 import { MOST_SEQUENCES, STEP_PARTS, stepBytes } from './step-kernel.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
@@ -19,11 +22,48 @@ interface Company {
   readonly list: number[];
 }
 
+/** What tiles of positions give, to be put together; without stats it is the result. */
+interface Tiles {
+  readonly count: number;
+  readonly data: Bound;
+  readonly stats: Bound | null;
+}
+
 export function attendEach(device: Device, parts: GpuParts, args: StepArguments): void {
+  if (args.sequences.length === 0 || widthOf(args.q) === 0) return;
+  const mark = parts.arena.mark();
+  const tiles = tilesOf(parts, args);
+  if (tiles) putTogether(parts, args, tiles);
+  else attendEachApart(device, args);
+  parts.arena.reset(mark);
+}
+
+/** residual += attended · weightᵀ. What is in `out` is undefined. */
+export function attendLinear(
+  device: Device,
+  parts: GpuParts,
+  args: StepArguments,
+  weight: Tensor,
+  residual: Tensor,
+): void {
+  const { out, nHeads: heads, headDim, sequences } = args;
+  const mark = parts.arena.mark();
+  const one = sequences.length === 1 ? tilesOf(parts, args) : null;
+  const { stats, data, count: tiles } = one ?? { stats: null, data: null, count: 0 };
+  const row = stats && { parts: data, stats, tiles, heads, headDim };
+  if (!row || !joinedRowProduct(parts, row, operandOf(weight), residual as GpuTensor)) {
+    if (one) putTogether(parts, args, one);
+    else attendEach(device, parts, args);
+    addLinear(parts, out, weight, residual);
+  }
+  parts.arena.reset(mark);
+}
+
+/** Keys and values to the caches, and queries against each tile, in scratch; null where one dispatch cannot. */
+function tilesOf(parts: GpuParts, args: StepArguments): Tiles | null {
   const { q, k, v, out, table, rotation, sequences, nHeads, nKvHeads, headDim, window } = args;
+  const { commands } = parts;
   const rows = sequences.length;
-  if (rows === 0 || widthOf(q) === 0) return;
-  const { commands, arena } = parts;
   const group = nHeads / nKvHeads;
   const own = group <= PART_LANES ? 1 : group <= 2 * PART_LANES ? 2 : 4;
   let [zero, end] = [Number.POSITIVE_INFINITY, 0];
@@ -32,15 +72,11 @@ export function attendEach(device: Device, parts: GpuParts, args: StepArguments)
     zero = Math.min(zero, window > 0 ? Math.floor(Math.max(0, base + 1 - window) / TILE) : 0);
   }
   const tiles = end - zero;
-  const companies = companiesOf(parts, args, 4 * tiles * rows * nHeads * headDim);
-  const fits = group <= 4 * PART_LANES && stepBytes(own, headDim) <= commands.context.traits.workgroupBytes;
-  if (!companies || !fits) {
-    attendEachApart(device, args);
-    return;
-  }
-  const last = tiles === 1;
   const count = rows * nHeads;
-  const mark = arena.mark();
+  if (group > 4 * PART_LANES || stepBytes(own, headDim) > commands.context.traits.workgroupBytes) return null;
+  const companies = companiesOf(parts, args, 4 * tiles * count * headDim);
+  if (!companies) return null;
+  const last = tiles === 1;
   const data = last ? (out as GpuTensor) : scratch(parts, tiles * count * headDim);
   const stats = last ? null : scratch(parts, tiles * count * 2);
   const half = table ? rotation.rotaryDims / 2 : 0;
@@ -55,12 +91,19 @@ export function attendEach(device: Device, parts: GpuParts, args: StepArguments)
       commands.run(kernel, bound, [...numbers, ...some], [tiles, nKvHeads, some.length / 8]);
     }
   }
-  if (stats) {
-    const columns = Math.ceil(headDim / 64);
-    const numbers = [tiles, count, headDim, columns, 1];
-    commands.run(ATTENTION_TOGETHER(false), [data, stats, out as GpuTensor], numbers, count * columns);
-  }
-  arena.reset(mark);
+  return { count: tiles, data, stats };
+}
+
+function putTogether(
+  { commands }: GpuParts,
+  { out, sequences, nHeads, headDim }: StepArguments,
+  { count: tiles, data, stats }: Tiles,
+): void {
+  if (!stats) return;
+  const count = sequences.length * nHeads;
+  const columns = Math.ceil(headDim / 64);
+  const numbers = [tiles, count, headDim, columns, 1];
+  commands.run(ATTENTION_TOGETHER(false), [data, stats, out as GpuTensor], numbers, count * columns);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
 import { checkCacheRows } from '../checks/cache-rows.ts';
+import { checkAttendLinear, checkFusedLinear, checkNormGated } from '../checks/fused.ts';
 import {
   checkAdd,
   checkAddBias,
@@ -20,7 +21,6 @@ import { checkPlaceRows, checkStoreRows } from '../checks/stored-rows.ts';
 import type {
   AttentionArguments,
   CacheRowsArguments,
-  Device,
   GatedActivation,
   MatmulOptions,
   PlaceArguments,
@@ -31,6 +31,7 @@ import type {
   StoredRows,
   Tensor,
 } from '../device.ts';
+import type { FusedDevice } from '../fused-device.ts';
 import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
 import { cacheRows } from './cache-rows.ts';
@@ -39,6 +40,7 @@ import { takeColumn } from './column.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
 import { embed } from './embed.ts';
+import { addLinear, normGated, normLinear } from './fused.ts';
 import { logitStats } from './logits.ts';
 import { addRmsNorm, rmsNorm } from './norm.ts';
 import { type WebGpuDeviceOptions, webGpuDeviceOptions } from './options.ts';
@@ -47,15 +49,16 @@ import { rope } from './rope.ts';
 import { combine, dispatch, gatherRows, route, sigmoidScale } from './routing.ts';
 import { scaleRows, softmax } from './row-layers.ts';
 import { copyRows } from './rows.ts';
-import { attendEach } from './step-attention.ts';
+import { attendEach, attendLinear } from './step-attention.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
 import { topK } from './top-k.ts';
 
 /** A GPU, by WebGPU. Operations are recorded when they are called and go to the GPU in batches, at the latest with the next `read` or `flush`. */
-export class WebGpuDevice extends TensorStore implements Device {
+export class WebGpuDevice extends TensorStore implements FusedDevice {
   readonly kind = 'webgpu' as const;
   readonly asynchronous = true;
+  readonly fused = true as const;
   readonly description: Readonly<Record<string, string>>;
   /** Whether a program on the CPU does it all: right, and slow. */
   readonly isFallback: boolean;
@@ -106,6 +109,27 @@ export class WebGpuDevice extends TensorStore implements Device {
   embed(ids: Tensor, weight: Tensor, out: Tensor): void {
     checkEmbed(ids, weight, out);
     embed(this.parts(), ids, weight, out);
+  }
+
+  normLinear(x: Tensor, norm: Tensor, eps: number, weights: readonly Tensor[], outs: readonly Tensor[]): void {
+    checkFusedLinear('normLinear', x, norm, weights, outs);
+    normLinear(this.parts(), x, { weight: norm, eps }, weights, outs);
+  }
+
+  normGated(kind: GatedActivation, x: Tensor, norm: Tensor, eps: number, gate: Tensor, up: Tensor, out: Tensor): void {
+    checkNormGated(x, norm, gate, up, out);
+    normGated(this.parts(), kind, x, { weight: norm, eps }, gate, up, out);
+  }
+
+  addLinear(x: Tensor, weight: Tensor, residual: Tensor): void {
+    checkFusedLinear('addLinear', x, null, [weight], [residual]);
+    addLinear(this.parts(), x, weight, residual);
+  }
+
+  attendLinear(args: StepArguments, weight: Tensor, residual: Tensor): void {
+    checkAttendEach(args);
+    checkAttendLinear(args, weight, residual);
+    attendLinear(this, this.parts(), args, weight, residual);
   }
 
   // ---- layers
