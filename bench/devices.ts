@@ -1,4 +1,7 @@
-/** The CPU with all lanes against a GPU: products by shape, and models by size, from which `auto` has its crossovers (src/device/auto.ts). */
+/**
+ * The CPU with all lanes against a GPU: products by shape, and models by size, from which `auto` has its crossovers (src/device/auto.ts); and decoding on the GPU by how
+ * many texts are written at once.
+ */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +9,9 @@ import { configOf, initialWeights, type Shape } from '../examples/pretrain/initi
 import { CROSSOVER } from '../src/device/auto.ts';
 import type { Device, Tensor } from '../src/device/device.ts';
 import { openDevice } from '../src/device/open-device.ts';
+import { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
 import { openLocal } from '../src/open-local.ts';
+import { type Decoding, decoding, halved } from './device-decoding.ts';
 import { compare, header, machine, type Options, type Timing } from './harness.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 import { openTraining, sequences } from './train-work.ts';
@@ -89,8 +94,12 @@ async function products(context: Context, lanes: number, options: Options): Prom
   return rows;
 }
 
-async function filesOf(own: (typeof MODELS)[number]): Promise<Record<string, Uint8Array>> {
-  const shape: Shape = { ...own, vocabulary: VOCABULARY, positions: 1024 };
+async function filesOf(
+  own: (typeof MODELS)[number],
+  vocabulary: number = VOCABULARY,
+  positions = 1024,
+): Promise<Record<string, Uint8Array>> {
+  const shape: Shape = { ...own, vocabulary, positions };
   const folder = fileURLToPath(new URL('../models/nano-base/', import.meta.url));
   return {
     'config.json': new TextEncoder().encode(JSON.stringify(configOf(shape))),
@@ -169,10 +178,45 @@ function line({ what, size, unit, wasm, webgpu }: Row): string {
   return `${what.padEnd(20)}${String(size).padStart(12)}${figure(wasm)}${figure(webgpu)} ${unit.padEnd(9)}${times.padStart(9)}`;
 }
 
+/** Of one of the models' shapes in f16, with SmolLM2's vocabulary unless another is given. */
+async function decode(context: Context, options: Options): Promise<Decoding[]> {
+  const { print } = context;
+  const [shape = 1] = numbers(context, 'shape', [4]);
+  const [vocabulary = 1] = numbers(context, 'vocabulary', [49_152]);
+  const [prompt = 1] = numbers(context, 'prompt', [512]);
+  const [tokens = 1] = numbers(context, 'tokens', [64]);
+  const own = MODELS[shape - 1]!;
+  const files = await filesOf(own, vocabulary, Math.max(1024, prompt + tokens + 2));
+  files['model.safetensors'] = halved(files['model.safetensors']!);
+  const device = await WebGpuDevice.create();
+  try {
+    const sizes = { texts: numbers(context, 'texts', [1, 8, 32]), prompt, tokens };
+    const results = await decoding(device, files, sizes, { ...options, warmup: 1 });
+    print(`\ndecoding behind ${prompt} tokens, ${own.layers} layers of ${own.hidden} in f16`);
+    print(`${'texts'.padEnd(8)}${'dispatches'.padStart(12)}${'MB of weights'.padStart(15)}${'tokens/s'.padStart(12)}`);
+    for (const { texts, dispatches, weightBytes, tokensPerSecond } of results) {
+      const figures = [dispatches.toFixed(1), (weightBytes / 1e6).toFixed(1), tokensPerSecond.toFixed(0)];
+      print(
+        `${String(texts).padEnd(8)}${figures[0]!.padStart(12)}${figures[1]!.padStart(15)}${figures[2]!.padStart(12)}`,
+      );
+    }
+    for (const { texts, kernels } of results) {
+      print(`\ndispatches of a pass of ${texts}, by kernel:`);
+      for (const [name, count] of Object.entries(kernels).sort(([, a], [, b]) => b - a)) {
+        print(`${count.toFixed(2).padStart(10)}  ${name}`);
+      }
+    }
+    return results;
+  } finally {
+    device.close();
+  }
+}
+
 const suite: Suite = {
-  about: 'the CPU against a GPU, by shape and by size  (--lanes N --n 256,1024 --models 5 --rounds 5)',
+  about:
+    'the CPU against a GPU, by shape and by size, and decoding there  (--lanes N --n 256,1024 --models 5 --rounds 5; --decoding alone: --texts 1,8,32 --shape 4 --vocabulary 49152 --prompt 512 --tokens 64)',
   async run(context) {
-    const { print } = context;
+    const { print, flags } = context;
     const [lanes = 1] = numbers(context, 'lanes', [availableParallelism()]);
     const [most = 1] = numbers(context, 'models', [MODELS.length]);
     const [rounds = 5] = numbers(context, 'rounds', [5]);
@@ -182,6 +226,7 @@ const suite: Suite = {
     gpu.close();
     const info = machine([`${lanes} lanes`, description['adapter'] ?? null]);
     print(header(info));
+    if (flags['decoding']) return { machine: info, description, decoding: await decode(context, options) };
     print(`${''.padEnd(20)}${'size'.padStart(12)}${'wasm'.padStart(9)}${'webgpu'.padStart(9)}`);
     const rows = await products(context, lanes, options);
     for (const own of MODELS.slice(0, most)) {
@@ -202,7 +247,7 @@ const suite: Suite = {
     };
     print(`\nfaster on the GPU from so many parameters on: ${JSON.stringify(found)}`);
     print(`auto goes by: ${JSON.stringify(CROSSOVER)} (src/device/auto.ts)`);
-    return { machine: info, description, rows, crossover: found };
+    return { machine: info, description, rows, crossover: found, decoding: await decode(context, options) };
   },
 };
 export default suite;

@@ -53,6 +53,8 @@ export class Commands {
   /** Windows of buffers that are larger than a binding may be, by their place. */
   readonly #windows = new Map<string, number>();
   #nextWindow = -1;
+  /** Dispatches by the name of their kernel; null while nobody counts. */
+  tally: Map<string, number> | null = null;
 
   constructor(context: GpuContext, memoryLimit: number, bindingLimit = context.bindingLimit) {
     this.context = context;
@@ -87,6 +89,7 @@ export class Commands {
       throw outOfMemory(`A kernel needs ${byteLength} bytes in one piece; this GPU binds ${bindingLimit}.`);
     }
     const pipeline = this.context.pipeline(of);
+    this.tally?.set(of.name, (this.tally.get(of.name) ?? 0) + 1);
     const apart = this.#apart(pipeline, bound);
     if (this.#waiting.length > 0) this.#go();
     if ((pipeline.pipeline || pipeline.refused) && this.#waiting.length === 0)

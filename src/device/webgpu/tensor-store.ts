@@ -253,6 +253,13 @@ export class TensorStore {
     return this.#parts?.commands.pool.bytes ?? 0;
   }
 
+  /** Dispatches from now on, by the name of their kernel: for measuring. */
+  tally(): ReadonlyMap<string, number> {
+    const counted = new Map<string, number>();
+    this.parts().commands.tally = counted;
+    return counted;
+  }
+
   liveTensors(): readonly string[] {
     return [...this.#live].map(([t, made]) => `${t.type} [${t.shape.join(', ')}] ${t.layout}${made && `\n${made}`}`);
   }

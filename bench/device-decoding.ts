@@ -1,0 +1,104 @@
+/**
+ * Decoding on a GPU by how many texts are written at once: commands and bytes of weights that a pass takes, and tokens a second. Greedy, as `generate` does it: a pass
+ * begins before the last one's tokens are read.
+ */
+import { floatToHalf } from '../src/checkpoint/quantised/half.ts';
+import type { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
+import { Sampler } from '../src/model/generate/sampler.ts';
+import { Steps } from '../src/model/generate/steps.ts';
+import { openLocal } from '../src/open-local.ts';
+import { compare, type Options } from './harness.ts';
+import { sequences } from './train-work.ts';
+
+export interface Decoding {
+  readonly texts: number;
+  /** Of a pass, which gives each text a token. */
+  readonly dispatches: number;
+  /** By the name of the kernel; what a layer has stands there as often as there are layers. */
+  readonly kernels: Readonly<Record<string, number>>;
+  readonly weightBytes: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface DecodingSizes {
+  readonly texts: readonly number[];
+  /** Tokens before those that are measured, and those. */
+  readonly prompt: number;
+  readonly tokens: number;
+}
+
+/** @param files of a model whose matrices are read once a pass, the tied embedding as the output matrix */
+export async function decoding(
+  device: WebGpuDevice,
+  files: Readonly<Record<string, Uint8Array>>,
+  { texts, prompt, tokens }: DecodingSizes,
+  options: Options,
+): Promise<Decoding[]> {
+  const before = device.stats().bytes;
+  const model = await openLocal(files, { device });
+  const weightBytes = device.stats().bytes - before;
+  const { decoder } = model;
+  const ids = sequences(1, prompt, model.config.vocabSize)[0]!;
+  const sampler = new Sampler({ temperature: 0 });
+  const caches = Array.from({ length: Math.max(...texts) }, () => decoder.cache());
+  const results: Decoding[] = [];
+  try {
+    for (const cache of caches) {
+      cache.reserve(prompt + tokens + 1);
+      await decoder.forward(ids, cache, { output: 'last' });
+    }
+    for (const count of texts) {
+      const some = caches.slice(0, count);
+      const run = async (): Promise<number> => {
+        const steps = Steps.of(decoder);
+        const leave = some.map(() => steps.enter());
+        const start = performance.now();
+        await Promise.all(
+          some.map(async (cache, t) => {
+            let input = [ids[t % ids.length]!];
+            for (let n = 0; n < tokens; n++) {
+              const more = n + 1 < tokens;
+              const { id } = await steps.take({ input, cache, sampler, count: n, seen: new Set(), more });
+              input = [id];
+            }
+          }),
+        );
+        const seconds = (performance.now() - start) / 1000;
+        for (const end of leave) end();
+        for (const cache of some) cache.truncate(prompt);
+        return seconds;
+      };
+      await run(); // compiles
+      const counted = device.tally();
+      await run();
+      const kernels = Object.fromEntries([...counted].map(([name, n]) => [name, n / tokens]));
+      const dispatches = Object.values(kernels).reduce((a, b) => a + b);
+      const [timing] = await compare([{ name: `${count}`, unit: 'token', unitsPerRun: count * tokens, run }], options);
+      results.push({ texts: count, dispatches, kernels, weightBytes, tokensPerSecond: timing!.best });
+    }
+    return results;
+  } finally {
+    for (const cache of caches) cache.dispose();
+    model.close();
+  }
+}
+
+/** A file of safetensors in f32, as f16. */
+export function halved(file: Uint8Array): Uint8Array {
+  const size = new DataView(file.buffer, file.byteOffset).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + size))) as Record<string, never>;
+  for (const entry of Object.values(header) as { dtype?: string; data_offsets: [number, number] }[]) {
+    if (!entry.dtype) continue; // what is said of the file
+    entry.dtype = 'F16';
+    entry.data_offsets = [entry.data_offsets[0] / 2, entry.data_offsets[1] / 2];
+  }
+  const json = JSON.stringify(header);
+  const text = new TextEncoder().encode(json.padEnd(Math.ceil(json.length / 8) * 8));
+  const values = new Float32Array(file.slice(8 + size).buffer);
+  const out = new Uint8Array(8 + text.length + 2 * values.length);
+  new DataView(out.buffer).setUint32(0, text.length, true);
+  out.set(text, 8);
+  const halves = new Uint16Array(out.buffer, 8 + text.length);
+  for (let i = 0; i < values.length; i++) halves[i] = floatToHalf(values[i]!);
+  return out;
+}
