@@ -1,5 +1,16 @@
 import type { Device, GatedActivation, StepArguments, Tensor } from './device.ts';
 
+/** How `expertShares` chooses: of the rule of an adapter (src/checkpoint/adapter/routing.ts). */
+export interface ShareRule {
+  /** Entropy above which experts share a position; null: none is. */
+  readonly cut: number | null;
+  readonly temperature: number;
+  readonly most: number;
+  readonly strength: number;
+  /** Whether an expert acts where the entropy is not above the cut. */
+  readonly actsLow: boolean;
+}
+
 /**
  * A device on which a command costs more than what it computes for few rows: it has operations that are several of `Device` at once. Each row gets the bits that
  * these give it alone. Whoever finds none of it calls the others.
@@ -14,6 +25,11 @@ export interface FusedDevice extends Device {
   addLinear(x: Tensor, weight: Tensor, residual: Tensor): void;
   /** residual [S, N] += attended · weight [N, nHeads · headDim]ᵀ: `attendEach` and `addLinear`. What is in args.out is undefined behind. */
   attendLinear(args: StepArguments, weight: Tensor, residual: Tensor): void;
+  /**
+   * What the terms of experts are multiplied by, out [T, E], of the logits [T, E + 1] of a gate, that of no expert first, and entropies [T], which are null where there
+   * is no cut: `coefficientsOf` of src/model/routed/rule.ts, but that the choice stays on the device. Of what is no number, NaN.
+   */
+  expertShares(logits: Tensor, entropies: Tensor | null, rule: ShareRule, out: Tensor): void;
 }
 
 export function fusedOf(device: Device): FusedDevice | null {

@@ -237,10 +237,16 @@ export class Decoder {
 
   /**
    * As `forwardEach` with the next token of each sequence, which is still on the device: ids i32 [sequences]. Keys and values go
-   * behind what the caches hold, which have room for them and do not know them: `KvCache.advance` tells them, where the tokens turn out to be so.
+   * behind what the caches hold, which have room for them and do not know them: `KvCache.advanceAhead` tells them, where the tokens turn out to be so.
+   * @param routing as of `EachOptions`
    * @throws as `forwardEach`
    */
-  async forwardAhead(caches: readonly KvCache[], ids: Tensor, onOutput: (hidden: Tensor) => void): Promise<void> {
+  async forwardAhead(
+    caches: readonly KvCache[],
+    ids: Tensor,
+    onOutput: (hidden: Tensor) => void,
+    routing: Tensor | null = null,
+  ): Promise<void> {
     const mark = this.device.mark();
     try {
       const parts = caches.map((cache, first) => {
@@ -250,7 +256,7 @@ export class Decoder {
       });
       const hidden = await runPass(this.#model, {
         ...{ ids, parts, wanted: parts.map(({ first }) => first), alone: true, firstRow: 0 },
-        ...{ precision: this.precision, masks: {}, routing: null, hooks: {}, pace: new Pace() },
+        ...{ precision: this.precision, masks: {}, routing, hooks: {}, pace: new Pace() },
       });
       onOutput(hidden!);
     } finally {

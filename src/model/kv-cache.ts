@@ -158,6 +158,11 @@ export class KvCache {
     for (const position of positions) this.#positions.push(position);
   }
 
+  /** Records the row that a pass ahead has written behind the present ones. */
+  advanceAhead(): void {
+    this.advance([(this.#positions.at(-1) ?? -1) + 1]);
+  }
+
   /** Forgets all rows from `length` on. */
   truncate(length: number): void {
     this.#check();

@@ -1,6 +1,6 @@
 import type { StepArguments, Tensor } from '../device.ts';
 import { checkLinear } from './products.ts';
-import { checkApart, checkFloats, elements, shapeError, widthOf } from './tensor.ts';
+import { checkApart, checkFloats, elements, heightOf, shapeError, widthOf } from './tensor.ts';
 
 /** Of `normLinear`, `normGated` and `addLinear`; without a norm, outs are added to. */
 export function checkFusedLinear(
@@ -23,6 +23,19 @@ export function checkFusedLinear(
 export function checkNormGated(x: Tensor, norm: Tensor, gate: Tensor, up: Tensor, out: Tensor): void {
   checkFusedLinear('normGated', x, norm, [gate], [out]);
   checkLinear(x, [up], [out]);
+}
+
+export function checkExpertShares(logits: Tensor, entropies: Tensor | null, cut: number | null, out: Tensor): void {
+  checkFloats('expertShares', logits, entropies, out);
+  const [rows, experts] = [heightOf(out), widthOf(out)];
+  const given = entropies ? elements(entropies.shape) : 0;
+  if (heightOf(logits) !== rows || widthOf(logits) !== experts + 1 || given !== (cut === null ? 0 : rows)) {
+    throw shapeError(
+      'expertShares',
+      `[${heightOf(logits)}, ${widthOf(logits)}], ${given} entropies, [${rows}, ${experts}]`,
+    );
+  }
+  checkApart('expertShares', out, logits, entropies);
 }
 
 /** Beside what `checkAttendEach` asks. */

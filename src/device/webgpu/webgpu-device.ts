@@ -1,7 +1,7 @@
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
 import { checkCacheRows } from '../checks/cache-rows.ts';
-import { checkAttendLinear, checkFusedLinear, checkNormGated } from '../checks/fused.ts';
+import { checkAttendLinear, checkExpertShares, checkFusedLinear, checkNormGated } from '../checks/fused.ts';
 import {
   checkAdd,
   checkAddBias,
@@ -31,7 +31,7 @@ import type {
   StoredRows,
   Tensor,
 } from '../device.ts';
-import type { FusedDevice } from '../fused-device.ts';
+import type { FusedDevice, ShareRule } from '../fused-device.ts';
 import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
 import { cacheRows } from './cache-rows.ts';
@@ -40,6 +40,7 @@ import { takeColumn } from './column.ts';
 import { GpuContext } from './context.ts';
 import { add, addBias, scale } from './elements.ts';
 import { embed } from './embed.ts';
+import { expertShares } from './expert-shares.ts';
 import { addLinear, normGated, normLinear } from './fused.ts';
 import { logitStats } from './logits.ts';
 import { addRmsNorm, rmsNorm } from './norm.ts';
@@ -130,6 +131,11 @@ export class WebGpuDevice extends TensorStore implements FusedDevice {
     checkAttendEach(args);
     checkAttendLinear(args, weight, residual);
     attendLinear(this, this.parts(), args, weight, residual);
+  }
+
+  expertShares(logits: Tensor, entropies: Tensor | null, rule: ShareRule, out: Tensor): void {
+    checkExpertShares(logits, entropies, rule.cut, out);
+    expertShares(this.parts(), logits, entropies, rule, out);
   }
 
   // ---- layers

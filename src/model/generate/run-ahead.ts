@@ -83,7 +83,7 @@ export class RunAhead {
       return null;
     }
     this.#next = null;
-    for (const cache of next.caches) cache.advance([positionBehind(cache)]);
+    for (const cache of next.caches) cache.advanceAhead();
     return next;
   }
 

@@ -11,7 +11,7 @@ import type { ModelRopes } from '../model-ropes.ts';
 export class RoutedCache extends KvCache {
   /** Of the unadapted model; as long as this one between passes. */
   readonly base: KvCache;
-  /** Entropy of the unadapted model by row; of rows in use. */
+  /** Entropy of the unadapted model by row; of rows in use, but for those of which only the device knows it. */
   readonly entropies: number[] = [];
   readonly #device: Device;
   readonly #width: number;
@@ -54,6 +54,11 @@ export class RoutedCache extends KvCache {
     if (this.#means && this.length > 0) this.#device.copyRows(this.means(0, this.length), grown, 0);
     this.#means?.dispose();
     this.#means = grown;
+  }
+
+  override advanceAhead(): void {
+    super.advanceAhead();
+    this.base.advanceAhead();
   }
 
   override truncate(length: number): void {

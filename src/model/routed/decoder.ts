@@ -9,6 +9,7 @@ import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { alignedEntropy, predictionEntropies, unknownEntropy } from './entropies.ts';
 import { type GateWeights, gateForward, slotsOf } from './gate.ts';
+import { chooseOnDevice, chooserOf } from './on-device.ts';
 import { coefficientsOf, type TokenRouting, tokenRouting } from './rule.ts';
 
 /** Who chooses experts: a gate, and by which rule. */
@@ -133,9 +134,39 @@ export class RoutedDecoder extends Decoder {
     });
   }
 
-  /** Who acts on a token is decided from what the unadapted model makes of it. */
+  /** Who acts on a token is decided from what the unadapted model makes of it: that must stay on the device. */
   override get canRunAhead(): boolean {
-    return false;
+    return super.canRunAhead && chooserOf(this.device, this.#router.rule) !== null;
+  }
+
+  override async forwardAhead(
+    caches: readonly KvCache[],
+    ids: Tensor,
+    onOutput: (hidden: Tensor) => void,
+  ): Promise<void> {
+    const own = caches.map(routed);
+    const mark = this.device.mark();
+    try {
+      const routing = this.device.scratch('f32', [own.length, this.experts]);
+      const bases = own.map(({ base }) => base);
+      await this.base.forwardAhead(bases, ids, (hidden) => this.#chooseTogether(own, hidden, this.precision, routing));
+      await super.forwardAhead(own, ids, onOutput, routing);
+    } finally {
+      this.device.reset(mark);
+    }
+  }
+
+  /** Of the next token of each of several sequences. @returns whether it was done: without a readback, or not at all */
+  #chooseTogether(
+    caches: readonly RoutedCache[],
+    hidden: Tensor,
+    precision: Precision | undefined,
+    routing: Tensor,
+  ): boolean {
+    const { gate, rule } = this.#router;
+    const device = chooserOf(this.device, rule);
+    if (device) chooseOnDevice(device, this.base, gate, rule, caches, hidden, routing, precision);
+    return device !== null;
   }
 
   /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
@@ -153,9 +184,10 @@ export class RoutedDecoder extends Decoder {
           ...(precision && { precision }),
           signal,
           onOutput: async (hidden) => {
+            for (const [i, { ids }] of parts.entries()) own[i]!.reserve(before[i]! + ids.length);
+            if (total === parts.length && !onRouting && this.#chooseTogether(own, hidden, precision, routing)) return;
             let first = 0;
             for (const [i, { ids }] of parts.entries()) {
-              own[i]!.reserve(before[i]! + ids.length);
               const rows = this.device.rows(hidden, first, ids.length);
               await this.#choose(own[i]!, before[i]!, rows, precision, routing, first, onRouting);
               first += ids.length;

@@ -23,21 +23,23 @@ export function slotsOf(gate: GateWeights): number {
  * `GATE_KINDS`.
  *
  * @param logits [T, slots], replaced
+ * @param alone as in `Device.matmul`
  */
 export function gateForward(
   device: Device,
   weights: GateWeights,
   inputs: GateInputs<Tensor>,
   logits: Tensor,
+  alone = false,
 ): GatePass {
   const { kind } = weights;
   switch (kind) {
     case 'global':
-      return perceptronForward(device, weights, inputs.mean!, inputs.now!, logits);
+      return perceptronForward(device, weights, inputs.mean!, inputs.now!, logits, alone);
     case 'hidden':
     case 'both':
     case 'literal':
-      linearGateForward(device, weights, inputs, logits);
+      linearGateForward(device, weights, inputs, logits, alone);
       return null;
     default:
       return kind satisfies never;

@@ -15,11 +15,12 @@ export function linearGateForward(
   weights: LinearGate,
   { now, entropy }: GateInputs<Tensor>,
   logits: Tensor,
+  alone: boolean,
 ): void {
   const hasStates = 'out' in weights;
-  if (hasStates) device.matmul(now!, weights.out, logits, { transposeB: true });
+  if (hasStates) device.matmul(now!, weights.out, logits, { transposeB: true, alone });
   if ('entropy' in weights) {
-    device.matmul(entropy!, weights.entropy, logits, { transposeB: true, accumulate: hasStates });
+    device.matmul(entropy!, weights.entropy, logits, { transposeB: true, accumulate: hasStates, alone });
   }
   if ('outBias' in weights) device.addBias(weights.outBias, logits);
 }

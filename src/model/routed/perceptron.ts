@@ -21,16 +21,17 @@ export function perceptronForward(
   m: Tensor,
   h: Tensor,
   logits: Tensor,
+  alone: boolean,
 ): PerceptronPass {
   const shape = [h.shape[0]!, weights.bias.shape[0]!];
   const [inner, ones, active] = [0, 1, 2].map(() => device.scratch('f32', shape)) as [Tensor, Tensor, Tensor];
-  device.matmul(m, weights.mean, inner, { transposeB: true });
-  device.matmul(h, weights.now, inner, { transposeB: true, accumulate: true });
+  device.matmul(m, weights.mean, inner, { transposeB: true, alone });
+  device.matmul(h, weights.now, inner, { transposeB: true, accumulate: true, alone });
   device.addBias(weights.bias, inner);
   // an activation alone is one that gates nothing
   device.write(ones, new Float32Array(shape[0]! * shape[1]!).fill(1));
   device.gatedActivation('silu', inner, ones, active);
-  device.matmul(active, weights.out, logits, { transposeB: true });
+  device.matmul(active, weights.out, logits, { transposeB: true, alone });
   device.addBias(weights.outBias, logits);
   return { inner, ones, active };
 }

@@ -1,4 +1,5 @@
 import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
+import type { ShareRule } from '../../device/fused-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { NULL_SLOT } from './gate.ts';
 
@@ -16,6 +17,11 @@ export interface TokenRouting {
 
 /** Whether an expert acts where the entropy is low. */
 const ACTS_LOW: Readonly<Record<RoutingRule['path'], boolean>> = { pn: true, tr: false };
+
+/** What a device needs of it to choose as `coefficientsOf` does. */
+export function shareRule({ cut, temperature, most, strength, path }: RoutingRule): ShareRule {
+  return { cut, temperature, most, strength, actsLow: ACTS_LOW[path] };
+}
 
 /**
  * Coefficients of the experts at one position. The null slot takes its share and gives it to nobody.
