@@ -64,10 +64,11 @@ export async function runAll(
     tried.add(id);
     say(`${minutes(clock())}  begins  ${id}`);
     const work = runOne(taskOf(run, setting, results), options.child, abort.signal).then(async (result) => {
+      if (result !== null) await writing.run(() => addResult(path, result));
+      // not before it is written: whoever waits for all of them would miss it
       running.delete(id);
       if (result === null) return;
       results.set(id, result);
-      await writing.run(() => addResult(path, result));
       if (result.found) done++;
       else failed++;
       say(`${minutes(clock())}  ${result.found ? 'done  ' : 'failed'}  ${id}, ${Math.round(result.wall)} s`);
