@@ -25,15 +25,17 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * 2,000 for weights that are rounded while they are read, texts that share their beginning, and options of relearning. 2,000 for more kinds of gates,
  * HydraLoRA's files, which are told apart, and the options of pruning. 3,000 for the option `device`, what is asked of a GPU,
  * whose own code is loaded only then, and passes that begin before the last one's tokens are read. The doctor is a face of its own. 2,000 for
- * decoding on a GPU in few commands: what its operations mean and check, the layer that calls them, and a choice of experts that stays there.
+ * decoding on a GPU in few commands: what its operations mean and check, the layer that calls them, and a choice of experts that stays there. 2,500 for
+ * lanes that cut their ranges themselves, attention of several texts as one command, and weights that are packed by all lanes.
  */
-const JAVASCRIPT = 201_500;
+const JAVASCRIPT = 204_000;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too, and knows those that it cannot. 500: what other jobs have left in a folder is told apart, and cleared. 1,500
- * for devices, and 1,500 for decoding on them in few commands.
+ * for devices, and 1,500 for decoding on them in few commands. 2,500 for lanes, as above, and 3,000 for Gram matrices and slices from a GPU, which are
+ * checked here.
  */
-const GROWING = 195_000;
+const GROWING = 200_500;
 const WASM = 200_000;
 const zipped = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).byteLength;
 const shown = (bytes: number) => (bytes / 1000).toFixed(1);
