@@ -101,6 +101,7 @@ export class WorkerLink<C extends Calls<C>> implements CallerPort {
     );
     endpoint.addEventListener('message', (event) => {
       if (isHeartbeat((event as MessageEvent<unknown>).data)) this.#watchdog.beat();
+      else this.#watchdog.heard();
     });
     expose(this, endpoint);
   }

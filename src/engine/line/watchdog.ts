@@ -43,6 +43,11 @@ export class Watchdog {
     this.#beat = performance.now();
   }
 
+  /** It has said something else: what it had begun then is over, and the next kernel makes itself known. */
+  heard(): void {
+    this.#beat = Number.NEGATIVE_INFINITY;
+  }
+
   /** Until `release` of the same number. */
   watch(id: number): void {
     this.#watched.add(id);

@@ -9,6 +9,11 @@ export function onHeartbeat(callback: () => void): void {
   send = callback;
 }
 
+/** What is computed next makes itself known again at once: something else was said meanwhile, and who heard it counts no beat before. */
+export function beatAgain(): void {
+  sent = Number.NEGATIVE_INFINITY;
+}
+
 /**
  * Called before each piece of computation whose length is known to be bounded (a kernel). A worker that hears nothing because it
  * computes is told from one that is stuck by this.
