@@ -46,10 +46,14 @@ test('the GPU writes the same, in the caller’s thread and in a worker', async 
   await there.close();
 });
 
-for (const [what, options] of [
-  ['all weights', FULL],
-  ['an adapter', LORA],
-] as const) {
+// in a page a program that plays a GPU would compute for minutes what the same program has computed in Node
+const isPage = 'document' in globalThis;
+for (const [what, options] of isPage
+  ? []
+  : ([
+      ['all weights', FULL],
+      ['an adapter', LORA],
+    ] as const)) {
   test(`twenty steps of training ${what}: losses follow the CPU's to 1e-3`, async () => {
     const [cpu, gpu] = [await lossesOn('wasm', options), await lossesOn('webgpu', options)];
     assert.is(cpu.length, 20);
