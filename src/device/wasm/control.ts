@@ -12,15 +12,15 @@ export type LaneControl = SharedArrayBuffer;
 /** Number of the last command: what lanes look at while they wait, and written once a command. */
 export const COMMAND = 0;
 /** Number of the command (14 bits), its parts (8), parts taken (10), in one word: adding 1 takes a part, and says of which command. */
-export const TICKET = 16;
+const TICKET = 16;
 /** Parts of the command that are finished. */
-export const DONE = 32;
+const DONE = 32;
 /** Number of the last command that is finished: what lane 0 looks at. */
 const FINISHED = 48;
 /** 1 while lane 0 sleeps on that. */
 const WAITING = 64;
 /** Lanes that sleep. */
-export const PARKED = 80;
+const PARKED = 80;
 /** RUNNING, STOPPED or LOST. */
 export const STATE = 96;
 export const RUNNING = 0;
