@@ -6,9 +6,9 @@ import { stripVTControlCharacters } from 'node:util';
 import type { Host } from './host.ts';
 
 export interface Limits {
-  /** Seconds that a file may take in all. */
+  /** Seconds that a file may take until its summary. */
   readonly timeout: number;
-  /** Seconds that it may live after its summary. */
+  /** Seconds that it may live after it, whenever it came. */
   readonly leak: number;
 }
 
@@ -45,6 +45,7 @@ export function runFile(host: Host, file: string, name: string, { timeout, leak 
     const collect = (text: string): void => {
       output += text;
       if (leaking || !summary(output)) return;
+      clearTimeout(limit); // its tests have ended in time
       leaking = setTimeout(() => kill(`a handle keeps it alive ${leak} s after its summary`), leak * 1000);
     };
     const end = (exit: string | null): void => {
