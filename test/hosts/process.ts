@@ -3,18 +3,26 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { compiled } from './compiled.ts';
 import type { Host, Report, Running, TestDevice } from './host.ts';
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 const RUNTIMES = fileURLToPath(new URL('../runtimes/node_modules/.bin/', import.meta.url));
 
+const CALM = fileURLToPath(new URL('./calm-polls.ts', import.meta.url));
+
 /** @param node a path, a name, or `24`: the one of test/runtimes */
 export async function nodeHost(node: string, device: TestDevice): Promise<Host> {
   const binary = node === '24' ? installed('node') : node.includes('/') ? resolve(node) : node;
   const place = await compiled();
-  return processHost(`Node ${versionOf(binary)}`, device, (file) => [binary, '--enable-source-maps', place(file)]);
+  const calm = device === 'webgpu' ? ['--import', pathToFileURL(place(CALM)).href] : [];
+  return processHost(`Node ${versionOf(binary)}`, device, (file) => [
+    binary,
+    '--enable-source-maps',
+    ...calm,
+    place(file),
+  ]);
 }
 
 export function denoHost(device: TestDevice): Host {
