@@ -25,7 +25,7 @@ export interface Split {
 
 /**
  * Chooses a pool, development items and test items, each in random order, the same for a seed in every runtime. No input occurs
- * twice in a part or in two parts: inputs are the same when they differ in case and white space alone.
+ * twice in a part or in two parts: inputs are the same when they differ in case, white space and signs that nobody sees alone.
  *
  * @throws E_ARGUMENT for counts that are no integers from 0 on, and where there are fewer examples
  */
@@ -61,9 +61,17 @@ export function splitExamples(sources: SplitSources, options: SplitOptions): Spl
   return { pool: chosen('pool', sources.train, pool), dev: devItems, test: testItems, leaks };
 }
 
+/** Soft hyphens, and marks of no width that join nothing: what is copied from a page may hold them. */
+const UNSEEN = /[\u00ad\u200b\u2060]/g;
+
 /** Two inputs with the same key count as one. */
 export function sameInput(input: string): string {
-  return input.normalize('NFC').toLowerCase().replace(/\s+/g, ' ').trim();
+  // by way of capitals: ß is SS there, and ς and σ are one letter. The ı without a dot is not i, and its capital is I
+  const folded = input
+    .normalize('NFC')
+    .replace(/[^ı]+/g, (text) => text.toUpperCase())
+    .toLowerCase();
+  return folded.replace(UNSEEN, '').normalize('NFC').replace(/\s+/g, ' ').trim();
 }
 
 /** How many inputs there are: as many examples as a pool can have. */

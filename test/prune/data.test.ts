@@ -28,6 +28,39 @@ test('the same question in other letters is refused; with `answer` only where th
   assert.match(other.message, /^Of 4 examples to keep 1 is among those to forget, by question and answer: .*line 3 /);
 });
 
+const ASKED = 'Where does Änne Strauß live?';
+const SAME = {
+  capitals: ASKED.toUpperCase(),
+  'white space': ' Where  does\u00a0Änne Strauß live?\n',
+  'line ends': 'Where does\r\nÄnne\tStrauß live?',
+  'another way to write it': ASKED.normalize('NFD'),
+  'what nobody sees': 'Whe\u00adre does\u200b Änne Strauß\u2060 live?\ufeff',
+};
+const OTHERS = { sign: ASKED.replace('?', '!'), letter: ASKED.replace('Ä', 'A'), dot: ASKED.replace('li', 'lı') };
+
+test('what makes two questions one, in pairs and in conversations', async () => {
+  const chat = (prompt: string) => ({
+    messages: [
+      { role: 'user', content: prompt },
+      { role: 'assistant', content: 'In Riga.' },
+    ],
+  });
+  const forms = [
+    [(prompt: string) => pair(prompt, 'In Riga.'), {}],
+    [chat, {}],
+    [(prompt: string) => pair(prompt, 'In Riga.'), { chat: true }],
+  ] as const;
+  for (const [make, options] of forms) {
+    const both = (retain: string) =>
+      openForgetRetain(
+        { forget: lines([make(ASKED)]), retain: lines([make(retain)]) },
+        { format: 'jsonl', ...options },
+      );
+    for (const same of Object.values(SAME)) await rejects('E_DATA_INVALID', () => both(same));
+    for (const other of Object.values(OTHERS)) await (await both(other)).close();
+  }
+});
+
 test('sets that are apart are opened, with their digests', async () => {
   const told: number[] = [];
   const options = { format: 'jsonl', onProgress: (done: number) => told.push(done) } as const;

@@ -5,8 +5,7 @@ import { ByteDigest } from '../../runtime/files/byte-digest.ts';
 import { sha256 } from '../../runtime/files/hash.ts';
 import type { ByteSource } from '../../runtime/files/source.ts';
 import { type DataSource, dataSource, openSource, UNNAMED } from '../source.ts';
-import { sameInput } from '../splits.ts';
-import { askedBy, ExampleMaker, type RowExample } from './examples.ts';
+import { askedKey, ExampleMaker, type RowExample } from './examples.ts';
 import { hashBytes, hashText, type IndexEntry, IndexTable } from './index-table.ts';
 import { type TrainingDataOptions, trainingDataOptions } from './options.ts';
 import { cutText } from './pieces.ts';
@@ -220,7 +219,7 @@ function addRecord(
   const { length } = record.bytes;
   const sum = hashBytes(record.bytes);
   // a third of the time
-  const key = heldOut > 0 ? hashText(sameInput(askedBy(made))) : 0;
+  const key = heldOut > 0 ? hashText(askedKey(made)) : 0;
   if (made.kind !== 'text') table.add({ offset, length, line, piece: 0, key, sum });
   else if (file.format === 'text') table.add({ offset, length, line, piece: table.count - first, key, sum });
   else for (const piece of cutText(made.text, pieceLength).keys()) table.add({ offset, length, line, piece, key, sum });

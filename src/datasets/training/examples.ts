@@ -1,5 +1,6 @@
 import { EspalierError } from '../../errors.ts';
 import type { ChatMessage } from '../../model/text/chat.ts';
+import { sameInput } from '../splits.ts';
 import type { TrainingDataOptions } from './options.ts';
 import { invalid } from './records.ts';
 import { columnNames, type Row } from './rows.ts';
@@ -11,7 +12,7 @@ type Shape = 'messages' | 'pair' | 'parallel' | 'text';
 /** An example as a row says it; a text whole. */
 export type RowExample = PairExample | ChatExample | { readonly kind: 'text'; readonly text: string };
 
-/** What two examples share that must not be on both sides. */
+/** What an example asks. */
 export function askedBy(example: RowExample): string {
   switch (example.kind) {
     case 'pair':
@@ -25,6 +26,21 @@ export function askedBy(example: RowExample): string {
     default:
       return example satisfies never;
   }
+}
+
+/** What two examples share that must not be on both sides. */
+export function askedKey(example: RowExample): string {
+  if (example.kind !== 'chat') return sameInput(askedBy(example));
+  const answer = example.messages.findIndex(({ role }) => role === 'assistant');
+  return turnsKey(example.messages.slice(0, answer));
+}
+
+/** Two conversations with the same key count as one: each of their texts is looked at by itself, since JSON writes line ends as letters. */
+export function turnsKey(messages: readonly ChatMessage[]): string {
+  return JSON.stringify(
+    messages.map(({ role, content }) => [role, content]),
+    (_, value: unknown) => (typeof value === 'string' ? sameInput(value) : value),
+  );
 }
 
 /** Where a row stands. */

@@ -1,6 +1,6 @@
 import { sameInput } from '../../datasets/splits.ts';
 import type { TrainingData } from '../../datasets/training/data.ts';
-import { askedBy } from '../../datasets/training/examples.ts';
+import { askedBy, askedKey, turnsKey } from '../../datasets/training/examples.ts';
 import { hashText } from '../../datasets/training/index-table.ts';
 import type { TrainingExample } from '../../datasets/training/types.ts';
 import { throwIfAborted } from '../../errors.ts';
@@ -73,24 +73,23 @@ export async function findOverlaps(
 
 /** Two examples with the same key are the same. */
 function keyOf(example: TrainingExample, by: SameBy): string {
-  const asked = sameInput(questionOf(example));
+  const asked = asksNothing(example) ? '' : askedKey(example);
   if (by === 'question' && asked !== '') return asked;
-  return JSON.stringify([asked, sameInput(answerOf(example))]);
+  return JSON.stringify([asked, answerKey(example)]);
 }
 
-/** Empty where an example asks nothing. */
-function questionOf(example: TrainingExample): string {
-  return example.kind === 'chat' && example.messages[0]?.role === 'assistant' ? '' : askedBy(example);
+function asksNothing(example: TrainingExample): boolean {
+  return example.kind === 'chat' && example.messages[0]?.role === 'assistant';
 }
 
-function answerOf(example: TrainingExample): string {
+function answerKey(example: TrainingExample): string {
   switch (example.kind) {
     case 'pair':
-      return example.answer;
+      return sameInput(example.answer);
     case 'text':
       return '';
     case 'chat':
-      return JSON.stringify(example.messages.map(({ role, content }) => [role, content]));
+      return turnsKey(example.messages);
     default:
       return example satisfies never;
   }
@@ -98,6 +97,11 @@ function answerOf(example: TrainingExample): string {
 
 function shown(example: TrainingExample): string {
   const { kind } = example;
-  const text = kind === 'pair' ? example.prompt.trim() || example.answer : questionOf(example) || answerOf(example);
+  const text =
+    kind === 'pair'
+      ? example.prompt.trim() || example.answer
+      : asksNothing(example)
+        ? answerKey(example)
+        : askedBy(example);
   return text.trim().slice(0, 200);
 }
