@@ -103,8 +103,28 @@ test('what is wrong has a code, and nothing is written', async () => {
   await fails('E_DATA_INVALID', /no figure of an evaluation/, ...own, '--before', join(at('forgets'), PRUNE_FILE));
   await fails('E_FILE_NOT_FOUND', /none\.json/, ...own, '--after', at('none.json'));
   await fails('E_FILE_NOT_FOUND', /espalier-prune\.json/, 'report', at('model'), '--adapter', at('model'), ...html);
-  writeFileSync(join(at('stranger'), PRUNE_FILE), '{"receipt": "other"}');
-  await fails('E_DATA_INVALID', /no receipt of a pruning/, 'report', at('model'), '--adapter', at('stranger'), ...html);
+  const beside = ['report', at('model'), '--adapter', at('stranger'), ...html];
+  const written = (text: string) => writeFileSync(join(at('stranger'), PRUNE_FILE), text);
+  written('{"receipt": "other"}');
+  await fails('E_DATA_INVALID', /no receipt of a pruning/, ...beside);
+  // by hand: any part may be missing, or something else
+  for (const key of ['source', 'data', 'before', 'after', 'distance', 'options', 'request', 'earlier', 'target']) {
+    written(JSON.stringify({ ...receipt, [key]: undefined }));
+    if (key !== 'target') await fails('E_DATA_INVALID', new RegExp(`${PRUNE_FILE}: ${key} is undefined`), ...beside);
+    written(JSON.stringify({ ...receipt, [key]: 7 }));
+    await fails('E_DATA_INVALID', new RegExp(`${PRUNE_FILE}: ${key} is 7`), ...beside);
+  }
+  for (const [key, value] of Object.entries({
+    looks: [1],
+    domains: [{}],
+    gate: {},
+    isolation: { roles: [] },
+    entropies: {},
+  })) {
+    written(JSON.stringify({ ...receipt, [key]: value }));
+    await fails('E_DATA_INVALID', new RegExp(`: ${key}[.[]`), ...beside);
+  }
+  await fails('E_FILE_WRITE', /is a folder\. Give another name/, ...own.slice(0, -1), at('model'));
 });
 
 test.run();

@@ -1,6 +1,7 @@
 /** The page of a pruning: what it says, what it says was not measured, where its dots stand, and that text stays text. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { EspalierError } from '../../src/errors.ts';
 import { STYLE } from '../../src/prune/entropy/page-parts.ts';
 import { prunePage } from '../../src/prune/report/page.ts';
 import type { PruneReport, ReportedLook } from '../../src/prune/report/report.ts';
@@ -139,6 +140,23 @@ test('isolation that is broken or open is not called whole', () => {
   const [begin, end] = [STATE.moments[0]!, { ...STATE.moments[2]!, base: digest('c') }];
   const other = text(prunePage({ ...report, isolation: isolationOf({ ...STATE, moments: [begin, end] }) }));
   assert.not.match(other, 'had the same digest in the end');
+});
+
+test('what is no report is refused, part by part', () => {
+  const report = fullReport();
+  assert.throws(
+    () => prunePage(null as never),
+    (error: EspalierError) => error.code === 'E_ARGUMENT',
+  );
+  for (const key of Object.keys(report)) {
+    for (const wrong of [true, [null]]) {
+      assert.throws(
+        () => prunePage({ ...report, [key]: wrong }),
+        (error: EspalierError) => error.code === 'E_ARGUMENT' && error.message.startsWith(key),
+        key,
+      );
+    }
+  }
 });
 
 test('text stays text, wherever it is from', () => {

@@ -1,6 +1,7 @@
 import { readJsonFile } from '../../datasets/json-rows.ts';
 import { EspalierError } from '../../errors.ts';
 import { isOptions } from '../../options/rules.ts';
+import { checkReceipt } from '../../prune/report/check.ts';
 import { measuresOf } from '../../prune/report/measures.ts';
 import { prunePage } from '../../prune/report/page.ts';
 import type { PruneReport, ReportedMeasure } from '../../prune/report/report.ts';
@@ -26,6 +27,7 @@ export function pageOf(
 export async function readPruneReceipt(folder: string): Promise<PruneReceipt> {
   const { name, value } = await readJsonFile(`${folder.replace(/[/\\]+$/, '')}/${PRUNE_FILE}`);
   if (isOptions(value) && value['receipt'] === 'espalier-prune' && value['version'] === 1) {
+    checkReceipt(value, name);
     return value as unknown as PruneReceipt;
   }
   throw new EspalierError('E_DATA_INVALID', `${name} is no receipt of a pruning.`, 'Give the folder that prune wrote.');

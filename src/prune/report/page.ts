@@ -4,6 +4,7 @@ import { SCRIPT, STYLE } from '../entropy/page-parts.ts';
 import { escaped, tokenData } from '../entropy/page-text.ts';
 import { legend, tokensHtml } from '../entropy/page-tokens.ts';
 import { bimodalityStatement, splitStatement } from '../entropy/statement.ts';
+import { checkReport } from './check.ts';
 import { isChosen, tradeOff } from './curve.ts';
 import { code, figure, figures, NOT_MEASURED, percent, REPORT_STYLE, table, whole } from './html.ts';
 import { isolationPart } from './isolation-part.ts';
@@ -12,8 +13,10 @@ import type { PruneReport, ReportedLook } from './report.ts';
 /**
  * What a pruning did, as one HTML page that needs nothing else: what was forgotten and kept, how that was measured, what was isolated, and how to
  * take it back. What was not measured is said to be so.
+ * @throws E_ARGUMENT for what is no such report
  */
 export function prunePage(report: PruneReport): string {
+  checkReport(report);
   const { source, request } = report;
   const samples = samplesOf(report);
   const title = request === undefined ? 'What was forgotten' : `What was forgotten: ${request}`;

@@ -58,7 +58,9 @@ export function kindOf(info: Kind): string {
 
 function irregular(path: string, what: string, isWritten: boolean): EspalierError {
   const code = isWritten ? 'E_FILE_WRITE' : 'E_FILE_READ';
-  return new EspalierError(code, `${path} is ${what}.`, isWritten ? 'Remove it.' : 'Put a regular file there.');
+  // nobody shall be told to remove a folder or a device
+  const other = what === 'a folder' || what === 'a device' ? 'Give another name.' : 'Remove it.';
+  return new EspalierError(code, `${path} is ${what}.`, isWritten ? other : 'Put a regular file there.');
 }
 
 /** The flags as numbers: nothing is waited for, and where that is asked links are not followed. */
