@@ -9,7 +9,7 @@ import { defined } from '../options/defined.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument, openArguments, openOptionsOf } from './shared/common.ts';
 import { optionFlags } from './shared/flags.ts';
-import { formatTable } from './shared/format.ts';
+import { formatTable, noteLine } from './shared/format.ts';
 import { LogFile } from './shared/log-file.ts';
 import { askingFlags, checkModel, figure, isLog, MeasureBar, withModel, withTemplates } from './shared/measuring.ts';
 
@@ -123,7 +123,7 @@ export const evalTofuCommand = defineCommand({
         io.out(`${JSON.stringify({ ...found, sets: Object.fromEntries(brief), ...about, notes })}\n`);
         return;
       }
-      for (const note of notes) io.err(`note: ${note}\n`);
+      for (const note of notes) io.err(noteLine(note));
       io.out(`${described(found)}\n`);
     } finally {
       bar.end();

@@ -2,9 +2,10 @@ import type { RoutingRule } from '../checkpoint/adapter/routing.ts';
 import type { ModelConfig, RopeConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { type AdapterReport, type ExpertReport, inspectAdapter, inspectModel } from '../inspect.ts';
+import { visibleText } from '../prune/entropy/visible.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
-import { formatBytes, formatCount, formatTable } from './shared/format.ts';
+import { formatBytes, formatCount, formatTable, noteLine } from './shared/format.ts';
 
 export const inspectCommand = defineCommand({
   meta: {
@@ -61,8 +62,9 @@ export const inspectCommand = defineCommand({
     if (report.ignoredKeys.length > 0) rows.push(['ignored keys', some(report.ignoredKeys)]);
     if (report.unusedTensors.length > 0) rows.push(['unused tensors', some(report.unusedTensors)]);
     io.out(`${formatTable(null, rows)}\n`);
-    for (const note of report.notes) io.out(`note: ${note}\n`);
-    for (const { code, message, hint } of report.unsupported) io.out(`unsupported: ${code}: ${message} ${hint}\n`);
+    for (const note of report.notes) io.out(noteLine(note));
+    for (const { code, message, hint } of report.unsupported)
+      io.out(visibleText(`unsupported: ${code}: ${message} ${hint}\n`));
     if (report.unsupported.length === 0) io.out('supported\n');
   },
 });
@@ -82,7 +84,7 @@ function adapterText(report: AdapterReport): string {
   if (experts) rows.push(['experts', some(experts.map(({ name }) => name))]);
   if (gate) rows.push(['gate', gate.kind]);
   if (rule) rows.push(['rule', ruleText(rule)]);
-  return `${formatTable(null, rows)}\n${report.notes.map((note) => `note: ${note}\n`).join('')}`;
+  return `${formatTable(null, rows)}\n${report.notes.map(noteLine).join('')}`;
 }
 
 function ruleText({ path, cut, order, alignment, temperature, most, strength }: RoutingRule): string {

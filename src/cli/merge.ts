@@ -4,7 +4,7 @@ import type { AdapterChoice } from '../model/adapter-options.ts';
 import { defineCommand } from './shared/command.ts';
 import { adapterArgument, jsonArgument, modelArgument } from './shared/common.ts';
 import { optionFlags } from './shared/flags.ts';
-import { formatBytes, formatDuration } from './shared/format.ts';
+import { formatBytes, formatDuration, noteLine } from './shared/format.ts';
 import { Stages } from './shared/stages.ts';
 
 const merging = optionFlags<MergeOptions>(mergeThereOptions, {
@@ -46,7 +46,7 @@ export const mergeCommand = defineCommand({
         io.out(`${JSON.stringify(merged)}\n`);
         return;
       }
-      for (const note of merged.notes) io.err(`note: ${note}\n`);
+      for (const note of merged.notes) io.err(noteLine(note));
       const bytes = merged.sizes.reduce((sum, file) => sum + file.bytes, 0);
       const seconds = (performance.now() - started) / 1000;
       const what = `${merged.adapters.length} in ${merged.modules} linear layers`;

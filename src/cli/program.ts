@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { visibleText } from '../prune/entropy/visible.ts';
 import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
 import { growCommand } from './grow.ts';
@@ -68,7 +69,7 @@ export async function runProgram(words: readonly string[], io: Io, signal: Abort
     if (!(error instanceof EspalierError)) throw error;
     const { code, message, hint } = inFlags(error, specs ?? {});
     if (json) io.out(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-    else io.err(`${onLines(`${code}: ${message} ${hint}`, io.errorColumns)}\n`);
+    else io.err(`${onLines(visibleText(`${code}: ${message} ${hint}`), io.errorColumns)}\n`);
     return code === 'E_ARGUMENT' ? USAGE : FAILED;
   }
 }

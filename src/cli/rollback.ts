@@ -1,4 +1,5 @@
 import { rollback } from '../prune/adapter/rollback.ts';
+import { visibleName } from '../prune/entropy/visible.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 
@@ -20,6 +21,9 @@ export const rollbackCommand = defineCommand({
     const { adapter, request, out, model, json } = args;
     const left = await rollback(model, { adapter, request, out, signal });
     if (json) io.out(`${JSON.stringify({ left })}\n`);
-    else io.out(`${out}: the adapter without ${JSON.stringify(request)}; it still has ${left.join(', ')}\n`);
+    else
+      io.out(
+        `${out}: the adapter without ${JSON.stringify(request)}; it still has ${left.map(visibleName).join(', ')}\n`,
+      );
   },
 });

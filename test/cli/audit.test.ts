@@ -110,6 +110,13 @@ test('experts of an adapter: marks, colours, JSON, the page', async () => {
   assert.match(readFileSync(page, 'utf8'), /data-e="1".*\["people-1","people-2"\]/s);
   const coloured = await inProcess([...flags, '--lanes', '1'], { colours: true });
   assert.match(coloured.out, '\u001b[36m⟨¹\u001b[0m\u001b[30;43mhe end\u001b[0m\u001b[36m⟩\u001b[0m');
+  // a name out of a file does not move the cursor, nor what stands behind it
+  const named = always.experts.map((own) => ({ ...own, name: `\u001b[2J\n\u202e${own.name}` }));
+  for (const [name, bytes] of routedFiles({ ...always, experts: named })) writeFileSync(join(forgets, name), bytes);
+  const hostile = await inProcess([...flags, '--lanes', '1']);
+  assert.match(hostile.out, /⟨¹\ufffd\[2J\ufffd\ufffdpeople-1⟩/);
+  assert.not.ok(hostile.out.includes('\u001b') || hostile.out.includes('\u202e'));
+  for (const [name, bytes] of routedFiles(always)) writeFileSync(join(forgets, name), bytes);
   const { out } = await inProcess([...flags, '--lanes', '1', '--json']);
   const { experts, texts } = JSON.parse(out);
   assert.equal(experts, ['people-1', 'people-2']);

@@ -8,6 +8,7 @@ import {
   formatCount,
   formatDuration,
   formatTable,
+  noteLine,
   Progress,
 } from '../../src/cli/shared/format.ts';
 
@@ -54,6 +55,12 @@ function target(columns = 80, isTTY = true) {
   const written: string[] = [];
   return { written, columns, isTTY, write: (text: string) => written.push(text) };
 }
+
+test('what files call something does not move the cursor', () => {
+  const name = '\u001b[2J\u009bA\n\u202ex';
+  assert.is(formatTable(null, [[name, 1]]), `${'\ufffd'}[2J${'\ufffd'}A${'\ufffd'}${'\ufffd'}x  1`);
+  assert.is(noteLine(name), `note: \ufffd[2J\ufffdA\ufffd\ufffdx\n`);
+});
 
 test('progress rewrites one line, not too often, and cleans up', () => {
   const out = target();

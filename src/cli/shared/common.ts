@@ -6,7 +6,7 @@ import { EspalierError } from '../../errors.ts';
 import type { AdapterChoice } from '../../model/adapter-options.ts';
 import { oneOf, type Rule, refusal } from '../../options/rules.ts';
 import { deviceFlag, optionFlags } from './flags.ts';
-import { formatBytes } from './format.ts';
+import { formatBytes, noteLine } from './format.ts';
 import type { Io } from './io.ts';
 import { Stages } from './stages.ts';
 
@@ -148,7 +148,7 @@ export async function openWithProgress(target: string, options: OpenOptions, jso
       onProgress: (done, total) => stages.update('loading', done, total, formatBytes(done)),
     });
     stages.end();
-    if (!json) for (const note of model.notes) io.err(`note: ${note}\n`);
+    if (!json) for (const note of model.notes) io.err(noteLine(note));
     return model;
   } finally {
     stages.end();

@@ -1,7 +1,7 @@
 import type { AuditedText, AuditedToken, EntropyAudit } from '../../prune/entropy/audit.ts';
 import { expertMark, expertsStatement } from '../../prune/entropy/experts.ts';
 import { bimodalityStatement, splitStatement } from '../../prune/entropy/statement.ts';
-import { visibleText } from '../../prune/entropy/visible.ts';
+import { visibleName, visibleText } from '../../prune/entropy/visible.ts';
 
 type Kind = 'high' | 'low' | 'other';
 
@@ -23,19 +23,19 @@ export function auditLines({ texts, experts, split, distribution }: EntropyAudit
     colours
       ? `${COLOURS.high.join('high')}  low  ${COLOURS.other.join('not counted')}`
       : `${MARKS.high.join('high')}  low`,
-    ...(experts ?? []).map((name, i) => around(i + 1, false, visibleText(name), colours)),
+    ...(experts ?? []).map((name, i) => around(i + 1, false, visibleName(name), colours)),
     ...(experts !== null && experts.length > 1 ? ['⁺ with others'] : []),
   ];
   const routings = texts.flatMap(({ tokens }) => tokens.map(({ routing }) => routing));
   return [
     ...texts.flatMap((text) => [
-      ...(text.name === null ? [] : [`${visibleText(text.name)}:`]),
+      ...(text.name === null ? [] : [`${visibleName(text.name)}:`]),
       marked(text, colours),
       '',
     ]),
     legend.join('  '),
     splitStatement(split),
-    ...(experts === null ? [] : [visibleText(expertsStatement(experts, routings))]),
+    ...(experts === null ? [] : [expertsStatement(experts, routings)]),
     `0 |${bars.join('')}| ${(width * counts.length).toFixed(2)}`,
     bimodalityStatement(distribution),
     '',

@@ -1,4 +1,5 @@
 import { stderr } from 'node:process';
+import { visibleName } from '../../prune/entropy/visible.ts';
 import type { ProgressTarget } from './io.ts';
 
 /** `1536` → `1.5 KiB`. */
@@ -54,7 +55,8 @@ export function counted(count: number, one: string, shown: string = String(count
  * @param head column titles, or null
  */
 export function formatTable(head: readonly string[] | null, rows: readonly (readonly (string | number)[])[]): string {
-  const lines = [...(head === null ? [] : [head]), ...rows].map((row) => row.map(String));
+  // what files call something does not move the cursor
+  const lines = [...(head === null ? [] : [head]), ...rows].map((row) => row.map((cell) => visibleName(String(cell))));
   const columns = Math.max(0, ...lines.map((line) => line.length));
   const widths = Array.from({ length: columns }, (_, c) =>
     Math.max(...lines.map((line) => displayWidth(line[c] ?? ''))),
@@ -73,6 +75,9 @@ export function formatTable(head: readonly string[] | null, rows: readonly (read
     )
     .join('\n');
 }
+
+/** What is said beside a result; it may have names out of files. */
+export const noteLine = (note: string): string => `note: ${visibleName(note)}\n`;
 
 /** Columns that a text takes in a terminal: combining marks none, East Asian wide characters and emoji two. */
 export function displayWidth(text: string): number {

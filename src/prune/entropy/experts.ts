@@ -1,4 +1,5 @@
 import type { TokenRouting } from '../../model/routed/rule.ts';
+import { visibleName } from './visible.ts';
 
 /** From this coefficient on, whatever its sign, an expert counts as acting: a softmax leaves something to everyone. */
 const ACTS = 0.01;
@@ -40,7 +41,7 @@ export function expertsStatement(experts: readonly string[], routings: readonly 
   const acting = known.filter((own) => own.expert !== null);
   const several = acting.filter((own) => actingCount(own) > 1).length;
   const by = experts.map(
-    (name, i) => `${name} at ${acting.filter(({ coefficients }) => acts(coefficients[i]!)).length}`,
+    (name, i) => `${visibleName(name)} at ${acting.filter(({ coefficients }) => acts(coefficients[i]!)).length}`,
   );
   const together = several > 0 ? `; several together at ${several}` : '';
   return `Of ${known.length} predicted tokens experts act at ${acting.length}: ${by.join(', ')}${together}.`;
