@@ -158,7 +158,7 @@ function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
     case 'base':
       return chosen.forget <= mostLeft(before.forget, target.probability)
         ? `the first that has forgotten; aim: ${never}`
-        : `the least that is left, and still too much: give more --epochs; aim: ${never}`;
+        : `the least that is left, and still too much: give a higher --rate or more --epochs; aim: ${never}`;
     default:
       return options.objective satisfies never;
   }

@@ -98,7 +98,7 @@ export interface PruneRecipe
    * examples as often as an expert needs to have 75 and 150 steps.
    */
   readonly epochs?: number;
-  /** Looks within an epoch. Default 6; where few examples have more epochs by default, as many fewer. */
+  /** Looks within an epoch; 0.25: one in four of them, and one at the end. Default 6; where few examples have more epochs by default, as many in all. */
   readonly looks?: number;
   /** Most tokens of a pass. Default 2048, or `maxTokens` where that is more. */
   readonly rows?: number;

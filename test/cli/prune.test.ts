@@ -107,6 +107,11 @@ test('a later request, and both taken back', async () => {
   assert.is(back.code, 0, back.err);
   assert.match(back.out, /it still has request-1\n$/);
   assert.equal(filesOf(at('back')), filesOf(at('first')));
+  // the number of a request that is still there is no name for another
+  const mid = ['rollback', at('model'), '--adapter', at('both'), '--request', 'request-1', '--out', at('mid')];
+  assert.is((await cli(...mid)).code, 0);
+  const next = await cli(...ARGS, '--earlier', at('mid'), '--dry-run', '--json');
+  assert.is(JSON.parse(next.out).options.request, 'request-3', next.out);
   const none = await cli(
     'rollback',
     at('model'),
@@ -136,7 +141,8 @@ test('what is wrong has a code, before anything is trained', async () => {
   await fails('E_DATA_INVALID', /both\.jsonl, line 9/, ...ARGS, '--retain', at('both.jsonl'), ...out);
   await fails('E_ARGUMENT', /--gate is "local"/, ...ARGS, '--gate', 'local', ...out);
   await fails('E_ARGUMENT', /--strengths is/, ...ARGS, '--strengths', '1,x', ...out);
-  await fails('E_ARGUMENT', /--domains is/, ...ARGS, '--domains', '0', ...out);
+  await fails('E_ARGUMENT', /--domains is "0"/, ...ARGS, '--domains', '0', ...out);
+  await fails('E_ARGUMENT', /--strengths is ""/, ...ARGS, '--strengths', '', ...out);
   await fails('E_FILE_NOT_FOUND', /nowhere/, ...ARGS, '--earlier', at('nowhere'), ...out);
 });
 

@@ -337,6 +337,11 @@ test('what cannot be has a code, before anything is trained', async () => {
   await refused('E_DATA_INVALID', { retain: lines([...RETAIN, FORGET[0]!]) });
   await refused('E_DATA_INVALID', { forget: lines([{ prompt: 'What has Nobody?', answer: ' xqjz 7!' }]) });
   await refused('E_DATA_INVALID', { forget: lines([]) });
+  // a base, and answers never seen, that are known: there would be nothing to come to
+  const known = await knowingFiles();
+  await refused('E_DATA_INVALID', { base: known, reference: await strangerFiles() });
+  await refused('E_DATA_INVALID', { unseen: SETTINGS.forget });
+  await refused('E_ARGUMENT', { domains: 5 });
   await refused('E_ARGUMENT', { base: await (await import('../files.ts')).modelTarget('models/nano-base') });
   await refused('E_CONFIG_INVALID', {
     earlier: { 'alter.json': new Uint8Array(3), 'alter.safetensors': new Uint8Array(8) },

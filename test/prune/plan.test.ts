@@ -113,23 +113,42 @@ test('epochs are of few examples as many as an expert needs, and of many those o
   const column = lines(FORGET.map((one, i) => ({ ...one, who: i < 2 ? 'a' : 'b' })));
   // sequences of a step: 4, and 25 steps an epoch of many
   const cases: readonly [options: Partial<PruneOptions>, epochs: number, looks: number][] = [
-    [{}, 75, 1],
-    [{ base }, 150, 1],
+    [{}, 75, 18 / 75],
+    [{ base }, 150, 36 / 150],
     [{ base, looks: 2 }, 150, 2],
-    [{ base, objective: 'hinge' }, 75, 1],
+    [{ base, objective: 'hinge' }, 75, 18 / 75],
     [{ base, epochs: 2 }, 2, 6],
     [{ forget: many }, 3, 6],
     [{ forget: many, base }, 6, 6],
     [{ forget: many, base, batch: 8 }, 12, 3],
-    [{ batch: 2 }, 38, 1],
-    [{ batch: 2, domains: 2 }, 75, 1],
-    [{ batch: 1, domains: { column: 'who' }, forget: column }, 38, 1],
-    [{ batch: 2, domains: 'auto' }, 38, 1],
+    [{ batch: 2 }, 38, 18 / 38],
+    [{ batch: 2, domains: 2 }, 75, 18 / 75],
+    [{ batch: 1, domains: { column: 'who' }, forget: column }, 38, 18 / 38],
+    [{ batch: 2, domains: 'auto' }, 38, 18 / 38],
   ];
   for (const [options, epochs, looks] of cases) {
     const plan = await planPrune(model, { ...rest, ...options });
     assert.equal([plan.options.epochs, plan.options.looks], [epochs, looks], JSON.stringify(Object.keys(options)));
+    // few examples have no more of them in all than many
+    if (looks < 1) assert.is(plan.looks, plan.options.objective === 'base' ? 36 : 18);
   }
+});
+
+test('what contradicts itself is refused before data are read', async () => {
+  const refused = async (message: RegExp, options: Partial<PruneOptions>) => {
+    const error = await rejects('E_ARGUMENT', () => planPrune(model, { ...SETTINGS, ...options }));
+    assert.match(error.message, message);
+  };
+  await refused(/^No position is high for the rule: no entropy of order 1.5 .* above 1\.8\d+, and its cut is 99/, {
+    routeCut: 99,
+  });
+  await refused(/order 2 .* above 0\.99\d+, and its cut is 1\.2/, {
+    path: 'tr',
+    q: 2,
+    cut: 0.5,
+    percentile: undefined,
+  });
+  await refused(/^domains is 5, and there are 4 examples to forget/, { domains: 5 });
 });
 
 test('an abort ends it', async () => {

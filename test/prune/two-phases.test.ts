@@ -229,6 +229,20 @@ test('interleaved, a step is three: A by high entropy, an expert, B_r', async ()
   own.trainable.dispose();
 });
 
+test('looks may be fewer than epochs, and the last one is at the end', async () => {
+  const { trainable, factors } = await fresh();
+  const looks: PruneLook[] = [];
+  const options = { ...SETTINGS, structureSteps: 0, epochs: 5, looks: 0.5 };
+  const run = new TwoPhases(trainable, factors, EXAMPLES, options, { onLook: (look) => void looks.push(look) });
+  await run.run();
+  assert.equal(
+    looks.map(({ epoch }) => epoch),
+    [2, 4, 5],
+  );
+  run.dispose();
+  trainable.dispose();
+});
+
 test('interleaved, it goes on within a step', async () => {
   const want = await fresh();
   await new TwoPhases(want.trainable, want.factors, EXAMPLES, INTERLEAVED).run();
@@ -366,7 +380,7 @@ test('nothing to forget, nothing to retain, an abort, and a model that gives no 
   const none = { forget: [low(one), low(two)], retain: low(kept), order: 0.8 };
   refused(none, SETTINGS);
   refused(none, { ...SETTINGS, structureSteps: 0 });
-  for (const wrong of [{ batch: 0 }, { looks: 0.5 }, { mask: 'none' }, { enough: 2 }, { rate: 0 }, { rates: 1 }]) {
+  for (const wrong of [{ batch: 0 }, { looks: 0 }, { mask: 'none' }, { enough: 2 }, { rate: 0 }, { rates: 1 }]) {
     refused(both, wrong as TwoPhaseOptions);
   }
   assert.equal(codes.splice(3), ['E_DATA_INVALID', 'none', ...Array.from({ length: 6 }, () => 'E_ARGUMENT')]);

@@ -11,7 +11,7 @@ export function checkCoefficients(coefficients: readonly number[], experts: numb
   if (coefficients.length === experts && coefficients.every(Number.isFinite)) return;
   throw new EspalierError(
     'E_ARGUMENT',
-    `${coefficients.length} coefficients are given for ${experts} experts, or they are no numbers.`,
+    `There are ${coefficients.length} coefficients for ${experts === 1 ? 'one expert' : `${experts} experts`}, or some are no numbers.`,
     'Give a finite number for each expert.',
   );
 }

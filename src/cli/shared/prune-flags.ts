@@ -1,9 +1,8 @@
 import { type PruneOptions, pruneThereOptions } from '../../engine/prune/options.ts';
-import { type Rule, refusal } from '../../options/rules.ts';
 import type { ArgumentSpecs, Values } from './command.ts';
 import { answerArguments, dataOptionsOf, OF_DATA, OF_PROGRAMS, sequenceOptionsOf } from './data-flags.ts';
 import { deviceFlag, optionFlags } from './flags.ts';
-import { number } from './written.ts';
+import { number, written } from './written.ts';
 
 const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   out: { value: 'FOLDER', description: 'The folder to write, which must not exist or be empty', unless: 'dry-run' },
@@ -43,7 +42,7 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   forgetting: { value: 'X', description: 'Factor of the loss of what is forgotten' },
   retention: { value: 'X', description: 'Factor of the cross-entropy of what is kept' },
   clip: { value: 'X', description: 'Largest norm of a gradient' },
-  looks: { value: 'N', description: 'Looks within an epoch, of which the best is kept' },
+  looks: { value: 'N', description: 'Looks within an epoch, of which the best is kept; of few examples fewer' },
   enough: { value: 'P', description: 'An expert rests once the probability of its answers is below this' },
   strengths: null, // below
   measured: { value: 'N', description: 'Most examples of either side that a look measures' },
@@ -72,30 +71,14 @@ const flags = optionFlags<PruneOptions>(pruneThereOptions, {
   ...OF_PROGRAMS,
 });
 
-/** A number, `auto`, or a column that names them. */
-const domains: Rule<number | 'auto' | { readonly column: string }> = {
-  takes: 'a number, auto, or column=NAME',
-  parse: (text) => {
-    const [, column] = /^column=(.+)$/s.exec(text) ?? [];
-    return column === undefined ? (text === 'auto' ? text : number(text)) : { column };
-  },
-  check: (value, name) => {
-    if (typeof value === 'number' && !(Number.isInteger(value) && value >= 1 && value <= 64)) {
-      throw refusal(name, value, domains.takes);
-    }
-    return value as number | 'auto' | { readonly column: string };
-  },
-};
+const domains = written(pruneThereOptions.domains, 'an integer from 1 to 64, auto, or column=NAME', (text) => {
+  const [, column] = /^column=(.+)$/s.exec(text) ?? [];
+  return column === undefined ? (text === 'auto' ? text : number(text)) : { column };
+});
 
-const strengths: Rule<readonly number[]> = {
-  takes: 'numbers above 0, separated by commas',
-  parse: (text) => text.split(',').map(number),
-  check: (value, name) => {
-    const list = value as readonly number[];
-    if (list.length > 0 && list.every((one) => one > 0 && one <= 10)) return list;
-    throw refusal(name, list.join(','), strengths.takes);
-  },
-};
+const strengths = written(pruneThereOptions.strengths, 'numbers above 0 and up to 10, separated by commas', (text) =>
+  text.split(',').map(number),
+);
 
 const { data: _, ...data } = answerArguments as ArgumentSpecs & typeof answerArguments;
 

@@ -60,7 +60,7 @@ export interface TwoPhaseOptions {
   readonly enough?: number | null;
   /** Largest norm of a gradient. Default 1. */
   readonly clip?: number;
-  /** Looks within an epoch. Default 6. */
+  /** Looks within an epoch; 0.25: one in four of them, and one at the end. Default 6. */
   readonly looks?: number;
   /** Of the draws of examples. Default 0. */
   readonly seed?: number;
@@ -85,7 +85,7 @@ export const twoPhaseOptions = {
   mask: defaulting(oneOf(...FORGET_MASKS), 'low'),
   enough: defaulting(either(real(0, 1), nothing), 0.006),
   clip: defaulting(positive, 1),
-  looks: defaulting(whole(1), 6),
+  looks: defaulting(positive, 6),
   seed: defaulting(whole(0), 0),
 } as const satisfies Schema<TwoPhaseOptions>;
 

@@ -34,7 +34,7 @@ export interface PruneLook {
   readonly epoch: number;
   /**
    * By sub-domain: the mean probability of its answers, e^−(mean of their tokens' losses), of those that were seen last, as many as lie between two
-   * looks, each before its step; null: none yet.
+   * looks and at most each once, before its step; null: none yet.
    */
   readonly answers: readonly (number | null)[];
 }
@@ -259,7 +259,7 @@ export class TwoPhases {
       const losses = await this.#editStep(at, domain, sequences, Math.min(1, (at + 1) / steps), signal);
       this.#step++;
       const due = (done: number) => Math.floor((done * looks) / steps);
-      this.#unlooked = due((at % steps) + 1) > due(at % steps);
+      this.#unlooked = due(at + 1) > due(at) || at + 1 === epochs * steps;
       if (losses) this.#hooks.onStep?.({ phase: 2, step: at + 1, steps: epochs * steps, losses });
       if (!this.#unlooked) await this.#hooks.onRest?.(this.progress);
     }
@@ -368,7 +368,8 @@ export class TwoPhases {
   #see(domain: number, probability: number): void {
     const seen = this.#seen[domain]!;
     seen.push(probability);
-    if (seen.length > Math.ceil(this.#examples.forget[domain]!.length / this.#settings.looks)) seen.shift();
+    if (seen.length > Math.ceil(this.#examples.forget[domain]!.length / Math.max(1, this.#settings.looks)))
+      seen.shift();
   }
 
   #answers(): (number | null)[] {

@@ -76,6 +76,10 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
     retain: meanProbability(own.before.retain),
   };
   checkKnown(before.forget, target);
+  // what is given in place of the answers must not be the answers
+  if (plan.objective === 'base' && ofBase.answers) {
+    checkKnown(before.forget, { source: 'base', answers: ofBase.answers });
+  }
   const domainOf = domainsByExample(job, own.domains);
   const { forget: some, retain: kept, indices } = sample;
   return {
@@ -215,15 +219,16 @@ function targetOf(
 function checkKnown(forget: number, target: ChoiceTarget): void {
   const unknown = Math.max(meanProbability(target.answers), ENOUGH);
   if (forget > 2 * unknown) return;
-  const as = {
-    reference: 'those of the reference',
-    unseen: 'answers that it has never seen',
-    base: 'those of the base',
-    enough: 'answers that nobody knows',
-  }[target.source];
+  const words: Readonly<Record<ChoiceTarget['source'], readonly [other: string, never: string]>> = {
+    reference: ['the reference gives them', 'that the reference never learned them'],
+    unseen: ['answers that it has never seen have', 'that it has never seen the others'],
+    base: ['the base gives them', 'that the base never learned them'],
+    enough: ['answers that nobody knows have', 'that it has learned them'],
+  };
+  const [other, never] = words[target.source];
   throw new EspalierError(
     'E_DATA_INVALID',
-    `The model gives the answers to be forgotten a probability of ${forget.toPrecision(2)} a token, about as ${as} (${unknown.toPrecision(2)}): it does not know them.`,
-    'Look whether prompts and answers stand as the model has learned them (`prompt`, `answer`, `chat`), and whether this is the model.',
+    `The model gives the answers to be forgotten a probability of ${forget.toPrecision(2)} a token, and ${other} about as much (${unknown.toPrecision(2)}): there is nothing to forget.`,
+    `Look whether prompts and answers stand as the model has learned them (\`prompt\`, \`answer\`, \`chat\`), whether this is the model, and ${never}.`,
   );
 }

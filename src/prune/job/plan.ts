@@ -1,5 +1,5 @@
 import type { WrittenRouted } from '../../checkpoint/adapter/routed-write.ts';
-import { ROUTING_RULE } from '../../checkpoint/adapter/routing.ts';
+import { highestEntropy, ROUTING_RULE } from '../../checkpoint/adapter/routing.ts';
 import { checkedScale } from '../../checkpoint/adapter/scale.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import { EspalierError } from '../../errors.ts';
@@ -56,7 +56,7 @@ export function planOf(
     if (given.gate !== undefined && given.gate !== earlier.gate.kind) {
       refuse(`gate is ${given.gate}, and that of the earlier adapter ${earlier.gate.kind}.`, 'Leave it out.');
     }
-    if (given.path ?? given.alignment ?? given.routeCut) {
+    if (given.path !== undefined || given.alignment !== undefined || given.routeCut !== undefined) {
       refuse('`path`, `alignment` and `routeCut` are those of the earlier adapter.', 'Leave them out.');
     }
     if (given.schedule === 'interleaved') {
@@ -71,6 +71,14 @@ export function planOf(
   }
   if (request.trim() === '' || request.length > 150) {
     refuse(`The request is called ${JSON.stringify(request.slice(0, 40))}.`, 'Give a name of 1 to 150 characters.');
+  }
+  const { cut, order } = plan.rule;
+  const highest = highestEntropy(order, config.vocabSize);
+  if (!earlier && cut !== null && cut >= highest) {
+    refuse(
+      `No position is high for the rule: no entropy of order ${order} over ${config.vocabSize} tokens is above ${highest.toFixed(4)}, and its cut is ${cut}.`,
+      `Give \`routeCut\` below ${highest.toFixed(4)}, or a smaller \`q\`.`,
+    );
   }
   checkedScale({ rank, alpha, rslora: false });
   if (rows < maxTokens) {
@@ -102,9 +110,8 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
   const own = DEFAULTS[objective];
   const maxTokens = given.maxTokens ?? Math.min(config.maxPositions, MOST_TOKENS);
   const rank = earlier?.rank ?? all.rank;
-  const requests = new Set(earlier?.experts.map(({ request }) => request)).size;
   return {
-    request: given.request ?? `request-${requests + 1}`,
+    request: given.request ?? unused(earlier),
     ...{ domains, rank, alpha: earlier ? earlier.scale * earlier.rank : (given.alpha ?? rank) },
     targets: earlier ? targetsOf(config, earlier) : (given.targets ?? null),
     ...{ q, cut: given.cut ?? null, percentile: given.percentile ?? null, fallback, maxTokens },
@@ -149,7 +156,7 @@ function resolved(given: PruneRecipe, config: ModelConfig, earlier: WrittenRoute
 }
 
 /**
- * Epochs, unless they were given: of few examples as many as an expert needs to have its steps, with about as many looks in all, which would take most of
+ * Epochs, unless they were given: of few examples as many as an expert needs to have its steps, with as many looks in all, which would take most of
  * the time otherwise.
  * @param sequences to forget @param experts that share them
  */
@@ -162,8 +169,16 @@ export function withEpochs(
   const { epochs, steps } = DEFAULTS[plan.objective];
   const each = Math.max(1, Math.ceil(sequences / experts / plan.batch));
   const needed = Math.max(epochs, Math.ceil(steps / each));
-  const looks = given.looks ?? Math.max(1, Math.round((plan.looks * epochs) / needed));
+  const looks = given.looks ?? (plan.looks * epochs) / needed;
   return { ...plan, epochs: needed, looks };
+}
+
+/** The next number of a request: some may have been taken back, and others have names of their own. */
+function unused(earlier: WrittenRouted | null): string {
+  const names = new Set(earlier?.experts.map(({ request }) => request));
+  let number = names.size + 1;
+  while (names.has(`request-${number}`)) number++;
+  return `request-${number}`;
 }
 
 /** Ends of the names of the layers that an adapter is for. */

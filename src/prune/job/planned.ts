@@ -117,7 +117,7 @@ function workOf(job: PreparedPrune, batches: number): Pick<PlannedPruning, 'step
   const editing = epochs * batches;
   return {
     steps: { structure, editing, gate: gateSteps * (1 + (retain > gateTokens ? gateRounds : 0)) },
-    looks: epochs * Math.min(looks, batches),
+    looks: Math.ceil(epochs * Math.min(looks, batches)),
     tokens: Math.round(structure * batch * each.all + epochs * forget + (retains ? editing * batch * each.retain : 0)),
   };
 }

@@ -97,6 +97,14 @@ export async function preparePrune(
     const encoder = new SequenceEncoder(text, { ...defined({ long, end, specialTokens }), maxTokens: early.maxTokens });
     const encode = (of: TrainingData) => encodeAll(of, encoder, { signal, onProgress: onReading });
     const sets = { forget: await encode(data.forget), retain: await encode(data.retain) };
+    const { domains } = early;
+    if (typeof domains === 'number' && domains > data.forget.train.length) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `domains is ${domains}, and there ${data.forget.train.length === 1 ? 'is one example' : `are ${data.forget.train.length} examples`} to forget.`,
+        'Ask for at most as many sub-domains as there are examples.',
+      );
+    }
     const experts = await expertsOf(data.forget, early);
     const plan = withEpochs(early, options, { sequences: sets.forget.sequences.length, experts });
     return {
