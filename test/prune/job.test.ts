@@ -218,15 +218,22 @@ test('towards the base it ends with the first look that has forgotten, which is 
 });
 
 test('a few examples are forgotten by default, which 6 epochs of them are not enough for', async () => {
-  const { epochs: _, ...few } = { ...SETTINGS, base: await strangerFiles(), rate: 3e-3, gateSteps: 20 };
+  const { epochs: _, looks: __, ...few } = { ...SETTINGS, base: await strangerFiles(), rate: 3e-3, gateSteps: 20 };
   const ended = async (epochs?: number) => {
     const out = memoryOutput('out');
-    const { chosen, before, options } = await prune(await knowingFiles(), { ...few, ...defined({ epochs }), out });
-    return { left: chosen.forget / before.forget, epoch: chosen.epoch, most: options.epochs };
+    const receipt = await prune(await knowingFiles(), { ...few, ...defined({ epochs }), out });
+    const { chosen, before, options, looks } = receipt;
+    const at = looks.map(([own]) => own!.epoch);
+    return { left: chosen.forget / before.forget, epoch: chosen.epoch, most: options.epochs, at };
   };
   const [own, short] = [await ended(), await ended(6)];
   console.log(`  left of a few examples: ${own.left.toExponential(1)}, after 6 epochs ${short.left.toExponential(1)}`);
   assert.is(own.most, 150);
+  // 36 looks in all, where they are due: at the first epochs behind multiples of 150 / 36
+  for (const epoch of own.at)
+    assert.ok(Math.floor((epoch * 36) / 150) > Math.floor(((epoch - 1) * 36) / 150), `${epoch}`);
+  assert.ok(own.at.length > 1);
+  assert.is(short.at.at(-1), 6);
   assert.ok(own.left < 0.05, `${own.left}`);
   assert.ok(own.epoch < 150, `${own.epoch}`);
   assert.ok(short.left > 0.2, `${short.left}`);

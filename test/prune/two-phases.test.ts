@@ -229,20 +229,6 @@ test('interleaved, a step is three: A by high entropy, an expert, B_r', async ()
   own.trainable.dispose();
 });
 
-test('looks may be fewer than epochs, and the last one is at the end', async () => {
-  const { trainable, factors } = await fresh();
-  const looks: PruneLook[] = [];
-  const options = { ...SETTINGS, structureSteps: 0, epochs: 5, looks: 0.5 };
-  const run = new TwoPhases(trainable, factors, EXAMPLES, options, { onLook: (look) => void looks.push(look) });
-  await run.run();
-  assert.equal(
-    looks.map(({ epoch }) => epoch),
-    [2, 4, 5],
-  );
-  run.dispose();
-  trainable.dispose();
-});
-
 test('interleaved, it goes on within a step', async () => {
   const want = await fresh();
   await new TwoPhases(want.trainable, want.factors, EXAMPLES, INTERLEAVED).run();
