@@ -1,12 +1,12 @@
 /**
- * The CPU with all lanes against a GPU: products by shape, and models by size, from which `auto` has its crossovers (src/device/auto.ts); and decoding on the GPU by how
+ * The CPU with all lanes against a GPU: products by shape, and models by size, from which `auto` has its crossovers (src/device/crossover.ts); and decoding on the GPU by how
  * many texts are written at once.
  */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { configOf, initialWeights, type Shape } from '../examples/pretrain/initial-model.ts';
-import { CROSSOVER } from '../src/device/auto.ts';
+import { CROSSOVER } from '../src/device/crossover.ts';
 import type { Device, Tensor } from '../src/device/device.ts';
 import { openDevice } from '../src/device/open-device.ts';
 import { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
@@ -246,7 +246,7 @@ const suite: Suite = {
       training: crossover(rows.filter(({ what }) => what.startsWith('training'))),
     };
     print(`\nfaster on the GPU from so many parameters on: ${JSON.stringify(found)}`);
-    print(`auto goes by: ${JSON.stringify(CROSSOVER)} (src/device/auto.ts)`);
+    print(`auto goes by: ${JSON.stringify(CROSSOVER)} (src/device/crossover.ts)`);
     return { machine: info, description, rows, crossover: found, decoding: await decode(context, options) };
   },
 };

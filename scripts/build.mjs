@@ -11,7 +11,7 @@ import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promi
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build, transform } from 'esbuild';
-import { gpuApart } from './gpu-apart.mjs';
+import { GPU_ENTRY, gpuApart, gpuEntry } from './gpu-apart.mjs';
 import { bundledPackages, licences } from './licences.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -257,9 +257,9 @@ async function bundleWorkers() {
   const entryPoints = Object.fromEntries(names.map((name) => [name.replace(/\.ts$/, ''), `workers/${name}`]));
   const { metafile } = await build({
     ...BUNDLE,
-    entryPoints: { ...entryPoints, webgpu: 'src/device/webgpu/gpu.ts' },
+    entryPoints: { ...entryPoints, webgpu: GPU_ENTRY },
     outdir: 'dist/workers',
-    plugins: [ADDRESSES, noWorkers, gpuApart],
+    plugins: [ADDRESSES, noWorkers, gpuApart, gpuEntry],
   });
   return metafile;
 }

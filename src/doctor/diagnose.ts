@@ -1,8 +1,8 @@
-import { outlook } from '../device/auto.ts';
 import type { Device } from '../device/device.ts';
 import { openDevice } from '../device/open-device.ts';
 import { hasRelaxedSimd } from '../device/wasm/load-kernels.ts';
 import type { WasmDeviceOptions } from '../device/wasm/options.ts';
+import { outlook } from '../device/webgpu/choice.ts';
 import { loadGpu } from '../device/webgpu/load.ts';
 import type { AdapterDiagnosis, Diagnosis, Rates } from './diagnosis.ts';
 

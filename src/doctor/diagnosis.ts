@@ -1,5 +1,6 @@
 /** What `doctor` says. */
-import type { Outlook, Task } from '../device/auto.ts';
+import type { Task } from '../device/crossover.ts';
+import type { Outlook } from '../device/webgpu/choice.ts';
 
 /** A GPU as WebGPU shows it, for people and for choosing. */
 export interface AdapterDiagnosis {

@@ -1,5 +1,6 @@
 /** What `doctor` says, for people: two columns of words. */
-import type { Outlook, Task } from '../device/auto.ts';
+import type { Task } from '../device/crossover.ts';
+import type { Outlook } from '../device/webgpu/choice.ts';
 import type { Diagnosis, Rates } from './diagnosis.ts';
 
 /** A browser says its name itself. */

@@ -4,13 +4,13 @@ import { type FusedDevice, fusedOf } from '../device/fused-device.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
-import { canFuse, fusedLayer } from './fused-layer.ts';
 import type { KvCache } from './kv-cache.ts';
 import { decoderLayer } from './layer.ts';
 import { gatheredRows, type LayerBuffers, lastRows, sharedBuffers } from './layer-buffers.ts';
 import { type LayerFacts, type LayerHooks, type SequenceRows, stretches } from './layer-run.ts';
 import type { ModelRopes } from './model-ropes.ts';
 import { tokenEmbedding } from './token-embedding.ts';
+import { type Fused, loadFused } from './webgpu/load.ts';
 import type { DecoderWeights } from './weights.ts';
 
 /** What a pass needs of its model. */
@@ -70,6 +70,9 @@ export interface Pass {
   readonly pace: Pace;
 }
 
+/** Loaded by the first pass that asks for it: later ones wait for nothing. */
+let fusing: Fused | null = null;
+
 /**
  * Runs a pass; its keys and values are in the caches then, which know it.
  * @returns the normalised last hidden states of the wanted rows, scratch; null where none are wanted
@@ -103,7 +106,8 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
   let got = layers.get(0);
   let layer = got instanceof Promise ? await got : got;
   const fused = fusedFor(model.device, pass, t);
-  const isFused = (i: number): boolean => fused !== null && canFuse(model.facts[i]!, layer);
+  if (fused) fusing ??= await loadFused();
+  const isFused = (i: number): boolean => fused !== null && fusing!.canFuse(model.facts[i]!, layer);
   if (!isFused(0)) device.rmsNorm(buffers.hidden, layer.inputNorm, buffers.normed, config.rmsNormEps);
   /** The rows that the last layer gives out. */
   let out: LayerBuffers | null = buffers;
@@ -121,7 +125,7 @@ export async function runPass(model: PassModel, pass: Pass): Promise<Tensor | nu
     });
     const run = { ...common, index: i, sequences, table: tables[i]!, precision: rounding };
     const whileFused = isFused(i);
-    if (whileFused) fusedLayer(fused!, model.facts[i]!, layer, buffers, run);
+    if (whileFused) fusing!.fusedLayer(fused!, model.facts[i]!, layer, buffers, run);
     else decoderLayer(device, model.facts[i]!, layer, buffers, out, run);
     if (!out) break;
     if (hooks.onExperts && layer.feedForward.kind === 'mixture') await report(device, i, out, hooks.onExperts);

@@ -1,7 +1,7 @@
 /** One way to a device, and what is not one; what `auto` is; and where a job goes on. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { autoDevice, choose, parametersIn } from '../../src/device/auto.ts';
+import { autoDevice, parametersIn } from '../../src/device/auto.ts';
 import {
   arithmetic,
   arithmeticOf,
@@ -13,6 +13,7 @@ import {
   openTrainDevice,
 } from '../../src/device/open-device.ts';
 import { limitOn } from '../../src/device/options.ts';
+import { choose } from '../../src/device/webgpu/choice.ts';
 import { rejects } from '../errors.ts';
 import { onGpu } from './devices.ts';
 

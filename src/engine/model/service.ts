@@ -1,4 +1,5 @@
-import { autoDevice, type Work } from '../../device/auto.ts';
+import { autoDevice } from '../../device/auto.ts';
+import type { Work } from '../../device/crossover.ts';
 import type { Device } from '../../device/device.ts';
 import { openDevice } from '../../device/open-device.ts';
 import { EspalierError } from '../../errors.ts';

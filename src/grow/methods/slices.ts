@@ -3,7 +3,8 @@ import type { DigitDevice } from '../../device/digit-device.ts';
 import type { ExactDevice } from '../../device/exact-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { GrowPlan, ProjectionRecord } from '../types.ts';
-import { GpuProjection } from './gpu-projection.ts';
+import { loadProjection } from '../webgpu/load.ts';
+import type { GpuProjection } from '../webgpu/projection.ts';
 import { PURPOSE, permutation, streamOf } from './noise.ts';
 import { computeSlice, holdBasis, type SliceGround } from './slice-products.ts';
 import { type Basis, decompose, frobenius, type SpectrumOptions } from './spectrum.ts';
@@ -49,7 +50,7 @@ export class Slices {
     const norm = frobenius(w);
     if (norm === 0) throw nothing(options);
     const isSpectral = plan.partition !== 'none';
-    const gpu = options.gpu && isSpectral ? new GpuProjection(options.gpu, w, rows, columns) : null;
+    const gpu = options.gpu && isSpectral ? await onGpu(options.gpu, w, rows, columns) : null;
     try {
       const basis = isSpectral ? await decompose({ ...options, gpu }, norm) : null;
       if (basis) gpu?.hold(basis);
@@ -141,6 +142,11 @@ export class Slices {
     this.#gpu?.dispose();
     for (const t of [this.w, this.#slice, this.#ground?.own, this.#ground?.other]) t?.dispose();
   }
+}
+
+async function onGpu(device: DigitDevice, w: Float32Array, rows: number, columns: number): Promise<GpuProjection> {
+  const { GpuProjection } = await loadProjection();
+  return new GpuProjection(device, w, rows, columns);
 }
 
 /** alpha of a group (eq. 13, and the other rules of `normalise`). @param e ||R_g|| */

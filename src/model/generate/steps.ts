@@ -3,8 +3,9 @@ import { aborted, onAbort } from '../../errors.ts';
 import { nextTurn } from '../../runtime/host/yielding.ts';
 import type { Decoder, ForwardOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { type Drawn, drawEach, type Outcome } from './draw.ts';
-import { type NextToken, RunAhead } from './run-ahead.ts';
+import { type Drawn, drawEach, isPlain, type Outcome } from './draw.ts';
+import { loadAhead } from './webgpu/load.ts';
+import type { NextToken, RunAhead } from './webgpu/run-ahead.ts';
 
 /** A token wanted behind some text. */
 export interface Step extends NextToken {
@@ -33,6 +34,9 @@ const LEAST = 4;
 
 const all = new WeakMap<Decoder, Steps>();
 
+/** Whether it asks for the likeliest token behind one that was drawn. */
+const takesLikeliest = ({ input, sampler, own }: Step): boolean => input.length === 1 && isPlain(sampler) && !own;
+
 /**
  * All texts that are being written with one model: a pass over the weights gives a token to each that waits for one (continuous batching:
  * Yu et al. 2022, Orca). Texts come and go between passes. Prompts go through the layers in chunks, between the tokens of others. What a
@@ -42,14 +46,14 @@ const all = new WeakMap<Decoder, Steps>();
 export class Steps {
   readonly #decoder: Decoder;
   readonly #waiting = new Set<Waiting>();
-  readonly #ahead: RunAhead;
+  /** Made when it is first needed. */
+  #ahead: RunAhead | null = null;
   /** Texts that are being written; those that do not wait are about to ask, or are read slowly. */
   #open = 0;
   #running = false;
 
   private constructor(decoder: Decoder) {
     this.#decoder = decoder;
-    this.#ahead = new RunAhead(decoder);
   }
 
   static of(decoder: Decoder): Steps {
@@ -63,7 +67,7 @@ export class Steps {
     this.#open++;
     return () => {
       this.#open--;
-      if (this.#open === 0) this.#ahead.drop();
+      if (this.#open === 0) this.#ahead?.drop();
     };
   }
 
@@ -200,7 +204,8 @@ export class Steps {
       return outcomes;
     }
     const steps = chosen.map(({ step }) => step);
-    if (chosen.every((one) => this.#isToken(one)) && this.#ahead.takes(steps)) {
+    if (decoder.canRunAhead && steps.every(takesLikeliest)) {
+      this.#ahead ??= new (await loadAhead()).RunAhead(decoder);
       const drawn = await this.#ahead.tokens(steps, signal);
       for (const [i, one] of chosen.entries()) {
         outcomes.set(one, drawn[i]!);

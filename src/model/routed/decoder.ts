@@ -2,6 +2,7 @@ import { GATE_INPUTS, type GateInput, type GateInputs } from '../../checkpoint/a
 import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, Precision, Tensor } from '../../device/device.ts';
+import { type FusedDevice, fusedOf } from '../../device/fused-device.ts';
 import { EspalierError } from '../../errors.ts';
 import { Decoder, type EachOptions, type ForwardOptions, type SequencePart } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
@@ -9,8 +10,8 @@ import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { alignedEntropy, predictionEntropies, unknownEntropy } from './entropies.ts';
 import { type GateWeights, gateForward, slotsOf } from './gate.ts';
-import { chooseOnDevice, chooserOf } from './on-device.ts';
 import { coefficientsOf, type TokenRouting, tokenRouting } from './rule.ts';
+import { loadOnDevice, type OnDevice } from './webgpu/load.ts';
 
 /** Who chooses experts: a gate, and by which rule. */
 export interface Router {
@@ -18,6 +19,9 @@ export interface Router {
   readonly rule: RoutingRule;
   dispose(): void;
 }
+
+/** Loaded where experts are first chosen by it: later passes wait for nothing. */
+let onDevice: OnDevice | null = null;
 
 /**
  * A decoder whose terms of experts act by position. The same tokens go through the unadapted model first: the gate reads its last hidden states,
@@ -134,9 +138,14 @@ export class RoutedDecoder extends Decoder {
     });
   }
 
+  /** What chooses without a readback, if it can: a rule that goes by what is predicted needs nothing that only the host knows. */
+  get #chooser(): FusedDevice | null {
+    return this.#router.rule.alignment === 'predictive' ? fusedOf(this.device) : null;
+  }
+
   /** Who acts on a token is decided from what the unadapted model makes of it: that must stay on the device. */
   override get canRunAhead(): boolean {
-    return super.canRunAhead && chooserOf(this.device, this.#router.rule) !== null;
+    return super.canRunAhead && this.#chooser !== null;
   }
 
   override async forwardAhead(
@@ -144,6 +153,7 @@ export class RoutedDecoder extends Decoder {
     ids: Tensor,
     onOutput: (hidden: Tensor) => void,
   ): Promise<void> {
+    onDevice ??= await loadOnDevice();
     const own = caches.map(routed);
     const mark = this.device.mark();
     try {
@@ -164,13 +174,14 @@ export class RoutedDecoder extends Decoder {
     routing: Tensor,
   ): boolean {
     const { gate, rule } = this.#router;
-    const device = chooserOf(this.device, rule);
-    if (device) chooseOnDevice(device, this.base, gate, rule, caches, hidden, routing, precision);
+    const device = this.#chooser;
+    if (device) onDevice!.chooseOnDevice(device, this.base, gate, rule, caches, hidden, routing, precision);
     return device !== null;
   }
 
   /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
   override async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
+    if (this.#chooser) onDevice ??= await loadOnDevice();
     const own = parts.map(({ cache }) => routed(cache));
     const before = own.map(({ length }) => length);
     const total = parts.reduce((sum, { ids }) => sum + ids.length, 0);

@@ -1,4 +1,5 @@
-import { parametersIn, type Work } from '../../device/auto.ts';
+import { parametersIn } from '../../device/auto.ts';
+import type { Work } from '../../device/crossover.ts';
 import { chosenDevice, nameOf } from '../../device/open-device.ts';
 import { limitOn } from '../../device/options.ts';
 import { jobLanes } from '../../runtime/host/lane-count.ts';

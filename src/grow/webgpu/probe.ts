@@ -1,5 +1,5 @@
-import { PURPOSE, uniforms } from './noise.ts';
-import type { Basis } from './spectrum.ts';
+import { PURPOSE, uniforms } from '../methods/noise.ts';
+import type { Basis } from '../methods/spectrum.ts';
 
 /** Probes of what was computed of a matrix W elsewhere, with a vector of random signs, in f64. What is no number, or above 1, is told as 1. */
 export interface Probe {

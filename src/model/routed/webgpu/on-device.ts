@@ -1,17 +1,12 @@
-import { GATE_INPUTS } from '../../checkpoint/adapter/gate-kinds.ts';
-import type { RoutingRule } from '../../checkpoint/adapter/routing.ts';
-import { type Device, type Precision, STAT, type Tensor } from '../../device/device.ts';
-import { type FusedDevice, fusedOf } from '../../device/fused-device.ts';
-import type { Decoder } from '../decoder.ts';
-import { statsBuffers } from '../logit-stats.ts';
-import type { RoutedCache } from './cache.ts';
-import { type GateWeights, gateForward, slotsOf } from './gate.ts';
-import { shareRule } from './rule.ts';
-
-/** What chooses without a readback, if it can: a rule that goes by what is predicted needs nothing that only the host knows. */
-export function chooserOf(device: Device, { alignment }: RoutingRule): FusedDevice | null {
-  return alignment === 'predictive' ? fusedOf(device) : null;
-}
+import { GATE_INPUTS } from '../../../checkpoint/adapter/gate-kinds.ts';
+import type { RoutingRule } from '../../../checkpoint/adapter/routing.ts';
+import { type Device, type Precision, STAT, type Tensor } from '../../../device/device.ts';
+import type { FusedDevice } from '../../../device/fused-device.ts';
+import type { Decoder } from '../../decoder.ts';
+import { statsBuffers } from '../../logit-stats.ts';
+import type { RoutedCache } from '../cache.ts';
+import { type GateWeights, gateForward, slotsOf } from '../gate.ts';
+import { shareRule } from '../rule.ts';
 
 /**
  * Coefficients of the experts for the next token of each of several sequences, by what the unadapted model makes of it; they stay on the device, and means are kept in

@@ -1,8 +1,8 @@
-import type { FusedDevice } from '../device/fused-device.ts';
-import { stepOf } from './layer-attention.ts';
-import type { LayerBuffers } from './layer-buffers.ts';
-import type { LayerFacts, LayerRun } from './layer-run.ts';
-import type { LayerWeights } from './weights.ts';
+import type { FusedDevice } from '../../device/fused-device.ts';
+import { stepOf } from '../layer-attention.ts';
+import type { LayerBuffers } from '../layer-buffers.ts';
+import type { LayerFacts, LayerRun } from '../layer-run.ts';
+import type { LayerWeights } from '../weights.ts';
 
 /** Whether `fusedLayer` computes a layer: nothing stands between a product and the residual stream, nor between gate, up and what they gate. */
 export function canFuse({ residualScale }: LayerFacts, weights: LayerWeights): boolean {

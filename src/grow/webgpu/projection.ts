@@ -2,10 +2,10 @@ import type { Tensor } from '../../device/device.ts';
 import type { DigitDevice } from '../../device/digit-device.ts';
 import { gramByDigits } from '../../svd/gram-by-digits.ts';
 import type { StepOptions } from '../../svd/steps.ts';
+import { computeSlice, holdBasis, type SliceGround } from '../methods/slice-products.ts';
+import type { Basis } from '../methods/spectrum.ts';
 import type { GpuRecord } from '../types.ts';
 import { type Probe, probeOf } from './probe.ts';
-import { computeSlice, holdBasis, type SliceGround } from './slice-products.ts';
-import type { Basis } from './spectrum.ts';
 
 /** Above this part of the result a Gram matrix is not as exact as eigenvalues need it: below it they count as rounding anyway. */
 const GRAM_BOUND = 1e-12;

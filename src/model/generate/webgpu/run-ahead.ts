@@ -1,7 +1,7 @@
-import type { Tensor } from '../../device/device.ts';
-import type { Decoder, SequencePart } from '../decoder.ts';
-import type { KvCache } from '../kv-cache.ts';
-import { type Draw, drawEach, isPlain, type Outcome } from './draw.ts';
+import type { Tensor } from '../../../device/device.ts';
+import type { Decoder, SequencePart } from '../../decoder.ts';
+import type { KvCache } from '../../kv-cache.ts';
+import { type Draw, drawEach, type Outcome } from '../draw.ts';
 
 /** A token wanted behind another, as `Step`. */
 export interface NextToken extends Draw {
@@ -33,12 +33,6 @@ export class RunAhead {
 
   constructor(decoder: Decoder) {
     this.#decoder = decoder;
-  }
-
-  /** Whether these tokens can be computed so. */
-  takes(steps: readonly (NextToken & { readonly own?: unknown })[]): boolean {
-    const isOne = ({ input, sampler, own }: (typeof steps)[number]) => input.length === 1 && isPlain(sampler) && !own;
-    return this.#decoder.canRunAhead && steps.every(isOne);
   }
 
   /**
