@@ -21,8 +21,11 @@ const PAGE = '<!doctype html><title>page</title><script type="module" src="/main
 export interface Builder {
   /** To be installed beside espalier. */
   readonly needs: readonly string[];
-  /** @returns the folder of the site, with `index.html`. Throws what the bundler complains of, warnings included. */
-  build(app: string): Promise<string>;
+  /**
+   * @param minify whether the result is made small, if that can be left out. Default true
+   * @returns the folder of the site, with `index.html`. Throws what the bundler complains of, warnings included.
+   */
+  build(app: string, minify?: boolean): Promise<string>;
 }
 
 /** A module of what is installed in a folder. */
@@ -84,7 +87,7 @@ export const builders: Readonly<
 > = {
   webpack: {
     needs: ['webpack@5.113.0'],
-    async build(app) {
+    async build(app, minify = true) {
       const { default: webpack } = await load(app, 'webpack');
       const site = join(app, 'site-webpack');
       const options = {
@@ -93,6 +96,7 @@ export const builders: Readonly<
         entry: entry(app),
         output: { path: site, filename: 'main.js' },
         performance: { hints: false },
+        optimization: { minimize: minify },
       };
       const stats = await promisify(webpack)(options);
       const said = (stats as { toString(kind: object): string }).toString({ all: false, errors: true, warnings: true });
