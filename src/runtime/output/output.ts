@@ -75,7 +75,8 @@ export function outputFailed(place: string, cause: unknown): EspalierError {
   if (cause instanceof EspalierError) return cause;
   const { code, name } = (cause ?? {}) as { code?: unknown; name?: unknown };
   if (code === 'ENOSPC' || code === 'EDQUOT' || name === 'QuotaExceededError') {
-    const hint = 'Free space and start again: what has been written is kept.';
+    // what can be gone on with is kept, and of what is written at once nothing stays: who starts again need not know
+    const hint = 'Free space, and start the same again.';
     return new EspalierError('E_STORAGE_FULL', `There is no space left for ${place}.`, hint, { cause });
   }
   const hint =
