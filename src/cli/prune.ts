@@ -49,6 +49,7 @@ export const pruneCommand = defineCommand({
       stages.update('downloading', loaded, total, formatBytes(loaded));
     let kept: { readonly done: number; readonly total: number } | null = null;
     let looks = 0;
+    let gating = false;
     const options = pruneOptionsOf(args);
     if (args['dry-run']) {
       const { restart: _, saveEvery: __, ...planned } = options;
@@ -70,6 +71,12 @@ export const pruneCommand = defineCommand({
         looks = Math.floor((10 * done) / total);
         stages.clear();
         io.err(`step ${done} of ${total}  ${note}\n`);
+      }
+      // where no bar is seen it would be silent from here on
+      if (stage === 'gating' && !gating && !args.json) {
+        gating = true;
+        stages.clear();
+        io.err('both phases are done; the gate learns where experts act\n');
       }
     };
     const page = args.html === undefined ? null : await LogFile.open(args.html);

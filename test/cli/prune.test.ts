@@ -80,7 +80,7 @@ test('what it says, what it writes, and a page of it', async () => {
   assert.is(code, 0, err);
   assert.match(out, /an adapter for the request "request-1"; a reconstruction of ALTER/);
   assert.match(out, /try it: espalier generate \S*model --adapter \S*first --prompt TEXT/);
-  assert.match(err, /The report is in/);
+  assert.match(err, /\nboth phases are done; the gate learns where experts act\nThe report is in/);
   assert.equal(readdirSync(at('first')).sort(), ['alter.json', 'alter.safetensors', PRUNE_FILE]);
   const page = readFileSync(at('page.html'), 'utf8');
   assert.match(page, /^<!doctype html>/);
