@@ -2,7 +2,7 @@ import type { RoutingRule } from '../checkpoint/adapter/routing.ts';
 import type { ModelConfig, RopeConfig } from '../checkpoint/types.ts';
 import { EspalierError } from '../errors.ts';
 import { type AdapterReport, type ExpertReport, inspectAdapter, inspectModel } from '../inspect.ts';
-import { visibleText } from '../prune/entropy/visible.ts';
+import { visibleName } from '../model/text/visible.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 import { formatBytes, formatCount, formatTable, noteLine } from './shared/format.ts';
@@ -63,8 +63,9 @@ export const inspectCommand = defineCommand({
     if (report.unusedTensors.length > 0) rows.push(['unused tensors', some(report.unusedTensors)]);
     io.out(`${formatTable(null, rows)}\n`);
     for (const note of report.notes) io.out(noteLine(note));
-    for (const { code, message, hint } of report.unsupported)
-      io.out(visibleText(`unsupported: ${code}: ${message} ${hint}\n`));
+    for (const { code, message, hint } of report.unsupported) {
+      io.out(`${visibleName(`unsupported: ${code}: ${message} ${hint}`)}\n`);
+    }
     if (report.unsupported.length === 0) io.out('supported\n');
   },
 });

@@ -1,5 +1,5 @@
 import { EspalierError } from '../errors.ts';
-import { visibleText } from '../prune/entropy/visible.ts';
+import { visibleText } from '../model/text/visible.ts';
 import { cacheCommand } from './cache.ts';
 import { generateCommand } from './generate.ts';
 import { growCommand } from './grow.ts';

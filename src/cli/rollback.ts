@@ -1,5 +1,5 @@
+import { visibleName } from '../model/text/visible.ts';
 import { rollback } from '../prune/adapter/rollback.ts';
-import { visibleName } from '../prune/entropy/visible.ts';
 import { defineCommand } from './shared/command.ts';
 import { jsonArgument, modelArgument } from './shared/common.ts';
 

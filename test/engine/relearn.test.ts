@@ -5,6 +5,7 @@ import { routedFiles } from '../../src/checkpoint/adapter/routed-write.ts';
 import { openCheckpoint } from '../../src/checkpoint/open.ts';
 import { type Relearned, type RelearnOptions, type RelearnProgress, relearn } from '../../src/index.ts';
 import { relearn as relearnHere } from '../../src/prune.ts';
+import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
 import { filesOf, routedAdapter } from '../model/routed-fixture.ts';
 import { bytesOf } from '../train/texts.ts';
@@ -30,6 +31,8 @@ const OPTIONS = {
   },
   adapters: [{ from: adapter, weight: 0.3 }],
 } as const;
+const worst = new Worst();
+
 /**
  * The worst difference of numbers, relative; all else is the same. A second thread may have timed other kernels as the fastest,
  * which it tells and which round otherwise; cut to a few digits, two numbers that hardly differ may lie on two sides of a cut.
@@ -49,9 +52,9 @@ test('the same as in one thread, with bytes for data, original and adapter, whic
   const seen = new Set<RelearnProgress['stage']>();
   const options = { ...OPTIONS, original: base };
   const found = await relearn(base, { ...options, onProgress: ({ stage }) => void seen.add(stage) });
-  const worst = worstOf(found, await relearnHere(base, options));
-  console.log(`  worst number of a worker against one thread: ${worst.toExponential(1)} (bound 1.0e-3)`);
-  assert.ok(worst <= 1e-3, `${worst}`);
+  const error = worstOf(found, await relearnHere(base, options));
+  assert.ok(worst.within('number of a worker against one thread', error, 1e-3), `${error}`);
+  worst.print();
   assert.equal([...seen].sort(), ['loading', 'measuring', 'reading', 'relearning', 'routing']);
   assert.ok(data.length > 0 && adapter['alter.json']!.length > 0);
   assert.equal([found.steps, found.trained.n, found.held!.n], [4, 2, 2]);

@@ -1,7 +1,7 @@
+import { visibleName, visibleText } from '../../model/text/visible.ts';
 import type { AuditedText, AuditedToken, EntropyAudit } from '../../prune/entropy/audit.ts';
 import { expertMark, expertsStatement } from '../../prune/entropy/experts.ts';
 import { bimodalityStatement, splitStatement } from '../../prune/entropy/statement.ts';
-import { visibleName, visibleText } from '../../prune/entropy/visible.ts';
 
 type Kind = 'high' | 'low' | 'other';
 

@@ -1,5 +1,5 @@
 import { stderr } from 'node:process';
-import { visibleName } from '../../prune/entropy/visible.ts';
+import { visibleName } from '../../model/text/visible.ts';
 import type { ProgressTarget } from './io.ts';
 
 /** `1536` → `1.5 KiB`. */

@@ -1,5 +1,5 @@
 import type { TokenRouting } from '../../model/routed/rule.ts';
-import { visibleName } from './visible.ts';
+import { visibleName } from '../../model/text/visible.ts';
 
 /** From this coefficient on, whatever its sign, an expert counts as acting: a softmax leaves something to everyone. */
 const ACTS = 0.01;

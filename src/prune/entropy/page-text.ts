@@ -1,4 +1,4 @@
-import { visibleText } from './visible.ts';
+import { visibleText } from '../../model/text/visible.ts';
 
 /** Text in HTML. What a terminal or a browser would act on is shown as a replacement character. */
 export function escaped(text: string): string {
