@@ -1,8 +1,9 @@
 /** Chromium and Firefox: one browser for a run, and for each test file a fresh page with storage of its own. */
+import { existsSync } from 'node:fs';
 import { relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
-import { chromiumDriver, type Driver, firefoxDriver, type Page } from './drivers.ts';
+import { CHROMIUM_SHELL, chromiumDriver, type Driver, firefoxDriver, type Page } from './drivers.ts';
 import type { Host, Report, Running, TestDevice } from './host.ts';
 import { Modules } from './modules.ts';
 import { titleOn } from './process.ts';
@@ -19,7 +20,7 @@ export async function browserHost(
   binary?: string,
 ): Promise<Host> {
   const isolated = name !== 'chromium-plain';
-  const driver = name === 'firefox' ? firefoxDriver(binary, device) : chromiumDriver(binary, device);
+  const driver = name === 'firefox' ? firefoxDriver(binary, device) : chromiumDriver(binary ?? shell(device), device);
   const modules = new Modules();
   const server = await startServer(modules, isolated);
   const version = await driver.version();
@@ -32,6 +33,11 @@ export async function browserHost(
       await modules.close();
     },
   };
+}
+
+/** Without its windows where that is installed; a GPU is asked for in Chromium itself. */
+function shell(device: TestDevice): string | undefined {
+  return device === 'wasm' && existsSync(CHROMIUM_SHELL) ? CHROMIUM_SHELL : undefined;
 }
 
 function start(
