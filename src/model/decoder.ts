@@ -116,6 +116,14 @@ export class Decoder {
     return this.#independent;
   }
 
+  /**
+   * Whether texts that are only read go through together where they are short: to the same bits, or on a GPU, which is not kept busy by one of them,
+   * within rounding.
+   */
+  get readsTogether(): boolean {
+    return this.device.asynchronous || this.rowsIndependent;
+  }
+
   /** Whether rows get the same bits, too, where a text goes through in pieces of two rows or more. */
   get piecesIndependent(): boolean {
     return this.rowsIndependent;

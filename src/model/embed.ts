@@ -4,9 +4,10 @@ import { EspalierError } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import { checkComputed } from './finite.ts';
 import type { EmbedOptions } from './options.ts';
+import { loadEmbedding } from './read/webgpu/load.ts';
 
 /**
- * One vector for each list of ids (or all its vectors, see `pool`), f32, from one forward pass each.
+ * One vector for each list of ids (or all its vectors, see `pool`), f32, from one forward pass each; on a GPU short texts share passes.
  * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE for states that are not finite
  */
 export async function embedTokens(
@@ -22,6 +23,21 @@ export async function embedTokens(
   if (texts.some((ids) => ids.length === 0)) {
     throw new EspalierError('E_ARGUMENT', 'A text to embed has no tokens.', 'Leave empty texts out.');
   }
+  const vectors =
+    decoder.device.asynchronous && layer === null
+      ? await (await loadEmbedding()).embedTogether(decoder, texts, pool, options)
+      : await embedEach(decoder, texts, pool, layer, options);
+  if (options.normalise) for (const vector of vectors) normalise(vector, decoder.config.hiddenSize);
+  return vectors;
+}
+
+async function embedEach(
+  decoder: Decoder,
+  texts: readonly (readonly number[])[],
+  pool: NonNullable<EmbedOptions['pool']>,
+  layer: number | null,
+  options: EmbedOptions,
+): Promise<Float32Array[]> {
   const total = texts.reduce((sum, ids) => sum + ids.length, 0);
   let before = 0;
   const vectors: Float32Array[] = [];
@@ -30,14 +46,13 @@ export async function embedTokens(
     vectors.push(await embedOne(decoder, ids, pool, layer, options.signal, onProgress));
     before += ids.length;
   }
-  if (options.normalise) for (const vector of vectors) normalise(vector, decoder.config.hiddenSize);
   return vectors;
 }
 
 function embedOne(
   decoder: Decoder,
   ids: readonly number[],
-  pool: 'mean' | 'last' | 'none',
+  pool: NonNullable<EmbedOptions['pool']>,
   layer: number | null,
   signal: AbortSignal | undefined,
   onProgress: ((done: number) => void) | undefined,

@@ -158,7 +158,7 @@ export class LocalModel {
   }
 
   /**
-   * The same of several texts, each as it is alone; short ones share passes over the weights. `onProgress` is told of texts.
+   * The same of several texts, each as it is alone, on a GPU within rounding; short ones share passes over the weights. `onProgress` is told of texts.
    * @throws as `score`, for the first that is wrong
    */
   async scoreBatch(

@@ -1,16 +1,18 @@
 import type { Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
-import { CHUNK, type Decoder } from './decoder.ts';
+import type { Decoder } from './decoder.ts';
 import type { KvCache } from './kv-cache.ts';
+import { scoredRows } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
 import type { TokenRouting } from './routed/rule.ts';
-import { positionsOf, ROWS, type RowScore, type ScoredPosition, scoreRows, scoreTokens } from './score.ts';
+import { positionsOf, type RowScore, type ScoredPosition, scoreRows, scoreTokens } from './score.ts';
 import { runOf, type TextRun } from './text-runs.ts';
 
 /**
- * The same of several texts, each as it is alone, to the bit. Short ones share passes over the weights, up to `CHUNK` tokens in each, where
- * rows do not notice it; and texts behind one another that begin alike, such as answers to one question, share their beginning.
+ * The same of several texts. Short ones share passes over the weights, up to `Decoder.chunk` tokens in each, where rows do not notice it, and each is
+ * as it is alone, to the bit; texts behind one another that begin alike, such as answers to one question, then share their beginning. On a GPU they share
+ * passes, too, and each is as it is alone within rounding.
  * @param options `onProgress` is told of texts
  * @throws as `scoreTokens`
  */
@@ -39,13 +41,14 @@ export async function scoreEach(
 /** The texts from `first` on that go together; none where the first goes alone. One token alone gets other bits than among others. */
 function packed(decoder: Decoder, texts: readonly (readonly number[])[], first: number): TextRun[] {
   const runs: TextRun[] = [];
-  if (!decoder.rowsIndependent) return runs;
+  if (!decoder.readsTogether) return runs;
+  const most = decoder.chunk;
   let [prefixes, rests, end] = [0, 0, first];
   while (end < texts.length && texts[end]!.length > 1) {
-    const run = runOf(texts, end, decoder.piecesIndependent ? CHUNK - rests : 0);
+    const run = runOf(texts, end, decoder.piecesIndependent ? most - rests : 0);
     prefixes += run.prefix;
     rests += run.texts.reduce((sum, ids) => sum + ids.length - run.prefix, 0);
-    if (prefixes > CHUNK || rests > CHUNK) break;
+    if (prefixes > most || rests > most) break;
     runs.push(run);
     end += run.texts.length;
   }
@@ -65,6 +68,7 @@ async function scoreTogether(
   options: ScoreOptions,
 ): Promise<ScoredPosition[][]> {
   const { device } = decoder;
+  const most = scoredRows(device, decoder.config.vocabSize);
   const shared = runs.filter(({ prefix }) => prefix > 0);
   const beginnings = new Map(shared.map((run) => [run, decoder.cache()]));
   const members = runs.flatMap((run) => run.texts.map((ids): Member => ({ ids, run, cache: decoder.cache() })));
@@ -85,7 +89,7 @@ async function scoreTogether(
         const { ids } = parts[i]!;
         // what the last row predicts is another token in each text
         const inner = device.rows(states, first, run.prefix - 1);
-        const scores = await scoreRows(decoder, inner, ids.slice(1), even(run.prefix - 1), options);
+        const scores = await scoreRows(decoder, inner, ids.slice(1), even(run.prefix - 1, most), options);
         first += run.prefix;
         before.set(run, { scores, last: device.rows(states, first - 1, 1) });
       }
@@ -107,7 +111,7 @@ async function scoreTogether(
           const all =
             shared.length === 0 ? hidden : withLasts(decoder, members, hidden, (run) => before.get(run)!.last);
           const targets = members.flatMap(({ ids, run }) => [...ids.slice(Math.max(1, run.prefix)), -1]);
-          const scores = await scoreRows(decoder, all, targets, slicesOf(members), options);
+          const scores = await scoreRows(decoder, all, targets, slicesOf(members, most), options);
           let first = 0;
           for (const { ids, run } of members) {
             const end = first + rowsOf(ids, run);
@@ -150,26 +154,26 @@ function withLasts(
   return all;
 }
 
-/** So many rows in slices of at most `ROWS`, none of them of one row if there are more. */
-function even(rows: number): number[] {
-  const pieces = Math.ceil(rows / ROWS);
+/** So many rows in slices of at most `most`, none of them of one row if there are more. */
+function even(rows: number, most: number): number[] {
+  const pieces = Math.ceil(rows / most);
   const until = (i: number) => Math.floor((rows * i) / pieces);
   return Array.from({ length: pieces }, (_, i) => until(i + 1) - until(i));
 }
 
 /**
- * Counts of rows of several texts whose logits stand together: at most `ROWS`. Of a text alone `ROWS` do, and a last row that is left over
+ * Counts of rows of several texts whose logits stand together: at most `most`. Of a text alone so many do, and a last row that is left over
  * gets other bits than one among others; so does it here.
  */
-function slicesOf(members: readonly Member[]): number[] {
+function slicesOf(members: readonly Member[], most: number): number[] {
   const slices: number[] = [];
   let run = 0;
   for (const member of members) {
-    const alone = member.ids.length % ROWS === 1 ? 1 : 0;
+    const alone = member.ids.length % most === 1 ? 1 : 0;
     run += rowsOf(member.ids, member.run) - alone;
     if (alone === 0) continue;
-    slices.push(...even(run), 1);
+    slices.push(...even(run, most), 1);
     run = 0;
   }
-  return [...slices, ...even(run)];
+  return [...slices, ...even(run, most)];
 }

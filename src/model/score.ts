@@ -4,7 +4,7 @@ import { EspalierError } from '../errors.ts';
 import { defined } from '../options/defined.ts';
 import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
-import { statsBuffers } from './logit-stats.ts';
+import { scoredRows, statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
 import type { TokenRouting } from './routed/rule.ts';
 
@@ -33,9 +33,6 @@ export interface LikelyToken {
   readonly logprob: number;
 }
 
-/** Rows of logits that exist at once. */
-export const ROWS = 32;
-
 /**
  * Log-probability and entropy at every position of a text, from one forward pass; logits are never read back.
  * @throws E_ARGUMENT, E_CONTEXT_LENGTH, E_ABORTED, E_OUT_OF_MEMORY, E_TENSOR_VALUE for logits that are not finite
@@ -59,7 +56,8 @@ export function scoreTokens(
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
           const targets = Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1);
-          const slices = Array.from({ length: Math.ceil(rows / ROWS) }, (_, i) => Math.min(ROWS, rows - i * ROWS));
+          const most = scoredRows(decoder.device, decoder.config.vocabSize);
+          const slices = Array.from({ length: Math.ceil(rows / most) }, (_, i) => Math.min(most, rows - i * most));
           scores.push(...(await scoreRows(decoder, hidden, targets, slices, options)));
         },
       });

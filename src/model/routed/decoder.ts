@@ -10,8 +10,10 @@ import type { DecoderWeights } from '../weights.ts';
 import { RoutedCache, unsupported } from './cache.ts';
 import { alignedEntropy, predictionEntropies, unknownEntropy } from './entropies.ts';
 import { type GateWeights, gateForward, slotsOf } from './gate.ts';
+import { meanShares } from './means.ts';
 import { coefficientsOf, type TokenRouting, tokenRouting } from './rule.ts';
 import { loadOnDevice, type OnDevice } from './webgpu/load.ts';
+import type { ChosenRows } from './webgpu/on-device.ts';
 
 /** Who chooses experts: a gate, and by which rule. */
 export interface Router {
@@ -159,23 +161,26 @@ export class RoutedDecoder extends Decoder {
     try {
       const routing = this.device.scratch('f32', [own.length, this.experts]);
       const bases = own.map(({ base }) => base);
-      await this.base.forwardAhead(bases, ids, (hidden) => this.#chooseTogether(own, hidden, this.precision, routing));
+      const parts = own.map((cache) => ({ cache, count: 1 }));
+      await this.base.forwardAhead(bases, ids, (hidden) =>
+        this.#chooseTogether(parts, hidden, this.precision, routing),
+      );
       await super.forwardAhead(own, ids, onOutput, routing);
     } finally {
       this.device.reset(mark);
     }
   }
 
-  /** Of the next token of each of several sequences. @returns whether it was done: without a readback, or not at all */
+  /** Of the next tokens of several sequences. @returns whether it was done: without a readback, or not at all */
   #chooseTogether(
-    caches: readonly RoutedCache[],
+    parts: readonly ChosenRows[],
     hidden: Tensor,
     precision: Precision | undefined,
     routing: Tensor,
   ): boolean {
     const { gate, rule } = this.#router;
     const device = this.#chooser;
-    if (device) onDevice!.chooseOnDevice(device, this.base, gate, rule, caches, hidden, routing, precision);
+    if (device) onDevice!.chooseOnDevice(device, this.base, gate, rule, parts, hidden, routing, precision);
     return device !== null;
   }
 
@@ -196,7 +201,8 @@ export class RoutedDecoder extends Decoder {
           signal,
           onOutput: async (hidden) => {
             for (const [i, { ids }] of parts.entries()) own[i]!.reserve(before[i]! + ids.length);
-            if (total === parts.length && !onRouting && this.#chooseTogether(own, hidden, precision, routing)) return;
+            const next = parts.map(({ ids }, i) => ({ cache: own[i]!, count: ids.length }));
+            if (!onRouting && this.#chooseTogether(next, hidden, precision, routing)) return;
             let first = 0;
             for (const [i, { ids }] of parts.entries()) {
               const rows = this.device.rows(hidden, first, ids.length);
@@ -266,19 +272,14 @@ export class RoutedDecoder extends Decoder {
     return { now: hidden, ...mean, entropy };
   }
 
-  /** Means of hidden states up to each row, which the cache keeps: n / (n + i + 1) times the last, and what came since. */
+  /** Means of hidden states up to each row, which the cache keeps. */
   #means(cache: RoutedCache, row: number, hidden: Tensor): Tensor {
     const { device } = this;
     const [t, width] = [hidden.shape[0]!, hidden.shape[1]!];
     const behind = row > 0 ? 1 : 0;
     const columns = t + behind;
-    const shares = new Float32Array(t * columns);
-    for (let i = 0; i < t; i++) {
-      if (behind) shares[i * columns] = row / (row + i + 1);
-      shares.fill(1 / (row + i + 1), i * columns + behind, i * columns + behind + i + 1);
-    }
     const mixed = device.scratch('f32', [t, columns]);
-    device.write(mixed, shares);
+    device.write(mixed, meanShares(row, t));
     const states = device.scratch('f32', [columns, width]);
     if (behind) device.copyRows(cache.means(row - 1, 1), states, 0);
     device.copyRows(hidden, states, behind);

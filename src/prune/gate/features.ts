@@ -1,9 +1,11 @@
 import { GATE_INPUTS, GATE_KINDS, type GateInput, type GateKind } from '../../checkpoint/adapter/gate-kinds.ts';
 import { ROUTING_RULE, type RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
-import { exclusive } from '../../device/exclusive.ts';
+import type { Tensor } from '../../device/device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { Decoder } from '../../model/decoder.ts';
+import type { KvCache } from '../../model/kv-cache.ts';
+import { passingOf, readTogether } from '../../model/read/together.ts';
 import { alignedEntropy, predictionEntropies, unknownEntropy } from '../../model/routed/entropies.ts';
 import { NULL_SLOT } from '../../model/routed/gate.ts';
 import { checked, filled } from '../../options/check.ts';
@@ -65,38 +67,41 @@ export async function gateExamples(
   const slots = new Int32Array(rows);
   const means = mean && new RunningMeans(width);
   const pace = new Pace();
-  const cache = decoder.cache();
+  const caches: KvCache[] = [];
   let at = 0;
   try {
-    for (const [i, { sequence, slot }] of list.entries()) {
+    for (const { first, end } of passingOf(
+      decoder,
+      list.map(({ sequence }) => sequence.ids.length - 1),
+    )) {
       throwIfAborted(abort);
-      const ids = sequence.ids.subarray(0, -1);
-      const first = at;
-      means?.restart();
-      const predicted = new Float32Array(entropy ? ids.length : 0);
-      await exclusive(decoder.device, async () => {
-        cache.truncate(0);
-        await decoder.forward(ids, cache, {
-          signal: abort,
-          onChunk: async (hidden, row) => {
-            const states = (await decoder.device.read(hidden)) as Float32Array;
-            checkStates(states, first + row, width);
-            now?.set(states, (first + row) * width);
-            if (mean) means!.add(states, mean.subarray((first + row) * width, (first + row) * width + states.length));
-            if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
-          },
-        });
-      });
-      for (let t = 0; t < ids.length; t++) {
-        slots[first + t] = sequence.learned[t + 1] === 1 ? slot : NULL_SLOT;
-        if (entropy) entropy[first + t] = alignedEntropy(given, predicted, t) ?? unknownEntropy(given, vocabSize);
+      const some = list.slice(first, end);
+      const texts = some.map(({ sequence }) => sequence.ids.subarray(0, -1));
+      const predicted = new Float32Array(entropy ? texts.reduce((sum, ids) => sum + ids.length, 0) : 0);
+      const take = async (hidden: Tensor, row: number): Promise<void> => {
+        const states = (await decoder.device.read(hidden)) as Float32Array;
+        checkStates(states, at + row, width);
+        now?.set(states, (at + row) * width);
+        if (mean) means!.add(texts, row, states, mean.subarray((at + row) * width, (at + row) * width + states.length));
+        if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
+      };
+      await readTogether(decoder, texts, caches, take, { signal: abort });
+      let own = 0;
+      for (const { sequence, slot } of some) {
+        const count = sequence.ids.length - 1;
+        const entropies = predicted.subarray(own, own + count);
+        for (let t = 0; t < count; t++) {
+          slots[at + t] = sequence.learned[t + 1] === 1 ? slot : NULL_SLOT;
+          if (entropy) entropy[at + t] = alignedEntropy(given, entropies, t) ?? unknownEntropy(given, vocabSize);
+        }
+        own += count;
+        at += count;
       }
-      at += ids.length;
-      onProgress?.(i + 1, list.length);
+      onProgress?.(end, list.length);
       await pace.breathe();
     }
   } finally {
-    cache.dispose();
+    for (const cache of caches) cache.dispose();
   }
   return { ...(mean && { mean }), ...(now && { now }), ...(entropy && { entropy }), slots };
 }
@@ -121,20 +126,27 @@ class RunningMeans {
     this.#sums = new Float64Array(width);
   }
 
-  restart(): void {
-    this.#sums.fill(0);
-    this.#count = 0;
-  }
-
-  /** Row by row, into `out`. */
-  add(rows: Float32Array, out: Float32Array): void {
+  /** Of rows from `row` on of texts behind one another, in their order, into `out`. */
+  add(texts: readonly Int32Array[], row: number, rows: Float32Array, out: Float32Array): void {
     const width = this.#sums.length;
+    const starts = new Set<number>();
+    let start = 0;
+    for (const { length } of texts) {
+      starts.add(start);
+      start += length;
+    }
     for (let t = 0; t * width < rows.length; t++) {
+      if (starts.has(row + t)) this.#restart();
       this.#count++;
       for (let i = 0; i < width; i++) {
         this.#sums[i]! += rows[t * width + i]!;
         out[t * width + i] = this.#sums[i]! / this.#count;
       }
     }
+  }
+
+  #restart(): void {
+    this.#sums.fill(0);
+    this.#count = 0;
   }
 }
