@@ -140,7 +140,11 @@ test('alter.json is checked key by key', async () => {
     ...[{ units: 0 }, { kind: 'site' }, { kind: 3 }, { hidden: 0 }].map((change) => ({ gate: { ...gate, ...change } })),
     ...[{ kind: 'hidden' }, { kind: 'both' }].map((gate) => ({ gate })),
   ];
-  for (const change of wrong) await rejects('E_CONFIG_INVALID', () => openAnyAdapter(saying(change)));
+  for (const change of wrong) {
+    const { message } = await rejects('E_CONFIG_INVALID', () => openAnyAdapter(saying(change)));
+    // of several adapters, which
+    assert.match(message, '/alter.json');
+  }
   const later = await rejects('E_ADAPTER', () => openAnyAdapter(saying({ version: 2 })));
   assert.match(later.message, /version 2/);
   const twice = new TextEncoder().encode('{"format": "espalier-alter", "format": "espalier-alter"}');

@@ -60,9 +60,10 @@ const BEGINNINGS: ReadonlySet<unknown> = new Set([undefined, null, true, false, 
  * @throws E_CONFIG_INVALID; E_ADAPTER for a kind of adapter that is not computed
  */
 export function adapterConfigFromJson(json: Uint8Array, name: string): AdapterConfig {
-  const limits = { name: ADAPTER_CONFIG, code: 'E_CONFIG_INVALID', maxDepth: 32, uniqueKeys: false } as const;
+  const file = `${name}/${ADAPTER_CONFIG}`;
+  const limits = { name: file, code: 'E_CONFIG_INVALID', maxDepth: 32, uniqueKeys: false } as const;
   const raw = jsonObject(parseJson(json, { ...limits, python: true }), limits);
-  const keys = new ConfigKeys(raw, ADAPTER_CONFIG);
+  const keys = new ConfigKeys(raw, file);
   const kind = keys.value('peft_type');
   if (kind !== 'LORA') throw refused(name, `is of the kind ${shown(kind)}`, 'LoRA alone is computed.');
   for (const [key, what] of REFUSED) if (says(keys.value(key))) throw refused(name, `has ${what}`);

@@ -38,9 +38,10 @@ export interface RoutedConfig {
  * @throws E_CONFIG_INVALID; E_ADAPTER for a later version
  */
 export function routedConfigFromJson(json: Uint8Array, name: string): RoutedConfig {
-  const limits = { name: ALTER_CONFIG, code: 'E_CONFIG_INVALID', maxDepth: 8, uniqueKeys: true } as const;
+  const file = `${name}/${ALTER_CONFIG}`;
+  const limits = { name: file, code: 'E_CONFIG_INVALID', maxDepth: 8, uniqueKeys: true } as const;
   const raw = jsonObject(parseJson(json, limits), limits);
-  const keys = new ConfigKeys(raw, ALTER_CONFIG);
+  const keys = new ConfigKeys(raw, file);
   const format = keys.value('format');
   if (format !== ALTER_FORMAT) throw keys.fault('format', `is ${shown(format)}, not ${shown(ALTER_FORMAT)}`);
   const version = whole(keys, 'version', 1);
@@ -61,7 +62,7 @@ export function routedConfigFromJson(json: Uint8Array, name: string): RoutedConf
     base: base ? base.slice(0, LONGEST_NAME) : null,
     rank,
     scale,
-    experts: expertsOf(keys),
+    experts: expertsOf(keys, file),
     gate: gateOf(inside(keys, 'gate')),
     rule: ruleOf(inside(keys, 'rule')),
   };
@@ -81,7 +82,7 @@ function inside(keys: ConfigKeys, key: string): ConfigKeys {
   return child;
 }
 
-function expertsOf(keys: ConfigKeys): readonly RoutedExpert[] {
+function expertsOf(keys: ConfigKeys, file: string): readonly RoutedExpert[] {
   const list = keys.value('experts');
   if (!Array.isArray(list) || list.length === 0) throw keys.fault('experts', 'names no experts');
   const experts = list.map((item: unknown, i): RoutedExpert => {
@@ -89,7 +90,7 @@ function expertsOf(keys: ConfigKeys): readonly RoutedExpert[] {
     if (typeof item !== 'object' || item === null || Array.isArray(item)) {
       throw keys.fault(at, `is ${shown(item)}, not an object`);
     }
-    const own = new ConfigKeys(item as Readonly<Record<string, unknown>>, ALTER_CONFIG, `${at}.`);
+    const own = new ConfigKeys(item as Readonly<Record<string, unknown>>, file, `${at}.`);
     const text = (key: string): string => {
       const value = own.text(key, '');
       if (value === '' || value.length > LONGEST_NAME) {

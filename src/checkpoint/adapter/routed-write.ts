@@ -75,7 +75,7 @@ export function routedFiles(adapter: WrittenRouted): ReadonlyMap<string, Uint8Ar
     rule: ruleOf(rule),
   };
   const text = jsonBytes(json);
-  routedConfigFromJson(text, ALTER_CONFIG);
+  routedConfigFromJson(text, 'the result');
   return new Map([
     [ALTER_CONFIG, text],
     [ALTER_WEIGHTS, weights],

@@ -105,6 +105,14 @@ export async function preparePrune(
         'Ask for at most as many sub-domains as there are examples.',
       );
     }
+    const examples = data.forget.train.length + data.retain.train.length;
+    if (options.batch !== undefined && options.batch > examples) {
+      throw new EspalierError(
+        'E_ARGUMENT',
+        `batch is ${options.batch}, and there are ${examples} examples on both sides.`,
+        'A step would take each of them more than once: ask for fewer.',
+      );
+    }
     const experts = await expertsOf(data.forget, early);
     const plan = withEpochs(early, options, { sequences: sets.forget.sequences.length, experts });
     return {
