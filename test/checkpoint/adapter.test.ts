@@ -188,6 +188,8 @@ test('kinds that are not computed', async () => {
   ]) {
     const error = await rejects('E_CONFIG_INVALID', () => bound({ ...LORA, ...more } as Json));
     assert.match(error.message, Object.keys(more)[0]!);
+    // of several adapters, which
+    assert.match(error.message, '/adapter_config.json');
   }
   const { notes } = (await bound({ ...LORA, use_wonder: { deep: 1 }, lora_dropout: 0.5 })).adapter;
   assert.match(notes.join(), /use_wonder/);

@@ -105,12 +105,12 @@ export async function preparePrune(
         'Ask for at most as many sub-domains as there are examples.',
       );
     }
-    const examples = data.forget.train.length + data.retain.train.length;
-    if (options.batch !== undefined && options.batch > examples) {
+    const all = sets.forget.sequences.length + sets.retain.sequences.length;
+    if (options.batch !== undefined && options.batch > all) {
       throw new EspalierError(
         'E_ARGUMENT',
-        `batch is ${options.batch}, and there are ${examples} examples on both sides.`,
-        'A step would take each of them more than once: ask for fewer.',
+        `batch is ${options.batch}, and both sides have ${all} sequences.`,
+        'Ask for at most as many.',
       );
     }
     const experts = await expertsOf(data.forget, early);
