@@ -5,6 +5,7 @@ import { Pace } from '../runtime/host/yielding.ts';
 import type { RoutingTensors } from './experts.ts';
 import { KvCache } from './kv-cache.ts';
 import { type LayerFacts, type LayerHooks, layerFacts } from './layer-run.ts';
+import { scoredRows } from './logit-stats.ts';
 import { ModelRopes } from './model-ropes.ts';
 import { type PassPart, runPass } from './pass.ts';
 import type { TokenRouting } from './routed/rule.ts';
@@ -91,6 +92,8 @@ export class Decoder {
   readonly precision: Precision;
   /** Rows that go through the layers together, at most. */
   readonly chunk: number;
+  /** Rows of logits that exist at once where text is scored. */
+  readonly scoredRows: number;
   readonly #facts: readonly LayerFacts[];
   #independent: boolean | null = null;
 
@@ -102,6 +105,7 @@ export class Decoder {
     this.precision = precision;
     this.#facts = layerFacts(config);
     this.chunk = device.asynchronous ? ASYNCHRONOUS_CHUNK : CHUNK;
+    this.scoredRows = scoredRows(device, config.vocabSize);
   }
 
   /**
@@ -116,10 +120,7 @@ export class Decoder {
     return this.#independent;
   }
 
-  /**
-   * Whether texts that are only read go through together where they are short: to the same bits, or on a GPU, which is not kept busy by one of them,
-   * within rounding.
-   */
+  /** Whether short texts that are only read go through together: to the same bits, or on a GPU, which one does not keep busy, within rounding. */
   get readsTogether(): boolean {
     return this.device.asynchronous || this.rowsIndependent;
   }

@@ -25,7 +25,9 @@ export async function embedTokens(
   }
   const vectors =
     decoder.device.asynchronous && layer === null
-      ? await (await loadEmbedding()).embedTogether(decoder, texts, pool, options)
+      ? await (await loadEmbedding()).embedTogether(decoder, texts, pool, options, (ids, told) =>
+          embedOne(decoder, ids, pool, layer, options.signal, told),
+        )
       : await embedEach(decoder, texts, pool, layer, options);
   if (options.normalise) for (const vector of vectors) normalise(vector, decoder.config.hiddenSize);
   return vectors;

@@ -64,6 +64,9 @@ class Side {
   }
 }
 
+/** A cache that holds anything has room for so many. */
+export const LEAST_ROWS = 64;
+
 /** Caches of a model that have no room yet: what is said of them lets a device put them beside each other. */
 const roomless = new WeakMap<ModelRopes, Set<KvCache>>();
 
@@ -133,7 +136,7 @@ export class KvCache {
         'Shorten the text or ask for fewer tokens.',
       );
     }
-    const grown = Math.min(this.#mostRows, Math.max(capacity, Math.ceil(this.capacity * 1.5), 64));
+    const grown = Math.min(this.#mostRows, Math.max(capacity, Math.ceil(this.capacity * 1.5), LEAST_ROWS));
     try {
       this.#grow(grown);
     } catch (error) {

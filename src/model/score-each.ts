@@ -3,8 +3,8 @@ import { exclusive } from '../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
 import type { Decoder } from './decoder.ts';
 import type { KvCache } from './kv-cache.ts';
-import { scoredRows } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
+import { readingCache, rowsInPass } from './read/caches.ts';
 import type { TokenRouting } from './routed/rule.ts';
 import { positionsOf, type RowScore, type ScoredPosition, scoreRows, scoreTokens } from './score.ts';
 import { runOf, type TextRun } from './text-runs.ts';
@@ -47,7 +47,7 @@ function packed(decoder: Decoder, texts: readonly (readonly number[])[], first: 
   while (end < texts.length && texts[end]!.length > 1) {
     const run = runOf(texts, end, decoder.piecesIndependent ? most - rests : 0);
     prefixes += run.prefix;
-    rests += run.texts.reduce((sum, ids) => sum + ids.length - run.prefix, 0);
+    rests += run.texts.reduce((sum, ids) => sum + rowsInPass(decoder, ids.length - run.prefix), 0);
     if (prefixes > most || rests > most) break;
     runs.push(run);
     end += run.texts.length;
@@ -68,10 +68,12 @@ async function scoreTogether(
   options: ScoreOptions,
 ): Promise<ScoredPosition[][]> {
   const { device } = decoder;
-  const most = scoredRows(device, decoder.config.vocabSize);
+  const most = decoder.scoredRows;
   const shared = runs.filter(({ prefix }) => prefix > 0);
   const beginnings = new Map(shared.map((run) => [run, decoder.cache()]));
-  const members = runs.flatMap((run) => run.texts.map((ids): Member => ({ ids, run, cache: decoder.cache() })));
+  const members = runs.flatMap((run) =>
+    run.texts.map((ids): Member => ({ ids, run, cache: readingCache(decoder, ids.length) })),
+  );
   const mark = device.mark();
   try {
     const before = new Map<TextRun, { readonly scores: readonly RowScore[]; readonly last: Tensor }>();

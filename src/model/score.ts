@@ -4,7 +4,7 @@ import { EspalierError } from '../errors.ts';
 import { defined } from '../options/defined.ts';
 import type { Decoder } from './decoder.ts';
 import { checkLogitStats } from './finite.ts';
-import { scoredRows, statsBuffers } from './logit-stats.ts';
+import { statsBuffers } from './logit-stats.ts';
 import type { ScoreOptions } from './options.ts';
 import type { TokenRouting } from './routed/rule.ts';
 
@@ -56,7 +56,7 @@ export function scoreTokens(
         onChunk: async (hidden, firstRow) => {
           const rows = hidden.shape[0]!;
           const targets = Array.from({ length: rows }, (_, i) => ids[firstRow + i + 1] ?? -1);
-          const most = scoredRows(decoder.device, decoder.config.vocabSize);
+          const most = decoder.scoredRows;
           const slices = Array.from({ length: Math.ceil(rows / most) }, (_, i) => Math.min(most, rows - i * most));
           scores.push(...(await scoreRows(decoder, hidden, targets, slices, options)));
         },

@@ -3,6 +3,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ROUTING_RULE } from '../../src/checkpoint/adapter/routing.ts';
+import type { TrainingSequence } from '../../src/datasets/training/types.ts';
+import type { Tensor } from '../../src/device/device.ts';
 import { WebGpuDevice } from '../../src/device/webgpu/webgpu-device.ts';
 import type { Decoder } from '../../src/model/decoder.ts';
 import { embedTokens } from '../../src/model/embed.ts';
@@ -18,10 +20,30 @@ import { tinyDecoder } from './tiny.ts';
 
 const device = await WebGpuDevice.create({ debug: true });
 const worst = new Worst();
-/** More than a pass takes in all, some of one token, and one that ends a slice of logits. */
-const LENGTHS = [5, 2, 1, 33, 64, 7, 1, 100, 65, 32];
+/** Some of one token, and some as long as these models read. Each counts 64 rows, which its cache has: four fill a pass. */
+const LENGTHS = [5, 2, 1, 33, 64, 7, 1, 50, 64, 32, 9, 40, 3];
+/** Rows of a pass, and rows of logits: few, so that there are several of both. */
+const [CHUNK, ROWS] = [256, 40];
 const textsOf = ({ config }: Decoder, lengths = LENGTHS): number[][] =>
   lengths.map((length, i) => idsOf(Math.min(length, config.maxPositions), config.vocabSize, 3 + i));
+
+async function smallPasses(name: string): Promise<Decoder> {
+  const decoder = await tinyDecoder(name, device, 'exact');
+  return Object.assign(decoder, { chunk: CHUNK, scoredRows: ROWS });
+}
+
+/** Reads of the device while something runs. */
+async function readsOf(run: () => Promise<unknown>): Promise<number> {
+  const read = device.read.bind(device) as (what: never) => Promise<never>;
+  let count = 0;
+  device.read = (what: never) => {
+    count++;
+    return read(what);
+  };
+  await run();
+  device.read = read;
+  return count;
+}
 
 function countPasses(decoder: Decoder): { readonly each: () => number; readonly alone: () => number } {
   let [each, alone] = [0, 0];
@@ -49,9 +71,17 @@ async function isAsAlone(decoder: Decoder, what: string): Promise<void> {
   for (const ids of texts) alone.push(await scoreTokens(decoder, ids, options));
   const passes = countPasses(decoder);
   const told: number[] = [];
-  const got = await scoreEach(decoder, texts, { ...options, onProgress: (done) => told.push(done) });
-  assert.is(passes.each(), 3, 'a text of one token goes alone, and parts what is on both sides');
-  assert.is(passes.alone(), 2);
+  let got: ScoredPosition[][] = [];
+  const reads = await readsOf(async () => {
+    got = await scoreEach(decoder, texts, { ...options, onProgress: (done) => told.push(done) });
+  });
+  assert.equal(
+    [passes.each(), passes.alone()],
+    [4, 2],
+    'a text of one token goes alone, and parts what is on both sides',
+  );
+  // what is chosen for a text that goes alone is read, and of others nothing but the scores
+  assert.ok(reads <= 4 + 2 * 3, `${reads} reads`);
   assert.is(told.at(-1), texts.length);
   for (const [i, positions] of got.entries()) {
     assert.equal(
@@ -67,7 +97,7 @@ async function isAsAlone(decoder: Decoder, what: string): Promise<void> {
 
 for (const name of ['mistral-window', 'moe-mixtral']) {
   test(`texts that are scored together: ${name}`, async () => {
-    const decoder = await tinyDecoder(name, device, 'exact');
+    const decoder = await smallPasses(name);
     await isAsAlone(decoder, 'scores');
     decoder.dispose();
   });
@@ -79,6 +109,7 @@ for (const [kind, cut] of [
 ] as const) {
   test(`texts of a model whose experts act by position: ${kind}`, async () => {
     const models = await routedModels(device, 'llama-gqa', { rule: { ...ROUTING_RULE, cut }, kind });
+    for (const one of [models.routed, models.base]) Object.assign(one, { chunk: CHUNK, scoredRows: ROWS });
     await isAsAlone(models.routed, 'scores with experts');
     // who asks how they were chosen is told of each row
     const texts = textsOf(models.routed);
@@ -88,63 +119,106 @@ for (const [kind, cut] of [
   });
 }
 
-test('a pass holds no more than its rows, and an abort ends it', async () => {
-  const decoder = await tinyDecoder('llama-gqa', device, 'exact');
-  const most = decoder.config.maxPositions;
-  const lengths = [...Array(Math.ceil((1.5 * decoder.chunk) / most)).fill(most), 3, 4] as number[];
-  const passes = countPasses(decoder);
-  const texts = textsOf(decoder, lengths);
-  const got = await scoreEach(decoder, texts);
+test('rows behind those that caches hold are chosen for as one text', async () => {
+  const models = await routedModels(device, 'llama-gqa', { rule: { ...ROUTING_RULE, cut: 1.5 }, kind: 'global' });
+  const { routed } = models;
+  const texts = textsOf(routed, [9, 7, 12]);
+  const states = async (parts: readonly (readonly number[])[][]): Promise<Float32Array> => {
+    const caches = texts.map(() => routed.cache());
+    let last = new Float32Array(0);
+    for (const list of parts) {
+      const some = list.map((ids, i) => ({ ids, cache: caches[i]! }));
+      const onOutput = async (hidden: Tensor) => {
+        last = (await device.read(hidden)) as Float32Array<ArrayBuffer>;
+      };
+      await routed.forwardEach(some, { output: 'last', onOutput });
+    }
+    for (const cache of caches) cache.dispose();
+    return last;
+  };
+  const whole = await states([texts]);
+  for (const cut of [1, 4]) {
+    const pieces = await states([texts.map((ids) => ids.slice(0, cut)), texts.map((ids) => ids.slice(cut))]);
+    const error = distance(pieces, whole);
+    assert.ok(worst.within('states in two pieces', error, 1e-5), `${error}`);
+  }
+  models.dispose();
+});
+
+test('a pass holds no more than its rows, caches no more than they need, and an abort ends it', async () => {
+  const decoder = await smallPasses('llama-gqa');
   assert.equal(
-    got.map(({ length }) => length),
-    lengths,
-  );
-  assert.is(passes.each(), 2);
-  assert.equal(
-    passingOf(decoder, [1, decoder.chunk - 1, 1, decoder.chunk + 1, 2, 0, 3, 4]).map(({ first, end }) => [first, end]),
+    passingOf(decoder, [1, 64, 128, 1, CHUNK + 1, 2, 0, 3, 4]).map(({ first, end }) => [first, end]),
     [
-      [0, 2],
-      [2, 3],
+      [0, 3],
       [3, 4],
       [4, 5],
       [5, 6],
-      [6, 8],
+      [6, 7],
+      [7, 9],
     ],
+  );
+  const texts = textsOf(decoder);
+  // a cache without room takes as much as the first of those that wait for it, which may be a long text
+  const real = decoder.cache.bind(decoder);
+  const rooms: (number | undefined)[] = [];
+  decoder.cache = (...args) => {
+    rooms.push(args[0]);
+    return real(...args);
+  };
+  await scoreEach(decoder, texts);
+  assert.equal(
+    rooms.filter((room) => room !== undefined),
+    texts.map(({ length }) => length).filter((length) => length > 1),
   );
   const stop = new AbortController();
   const onProgress = (done: number) => done > 0 && stop.abort();
-  await rejects('E_ABORTED', () => scoreEach(decoder, texts, { signal: stop.signal, onProgress }));
+  for (const run of [
+    () => scoreEach(decoder, texts, { signal: stop.signal, onProgress }),
+    () => embedTokens(decoder, texts, { signal: stop.signal }),
+    () => gateExamples(decoder, [labelled(texts[0]!, 1)], { signal: stop.signal }),
+  ]) {
+    await rejects('E_ABORTED', run);
+  }
   decoder.dispose();
 });
 
+const labelled = (ids: readonly number[], slot: number) => ({
+  sequence: { ids: Int32Array.from(ids), learned: Uint8Array.from(ids, (_, t) => Number(t > 1)) } as TrainingSequence,
+  slot,
+});
+
 test('vectors, and what a gate learns from', async () => {
-  const decoder = await tinyDecoder('llama-gqa', device, 'exact');
+  const decoder = await smallPasses('llama-gqa');
   const texts = textsOf(decoder);
   for (const pool of ['mean', 'last', 'none'] as const) {
     const alone: Float32Array[] = [];
     for (const ids of texts) alone.push(...(await embedTokens(decoder, [ids], { pool })));
     const passes = countPasses(decoder);
-    const together = await embedTokens(decoder, texts, { pool });
-    assert.equal([passes.each(), passes.alone()], [1, 0]);
+    const told: number[] = [];
+    const together = await embedTokens(decoder, texts, { pool, onProgress: (done) => told.push(done) });
+    assert.equal([passes.each(), passes.alone()], [3, 1]);
+    assert.equal(
+      told,
+      told.slice().sort((a, b) => a - b),
+    );
+    assert.is(told.at(-1), texts.flat().length);
     for (const [i, vector] of together.entries()) {
       assert.is(vector.length, alone[i]!.length);
       const error = distance(vector, alone[i]!);
       assert.ok(worst.within(`vectors: ${pool}`, error, 1e-5), `text ${i}: ${error}`);
     }
   }
-  const list = texts.map((ids, i) => ({
-    sequence: { ids: Int32Array.from(ids), learned: Uint8Array.from(ids, (_, t) => Number(t > 1)) },
-    slot: i % 2,
-  }));
+  const list = texts.map((ids, i) => labelled(ids, i % 2));
   for (const kind of ['global', 'both'] as const) {
     const passes = countPasses(decoder);
-    const all = await gateExamples(decoder, list as never, { kind });
-    assert.is(passes.each(), 3, 'there is nothing to read of a text of one token');
+    const all = await gateExamples(decoder, list, { kind });
+    assert.is(passes.each(), 4, 'there is nothing to read of a text of one token');
     let row = 0;
     for (const one of list) {
       const rows = one.sequence.ids.length - 1;
       if (rows === 0) continue;
-      const own = await gateExamples(decoder, [one] as never, { kind });
+      const own = await gateExamples(decoder, [one], { kind });
       assert.equal(all.slots.subarray(row, row + rows), own.slots);
       for (const input of ['mean', 'now', 'entropy'] as const) {
         const [some, alone] = [all[input], own[input]];
@@ -157,6 +231,26 @@ test('vectors, and what a gate learns from', async () => {
       row += rows;
     }
     assert.is(row, all.slots.length);
+  }
+  decoder.dispose();
+});
+
+test('a text that is longer than a pass', async () => {
+  const decoder = await smallPasses('llama-gqa');
+  const texts = textsOf(decoder, [64, 3]);
+  const look = async () => {
+    const vectors = [];
+    for (const pool of ['mean', 'last', 'none'] as const)
+      vectors.push(...(await embedTokens(decoder, texts, { pool })));
+    const { mean, now, entropy } = await gateExamples(decoder, [labelled(texts[0]!, 1), labelled(texts[1]!, 0)]);
+    assert.is(entropy, undefined);
+    return [...vectors, mean!, now!];
+  };
+  const whole = await look();
+  Object.assign(decoder, { chunk: 48 });
+  const pieces = await look();
+  for (const [i, one] of pieces.entries()) {
+    assert.ok(worst.within('in two pieces', distance(one, whole[i]!), 1e-5), `${i}`);
   }
   decoder.dispose();
 });

@@ -1,7 +1,8 @@
 import type { Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
-import type { Decoder } from '../decoder.ts';
+import type { Decoder, EachOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
+import { readingCache, rowsInPass } from './caches.ts';
 
 /** Texts behind one another that go through a model together, `first` up to `end`. */
 export interface Passing {
@@ -19,38 +20,40 @@ export function passingOf(decoder: Decoder, lengths: readonly number[]): Passing
   let rows = 0;
   for (const [i, length] of lengths.entries()) {
     const last = list.at(-1);
-    const joins = decoder.device.asynchronous && last && length > 0 && rows > 0 && rows + length <= decoder.chunk;
-    rows = joins ? rows + length : length;
+    const own = length === 0 ? 0 : rowsInPass(decoder, length);
+    const joins = decoder.device.asynchronous && last && own > 0 && rows > 0 && rows + own <= decoder.chunk;
+    rows = joins ? rows + own : own;
     list.splice(joins ? -1 : list.length, joins ? 1 : 0, { first: joins ? last.first : i, end: i + 1 });
   }
   return list;
 }
 
 /**
- * Normalised last hidden states of all rows of texts that go together, a chunk at a time.
- * @param caches for use again, more as they are needed; who has made the list disposes of them
+ * Normalised last hidden states of all rows of texts that go together, a chunk at a time, or with `output: 'last'` of the last of each.
+ * @param cache of one text alone, for use again
  * @param take hidden [t, hidden], scratch, of rows from `row` on of these texts
  * @throws as `Decoder.forward`
  */
 export function readTogether(
   decoder: Decoder,
   texts: readonly (readonly number[] | Int32Array)[],
-  caches: KvCache[],
+  cache: KvCache,
   take: (hidden: Tensor, row: number) => Promise<void>,
-  {
-    signal,
-    onProgress,
-  }: { readonly signal?: AbortSignal | undefined; readonly onProgress?: (rows: number) => void } = {},
+  { signal, output = 'all' }: Pick<EachOptions, 'signal' | 'output'> = {},
 ): Promise<void> {
   return exclusive(decoder.device, async () => {
-    while (caches.length < texts.length) caches.push(decoder.cache());
-    for (const cache of caches) cache.truncate(0);
     if (texts.length === 1) {
-      await decoder.forward(texts[0]!, caches[0]!, { signal, onProgress, onChunk: take });
+      cache.truncate(0);
+      // of the last row alone its place in the text is told
+      const onChunk = output === 'last' ? (hidden: Tensor) => take(hidden, 0) : take;
+      await decoder.forward(texts[0]!, cache, { signal, output, onChunk });
       return;
     }
-    const parts = texts.map((ids, i) => ({ ids: [...ids], cache: caches[i]! }));
-    await decoder.forwardEach(parts, { signal, output: 'all', onOutput: (hidden) => take(hidden, 0) });
-    onProgress?.(texts.reduce((sum, ids) => sum + ids.length, 0));
+    const parts = texts.map((ids) => ({ ids: [...ids], cache: readingCache(decoder, ids.length) }));
+    try {
+      await decoder.forwardEach(parts, { signal, output, onOutput: (hidden) => take(hidden, 0) });
+    } finally {
+      for (const part of parts) part.cache.dispose();
+    }
   });
 }

@@ -202,7 +202,9 @@ export class RoutedDecoder extends Decoder {
           onOutput: async (hidden) => {
             for (const [i, { ids }] of parts.entries()) own[i]!.reserve(before[i]! + ids.length);
             const next = parts.map(({ ids }, i) => ({ cache: own[i]!, count: ids.length }));
-            if (!onRouting && this.#chooseTogether(next, hidden, precision, routing)) return;
+            // a prompt by itself is chosen for as `forward` does it
+            const isMany = total === parts.length || parts.length > 1;
+            if (isMany && !onRouting && this.#chooseTogether(next, hidden, precision, routing)) return;
             let first = 0;
             for (const [i, { ids }] of parts.entries()) {
               const rows = this.device.rows(hidden, first, ids.length);

@@ -1,7 +1,7 @@
 import { highestEntropy, type RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import { type Precision, STAT, STAT_NUMBERS, type Tensor } from '../../device/device.ts';
 import type { Decoder } from '../decoder.ts';
-import { MOST_LOGITS, scoredRows, statsBuffers } from '../logit-stats.ts';
+import { MOST_LOGITS, statsBuffers } from '../logit-stats.ts';
 
 /** Rows before a token's own whose entropy counts for it. */
 const BEHIND: Readonly<Record<RoutingRule['alignment'], number>> = { predictive: 0, lagged: 1 };
@@ -21,7 +21,7 @@ export async function predictionEntropies(
   const t = hidden.shape[0]!;
   const entropies = new Float32Array(t);
   const { vocabSize } = decoder.config;
-  const most = Math.max(scoredRows(device, vocabSize), Math.floor(MOST_LOGITS / vocabSize));
+  const most = device.asynchronous ? decoder.scoredRows : Math.max(1, Math.floor(MOST_LOGITS / vocabSize));
   for (let first = 0; first < t; first += most) {
     const count = Math.min(most, t - first);
     const mark = device.mark();

@@ -1,10 +1,14 @@
 import type { TrainingData } from '../../datasets/training/data.ts';
 import type { SequenceEncoder } from '../../datasets/training/encode.ts';
+import type { TrainingSequence } from '../../datasets/training/types.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { EmbedOptions } from '../../model/options.ts';
 import type { TokenIds } from '../../model/prompt.ts';
 import { defined } from '../../options/defined.ts';
 import { type SubDomains, subDomainsOf } from './sub-domains.ts';
+
+/** Examples that are embedded at once: short ones share passes on a GPU. */
+const TOGETHER = 32;
 
 /** What of a model embeds: a `Model` in a worker, or a `LocalModel`. */
 export interface EmbeddingModel {
@@ -32,30 +36,43 @@ export async function embedExamples(
 ): Promise<Float32Array[]> {
   const { signal, onProgress } = options;
   const vectors: Float32Array[] = [];
-  for (const [done, index] of examples.entries()) {
+  for (let first = 0; first < examples.length; first += TOGETHER) {
     throwIfAborted(signal);
-    onProgress?.(done, examples.length);
-    const sequences = await encoder.encode(await data.read(index));
-    if (sequences.length === 0) {
-      throw new EspalierError(
-        'E_DATA_INVALID',
-        `${data.placeOf(index)}: the example is too long, and belongs to no domain.`,
-        'Let long ones be cut: `long: "truncate"`.',
-      );
+    onProgress?.(first, examples.length);
+    const some: (readonly TrainingSequence[])[] = [];
+    for (const index of examples.subarray(first, first + TOGETHER)) {
+      const sequences = await encoder.encode(await data.read(index));
+      if (sequences.length === 0) {
+        throw new EspalierError(
+          'E_DATA_INVALID',
+          `${data.placeOf(index)}: the example is too long, and belongs to no domain.`,
+          'Let long ones be cut: `long: "truncate"`.',
+        );
+      }
+      some.push(sequences);
     }
     const means = await model.embed(
-      sequences.map(({ ids }) => ids),
+      some.flatMap((sequences) => sequences.map(({ ids }) => ids)),
       defined({ signal }),
     );
-    const sum = new Float64Array(means[0]!.length);
-    for (const [i, mean] of means.entries()) {
-      for (let k = 0; k < sum.length; k++) sum[k]! += mean[k]! * sequences[i]!.ids.length;
+    let at = 0;
+    for (const sequences of some) {
+      vectors.push(joined(means.slice(at, at + sequences.length), sequences));
+      at += sequences.length;
     }
-    const length = Math.sqrt(sum.reduce((total, x) => total + x * x, 0));
-    vectors.push(Float32Array.from(sum, (x) => (length > 0 ? x / length : 0)));
   }
   onProgress?.(examples.length, examples.length);
   return vectors;
+}
+
+/** The mean of an example's tokens, of length 1. @param means of its sequences */
+function joined(means: readonly Float32Array[], sequences: readonly TrainingSequence[]): Float32Array {
+  const sum = new Float64Array(means[0]!.length);
+  for (const [i, mean] of means.entries()) {
+    for (let k = 0; k < sum.length; k++) sum[k]! += mean[k]! * sequences[i]!.ids.length;
+  }
+  const length = Math.sqrt(sum.reduce((total, x) => total + x * x, 0));
+  return Float32Array.from(sum, (x) => (length > 0 ? x / length : 0));
 }
 
 /**

@@ -4,7 +4,6 @@ import type { TrainingSequence } from '../../datasets/training/types.ts';
 import type { Tensor } from '../../device/device.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { Decoder } from '../../model/decoder.ts';
-import type { KvCache } from '../../model/kv-cache.ts';
 import { passingOf, readTogether } from '../../model/read/together.ts';
 import { alignedEntropy, predictionEntropies, unknownEntropy } from '../../model/routed/entropies.ts';
 import { NULL_SLOT } from '../../model/routed/gate.ts';
@@ -67,7 +66,7 @@ export async function gateExamples(
   const slots = new Int32Array(rows);
   const means = mean && new RunningMeans(width);
   const pace = new Pace();
-  const caches: KvCache[] = [];
+  const cache = decoder.cache();
   let at = 0;
   try {
     for (const { first, end } of passingOf(
@@ -85,7 +84,7 @@ export async function gateExamples(
         if (mean) means!.add(texts, row, states, mean.subarray((at + row) * width, (at + row) * width + states.length));
         if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
       };
-      await readTogether(decoder, texts, caches, take, { signal: abort });
+      await readTogether(decoder, texts, cache, take, { signal: abort });
       let own = 0;
       for (const { sequence, slot } of some) {
         const count = sequence.ids.length - 1;
@@ -101,7 +100,7 @@ export async function gateExamples(
       await pace.breathe();
     }
   } finally {
-    for (const cache of caches) cache.dispose();
+    cache.dispose();
   }
   return { ...(mean && { mean }), ...(now && { now }), ...(entropy && { entropy }), slots };
 }

@@ -75,25 +75,29 @@ function entropiesOf(
 function meansOf(device: Device, parts: readonly ChosenRows[], hidden: Tensor): Tensor {
   const [rows, width] = hidden.shape as [number, number];
   const means = device.scratch('f32', [rows, width]);
+  const inside = device.mark();
+  // all are written before one is used: a write waits for the commands over its memory
+  const shares = parts.map(({ cache: { length: n }, count }) => {
+    const own = device.scratch('f32', [count, n > 0 ? count + 1 : count]);
+    device.write(own, meanShares(n, count));
+    return own;
+  });
   let first = 0;
-  for (const { cache, count } of parts) {
-    const inside = device.mark();
+  for (const [i, { cache, count }] of parts.entries()) {
     const n = cache.length;
     const own = cache.means(n, count);
     const now = device.rows(hidden, first, count);
     if (n === 0 && count === 1) device.copyRows(now, own, 0);
     else {
       const behind = n > 0 ? 1 : 0;
-      const mixed = device.scratch('f32', [count, count + behind]);
-      device.write(mixed, meanShares(n, count));
       const states = device.scratch('f32', [count + behind, width]);
       if (behind > 0) device.copyRows(cache.means(n - 1, 1), states, 0);
       device.copyRows(now, states, behind);
-      device.matmul(mixed, states, own);
+      device.matmul(shares[i]!, states, own);
     }
     device.copyRows(own, means, first);
-    device.reset(inside);
     first += count;
   }
+  device.reset(inside);
   return means;
 }
