@@ -8,8 +8,7 @@
 # OUT/two (nano-tofu-retain90, and SmolLM2's first part), OUT/three to OUT/five (its other parts; left out where it is not there). nano-base is in the
 # tree. On the other machine, in a copy of the tree outside of what is sent again: `xz -dc OUT/node/node.xz >node; chmod +x node`, unpack the .tgz into its root,
 # bring OUT/*/smol.? into one folder and `cat smol.? >campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf` there, `for f in OUT/one/driver/*.deb; do dpkg -x $f /; done; ldconfig`, and name the driver's file
-# in VK_DRIVER_FILES where it is not found. Processes take the GPU in turn, so more than four `--jobs` bring little. What is begun with setsid and nohup goes
-# on between calls.
+# in VK_DRIVER_FILES where it is not found. An H200 was 97 % busy with three of these processes. What is begun with setsid and nohup goes on between calls.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "$1")

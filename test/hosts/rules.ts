@@ -62,9 +62,9 @@ async function run(host: HostName, { timeout, leak }: RunLimits, which: readonly
     ...['--timeout', `${timeout}`, '--leak', `${leak}`, '--jobs', '4'],
     ...which,
   ];
-  // it ends with 1, since files fail
   const command = ['--import', 'tsx', path('../run.ts'), ...args];
   const { stdout, stderr, code } = await promisify(execFile)(process.execPath, command, { timeout: 900_000 }).then(
+    // it should not: files fail
     (ran) => ({ ...ran, code: 0 }),
     (failed: Ended) => failed,
   );

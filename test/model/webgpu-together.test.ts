@@ -114,7 +114,13 @@ for (const [kind, cut] of [
     // who asks how they were chosen is told of each row
     const texts = textsOf(models.routed);
     const got = await scoreEach(models.routed, texts, { routing: true });
-    assert.ok(got.every((positions) => positions.every(({ routing }) => routing?.coefficients.length === 2)));
+    for (const [i, ids] of texts.entries()) {
+      const alone = await scoreTokens(models.routed, ids, { routing: true });
+      const said = (positions: readonly ScoredPosition[]) => positions.flatMap(({ routing }) => routing!.coefficients);
+      assert.is(said(got[i]!).length, 2 * ids.length);
+      const error = said(alone).reduce((most, one, k) => Math.max(most, Math.abs(one - said(got[i]!)[k]!)), 0);
+      assert.ok(worst.within('coefficients', error, 1e-5), `text ${i}: ${error}`);
+    }
     models.dispose();
   });
 }

@@ -154,7 +154,19 @@ test('a vector for each example: the mean of its last hidden states, of length 1
   const model = await openLocal(await modelTarget('models/nano-base'));
   try {
     const data = await openTrainingData(bytes(rows), { format: 'jsonl' });
-    const vectors = await embedExamples(model, data, new SequenceEncoder(model));
+    const told: (readonly [number, number])[] = [];
+    const vectors = await embedExamples(model, data, new SequenceEncoder(model), {
+      onProgress: (...counts) => told.push(counts),
+    });
+    // within a block of examples, too: with a large model it takes long
+    const done = told.map(([count]) => count);
+    assert.equal(
+      done,
+      done.slice().sort((a, b) => a - b),
+    );
+    assert.equal([done[0], done.at(-1)], [0, data.train.length]);
+    assert.ok(new Set(done).size > 2, `${done}`);
+    assert.ok(told.every(([, total]) => total === data.train.length));
     const ids = [...model.encode(rows[1]!.prompt + rows[1]!.answer), model.tokenizer.eosId!];
     const [want] = await model.embed(ids, { normalise: true });
     assert.ok(vectors[1]!.every((x, k) => Math.abs(x - want![k]!) < 1e-6));

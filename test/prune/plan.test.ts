@@ -103,6 +103,9 @@ test('sub-domains of a column are counted, and what is wrong has a code', async 
   // before anything is planned of it
   const huge = await rejects('E_ARGUMENT', () => planPrune(model, { ...SETTINGS, batch: 1_000_000 }));
   assert.match(huge.message, 'batch is 1000000, and both sides have 12 sequences');
+  // said or not, the default is the same
+  await rejects('E_ARGUMENT', () => planPrune(model, { ...SETTINGS, batch: 17 }));
+  await planPrune(model, { ...SETTINGS, ...SHORT, batch: 16 });
   const out = memoryOutput('out');
   const { freeBytes } = await planPrune(model, { ...SETTINGS, out });
   assert.is(freeBytes, null);

@@ -1,7 +1,6 @@
 import type { Tensor } from '../../device/device.ts';
 import { exclusive } from '../../device/exclusive.ts';
 import type { Decoder, EachOptions } from '../decoder.ts';
-import type { KvCache } from '../kv-cache.ts';
 import { readingCache, rowsInPass } from './caches.ts';
 
 /** Texts behind one another that go through a model together, `first` up to `end`. */
@@ -29,31 +28,22 @@ export function passingOf(decoder: Decoder, lengths: readonly number[]): Passing
 }
 
 /**
- * Normalised last hidden states of all rows of texts that go together, a chunk at a time, or with `output: 'last'` of the last of each.
- * @param cache of one text alone, for use again
- * @param take hidden [t, hidden], scratch, of rows from `row` on of these texts
- * @throws as `Decoder.forward`
+ * Normalised last hidden states of all rows of several texts, in one pass, or with `output: 'last'` of the last of each.
+ * @param take hidden [t, hidden], scratch
+ * @throws as `Decoder.forwardEach`
  */
 export function readTogether(
   decoder: Decoder,
   texts: readonly (readonly number[] | Int32Array)[],
-  cache: KvCache,
-  take: (hidden: Tensor, row: number) => Promise<void>,
+  take: (hidden: Tensor) => Promise<void>,
   { signal, output = 'all' }: Pick<EachOptions, 'signal' | 'output'> = {},
 ): Promise<void> {
   return exclusive(decoder.device, async () => {
-    if (texts.length === 1) {
-      cache.truncate(0);
-      // of the last row alone its place in the text is told
-      const onChunk = output === 'last' ? (hidden: Tensor) => take(hidden, 0) : take;
-      await decoder.forward(texts[0]!, cache, { signal, output, onChunk });
-      return;
-    }
     const parts = texts.map((ids) => ({ ids: [...ids], cache: readingCache(decoder, ids.length) }));
     try {
-      await decoder.forwardEach(parts, { signal, output, onOutput: (hidden) => take(hidden, 0) });
+      await decoder.forwardEach(parts, { signal, output, onOutput: take });
     } finally {
-      for (const part of parts) part.cache.dispose();
+      for (const { cache } of parts) cache.dispose();
     }
   });
 }

@@ -184,7 +184,7 @@ export class RoutedDecoder extends Decoder {
     return device !== null;
   }
 
-  /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone. */
+  /** As `Decoder.forwardEach`: each sequence gets the bits that it gets alone; of several tokens on a GPU the numbers, within rounding. */
   override async forwardEach(parts: readonly SequencePart[], options: EachOptions = {}): Promise<void> {
     if (this.#chooser) onDevice ??= await loadOnDevice();
     const own = parts.map(({ cache }) => routed(cache));

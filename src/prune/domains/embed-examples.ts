@@ -53,7 +53,10 @@ export async function embedExamples(
     }
     const means = await model.embed(
       some.flatMap((sequences) => sequences.map(({ ids }) => ids)),
-      defined({ signal }),
+      {
+        ...defined({ signal }),
+        onProgress: (done, total) => onProgress?.(first + Math.floor((some.length * done) / total), examples.length),
+      },
     );
     let at = 0;
     for (const sequences of some) {

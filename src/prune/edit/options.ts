@@ -68,8 +68,11 @@ export interface TwoPhaseOptions {
 
 const positive = real(0, Number.MAX_VALUE, { above: true });
 
+/** Sequences of a step, unless told otherwise: of fewer some are taken more than once. */
+export const BATCH = 16;
+
 export const twoPhaseOptions = {
-  batch: defaulting(whole(1), 16),
+  batch: defaulting(whole(1), BATCH),
   rows: defaulting(whole(1), 2048),
   schedule: defaulting(oneOf(...SCHEDULES), 'phases'),
   structureSteps: defaulting(whole(0), 50),

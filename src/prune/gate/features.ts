@@ -2,6 +2,7 @@ import { GATE_INPUTS, GATE_KINDS, type GateInput, type GateKind } from '../../ch
 import { ROUTING_RULE, type RoutingRule } from '../../checkpoint/adapter/routing.ts';
 import type { TrainingSequence } from '../../datasets/training/types.ts';
 import type { Tensor } from '../../device/device.ts';
+import { exclusive } from '../../device/exclusive.ts';
 import { EspalierError, throwIfAborted } from '../../errors.ts';
 import type { Decoder } from '../../model/decoder.ts';
 import { passingOf, readTogether } from '../../model/read/together.ts';
@@ -84,7 +85,13 @@ export async function gateExamples(
         if (mean) means!.add(texts, row, states, mean.subarray((at + row) * width, (at + row) * width + states.length));
         if (entropy) predicted.set(await predictionEntropies(decoder, hidden, order), row);
       };
-      await readTogether(decoder, texts, cache, take, { signal: abort });
+      if (texts.length > 1) await readTogether(decoder, texts, (hidden) => take(hidden, 0), { signal: abort });
+      else {
+        await exclusive(decoder.device, async () => {
+          cache.truncate(0);
+          await decoder.forward(texts[0]!, cache, { signal: abort, onChunk: take });
+        });
+      }
       let own = 0;
       for (const { sequence, slot } of some) {
         const count = sequence.ids.length - 1;

@@ -12,6 +12,7 @@ import { defined } from '../../options/defined.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
 import { type ForgetRetain, openForgetRetain } from '../data/open.ts';
 import { domainsOfColumn } from '../domains/embed-examples.ts';
+import { BATCH } from '../edit/options.ts';
 import { checkedCut } from '../entropy/split.ts';
 import type { PruneRecipe } from '../options.ts';
 import { type PrunePlan, planOf, withEpochs } from './plan.ts';
@@ -106,11 +107,11 @@ export async function preparePrune(
       );
     }
     const all = sets.forget.sequences.length + sets.retain.sequences.length;
-    if (options.batch !== undefined && options.batch > all) {
+    if (early.batch > Math.max(all, BATCH)) {
       throw new EspalierError(
         'E_ARGUMENT',
-        `batch is ${options.batch}, and both sides have ${all} sequences.`,
-        'Ask for at most as many.',
+        `batch is ${early.batch}, and both sides have ${all} sequences.`,
+        `Ask for at most ${Math.max(all, BATCH)}.`,
       );
     }
     const experts = await expertsOf(data.forget, early);

@@ -9,7 +9,7 @@ export type Pool = NonNullable<EmbedOptions['pool']>;
 
 /**
  * Of the normalised states of the last layer; as `embedTokens`, within rounding.
- * @param one embeds a text that goes alone @param onProgress is told of tokens
+ * @param one embeds a text that goes alone
  */
 export async function embedTogether(
   decoder: Decoder,
@@ -21,33 +21,29 @@ export async function embedTogether(
   const { hiddenSize: width } = decoder.config;
   const lengths = texts.map(({ length }) => length);
   const total = lengths.reduce((sum, length) => sum + length, 0);
-  const cache = decoder.cache();
   const vectors: Float32Array[] = [];
   let before = 0;
-  try {
-    for (const { first, end } of passingOf(decoder, lengths)) {
-      const some = texts.slice(first, end);
-      const told = (done: number) => onProgress?.(before + done, total);
-      if (some.length === 1) vectors.push(await one(some[0]!, told));
-      else {
-        let states = new Float32Array(0);
-        const take = async (hidden: Tensor): Promise<void> => {
-          states = (await decoder.device.read(hidden)) as Float32Array<ArrayBuffer>;
-        };
-        await readTogether(decoder, some, cache, take, { signal, output: pool === 'last' ? 'last' : 'all' });
-        checkComputed(states, 'hidden states');
-        let at = 0;
-        for (const { length } of some) {
-          const rows = pool === 'last' ? 1 : length;
-          vectors.push(pooled(states.subarray(at * width, (at + rows) * width), width, pool));
-          at += rows;
-        }
-        told(some.reduce((sum, { length }) => sum + length, 0));
+  for (const { first, end } of passingOf(decoder, lengths)) {
+    const some = texts.slice(first, end);
+    const tokens = some.reduce((sum, { length }) => sum + length, 0);
+    const told = (done: number) => onProgress?.(before + done, total);
+    if (some.length === 1) vectors.push(await one(some[0]!, told));
+    else {
+      let states = new Float32Array(0);
+      const take = async (hidden: Tensor): Promise<void> => {
+        states = (await decoder.device.read(hidden)) as Float32Array<ArrayBuffer>;
+      };
+      await readTogether(decoder, some, take, { signal, output: pool === 'last' ? 'last' : 'all' });
+      checkComputed(states, 'hidden states');
+      let at = 0;
+      for (const { length } of some) {
+        const rows = pool === 'last' ? 1 : length;
+        vectors.push(pooled(states.subarray(at * width, (at + rows) * width), width, pool));
+        at += rows;
       }
-      before += some.reduce((sum, { length }) => sum + length, 0);
+      told(tokens);
     }
-  } finally {
-    cache.dispose();
+    before += tokens;
   }
   return vectors;
 }
