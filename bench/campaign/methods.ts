@@ -153,8 +153,10 @@ export async function unlearn(
       ? { ...(await runOurs(setting, { method, split, seed })), looks: [], rate: null }
       : await rivalAt(setting, device, { method, split, seed, rate: rate! }, before);
     const { snapshot, ...about } = made;
-    const { figures } = await figuresOf(setting, device, snapshot, await measuringOf(setting, split), before.ratios);
-    return { ...about, figures, relearning: await relearningOf(setting, snapshot, split) };
+    const measuring = await measuringOf(setting, split);
+    const { figures, ratios } = await figuresOf(setting, device, snapshot, measuring, before.ratios);
+    const relearning = await relearningOf(setting, snapshot, split);
+    return { ...about, figures, ratios: ratios.map((ratio) => Number(ratio.toPrecision(5))), relearning };
   } finally {
     device.close();
   }

@@ -4,8 +4,8 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Turns } from '../../src/queue.ts';
 import type { Task, Told } from './child.ts';
-import { addResult, chosenRate, foundOf, type Result, type Results, readResults } from './results.ts';
-import { GIVEN, idOf, isOurs, needsOf, type Run } from './runs.ts';
+import { addResult, chosenRate, type Found, foundOf, type Result, type Results, readResults } from './results.ts';
+import { GIVEN, idOf, isOurs, needsOf, type Run, sweepOf } from './runs.ts';
 import { referenceOf, type Setting } from './setting.ts';
 
 export interface PoolOptions {
@@ -27,14 +27,21 @@ export type Obstacle = 'done' | 'failed' | 'waits' | 'in vain';
 
 export function obstacleOf(run: Run, results: Results, again: boolean): Obstacle | null {
   const own = results.get(idOf(run));
-  if (own?.found) return 'done';
-  if (own && !again) return 'failed';
+  if (own?.found && !isOfOtherRate(own, results)) return 'done';
+  if (own && !own.found && !again) return 'failed';
   const missing = needsOf(run).filter((id) => !results.get(id)?.found);
   // one rate of a sweep may diverge
   const lost = missing.filter((id) => results.get(id)?.error !== undefined && !id.startsWith('sweep'));
   if (lost.length > 0) return 'in vain';
   if (missing.some((id) => !results.has(id))) return 'waits';
   return run.kind === 'unlearn' && !isOurs(run.method) && chosenRate(results, run.method) === null ? 'in vain' : null;
+}
+
+/** A rival that was measured with another rate than is chosen now that more have been tried. */
+function isOfOtherRate({ run, found }: Result, results: Results): boolean {
+  if (run.kind !== 'unlearn' || isOurs(run.method)) return false;
+  const isSwept = sweepOf(run.method).every((one) => results.has(idOf(one)));
+  return isSwept && (found as Found['unlearn']).rate !== chosenRate(results, run.method);
 }
 
 /** @returns how many were done, and how many are left */
@@ -51,7 +58,7 @@ export async function runAll(
   const results = new Map(await readResults(path));
   for (const [id, { run }] of results) {
     // results may have come from another machine, and what was made there has not
-    if (run.kind !== 'reference') continue;
+    if (run.kind !== 'reference' || run.split === GIVEN) continue;
     const weights = join(referenceOf(setting, run.split), 'model.safetensors');
     await access(weights).catch(() => results.delete(id));
   }
@@ -90,7 +97,10 @@ export async function runAll(
   } finally {
     clearTimeout(timer);
   }
-  const left = runs.filter((run) => !results.get(idOf(run))).length;
+  const left = runs.filter((run) => {
+    const own = results.get(idOf(run));
+    return own === undefined || isOfOtherRate(own, results);
+  }).length;
   return { done, failed, left };
 }
 

@@ -45,8 +45,21 @@ export interface PartFigures {
   readonly truthRatio: number;
 }
 
+/** A reference that we trained beside one that is given: forget quality of one by the other, and the score of ours. */
+export interface Likeness {
+  readonly p: number;
+  readonly D: number;
+  readonly truthRatio: number;
+}
+
 export interface Found {
-  readonly reference: { readonly rounds: number; readonly steps: number; readonly probability: number };
+  readonly reference: {
+    readonly rounds: number;
+    /** That it came from; of rounds that begin anew those of the last. */
+    readonly steps: number;
+    readonly probability: number;
+    readonly beside?: Likeness;
+  };
   readonly before: {
     readonly model: Figures;
     readonly reference: Figures;
@@ -60,6 +73,8 @@ export interface Found {
     readonly looks: readonly Look[];
     readonly left: { readonly epoch: number; readonly strength: number | null };
     readonly figures: Figures;
+    /** Truth ratios by question, to five digits, so that p by another reference need not be measured anew. */
+    readonly ratios?: readonly number[];
     readonly relearning: Relearning;
     readonly trained: number;
     /** Of training, with what a choice of its own looks at, and without our measures. */

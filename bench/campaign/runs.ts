@@ -20,23 +20,23 @@ export interface Rival {
   readonly layer?: number;
 }
 
-const WEIGHTS = { rates: [3e-5, 1e-4, 3e-4], rank: 0 } as const satisfies Rival;
+const WEIGHTS = { rates: [1e-5, 3e-5, 1e-4, 3e-4], rank: 0 } as const satisfies Rival;
 
 export const RIVALS = {
   npo: WEIGHTS,
   simnpo: WEIGHTS,
-  hinge: { rates: [3e-4, 1e-3, 3e-3], rank: 8 },
+  hinge: { rates: [1e-4, 3e-4, 1e-3, 3e-3], rank: 8 },
   'grad-diff': WEIGHTS,
   'idk-dpo': WEIGHTS,
-  undial: { ...WEIGHTS, rates: [1e-4, 3e-4, 1e-3] },
+  undial: { ...WEIGHTS, rates: [3e-5, 1e-4, 3e-4, 1e-3] },
   // the middle of eight layers, as open-unlearning's 7 is of its models'
-  rmu: { ...WEIGHTS, layer: 3 },
-  'grad-ascent': { ...WEIGHTS, rates: [1e-5, 3e-5, 1e-4] },
+  rmu: { ...WEIGHTS, rates: [3e-5, 1e-4, 3e-4, 1e-3], layer: 3 },
+  'grad-ascent': { ...WEIGHTS, rates: [3e-6, 1e-5, 3e-5, 1e-4] },
 } as const satisfies Partial<Record<UnlearningMethod, Rival>>;
 export type RivalName = keyof typeof RIVALS;
 
 export type Run =
-  /** A model that never learned a split, where none is given: trained by our trainer. */
+  /** A model that never learned a split: trained by our trainer, and where one is given set beside that. */
   | { readonly kind: 'reference'; readonly split: Split }
   /** The model as it is, and the reference, with the control of relearning. */
   | { readonly kind: 'before'; readonly split: Split }
@@ -119,6 +119,7 @@ export function runsOf({ kinds, splits, methods, seeds }: Choice): Run[] {
   const [first] = seeds;
   const all: Run[] = [
     ...others.map((split): Run => ({ kind: 'reference', split })),
+    ...(splits.includes(GIVEN) ? [{ kind: 'reference', split: GIVEN } as const] : []),
     ...splits.map((split): Run => ({ kind: 'before', split })),
     ...rivals.flatMap(sweepOf),
     ...splits.flatMap((split) => each('unlearn', own, split)),

@@ -97,7 +97,7 @@ function methodTable(results: Results, split: Split): string | null {
     quals('reference', reference),
     ...all.map(({ name, list }) => [
       name,
-      list[0]!.found.rate === null ? '' : String(list[0]!.found.rate),
+      [...new Set(list.map(({ found }) => found.rate ?? ''))].join(', '),
       String(list.length),
       of(list, ({ log10 }) => log10, quality),
       of(list, ({ forget }) => 1 - forget / model.forget, percent),
@@ -239,10 +239,20 @@ function smolTable(results: Results): string | null {
 function referenceTable(results: Results): string | null {
   const rows = SPLITS.flatMap((split) => {
     const found = foundOf<'reference'>(results, { kind: 'reference', split });
-    return found ? [[split, String(found.rounds), String(found.steps), figure(found.probability)]] : [];
+    if (!found) return [];
+    const { rounds, steps, probability, beside } = found;
+    const alike = beside ? `D ${figure(beside.D)}, p ${figure(beside.p)}, ${figure(beside.truthRatio)}` : '';
+    return [[split, String(rounds), String(steps), figure(probability), alike]];
   });
   if (rows.length === 0) return null;
-  return `### References\n\n${markdown(['without', 'rounds', 'steps', 'probability of its own answers'], rows)}`;
+  const head = [
+    'without',
+    'rounds',
+    'steps',
+    'probability of its own answers',
+    'beside the given one: D, p, truth ratio',
+  ];
+  return `### References\n\n${markdown(head, rows)}`;
 }
 
 export function tables(results: Results): string {

@@ -126,6 +126,29 @@ test('stopped in the middle, with a line that was cut off, it goes on where it w
   }
 });
 
+test('what was measured by another rate than more of them have come to is measured again', async () => {
+  const { folder, setting, ...files } = await folderOf(0);
+  try {
+    const options = { ...POOL, ...files, say: () => {} };
+    const few = runsOf({ ...CHOICE, splits: ['forget10'], seeds: [0] });
+    await runAll(few, setting, options);
+    const sweep = { kind: 'sweep', method: 'npo', rate: 1e-5 } as const;
+    const looks = [{ epoch: 1, log10: -1, forget: 0.1, retain: 0.99 }];
+    await addResult(files.results, { id: idOf(sweep), run: sweep, wall: 1, found: { looks, before: 1, seconds: 1 } });
+    const known = await readResults(files.results);
+    const again = few.filter((run) => obstacleOf(run, known, false) === null);
+    assert.equal(again.map(idOf), ['unlearn npo forget10 0']);
+    assert.equal(await runAll(few, setting, options), { done: 1, failed: 0, left: 0 });
+    const npo = { kind: 'unlearn', method: 'npo', split: 'forget10', seed: 0 } as const;
+    assert.is(foundOf<'unlearn'>(await readResults(files.results), npo)!.rate, 1e-5);
+    // a rate that was not tried yet decides nothing
+    const fewer = new Map([...known].filter(([id]) => id !== idOf({ ...sweep, rate: 3e-5 })));
+    assert.is(obstacleOf(npo, fewer, false), 'done');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test('a child that ends without a word has failed, and who needs it waits in vain', async () => {
   const { folder, child, results, setting } = await folderOf(0);
   try {
