@@ -76,6 +76,7 @@ function drawn(groups: readonly Group[], split: Split): string {
   const height = legend + 20 * Math.ceil(groups.length / 2);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222222">`,
+    `<title>${escaped(`Forget quality and what is kept, ${split}`)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
     `<text x="16" y="24" font-size="15" font-weight="600">${escaped(`Forget quality and what is kept, ${split}`)}</text>`,
     '<text x="16" y="42">up: p, above the dashed line more than .05; a dot a seed</text>',

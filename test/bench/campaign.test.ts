@@ -98,7 +98,7 @@ test('each begins when what it needs is there, by the rate that its sweep chose,
     assert.match(text, /^\| NPO +\| 0\.0003 +\| failed /m);
     assert.match(text, /^- sweep npo 0\.0003: it diverged$/m);
     const drawn = plot(results, 'forget10')!;
-    assert.is(drawn.match(/<title>/g)!.length, 2 * (2 + 4));
+    assert.is(drawn.match(/<title>/g)!.length, 1 + 2 * (2 + 4));
     assert.is(plot(results, 'forget05'), null);
   } finally {
     await rm(folder, { recursive: true });
