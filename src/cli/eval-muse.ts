@@ -53,7 +53,7 @@ export const evalMuseCommand = defineCommand({
         ? await readMuseAuc(reference, privacy!, filled(museOptions, given).share)
         : null;
     const again = reference !== undefined && logged === null;
-    if (again) await checkModel(reference, signal);
+    if (again) await checkModel(reference, signal, '--reference');
     const file = args.log === undefined ? null : await LogFile.open(args.log);
     const bar = new MeasureBar(rowsOf(data) + (again ? textsOf(data) : 0), args.json);
     const how = { json: args.json, io, bar };

@@ -48,7 +48,8 @@ export const evalQuantisationCommand = defineCommand({
     if (original === model && adapter === undefined) {
       throw new EspalierError('E_ARGUMENT', 'The original is the model itself.', 'Give the model that it was made of.');
     }
-    for (const other of [model, ...(original === undefined ? [] : [original])]) await checkModel(other, signal);
+    await checkModel(model, signal, 'MODEL');
+    if (original !== undefined) await checkModel(original, signal, '--original');
     const forget = await openDataWithProgress(given.data, { ...read, signal }, json);
     let retain: TrainingData | undefined;
     let bar: MeasureBar | null = null;

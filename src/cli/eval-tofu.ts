@@ -72,9 +72,8 @@ export const evalTofuCommand = defineCommand({
     const { sets, forgotten, notes } = await readTofuFolder(args.data, choice);
     const log = compared && isLog(reference) ? await readTofuLog(reference) : null;
     if (log !== null) checkTofuReference(forgotten!, formOf(given), log.sets[forgotten!.name], log.name);
-    for (const other of [log === null ? reference : undefined, base]) {
-      if (other !== undefined) await checkModel(other, signal);
-    }
+    if (reference !== undefined && log === null) await checkModel(reference, signal, '--reference');
+    if (base !== undefined) await checkModel(base, signal, '--base');
     const file = args.log === undefined ? null : await LogFile.open(args.log);
     const rows = sets.reduce((sum, set) => sum + set.rows.length * (given.rouge === false ? 1 : 2), 0);
     const scored = base === undefined ? 0 : rows / 2;

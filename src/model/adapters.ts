@@ -7,6 +7,7 @@ import { factorValues } from '../checkpoint/adapter/values.ts';
 import type { Checkpoint, TensorEntry } from '../checkpoint/types.ts';
 import type { Device, Tensor } from '../device/device.ts';
 import { EspalierError, throwIfAborted } from '../errors.ts';
+import { named } from '../named-errors.ts';
 import { defined } from '../options/defined.ts';
 import { ByteDigest } from '../runtime/files/byte-digest.ts';
 import { sha256 } from '../runtime/files/hash.ts';
@@ -99,7 +100,8 @@ export async function openAdapters(
     let routed: WeighedRouted | null = null;
     const notes: string[] = [];
     for (const [place, { from, weight }] of choices.map(weighted).entries()) {
-      const adapter = await openAnyAdapter(from, { ...options, hub });
+      const opening = openAnyAdapter(from, { ...options, hub });
+      const adapter = await (choices.length > 1 ? named(`adapter ${place + 1}`, opening) : opening);
       opened.push(adapter);
       notes.push(...adapter.notes);
       if (adapter.kind === 'routed') {

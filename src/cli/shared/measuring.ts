@@ -1,10 +1,10 @@
 /** What commands share that measure what a model was made to forget. */
-
 import type { Model } from '../../engine/model/model.ts';
 import type { OpenOptions } from '../../engine/model/open.ts';
 import { EspalierError } from '../../errors.ts';
 import type { AskingOptions, MeasureProgress } from '../../evaluate/unlearning/options.ts';
 import { inspectModel } from '../../inspect.ts';
+import { named } from '../../named-errors.ts';
 import { openWithProgress } from './common.ts';
 import { unescaped } from './data-flags.ts';
 import { Progress } from './format.ts';
@@ -89,8 +89,15 @@ export function figure(value: number | null): string {
 /** Whether a reference is a file that an earlier run wrote: no model is called so. */
 export const isLog = (reference: string): boolean => /\.json$/i.test(reference);
 
-/** Whether a model that is measured later can be opened: it is asked before anything is computed. @throws as `open`, and what keeps it from running */
-export async function checkModel(target: string, signal: AbortSignal): Promise<void> {
-  const [problem] = (await inspectModel(target, { signal })).unsupported;
-  if (problem !== undefined) throw new EspalierError(problem.code, problem.message, problem.hint);
+/**
+ * Whether a model that is measured later can be opened: it is asked before anything is computed.
+ * @param what the option that names it
+ * @throws as `open`, and what keeps it from running
+ */
+export async function checkModel(target: string, signal: AbortSignal, what: string): Promise<void> {
+  const look = async (): Promise<void> => {
+    const [problem] = (await inspectModel(target, { signal })).unsupported;
+    if (problem !== undefined) throw new EspalierError(problem.code, problem.message, problem.hint);
+  };
+  await named(what, look());
 }

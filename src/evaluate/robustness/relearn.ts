@@ -12,6 +12,7 @@ import { EspalierError, throwIfAborted } from '../../errors.ts';
 import { type OpenedAdapters, openAdapters } from '../../model/adapters.ts';
 import { ModelText } from '../../model/model-text.ts';
 import { Tokenizer } from '../../model/text/tokenizer.ts';
+import { named } from '../../named-errors.ts';
 import { checked, type Filled, filled } from '../../options/check.ts';
 import { defined } from '../../options/defined.ts';
 import type { ModelTarget } from '../../runtime/files/model-files.ts';
@@ -256,7 +257,7 @@ async function originalOf(target: ModelTarget, { name, config }: Checkpoint, opt
   // revision and file are the model's
   const { revision: _, file: __, ...hub } = options.hub ?? {};
   const { signal, onDownload, cache } = options;
-  const original = await openCheckpoint(target, { signal, onDownload, cache, hub });
+  const original = await named('original', openCheckpoint(target, { signal, onDownload, cache, hub }));
   if (original.config.vocabSize === config.vocabSize) return original;
   await original.close();
   throw new EspalierError(

@@ -1,6 +1,7 @@
 import { type DataSource, openTrainingData, type TrainingData } from '../../datasets/training/data.ts';
 import { type TrainingDataOptions, trainingDataOptions } from '../../datasets/training/options.ts';
 import { EspalierError } from '../../errors.ts';
+import { named } from '../../named-errors.ts';
 import { checked } from '../../options/check.ts';
 import { oneOf, type Schema } from '../../options/rules.ts';
 import { findOverlaps, type Overlaps, type SameBy } from './overlap.ts';
@@ -51,8 +52,8 @@ export async function openForgetRetain(
   // each is read twice: when it is opened, and when it is compared
   const part = (i: number) => (done: number, total: number) => given.onProgress?.(i + done / (total || 1), 3);
   try {
-    open.push(await openTrainingData(sources.forget, { ...shared, onProgress: part(0) }));
-    open.push(await openTrainingData(sources.retain, { ...shared, onProgress: part(1) }));
+    open.push(await named('forget', openTrainingData(sources.forget, { ...shared, onProgress: part(0) })));
+    open.push(await named('retain', openTrainingData(sources.retain, { ...shared, onProgress: part(1) })));
     const [forget, retain] = open as [TrainingData, TrainingData];
     const { signal } = given;
     const found = await findOverlaps(forget, retain, apart, { ...(signal && { signal }), onProgress: part(2) });

@@ -3,6 +3,7 @@ import type { TrainingSequence } from '../../datasets/training/types.ts';
 import type { TrainDevice } from '../../device/train-device.ts';
 import { EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
+import { named } from '../../named-errors.ts';
 import { defined } from '../../options/defined.ts';
 import { uniform } from '../../random.ts';
 import { type ChoiceTarget, distanceOf } from '../choice/choice.ts';
@@ -65,7 +66,10 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
   });
   const ofReference =
     job.reference &&
-    (await withModel(job.reference.target, { device, signal }, (model) => answers(model, sample.forget)));
+    (await named(
+      'reference',
+      withModel(job.reference.target, { device, signal }, (model) => answers(model, sample.forget)),
+    ));
   const ofBase = await withModel(job.base?.target ?? job.target, { device, signal }, async (model) => ({
     answers: job.base && (await answers(model, sample.forget)),
     ...(await entropiesOf(job, own.domains, model, options)),

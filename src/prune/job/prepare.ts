@@ -8,6 +8,7 @@ import { type EncodedSet, encodeAll } from '../../datasets/training/encode-all.t
 import { EspalierError } from '../../errors.ts';
 import { ModelText } from '../../model/model-text.ts';
 import { Tokenizer } from '../../model/text/tokenizer.ts';
+import { named } from '../../named-errors.ts';
 import { defined } from '../../options/defined.ts';
 import { type ModelTarget, openModelFiles } from '../../runtime/files/model-files.ts';
 import { type ForgetRetain, openForgetRetain } from '../data/open.ts';
@@ -71,14 +72,20 @@ export async function preparePrune(
     const { q, cut, percentile, fallback } = options;
     checkedCut(defined({ q, cut, percentile, fallback }), config.vocabSize);
     const earlier =
-      options.earlier === undefined ? null : await readRouted(options.earlier, checkpoint, filesOf(options));
+      options.earlier === undefined
+        ? null
+        : await named('earlier', readRouted(options.earlier, checkpoint, filesOf(options)));
     const early = planOf(options, { config, earlier });
     const spec = await checkpoint.tokenizer();
     const tokenizer = Tokenizer.create(spec);
     const text = new ModelText(checkpoint, spec, tokenizer);
     const beside = async (of: ModelTarget | undefined, what: string): Promise<BesideModel | null> => {
       if (of === undefined) return null;
-      const own = await openCheckpointFiles(await openModelFiles(of, filesOf(options)), { signal });
+      const files = openModelFiles(of, filesOf(options));
+      const own = await named(
+        what,
+        files.then((given) => openCheckpointFiles(given, { signal })),
+      );
       open.push(own);
       await checkSameTokens(own, checkpoint, tokenizer, what);
       return { target: of, checkpoint: own, digests: new TensorDigests(own) };
@@ -92,12 +99,13 @@ export async function preparePrune(
       { ...reading, ...defined({ apart }), onProgress: onReading },
     );
     open.push(data);
-    const other = unseen === undefined ? null : await openTrainingData(unseen, reading);
+    const other = unseen === undefined ? null : await named('unseen', openTrainingData(unseen, reading));
     if (other) open.push(other);
     const { long, end, specialTokens } = options;
     const encoder = new SequenceEncoder(text, { ...defined({ long, end, specialTokens }), maxTokens: early.maxTokens });
-    const encode = (of: TrainingData) => encodeAll(of, encoder, { signal, onProgress: onReading });
-    const sets = { forget: await encode(data.forget), retain: await encode(data.retain) };
+    const encode = (of: TrainingData, what: string) =>
+      named(what, encodeAll(of, encoder, { signal, onProgress: onReading }));
+    const sets = { forget: await encode(data.forget, 'forget'), retain: await encode(data.retain, 'retain') };
     const { domains } = early;
     if (typeof domains === 'number' && domains > data.forget.train.length) {
       throw new EspalierError(
@@ -129,7 +137,7 @@ export async function preparePrune(
         base,
         reference,
       },
-      unseen: other && (await encode(other)),
+      unseen: other && (await encode(other, 'unseen')),
       digest: [data.digests.forget, data.digests.retain, ...(other ? [other.digest] : [])].join(' '),
       close,
     };
@@ -153,7 +161,7 @@ function filesOf(options: PruneRecipe): PruneRecipe {
 
 /** @throws E_ARGUMENT where another model's tokens are not this one's */
 async function checkSameTokens(own: Checkpoint, model: Checkpoint, tokenizer: Tokenizer, what: string): Promise<void> {
-  const other = Tokenizer.create(await own.tokenizer());
+  const other = Tokenizer.create(await named(what, own.tokenizer()));
   const size = model.config.vocabSize;
   let differs = own.config.vocabSize === size ? -1 : size;
   for (let id = 0; id < size && differs < 0; id++) if (other.tokenText(id) !== tokenizer.tokenText(id)) differs = id;
