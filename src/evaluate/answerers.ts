@@ -1,8 +1,5 @@
 import { renderQuery } from '../datasets/templates.ts';
 import { EspalierError } from '../errors.ts';
-import type { Decoder } from '../model/decoder.ts';
-import { indexOfLargest } from '../model/divergence.ts';
-import type { KvCache } from '../model/kv-cache.ts';
 import { defined } from '../options/defined.ts';
 import { Show } from '../show/answer/answerer.ts';
 import type { ShowOptions } from '../show/answer/options.ts';
@@ -16,10 +13,9 @@ import { needsVector } from '../show/rank/rank.ts';
 import type { Answer, PrefixMode, Preset, ShotOrder } from '../show/types.ts';
 import type { AdaptivePreset, Arm, FixedRanking } from './arms.ts';
 import { scoreLabels } from './plain.ts';
+import { labelOf, promptIds, queryIds, roomy } from './prompts.ts';
 import { fittingShots, type Setting } from './setting.ts';
-import type { ItemResult } from './types.ts';
-
-export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
+import type { Answered, Answerer } from './types.ts';
 
 /** Of a fixed ranking: the shots' ids, the best first, and whether each item has an order of its own. */
 interface FixedOrder {
@@ -39,13 +35,6 @@ const PRESETS: Readonly<Record<AdaptivePreset, Preset>> = {
   chain: 'label',
   chains: 'label',
 };
-
-/** One arm, ready for items. */
-export interface Answerer {
-  /** @param compare whether full attention over the same shots is asked too, where shots are reused */
-  answer(input: string, compare: boolean): Promise<Answered>;
-  close(): void;
-}
 
 /** Stored keys and values of one prefix mode at a time, and the chain: arms that follow each other share them. */
 export class Pools {
@@ -155,11 +144,6 @@ function voting(count: number, { rank, shots }: Setting): Answerer {
     },
     close: () => {},
   };
-}
-
-/** Labels beside each other take more rows than there are positions. */
-function roomy(decoder: Decoder): KvCache {
-  return decoder.cache(0, Number.MAX_SAFE_INTEGER);
 }
 
 /** Full attention over the same shots for every item: they are read once, and every item's time includes that. */
@@ -360,21 +344,4 @@ function placedOrder(
   order: ShotOrder = 'best-nearest',
 ): readonly string[] {
   return FIXED[ranking].ofItem && order === 'best-nearest' ? ids.toReversed() : ids;
-}
-
-/** Begin of text and instruction, then the shots in this order. Each is tokenised by itself, as in a pool. */
-function promptIds({ model, shots, options }: Setting, ids: readonly string[]): number[] {
-  const texts = new Map(shots.map(({ id, text }) => [id, text]));
-  return [
-    ...model.encode(options.instruction ?? ''),
-    ...ids.flatMap((id) => model.tokenizer.encode(texts.get(id)!, { addSpecialTokens: false })),
-  ];
-}
-
-function queryIds({ model, options }: Setting, input: string): number[] {
-  return model.tokenizer.encode(renderQuery(options.template, input), { addSpecialTokens: false });
-}
-
-function labelOf({ labels, options }: Setting, scores: { sums: Float64Array; greedy: number }): string {
-  return labels[options.scoring === 'greedy' ? scores.greedy : indexOfLargest(scores.sums)]!;
 }

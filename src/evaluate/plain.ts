@@ -2,9 +2,10 @@ import type { Tensor } from '../device/device.ts';
 import { exclusive } from '../device/exclusive.ts';
 import type { Decoder } from '../model/decoder.ts';
 import type { KvCache } from '../model/kv-cache.ts';
+import { eachLogits } from '../model/logits-of-rows.ts';
 import { inBatches } from '../show/pool/batches.ts';
 import { runBranches } from '../show/probe/branches.ts';
-import { eachChildren } from '../show/probe/label-rows.ts';
+import { childrenOf, eachChildren } from '../show/probe/label-rows.ts';
 import {
   type ChildLogProbs,
   greedyLabel,
@@ -24,6 +25,8 @@ export interface LabelScores {
   readonly entropy: number;
   /** Index of the label that greedy decoding among labels gives (S1). */
   readonly greedy: number;
+  /** Of the first answer token. */
+  readonly logits: Float32Array;
   /** Until the first answer token is known, and in all. */
   readonly firstMilliseconds: number;
   readonly milliseconds: number;
@@ -49,11 +52,16 @@ export function scoreLabels(
     const children = new Map<LabelNode, Float64Array>();
     const take = ({ node }: { readonly node: LabelNode }, logs: Float64Array) => void children.set(node, logs);
     let forwarded = ids.length;
+    let logits: Float32Array = new Float32Array(0);
     try {
       await decoder.forward(ids, cache, {
         output: 'last',
         signal,
-        onChunk: (hidden) => eachChildren(decoder, hidden, [{ node: trie.root, row: 0 }], take),
+        onChunk: (hidden) =>
+          eachLogits(decoder, hidden, [0], (_, first, logSumExp) => {
+            logits = first;
+            children.set(trie.root, childrenOf(trie.root, first, logSumExp));
+          }),
       });
       const firstMilliseconds = performance.now() - started;
       const position = (cache.positions.at(-1) ?? -1) + 1;
@@ -74,6 +82,7 @@ export function scoreLabels(
         sums,
         ...overLabels(sums),
         greedy: greedyLabel(trie, at),
+        logits,
         firstMilliseconds,
         milliseconds: performance.now() - started,
         forwarded,

@@ -27,6 +27,15 @@ export interface ItemResult {
   readonly agrees?: boolean;
 }
 
+export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
+
+/** One arm, ready for items. */
+export interface Answerer {
+  /** @param compare whether full attention over the same shots is asked too, where shots are reused */
+  answer(input: string, compare: boolean): Promise<Answered>;
+  close(): void;
+}
+
 /** An arm that cannot run with this model and these data. */
 export interface SkippedArm {
   readonly arm: string;
