@@ -12,6 +12,7 @@ import { vote } from '../show/rank/bm25.ts';
 import { needsVector } from '../show/rank/rank.ts';
 import type { Answer, PrefixMode, Preset, ShotOrder } from '../show/types.ts';
 import type { AdaptivePreset, Arm, FixedRanking } from './arms.ts';
+import { openDbsa } from './dbsa.ts';
 import { scoreLabels } from './plain.ts';
 import { labelOf, promptIds, queryIds, roomy } from './prompts.ts';
 import { fittingShots, type Setting } from './setting.ts';
@@ -124,6 +125,8 @@ export async function openArm(arm: Arm, setting: Setting, pools: Pools): Promise
       return openReused(arm, setting, pools);
     case 'adaptive':
       return openReused(arm, setting, pools);
+    case 'dbsa':
+      return openDbsa(arm, setting);
     case 'oracle':
       throw new Error('an oracle is computed from other arms');
     default:

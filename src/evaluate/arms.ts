@@ -25,6 +25,17 @@ export type Arm =
       readonly ranking: FixedRanking;
       readonly shots: number;
     }
+  /**
+   * Dynamic block-sparse attention (DBSA, arXiv 2503.08640): random shots in blocks of `block`, of which a query sees `chosen`, the first
+   * block among them.
+   */
+  | {
+      readonly name: string;
+      readonly kind: 'dbsa';
+      readonly shots: number;
+      readonly block: number;
+      readonly chosen: number;
+    }
   /** The number of shots is chosen for each item. */
   | { readonly name: string; readonly kind: 'adaptive'; readonly preset: AdaptivePreset }
   /** The fewest shots of a family of fixed arms that are right, item by item: what choosing the number could give at best. */
@@ -41,12 +52,13 @@ const FAMILIES: readonly string[] = [
 ];
 
 /** Arms of the protocol, in the order in which they share pools. */
-export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repair,chain,chains,oracle';
+export const DEFAULT_ARMS = 'zero-shot,vote,full,bare,label,parity,prefixed,repair,chain,chains,dbsa,oracle';
 
 /**
  * Arms by name, with commas between: `zero-shot`; `vote:16`; `full:bm25:16`, with `bare`, `prefixed` or `repair` in place of `full`, and
- * `random` in place of `bm25`; `chain:16`, `chains:16`; `label`, `parity`, `chain:label` and `chains:label`; `oracle:full:bm25`. What is left
- * out at the end stands for all there are: `full:bm25` for its counts, `full` for both rankings, `oracle` for all families that are run.
+ * `random` in place of `bm25`; `chain:16`, `chains:16`; `dbsa:64`, `dbsa:64:16` with 16 shots a block, `dbsa:64:16:2` of which a query sees
+ * two; `label`, `parity`, `chain:label` and `chains:label`; `oracle:full:bm25`. What is left out at the end stands for all there are:
+ * `full:bm25` for its counts, `full` for both rankings, `oracle` for all families that are run; of `dbsa:64` for what `dbsaArm` says.
  *
  * @param counts numbers of shots that names stand for; default `COUNTS`
  * @throws E_ARGUMENT for a name that is none, or a family without a fixed arm
@@ -85,13 +97,13 @@ export function familyOf(arm: Arm): string | null {
 
 function expand(name: string, counts: readonly number[]): Arm[] {
   const [head, second, third, ...more] = name.split(':');
-  const numbers = (text: string | undefined): readonly number[] => {
-    if (text === undefined) return counts;
+  const number = (text: string): number => {
     const count = Number(text);
     if (!/^\d+$/.test(text) || count < 1) throw unknown(name);
-    return [count];
+    return count;
   };
-  if (more.length > 0) throw unknown(name);
+  const numbers = (text: string | undefined): readonly number[] => (text === undefined ? counts : [number(text)]);
+  if (more.length > (head === 'dbsa' ? 1 : 0)) throw unknown(name);
   switch (head) {
     case 'zero-shot':
       if (second !== undefined) break;
@@ -115,6 +127,10 @@ function expand(name: string, counts: readonly number[]): Arm[] {
       const adaptive: Arm = { name: `${head}:label`, kind: 'adaptive', preset: head };
       return second === undefined || second === 'label' ? [...fixed, adaptive] : fixed;
     }
+    case 'dbsa': {
+      const given = [third, ...more].flatMap((text) => (text === undefined ? [] : [number(text)]));
+      return numbers(second).map((shots) => dbsaArm(name, shots, given));
+    }
     case 'full':
     case 'bare':
     case 'prefixed':
@@ -129,6 +145,22 @@ function expand(name: string, counts: readonly number[]): Arm[] {
     }
   }
   throw unknown(name);
+}
+
+/** Shots of a block, and blocks at least, where that is not given. */
+const [DBSA_BLOCK, DBSA_BLOCKS] = [50, 8];
+
+/**
+ * Blocks as in the paper, of 50 shots of which a query sees a third; of fewer than 400 shots there would be so few blocks that next to
+ * nothing is chosen, and every block sees all others, so there are eight then. A query sees the anchor and one more at least.
+ */
+function dbsaArm(name: string, shots: number, [size, count]: readonly number[]): Arm {
+  const block = size ?? Math.min(DBSA_BLOCK, Math.ceil(shots / DBSA_BLOCKS));
+  const blocks = Math.ceil(shots / block);
+  const chosen = count ?? Math.min(blocks, Math.max(2, Math.round(blocks / 3)));
+  if (block > shots || chosen > blocks) throw unknown(name);
+  const given = [size, count].flatMap((n) => (n === undefined ? [] : [`:${n}`]));
+  return { name: `dbsa:${shots}${given.join('')}`, kind: 'dbsa', shots, block, chosen };
 }
 
 function unknown(name: string): EspalierError {

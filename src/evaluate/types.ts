@@ -16,7 +16,7 @@ export interface ItemResult {
   readonly encodeMilliseconds?: number;
   /** Tokens that went through the layers, those of earlier items included where they left a cache behind. */
   readonly forwarded: number;
-  /** Tokens whose keys and values came from a pool or a chain. */
+  /** Tokens whose keys and values came from a pool, a chain or stored blocks. */
   readonly reused: number;
   /** Counts of shots that were tried; of adaptive arms. */
   readonly probes?: number;

@@ -21,6 +21,29 @@ test('an arm by its whole name', () => {
   ]);
 });
 
+test('blocks of DBSA: fifty examples each, or eight blocks, and a third of them', () => {
+  const sizes = (text: string) =>
+    parseArms(text).map((arm) => (arm.kind === 'dbsa' ? [arm.shots, arm.block, arm.chosen] : []));
+  assert.equal(parseArms('dbsa:64'), [{ name: 'dbsa:64', kind: 'dbsa', shots: 64, block: 8, chosen: 3 }]);
+  assert.equal(sizes('dbsa:256,dbsa:400,dbsa:800,dbsa:1000,dbsa:1050'), [
+    [256, 32, 3],
+    [400, 50, 3],
+    [800, 50, 5],
+    [1000, 50, 7],
+    [1050, 50, 7],
+  ]);
+  assert.equal(sizes('dbsa:1,dbsa:2,dbsa:4,dbsa:20'), [
+    [1, 1, 1],
+    [2, 1, 2],
+    [4, 1, 2],
+    [20, 3, 2],
+  ]);
+  assert.equal(parseArms('dbsa:256:50,dbsa:64:8:8'), [
+    { name: 'dbsa:256:50', kind: 'dbsa', shots: 256, block: 50, chosen: 2 },
+    { name: 'dbsa:64:8:8', kind: 'dbsa', shots: 64, block: 8, chosen: 8 },
+  ]);
+});
+
 test('what is left out stands for all there are', () => {
   assert.equal(
     names('full:bm25'),
@@ -30,8 +53,8 @@ test('what is left out stands for all there are', () => {
   assert.equal(names('chain', [2]), ['chain:2', 'chain:label']);
   assert.equal(names('vote:2,vote', [2, 3]), ['vote:2', 'vote:3']); // none twice
   assert.equal(names('full:bm25,chain,oracle', [2]).slice(-2), ['oracle:full:bm25', 'oracle:chain']);
-  // each of the protocol's arms: 1, 6, 4 times 12, 2, twice 7, and an oracle for each of 10 families
-  assert.is(names(DEFAULT_ARMS).length, 1 + 6 + 48 + 2 + 14 + 10);
+  // each of the protocol's arms: 1, 6, 4 times 12, 2, twice 7, 6, and an oracle for each of 10 families
+  assert.is(names(DEFAULT_ARMS).length, 1 + 6 + 48 + 2 + 14 + 6 + 10);
   for (const arm of parseArms(DEFAULT_ARMS)) {
     if (arm.kind !== 'oracle') assert.equal(parseArms(arm.name), [arm]);
   }
@@ -52,6 +75,15 @@ test('names that are none', () => {
     'vote:1:1',
     'label:4',
     'chain:4:4',
+    'dbsa:0',
+    'dbsa:bm25',
+    'dbsa:8:9',
+    'dbsa:8:0',
+    'dbsa:8:',
+    'dbsa:8:2:5',
+    'dbsa:8:2:0',
+    'dbsa:8:2:4:1',
+    'dbsa,oracle:dbsa',
     'oracle',
     'vote,oracle',
     'full:bm25,oracle:full:random',
