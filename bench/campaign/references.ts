@@ -30,7 +30,7 @@ export interface Learning {
   readonly known: number;
   /**
    * Of each further round, which begins anew with so many epochs more; undefined: it goes on from the last round. A reference is compared with a model
-   * that learned in one go, and two rounds make answers surer (.997 for .983) and truth ratios others (a score of .54 for .63) than that has.
+   * whose answers have .983: after two rounds ours had .997, and other truth ratios (a score of .54, where that one has .63).
    */
   readonly more?: number;
   /** Steps, where only some are taken. */

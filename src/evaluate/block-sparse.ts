@@ -9,6 +9,7 @@ import { Work } from '../show/pool/work.ts';
 import { Bm25 } from '../show/rank/bm25.ts';
 import { wordsFor } from '../show/rank/rank.ts';
 import type { Shot, StorageType } from '../show/types.ts';
+import { roomy } from './prompts.ts';
 
 /** Blocks right before its own that a block sees, next to the anchor. */
 const BEFORE = 2;
@@ -97,7 +98,7 @@ export class BlockSparse {
         const work = new Work(size, undefined, (done) => onProgress?.(done, ids.length));
         await read(model, ids, reading, stored, work, signal);
         onProgress?.(ids.length, ids.length);
-        cache = decoder.cache(0, Number.MAX_SAFE_INTEGER); // labels beside each other take more rows than there are positions
+        cache = roomy(decoder);
         cache.copyFrom(reading, prefix.length);
         return new BlockSparse(model, prefix, entries, stored, cache);
       } catch (error) {
