@@ -4,7 +4,8 @@
  * Activations are quantised per row and per block of 32 along K: x ~ scale · code, with codes of 8 bits for the relaxed dots and
  * of 16 for the wide one. A weight of a block is
  * d · q + m with a small unsigned q, so the dot product of a block is scale · (d · sum(q · code) + m · sum(code)).
- * All integer sums are exact. Relaxed16 takes d as integers of 16 bits in units of the column's largest / 32767 (linear.ts).
+ * All integer sums are exact. The relaxed dots take d as integers of 16 bits in units of the column's largest / 32767 (linear.ts), and
+ * so give the same bits.
  */
 
 /** Which instruction multiplies: chosen at start by a numeric self-test and by timing (src/device/wasm/tune.ts). */
@@ -17,7 +18,7 @@ export const enum Dot {
   Relaxed32 = 2,
 }
 
-/** d and code of a block: C[r][0..7] += (scale[r] · d) · sum. acc: four rows of two i32x4 sums. */
+/** C[r][0..7] += (scale · d) · sum, with d in f32. */
 // @ts-ignore: decorator
 @inline
 function addRow(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): void {
@@ -36,6 +37,14 @@ function addRow(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): 
 @inline
 function add(scale: v128, sum: v128, c: v128): v128 {
   return f32x4.relaxed_madd(scale, f32x4.convert_i32x4_s(sum), c);
+}
+
+/** C[r][0..7] += scale · (d · sum), with integers d. */
+// @ts-ignore: decorator
+@inline
+function addProducts(c: usize, scale: v128, d0: v128, d1: v128, s0: v128, s1: v128): void {
+  v128.store(c, add(scale, i32x4.mul(s0, d0), v128.load(c)));
+  v128.store(c, add(scale, i32x4.mul(s1, d1), v128.load(c, 16)), 16);
 }
 
 /** Rows of a tile: what fits the registers beside two vectors of weights, one of activations and one product. */
@@ -117,7 +126,7 @@ export function tileRelaxed16(blocks: i32, a: usize, w: usize, scale: usize, d: 
   }
 }
 
-/** As tileRelaxed16 with four rows, through the accumulating 32-bit dot. */
+/** As tileRelaxed16, to the bit, with four rows, through the accumulating 32-bit dot. */
 export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: usize, c: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) unreachable();
   else
@@ -141,11 +150,12 @@ export function tileRelaxed32(blocks: i32, a: usize, w: usize, scale: usize, d: 
         a += 16;
         w += 32;
       }
-      const d0 = v128.load(d), d1 = v128.load(d, 16);
-      addRow(c, v128.load32_splat(scale), d0, d1, c00, c01);
-      addRow(c + 32, v128.load32_splat(scale, 4), d0, d1, c10, c11);
-      addRow(c + 64, v128.load32_splat(scale, 8), d0, d1, c20, c21);
-      addRow(c + 96, v128.load32_splat(scale, 12), d0, d1, c30, c31);
+      // of the two equal halves of a word, one with its sign
+      const d0 = i32x4.shr_s(v128.load(d), 16), d1 = i32x4.shr_s(v128.load(d, 16), 16);
+      addProducts(c, v128.load32_splat(scale), d0, d1, c00, c01);
+      addProducts(c + 32, v128.load32_splat(scale, 4), d0, d1, c10, c11);
+      addProducts(c + 64, v128.load32_splat(scale, 8), d0, d1, c20, c21);
+      addProducts(c + 96, v128.load32_splat(scale, 12), d0, d1, c30, c31);
       d += 32;
       scale += 16;
     }

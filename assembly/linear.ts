@@ -168,20 +168,17 @@ function unpackScales(type: i32, panel: usize, k: i32, shift: i32, d: usize, m: 
 
 /**
  * Weights of the channels apart, without their minima: to [apartBlocks][8] = d · code. places: [K/32] i32, where the codes of a
- * block's channel begin, or -1 (quantise.ts); w: unpackNibbles; d: [K/32][8], or from integerScales.
+ * block's channel begin, or -1 (quantise.ts); w: unpackNibbles; d: from integerScales.
  */
-function gatherApart(blocks: i32, places: usize, w: usize, d: usize, integers: bool, to: usize): void {
+function gatherApart(blocks: i32, places: usize, w: usize, d: usize, to: usize): void {
   const mask = v128.load(MASKS, 64);
   for (; blocks > 0; blocks--, places += 4, w += 256, d += 32) {
     const place = load<i32>(places);
     if (place < 0) continue;
     // the lowest byte of each word is the code, the others are its neighbours
     const at = w + <usize>place;
-    let d0 = v128.load(d), d1 = v128.load(d, 16);
-    if (integers) {
-      d0 = f32x4.convert_i32x4_s(i32x4.shr_s(d0, 16));
-      d1 = f32x4.convert_i32x4_s(i32x4.shr_s(d1, 16));
-    }
+    const d0 = f32x4.convert_i32x4_s(i32x4.shr_s(v128.load(d), 16));
+    const d1 = f32x4.convert_i32x4_s(i32x4.shr_s(v128.load(d, 16), 16));
     v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at), mask)), d0));
     v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(v128.and(v128.load(at, 16), mask)), d1), 16);
     to += 32;
@@ -189,7 +186,7 @@ function gatherApart(blocks: i32, places: usize, w: usize, d: usize, integers: b
 }
 
 /**
- * Scales for tileRelaxed16: d [K/32][8] f32 become integers [K/32][8][2] i16, each twice, in units of units [8], which the
+ * Scales for the relaxed dots: d [K/32][8] f32 become integers [K/32][8][2] i16, each twice, in units of units [8], which the
  * minima m [K/32][8] are then given in as well.
  */
 function integerScales(blocks: i32, d: usize, m: usize, units: usize): void {
@@ -244,10 +241,10 @@ export function linearInt8(
     if (wide) unpackWide(type, panel, k, w);
     else unpackNibbles(type, panel, k, w);
     unpackScales(type, panel, k, shift, d, minima);
-    if (dot == Dot.Relaxed16) integerScales(blocks, d, minima, units);
+    if (!wide) integerScales(blocks, d, minima, units);
     for (let ic = 0; ic < m; ic += GROUP) {
       const mc = min(GROUP, m - ic), at = places + (<usize>((ic / GROUP) * blocks) << 2);
-      if (!wide) gatherApart(blocks, at, w, d, dot == Dot.Relaxed16, minima + <usize>k);
+      if (!wide) gatherApart(blocks, at, w, d, minima + <usize>k);
       for (let i = 0; i < mc; i += mr) {
         const t = <usize>((ic + i) / mr), a = codes + t * tileBytes, s = scales + t * scaleBytes, sum = sums + t * sumBytes;
         if (!shifted) memory.fill(tile, 0, 128);

@@ -85,10 +85,7 @@ export async function sameBits(
       assert.ok(got.every((numbers) => numbers.every(Number.isFinite) && numbers.some((v) => v !== 0)));
       want ??= got;
       for (const [i, numbers] of got.entries()) {
-        assert.ok(
-          same(bytes(numbers), bytes(want[i]!)),
-          `result ${i} of ${device.description['simd']} with ${device.lanes} lanes`,
-        );
+        assert.ok(same(bytes(numbers), bytes(want[i]!)), `result ${i} of ${JSON.stringify(device.description)}`);
       }
       assert.is(device.stats().tensors, 0, 'tensors left');
     }

@@ -9,7 +9,16 @@ export interface Tuning {
   readonly dot: number;
 }
 
-const SPLAT = [MICRO.splat6Fused, MICRO.lane4Fused, MICRO.splat5, MICRO.lane4, MICRO.splat6];
+interface Candidates {
+  readonly micros: readonly number[];
+  readonly dots: readonly number[];
+}
+
+/** What is timed against each other: all of a list give the same bits, so that no result depends on what a clock said. */
+export const CANDIDATES: Readonly<Record<'relaxed' | 'plain', Candidates>> = {
+  relaxed: { micros: [MICRO.splat6Fused, MICRO.lane4Fused], dots: [DOT.relaxed16, DOT.relaxed32] },
+  plain: { micros: [MICRO.splat5, MICRO.lane4, MICRO.splat6], dots: [DOT.wide] },
+};
 
 export function microName(micro: number): string {
   return Object.entries(MICRO).find(([, number]) => number === micro)![0];
@@ -28,23 +37,15 @@ export function tune(kernels: Kernels, memory: WasmMemory, relaxed: boolean): Tu
   try {
     memory.u8.fill(0, at, at + (1 << 16));
     // the likely winner first: a later one must win clearly, and on a loaded machine that keeps the choice from wavering
-    const dots: number[] = relaxed
-      ? [DOT.relaxed16, DOT.relaxed32].filter((dot) => dotIsRight(kernels, memory, at, dot))
-      : [];
-    dots.push(DOT.wide);
-    const micros = SPLAT.filter((micro) => relaxed || (micro !== MICRO.splat6Fused && micro !== MICRO.lane4Fused));
+    const { micros, dots } = CANDIDATES[relaxed ? 'relaxed' : 'plain'];
+    const right = dots.filter((dot) => dot === DOT.wide || dotIsRight(kernels, memory, at, dot));
     const micro = fastest(micros, (number) => {
       const rows = kernels.microRows(number);
       // equal work for every shape: 240 rows in all
       for (let i = 0; i < 240; i += rows) kernels.micro(number, 128, at, at + 8192, at + 32768, 32, 0);
     });
-    const dot = fastest(dots, (number) => {
-      const tile =
-        number === DOT.wide
-          ? kernels.tileWide
-          : number === DOT.relaxed16
-            ? kernels.tileRelaxed16
-            : kernels.tileRelaxed32;
+    const dot = fastest(right.length > 0 ? right : [DOT.wide], (number) => {
+      const tile = number === DOT.relaxed16 ? kernels.tileRelaxed16 : kernels.tileRelaxed32;
       // equal work: 120 rows in all
       for (let i = 0; i < 120; i += kernels.tileRows(number))
         tile(8, at, at + 8192, at + 32768, at + 36864, at + 40960);
@@ -118,10 +119,7 @@ function dotIsRight(kernels: Kernels, memory: WasmMemory, at: number, dot: numbe
     activations[i] = i % 5 === 0 ? -127 : i % 7 === 0 ? 127 : ((i * 37) % 255) - 127;
   for (let i = 0; i < codes.length; i++) codes[i] = i % 3 === 0 ? 15 : (i * 11) % 16;
   const scales = new Float32Array(bytes.buffer, at + 32768, mr).fill(1);
-  const d =
-    dot === DOT.relaxed16
-      ? new Int16Array(bytes.buffer, at + 36864, 16).fill(1)
-      : new Float32Array(bytes.buffer, at + 36864, 8).fill(1);
+  const d = new Int16Array(bytes.buffer, at + 36864, 16).fill(1);
   const c = new Float32Array(bytes.buffer, at + 40960, 8 * mr).fill(0);
   const tile = dot === DOT.relaxed16 ? kernels.tileRelaxed16 : kernels.tileRelaxed32;
   tile(1, at, at + 8192, at + 32768, at + 36864, at + 40960);
