@@ -21,7 +21,7 @@ const ROOMS = [
   ['evaluate'],
   ['prune'],
   ['show', 'grow', 'merge', 'train'],
-  ['datasets', 'open', 'doctor'],
+  ['datasets', 'open', 'doctor', 'page'],
   ['model', 'svd'],
   ['checkpoint', 'device'],
   ['runtime'],

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { plainFigure } from '../../src/prune/report/html.ts';
+import { plainFigure } from '../../src/page/html.ts';
 import { PRUNE_FILE } from '../../src/prune.ts';
 import { FORGET, knowingFiles, lines, RETAIN, run, strangerFiles } from '../prune/jobs.ts';
 import { inProcess } from './run.ts';

@@ -2,9 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLocal } from '../../src/open-local.ts';
+import { PAGE_STYLE } from '../../src/page/style.ts';
 import { auditEntropy, type EntropyAudit } from '../../src/prune/entropy/audit.ts';
 import { auditPage } from '../../src/prune/entropy/page.ts';
-import { EXPERT_COLOURS, STYLE } from '../../src/prune/entropy/page-parts.ts';
+import { EXPERT_COLOURS } from '../../src/prune/entropy/page-parts.ts';
 import { bimodalityStatement, splitStatement } from '../../src/prune/entropy/statement.ts';
 import { rowEntropies } from '../../src/prune/entropy/tsallis.ts';
 import { Worst } from '../device/devices.ts';
@@ -119,7 +120,7 @@ test('the page loads nothing, and what a text holds stays text', async () => {
 });
 
 test('letters and bars stand out from what is behind them, in light and dark', () => {
-  const schemes = [...STYLE.matchAll(/:root \{(.*?)\}/gs)].map(([, text]) =>
+  const schemes = [...PAGE_STYLE.matchAll(/:root \{(.*?)\}/gs)].map(([, text]) =>
     Object.fromEntries(Array.from(text!.matchAll(/--([\w-]+): (#[0-9a-f]{6})/g), ([, name, value]) => [name!, value!])),
   );
   assert.is(schemes.length, 2);

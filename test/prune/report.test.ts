@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { EspalierError } from '../../src/errors.ts';
-import { STYLE } from '../../src/prune/entropy/page-parts.ts';
+import { PAGE_STYLE } from '../../src/page/style.ts';
 import { prunePage } from '../../src/prune/report/page.ts';
 import type { PruneReport, ReportedLook } from '../../src/prune/report/report.ts';
 import { digest, fullReport, isolationOf, LOOKS, STATE, sampleOf } from './report-fixture.ts';
@@ -194,7 +194,7 @@ test('text stays text, wherever it is from', () => {
 });
 
 test('a warning stands out in light and dark', () => {
-  const colours = [...STYLE.matchAll(/--page: (#\w{6})[^}]*--bad: (#\w{6})/g)];
+  const colours = [...PAGE_STYLE.matchAll(/--page: (#\w{6})[^}]*--bad: (#\w{6})/g)];
   assert.is(colours.length, 2);
   for (const [, page, bad] of colours) {
     const luminance = (colour: string) =>

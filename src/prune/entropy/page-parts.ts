@@ -3,23 +3,8 @@
 /** Experts have a colour and a kind of line each, and begin again behind these; their numbers stand beside. */
 export const EXPERT_COLOURS = 6;
 
+/** Beside that of all pages. */
 export const STYLE = `
-:root { color-scheme: light dark; --page: #fbfaf8; --ink: #1d1d1f; --soft: #5b5d63; --line: #d9d6cf; --box: #ffffff;
-  --high: #ffd699; --high-ink: #3a2300; --high-line: #b45309; --low: #dbe9fb; --low-ink: #0f2a4d; --low-bar: #4f86c6; --high-bar: #c8730a; --bad: #b00020;
-  --e1: #7b1fa2; --e2: #00695c; --e3: #b00020; --e4: #1b5e20; --e5: #5d4037; --e6: #0d47a1; }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #141518; --ink: #e9e8e4; --soft: #a9abb2; --line: #34363c; --box: #1f2125;
-    --high: #5c3a06; --high-ink: #ffe7c4; --high-line: #f0a63c; --low: #1a3250; --low-ink: #d7e7fb; --low-bar: #4d7fb8; --high-bar: #e39a35; --bad: #ff9a9a;
-    --e1: #e1a6f5; --e2: #5fd6c4; --e3: #ff9a9a; --e4: #9be08f; --e5: #e0c3a8; --e6: #9cc4ff; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .75rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-h3 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 1.25rem 0 .25rem; }
-.model { font-weight: 400; color: var(--soft); }
-.hint, .note { color: var(--soft); font-size: .875rem; margin: .25rem 0 .75rem; }
 .legend { list-style: none; padding: 0; margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .35rem 1.5rem; font-size: .875rem; }
 .text { margin: 0; padding: .9rem 1rem; background: var(--box); border: 1px solid var(--line); border-radius: .5rem;
   white-space: pre-wrap; line-height: 2; font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: .95rem; }
@@ -35,17 +20,7 @@ h3 { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 1.25rem 0 
 #texts [data-i] { cursor: default; }
 #texts [data-i]:focus { outline: none; }
 #texts .on { outline: 2px solid var(--ink); outline-offset: 1px; }
-sub { line-height: 0; font-size: .75em; }
-i { font-style: normal; color: var(--soft); }
-figure { position: relative; margin: 1.75rem 0 1rem; }
-figure svg { display: block; width: 100%; height: 9rem; border-bottom: 1px solid var(--soft); }
-figure rect { stroke: none; }
-rect.h { fill: var(--high-bar); } rect.l { fill: var(--low-bar); }
-figure line { stroke: var(--ink); stroke-width: 1.5px; stroke-dasharray: 4 3; vector-effect: non-scaling-stroke; }
 .cut { position: absolute; top: -1.5rem; transform: translateX(-50%); font-size: .8rem; white-space: nowrap; }
-figcaption { display: flex; justify-content: space-between; gap: .75rem; color: var(--soft); font-size: .8rem; margin-top: .25rem; text-align: center; }
-dl { display: flex; flex-wrap: wrap; gap: .75rem 2rem; margin: 1rem 0; }
-dl div { min-width: 5.5rem; } dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums; }
 #details { position: fixed; z-index: 1; width: 20rem; padding: .75rem .9rem; background: var(--box); border: 1px solid var(--line); border-radius: .5rem;
   box-shadow: 0 6px 24px rgb(0 0 0 / .25); font-size: .85rem; line-height: 1.45; pointer-events: none; overflow-wrap: anywhere; }
 #details b { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap; }

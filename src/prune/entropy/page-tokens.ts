@@ -1,7 +1,7 @@
+import { dataElement, escaped } from '../../page/text.ts';
 import type { AuditedText, AuditedToken } from './audit.ts';
 import { type AuditedRouting, expertMark } from './experts.ts';
 import { EXPERT_COLOURS } from './page-parts.ts';
-import { escaped } from './page-text.ts';
 import { effectiveTokens } from './tsallis.ts';
 
 /** Texts for a page, and what its script knows of their tokens, by their number on the page. */
@@ -29,6 +29,11 @@ export function tokensHtml(texts: readonly AuditedText[], first: number, q: numb
     return `<section>\n${head}<p class="text" dir="auto">${spans.join('')}</p>\n</section>`;
   });
   return { html: html.join('\n'), data: texts.flatMap((text) => text.tokens.map((token) => details(token, q))) };
+}
+
+/** What `SCRIPT` reads: of tokens by their number, and names of experts. */
+export function tokenData(tokens: readonly unknown[], experts: readonly string[] | null): string {
+  return [dataElement('data', tokens), ...(experts === null ? [] : [dataElement('experts', experts)])].join('\n');
 }
 
 /** What colours and marks mean. @param experts none: no adapter has any */

@@ -1,9 +1,10 @@
+import { htmlPage } from '../../page/document.ts';
+import { escaped } from '../../page/text.ts';
 import type { AuditedText, EntropyAudit } from './audit.ts';
 import { expertsStatement } from './experts.ts';
 import { histogram } from './page-histogram.ts';
 import { SCRIPT, STYLE } from './page-parts.ts';
-import { escaped, tokenData } from './page-text.ts';
-import { legend, tokensHtml } from './page-tokens.ts';
+import { legend, tokenData, tokensHtml } from './page-tokens.ts';
 import { bimodalityStatement, splitStatement } from './statement.ts';
 
 /** Tokens on a page; a text is never cut. */
@@ -36,16 +37,7 @@ ${histogram(distribution.histogram, split.cut, distribution.most)}
 <p>${escaped(bimodalityStatement(distribution))}</p>`;
   const routings = texts.flatMap(({ tokens }) => tokens.map(({ routing }) => routing));
   const acting = experts === null ? '' : `<p>${escaped(expertsStatement(experts, routings))}</p>\n`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Token entropy: ${escaped(model)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
+  const body = `<main>
 <h1>Token entropy <span class="model">${escaped(model)}</span></h1>
 <p>${escaped(splitStatement(split)).replace(/S_([\d.]+)/, 'S<sub>$1</sub>')}</p>
 ${acting}${legend(experts ?? [])}
@@ -53,10 +45,8 @@ ${(texts.length === 1 ? [listed, summary] : [summary, listed]).join('\n')}
 </main>
 <aside id="details" role="status" hidden></aside>
 ${tokenData(shown.data, experts)}
-<script>${SCRIPT}</script>
-</body>
-</html>
-`;
+<script>${SCRIPT}</script>`;
+  return htmlPage(`Token entropy: ${model}`, STYLE, body);
 }
 
 function firstOf(texts: readonly AuditedText[]): readonly AuditedText[] {

@@ -1,5 +1,6 @@
-import { escaped } from '../entropy/page-text.ts';
-import { figure, plainFigure } from './html.ts';
+import { figure, plainFigure } from '../../page/html.ts';
+import { decades, range } from '../../page/scale.ts';
+import { escaped } from '../../page/text.ts';
 import type { PruneReport, ReportedLook } from './report.ts';
 
 /** A measure that states are compared by. */
@@ -17,10 +18,6 @@ const KEEPING: readonly Axis[] = [
   { name: 'model utility', of: (look) => look.utility },
   { name: 'probability of answers to be kept', of: (look) => look.retain },
 ];
-
-/** Least that a logarithm is taken of. */
-const LEAST = 1e-300;
-const MOST_TICKS = 6;
 
 interface Point {
   readonly look: ReportedLook;
@@ -134,26 +131,4 @@ function textOf(
   const pick = all.find((look) => isChosen(look, chosen));
   const ends = first === last ? at(first) : `${at(first)}; ${at(last)}`;
   return `${forgetting.name} against ${keeping.name}, ${all.length} states. ${ends}${pick ? `; chosen, ${at(pick)}` : ''}.`;
-}
-
-/** Powers of ten that hold all values. */
-function decades(values: readonly number[]): { readonly at: (x: number) => number; readonly ticks: readonly number[] } {
-  const logs = values.map((x) => Math.log10(Math.max(LEAST, x)));
-  const from = Math.floor(Math.min(...logs));
-  const to = Math.max(from + 1, Math.ceil(Math.max(...logs)));
-  const each = Math.ceil((to - from) / MOST_TICKS);
-  const ticks = Array.from({ length: Math.floor((to - from) / each) + 1 }, (_, i) => 10 ** (from + i * each));
-  return { at: (x) => (Math.log10(Math.max(LEAST, x)) - from) / (to - from), ticks };
-}
-
-/** What holds all values, with some room at the ends. */
-function range(values: readonly number[]): {
-  readonly from: number;
-  readonly to: number;
-  readonly at: (x: number) => number;
-} {
-  const [least, most] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max(0.08 * (most - least), 0.005 * Math.abs(most), 1e-6);
-  const [from, to] = [least - room, most + room];
-  return { from, to, at: (x) => (x - from) / (to - from) };
 }

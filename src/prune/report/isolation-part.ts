@@ -1,6 +1,6 @@
-import { escaped } from '../entropy/page-text.ts';
+import { code, table, whole } from '../../page/html.ts';
+import { escaped } from '../../page/text.ts';
 import type { IsolationReceipt, RoleReceipt } from '../proof/receipt.ts';
-import { code, table, whole } from './html.ts';
 
 type Steps = Readonly<Record<string, { readonly steps: number; readonly verified: number }>>;
 

@@ -1,14 +1,16 @@
+import { htmlPage } from '../../page/document.ts';
+import { code, figure, figures, NOT_MEASURED, percent, table, whole } from '../../page/html.ts';
+import { escaped } from '../../page/text.ts';
 import { expertsStatement } from '../entropy/experts.ts';
 import { histogram } from '../entropy/page-histogram.ts';
 import { SCRIPT, STYLE } from '../entropy/page-parts.ts';
-import { escaped, tokenData } from '../entropy/page-text.ts';
-import { legend, tokensHtml } from '../entropy/page-tokens.ts';
+import { legend, tokenData, tokensHtml } from '../entropy/page-tokens.ts';
 import { bimodalityStatement, splitStatement } from '../entropy/statement.ts';
 import { checkReport } from './check.ts';
 import { isChosen, tradeOff } from './curve.ts';
-import { code, figure, figures, NOT_MEASURED, percent, REPORT_STYLE, table, whole } from './html.ts';
 import { isolationPart } from './isolation-part.ts';
 import type { PruneReport, ReportedLook } from './report.ts';
+import { REPORT_STYLE } from './style.ts';
 
 /**
  * What a pruning did, as one HTML page that needs nothing else: what was forgotten and kept, how that was measured, what was isolated, and how to
@@ -32,24 +34,14 @@ export function prunePage(report: PruneReport): string {
     ['Samples', samples?.html ?? `<p>${NOT_MEASURED}</p>`],
     ['How to take it back', backPart(report)],
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title>
-<style>${STYLE}${REPORT_STYLE}</style>
-</head>
-<body>
-<main>
+  const body = `<main>
 <h1>${escaped(title)} <span class="model">${escaped(source.name)}</span></h1>
 <p>An adapter with which the model forgets what was named and keeps the rest, made by a reconstruction of ALTER (arXiv 2603.01792), whose authors published no code.</p>
 ${summary(report)}
 ${parts.map(([name, html]) => `<h2>${name}</h2>\n${html}`).join('\n')}
 </main>
-${samples === null ? '' : `<aside id="details" role="status" hidden></aside>\n${samples.data}\n<script>${SCRIPT}</script>\n`}</body>
-</html>
-`;
+${samples === null ? '' : `<aside id="details" role="status" hidden></aside>\n${samples.data}\n<script>${SCRIPT}</script>`}`;
+  return htmlPage(title, STYLE + REPORT_STYLE, body);
 }
 
 /** Of forget experts: as the adapter names them, or, where it is not told, as an audit does. */
