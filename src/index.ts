@@ -66,6 +66,7 @@ export type {
   Answer,
   AnswerStream,
   Calibration,
+  LikelyLabel,
   PoolProgress,
   Shot,
   ShowReceipt,

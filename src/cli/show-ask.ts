@@ -114,9 +114,8 @@ export const showAskCommand = defineCommand({
 });
 
 /** What was done, for a person. */
-function describe({ receipt, probabilities }: Answer): string {
+function describe({ receipt, top = [] }: Answer): string {
   const { probes, chosen, fallback, tokens, bytes, milliseconds, comparison, exactness } = receipt;
-  const sure = Object.entries(probabilities ?? {}).sort(([, a], [, b]) => b - a);
   const rows: [string, string][] = [
     ['examples', `${chosen}${fallback ? ', none was sure enough' : ''}`],
     ['tried', probes.map(({ shots, entropy }) => `${shots}: ${entropy.toFixed(3)}`).join(', ') || 'nothing'],
@@ -125,8 +124,8 @@ function describe({ receipt, probabilities }: Answer): string {
     ['time', formatDuration(milliseconds.total / 1000)],
     ['attention', exactness],
   ];
-  if (sure.length) {
-    const best = sure.slice(0, 3).map(([label, p]) => `${label} ${p.toFixed(3)}`);
+  if (top.length > 0) {
+    const best = top.slice(0, 3).map(({ label, probability }) => `${label} ${probability.toFixed(3)}`);
     rows.unshift(['probability', best.join(', ')]);
   }
   if (comparison) {

@@ -226,11 +226,19 @@ export interface Comparison {
   readonly milliseconds: number;
 }
 
+export interface LikelyLabel {
+  readonly label: string;
+  /** Among all labels. */
+  readonly probability: number;
+}
+
 export interface Answer {
   readonly text: string;
   readonly label?: string;
   /** Of label tasks: of each label, summing to 1. */
   readonly probabilities?: Readonly<Record<string, number>>;
+  /** Of label tasks: the five likeliest of them, the likeliest first. With greedy scoring `label` may be another than the first. */
+  readonly top?: readonly LikelyLabel[];
   readonly receipt: ShowReceipt;
 }
 

@@ -84,6 +84,13 @@ on('labels: the accepted probe is the answer, as plain passes give it', async ()
       if (probe.shots !== receipt.chosen) continue;
       const error = worstError(asList(answer), plain.probabilities);
       assert.ok(worst.within('label probabilities of a chain', error, 1e-5), `${error}`);
+      const sum = asList(answer).reduce((all, p) => all + p, 0);
+      assert.ok(worst.within('sum of label probabilities', Math.abs(sum - 1), 1e-12), `${sum}`);
+      assert.equal(
+        answer.top!.map(({ label }) => label),
+        LABELS.toSorted((a, b) => plain.probabilities[LABELS.indexOf(b)]! - plain.probabilities[LABELS.indexOf(a)]!),
+      );
+      for (const { label, probability } of answer.top!) assert.is(probability, answer.probabilities![label]);
       const want =
         LABELS[scoring === 'greedy' ? plain.greedy : plain.probabilities.indexOf(Math.max(...plain.probabilities))];
       assert.is(answer.label, want);

@@ -19,6 +19,7 @@ import { answerStream } from './answer-stream.ts';
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
 import { mostOf, roundsOf } from './grid.ts';
+import { likelyLabels } from './likely.ts';
 import {
   type AskOptions,
   askOptions,
@@ -286,6 +287,7 @@ export class Show {
       text: label,
       label,
       probabilities: Object.fromEntries(trie.labels.map((name, i) => [name, scores.probabilities[i]!])),
+      top: likelyLabels(trie.labels, scores.probabilities),
       receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, 0),
     };
   }
