@@ -15,6 +15,7 @@ import type { AdaptivePreset, Arm, FixedRanking } from './arms.ts';
 import { openDbsa } from './dbsa.ts';
 import { scoreLabels } from './plain.ts';
 import { labelOf, promptIds, queryIds, roomy } from './prompts.ts';
+import { entropyOf, MOST_SHOWN, recorded } from './recorded.ts';
 import { fittingShots, type Setting } from './setting.ts';
 import type { Answered, Answerer } from './types.ts';
 
@@ -140,10 +141,22 @@ function voting(count: number, { rank, shots }: Setting): Answerer {
     answer: async (input) => {
       const started = performance.now();
       const near = rank(input).slice(0, count);
-      const [winner] = vote(near.map(({ id, score }) => ({ label: labels.get(id)!, score })));
+      const votes = vote(near.map(({ id, score }) => ({ label: labels.get(id)!, score })));
       const milliseconds = performance.now() - started;
+      const [winner] = votes;
       const times = { firstMilliseconds: milliseconds, milliseconds };
-      return { label: winner!.label, shots: near.length, ...times, forwarded: 0, reused: 0 };
+      return {
+        label: winner!.label,
+        shots: near.length,
+        ...times,
+        forwarded: 0,
+        reused: 0,
+        ...recorded(
+          votes.map(({ label }) => label),
+          votes.map(({ share }) => share),
+          near.map(({ id }) => id),
+        ),
+      };
     },
     close: () => {},
   };
@@ -173,6 +186,7 @@ async function openFull(ids: readonly string[], setting: Setting): Promise<Answe
         milliseconds: reading + scores.milliseconds,
         forwarded: prefix.length + scores.forwarded,
         reused: 0,
+        ...recorded(setting.labels, scores.probabilities, ids),
       };
     },
     close: () => cache.dispose(),
@@ -199,6 +213,7 @@ function openRanked({ ranking, shots }: Extract<Arm, { kind: 'fixed' }>, setting
           milliseconds: before + scores.milliseconds,
           forwarded: scores.forwarded,
           reused: 0,
+          ...recorded(setting.labels, scores.probabilities, best),
         };
       } finally {
         cache.dispose();
@@ -270,7 +285,11 @@ function checkLengths(source: ShotPool | Chain | Chains, shots: number): void {
   );
 }
 
-function answered({ label, receipt }: Answer, before: number, adaptive: boolean): Answered {
+function answered(
+  { label, probabilities = {}, top = [], receipt }: Answer,
+  before: number,
+  adaptive: boolean,
+): Answered {
   const { milliseconds, tokens, comparison } = receipt;
   // what is encoded for one item is there for all later ones
   const total = before + milliseconds.total - milliseconds.encode;
@@ -283,7 +302,15 @@ function answered({ label, receipt }: Answer, before: number, adaptive: boolean)
     encodeMilliseconds: milliseconds.encode,
     forwarded: tokens.forwarded,
     reused: tokens.reused,
-    ...(adaptive && { probes: receipt.probes.length, fallback: receipt.fallback }),
+    top,
+    entropy: entropyOf(Object.values(probabilities)),
+    shown: receipt.shots.slice(0, MOST_SHOWN),
+    ...(adaptive && {
+      tried: receipt.probes.map(({ shots, entropy, label }) => ({ shots, entropy, label })),
+      threshold: receipt.threshold,
+      probes: receipt.probes.length,
+      fallback: receipt.fallback,
+    }),
     ...(comparison && { divergence: comparison.divergence, agrees: comparison.sameLabel ?? comparison.sameToken }),
   };
 }

@@ -3,6 +3,7 @@ import type { Arm } from './arms.ts';
 import { BlockSparse } from './block-sparse.ts';
 import { type LabelScores, scoreLabels } from './plain.ts';
 import { labelOf, queryIds, roomy } from './prompts.ts';
+import { recorded } from './recorded.ts';
 import type { Setting } from './setting.ts';
 import type { Answered, Answerer } from './types.ts';
 
@@ -34,15 +35,17 @@ export async function openDbsa(
       const before = performance.now() - asked;
       const scores = await scoreLabels(model.decoder, cache, queryIds(setting, input), trie, signal);
       const encoded = encodeMilliseconds;
+      const ids = sparse.shots(blocks).map(({ id }) => id);
       encodeMilliseconds = 0;
       return {
         label: labelOf(setting, scores),
-        shots: sparse.shots(blocks).length,
+        shots: ids.length,
         firstMilliseconds: before + scores.firstMilliseconds,
         milliseconds: before + scores.milliseconds,
         encodeMilliseconds: encoded,
         forwarded: scores.forwarded,
         reused,
+        ...recorded(setting.labels, scores.probabilities, ids),
         ...(compare && (await compareFull(setting, sparse.tokens(blocks), input, scores))),
       };
     },

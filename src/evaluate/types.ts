@@ -1,3 +1,5 @@
+import type { LikelyLabel, Probe } from '../show/types.ts';
+
 /** What one arm made of one test item: a line of the file of results. */
 export interface ItemResult {
   /** Name of the arm. */
@@ -18,6 +20,15 @@ export interface ItemResult {
   readonly forwarded: number;
   /** Tokens whose keys and values came from a pool, a chain or stored blocks. */
   readonly reused: number;
+  /** The five likeliest labels with their probabilities, the likeliest first; of a vote with their shares. */
+  readonly top?: readonly LikelyLabel[];
+  /** Of the distribution over all labels that `top` is from, in nats. */
+  readonly entropy?: number;
+  /** Ids of the examples, the best first where they were ranked: numbers in the seed's pool. Of more than 32 the first ones. */
+  readonly shown?: readonly string[];
+  /** What was tried, in order, and the entropy that was sure enough; of adaptive arms. */
+  readonly tried?: readonly Tried[];
+  readonly threshold?: number;
   /** Counts of shots that were tried; of adaptive arms. */
   readonly probes?: number;
   /** Whether no count was sure enough; of adaptive arms. */
@@ -26,6 +37,9 @@ export interface ItemResult {
   readonly divergence?: number;
   readonly agrees?: boolean;
 }
+
+/** One count that an adaptive arm tried: its entropy, in the unit of the arm's rule, and the likeliest label (null: a question was asked). */
+export type Tried = Pick<Probe, 'shots' | 'entropy' | 'label'>;
 
 export type Answered = Omit<ItemResult, 'arm' | 'seed' | 'item' | 'truth'>;
 

@@ -7,6 +7,7 @@ import { splitExamples } from '../../src/datasets/splits.ts';
 import { renderQuery, renderShot, TEMPLATES } from '../../src/datasets/templates.ts';
 import { parseArms } from '../../src/evaluate/arms.ts';
 import type { EvaluateOptions } from '../../src/evaluate/options.ts';
+import { isRecord } from '../../src/evaluate/record-check.ts';
 import { evaluate } from '../../src/evaluate/run.ts';
 import { settingOf } from '../../src/evaluate/setting.ts';
 import type { EvaluationRecord, ItemResult } from '../../src/evaluate/types.ts';
@@ -45,8 +46,8 @@ async function results(arms: string, more: Partial<EvaluateOptions> = {}): Promi
 const answers = (list: readonly ItemResult[], arm: string) => list.filter((r) => r.arm === arm).map((r) => r.label);
 const plain = (text: string) => model.tokenizer.encode(text, { addSpecialTokens: false });
 
-/** The likeliest label behind a prompt, each scored by itself. */
-async function likeliest(shots: readonly Example[], input: string): Promise<string> {
+/** Log-probabilities of the labels behind a prompt, each scored by itself. */
+async function sumsOf(shots: readonly Example[], input: string): Promise<readonly number[]> {
   const prompt = [
     ...model.encode(''),
     ...shots.flatMap((shot) => plain(renderShot(template, shot))),
@@ -58,8 +59,11 @@ async function likeliest(shots: readonly Example[], input: string): Promise<stri
     const scored = await model.score([...prompt, ...ids]);
     sums.push(scored.slice(-ids.length).reduce((sum, { logprob }) => sum + logprob!, 0));
   }
-  return labels[indexOfLargest(sums)]!;
+  return sums;
 }
+
+const likeliest = async (shots: readonly Example[], input: string): Promise<string> =>
+  labels[indexOfLargest(await sumsOf(shots, input))]!;
 
 test('full attention answers what the model says behind the written prompt', async () => {
   const got = await results('zero-shot,full');
@@ -82,6 +86,65 @@ test('full attention answers what the model says behind the written prompt', asy
       const tokens = shots.flatMap((shot) => plain(renderShot(template, shot)));
       assert.ok(result.forwarded >= tokens.length + plain(renderQuery(template, input)).length);
       assert.ok(result.milliseconds >= result.firstMilliseconds && result.firstMilliseconds > 0);
+    }
+  }
+});
+
+test('results tell the likeliest labels as the model gives them, and which examples were shown', async () => {
+  const arms = [
+    'zero-shot',
+    'full:bm25:2',
+    'full:random:8',
+    'bare:bm25:2',
+    'chain:2',
+    'dbsa:8',
+    'label',
+    'parity',
+    'vote:2',
+  ];
+  const got = await results(arms.join(','), { threshold: 0.4 });
+  const split = splitExamples(task, { pool: 24, test: 5, seed: 3 });
+  const setting = settingOf(model, task, split.pool, [], options('full'), 3);
+  assert.is(got.length, 5 * arms.length);
+  for (const r of got) {
+    assert.ok(isRecord(JSON.parse(JSON.stringify(r))));
+    const top = r.top!;
+    const sum = top.reduce((all, { probability }) => all + probability, 0);
+    const voted = r.arm.startsWith('vote');
+    // three labels, so that all of them stand there; of a vote those that got one
+    assert.equal(
+      [...new Set(top.map(({ label }) => label))].sort(),
+      voted ? top.map(({ label }) => label).sort() : labels,
+    );
+    assert.ok(worst.within('sum of probabilities', Math.abs(sum - 1), 1e-12), `${r.arm} ${sum}`);
+    assert.ok(top.every(({ probability }, i) => i === 0 || probability <= top[i - 1]!.probability));
+    if (r.arm !== 'parity') assert.is(r.label, top[0]!.label); // greedy
+    const entropy = -top.reduce((all, { probability: p }) => all + (p > 0 ? p * Math.log(p) : 0), 0);
+    assert.ok(worst.within('entropy', Math.abs(r.entropy! - entropy), 1e-12));
+    assert.is(r.shown!.length, Math.min(r.shots, 32), r.arm);
+    assert.ok(r.shown!.every((id) => Number(id) < 24));
+    const adaptive = r.arm === 'label' || r.arm === 'parity';
+    assert.is(r.tried?.length, adaptive ? r.probes : undefined);
+    assert.is(r.threshold !== undefined, adaptive);
+    if (r.arm === 'label') {
+      assert.is(r.threshold, 0.4);
+      const chosen = r.tried!.find(({ shots }) => shots === r.shots)!;
+      assert.is(chosen.label, r.label);
+      assert.ok(worst.within('entropy of the chosen count', Math.abs(chosen.entropy - r.entropy!), 1e-12));
+    }
+    if (!/^(?:zero-shot|full)/.test(r.arm)) continue;
+    const { input } = split.test[r.item]!;
+    const placed = r.arm === 'full:bm25:2' ? r.shown!.toReversed() : r.shown!;
+    const ranking = r.arm === 'full:bm25:2' ? setting.rank(input).map(({ id }) => id) : setting.random;
+    assert.equal(r.shown, ranking.slice(0, r.shots));
+    const sums = await sumsOf(
+      placed.map((id) => split.pool[Number(id)]!),
+      input,
+    );
+    const all = sums.reduce((mass, log) => mass + Math.exp(log), 0);
+    for (const { label, probability } of top) {
+      const error = Math.abs(probability - Math.exp(sums[labels.indexOf(label)]!) / all);
+      assert.ok(worst.within('probabilities against plain scores', error, 1e-5), `${r.arm} ${label}: ${error}`);
     }
   }
 });

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { EspalierError } from '../../errors.ts';
+import { isRecord } from '../../evaluate/record-check.ts';
 import type { EvaluationRecord } from '../../evaluate/types.ts';
 import { openFile } from '../../runtime/files/paths.ts';
 import { openRegular } from '../../runtime/files/regular-file.ts';
@@ -8,8 +9,6 @@ import { outputFailed } from '../../runtime/output/output.ts';
 
 /** How a file of results begins. */
 const START = '{"evaluation":';
-/** What every result has. */
-const NUMBERS = ['shots', 'firstMilliseconds', 'milliseconds', 'forwarded', 'reused'] as const;
 
 /** What results belong to: other options give other results. */
 export type Identity = Readonly<Record<string, unknown>>;
@@ -153,15 +152,6 @@ function textOf(path: string, bytes: Uint8Array): string {
   } catch {
     throw notOurs(path);
   }
-}
-
-/** Whether a line has what reports are made of. */
-function isRecord(value: object): value is EvaluationRecord {
-  const { arm, seed, skipped, item, truth, label, ...rest } = value as Record<string, unknown>;
-  if (typeof arm !== 'string' || !Number.isSafeInteger(seed)) return false;
-  if (skipped !== undefined) return typeof skipped === 'string';
-  const numbers = NUMBERS.every((name) => Number.isFinite(rest[name]));
-  return numbers && Number.isSafeInteger(item) && typeof truth === 'string' && typeof label === 'string';
 }
 
 function parse(path: string, line: string): object {
