@@ -11,8 +11,11 @@
 import { rowsByFour } from './gemv-parts';
 import { EXP, MASKS, WINDOW, madd, maxLanes } from './math';
 
-/** The rows that share a channel apart: what linearInt8 keeps in level 2. */
-export const GROUP: i32 = 260; // a multiple of 4 and 5
+/**
+ * The rows that share a channel apart. A prompt can be cut between two groups, so that fewer rows make more of it usable again; more rows gather
+ * less.
+ */
+export const GROUP: i32 = 40; // a multiple of 4 and 5
 
 /**
  * Eight codes as i16: adding `magic`, 1.5 · 2^23, rounds to even and leaves the integer in the low bits (as in exp4).

@@ -376,4 +376,4 @@ export const ROPE_LAYOUT = { half: 0, interleaved: 1 } as const;
 export const ROW_TYPE = { f32: 0, f16: 1, i8: 2 } as const;
 
 /** Rows that share their channel apart (assembly/quantise.ts). */
-export const GROUP = 260;
+export const GROUP = 40;
