@@ -113,7 +113,7 @@ async function answering(files: Record<string, Uint8Array>, lanes: number, optio
   const opened = await Promise.all(
     KINDS.map(async (kind) => {
       const device = await openDevice(kind, { lanes });
-      return { device, kind, model: await openLocal(files, { device }) };
+      return { device, kind, model: await openLocal(files, { device, promptCache: 0 }) };
     }),
   );
   const ids = sequences(1, PROMPT, VOCABULARY)[0]!;

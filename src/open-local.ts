@@ -13,8 +13,9 @@ import { throwIfAborted } from './errors.ts';
 import { adaptedDecoder } from './model/adapted-decoder.ts';
 import { type AdapterChoice, adapters } from './model/adapter-options.ts';
 import { type LoadedAdapters, loadAdapters, type OpenedAdapters, openAdapters } from './model/adapters.ts';
+import { PromptCache } from './model/generate/prompt-cache.ts';
 import { LocalModel } from './model/model.ts';
-import { contextLength } from './model/options.ts';
+import { contextLength, promptCache } from './model/options.ts';
 import { Tokenizer } from './model/text/tokenizer.ts';
 import { type DecoderWeights, loadWeights } from './model/weights.ts';
 import { checked } from './options/check.ts';
@@ -49,6 +50,12 @@ export interface OpenOptions extends FilesOptions {
    * Folders in PEFT's format; one of them may hold alter.json and alter.safetensors, whose experts act by position.
    */
   readonly adapters?: readonly AdapterChoice[];
+  /**
+   * Most bytes for keys and values of recent prompts, in JavaScript's memory: what begins like one of them, such as the next turn of a
+   * conversation, computes only what is new, to the same bits (`timings.reused`). On the CPU, without experts that act by position. 0: none.
+   * Default 256 MiB, in a browser 64 MiB.
+   */
+  readonly promptCache?: number;
   /** Bytes of weights read so far and in all; of what is downloaded before, `onDownload` tells. */
   readonly onProgress?: (loaded: number, total: number) => void;
 }
@@ -67,6 +74,7 @@ export const localOpenOptions = {
   quantise: quantisedType,
   contextLength,
   adapters,
+  promptCache,
   onProgress: callback,
 } as const satisfies Schema<OpenOptions>;
 
@@ -131,7 +139,10 @@ export async function openWith(
     const base = (await digests?.identity(opened.config)) ?? null; // of whatever context; RoPE is told apart
     const identity = base !== null && loaded ? await loaded.identityOn(base) : base;
     const noted = { ...checkpoint, notes: [...checkpoint.notes, ...adapting.notes] };
-    return new LocalModel(noted, spec, tokenizer, decoder, owns, identity, loaded?.facts ?? []);
+    // where experts act by position, a prompt's beginning is more than its keys and values
+    const most = loaded?.routed ? 0 : options.promptCache;
+    const prompts = most === 0 ? null : new PromptCache(decoder, most);
+    return new LocalModel(noted, spec, tokenizer, decoder, owns, identity, loaded?.facts ?? [], prompts);
   } catch (error) {
     weights?.dispose();
     loaded?.dispose();

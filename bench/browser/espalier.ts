@@ -5,7 +5,8 @@ import type { LoadOptions, PageEngine } from './types.ts';
 export async function open({ file, threads }: LoadOptions): Promise<PageEngine> {
   const response = await fetch(file);
   if (!response.ok) throw new Error(`${file}: ${response.status}`);
-  const model = await openModel(await response.blob(), { lanes: threads });
+  // the same prompt is read again and again
+  const model = await openModel(await response.blob(), { lanes: threads, promptCache: 0 });
   return {
     version: Object.values(model.description).join(', '),
     run: async ({ ids }, decoded) => {

@@ -2,7 +2,7 @@
 import { quantisedType } from '../checkpoint/quantised/quantised-types.ts';
 import { anyMemoryLimit, type DeviceName, deviceName, lanes, precision } from '../device/options.ts';
 import { adapters } from '../model/adapter-options.ts';
-import { contextLength } from '../model/options.ts';
+import { contextLength, promptCache } from '../model/options.ts';
 import type { OpenOptions as LocalOpenOptions } from '../open-local.ts';
 import { callback, defaulting, either, nothing, place, type Schema, signal, truth, words } from '../options/rules.ts';
 import { hub } from '../runtime/hub/options.ts';
@@ -60,6 +60,7 @@ export const engineOpenOptions = {
   quantise: quantisedType,
   contextLength,
   adapters,
+  promptCache,
   hub,
   cache: either(words, nothing),
   transfer: defaulting(truth, false),

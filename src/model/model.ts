@@ -11,6 +11,7 @@ import { type ExpertLoad, expertLoad } from './expert-load.ts';
 import { type BatchItem, type BatchOptions, GenerationBatch } from './generate/batch.ts';
 import { Generation } from './generate/generation.ts';
 import { checkedGeneration, type GenerateOptions } from './generate/options.ts';
+import type { PromptCache } from './generate/prompt-cache.ts';
 import { ModelText } from './model-text.ts';
 import {
   type EmbedOptions,
@@ -53,6 +54,7 @@ export class LocalModel {
   readonly #ownsDevice: boolean;
   readonly #text: ModelText;
   readonly #identity: string | null;
+  readonly #prompts: PromptCache | null;
   #closed = false;
   #tokenizerIdentity: Promise<string> | null = null;
 
@@ -64,7 +66,9 @@ export class LocalModel {
     ownsDevice: boolean,
     identity: string | null,
     adapters: readonly AdapterFacts[] = [],
+    prompts: PromptCache | null = null,
   ) {
+    this.#prompts = prompts;
     this.adapters = adapters;
     this.#identity = identity;
     this.name = checkpoint.name;
@@ -133,7 +137,7 @@ export class LocalModel {
     else if (isIds(wanted)) ids = wanted;
     else ids = this.#text.encodeChat(wanted, chat, room);
     return new Generation(
-      { decoder: this.decoder, tokenizer: this.tokenizer, eosIds: new Set(this.eosIds) },
+      { decoder: this.decoder, tokenizer: this.tokenizer, eosIds: new Set(this.eosIds), prompts: this.#prompts },
       ids,
       given,
     );
@@ -231,6 +235,7 @@ export class LocalModel {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#prompts?.dispose();
     this.decoder.dispose();
     if (this.#ownsDevice) this.device.close();
   }

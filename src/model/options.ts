@@ -3,6 +3,7 @@ import { callback, defaulting, oneOf, type Rule, real, type Schema, signal, trut
 import type { ChatOptions } from './text/options.ts';
 
 export const contextLength: Rule<number> = whole(1);
+export const promptCache: Rule<number> = whole(0);
 
 export interface EncodePromptOptions {
   /** Whether a begin-of-text token stands first. Default: as the tokenizer says (see `Model.encode`). */

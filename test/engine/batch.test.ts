@@ -55,6 +55,26 @@ on('what fails is said beside it, and leaving the loop frees all', async () => {
   await rejects('E_ABORTED', () => model.generateBatch(items, { signal: AbortSignal.abort() }).results());
 });
 
+on('a prompt that begins like a recent one computes only what is new, and says so', async () => {
+  const prompt = 'abcdefghij'.repeat(5);
+  const plain = await engine.open(await tinyFiles(), { promptCache: 0 });
+  try {
+    for (const [model_, want] of [
+      [model, [0, 40]],
+      [plain, [0, 0]],
+    ] as const) {
+      for (const reused of want) {
+        const result = await model_.generate(prompt, { maxTokens: 3, addBos: false }).result();
+        assert.is(result.timings.reused, reused);
+        assert.is(result.timings.promptTokens, 50);
+        assert.is(result.text, await plain.generate(prompt, { maxTokens: 3, addBos: false }).text());
+      }
+    }
+  } finally {
+    await plain.close();
+  }
+});
+
 on('scores of several texts are those of each', async () => {
   const texts = ['abc', 'ab', [1, 2, 3]];
   const want = [];

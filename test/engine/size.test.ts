@@ -27,9 +27,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * whose own code is loaded only then, and passes that begin before the last one's tokens are read. The doctor is a face of its own. 500 for
  * decoding on a GPU in few commands: where it is asked for; what computes it is loaded only then. 2,500 for
  * lanes that cut their ranges themselves, attention of several texts as one command, and weights that are packed by all lanes. 500 for texts that
- * share passes on a GPU where they are read.
+ * share passes on a GPU where they are read. 1,000 for keys and values of recent prompts, in the worker.
  */
-const JAVASCRIPT = 203_000;
+const JAVASCRIPT = 204_000;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too, and knows those that it cannot. 500: what other jobs have left in a folder is told apart, and cleared. 1,500

@@ -66,6 +66,7 @@ const opening = optionFlags<EngineOpenOptions>(engineOpenOptions, {
     description: 'Round the weights of linear layers to q8_0 or q4_0 while they are read',
   },
   adapters: null, // --adapter
+  promptCache: null, // its default does
   hub: null, // the environment says it: HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
   cache: null, // ESPALIER_CACHE
   transfer: null,

@@ -7,6 +7,7 @@ import type { KvCache } from '../kv-cache.ts';
 import { StopStrings } from '../text/stop-strings.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { type GenerateOptions, generationOptions } from './options.ts';
+import type { PromptCache } from './prompt-cache.ts';
 import { Sampler } from './sampler.ts';
 import { Steps } from './steps.ts';
 
@@ -22,9 +23,12 @@ export interface GeneratedToken {
 
 export interface Timings {
   readonly promptTokens: number;
+  /** Of these, tokens at the beginning that were not computed, since a recent prompt began with them (`promptCache`). */
+  readonly reused: number;
   readonly generatedTokens: number;
   readonly prefillMilliseconds: number;
   readonly decodeMilliseconds: number;
+  /** Of the tokens of the prompt that were computed. */
   readonly prefillTokensPerSecond: number;
   /** Of the tokens after the first, which comes with the prompt. */
   readonly decodeTokensPerSecond: number;
@@ -45,6 +49,8 @@ export interface GenerationContext {
   readonly eosIds: ReadonlySet<number>;
   /** Text that stands before the prompt, already computed; default: none. */
   readonly behind?: TextBehind | undefined;
+  /** Recent prompts of the decoder; default: none is looked for or kept. Not together with `behind`. */
+  readonly prompts?: PromptCache | null;
 }
 
 /** What a generation goes on from. */
@@ -135,7 +141,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 }
 
 async function* run(
-  { decoder, tokenizer, eosIds, behind }: GenerationContext,
+  { decoder, tokenizer, eosIds, behind, prompts }: GenerationContext,
   prompt: readonly number[],
   most: number,
   sampler: Sampler,
@@ -153,6 +159,8 @@ async function* run(
   const started = performance.now();
   let prefilled = started;
   let generated = 0;
+  let reused = 0;
+  let keeping: Promise<void> | undefined;
   let finishReason: GenerationResult['finishReason'] = 'length';
   /** A token whose text is still open, kept back so that the end of the text can be added to it. */
   let pending: GeneratedToken | null = null;
@@ -162,6 +170,7 @@ async function* run(
       throwIfAborted(signal); // it may have fired before, or while others computed
       cache.reserve(cache.length + prompt.length + most); // most stays within the context
       decoder.ropes.forward((behind?.position ?? 0) + prompt.length + most); // so that no table grows in the middle of the text
+      if (!behind) reused = prompts?.place(prompt, cache) ?? 0;
     });
     let input: readonly number[] = prompt;
     let done = 0;
@@ -169,9 +178,14 @@ async function* run(
       throwIfAborted(signal);
       const own = behind?.options(done, input.length);
       const more = generated + 1 < most;
-      const drawn = await steps.take({ input, cache, sampler, count: generated, seen, signal, own, more });
+      const begun = done === 0 ? reused : 0;
+      const drawn = await steps.take({ input, begun, cache, sampler, count: generated, seen, signal, own, more });
+      if (done === 0) {
+        prefilled = performance.now();
+        // beside the first token, which does not wait
+        if (!behind) keeping = prompts?.keep(prompt, cache);
+      }
       done += input.length;
-      if (generated === 0) prefilled = performance.now();
       if (options.stopAtEos !== false && eosIds.has(drawn.id)) {
         finishReason = 'eos';
         break;
@@ -208,15 +222,17 @@ async function* run(
       finishReason,
       timings: {
         promptTokens: prompt.length,
+        reused,
         generatedTokens: generated,
         prefillMilliseconds,
         decodeMilliseconds,
-        prefillTokensPerSecond: (1000 * prompt.length) / prefillMilliseconds,
+        prefillTokensPerSecond: (1000 * (prompt.length - reused)) / prefillMilliseconds,
         decodeTokensPerSecond: generated > 1 ? (1000 * (generated - 1)) / decodeMilliseconds : 0,
       },
     };
   } finally {
     leave();
+    await keeping;
     if (!behind) cache.dispose();
   }
 }

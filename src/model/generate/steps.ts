@@ -11,6 +11,8 @@ import type { NextToken, RunAhead } from './webgpu/run-ahead.ts';
 export interface Step extends NextToken {
   /** What is not in the cache yet: a prompt, or the token drawn last. */
   readonly input: readonly number[];
+  /** Tokens of the input that are in the cache all the same; default 0. */
+  readonly begun?: number;
   readonly cache: KvCache;
   readonly signal?: AbortSignal | undefined;
   /** Positions and masks of its own. With a mask it shares its pass with nobody. */
@@ -78,7 +80,7 @@ export class Steps {
    */
   take(step: Step): Promise<Drawn> {
     const result = new Promise<Drawn>((resolve, reject) => {
-      this.#waiting.add({ step, done: 0, resolve, reject });
+      this.#waiting.add({ step, done: step.begun ?? 0, resolve, reject });
     });
     if (!this.#running) void this.#run();
     return result;
