@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Engine } from '../../src/index.ts';
 import { code, rejects } from '../errors.ts';
+import { modelTarget } from '../files.ts';
 import { tinyFiles } from './tiny-model.ts';
 
 const engine = await Engine.create({ lanes: 1 });
@@ -72,6 +73,23 @@ on('a prompt that begins like a recent one computes only what is new, and says s
     }
   } finally {
     await plain.close();
+  }
+});
+
+test('and so it does over as many lanes as there are, to the same bits', async () => {
+  const wide = await Engine.create();
+  try {
+    const target = await modelTarget('models/nano-base');
+    const reusing = await wide.open(target);
+    const plain = await wide.open(target, { promptCache: 0 });
+    const ids = Array.from({ length: 230 }, (_, i) => 1 + ((i * 7919) % 500));
+    await reusing.generate(ids.slice(0, 205), { maxTokens: 1 }).result();
+    const got = await reusing.generate(ids, { maxTokens: 6 }).result();
+    const want = await plain.generate(ids, { maxTokens: 6 }).result();
+    assert.is(got.timings.reused, 200);
+    assert.equal(got.tokens, want.tokens);
+  } finally {
+    await wide.close();
   }
 });
 
