@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ROUTING_RULE } from '../../src/checkpoint/adapter/routing.ts';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import type { Decoder } from '../../src/model/decoder.ts';
@@ -12,7 +13,8 @@ import { openLocal } from '../../src/open-local.ts';
 import { rejects } from '../errors.ts';
 import { modelTarget } from '../files.ts';
 import { adapted, loraReference, loraTarget } from './lora-fixtures.ts';
-import { tinyDecoder } from './tiny.ts';
+import { routedModels } from './routed-models.ts';
+import { tinyDecoder, withPositions } from './tiny.ts';
 
 const device = await WasmDevice.create({ debug: true });
 const nano = await openLocal(await modelTarget('models/nano-base'), { device });
@@ -48,8 +50,25 @@ for (const name of ['two', 'granite', 'qwen2-moe', 'gguf-q4_0']) {
   const decoder = await adapted(base, device, [{ from: await loraTarget(name) }, ...second]);
   models.set(`${base} with adapters`, writerOf(decoder));
 }
-for (const name of ['gguf-llama-q4_1', 'gguf-llama-q8_0', 'moe-qwen3']) {
-  models.set(`${name}, int8`, writerOf(await tinyDecoder(name, device, 'int8')));
+// of a length that is cut
+const long = withPositions(1024);
+for (const [name, precision] of [
+  ['gguf-llama-q4_1', 'int8'],
+  ['gguf-llama-q8_0', 'int8'],
+  ['gguf-llama-q8_0', 'int16'],
+  ['moe-qwen3', 'int8'],
+] as const) {
+  models.set(`${name}, ${precision}`, writerOf(await tinyDecoder(name, device, precision, long)));
+}
+// a gate that reads means of what came before, and one that reads entropies
+const choosing = await Promise.all(
+  (['global', 'both'] as const).map((kind) => {
+    return routedModels(device, 'llama-gqa', { rule: { ...ROUTING_RULE, cut: 1.5 }, kind, maxPositions: 1024 });
+  }),
+);
+for (const [i, { routed }] of choosing.entries()) {
+  routed.base.ropes.forward(1024);
+  models.set(`experts chosen by position, ${i}`, writerOf(routed));
 }
 for (const { decoder } of models.values()) decoder.ropes.forward(decoder.config.maxPositions);
 const resting = device.stats().tensors;
@@ -372,6 +391,7 @@ on('where memory is short, fewer are written at once', async () => {
 
 test('nothing is left', () => {
   for (const { decoder } of models.values()) decoder.dispose();
+  for (const { dispose } of choosing) dispose();
   nano.close();
   assert.is(device.stats().tensors, 0);
   device.close();

@@ -14,7 +14,7 @@ import { put } from '../device/devices.ts';
 import { randomF32 } from '../device/reference.ts';
 import { type GateNumbers, gateLogits } from './gate-reference.ts';
 import { runAll } from './run.ts';
-import { tinyDecoder } from './tiny.ts';
+import { tinyDecoder, withPositions } from './tiny.ts';
 
 export const EXPERTS = 2;
 
@@ -35,9 +35,21 @@ export async function routedModels(
     size = 0.05,
     rule,
     kind = 'global',
-  }: { readonly size?: number; readonly rule: RoutingRule; readonly kind?: GateKind },
+    maxPositions,
+  }: {
+    readonly size?: number;
+    readonly rule: RoutingRule;
+    readonly kind?: GateKind;
+    /** Default: the model's. */
+    readonly maxPositions?: number;
+  },
 ): Promise<RoutedModels> {
-  const base = await tinyDecoder(model, device, 'exact');
+  const base = await tinyDecoder(
+    model,
+    device,
+    'exact',
+    maxPositions === undefined ? undefined : withPositions(maxPositions),
+  );
   const tensors: Tensor[] = [];
   const keep = (shape: readonly number[], data: ArrayLike<number>): Tensor => {
     const tensor = put(device, shape, data);

@@ -48,6 +48,11 @@ export async function tinyReference(name: string): Promise<TinyReference> {
   return { ids: ints('ids'), logits: floats('logits'), greedy: ints('greedy'), hidden };
 }
 
+/** For texts longer than those that a tiny model was made with. */
+export const withPositions =
+  (maxPositions: number) =>
+  (checkpoint: Checkpoint): Checkpoint => ({ ...checkpoint, config: { ...checkpoint.config, maxPositions } });
+
 /** A decoder on the device; `change` may put another checkpoint in place of the one that was read. */
 export async function tinyDecoder(
   name: string,

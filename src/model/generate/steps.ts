@@ -43,7 +43,7 @@ const takesLikeliest = ({ input, sampler, own }: Step): boolean => input.length 
  * All texts that are being written with one model: a pass over the weights gives a token to each that waits for one (continuous batching:
  * Yu et al. 2022, Orca). Texts come and go between passes. Prompts go through the layers in chunks, between the tokens of others. What a
  * text becomes does not depend on its company, to the bit: `Decoder.forwardEach` sees to that for tokens, and prompts are cut and put
- * together only where rows do not notice it.
+ * together only where rows do not notice it (`Decoder.piecesIndependent`).
  */
 export class Steps {
   readonly #decoder: Decoder;
@@ -138,7 +138,7 @@ export class Steps {
   /** Those whose prompts, or parts of them, go together next. */
   #prompts(waiting: readonly Waiting[]): readonly Waiting[] {
     const prompts = waiting.filter((one) => !one.step.own?.mask && !this.#isToken(one));
-    if (!this.#decoder.rowsIndependent) return prompts.slice(0, 1);
+    if (!this.#decoder.piecesIndependent) return prompts.slice(0, 1);
     let room = this.#room();
     return prompts.filter((one) => {
       if (room < LEAST) return false;
@@ -159,7 +159,7 @@ export class Steps {
   #cut({ step, done }: Waiting, room: number): number {
     const { chunk } = this.#decoder;
     const left = Math.min(step.input.length, (Math.floor(done / chunk) + 1) * chunk) - done;
-    if (left <= room || !this.#decoder.rowsIndependent) return left;
+    if (left <= room || !this.#decoder.piecesIndependent) return left;
     return left - room === 1 ? room - 1 : room;
   }
 

@@ -48,7 +48,7 @@ export class RoutedDecoder extends Decoder {
     this.#router = router;
   }
 
-  /** Means of hidden states are summed by pieces. */
+  /** Means of hidden states are summed by pieces, and a last row whose entropy is computed by itself gets other bits. */
   override get piecesIndependent(): boolean {
     return false;
   }
