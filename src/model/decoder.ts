@@ -9,7 +9,7 @@ import { scoredRows } from './logit-stats.ts';
 import { ModelRopes } from './model-ropes.ts';
 import { type PassPart, runPass } from './pass.ts';
 import type { TokenRouting } from './routed/rule.ts';
-import { type DecoderWeights, isQuantised } from './weights.ts';
+import { type DecoderWeights, hasFourBits } from './weights.ts';
 
 /** Rows that go through the layers together: bounds scratch memory and the time between looks at the abort signal. */
 export const CHUNK = 512;
@@ -110,13 +110,13 @@ export class Decoder {
 
   /**
    * Whether a row among at least two of a pass gets the same bits whatever the others are: not where experts take rows together, nor where a
-   * device may quantise activations by groups of rows, nor on a GPU, which has other kernels for few rows than for many.
+   * device may quantise activations by groups of rows (to eight bits, for weights of four), nor on a GPU, which has other kernels for few rows than for many.
    */
   get rowsIndependent(): boolean {
     this.#independent ??=
       this.device.kind === 'wasm' &&
       this.config.moe === null &&
-      (this.precision === 'exact' || !isQuantised(this.weights));
+      (this.precision !== 'int8' || !hasFourBits(this.weights));
     return this.#independent;
   }
 

@@ -63,15 +63,15 @@ export interface DecoderWeights {
   dispose(): void;
 }
 
-/** Whether a matrix holds codes; of weights that come layer by layer, true. */
-export function isQuantised({ layers, head }: DecoderWeights): boolean {
-  const isNumber = ({ type }: Tensor) => type === 'f32' || type === 'f16' || type === 'bf16';
-  if (head && !isNumber(head)) return true;
+/** Whether a matrix holds codes of four bits, which activations of eight meet in groups of rows; of weights that come layer by layer, true. */
+export function hasFourBits({ layers, head }: DecoderWeights): boolean {
+  const isFour = ({ type }: Tensor) => type === 'q4_0' || type === 'q4_1';
+  if (head && isFour(head)) return true;
   for (let i = 0; i < layers.count; i++) {
     const layer = layers.get(i);
     if (layer instanceof Promise) return true;
     const { q, k, v, o, feedForward } = layer;
-    if (![q, k, v, o, feedForward.gate, feedForward.up, feedForward.down].every(isNumber)) return true;
+    if ([q, k, v, o, feedForward.gate, feedForward.up, feedForward.down].some(isFour)) return true;
   }
   return false;
 }
