@@ -52,7 +52,8 @@ export interface OpenOptions extends FilesOptions {
   readonly adapters?: readonly AdapterChoice[];
   /**
    * Most bytes for keys and values of recent prompts, in JavaScript's memory: what begins like one of them, such as the next turn of a
-   * conversation, computes only what is new, to the same bits (`timings.reused`). On the CPU, without experts that act by position. 0: none.
+   * conversation, computes only what is new, to the same bits (`timings.reused`). What is written behind a conversation is read for it while
+   * nobody waits. On the CPU, without experts that act by position. 0: none.
    * Default 256 MiB, in a browser 64 MiB.
    */
   readonly promptCache?: number;

@@ -137,7 +137,13 @@ export class LocalModel {
     else if (isIds(wanted)) ids = wanted;
     else ids = this.#text.encodeChat(wanted, chat, room);
     return new Generation(
-      { decoder: this.decoder, tokenizer: this.tokenizer, eosIds: new Set(this.eosIds), prompts: this.#prompts },
+      {
+        decoder: this.decoder,
+        tokenizer: this.tokenizer,
+        eosIds: new Set(this.eosIds),
+        prompts: this.#prompts,
+        continues: typeof wanted !== 'string' && !isIds(wanted),
+      },
       ids,
       given,
     );

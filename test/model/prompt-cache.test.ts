@@ -2,74 +2,27 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { EspalierError } from '../../src/errors.ts';
 import type { Decoder } from '../../src/model/decoder.ts';
-import { Generation, type GenerationResult } from '../../src/model/generate/generation.ts';
-import type { GenerateOptions } from '../../src/model/generate/options.ts';
+import { Generation } from '../../src/model/generate/generation.ts';
 import { defaultBytes, nextCut, PromptCache } from '../../src/model/generate/prompt-cache.ts';
-import type { KvCache } from '../../src/model/kv-cache.ts';
-import { type OpenOptions, openLocal } from '../../src/open-local.ts';
 import { rejects } from '../errors.ts';
-import { modelTarget } from '../files.ts';
 import { adapted, loraReference, loraTarget } from './lora-fixtures.ts';
-import { tinyDecoder } from './tiny.ts';
-
-const device = await WasmDevice.create({ debug: true });
-const target = await modelTarget('models/nano-base');
-const open = (options: OpenOptions = {}) => openLocal(target, { device, ...options });
-const nano = await open();
-
-const decoders = new Map<string, Decoder>([
-  ['nano-base', nano.decoder],
-  // to eight bits, which rows agree on by groups where the host has relaxed SIMD, and to sixteen
-  ['nano-base in q4_0, int8', (await open({ quantise: 'q4_0' })).decoder],
-  ['nano-base in q8_0, int8', (await open({ quantise: 'q8_0' })).decoder],
-]);
-for (const { ropes, config } of decoders.values()) ropes.forward(config.maxPositions);
-
-const idsOf = ({ config }: Decoder, count: number, seed: number): number[] =>
-  Array.from({ length: count }, (_, i) => 1 + ((i * 7919 + seed * 104729) % (config.vocabSize - 1)));
-
-const context = (decoder: Decoder, prompts: PromptCache | null = null) => {
-  return { decoder, tokenizer: nano.tokenizer, eosIds: new Set<number>(), prompts };
-};
-
-/** Rows that went through the layers. */
-let rows = 0;
-const counted = (decoder: Decoder): void => {
-  const each = decoder.forwardEach.bind(decoder);
-  decoder.forwardEach = (parts, options) => {
-    rows += parts.reduce((sum, { ids }) => sum + ids.length, 0);
-    return each(parts, options);
-  };
-};
-for (const decoder of decoders.values()) counted(decoder);
-
-const generate = (
-  decoder: Decoder,
-  prompts: PromptCache | null,
-  ids: readonly number[],
-  options: GenerateOptions = {},
-): Promise<GenerationResult> => new Generation(context(decoder, prompts), ids, { maxTokens: 4, ...options }).result();
-
-/** All that does not depend on the clock, nor on what was there. */
-const facts = ({ text, tokens, finishReason }: GenerationResult) => ({ text, tokens, finishReason });
-
-const contents = async (decoder: Decoder, cache: KvCache) => {
-  const layers = Array.from({ length: decoder.config.nLayers }, (_, layer) => layer);
-  const sides = layers.flatMap((layer) => [cache.keys(layer), cache.values(layer)]);
-  return device.read(sides.map((side) => device.rows(side, 0, cache.length)));
-};
-
-const on = (title: string, run: () => Promise<void>) =>
-  test(title, async () => {
-    const resting = device.stats().tensors;
-    const mark = device.mark();
-    rows = 0;
-    await run();
-    assert.is(device.stats().tensors, resting, 'tensors left');
-    assert.equal(device.mark(), mark, 'scratch left');
-  });
+import {
+  contents,
+  context,
+  decoders,
+  device,
+  facts,
+  generate,
+  idsOf,
+  nano,
+  on,
+  open,
+  passed,
+  reusable,
+} from './prompt-caches.ts';
+import { tinyDecoder, withPositions } from './tiny.ts';
 
 /** Lengths of prompts, and how many of their first tokens another has begun with. */
 const COMMON = [
@@ -84,15 +37,6 @@ const COMMON = [
   [1100, 1090],
 ] as const;
 
-/** The last cut that leaves something over, which is alone only where it would be. */
-function reusable(length: number, common: number, block: number): number {
-  let best = 0;
-  for (let row = 1; row <= common && row < length; row++) {
-    if (row % 512 === 0 || ((row % 512) % block === 0 && row < length - 1)) best = row;
-  }
-  return best;
-}
-
 for (const [name, decoder] of decoders) {
   on(`what is reused is what would be computed, to the bit: ${name}`, async () => {
     const block = decoder.rowsIndependent ? 20 : 40;
@@ -103,12 +47,12 @@ for (const [name, decoder] of decoders) {
       const first = [...ids.slice(0, common), ...idsOf(decoder, 25, 2)];
       const plain = await generate(decoder, null, ids);
       await generate(decoder, prompts, first);
-      rows = 0;
+      passed.rows = 0;
       const again = await generate(decoder, prompts, ids);
       assert.is(again.timings.reused, want, `${length} with ${common}`);
       assert.is(again.timings.promptTokens, length);
       assert.is(
-        rows,
+        passed.rows,
         length - want + 3,
         'no more rows are computed than are new, and one for each token but the first',
       );
@@ -148,6 +92,28 @@ on('the next turn of a conversation costs its new tokens', async () => {
   }
   model.close();
   plain.close();
+});
+
+on('where memory is missing, the cache gives up its own', async () => {
+  const { decoder } = nano;
+  const prompts = new PromptCache(decoder);
+  const ids = idsOf(decoder, 90, 1);
+  await generate(decoder, prompts, ids);
+  assert.ok(prompts.byteLength > 0);
+  const { cache } = decoder;
+  decoder.cache = () => {
+    const made = cache.call(decoder);
+    made.reserve = () => {
+      throw new EspalierError('E_OUT_OF_MEMORY', 'There is no more.', 'Use less.');
+    };
+    return made;
+  };
+  try {
+    await rejects('E_OUT_OF_MEMORY', () => generate(decoder, prompts, ids));
+  } finally {
+    decoder.cache = cache;
+  }
+  assert.is(prompts.byteLength, 0);
 });
 
 on('several at once share it, and none writes to it', async () => {
@@ -262,9 +228,7 @@ test('each model has its own: with other adapters, keys are others', async () =>
 });
 
 test('experts take rows of a chunk together: only whole chunks are reused', async () => {
-  const decoder = await tinyDecoder('moe-mixtral', device, 'exact', (checkpoint) => {
-    return { ...checkpoint, config: { ...checkpoint.config, maxPositions: 1024 } };
-  });
+  const decoder = await tinyDecoder('moe-mixtral', device, 'exact', withPositions(1024));
   assert.equal(
     [0, 512, 1024].map((row) => nextCut(decoder, row)),
     [512, 1024, 1536],

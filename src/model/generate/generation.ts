@@ -51,6 +51,8 @@ export interface GenerationContext {
   readonly behind?: TextBehind | undefined;
   /** Recent prompts of the decoder; default: none is looked for or kept. Not together with `behind`. */
   readonly prompts?: PromptCache | null;
+  /** Whether a prompt is likely that goes on behind what is written, as in a conversation. Default false. */
+  readonly continues?: boolean;
 }
 
 /** What a generation goes on from. */
@@ -141,7 +143,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 }
 
 async function* run(
-  { decoder, tokenizer, eosIds, behind, prompts }: GenerationContext,
+  { decoder, tokenizer, eosIds, behind, prompts, continues = false }: GenerationContext,
   prompt: readonly number[],
   most: number,
   sampler: Sampler,
@@ -161,6 +163,8 @@ async function* run(
   let generated = 0;
   let reused = 0;
   let keeping: Promise<void> | undefined;
+  const written: number[] = [];
+  let ended = false;
   let finishReason: GenerationResult['finishReason'] = 'length';
   /** A token whose text is still open, kept back so that the end of the text can be added to it. */
   let pending: GeneratedToken | null = null;
@@ -186,6 +190,7 @@ async function* run(
         if (!behind) keeping = prompts?.keep(prompt, cache);
       }
       done += input.length;
+      written.push(drawn.id);
       if (options.stopAtEos !== false && eosIds.has(drawn.id)) {
         finishReason = 'eos';
         break;
@@ -216,6 +221,7 @@ async function* run(
       if (pending && text !== '') pending = { ...pending, text: pending.text + text };
     }
     if (pending) yield pending;
+    ended = true;
     const prefillMilliseconds = prefilled - started;
     const decodeMilliseconds = performance.now() - prefilled;
     return {
@@ -230,9 +236,17 @@ async function* run(
         decodeTokensPerSecond: generated > 1 ? (1000 * (generated - 1)) / decodeMilliseconds : 0,
       },
     };
+  } catch (error) {
+    // it may be theirs that is missing
+    if (error instanceof EspalierError && error.code === 'E_OUT_OF_MEMORY') prompts?.clear();
+    throw error;
   } finally {
     leave();
-    await keeping;
-    if (!behind) cache.dispose();
+    // while somebody reads what was written
+    if (ended && continues && prompts) void prompts.readAgain([...prompt, ...written], prompt.length, cache);
+    else {
+      await keeping;
+      if (!behind) cache.dispose();
+    }
   }
 }

@@ -1,5 +1,5 @@
 import type { Tensor, TensorData } from '../../device/device.ts';
-import { exclusive } from '../../device/exclusive.ts';
+import { exclusive, waitingFor } from '../../device/exclusive.ts';
 import { GROUP } from '../../device/wasm/kernels.ts';
 import { hasNode } from '../../runtime/host/types.ts';
 import type { Decoder } from '../decoder.ts';
@@ -104,54 +104,78 @@ export class PromptCache {
    * for it, nothing is.
    */
   keep(ids: readonly number[], cache: KvCache): Promise<void> {
+    return exclusive(this.#decoder.device, () => this.#store(ids, cache)).catch(() => this.clear());
+  }
+
+  /**
+   * Reads what was written as a prompt is read, and keeps its blocks, too: rows that go alone have other bits, and the next turn of a conversation
+   * begins with these. It gives way to all else that waits for the device, between two blocks, and never fails, as `keep`.
+   * @param ids of a prompt, and of what was written behind it
+   * @param read how many of the first were read as a prompt
+   * @param cache of these, freed in the end
+   */
+  async readAgain(ids: readonly number[], read: number, cache: KvCache): Promise<void> {
     const { device } = this.#decoder;
-    return exclusive(device, async () => {
-      const known: Block[] = [];
-      const more: Stretch[] = [];
-      let bytes = 0;
-      for (const stretch of this.#stretches(ids)) {
-        bytes += this.#bytesOf(stretch);
-        // the rest would only drive out what it stands behind
-        if (bytes > this.#most) break;
-        const block = more.length > 0 ? undefined : this.#blocks.get(keyOf(known.at(-1), ids, stretch));
-        if (block) known.push(block);
-        else more.push(stretch);
+    const work = async (): Promise<void> => {
+      try {
+        const unread = [...this.#stretches(ids)].filter(({ end }) => end > read);
+        if (unread.length > 0) cache.truncate(unread[0]!.first);
+        for (const { first, end } of unread) {
+          if (waitingFor(device) > 0 || this.#most === 0) break;
+          await this.#decoder.forward(ids.slice(first, end), cache, { output: 'last' });
+        }
+        await this.#store(ids.slice(0, cache.length), cache);
+      } finally {
+        cache.dispose();
       }
-      const sides = this.#sides(cache);
-      const views = more.flatMap(({ first, end }) => sides.map((side) => device.rows(side, first, end - first)));
-      const data = views.length > 0 ? await device.read(views) : [];
-      // the model may have been closed meanwhile
-      if (this.#most === 0) return;
-      for (const [i, stretch] of more.entries()) {
-        const block: Block = {
-          key: keyOf(known.at(-1), ids, stretch),
-          number: ++this.#last,
-          rows: stretch.end - stretch.first,
-          data: data.slice(i * sides.length, (i + 1) * sides.length),
-          byteLength: this.#bytesOf(stretch),
-        };
-        this.#blocks.set(block.key, block);
-        this.#bytes += block.byteLength;
-        known.push(block);
-      }
-      this.#use(known);
-      for (const [key, { byteLength }] of this.#blocks) {
-        if (this.#bytes <= this.#most) break;
-        this.#blocks.delete(key);
-        this.#bytes -= byteLength;
-      }
-    }).catch(() => this.#clear());
+    };
+    await exclusive(device, work).catch(() => this.clear());
   }
 
-  /** Forgets everything, for good. */
-  dispose(): void {
-    this.#most = 0;
-    this.#clear();
-  }
-
-  #clear(): void {
+  /** Forgets everything, so that there is memory for something else. */
+  clear(): void {
     this.#blocks.clear();
     this.#bytes = 0;
+  }
+
+  /** The same, for good. */
+  dispose(): void {
+    this.#most = 0;
+    this.clear();
+  }
+
+  async #store(ids: readonly number[], cache: KvCache): Promise<void> {
+    const { device } = this.#decoder;
+    const known: Block[] = [];
+    const more: Stretch[] = [];
+    for (const stretch of this.#stretches(ids)) {
+      const block = more.length > 0 ? undefined : this.#blocks.get(keyOf(known.at(-1), ids, stretch));
+      if (block) known.push(block);
+      else more.push(stretch);
+    }
+    const sides = this.#sides(cache);
+    const views = more.flatMap(({ first, end }) => sides.map((side) => device.rows(side, first, end - first)));
+    const data = views.length > 0 ? await device.read(views) : [];
+    // the model may have been closed meanwhile
+    if (this.#most === 0) return;
+    for (const [i, stretch] of more.entries()) {
+      const block: Block = {
+        key: keyOf(known.at(-1), ids, stretch),
+        number: ++this.#last,
+        rows: stretch.end - stretch.first,
+        data: data.slice(i * sides.length, (i + 1) * sides.length),
+        byteLength: this.#bytesOf(stretch.end - stretch.first),
+      };
+      this.#blocks.set(block.key, block);
+      this.#bytes += block.byteLength;
+      known.push(block);
+    }
+    this.#use(known);
+    for (const [key, { byteLength }] of this.#blocks) {
+      if (this.#bytes <= this.#most) break;
+      this.#blocks.delete(key);
+      this.#bytes -= byteLength;
+    }
   }
 
   /** A block that others stand behind is used after them. */
@@ -162,10 +186,11 @@ export class PromptCache {
     }
   }
 
+  /** No more than there is room for: the rest would only drive out what it stands behind. */
   *#stretches(ids: readonly number[]): Generator<Stretch> {
     for (let first = 0; ; ) {
       const end = nextCut(this.#decoder, first);
-      if (end > ids.length) return;
+      if (end > ids.length || this.#bytesOf(end) > this.#most) return;
       yield { first, end };
       first = end;
     }
@@ -176,9 +201,9 @@ export class PromptCache {
     return layers.flatMap((layer) => [cache.keys(layer), cache.values(layer)]);
   }
 
-  #bytesOf({ first, end }: Stretch): number {
+  #bytesOf(rows: number): number {
     const { nLayers, nKvHeads, headDim } = this.#decoder.config;
-    return 8 * nLayers * nKvHeads * headDim * (end - first);
+    return 8 * nLayers * nKvHeads * headDim * rows;
   }
 }
 
