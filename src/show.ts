@@ -29,10 +29,13 @@ export { type EncodeShotsOptions, encodeShots } from './engine/show/encode-shots
 export { type ErrorCode, EspalierError } from './errors.ts';
 export { type Arm, type Attention, COUNTS, DEFAULT_ARMS, type FixedRanking, parseArms } from './evaluate/arms.ts';
 export type { EvaluateOptions, EvaluationProgress, Preparing, ReportOptions, Shard } from './evaluate/options.ts';
+export type { Evaluation, EvaluationSetting } from './evaluate/page/evaluation.ts';
+export { evaluationMarkdown } from './evaluate/page/markdown.ts';
+export { evaluationPage } from './evaluate/page/page.ts';
 export { type ArmFigures, type ArmReport, reportArms } from './evaluate/report.ts';
 export { evaluate } from './evaluate/run.ts';
 export { shotsOf } from './evaluate/setting.ts';
-export type { EvaluationRecord, ItemResult, SkippedArm } from './evaluate/types.ts';
+export type { EvaluationRecord, ItemResult, SkippedArm, Tried } from './evaluate/types.ts';
 export { Show } from './show/answer/answerer.ts';
 export type { AskOptions, CalibrateOptions, ShowOptions } from './show/answer/options.ts';
 export { poolOptionsOf, type ShowSettings } from './show/answer/presets.ts';

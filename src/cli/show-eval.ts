@@ -1,14 +1,19 @@
+import type { Model } from '../engine/model/model.ts';
 import { evaluate, identityOf } from '../engine/show/evaluate.ts';
 import type { EvaluateOptions } from '../engine/show/options.ts';
 import { EspalierError } from '../errors.ts';
 import { checkArm } from '../evaluate/answerers.ts';
 import { DEFAULT_ARMS, parseArms } from '../evaluate/arms.ts';
+import type { Evaluation } from '../evaluate/page/evaluation.ts';
+import { evaluationMarkdown } from '../evaluate/page/markdown.ts';
+import { evaluationPage } from '../evaluate/page/page.ts';
 import { reportArms } from '../evaluate/report.ts';
 import type { EvaluationRecord } from '../evaluate/types.ts';
 import { defined } from '../options/defined.ts';
 import { sha256 } from '../runtime/files/hash.ts';
 import { defineCommand, type Values } from './shared/command.ts';
 import { formatDuration, Progress } from './shared/format.ts';
+import { LogFile } from './shared/log-file.ts';
 import {
   answerArguments,
   dataOf,
@@ -38,12 +43,15 @@ export const showEvalCommand = defineCommand({
     // what is wrong with options is said before a model is loaded, and before the file is touched
     reportArms(wanted.arms, [], defined({ against: args.against }));
     for (const arm of wanted.arms) checkArm(arm, { options: { ...wanted, template }, labels: task.labels });
-    const model = await openForShots(args, io, signal);
+    const reportFiles = await openReports(args);
+    let model: Model | undefined;
     const bar = new Progress({ label: 'evaluating', total: 1, silent: args.json });
     let file: RecordFile | undefined;
     let warned = false;
     const started = performance.now();
+    const date = `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`;
     try {
+      model = await openForShots(args, io, signal);
       const { arms: _, seeds: __, ...settings } = wanted;
       const identity = {
         format: 3,
@@ -82,6 +90,21 @@ export const showEvalCommand = defineCommand({
         defined({ against: args.against, seed: wanted.seed }),
       );
       const seconds = (performance.now() - started) / 1000;
+      const { name, description, lanes } = model;
+      const evaluation: Evaluation = {
+        model: name,
+        data: format,
+        options: wanted,
+        records,
+        task,
+        date,
+        device: { ...description, lanes: `${lanes}`, precision: args.exact ? 'exact' : 'int8' },
+        ...defined({ against: args.against }),
+      };
+      for (const { file, path, form } of reportFiles) {
+        await file.write(form(evaluation));
+        if (!args.json) io.err(`The report is in ${path}.\n`);
+      }
       if (args.json) {
         io.out(`${JSON.stringify({ model: model.name, ...identity, seeds: wanted.seeds, seconds, arms: reports })}\n`);
       } else {
@@ -91,10 +114,31 @@ export const showEvalCommand = defineCommand({
     } finally {
       bar.end();
       await file?.close();
-      await model.close();
+      await model?.close();
+      for (const { file } of reportFiles) await file.close();
     }
   },
 });
+
+/** The files of reports that are asked for. @throws E_FILE_WRITE, E_STORAGE_FULL, before anything is computed */
+async function openReports({ html, markdown }: Values<typeof ARGUMENTS>) {
+  const wanted = [
+    { path: html, form: evaluationPage },
+    { path: markdown, form: evaluationMarkdown },
+  ];
+  const files: { readonly file: LogFile; readonly path: string; readonly form: (evaluation: Evaluation) => string }[] =
+    [];
+  for (const { path, form } of wanted) {
+    if (path === undefined) continue;
+    try {
+      files.push({ file: await LogFile.open(path), path, form });
+    } catch (error) {
+      for (const { file } of files) await file.close();
+      throw error;
+    }
+  }
+  return files;
+}
 
 /** Records of the arms and seeds of this run: a file may hold more. */
 function chosen(records: readonly EvaluationRecord[], { seed = 0, seeds = 1 }: Wanted): EvaluationRecord[] {

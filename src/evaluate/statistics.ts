@@ -1,4 +1,5 @@
 import { EspalierError } from '../errors.ts';
+import { whole } from '../options/rules.ts';
 import { uniform } from '../random.ts';
 import type { BootstrapOptions } from './options.ts';
 
@@ -104,6 +105,27 @@ export function pairedDifference(a: ArrayLike<number>, b: ArrayLike<number>, opt
   checkPair(a.length, b.length);
   const differences = Float64Array.from({ length: a.length }, (_, i) => a[i]! - b[i]!);
   return meanInterval(differences, options);
+}
+
+/**
+ * Exact McNemar test of two ways of answering the same items (McNemar 1947; of small counts, the sign test): of the items that one alone has right,
+ * how likely a split at least as uneven is by tosses of a coin. p = min(1, 2 · Σ_{k ≤ min(a, b)} C(a + b, k) / 2^(a + b)).
+ *
+ * @param onlyA items that only the first has right, and the second
+ * @returns p, two-sided; 1 where they never differ
+ * @throws E_ARGUMENT for what are no counts
+ */
+export function mcnemar(onlyA: number, onlyB: number): number {
+  for (const count of [onlyA, onlyB]) whole(0).check(count, 'A count of items');
+  const n = onlyA + onlyB;
+  // in logarithms, since 2^-n is 0 from 1075 on
+  let log = -n * Math.LN2;
+  let sum = 0;
+  for (let k = 0; k <= Math.min(onlyA, onlyB); k++) {
+    sum += Math.exp(log);
+    log += Math.log((n - k) / (k + 1));
+  }
+  return Math.min(1, 2 * sum);
 }
 
 function meanOf(values: ArrayLike<number>, indices: Int32Array): number {

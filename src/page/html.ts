@@ -20,6 +20,13 @@ export const whole = (x: number): string => String(Math.round(x)).replace(/\B(?=
 export const percent = (share: number | null | undefined): string =>
   typeof share === 'number' && Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : NOT_MEASURED;
 
+/** A time for people. */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 999.5) return `${Number(milliseconds.toPrecision(2))} ms`;
+  const seconds = milliseconds / 1000;
+  return seconds < 59.95 ? `${Number(seconds.toPrecision(2))} s` : `${Number((seconds / 60).toPrecision(3))} min`;
+}
+
 /**
  * @param rows of cells, HTML; a row that is marked has a class
  * @param isWide whether it has long cells, which stand below each other where there is little room

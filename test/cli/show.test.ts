@@ -98,6 +98,25 @@ test('eval prints a table, and with --json the same figures', async () => {
   );
 });
 
+test('eval writes a report as a page and in Markdown, with what it found', async () => {
+  const [html, markdown] = [file('report.html'), file('report.md')];
+  const args = [...EVAL, '--arms', 'vote:2,label', '--dev', '3'];
+  const got = await json(...args, '--html', html, '--markdown', markdown);
+  const page = readFileSync(html, 'utf8');
+  const text = readFileSync(markdown, 'utf8');
+  for (const { arm, result } of got.arms as readonly ArmReport[]) {
+    const right = result!.accuracy.value.toFixed(3);
+    assert.ok(text.includes(`| ${arm} | ${right} |`), arm);
+    assert.match(page, new RegExp(`${arm}</th><td data-head="right, 95 %">${right} `));
+  }
+  assert.match(page, /fitted on 3 others/);
+  assert.match(page, /What label was shown: \d+ example/);
+  assert.not.match(page, /https?:|<[a-z][^>]*\s(?:src|href)\s*=/);
+  // nothing is left of one that was not made
+  await fails('E_ARGUMENT', ...EVAL, '--arms', 'vote:2', '--pool', '4000', '--html', file('none.html'));
+  assert.not(readdirSync(temporary).some((name) => name.startsWith('none.html')));
+});
+
 test('an evaluation that was interrupted goes on, and one whose last line was cut', async () => {
   const out = file('interrupted.jsonl');
   const args = [...EVAL, '--items', '6', '--arms', 'vote:2,full:random:4,full:bm25:4'];

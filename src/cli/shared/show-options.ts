@@ -136,6 +136,8 @@ export const evalArguments = {
   fidelity: flag('Items of arms that reuse examples to compare with full attention (0)', count(0)),
   against: flag('The arm that the others are held against', text),
   out: flag('A file for the results of every item; a run that was interrupted goes on with it', text),
+  html: flag('A file for a report as one HTML page, with items to open', text),
+  markdown: flag('A file for the same report in Markdown', text),
   shard: flag('K/N: answer only every N-th item, from the K-th on; several runs share the items', shard),
   join: {
     ...flag('A file of another run of the same evaluation: what it found goes into --out', text),
