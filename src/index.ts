@@ -11,7 +11,7 @@ export type { GrowOptions, MergeOptions, PlanGrowOptions } from './engine/grow/o
 export type { Grown, MergedFiles } from './engine/grow/protocol.ts';
 export { Generation } from './engine/model/generation.ts';
 export { Model } from './engine/model/model.ts';
-export { type OpenOptions, open } from './engine/model/open.ts';
+export { type Opening, type OpenOptions, open } from './engine/model/open.ts';
 export type { EmbedInput, EngineStats } from './engine/model/protocol.ts';
 export type { EngineOpenOptions, EngineOptions } from './engine/options.ts';
 export type { PlanPruneOptions, PruneOptions } from './engine/prune/options.ts';
@@ -19,6 +19,7 @@ export type { Pruned } from './engine/prune/protocol.ts';
 export { planPrune, prune } from './engine/prune/prune.ts';
 export { Chain, Chains } from './engine/show/chains.ts';
 export { evaluate } from './engine/show/evaluate.ts';
+export type { OpenShowOptions } from './engine/show/opened.ts';
 export type { EvaluateOptions, PoolOptions, ShowOptions } from './engine/show/options.ts';
 export { type PoolStats, ShotPool } from './engine/show/pool.ts';
 export { Show } from './engine/show/show.ts';

@@ -101,6 +101,40 @@ for (const lanes of sharedMemory && !('document' in globalThis) ? [1, 2] : [1]) 
   });
 }
 
+test('one call opens a model, builds a pool and shows it', async () => {
+  const show = await open(nano, { relaxed: false, lanes: 1 }).show(shots, { ...LABELLED, pool: { storage: 'int8' } });
+  const { local, close } = await twins(1);
+  const pool = await here.ShotPool.build(local, shots, { storage: 'int8' });
+  const own = await here.Show.create(pool, LABELLED);
+  const answer = await show.ask('c :');
+  assert.equal(timeless(answer), timeless(await own.ask('c :')));
+  const { top, probabilities } = answer;
+  assert.is(top!.length, 3);
+  assert.ok(Math.abs(top!.reduce((sum, { probability }) => sum + probability, 0) - 1) < 1e-12);
+  assert.equal(Object.fromEntries(top!.map(({ label, probability }) => [label, probability])), probabilities);
+  await show.close();
+  await rejects('E_DISPOSED', () => show.ask('c :'));
+  own.close();
+  pool.close();
+  // free text has a pool of its own kind, and what is awaited is a model as ever
+  const free = await open(nano, { lanes: 1 }).show(shots, FREE);
+  assert.ok((await free.ask('b')).receipt.tokens.generated > 0);
+  await free.close();
+  const plain = await open(nano, { lanes: 1 });
+  await rejects('E_ARGUMENT', () => ShotPool.build(plain, shots));
+  await plain.close();
+  // on an engine that is there the model alone is closed with it
+  const engine = await Engine.create({ lanes: 1, show: true });
+  const joined = await open(nano, { engine }).show(shots, LABELLED);
+  assert.is((await joined.ask('c :')).receipt.probes.length > 0, true);
+  await joined.close();
+  await rejects('E_ARGUMENT', () => open(nano, { engine }).show(shots, { ...LABELLED, labels: ['one'] }));
+  await rejects('E_ARGUMENT', () => open(nano, { engine }).show(shots, undefined as never));
+  assert.is((await engine.stats()).models, 0);
+  await engine.close();
+  await close();
+});
+
 test('what a pool tells of its work is heard in the call that works', async () => {
   const model = await open(await tinyFiles(), { lanes: 1, show: true });
   const told: string[] = [];

@@ -28,15 +28,17 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  * decoding on a GPU in few commands: where it is asked for; what computes it is loaded only then. 2,500 for
  * lanes that cut their ranges themselves, attention of several texts as one command, and weights that are packed by all lanes. 500 for texts that
  * share passes on a GPU where they are read. 1,000 for keys and values of recent prompts, in the worker.
+ * 500 for `open(…).show(…)`.
  */
-const JAVASCRIPT = 204_000;
+const JAVASCRIPT = 204_500;
 /**
  * With the grow worker in the engine's place, which has the same parts; and what each method cannot do, and a job takes, is said. It merges
  * adapters, too, and knows those that it cannot. 500: what other jobs have left in a folder is told apart, and cleared. 1,500
  * for devices, and 500 for decoding on them in few commands. 2,500 for lanes, as above, and 2,000 for Gram matrices and slices from a GPU, whose own code
  * is loaded only then.
+ * And 500, as above, for examples in one call.
  */
-const GROWING = 198_500;
+const GROWING = 199_000;
 const WASM = 200_000;
 const zipped = (bytes: Uint8Array) => gzipSync(bytes, { level: 9 }).byteLength;
 const shown = (bytes: number) => (bytes / 1000).toFixed(1);

@@ -7,6 +7,7 @@ import type { Answer, AnswerStream, Calibration } from '../../show/types.ts';
 import type { Owned } from '../line/owned.ts';
 import type { Data } from '../line/port.ts';
 import { tokensOf } from '../line/token-stream.ts';
+import type { Model } from '../model/model.ts';
 import type { Chain, Chains } from './chains.ts';
 import { parted, type Source, sourceOf } from './line.ts';
 import type { ShowOptions } from './options.ts';
@@ -24,6 +25,8 @@ export class Show {
   /** Of the pool: a ranking may have to encode all of it. */
   readonly #callbacks: Source['callbacks'];
   #settings: ShowSettings;
+  /** To be closed with it. */
+  #model: Model | null = null;
   /** As it was set; null: as it was given or fitted. */
   #threshold: number | null = null;
 
@@ -41,6 +44,12 @@ export class Show {
     const given = signal ? { ...data, signal: null } : data;
     const { show, settings } = await held.call('show', [held.number, given], { callbacks: own, said: 'Show.create' });
     return new Show(held.part(show, closed), callbacks, settings);
+  }
+
+  /** The same, closing the model with itself. */
+  static owning(model: Model, show: Show): Show {
+    show.#model = model;
+    return show;
   }
 
   /** All options, with what was fitted. */
@@ -107,9 +116,9 @@ export class Show {
     return result.calibration;
   }
 
-  /** Frees the working cache; pool, chain and model stay. */
+  /** Frees the working cache; pool, chain and model stay, unless `open(…).show(…)` made them: then all is closed. */
   close(): Promise<void> {
-    return this.#held.close();
+    return (this.#model ?? this.#held).close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import { QUESTION } from '../probe/question-probe.ts';
 import type { Preset } from '../types.ts';
 import { roundsOf } from './grid.ts';
 import { type ShowOptions, showOptions } from './options.ts';
+import { prefixOf } from './prefix.ts';
 
 type Settled =
   | 'order'
@@ -89,7 +90,7 @@ const CHAINED = { grid: { kind: 'geometric', first: 4 }, ensemble: 'one', vote: 
 /** How a pool for a preset is built. */
 export function poolOptionsOf(preset: Preset): Pick<PoolOptions, 'prefix'> {
   showOptions.preset.check(preset, 'preset');
-  return { prefix: preset === 'generate' ? { repair: 1 } : 'bare' };
+  return { prefix: prefixOf(preset) };
 }
 
 /**
