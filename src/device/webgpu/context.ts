@@ -152,10 +152,13 @@ export class GpuContext {
       buffer: { type: 'uniform', hasDynamicOffset: true },
     });
     const layout = device.createBindGroupLayout({ entries });
+    device.pushErrorScope('validation'); // else it were told to all our devices, as if a command of theirs were wrong
+    const module = device.createShaderModule({ label: of.name, code });
+    const said = device.popErrorScope().catch(() => null);
     const compiled = device.createComputePipelineAsync({
       label: of.name,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ label: of.name, code }), entryPoint: 'main' },
+      compute: { module, entryPoint: 'main' },
     });
     const one: Pipeline = {
       ...frame,
@@ -166,7 +169,8 @@ export class GpuContext {
         (pipeline) => {
           one.pipeline = pipeline;
         },
-        (cause: unknown) => {
+        async (reason: unknown) => {
+          const cause = (await said) ?? reason;
           one.refused = new EspalierError(
             'E_DEVICE_UNSUPPORTED',
             `The GPU's compiler refuses the kernel "${of.name}".`,
