@@ -32,7 +32,7 @@ export interface OpenOptions extends FilesOptions {
   readonly device?: Device | DeviceKind;
   /**
    * `int8` (default): quantised weights meet activations quantised per block of 32, as in llama.cpp. `int16`: to 16 bits, closer
-   * and slower. `exact`: activations stay f32. Weights in f32, f16 or bf16 are exact in each case.
+   * and slower. `exact`: activations stay f32. Weights in f32, f16 or bf16 are exact in each case, but for `int8` with f16 on a GPU's matrix units (docs/webgpu.md).
    */
   readonly precision?: Precision;
   /**

@@ -62,8 +62,9 @@ export interface WeightSource {
 }
 
 /**
- * How activations meet quantised weights (others are exact in any case). `exact`: as f32. `int16`, `int8`: quantised per row and
- * block of 32; a device may use more bits than asked for where they cost nothing.
+ * How activations meet quantised weights. `exact`: as f32. `int16`, `int8`: quantised per row and block of 32; a device may use more bits than asked for where
+ * they cost nothing. Weights in f32 and bf16 meet them as f32 in any case, and those in f16 do but for one: `int8` lets a GPU round them to f16, of eleven
+ * bits, each row times a power of two, where it has matrix units and was told to use them (src/device/webgpu/matrix-units.ts). Sums are f32.
  */
 export type Precision = 'exact' | 'int16' | 'int8';
 
@@ -289,7 +290,7 @@ export interface Device {
   // ---- products
   /**
    * outs[i][T, Ni] = x[T, K] · weights[i][Ni, K]^T. Several weights share the packing of one x. `int8` asks for quantised
-   * activations where the weight is quantised; other weights are exact in any case.
+   * activations where the weight is quantised; see `Precision`.
    *
    * @param alone each row gets the bits that it gets as the only one, whatever its company: rows of texts that know nothing of each other.
    *   Meant for few rows; many are slower than without. Default false

@@ -1,6 +1,7 @@
 /** Where GPUs come from: the host's `navigator.gpu`, or in Node and Bun the package `webgpu` (Dawn), an optional peer. */
 import { EspalierError } from '../../errors.ts';
 import { hasNode } from '../../runtime/host/types.ts';
+import { MATRIX_FEATURES } from './matrix-shape.ts';
 
 /** An adapter, for people and for choosing. */
 export interface AdapterFacts {
@@ -26,6 +27,17 @@ const RAISED = [
   'minUniformBufferOffsetAlignment',
 ] as const;
 
+/**
+ * What Dawn must be told to show matrix units: it counts what is experimental as unsafe, so whoever runs it says whether (`ESPALIER_MATRIX_UNITS=1`). On
+ * NVIDIA's it shows f16 not by itself either.
+ */
+const MATRIX_FLAGS = 'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia';
+
+/** In Node and Bun. A browser has a flag of its own, and shows what it has. */
+function matrixUnitsAsked(): boolean {
+  return !['', '0', undefined].includes(process.env['ESPALIER_MATRIX_UNITS']);
+}
+
 let dawn: Promise<GPU | null> | null = null;
 
 /** The host's GPUs, or null. */
@@ -39,7 +51,7 @@ async function gpuOfHost(): Promise<GPU | null> {
       const { create } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
         create(options: string[]): GPU;
       };
-      return create([]);
+      return create(matrixUnitsAsked() ? [MATRIX_FLAGS] : []);
     } catch {
       return null;
     }
@@ -105,7 +117,9 @@ export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
     const value = adapter.limits[name];
     if (typeof value === 'number') requiredLimits[name] = value;
   }
-  const requiredFeatures = WANTED.filter((name) => adapter.features.has(name));
+  const requiredFeatures = WANTED.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+  const matrix = MATRIX_FEATURES as readonly string[] as readonly GPUFeatureName[]; // one of them is not among the types yet
+  if (matrix.every((name) => adapter.features.has(name))) requiredFeatures.push(...matrix);
   try {
     return await adapter.requestDevice({ requiredFeatures, requiredLimits });
   } catch (cause) {

@@ -2,6 +2,7 @@
 import { EspalierError } from '../../errors.ts';
 import { type AdapterFacts, adapterFacts, requestAdapter, requestDevice } from './adapter.ts';
 import { type Framed, framed, type GpuTraits, type Kernel } from './kernel.ts';
+import { type MatrixShape, matrixShapeOf } from './matrix-shape.ts';
 
 /** A kernel as compiled. */
 export interface Pipeline extends Omit<Framed, 'code'> {
@@ -24,6 +25,8 @@ export interface GpuUser {
 export class GpuContext {
   readonly device: GPUDevice;
   readonly traits: GpuTraits;
+  /** Of matrix units; null: there are none, or nobody asked for them. */
+  readonly matrixShape: MatrixShape | null;
   readonly facts: AdapterFacts;
   /** Most bytes of a binding. */
   readonly bindingLimit: number;
@@ -37,13 +40,13 @@ export class GpuContext {
   /** Why nothing can be computed any more. */
   lost: EspalierError | null = null;
 
-  private constructor(device: GPUDevice, facts: AdapterFacts, own: boolean) {
+  private constructor(device: GPUDevice, facts: AdapterFacts, own: boolean, adapter: GPUAdapterInfo | undefined) {
     this.device = device;
     this.facts = facts;
     this.#own = own;
     const { limits } = device;
     this.bindingLimit = limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % 256);
-    const info = (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo;
+    const info = infoOf(device);
     const [least, most] = [info?.subgroupMinSize ?? 0, info?.subgroupMaxSize ?? 0];
     this.traits = {
       features: new Set([...device.features]),
@@ -51,6 +54,7 @@ export class GpuContext {
       workgroupBytes: limits.maxComputeWorkgroupStorageSize,
       subgroupSize: least === most && device.features.has('subgroups') ? least : 0,
     };
+    this.matrixShape = matrixShapeOf(adapter, this.traits);
     device.addEventListener('uncapturederror', (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
       event.preventDefault();
@@ -68,7 +72,7 @@ export class GpuContext {
     if (given) {
       let of = byDevice.get(given);
       if (!of) {
-        of = new GpuContext(given, factsOfDevice(given), false);
+        of = new GpuContext(given, factsOfDevice(given), false, infoOf(given));
         byDevice.set(given, of);
       }
       of.#opening++;
@@ -99,7 +103,8 @@ export class GpuContext {
         'Use device "wasm". In Node install the package `webgpu` and a Vulkan driver; `espalier doctor` says what is there.',
       );
     }
-    return new GpuContext(await requestDevice(adapter), adapterFacts(adapter), true);
+    // of what Dawn's device says of its adapter, the matrix units are missing
+    return new GpuContext(await requestDevice(adapter), adapterFacts(adapter), true, adapter.info);
   }
 
   /** By whoever opened it. */
@@ -190,9 +195,14 @@ const COMPUTE_STAGE = 4;
 let shared: Promise<GpuContext> | null = null;
 const byDevice = new WeakMap<GPUDevice, GpuContext>();
 
+/** Not among the types, and not in every host. */
+function infoOf(device: GPUDevice): GPUAdapterInfo | undefined {
+  return (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo;
+}
+
 function factsOfDevice(device: GPUDevice): AdapterFacts {
   return adapterFacts({
-    info: (device as { adapterInfo?: GPUAdapterInfo }).adapterInfo,
+    info: infoOf(device),
     features: device.features,
     limits: device.limits,
   } as unknown as GPUAdapter);

@@ -36,8 +36,8 @@ const TO_BF16 = `fn rounded(bits: u32) -> u32 {
   return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
 }`;
 
-/** The same in integers: whether \`pack2x16float\` rounds to the nearest is the driver's affair, and some lose denormals. */
-const TO_F16 = `fn rounded(bits: u32) -> u32 {
+/** To f16, in integers: whether \`pack2x16float\` rounds to the nearest is the driver's affair, and some lose denormals. */
+export const TO_F16 = `fn rounded(bits: u32) -> u32 {
   let sign = (bits >> 16u) & 0x8000u;
   let size = bits & 0x7fffffffu;
   if (size > 0x7f800000u) { return sign | 0x7e00u; }

@@ -1,5 +1,6 @@
 import type { MatmulOptions, Precision, Tensor } from '../device.ts';
 import { groupedRows } from './grouped-product.ts';
+import { matrixProduct } from './matrix-product.ts';
 import { operandOf } from './operand.ts';
 import { FEW_ROWS, rowProduct } from './row-product.ts';
 import type { GpuTensor } from './tensor.ts';
@@ -8,13 +9,16 @@ import { type Scaling, tileProduct } from './tile-product.ts';
 
 export const REPLACED: Scaling = { alpha: 1, accumulate: false };
 
-/** Weights are dequantised on the way and activations stay f32, whatever precision is asked for. */
+/**
+ * Weights are dequantised on the way and activations stay f32, whatever precision is asked for; but where there are matrix units (matrix-units.ts) and eight
+ * bits of activations would do, many rows meet weights in f16 as f16.
+ */
 export function linear(
   parts: GpuParts,
   x: Tensor,
   weights: readonly Tensor[],
   outs: readonly Tensor[],
-  _precision: Precision,
+  precision: Precision,
   alone: boolean,
 ): void {
   const rows = operandOf(x);
@@ -23,7 +27,8 @@ export function linear(
     rowProduct(parts, rows, meetings, REPLACED);
     return;
   }
-  for (const { weight, out } of meetings) {
+  const others = precision === 'int8' ? matrixProduct(parts, rows, meetings) : meetings;
+  for (const { weight, out } of others) {
     tileProduct(parts, { of: rows, along: true }, { of: weight, along: true }, out, REPLACED, false);
   }
 }

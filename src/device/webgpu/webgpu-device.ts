@@ -43,6 +43,8 @@ import { embed } from './embed.ts';
 import { expertShares } from './expert-shares.ts';
 import { addLinear, normGated, normLinear } from './fused.ts';
 import { logitStats } from './logits.ts';
+import { prove } from './matrix-proof.ts';
+import { matrixUnitsOf } from './matrix-units.ts';
 import { addRmsNorm, rmsNorm } from './norm.ts';
 import { type WebGpuDeviceOptions, webGpuDeviceOptions } from './options.ts';
 import { linear, linearGrouped, matmul } from './products.ts';
@@ -75,8 +77,10 @@ export class WebGpuDevice extends TensorStore implements FusedDevice {
     construct: (context: GpuContext, options: WebGpuDeviceOptions) => D,
   ): Promise<D> {
     const options = checked<WebGpuDeviceOptions>(webGpuDeviceOptions, given, 'WebGpuDevice.create');
-    const context = await GpuContext.open((options.gpu as unknown as GPUDevice | undefined) ?? null);
+    const gpu = (options.gpu as unknown as GPUDevice | undefined) ?? null;
+    const context = await GpuContext.open(gpu);
     try {
+      await WebGpuDevice.#prove(context, gpu);
       return construct(context, options);
     } catch (error) {
       context.release(null);
@@ -84,14 +88,31 @@ export class WebGpuDevice extends TensorStore implements FusedDevice {
     }
   }
 
+  /** Matrix units, once a context, on a device that is there for nothing else. */
+  static async #prove(context: GpuContext, gpu: GPUDevice | null): Promise<void> {
+    const units = matrixUnitsOf(context);
+    if (!units || units.refused !== null) return;
+    units.proof ??= (async () => {
+      const trial = new WebGpuDevice(await GpuContext.open(gpu), {});
+      try {
+        await prove(units, trial.parts(), trial);
+      } finally {
+        trial.close();
+      }
+    })();
+    await units.proof;
+  }
+
   protected constructor(context: GpuContext, options: WebGpuDeviceOptions) {
     super(context, options);
     const { facts, traits } = context;
+    const units = matrixUnitsOf(context);
     this.isFallback = facts.fallback;
     this.description = {
       device: 'webgpu',
       adapter: facts.name,
       subgroups: traits.subgroupSize > 0 ? `subgroups of ${traits.subgroupSize}` : 'no subgroups',
+      ...(units && { matrixUnits: units.description }),
     };
   }
 
