@@ -13,6 +13,7 @@ import { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
 import { openLocal } from '../src/open-local.ts';
 import { type Decoding, decoding, halved } from './device-decoding.ts';
 import { compare, header, machine, type Options, type Timing } from './harness.ts';
+import { MatrixBench, matrixUnits } from './matrix-units.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
 import { openTraining, sequences } from './train-work.ts';
 
@@ -212,11 +213,54 @@ async function decode(context: Context, options: Options): Promise<Decoding[]> {
   }
 }
 
+/** A prompt of a random model in f16, by what meets its weights: tokens a second, best of some. */
+async function prefills(context: Context, device: MatrixBench): Promise<Record<string, number>> {
+  const [shape = 1] = numbers(context, 'shape', [4]);
+  const [prompt = 1] = numbers(context, 'prompt', [2048]);
+  const [vocabulary = 1] = numbers(context, 'vocabulary', [49_152]);
+  const own = MODELS[shape - 1]!;
+  const files = await filesOf(own, vocabulary, prompt + 2);
+  files['model.safetensors'] = halved(files['model.safetensors']!);
+  const ids = sequences(1, prompt, vocabulary)[0]!;
+  const rates: Record<string, number> = {};
+  for (const precision of ['exact', 'int8'] as const) {
+    const model = await openLocal(files, { device, precision });
+    try {
+      let best = 0;
+      for (let round = 0; round < 8; round++) {
+        const asked = { maxTokens: 1, temperature: 0, stopAtEos: false };
+        const { prefillTokensPerSecond } = (await model.generate(ids, asked).result()).timings;
+        best = Math.max(best, prefillTokensPerSecond);
+      }
+      rates[precision] = best;
+      context.print(
+        `prompt of ${prompt}, ${own.layers} layers of ${own.hidden} in f16, ${precision}: ${best.toFixed(0)} tokens/s`,
+      );
+    } finally {
+      model.close();
+    }
+  }
+  return rates;
+}
+
+async function matrix(context: Context): Promise<unknown> {
+  const device = await MatrixBench.create();
+  try {
+    const info = machine([device.description['adapter'] ?? null]);
+    context.print(header(info));
+    const products = await matrixUnits(context, device);
+    return { machine: info, description: device.description, ...products, prefill: await prefills(context, device) };
+  } finally {
+    device.close();
+  }
+}
+
 const suite: Suite = {
   about:
-    'the CPU against a GPU, by shape and by size, and decoding there  (--lanes N --n 256,1024 --models 5 --rounds 5; --decoding alone: --texts 1,8,32 --shape 4 --vocabulary 49152 --prompt 512 --tokens 64)',
+    'the CPU against a GPU, by shape and by size, and decoding there  (--lanes N --n 256,1024 --models 5 --rounds 5; --decoding alone: --texts 1,8,32 --shape 4 --vocabulary 49152 --prompt 512 --tokens 64; --matrix alone: products on matrix units, --n 1024,4096 --at 4096 --seconds 70)',
   async run(context) {
     const { print, flags } = context;
+    if (flags['matrix']) return matrix(context);
     const [lanes = 1] = numbers(context, 'lanes', [availableParallelism()]);
     const [most = 1] = numbers(context, 'models', [MODELS.length]);
     const [rounds = 5] = numbers(context, 'rounds', [5]);

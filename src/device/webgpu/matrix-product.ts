@@ -14,8 +14,8 @@ const LEAST_ROWS = 64;
 /** Workgroups that a large GPU computes at once; WebGPU does not tell. */
 const UNITS = 128;
 
-/** Rows of x as f16, and what each is to be multiplied with afterwards. */
-interface Halves {
+/** Rows of x in f16, and what each is to be multiplied with afterwards. */
+export interface Halves {
   readonly data: Bound;
   readonly scales: Bound;
   /** Bytes from one row to the next. */
@@ -72,9 +72,11 @@ export function multiply(
   }
 }
 
-const halfBytes = (columns: number): number => 2 * HALVES_ALIGN * Math.ceil(columns / HALVES_ALIGN);
+/** Bytes of a row in f16. */
+export const halfBytes = (columns: number): number => 2 * HALVES_ALIGN * Math.ceil(columns / HALVES_ALIGN);
 
-function halvesOf({ commands, arena }: GpuParts, x: Operand, rowBytes: number): Halves {
+/** In scratch. */
+export function halvesOf({ commands, arena }: GpuParts, x: Operand, rowBytes: number): Halves {
   const take = (byteLength: number): Bound => ({ memory: arena.take(byteLength), offset: 0, byteLength });
   const [data, scales] = [take(x.rows * rowBytes), take(4 * x.rows)];
   const numbers = [x.rows, Math.ceil(x.columns / 4), rowBytes / 8, ...sourceNumbers(x, 1)];
@@ -82,8 +84,8 @@ function halvesOf({ commands, arena }: GpuParts, x: Operand, rowBytes: number): 
   return { data, scales, rowBytes };
 }
 
-/** @param width numbers from one row of c to the next */
-function meet(
+/** c [m, n] = rows · weightᵀ. @param width numbers from one row of c to the next */
+export function meet(
   { commands }: GpuParts,
   way: MatrixWay,
   { data, scales, rowBytes }: Halves,
