@@ -1,13 +1,22 @@
 /**
- * Rows of keys or values at rest: [rows][heads][headDim] in f32, f16, or i8 with one f32 scale a row and head. They are written once and
- * never changed; whoever uses them gets f32, keys rotated to where they shall stand.
+ * Rows of keys or values at rest: [rows][heads][headDim] in f32, f16, or codes of 8 or 4 bits with one scale a row and head (rest-codes.ts).
+ * They are written once and never changed; whoever uses them gets f32, keys rotated to where they shall stand.
  */
 import { floatToHalf, halves } from './panel';
+import { loadCodes4, storeCodes4, storeCodes8, unitOf } from './rest-codes';
 
 const enum Row {
   F32 = 0,
   F16 = 1,
   I8 = 2,
+  I4 = 3,
+}
+
+/** Bytes of so many numbers. */
+// @ts-ignore: decorator
+@inline
+function bytesOf(type: i32, n: usize): usize {
+  return type == Row.F32 ? n << 2 : type == Row.F16 ? n << 1 : type == Row.I8 ? n : n >> 1;
 }
 
 /** 2^112: what `halves` leaves out. */
@@ -23,8 +32,7 @@ export function placeRows(
   first: i32, last: i32, layerRows: i32, heads: i32, headDim: i32, rotaryDims: i32, interleaved: i32, type: i32, from: usize,
   scales: usize, factor: f32, tables: usize, to: usize, capacity: i32, toRow: i32,
 ): void {
-  const width = <usize>(heads * headDim), bytes = width << (type == Row.F32 ? 2 : type == Row.F16 ? 1 : 0);
-  const headBytes = <usize>headDim << (type == Row.F32 ? 2 : type == Row.F16 ? 1 : 0);
+  const width = <usize>(heads * headDim), headBytes = bytesOf(type, headDim), bytes = headBytes * heads;
   let layer = first / layerRows, r = first % layerRows;
   for (let row = first; row < last; row++) {
     const table: usize = tables ? <usize>load<u32>(tables + (<usize>layer << 2)) : 0;
@@ -37,10 +45,13 @@ export function placeRows(
         else widen<u16>(at, out, turning, factor * HALF);
         widen<u16>(at + (<usize>turning << 1), out + (<usize>turning << 2), headDim - turning, factor * HALF);
       } else if (type == Row.I8) {
-        const scale = factor * load<f32>(scales + (<usize>(row * heads + h) << 2));
+        const scale = factor * unitOf(scales + <usize>(row * heads + h));
         if (turning && !interleaved) turnHalves<i8>(at, out, angles, half, scale);
         else widen<i8>(at, out, turning, scale);
         widen<i8>(at + <usize>turning, out + (<usize>turning << 2), headDim - turning, scale);
+      } else if (type == Row.I4) {
+        loadCodes4(at, headDim, scales + <usize>(row * heads + h), factor, out);
+        if (turning && !interleaved) turnHalves<f32>(out, out, angles, half, 1);
       } else {
         if (turning && !interleaved) turnHalves<f32>(at, out, angles, half, factor);
         else widen<f32>(at, out, turning, factor);
@@ -134,27 +145,23 @@ function turnNeighbours(out: usize, cos: usize, half: usize): void {
   }
 }
 
-/** f32 rows first..last-1 [heads][headDim] to stored ones; i8: symmetric, scale = largest / 127, round to nearest even. */
+/** f32 rows first..last-1 [heads][headDim] to stored ones. work: headDim f32, for codes of 4 bits. */
 export function storeRows(
-  first: i32, last: i32, heads: i32, headDim: i32, type: i32, from: usize, to: usize, scales: usize,
+  first: i32, last: i32, heads: i32, headDim: i32, type: i32, from: usize, to: usize, scales: usize, work: usize,
 ): void {
   const width = <usize>(heads * headDim), n = <usize>(last - first) * width;
   from += <usize>first * width << 2;
+  to += bytesOf(type, <usize>first * width);
   if (type == Row.F32) {
-    memory.copy(to + (<usize>first * width << 2), from, n << 2);
+    memory.copy(to, from, n << 2);
     return;
   }
   if (type == Row.F16) {
-    to += <usize>first * width << 1;
     for (let i: usize = 0; i < n; i++) store<u16>(to + (i << 1), floatToHalf(load<f32>(from + (i << 2))));
     return;
   }
-  to += <usize>first * width;
-  for (let h = first * heads; h < last * heads; h++, from += <usize>headDim << 2, to += headDim) {
-    let most: f32 = 0;
-    for (let i: usize = 0; i < <usize>headDim; i++) most = max(most, abs(load<f32>(from + (i << 2))));
-    const inverse: f32 = most > 0 ? <f32>127 / most : 0;
-    store<f32>(scales + (<usize>h << 2), most / 127);
-    for (let i: usize = 0; i < <usize>headDim; i++) store<i8>(to + i, <i8>nearest(load<f32>(from + (i << 2)) * inverse));
+  for (let h = first * heads; h < last * heads; h++, from += <usize>headDim << 2, to += bytesOf(type, headDim)) {
+    if (type == Row.I8) storeCodes8(from, headDim, to, scales + h);
+    else storeCodes4(from, headDim, to, scales + h, work);
   }
 }

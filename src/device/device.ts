@@ -126,8 +126,8 @@ export interface AttentionSplit {
 }
 
 /**
- * Keys or values at rest, of some tokens in all layers: [layers · rows, heads · headDim] in f32, f16, or i8 with scales [layers · rows,
- * heads] in f32.
+ * Keys or values at rest, of some tokens in all layers: [layers · rows, heads · headDim] in f32, f16, or i8; or two codes of 4 bits in one i8,
+ * [layers · rows, heads · headDim / 2]. Codes have scales, i8 [layers · rows, heads], each a byte of its own format (assembly/rest-codes.ts).
  */
 export interface StoredRows {
   readonly data: Tensor;

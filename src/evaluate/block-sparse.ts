@@ -3,7 +3,7 @@ import { throwIfAborted } from '../errors.ts';
 import type { KvCache } from '../model/kv-cache.ts';
 import type { LocalModel } from '../model/model.ts';
 import { MOST_ROWS } from '../show/pool/encode.ts';
-import { StoredShot, shotBytes } from '../show/pool/stored.ts';
+import { checkStorage, StoredShot, shotBytes } from '../show/pool/stored.ts';
 import { checkRoom, contextOf, type Entry, entryOf, prefixIds } from '../show/pool/units.ts';
 import { Work } from '../show/pool/work.ts';
 import { Bm25 } from '../show/rank/bm25.ts';
@@ -71,11 +71,12 @@ export class BlockSparse {
   static async create(
     model: LocalModel,
     blocks: readonly (readonly Shot[])[],
-    { instruction, storage = 'f16', signal, onProgress }: BlockSparseOptions = {},
+    { instruction, storage = 'int8', signal, onProgress }: BlockSparseOptions = {},
   ): Promise<BlockSparse> {
     throwIfAborted(signal);
     model.checkOpen();
     const { decoder, device, config } = model;
+    checkStorage(storage, config);
     const prefix = prefixIds(model, instruction);
     const context = contextOf(model);
     const entries = blocks.map((shots) => shots.map((shot) => entryOf(model, shot, prefix.length, context)));

@@ -20,8 +20,11 @@ export interface Shot {
  */
 export type PrefixMode = 'bare' | 'prefixed' | { readonly blocks: number } | { readonly repair: number } | 'recompute';
 
-/** How stored keys and values are written down. int8: symmetric, one f32 scale a token and KV head. */
-export type StorageType = 'f16' | 'int8' | 'f32';
+/**
+ * How stored keys and values are written down. `int8` and `int4`: with a scale of one byte a token and KV head; `int4` after a Walsh-Hadamard
+ * transform of each head, whose size must be even.
+ */
+export type StorageType = 'f32' | 'f16' | 'int8' | 'int4';
 
 /** Where encoded shots are kept between runs; see `openShotStore`. */
 export interface ShotStore {

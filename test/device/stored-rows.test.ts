@@ -1,7 +1,8 @@
 /** Rows at rest and how they come back, masks of six numbers, and attention in two parts. Against plain f64 programs. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { RopeLayout, StoredRows } from '../../src/device/device.ts';
+import type { StoredType } from '../../src/device/checks/stored-rows.ts';
+import type { Device, RopeLayout, StoredRows } from '../../src/device/device.ts';
 import type { EspalierError } from '../../src/errors.ts';
 import { devices, put, putInts, testsOn, Worst } from './devices.ts';
 import { randomF32, worstError } from './reference.ts';
@@ -9,10 +10,23 @@ import { randomF32, worstError } from './reference.ts';
 const all = await devices();
 const worst = new Worst();
 
-/** i8: half a step of 127 in each of two dimensions that a rotation mixes. */
-const BOUNDS = { f32: 2e-7, f16: 7e-4, i8: 5.7e-3 } as const;
+/**
+ * int8: half a step of 127 in each of two dimensions that a rotation mixes, of a scale that may be an eighth too large. int4: what was seen, of numbers
+ * drawn evenly; its formula is looked at below.
+ */
+const BOUNDS = { f32: 2e-7, f16: 7e-4, int8: 6.4e-3, int4: 0.33 } as const;
+const TYPES = ['f32', 'f16', 'int8', 'int4'] as const satisfies readonly StoredType[];
 const LAYERS = 3;
 const angle = (p: number, j: number, dims: number) => p * 50 ** ((-2 * j) / dims);
+
+function roomFor(device: Device, type: StoredType, rows: number, heads: number, headDim: number): StoredRows {
+  const isCodes = type === 'int8' || type === 'int4';
+  const width = (heads * headDim) / (type === 'int4' ? 2 : 1);
+  return {
+    data: device.tensor(isCodes ? 'i8' : type, [rows, width]),
+    scales: isCodes ? device.tensor('i8', [rows, heads]) : null,
+  };
+}
 
 /** Rotation in f64, row r by position first + r. */
 function rotated(x: Float32Array, rows: number, layout: RopeLayout, first: number, factor: number): Float64Array {
@@ -53,11 +67,9 @@ for (const { name, device } of all) {
           ...Array.from({ length: rotaryDims / 2 }, (_, j) => Math.sin(angle(first + r, j, rotaryDims))),
         ]).flat(),
       );
-      for (const type of ['f32', 'f16', 'i8'] as const) {
-        const stored: StoredRows = {
-          data: device.tensor(type, [LAYERS * rows, width]),
-          scales: type === 'i8' ? device.tensor('f32', [LAYERS * rows, heads]) : null,
-        };
+      for (const type of TYPES) {
+        if (type === 'int4' && headDim % 2 !== 0) continue;
+        const stored = roomFor(device, type, LAYERS * rows, heads, headDim);
         const data = Array.from({ length: LAYERS }, (_, layer) => randomF32(rows * width, 20 + layer, 3));
         for (const [layer, x] of data.entries()) {
           // in two pieces: a shot may come in several
@@ -106,11 +118,8 @@ for (const { name, device } of all) {
   on('bytes of any type go out and in; extreme numbers are kept', async () => {
     const x = [0, 1, -1, 65504, -65504, 6e-8, -6e-8, 6.1e-5, 1000.5, 1 / 3, 0, 2];
     const from = put(device, [3, 4], x);
-    for (const type of ['f32', 'f16', 'i8'] as const) {
-      const make = (): StoredRows => ({
-        data: device.tensor(type, [3, 4]),
-        scales: type === 'i8' ? device.tensor('f32', [3, 1]) : null,
-      });
+    for (const type of TYPES) {
+      const make = () => roomFor(device, type, 3, 1, 4);
       const [a, b] = [make(), make()];
       device.storeRows(from, a, 0, 1);
       device.writeBytes(b.data, await device.readBytes(a.data));
@@ -119,9 +128,11 @@ for (const { name, device } of all) {
       const layout = { heads: 1, headDim: 4, rotaryDims: 4, layout: 'half' as const };
       device.placeRows({ from: b, to, layers: 1, toRow: 0, factor: 1, layout, tables: null });
       const got = (await device.read(to)) as Float32Array;
-      // one f16 step, also among denormals; half a step of 127 of the row's largest
+      // one f16 step, also among denormals; half a step of the row's largest, by a scale an eighth too large; of 4 bits each of four numbers may add one
       const bound = (i: number) => {
-        if (type === 'i8') return Math.max(...x.slice(i - (i % 4), i - (i % 4) + 4).map(Math.abs)) / 253;
+        const largest = Math.max(...x.slice(i - (i % 4), i - (i % 4) + 4).map(Math.abs));
+        if (type === 'int8') return (1.126 * largest) / 254;
+        if (type === 'int4') return (4 * 1.126 * largest) / 15;
         return type === 'f32' ? 0 : Math.max(3e-8, Math.abs(x[i]!) / 2048);
       };
       for (const [i, v] of x.entries())
@@ -129,6 +140,71 @@ for (const { name, device } of all) {
       for (const t of [a.data, a.scales, b.data, b.scales, to]) t?.dispose();
     }
     from.dispose();
+  });
+
+  on('codes of 4 bits are those of the least error after the transform', async () => {
+    const scaleOf = (b: number) => (b === 0 ? 0 : 2 ** (((b + 871) >> 3) - 127) * (1 + ((b + 871) % 8) / 8));
+    for (const [rows, heads, headDim] of [
+      [3, 2, 64],
+      [2, 1, 2],
+      [5, 3, 12],
+      [2, 2, 96],
+      [1, 3, 10],
+    ] as const) {
+      const width = heads * headDim;
+      const block = headDim & -headDim;
+      const x = randomF32(rows * width, headDim, 3);
+      // a channel that towers over the others, and a head of nothing
+      for (let r = 0; r < rows; r++) x[r * width + 1]! *= 40;
+      x.fill(0, 0, headDim);
+      const stored = roomFor(device, 'int4', rows, heads, headDim);
+      const from = put(device, [rows, width], x);
+      device.storeRows(from, stored, 0, heads);
+      const bytes = await device.readBytes(stored.data);
+      const scales = await device.readBytes(stored.scales!);
+      const to = device.tensor('f32', [rows, width]);
+      const layout = { heads, headDim, rotaryDims: 2, layout: 'half' as const };
+      device.placeRows({ from: stored, to, layers: 1, toRow: 0, factor: 1, layout, tables: null });
+      const got = (await device.read(to)) as Float32Array;
+      const transform = (own: ArrayLike<number>) =>
+        Float64Array.from({ length: headDim }, (_, c) => {
+          let sum = 0;
+          for (let k = 0; k < block; k++) {
+            const odd = [...((c % block) & k).toString(2)].filter((bit) => bit === '1').length % 2 === 1;
+            sum += (odd ? -1 : 1) * own[c - (c % block) + k]!;
+          }
+          return sum / Math.sqrt(block);
+        });
+      for (let h = 0; h < rows * heads; h++) {
+        const own = x.subarray(h * headDim, (h + 1) * headDim);
+        const half = headDim / 2;
+        const code = (c: number) => (bytes[h * half + (c % half)]! >> (c < half ? 0 : 4)) & 15;
+        const scale = scaleOf(scales[h]!);
+        const want = transform(Float64Array.from({ length: headDim }, (_, c) => (code(c) - 7.5) * scale));
+        const error = worstError(got.subarray(h * headDim, (h + 1) * headDim), want);
+        assert.ok(worst.within('codes of 4 bits, come back, of the largest', error, 1e-6), `${headDim}: ${error}`);
+        if (scale === 0) {
+          assert.ok(own.every((v) => v === 0));
+          continue;
+        }
+        const turned = transform(own);
+        const errorOf = (s: number, codeOf: (v: number, c: number) => number) =>
+          turned.reduce((sum, v, c) => sum + ((codeOf(v, c) - 7.5) * s - v) ** 2, 0);
+        const most = turned.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
+        let top = 1;
+        while (scaleOf(top) < (most / 7.5) * (1 - 1e-6)) top++;
+        const tried = Array.from({ length: 7 }, (_, i) => scaleOf(top - i));
+        const least = Math.min(
+          ...tried.map((s) => errorOf(s, (v) => Math.max(0, Math.min(15, Math.floor(v / s) + 8)))),
+        );
+        const excess = errorOf(scale, (_, c) => code(c)) / least - 1;
+        assert.ok(
+          worst.within('codes of 4 bits, squared error beyond the least', excess, 1e-3),
+          `${headDim}: ${excess}`,
+        );
+      }
+      for (const t of [from, to, stored.data, stored.scales!]) t.dispose();
+    }
   });
 
   on('what does not fit is refused', async () => {
@@ -143,6 +219,11 @@ for (const { name, device } of all) {
     assert.throws(() => device.storeRows(from, stored, 3, 2), code);
     assert.throws(() => device.storeRows(from, bare, 0, 2), code);
     assert.throws(() => device.storeRows(from, { data: to, scales: to }, 0, 2), code);
+    const [wide, packed] = [device.tensor('f32', [4, 2]), device.tensor('i8', [4, 4])];
+    assert.throws(() => device.storeRows(from, { data: bare.data, scales: wide }, 0, 2), code);
+    assert.throws(() => device.storeRows(from, { data: packed, scales: null }, 0, 2), code);
+    assert.throws(() => device.storeRows(from, { data: packed, scales: packed }, 0, 8), code); // one number a head
+    for (const t of [wide, packed]) t.dispose();
     const place = (more: object) => () =>
       device.placeRows({ from: stored, to, layers: 1, toRow: 0, factor: 1, layout, tables: null, ...more });
     assert.throws(place({}), code); // four rows into three

@@ -98,19 +98,21 @@ for (const one of cases) {
   });
 }
 
-test('keys and values in f16 and int8 move the logits by as much as they round', async () => {
+test('keys and values in f16, int8 and int4 move the logits by as much as they round', async () => {
   const { texts, ids, chosen } = cases.find((one) => one.model === 'nano-base')!;
   const logits: Float32Array[] = [];
-  for (const storage of ['f32', 'f16', 'int8'] as const) {
+  for (const storage of ['f32', 'f16', 'int8', 'int4'] as const) {
     const sparse = await BlockSparse.create(model, blocksOf(texts.blocks), { instruction: texts.prefix, storage });
     logits.push(await logitsOf(model.decoder, await sparse.place(chosen), ids.query));
     sparse.close();
   }
-  const [f32, f16, int8] = logits;
+  const [f32, f16, int8, int4] = logits;
   const half = worstError(f16!, f32!);
   const byte = worstError(int8!, f32!);
   assert.ok(half > 0 && worst.within('logits with f16 at rest', half, 2e-3), `${half}`);
   assert.ok(byte > half && worst.within('logits with int8 at rest', byte, 5e-2), `${byte}`);
+  const nibble = worstError(int4!, f32!);
+  assert.ok(nibble > byte && worst.within('logits with int4 at rest', nibble, 0.3), `${nibble}`);
 });
 
 test('the anchor is always chosen, and then those that share most words', async () => {

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { EspalierError } from '../../src/errors.ts';
+import { checkStorage } from '../../src/show/pool/stored.ts';
 import * as show from '../../src/show.ts';
 import { tinyModel } from './models.ts';
 
@@ -246,4 +247,14 @@ test.after(() => {
   pool.close();
   model.close();
 });
+test('four bits hold pairs', () => {
+  const config = { ...model.config, headDim: 7 };
+  assert.throws(
+    () => checkStorage('int4', config),
+    (error: EspalierError) => error.code === 'E_ARGUMENT',
+  );
+  for (const storage of ['int8', 'f16', 'f32'] as const) checkStorage(storage, config);
+  checkStorage('int4', model.config);
+});
+
 test.run();

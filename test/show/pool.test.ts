@@ -45,9 +45,9 @@ on('bytes are limited too, and a pool larger than that still answers alike', asy
   large.close();
 });
 
-on('storage sizes: f32, half of it, and a little more than a quarter', async (model) => {
+on('storage sizes: f32, half of it, and a little more than a quarter and an eighth', async (model) => {
   const bytes: number[] = [];
-  for (const storage of ['f32', 'f16', 'int8'] as const) {
+  for (const storage of ['f32', 'f16', 'int8', 'int4'] as const) {
     const pool = await ShotPool.build(model, shots, { storage });
     bytes.push(pool.bytes);
     pool.close();
@@ -56,7 +56,9 @@ on('storage sizes: f32, half of it, and a little more than a quarter', async (mo
   const tokens = TEXTS.join('').length;
   assert.is(bytes[0], 8 * nLayers * nKvHeads * headDim * tokens);
   assert.is(bytes[1], bytes[0]! / 2);
-  assert.is(bytes[2], bytes[0]! / 4 + 8 * nLayers * nKvHeads * tokens);
+  const scales = 2 * nLayers * nKvHeads * tokens;
+  assert.is(bytes[2], bytes[0]! / 4 + scales);
+  assert.is(bytes[3], bytes[0]! / 8 + scales);
 });
 
 on('shots come, go and change', async (model) => {

@@ -17,7 +17,7 @@ const tokens = shots.reduce((sum, { text }) => sum + text.length, 0);
 
 test('a pool tells shots, tokens and bytes before, and seconds after the first of them', async () => {
   const store = await memoryShotStore();
-  for (const storage of ['f16', 'int8', 'f32'] as const) {
+  for (const storage of ['f16', 'int8', 'int4', 'f32'] as const) {
     const told: WorkEstimate[] = [];
     const steps: PoolProgress[] = [];
     const pool = await ShotPool.build(model, shots, {

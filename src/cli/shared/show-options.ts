@@ -88,7 +88,7 @@ export const showArguments = {
   pool: flag('Examples in the pool (1024, or all there are)', count(1)),
   balanced: { type: 'boolean', description: 'Equally many examples of every label', default: false },
   seed: flag('Draws the pool (0)', rules.whole(0)),
-  storage: flag('How keys and values are stored: f16, int8 or f32', poolOptions.storage),
+  storage: flag('How keys and values are stored: int8, int4, f16 or f32', poolOptions.storage),
   store: flag('A folder where encoded examples are kept between runs; "default" is one in the cache', text),
   adapter: adapterArgument,
   exact: { ...exactArgument, description: 'f32 activations for quantised weights: slower, exact' },

@@ -2,6 +2,12 @@ import type { PlaceArguments, StoredRows, Tensor } from '../device.ts';
 import { checkRotation } from './layers.ts';
 import { checkApart, checkFloats, checkRowMajor, elements, heightOf, shapeError, widthOf } from './tensor.ts';
 
+/**
+ * `int8`: to nearest of 255 steps up to the largest number of a head of a row, a scale that may be an eighth too large. `int4`: of 16 steps, after a
+ * Walsh-Hadamard transform, by the scale with the least error; an even headDim.
+ */
+export type StoredType = 'f32' | 'f16' | 'int8' | 'int4';
+
 export function checkStoreRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
   checkFloats('storeRows', from);
   const [rows, width] = [heightOf(from), widthOf(from)];
@@ -42,12 +48,20 @@ export function checkPlaceRows({ from, to, layers, toRow, layout, tables }: Plac
   }
 }
 
-function checkStored(operation: string, { data, scales }: StoredRows, width: number, heads: number): void {
+/** How rows of `width` numbers are stored. */
+export function storedType({ data }: StoredRows, width: number): StoredType {
+  if (data.type === 'f32' || data.type === 'f16') return data.type;
+  return 2 * widthOf(data) === width ? 'int4' : 'int8';
+}
+
+function checkStored(operation: string, stored: StoredRows, width: number, heads: number): void {
+  const { data, scales } = stored;
   checkRowMajor(operation, data, 'f32', 'f16', 'i8');
-  checkFloats(operation, scales);
+  if (scales) checkRowMajor(operation, scales, 'i8');
   const scaled = data.type === 'i8';
+  const isPacked = storedType(stored, width) === 'int4' && (width / heads) % 2 === 0;
   if (
-    widthOf(data) !== width ||
+    (widthOf(data) !== width && !isPacked) ||
     scaled !== (scales !== null) ||
     (scales && elements(scales.shape) !== heightOf(data) * heads)
   ) {

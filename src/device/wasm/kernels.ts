@@ -241,6 +241,7 @@ export interface Kernels extends LinearKernels, TrainKernels {
     from: number,
     to: number,
     scales: number,
+    work: number,
   ): void;
   rmsNorm(
     first: number,
@@ -373,7 +374,7 @@ export const GROUP_SCORE = { max: 0, top2: 1 } as const;
 export const ROPE_LAYOUT = { half: 0, interleaved: 1 } as const;
 
 /** Type numbers of assembly/store.ts. */
-export const ROW_TYPE = { f32: 0, f16: 1, i8: 2 } as const;
+export const ROW_TYPE = { f32: 0, f16: 1, int8: 2, int4: 3 } as const;
 
 /** Rows that share their channel apart (assembly/quantise.ts). */
 export const GROUP = 40;

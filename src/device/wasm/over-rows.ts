@@ -1,4 +1,4 @@
-import type { SharedCall } from './calls.ts';
+import type { LaneScratch, SharedCall } from './calls.ts';
 import type { KernelName, Kernels } from './kernels.ts';
 import { evenly, type Lanes } from './lanes.ts';
 
@@ -10,7 +10,7 @@ export const LINE = 16;
 /**
  * A kernel over `rows` rows of `width` elements, shared out by rows; few of them stay in this thread.
  * @param values its arguments, of which two, the range of rows, are replaced
- * @param range which they are @param align what ranges are multiples of
+ * @param range which they are @param align what ranges are multiples of @param own memory of each lane: see `LaneScratch`
  */
 export function overRows<K extends KernelName>(
   lanes: Lanes,
@@ -18,9 +18,9 @@ export function overRows<K extends KernelName>(
   rows: number,
   width: number,
   values: Readonly<Parameters<Kernels[K]>>,
-  { range = 0, align = 1 }: { readonly range?: number; readonly align?: number } = {},
+  { range = 0, align = 1, own }: { readonly range?: number; readonly align?: number; readonly own?: LaneScratch } = {},
 ): void {
-  const call = { name, values, range, before: 0, count: rows } as unknown as SharedCall;
+  const call = { name, values, range, before: 0, count: rows, own } as unknown as SharedCall;
   lanes.share(rows, lanes.parts(rows * width, FEW, 2), [call], align);
 }
 

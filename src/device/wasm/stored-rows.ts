@@ -1,3 +1,4 @@
+import { storedType } from '../checks/stored-rows.ts';
 import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { PlaceArguments, StoredRows, Tensor } from '../device.ts';
 import { ROPE_LAYOUT, ROW_TYPE } from './kernels.ts';
@@ -7,12 +8,23 @@ import { overRows } from './over-rows.ts';
 import { addressOf } from './tensor.ts';
 
 /** As Device.storeRows. */
-export function storeRows(lanes: Lanes, from: Tensor, to: StoredRows, toRow: number, heads: number): void {
+export function storeRows(
+  arena: Arena,
+  lanes: Lanes,
+  from: Tensor,
+  to: StoredRows,
+  toRow: number,
+  heads: number,
+): void {
   const [rows, width] = [heightOf(from), widthOf(from)];
   const at = addressOf(to.data) + (to.data.byteLength / heightOf(to.data)) * toRow;
-  const scales = to.scales ? addressOf(to.scales) + 4 * heads * toRow : 0;
-  const type = ROW_TYPE[to.data.type as 'f32'];
-  overRows(lanes, 'storeRows', rows, width, [0, 0, heads, width / heads, type, addressOf(from), at, scales]);
+  const scales = to.scales ? addressOf(to.scales) + heads * toRow : 0;
+  const mark = arena.mark();
+  const { at: work, stride } = lanes.scratch(arena, (4 * width) / heads);
+  const type = ROW_TYPE[storedType(to, width)];
+  const values = [0, 0, heads, width / heads, type, addressOf(from), at, scales, work] as const;
+  overRows(lanes, 'storeRows', rows, width, values, { own: { index: 8, stride } });
+  arena.reset(mark);
 }
 
 /** As Device.placeRows. */
@@ -26,7 +38,7 @@ export function placeRows(arena: Arena, memory: WasmMemory, lanes: Lanes, args: 
   if (tables) new Uint32Array(memory.memory.buffer, list, layers).set(tables.map(addressOf));
   const interleaved = ROPE_LAYOUT[layout];
   const shape = [0, 0, all / layers, heads, headDim, rotaryDims, interleaved] as const;
-  const source = [ROW_TYPE[from.data.type as 'f32'], addressOf(from.data), addressOf(from.scales)] as const;
+  const source = [ROW_TYPE[storedType(from, heads * headDim)], addressOf(from.data), addressOf(from.scales)] as const;
   const target = [factor, list, addressOf(to), capacity, toRow] as const;
   overRows(lanes, 'placeRows', all, heads * headDim, [...shape, ...source, ...target]);
   arena.reset(mark);

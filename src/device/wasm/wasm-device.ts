@@ -185,7 +185,8 @@ export class WasmDevice extends TensorStore implements ExactDevice {
 
   storeRows(from: Tensor, to: StoredRows, toRow: number, heads: number): void {
     checkStoreRows(from, to, toRow, heads);
-    storeRows(this.parts().lanes, from, to, toRow, heads);
+    const { arena, lanes } = this.parts();
+    storeRows(arena, lanes, from, to, toRow, heads);
   }
 
   placeRows(args: PlaceArguments): void {

@@ -1,56 +1,18 @@
-/** Rows of keys and values at rest: f32, f16, or i8 with a scale a row and head. */
+/** Rows of keys and values at rest: f32, f16, or codes (rest-codes.ts). */
+import { type StoredType, storedType } from '../checks/stored-rows.ts';
 import { heightOf, widthOf } from '../checks/tensor.ts';
 import type { PlaceArguments, StoredRows, Tensor } from '../device.ts';
 import { inWords } from './bytes.ts';
 import { cast } from './cast.ts';
 import type { Bound } from './commands.ts';
 import { widening } from './halves.ts';
-import { kernel, variants } from './kernel.ts';
+import { variants } from './kernel.ts';
 import { part, rowsOf } from './pieces.ts';
+import { type CodeType, LOADED, storeCodes } from './rest-codes.ts';
 import { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
 
 const WORKGROUP = 128;
-
-/** An invocation a head of a row: its largest number / 127. */
-const SCALES = kernel('rowScales', () => ({
-  buffers: [
-    ['source', 'f32', 'read'],
-    ['scales', 'f32', 'write'],
-  ],
-  numbers: ['count: u32', 'headDim: u32'],
-  workgroup: WORKGROUP,
-  body: `let i = group * ${WORKGROUP}u + li;
-  if (i >= u.count) { return; }
-  var most = 0.0;
-  for (var c = 0u; c < u.headDim; c++) { most = max(most, abs(source[u.sourceAt + i * u.headDim + c])); }
-  scales[u.scalesAt + i] = most / 127.0;`,
-}));
-
-/** An invocation a word of four numbers, rounded to nearest even; bytes of the first or last word that are not written stay. */
-const STORE_BYTES = kernel('storeBytes', () => ({
-  buffers: [
-    ['source', 'f32', 'read'],
-    ['scales', 'f32', 'read'],
-    ['to', 'u32', 'write'],
-  ],
-  numbers: ['count: u32', 'headDim: u32', 'skipped: u32', 'words: u32'],
-  workgroup: WORKGROUP,
-  body: `let i = group * ${WORKGROUP}u + li;
-  if (i >= u.words) { return; }
-  var word = 0u;
-  if (i == 0u || i == u.words - 1u) { word = to[u.toAt + i]; }
-  for (var b = 0u; b < 4u; b++) {
-    let e = 4u * i + b - u.skipped; // before the first it is far beyond the end
-    if (e < u.count) {
-      let scale = scales[u.scalesAt + e / u.headDim];
-      let inverse = select(1.0 / scale, 0.0, scale == 0.0);
-      let value = i32(clamp(round(source[u.sourceAt + e] * inverse), -127.0, 127.0));
-      word = insertBits(word, u32(value), 8u * b, 8u);
-    }
-  }
-  to[u.toAt + i] = word;`,
-}));
 
 export function storeRows(parts: GpuParts, from: Tensor, to: StoredRows, toRow: number, heads: number): void {
   const [rows, width] = [heightOf(from), widthOf(from)];
@@ -64,46 +26,40 @@ export function storeRows(parts: GpuParts, from: Tensor, to: StoredRows, toRow: 
     cast(parts, from, place);
     return;
   }
+  const type = storedType(to, width) as CodeType;
   const most = rowsOf('storeRows', commands.bindingLimit, 4 * width);
   for (let first = 0; first < rows; first += most) {
     const n = Math.min(most, rows - first);
     const source = part(from as GpuTensor, 4 * width * first, 4 * width * n);
-    const scales = part(to.scales as GpuTensor, 4 * heads * (toRow + first), 4 * heads * n);
+    const scales = part(to.scales as GpuTensor, heads * (toRow + first), heads * n);
     const place = part(data, bytes * (toRow + first), bytes * n);
-    const words = inWords(place);
-    const [count, headDim] = [n * width, width / heads];
-    commands.run(SCALES, [source, scales], [n * heads, headDim], Math.ceil((n * heads) / WORKGROUP));
-    const numbers = [count, headDim, place.offset - words.offset, words.byteLength / 4];
-    commands.run(STORE_BYTES, [source, scales, words], numbers, Math.ceil(words.byteLength / 4 / WORKGROUP));
+    storeCodes(parts, type, { from: source, data: place, scales }, n * heads, width / heads);
   }
 }
 
-type RowType = 'f32' | 'f16' | 'i8';
-
-/** \`stored(e)\`: element e of what begins \`skipped\` elements into the first word. */
-const STORED: Readonly<Record<RowType, string>> = {
-  f32: 'fn stored(e: u32) -> f32 { return bitcast<f32>(source[u.sourceAt + e]); }',
+/** \`stored(first, c)\`: number c of a head, in elements from what begins \`skipped\` elements into the first word. */
+const STORED: Readonly<Record<StoredType, string>> = {
+  f32: 'fn stored(first: u32, c: u32) -> f32 { return bitcast<f32>(source[u.sourceAt + first + c]); }',
   f16: `${widening('f16')}
-fn stored(e: u32) -> f32 {
-  let at = e + u.skipped;
+fn stored(first: u32, c: u32) -> f32 {
+  let at = first + c + u.skipped;
   return bitcast<f32>(widened(source[u.sourceAt + at / 2u] >> (16u * (at & 1u))));
 }`,
-  i8: `fn stored(e: u32) -> f32 {
-  let at = e + u.skipped;
-  return f32(extractBits(bitcast<i32>(source[u.sourceAt + at / 4u]), 8u * (at & 3u), 8u));
-}`,
+  ...LOADED,
 };
+const isCodes = (type: StoredType): type is CodeType => type === 'int8' || type === 'int4';
 
 /** An invocation a number of what is placed, of some layers whose tables are one. */
-const PLACE = variants('placeRows', (_, type: RowType, turning: boolean) => ({
+const PLACE = variants('placeRows', (_, type: StoredType, turning: boolean) => ({
   buffers: [
     ['source', 'u32', 'read'],
-    ...(type === 'i8' ? [['scales', 'f32', 'read'] as const] : []),
+    ...(isCodes(type) ? [['scales', 'u32', 'read'] as const] : []),
     ...(turning ? [['table', 'f32', 'read'] as const] : []),
     ['to', 'f32', 'write'],
   ],
   numbers: [
     ...['count: u32', 'rows: u32', 'heads: u32', 'headDim: u32', 'skipped: u32', 'factor: f32'],
+    ...(isCodes(type) ? ['scalesSkipped: u32'] : []),
     // rows from one layer to the next
     ...['layerRows: u32', 'capacity: u32', 'half: u32', 'interleaved: u32'],
   ],
@@ -117,15 +73,14 @@ const PLACE = variants('placeRows', (_, type: RowType, turning: boolean) => ({
   let c = i % u.headDim;
   let stands = layer * u.layerRows + row;
   let first = stands * width + i % width - c; // of the head
-  ${type === 'i8' ? 'let by = u.factor * scales[u.scalesAt + stands * u.heads + i % width / u.headDim];' : 'let by = u.factor;'}
-  var value = stored(first + c) * by;
+  var value = stored(first, c) * u.factor;
   ${
     turning
       ? `if (c < 2u * u.half) {
     let pair = select(c % u.half, c / 2u, u.interleaved == 1u);
     let second = select(c >= u.half, c % 2u == 1u, u.interleaved == 1u);
     let step = select(u.half, 1u, u.interleaved == 1u);
-    let other = stored(first + select(c + step, c - step, second)) * by;
+    let other = stored(first, select(c + step, c - step, second)) * u.factor;
     let angle = u.tableAt + row * 2u * u.half + pair;
     let s = table[angle + u.half];
     value = fma(value, table[angle], other * select(-s, s, second));
@@ -183,15 +138,19 @@ function placeLayers(
   const table = rotaryDims > 0 ? (tables?.[layer] ?? null) : null;
   const words = inWords(source);
   const bound: Bound[] = [words];
-  if (from.scales) bound.push(stretch(from.scales, 4 * heads, layerRows, first));
+  const scales = from.scales && stretch(from.scales, heads, layerRows, first);
+  const bytes = scales && inWords(scales);
+  if (bytes) bound.push(bytes);
   if (table) bound.push(part(table as GpuTensor, 4 * rotaryDims * first, 4 * rotaryDims * count));
   bound.push(place);
   const all = (end - layer) * count * width;
+  const type = storedType(from, width);
   commands.run(
-    PLACE(from.data.type as RowType, table !== null),
+    PLACE(type, table !== null),
     bound,
     [
-      ...[all, count, heads, headDim, (source.offset - words.offset) / (size / width), factor],
+      ...[all, count, heads, headDim, (source.offset - words.offset) / (isCodes(type) ? 1 : size / width), factor],
+      ...(scales && bytes ? [scales.offset - bytes.offset] : []),
       ...[layerRows, capacity, rotaryDims / 2, layout === 'interleaved' ? 1 : 0],
     ],
     Math.ceil(all / WORKGROUP),

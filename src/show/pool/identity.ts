@@ -4,7 +4,7 @@ import { sha256 } from '../../runtime/files/hash.ts';
 import type { StorageType } from '../types.ts';
 
 /** Raised when what is stored, or how it is computed, changes. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** Everything that stored keys and values depend on (3.1 of the specification). A difference in any field is another entry. */
 export interface ShotFields {

@@ -57,14 +57,14 @@ const store = like<ShotStore>('a store, such as openShotStore() makes', (value) 
   STORE.every((name) => typeof (value as Record<string, unknown>)[name] === 'function'),
 );
 
-export const storage = defaulting(oneOf('f16', 'int8', 'f32'), 'f16');
+export const storage = defaulting(oneOf('int8', 'int4', 'f16', 'f32'), 'int8');
 
 export interface PoolOptions {
   /** Stands once, behind the begin-of-text token and before all shots. Default: none. */
   readonly instruction?: string;
   /** What a shot sees while it is encoded: see `PrefixMode`. Default `bare`. */
   readonly prefix?: PrefixMode;
-  /** How keys and values are stored. Default f16. */
+  /** How keys and values are stored. Default int8. */
   readonly storage?: StorageType;
   /** How many shots are encoded at first (32), at a time (32), and held at most (128). */
   readonly grow?: GrowRule;

@@ -15,6 +15,7 @@ import { type EncodeQueryOptions, encodeQueryOptions, type PoolOptions, poolOpti
 import { PrefixCache } from './prefix-cache.ts';
 import { modeFacts } from './prefix-mode.ts';
 import { Residents } from './residents.ts';
+import { checkStorage } from './stored.ts';
 import { Keeper } from './unit-store.ts';
 import {
   checkRoom,
@@ -60,7 +61,8 @@ export class ShotPool {
     this.model = model;
     this.#options = options;
     this.prefix = options.prefix ?? 'bare';
-    this.storage = options.storage ?? 'f16';
+    this.storage = options.storage ?? 'int8';
+    checkStorage(this.storage, model.config);
     this.prefixIds = prefixIds(model, options.instruction);
     checkRoom('The instruction', this.prefixIds.length, contextOf(model) - 2);
     this.#prefixCache = new PrefixCache(model, this.prefixIds);

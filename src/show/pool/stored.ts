@@ -1,9 +1,33 @@
 import type { ModelConfig } from '../../checkpoint/types.ts';
 import type { Device, ElementType, StoredRows, Tensor } from '../../device/device.ts';
 import { byteLengthOf } from '../../element-types.ts';
+import { EspalierError } from '../../errors.ts';
 import type { StorageType } from '../types.ts';
 
-const ELEMENT = { f16: 'f16', int8: 'i8', f32: 'f32' } as const satisfies Record<StorageType, ElementType>;
+interface Format {
+  readonly element: ElementType;
+  /** Numbers that one element holds. */
+  readonly numbers: 1 | 2;
+  /** Whether there is a byte for the scale of each row and head. */
+  readonly isScaled: boolean;
+}
+
+const FORMAT: Readonly<Record<StorageType, Format>> = {
+  f32: { element: 'f32', numbers: 1, isScaled: false },
+  f16: { element: 'f16', numbers: 1, isScaled: false },
+  int8: { element: 'i8', numbers: 1, isScaled: true },
+  int4: { element: 'i8', numbers: 2, isScaled: true },
+};
+
+/** @throws E_ARGUMENT for a model whose heads cannot be stored so */
+export function checkStorage(storage: StorageType, { headDim }: ModelConfig): void {
+  if (headDim % FORMAT[storage].numbers === 0) return;
+  throw new EspalierError(
+    'E_ARGUMENT',
+    `${storage} holds pairs, and heads of the model have ${headDim} numbers.`,
+    'Take int8.',
+  );
+}
 
 /**
  * Keys and values of one shot (or of a block of shots) in all layers, as they stay: keys before RoPE, after QK-norm, without the
@@ -25,9 +49,10 @@ export class StoredShot {
       made.push(t);
       return t;
     };
+    const { element, numbers, isScaled } = FORMAT[storage];
     const rows = (): StoredRows => ({
-      data: tensor(ELEMENT[storage], nKvHeads * headDim),
-      scales: storage === 'int8' ? tensor('f32', nKvHeads) : null,
+      data: tensor(element, (nKvHeads * headDim) / numbers),
+      scales: isScaled ? tensor('i8', nKvHeads) : null,
     });
     try {
       this.keys = rows();
@@ -57,7 +82,8 @@ const HEADER = 16;
 
 /** Bytes of the keys and values of so many tokens. */
 export function shotBytes({ nLayers, nKvHeads, headDim }: ModelConfig, length: number, storage: StorageType): number {
-  return 2 * nLayers * length * nKvHeads * (byteLengthOf(ELEMENT[storage], headDim) + (storage === 'int8' ? 4 : 0));
+  const { element, numbers, isScaled } = FORMAT[storage];
+  return 2 * nLayers * length * nKvHeads * (byteLengthOf(element, headDim / numbers) + (isScaled ? 1 : 0));
 }
 
 /** Bytes that `bytesOf` makes of a shot of so many tokens, with so many numbers of pooled keys. */
