@@ -94,6 +94,7 @@ for (const { name, device } of all) {
     const words = (t: Tensor, ...shape: number[]) => ({ ...view(t), type: 'i32' as const, shape });
     const bytes = keep(device.tensor('i8', [T, D]));
     const list = (t: Tensor, n = T) => ({ ...view(t), type: 'f32' as const, shape: [n] });
+    const codes = (t: Tensor) => ({ ...view(t), type: 'i8' as const, shape: [T, 1] });
     const view = (t: Tensor) => ({
       type: t.type,
       shape: t.shape,
@@ -135,8 +136,8 @@ for (const { name, device } of all) {
           split: { mask: words(b, T, 3), factor: 1 },
         }),
       'storeRows, to and from': () => device.storeRows(half, { data: other, scales: null }, 0, 1),
-      'storeRows, scales and from': () => device.storeRows(a, { data: bytes, scales: list(a) }, 0, 1),
-      'storeRows, scales and data': () => device.storeRows(a, { data: bytes, scales: list(bytes) }, 0, 1),
+      'storeRows, scales and from': () => device.storeRows(a, { data: bytes, scales: codes(a) }, 0, 1),
+      'storeRows, scales and data': () => device.storeRows(a, { data: bytes, scales: codes(bytes) }, 0, 1),
       'placeRows, to and from': () =>
         device.placeRows({
           ...{ from: { data: half, scales: null }, to: other, layers: 1, toRow: 0, factor: 1, layout: rope },
@@ -144,7 +145,7 @@ for (const { name, device } of all) {
         }),
       'placeRows, to and scales': () =>
         device.placeRows({
-          ...{ from: { data: bytes, scales: list(a) }, to: a, layers: 1, toRow: 0, factor: 1, layout: rope },
+          ...{ from: { data: bytes, scales: codes(a) }, to: a, layers: 1, toRow: 0, factor: 1, layout: rope },
           tables: null,
         }),
       'placeRows, to and a table': () =>
