@@ -302,7 +302,8 @@ else {
       const forwarded = query.length * (1 + tried.length);
       const reused = pool.prefixIds.length + used.length;
       assert.equal(receipt.tokens, { reused, rotated: used.length, forwarded, generated: 0 });
-      assert.equal([bytes.read, bytes.pool], [4 * nLayers * nKvHeads * headDim * used.length, pool.bytes]);
+      // keys and values, a byte a number and one a head
+      assert.equal([bytes.read, bytes.pool], [2 * nLayers * nKvHeads * (headDim + 1) * used.length, pool.bytes]);
       // the divergence again from passes of our own
       const context = await ShotContext.create(pool, { temperature: 0.8 });
       await context.place(receipt.shots);
