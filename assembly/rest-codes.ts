@@ -1,7 +1,8 @@
 /**
  * Codes of keys and values at rest, a head of a row at a time: whole numbers of 8 or 4 bits times a scale, which is a byte itself.
  *
- * A scale byte b above 0 is the f32 whose highest twelve bits are b + 871: five bits of an exponent from 2^-18 on and three of a mantissa. 0 is 0.
+ * A scale byte b from 1 to 254 is the f32 whose highest twelve bits are b + 871: five bits of an exponent from 2^-18 on and three of a mantissa. 0 is 0.
+ * 255 is NaN: of what is no number or too large, so that nobody takes it for something else.
  * 8 bits: code · scale, codes -127 .. 127. 4 bits: (code - 7.5) · scale, codes 0 .. 15, of the head's numbers after a Walsh-Hadamard transform,
  * which spreads channels that tower over the others (as of Ashkboos et al. 2024, arXiv 2404.00456); byte i has number i and, above it, number
  * i + headDim / 2.
@@ -9,23 +10,26 @@
 
 /** Of the scale of code 1: the highest bits of 2^-18, less 1. */
 const BIAS: u32 = 871;
+const WRONG: u32 = 255;
 /** Scales below the one that reaches the largest number, of which the one with the least error is taken. */
 const TRIED = 7;
 
 // @ts-ignore: decorator
 @inline
 function scaleOf(b: u32): f32 {
-  return b == 0 ? 0 : reinterpret<f32>((b + BIAS) << 20);
+  return b == 0 ? 0 : b == WRONG ? NaN : reinterpret<f32>((b + BIAS) << 20);
 }
 
-/** The least scale that is not below x > 0. */
+/** The least scale that is not below x, from 0 on or NaN. */
 // @ts-ignore: decorator
 @inline
 function scaleByte(x: f32): u32 {
+  if (x == 0) return 0;
   const b = (reinterpret<u32>(x) + 0xfffff) >> 20;
-  return <u32>max<i32>(1, min<i32>(255, <i32>(b - BIAS)));
+  return <u32>max<i32>(1, min<i32>(WRONG, <i32>(b - BIAS)));
 }
 
+/** NaN where one of them is. */
 // @ts-ignore: decorator
 @inline
 function largest(from: usize, n: i32): f32 {
@@ -36,9 +40,13 @@ function largest(from: usize, n: i32): f32 {
 
 /** n numbers to n codes; the scale to `scale`. */
 export function storeCodes8(from: usize, n: i32, to: usize, scale: usize): void {
-  const most = largest(from, n), b: u32 = most > 0 ? scaleByte(most / 127) : 0;
+  const b = scaleByte(largest(from, n) / 127);
   store<u8>(scale, <u8>b);
-  const inverse: f32 = b > 0 ? <f32>1 / scaleOf(b) : 0;
+  if (b == 0 || b == WRONG) {
+    memory.fill(to, 0, n);
+    return;
+  }
+  const inverse: f32 = <f32>1 / scaleOf(b);
   for (let i = 0; i < n; i++) {
     store<i8>(to + i, <i8>max<f32>(-127, min<f32>(127, nearest(load<f32>(from + (<usize>i << 2)) * inverse))));
   }
@@ -48,13 +56,12 @@ export function storeCodes8(from: usize, n: i32, to: usize, scale: usize): void 
 export function storeCodes4(from: usize, n: i32, to: usize, scale: usize, work: usize): void {
   memory.copy(work, from, <usize>n << 2);
   hadamard(work, n);
-  const most = largest(work, n);
-  if (most == 0) {
-    store<u8>(scale, 0);
+  const top = scaleByte(largest(work, n) * <f32>(1 / 7.5));
+  if (top == 0 || top == WRONG) {
+    store<u8>(scale, <u8>top);
     memory.fill(to, 0, n >> 1);
     return;
   }
-  const top = scaleByte(most * <f32>(1 / 7.5));
   let best: u32 = top, least: f32 = Infinity;
   for (let b = top; b > 0 && b + TRIED > top; b--) {
     const s = scaleOf(b), inverse: f32 = <f32>1 / s;

@@ -70,7 +70,7 @@ export function placeRows(
 // @ts-ignore: decorator
 @inline
 function four<T>(at: usize): v128 {
-  if (sizeof<T>() == 2) return halves(at);
+  if (sizeof<T>() == 2) return wide(halves(at));
   if (sizeof<T>() == 1) {
     const wide = i16x8.extend_low_i8x16_s(v128.load32_zero(at));
     return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(wide));
@@ -91,7 +91,15 @@ function one<T>(at: usize): f32 {
 @inline
 function halfOne(at: usize): v128 {
   const x = <u32>load<u16>(at);
-  return i32x4.splat(((x & 0x7fff) << 13) | ((x & 0x8000) << 16));
+  return wide(i32x4.splat(((x & 0x7fff) << 13) | ((x & 0x8000) << 16)));
+}
+
+/** What `halves` gives, with infinities and NaN kept: it takes their exponent for one like others. */
+// @ts-ignore: decorator
+@inline
+function wide(x: v128): v128 {
+  const most = i32x4.splat(0x0f800000);
+  return v128.or(x, v128.and(i32x4.eq(v128.and(x, most), most), i32x4.splat(0x7f800000)));
 }
 
 // @ts-ignore: decorator

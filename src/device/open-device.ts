@@ -84,7 +84,7 @@ export async function openDigitDevice(
 }
 
 /**
- * What decides how sums are rounded on a device: on the CPU the kernels that were found to be the fastest, on a GPU the adapter. Plain data,
+ * What decides how sums are rounded on a device: on the CPU the kernels, on a GPU the adapter. Plain data,
  * which states of jobs keep.
  */
 export type Arithmetic = WasmArithmetic | GpuArithmetic;

@@ -1,3 +1,4 @@
+import type { StoredType } from '../device/checks/stored-rows.ts';
 import type { Tensor } from '../device/device.ts';
 import type { GeneratedToken } from '../model/generate/generation.ts';
 
@@ -24,7 +25,7 @@ export type PrefixMode = 'bare' | 'prefixed' | { readonly blocks: number } | { r
  * How stored keys and values are written down. `int8` and `int4`: with a scale of one byte a token and KV head; `int4` after a Walsh-Hadamard
  * transform of each head, whose size must be even.
  */
-export type StorageType = 'f32' | 'f16' | 'int8' | 'int4';
+export type StorageType = StoredType;
 
 /** Where encoded shots are kept between runs; see `openShotStore`. */
 export interface ShotStore {

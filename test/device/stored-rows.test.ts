@@ -207,6 +207,29 @@ for (const { name, device } of all) {
     }
   });
 
+  on('what is no number, or too large for codes, comes back as no number; its neighbours as they are', async () => {
+    const wrong = { 1: Number.NaN, 2: Number.POSITIVE_INFINITY, 4: 3e38 } as const;
+    const x = randomF32(6 * 8, 5);
+    for (const [head, value] of Object.entries(wrong)) x[8 * Number(head) + 3] = value;
+    const from = put(device, [3, 16], x);
+    for (const type of TYPES) {
+      const stored = roomFor(device, type, 3, 2, 8);
+      device.storeRows(from, stored, 0, 2);
+      const to = device.tensor('f32', [3, 16]);
+      const layout = { heads: 2, headDim: 8, rotaryDims: 8, layout: 'half' as const };
+      device.placeRows({ from: stored, to, layers: 1, toRow: 0, factor: 1, layout, tables: null });
+      const got = (await device.read(to)) as Float32Array;
+      for (let head = 0; head < 6; head++) {
+        const own = got.subarray(8 * head, 8 * head + 8);
+        const isWrong = head in wrong && !(type === 'f32' && head === 4);
+        assert.is(own.every(Number.isFinite), !isWrong, `${type}, head ${head}: ${own}`);
+        if (!isWrong) assert.ok(worstError(own, x.subarray(8 * head, 8 * head + 8)) < BOUNDS[type]);
+      }
+      for (const t of [stored.data, stored.scales, to]) t?.dispose();
+    }
+    from.dispose();
+  });
+
   on('what does not fit is refused', async () => {
     const code = (error: EspalierError) => error.code === 'E_SHAPE';
     const from = device.tensor('f32', [2, 8]);

@@ -4,7 +4,7 @@ import { checkApart, checkFloats, checkRowMajor, elements, heightOf, shapeError,
 
 /**
  * `int8`: to nearest of 255 steps up to the largest number of a head of a row, a scale that may be an eighth too large. `int4`: of 16 steps, after a
- * Walsh-Hadamard transform, by the scale with the least error; an even headDim.
+ * Walsh-Hadamard transform, by the scale with the least error; an even headDim. Of either a head with a number that is none, or too large, is NaN.
  */
 export type StoredType = 'f32' | 'f16' | 'int8' | 'int4';
 

@@ -36,7 +36,6 @@ export interface Kernels extends LinearKernels, TrainKernels {
   micro(kernel: number, kc: number, a: number, b: number, c: number, ldc: number, accumulate: number): void;
   tileRelaxed16(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
   tileRelaxed32(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
-  tileWide(blocks: number, a: number, w: number, scale: number, d: number, c: number): void;
   panelBytes(type: number, k: number): number;
   packPanels(
     type: number,

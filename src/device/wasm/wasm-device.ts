@@ -49,7 +49,7 @@ import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
 import { dotName, microName, type Tuning, tune } from './tune.ts';
 
-/** Timed once a process for each kind of kernels: the processor does not change. */
+/** Timed once a thread for each kind of kernels: the processor does not change. */
 const tunings = new Map<boolean, Tuning>();
 
 export type WasmDeviceStart = readonly [parts: Parts, tuning: Tuning, module: KernelModule, debug: boolean];

@@ -11,7 +11,9 @@ export type CodeType = Extract<StoredType, 'int8' | 'int4'>;
 const WORKGROUP = 128;
 
 /** Of a scale's byte. */
-const SCALE = `fn scaleOf(b: u32) -> f32 { return select(bitcast<f32>((b + 871u) << 20u), 0.0, b == 0u); }`;
+const SCALE = `fn scaleOf(b: u32) -> f32 {
+  return select(bitcast<f32>(select((b + 871u) << 20u, 0x7fc00000u, b == 255u)), 0.0, b == 0u);
+}`;
 
 /** Byte e of words that begin \`skipped\` bytes into the first. */
 const byteOf = (name: string, skipped: string): string =>
@@ -57,16 +59,16 @@ const SCALES = variants('rowScales', (_, type: CodeType) => ({
   body: `let i = group * ${WORKGROUP}u + li;
   if (i >= u.count) { return; }
   let first = u.sourceAt + i * u.headDim;
-  var most = 0.0;
-  for (var c = 0u; c < u.headDim; c++) { most = max(most, abs(source[first + c])); }
-  let wanted = (bitcast<u32>(most / ${type === 'int8' ? '127.0' : '7.5'}) + 0xfffffu) >> 20u;
-  let top = select(clamp(i32(wanted) - 871, 1, 255), 0, most == 0.0);
+  var most = 0u; // as bits, of which those of NaN are the largest
+  for (var c = 0u; c < u.headDim; c++) { most = max(most, bitcast<u32>(source[first + c]) & 0x7fffffffu); }
+  let wanted = (bitcast<u32>(bitcast<f32>(most) / ${type === 'int8' ? '127.0' : '7.5'}) + 0xfffffu) >> 20u;
+  let top = select(select(clamp(i32(wanted) - 871, 1, 255), 255, most >= 0x7f800000u), 0, most == 0u);
   var best = top;
   ${
     type === 'int8'
       ? ''
       : `var least = 3e38;
-  for (var b = top; b > max(0, top - 7); b--) {
+  for (var b = top; b > max(0, top - 7) && top < 255; b--) {
     let s = scaleOf(u32(b));
     var error = 0.0;
     for (var c = 0u; c < u.headDim; c++) {
@@ -110,12 +112,13 @@ const CODES = variants('storeCodes', (_, type: CodeType) => ({
   workgroup: WORKGROUP,
   declarations: `${SCALE}
 fn code(e: u32, head: u32) -> u32 {
-  let scale = scaleOf(scales[u.scalesAt + head]);
-  let value = source[u.sourceAt + e] * select(1.0 / scale, 0.0, scale == 0.0);
+  let b = scales[u.scalesAt + head];
+  if (b == 0u || b == 255u) { return 0u; }
+  let value = source[u.sourceAt + e] / scaleOf(b);
   ${
     type === 'int8'
       ? 'return u32(i32(clamp(round(value), -127.0, 127.0))) & 255u;'
-      : 'return select(u32(clamp(floor(value) + 8.0, 0.0, 15.0)), 0u, scale == 0.0);'
+      : 'return u32(clamp(floor(value) + 8.0, 0.0, 15.0));'
   }
 }`,
   body: `let i = group * ${WORKGROUP}u + li;
