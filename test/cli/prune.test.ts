@@ -147,16 +147,23 @@ test('what is wrong has a code, before anything is trained', async () => {
 });
 
 test('Ctrl-C keeps a state, and the same command goes on', async () => {
-  const running = start([...ARGS, '--out', at('stopped')]);
-  await wait(2500);
+  const out = at('stopped');
+  const states = () =>
+    existsSync(`${out}.partial`)
+      ? readdirSync(`${out}.partial`).filter((name) => /-training-\d+\.json$/.test(name))
+      : [];
+  const running = start([...ARGS, '--out', out, '--save-every', '2']);
+  while (running.runs() && states().length === 0) await wait(2);
   running.kill('SIGINT');
-  const { code, err } = await running.ended;
-  if (code !== 0) {
-    assert.match(err, /E_ABORTED: /);
-    const again = await cli(...ARGS, '--out', at('stopped'));
-    assert.is(again.code, 0, again.err);
-  }
-  assert.equal(filesOf(at('stopped')), filesOf(at('first')));
+  const { code, signal, err } = await running.ended;
+  assert.is(signal, null);
+  assert.is(code, 130, err);
+  assert.match(err, /^E_ABORTED: /m);
+  assert.not(existsSync(out));
+  assert.is(states().length, 1);
+  const again = await cli(...ARGS, '--out', out, '--save-every', '2');
+  assert.is(again.code, 0, again.err);
+  assert.equal(filesOf(out), filesOf(at('first')));
 });
 
 test(`${KILLS} kills at random moments: what comes out in the end is the same to the bit`, async () => {
