@@ -84,12 +84,17 @@ export function needsOf(run: Run): string[] {
     case 'sweep':
       return [idOf({ kind: 'before', split: GIVEN })];
     case 'looks':
-      return [idOf({ kind: 'before', split: run.split })];
+      return [idOf({ kind: 'before', split: run.split }), ...besideOf(run)];
     case 'unlearn':
-      return [idOf({ kind: 'before', split: run.split }), ...sweepOf(run.method).map(idOf)];
+      return [idOf({ kind: 'before', split: run.split }), ...sweepOf(run.method).map(idOf), ...besideOf(run)];
     default:
       return run satisfies never;
   }
+}
+
+/** Ours asks the reference itself, not only what was measured of it. */
+function besideOf({ method, split }: { readonly method: RivalName | Ours; readonly split: Split }): string[] {
+  return isOurs(method) && split !== GIVEN ? [idOf({ kind: 'reference', split })] : [];
 }
 
 export const isOurs = (method: RivalName | Ours): method is Ours => method in OURS;
