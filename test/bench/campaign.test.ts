@@ -149,6 +149,24 @@ test('what was measured by another rate than more of them have come to is measur
   }
 });
 
+test('ours waits for a reference that was made elsewhere, a rival does not', async () => {
+  const rivals = runsOf({ ...CHOICE, kinds: ['sweep'] });
+  const before = { kind: 'before', split: 'forget01' } as const;
+  const looks = [{ epoch: 1, log10: -1, forget: 0, retain: 1 }];
+  const known = new Map(
+    [...rivals, before].map((run) => [
+      idOf(run),
+      { id: idOf(run), run, wall: 0, found: { looks, before: 1 } as never },
+    ]),
+  );
+  const about = { kind: 'unlearn', split: 'forget01', seed: 0 } as const;
+  assert.is(obstacleOf({ ...about, method: 'alter' }, known, false), 'waits');
+  assert.is(obstacleOf({ ...about, method: 'npo' }, known, false), null);
+  const made = { kind: 'reference', split: 'forget01' } as const;
+  known.set(idOf(made), { id: idOf(made), run: made, wall: 0, found: {} as never });
+  assert.is(obstacleOf({ ...about, method: 'alter' }, known, false), null);
+});
+
 test('a child that ends without a word has failed, and who needs it waits in vain', async () => {
   const { folder, child, results, setting } = await folderOf(0);
   try {
