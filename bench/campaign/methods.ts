@@ -122,7 +122,7 @@ async function runOurs(
   const [model, out] = [modelOf(setting), memoryOutput('forgets')];
   const { device, lanes } = setting;
   const began = performance.now();
-  const { chosen, parameters } = await prune(model, {
+  const { chosen, strength, parameters } = await prune(model, {
     ...recipeOf(setting, method, split, seed),
     ...(await setsOf(setting, split)),
     ...{ out, device, lanes, saveEvery: 0 },
@@ -133,7 +133,7 @@ async function runOurs(
   try {
     const { gate } = await readRouted(from, checkpoint);
     const inGate = gateEntries(gate).reduce((sum, [, values]) => sum + values.length, 0);
-    const left = { epoch: chosen.epoch, strength: chosen.strength };
+    const left = { epoch: chosen.epoch, strength: strength.settled };
     return { left, trained: parameters + inGate, seconds, snapshot: { target: model, adapters: [{ from }] } };
   } finally {
     await checkpoint.close();

@@ -90,8 +90,10 @@ export const pruneCommand = defineCommand({
       }
       stages.end();
       if (args.json) {
-        const { chosen, target, before, after, gate, steps, seconds, parameters, files } = receipt;
-        io.out(`${JSON.stringify({ chosen, target, before, after, gate, steps, seconds, parameters, files })}\n`);
+        const { chosen, strength, target, before, after, gate, steps, seconds, parameters, files } = receipt;
+        io.out(
+          `${JSON.stringify({ chosen, strength, target, before, after, gate, steps, seconds, parameters, files })}\n`,
+        );
       } else io.out(`${describe(receipt, args.model, String(options.out))}\n`);
     } catch (error) {
       if (!(error instanceof EspalierError) || error.code !== 'E_ABORTED' || kept === null) throw error;
@@ -143,7 +145,7 @@ function describePlan({
   return formatTable(null, rows);
 }
 
-const STAGES = ['reading', 'measuring', 'loading', 'training', 'gating', 'writing', 'checking'] as const;
+const STAGES = ['reading', 'measuring', 'loading', 'training', 'gating', 'checking', 'writing'] as const;
 
 const percent = (probability: number): string => `${(100 * probability).toPrecision(3)} %`;
 
@@ -154,7 +156,7 @@ const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
   enough: 'what is enough',
 };
 
-function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
+function whyChosen({ options, chosen, before, after, target }: PruneReceipt): string {
   const never = `${SOURCES[target.source]}, ${percent(target.probability)}`;
   if (chosen.retain < leastKept(before.retain)) {
     return `the most of what is kept, and still too little: no candidate has 98 % of it; aim: ${never}`;
@@ -163,7 +165,7 @@ function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
     case 'hinge':
       return `nearest to ${never}`;
     case 'base':
-      return chosen.forget <= mostLeft(before.forget, target.probability)
+      return after.forget <= mostLeft(before.forget, target.probability)
         ? `the first that has forgotten; aim: ${never}`
         : `the least that is left, and still too much: give a higher --rate or more --epochs; aim: ${never}`;
     default:
@@ -172,7 +174,7 @@ function whyChosen({ options, chosen, before, target }: PruneReceipt): string {
 }
 
 function describe(receipt: PruneReceipt, model: string, out: string): string {
-  const { before, after, chosen, gate, measured, data, seconds, parameters, looks } = receipt;
+  const { before, after, chosen, strength, gate, measured, data, seconds, parameters, looks } = receipt;
   const rest = gate.rounds.at(-1);
   const rows: [string, string][] = [
     [
@@ -183,7 +185,7 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
     [
       'chosen',
-      `epoch ${chosen.epoch.toFixed(2)}, strength ${chosen.strength}, of ${counted(looks.flat().length, 'candidate')}`,
+      `epoch ${chosen.epoch.toFixed(2)}, strength ${strength.settled}, of ${counted(looks.flat().length, 'candidate')}${strength.tried.length > 1 ? ` and ${counted(strength.tried.length, 'strength')}` : ''}`,
     ],
     ['', whyChosen(receipt)],
     [

@@ -198,7 +198,7 @@ test('answers that were never learned are known from the best that is given', as
 });
 
 test('towards the base it ends with the first look that has forgotten, which is kept', async () => {
-  const { receipt } = await run({ base: await strangerFiles(), epochs: 60 });
+  const { receipt, files } = await run({ base: await strangerFiles(), epochs: 60 });
   const { before, after, options, chosen, looks, target } = receipt;
   assert.equal([options.objective, options.mask], ['base', 'all']);
   const gone = Math.max(0.01 * before.forget, 1.25 * target.probability);
@@ -209,6 +209,17 @@ test('towards the base it ends with the first look that has forgotten, which is 
     assert.ok(forget > gone || retain < 0.98 * before.retain, `${forget}`);
   }
   assert.ok(after.retain > 0.9, `${after.retain}`);
+  // its strength is settled by all of them, through the gate
+  const { settled, tried } = receipt.strength;
+  assert.is(tried[0]!.strength, chosen.strength);
+  const own = tried.find(({ strength }) => strength === settled)!;
+  assert.is(own.forget, after.forget);
+  assert.ok(after.forget <= gone && (after.forget >= 0.97 * gone || settled === 0.8), JSON.stringify(receipt.strength));
+  assert.ok(Math.abs((await mean([files], FORGET)) - after.forget) < 1e-4);
+  for (const { strength, forget } of tried) assert.ok(forget > gone || strength >= settled, `${strength} ${forget}`);
+  const fixed = await run({ base: await strangerFiles(), epochs: 60, strengths: [1] });
+  assert.equal(fixed.receipt.strength.settled, 1);
+  assert.is(fixed.receipt.strength.tried.length, 1);
   // there is none while training finds answers above 0.5, a little before
   const [first] = looks[0]!;
   assert.ok(first!.forget < 0.6, `${first!.forget}`);

@@ -59,7 +59,7 @@ for (const [name, change] of CASES) {
 }
 
 /** With a training that takes the most. */
-const WIDE = { ...SHORT, ...MANY, measured: 4, gateUnits: 16, rank: 16 } as const;
+const WIDE = { ...SHORT, ...MANY, measured: 4, gateUnits: 16, rank: 64 } as const;
 
 test('what does not fit is refused before work, and either hint is enough', async () => {
   const { memory } = await planPrune(model, { ...SETTINGS, ...WIDE });

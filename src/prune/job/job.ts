@@ -14,19 +14,18 @@ import { earlierReceipt, earlierState, intoKept, resultFiles } from '../../train
 import { checkSpace } from '../../train/state/space.ts';
 import { clearStates, States } from '../../train/state/states.ts';
 import { sourceFacts } from '../../train/write/receipt.ts';
-import { distanceOf } from '../choice/choice.ts';
-import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
+import { meanProbability } from '../measure/answers.ts';
 import { withModel } from '../measure/with-model.ts';
 import { type PruneOptions, pruneOptions } from '../options.ts';
 import { PRUNE_FILE, type PruneReceipt } from '../write/receipt.ts';
 import { edit } from './edit.ts';
 import { type EditProgress, editProgress } from './edit-progress.ts';
-import { jobFiles } from './files.ts';
 import { type Measured, measure } from './measure.ts';
 import { checkPruneMemory, planPruneMemory } from './memory.ts';
 import { keptBytes, memoryOptionsOf, sideFacts } from './planned.ts';
 import { type PreparedPrune, preparePrune } from './prepare.ts';
 import { PruneTelling } from './progress.ts';
+import { settle } from './settle.ts';
 import { gateStage } from './train-gate.ts';
 
 /** Tells the states of this job from those of a training. */
@@ -134,26 +133,14 @@ async function trained(
     }),
   );
   const names = namesOf(job, measured);
-  const files = jobFiles(job, {
-    ...{ matrices: edited.matrices, scale: edited.scale, strength: edited.best.strength },
-    ...{ names, gate: gate.values },
+  const { matrices, scale, best } = edited;
+  const settled = await settle(job, measured, device, { matrices, scale, names, gate: gate.values }, best, {
+    signal,
+    onProgress: (done, total) => telling.tell('checking', done, total),
   });
+  const { files } = settled;
   telling.tell('writing', 0, files.size);
   for (const [name, bytes] of files) await out.writeBytes(name, bytes);
-  const adapters = [{ from: Object.fromEntries(files) }];
-  const after = await withModel(job.target, { device, adapters, signal }, async (model) => {
-    const answers = (list: Measured['sample']['forget']) =>
-      answerLogProbabilities(model, list, {
-        signal,
-        onProgress: (done, total) => telling.tell('checking', done, total),
-      });
-    const { forget, retain } = measured.sample;
-    const forgotten = await answers(forget);
-    return {
-      distance: distanceOf(forgotten, measured.target),
-      sides: { forget: meanProbability(forgotten), retain: meanProbability(await answers(retain)) },
-    };
-  });
   const facts = (side: 'forget' | 'retain') => ({ ...sideFacts(job, side), digest: data.digests[side] });
   const receipt: PruneReceipt = {
     receipt: KIND,
@@ -172,12 +159,13 @@ async function trained(
       answers: measured.target.answers.length,
     },
     looks: edited.progress.looks,
-    chosen: edited.best,
+    chosen: best,
+    strength: { settled: settled.strength, tried: settled.tried },
     gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens, rounds: gate.rounds },
-    measured: { forget: measured.sample.forget.length, retain: measured.sample.retain.length },
+    measured: { forget: measured.sample.checked.length, retain: measured.sample.retain.length },
     before: measured.before,
-    after: after.sides,
-    distance: { before: measured.distance, after: after.distance },
+    after: settled.after,
+    distance: { before: measured.distance, after: settled.distance },
     isolation: edited.isolation,
     parameters: edited.parameters,
     steps: edited.progress.step,

@@ -26,13 +26,14 @@ export interface Measured {
   readonly domains: SubDomains;
   readonly split: EntropySplit;
   readonly distribution: EntropyDistribution;
-  /** What looks and checks measure: sequences of either side, and the sub-domain of each of the first. */
+  /** What looks measure: sequences of either side, and the sub-domain of each of the first; and of the first those that are measured before and behind all. */
   readonly sample: {
     readonly forget: readonly TrainingSequence[];
+    readonly checked: readonly TrainingSequence[];
     readonly domains: readonly number[];
     readonly retain: readonly TrainingSequence[];
   };
-  /** Mean probabilities of the sample's answers, without the adapter. */
+  /** Mean probabilities of answers, `checked` and `retain`, without the adapter. */
   readonly before: { readonly forget: number; readonly retain: number };
   /** Of the first from the target, in nats. */
   readonly distance: number;
@@ -46,6 +47,8 @@ export interface MeasureOptions {
 
 /** Tells draws of one seed apart. */
 const STREAM = { forget: 151, retain: 152 } as const;
+/** Most examples of what is forgotten that the model with its adapter is measured by: what is said of all should be of all. */
+const CHECKED = 1000;
 /** Where nobody says how likely answers are that were never learned. */
 const ENOUGH = 0.006;
 
@@ -60,7 +63,7 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
     answerLogProbabilities(model, list, options);
   const sample = sampleOf(job);
   const own = await withModel(job.target, { device, signal }, async (model) => {
-    const before = { forget: await answers(model, sample.forget), retain: await answers(model, sample.retain) };
+    const before = { forget: await answers(model, sample.checked), retain: await answers(model, sample.retain) };
     const unseen = job.unseen && (await answers(model, job.unseen.sequences.slice(0, plan.measured)));
     return { before, unseen, domains: await domainsOf(job, model, options) };
   });
@@ -85,28 +88,30 @@ export async function measure(job: PreparedPrune, device: TrainDevice, options: 
     checkKnown(before.forget, { source: 'base', answers: ofBase.answers });
   }
   const domainOf = domainsByExample(job, own.domains);
-  const { forget: some, retain: kept, indices } = sample;
+  const { indices, ...sequences } = sample;
   return {
     forget: ofBase.forget,
     retain: ofBase.retain,
     domains: own.domains,
     split: ofBase.split,
     distribution: ofBase.distribution,
-    sample: { forget: some, retain: kept, domains: indices.map((i) => domainOf(forget.examples[i]!)) },
+    sample: { ...sequences, domains: indices.map((i) => domainOf(forget.examples[i]!)) },
     before,
     distance: distanceOf(own.before.forget, target),
     target,
   };
 }
 
-/** Sequences of either side that looks and checks measure, and the numbers of the first. */
+/** Sequences of either side that looks measure, the numbers of the first, and what is forgotten that is measured before and behind all, the looks' among it. */
 export function sampleOf({ plan, forget, retain }: Pick<PreparedPrune, 'plan' | 'forget' | 'retain'>) {
   const { measured, seed } = plan;
-  const indices = drawn(forget.sequences.length, measured, seed, STREAM.forget);
+  const ofForget = (most: number) => drawn(forget.sequences.length, most, seed, STREAM.forget);
+  const indices = ofForget(measured);
   const kept = drawn(retain.sequences.length, measured, seed, STREAM.retain);
   return {
     indices,
     forget: indices.map((i) => forget.sequences[i]!),
+    checked: ofForget(Math.max(measured, CHECKED)).map((i) => forget.sequences[i]!),
     retain: kept.map((i) => retain.sequences[i]!),
   };
 }

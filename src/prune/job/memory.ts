@@ -265,8 +265,8 @@ async function checkThere(
   device: TrainDevice,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { forget, retain } = sampleOf(job);
-  const asked = [forget, retain].flatMap(heaviest);
+  const { checked, retain } = sampleOf(job);
+  const asked = [checked, retain].flatMap(heaviest);
   await withModel(job.target, { device, adapters: [{ from: files }], signal }, async (model) => {
     for (const group of asked) await answerLogProbabilities(model, group, { signal });
   });

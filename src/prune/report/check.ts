@@ -80,6 +80,7 @@ const PARTS: Readonly<Record<string, AnyRule>> = {
   target: having({ source: name, probability: number }, { answers: count }),
   looks: listOf(listOf(look)),
   chosen: look,
+  strength: having({ settled: number, tried: listOf(having({ strength: number, forget: number })) }),
   gate: having(
     { accuracy: having({ none: number, experts: number }) },
     { tokens: having({ experts: count, none: count }) },

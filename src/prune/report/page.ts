@@ -114,7 +114,7 @@ ${histogram(distribution.histogram, split.cut, distribution.most)}
 <p>${escaped(bimodalityStatement(distribution))}</p>`;
 }
 
-function looksPart({ looks = [], chosen, target }: PruneReport): string {
+function looksPart({ looks = [], chosen, strength, target }: PruneReport): string {
   const all = looks.flat();
   if (all.length === 0) return `<p>${NOT_MEASURED}</p>`;
   const columns: readonly (readonly [string, (look: ReportedLook) => string, (look: ReportedLook) => unknown])[] = [
@@ -140,11 +140,19 @@ function looksPart({ looks = [], chosen, target }: PruneReport): string {
     target === undefined
       ? ''
       : `<p>Looks were compared with answers that were never learned (${escaped(target.source)}${target.answers === undefined ? '' : `, ${whole(target.answers)} of them`}), which have a mean probability of ${figure(target.probability)}.</p>\n`;
-  if (some.length === all.length) return `${by}${made}`;
-  return `${by}${made}
+  const settled = settledPart(strength);
+  if (some.length === all.length) return `${by}${made}${settled}`;
+  return `${by}${made}${settled}
 <details><summary>All ${all.length} states, with other strengths of the experts</summary>
 ${table('States', heads, rowsOf(all))}
 </details>`;
+}
+
+/** Of the strength, where more than the look's was tried. */
+function settledPart(strength: PruneReport['strength']): string {
+  if (strength === undefined || strength.tried.length < 2) return '';
+  const tried = strength.tried.map((one) => `${figure(one.forget)} at ${figure(one.strength)}`).join(', ');
+  return `\n<p>Experts act with a strength of ${figure(strength.settled)}, by what is left through the gate: ${tried}.</p>`;
 }
 
 function gatePart({ gate }: PruneReport): string {

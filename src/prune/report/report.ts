@@ -69,6 +69,11 @@ export interface PruneReport {
   /** By look: one state, or several strengths of its experts. */
   readonly looks?: readonly (readonly ReportedLook[])[];
   readonly chosen?: ReportedLook;
+  /** The strength of the experts in the end, and what was left with others, through the gate. */
+  readonly strength?: {
+    readonly settled: number;
+    readonly tried: readonly { readonly strength: number; readonly forget: number }[];
+  };
   readonly gate?: {
     readonly accuracy: GateAccuracy;
     readonly tokens?: { readonly experts: number; readonly none: number };
