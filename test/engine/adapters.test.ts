@@ -42,7 +42,7 @@ test('an adapter changes what is computed, and the identity', async () => {
   assert.not.equal(adapted.identity, plain.identity);
   assert.equal(await scored([{ from: await files() }]), {
     ...adapted,
-    facts: [{ ...adapted.facts[0]!, name: 'model' }],
+    facts: [{ ...adapted.facts[0]!, name: 'adapter' }],
   });
   const { weight, rank, modules, parameters } = adapted.facts[0]!;
   assert.equal([weight, rank, modules], [1, 3, 7]);

@@ -47,7 +47,7 @@ test('it changes what is computed, and the identity; weight multiplies its stren
   assert.equal(got.facts, [
     {
       ...got.facts[0]!,
-      name: 'model',
+      name: 'adapter',
       weight: 1,
       rank: 3,
       modules: 4 * config.nLayers,

@@ -36,7 +36,7 @@ export async function openModelFiles(
 ): Promise<ModelFiles> {
   if (target instanceof Uint8Array || isBlob(target)) return singleFile(nameOf(target) ?? 'model.gguf', target);
   if (typeof target === 'string' || target instanceof URL) return openNamed(target, options, kind);
-  if (typeof target === 'object' && target !== null) return record(target);
+  if (typeof target === 'object' && target !== null) return record(target, kind);
   throw new EspalierError(
     'E_ARGUMENT',
     'A model is a path, an address, owner/name, bytes, a Blob, or an object of bytes or Blobs by file name.',
@@ -86,13 +86,13 @@ function singleFile(name: string, content: Uint8Array | Blob): ModelFiles {
   return { name, names: [name], open: async (wanted) => openMember(name, { [name]: content }, wanted) };
 }
 
-function record(content: Readonly<Record<string, Uint8Array | Blob>>): ModelFiles {
+function record(content: Readonly<Record<string, Uint8Array | Blob>>, kind: FilesKind): ModelFiles {
   const names = Object.keys(content);
   for (const name of names) {
     if (content[name] instanceof Uint8Array || isBlob(content[name])) continue;
     throw new EspalierError('E_ARGUMENT', `The content of ${name} is neither bytes nor a Blob.`, 'Pass one of these.');
   }
-  return { name: 'model', names, open: async (wanted) => openMember('model', content, wanted) };
+  return { name: kind, names, open: async (wanted) => openMember(kind, content, wanted) };
 }
 
 function openMember(folder: string, content: Readonly<Record<string, Uint8Array | Blob>>, name: string): ByteSource {
