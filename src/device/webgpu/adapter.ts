@@ -31,11 +31,18 @@ const RAISED = [
  * What Dawn must be told to show matrix units: it counts what is experimental as unsafe, so whoever runs it says whether (`ESPALIER_MATRIX_UNITS=1`). On
  * NVIDIA's it shows f16 not by itself either.
  */
-const MATRIX_FLAGS = 'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia';
+const UNSAFE = 'allow_unsafe_apis,vulkan_enable_f16_on_nvidia';
 
 /** In Node and Bun. A browser has a flag of its own, and shows what it has. */
 function matrixUnitsAsked(): boolean {
   return !['', '0', undefined].includes(process.env['ESPALIER_MATRIX_UNITS']);
+}
+
+/** Further features of Dawn's by name, for measurements: `ESPALIER_DAWN_FEATURES=disable_robustness`. */
+function dawnFlags(): string[] {
+  const features = [matrixUnitsAsked() ? UNSAFE : '', process.env['ESPALIER_DAWN_FEATURES'] ?? ''];
+  const given = features.filter((one) => one !== '').join(',');
+  return given === '' ? [] : [`enable-dawn-features=${given}`];
 }
 
 let dawn: Promise<GPU | null> | null = null;
@@ -51,7 +58,7 @@ async function gpuOfHost(): Promise<GPU | null> {
       const { create } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
         create(options: string[]): GPU;
       };
-      return create(matrixUnitsAsked() ? [MATRIX_FLAGS] : []);
+      return create(dawnFlags());
     } catch {
       return null;
     }
