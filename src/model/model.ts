@@ -92,6 +92,11 @@ export class LocalModel {
     throw new EspalierError('E_ARGUMENT', `${this.name} was opened without its identity.`, 'Open it with openLocal.');
   }
 
+  /** Bytes of keys and values of recent prompts that are kept: `promptCache`. */
+  get promptBytes(): number {
+    return this.#prompts?.byteLength ?? 0;
+  }
+
   /** What tells its tokenizer from any other: a hash of its specification. */
   tokenizerIdentity(): Promise<string> {
     this.#tokenizerIdentity ??= sha256(JSON.stringify([this.#spec.tokenizerJson, this.#spec.tokenizerConfig]));

@@ -58,6 +58,7 @@ on('what fails is said beside it, and leaving the loop frees all', async () => {
 
 on('a prompt that begins like a recent one computes only what is new, and says so', async () => {
   const prompt = 'abcdefghij'.repeat(5);
+  const { promptBytes: before } = await engine.stats();
   const plain = await engine.open(await tinyFiles(), { promptCache: 0 });
   try {
     for (const [model_, want] of [
@@ -71,6 +72,10 @@ on('a prompt that begins like a recent one computes only what is new, and says s
         assert.is(result.text, await plain.generate(prompt, { maxTokens: 3, addBos: false }).text());
       }
     }
+    // f32 keys and values of whole blocks of the prompt, once
+    const { nLayers, nKvHeads, headDim } = model.config;
+    const { promptBytes } = await engine.stats();
+    assert.is((promptBytes - before) / (8 * nLayers * nKvHeads * headDim), 40);
   } finally {
     await plain.close();
   }

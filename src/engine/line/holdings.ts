@@ -11,7 +11,7 @@ interface Running {
 
 /** Things of one kind, by number. */
 export interface Shelf<T> {
-  readonly size: number;
+  readonly all: readonly T[];
   /** @param owners what it stands on, and must not outlive */
   put(number: number, value: T, owners: readonly number[]): void;
   /** @throws what the shelf says of what is closed */
@@ -43,8 +43,8 @@ export class Holdings {
   shelf<T extends { close(): void }>(gone: () => EspalierError): Shelf<T> {
     const things = this.#things;
     const shelf: Shelf<T> = {
-      get size() {
-        return [...things.values()].filter((thing) => thing.shelf === shelf).length;
+      get all() {
+        return [...things.values()].flatMap((thing) => (thing.shelf === shelf ? [thing.value as T] : []));
       },
       put: (number, value, owners) => void things.set(number, { shelf, value, owners, gone }),
       get: (number) => {

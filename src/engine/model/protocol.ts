@@ -61,6 +61,8 @@ export interface EngineStats extends DeviceStats {
   readonly models: number;
   /** Generations that hold a cache. */
   readonly generations: number;
+  /** Bytes of keys and values of recent prompts (`promptCache`), which lie beside the device's in JavaScript's memory. */
+  readonly promptBytes: number;
   readonly lanes: number;
 }
 

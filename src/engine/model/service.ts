@@ -65,7 +65,10 @@ export function engineService(
       return facts();
     },
 
-    stats: () => ({ ...device.stats(), models: models.size, generations: holdings.streams, lanes }),
+    stats: () => {
+      const promptBytes = models.all.reduce((sum, own) => sum + own.promptBytes, 0);
+      return { ...device.stats(), models: models.all.length, generations: holdings.streams, promptBytes, lanes };
+    },
 
     open: async ({ id, live }, target, options) => {
       const local = await openWith(target, { ...options, ...live }, { withIdentity, deviceFor });
