@@ -86,6 +86,13 @@ export function fullReport(): PruneReport {
     target: { source: 'reference', probability: 0.0043, answers: 400 },
     looks: LOOKS,
     chosen: LOOKS[4]![1]!,
+    strength: {
+      settled: 0.913,
+      tried: [
+        { strength: 0.9, forget: 0.0102 },
+        { strength: 0.913, forget: 0.00972 },
+      ],
+    },
     gate: { accuracy: { experts: 0.9991, none: 0.9978 }, tokens: { experts: 15000, none: 60000 } },
     measured: { forget: 400, retain: 200 },
     before: { forget: 0.983, retain: 0.982 },

@@ -33,6 +33,7 @@ test('everything that was measured is there, and survives JSON', () => {
     '1 of 4 tokens (25.0 %) is high',
     'reference, 400 of them), which have a mean probability of 0.0043',
     '5 ✓ chosen',
+    'Experts act with a strength of 0.913, by what is left through the gate: 0.0102 at 0.9, 0.00972 at 0.913.',
     'A, shared 8 000 structure: 50 steps, 7 200 tokens of high and 0 of low entropy forgetting authors: 39 of 39 retain: 40 of 40',
     'B 1 , forgets authors 8 000 forgetting authors: 39 steps, 0 tokens of high and 12 040 of low entropy structure: 50 of 50 retain: 1 of 40',
     'the model itself 57 tensors never structure: 50 of 50',

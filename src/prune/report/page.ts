@@ -148,11 +148,14 @@ ${table('States', heads, rowsOf(all))}
 </details>`;
 }
 
+/** Steps of a thousandth are taken. */
+const strengthSaid = (strength: number): string => `${Number(strength.toFixed(3))}`;
+
 /** Of the strength, where more than the look's was tried. */
 function settledPart(strength: PruneReport['strength']): string {
   if (strength === undefined || strength.tried.length < 2) return '';
-  const tried = strength.tried.map((one) => `${figure(one.forget)} at ${figure(one.strength)}`).join(', ');
-  return `\n<p>Experts act with a strength of ${figure(strength.settled)}, by what is left through the gate: ${tried}.</p>`;
+  const tried = strength.tried.map((one) => `${figure(one.forget)} at ${strengthSaid(one.strength)}`).join(', ');
+  return `\n<p>Experts act with a strength of ${strengthSaid(strength.settled)}, by what is left through the gate: ${tried}.</p>`;
 }
 
 function gatePart({ gate }: PruneReport): string {
