@@ -2,14 +2,14 @@
  * Trains a small Llama from nothing, on texts that no file holds: dates, durations, places and plural forms from the runtime's own `Intl` in sixteen
  * languages, and stories, questions and facts about made-up people by the grammars of this folder.
  *
- *     npm run pretrain -- [--out FOLDER] [--steps N] [--seed N] [--lanes N] …
+ *     npm run pretrain -- [--out FOLDER] [--steps N] [--seed N] [--lanes N] [--device webgpu] …
  *     npm run pretrain -- --smoke        a minute or two: a tiny model, and the loss must fall
  *
  * Interrupted, it goes on where it was when it is started again with the same options.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { pretrain, type Recipe } from './recipe.ts';
+import { DEVICES, pretrain, type Recipe } from './recipe.ts';
 
 const { values } = parseArgs({
   options: {
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     steps: { type: 'string' },
     seed: { type: 'string', default: '1' },
     lanes: { type: 'string' },
+    device: { type: 'string', default: 'wasm' },
     tokens: { type: 'string' },
     rate: { type: 'string' },
     layers: { type: 'string' },
@@ -37,6 +38,13 @@ const number = (name: keyof typeof values, preset: number): number => {
   process.exit(2);
 };
 
+const device = (): Recipe['device'] => {
+  const kind = DEVICES.find((own) => own === values.device);
+  if (kind !== undefined) return kind;
+  console.error(`--device takes ${DEVICES.join(' or ')}.`);
+  process.exit(2);
+};
+
 /** The smoke run must come below this, in nats a token: what is drawn by chance from 8192 tokens has 9.01, and who knows how often each is some 5.8. */
 const SMOKE_LOSS = 5.5;
 
@@ -49,6 +57,7 @@ if (values.show !== undefined) {
     out: values.smoke ? null : values.out,
     seed: number('seed', 1),
     lanes: number('lanes', Math.min(8, availableParallelism())),
+    device: device(),
     steps: number('steps', values.smoke ? 75 : 20_000),
     tokens: number('tokens', values.smoke ? 1024 : 2048),
     maxTokens: 512,

@@ -17,11 +17,15 @@ import { configOf, initialWeights, type Shape } from './initial-model.ts';
 import { HeldOutTexts, TextSteps } from './text-steps.ts';
 import { digestOf } from './texts.ts';
 
+export const DEVICES = ['wasm', 'webgpu'] as const;
+
 export interface Recipe {
   /** Folder of the model; null: it is not kept. */
   readonly out: string | null;
   readonly seed: number;
   readonly lanes: number;
+  /** What computes. A training goes on with the kind that it began on. */
+  readonly device: (typeof DEVICES)[number];
   readonly steps: number;
   /** Of a step. */
   readonly tokens: number;
@@ -52,7 +56,7 @@ export async function pretrain(
   const { seed, steps } = recipe;
   const files = await initialFiles(recipe);
   const out = recipe.out === null ? memoryOutput('model') : await folderOutput(recipe.out);
-  const device = await openTrainDevice({ lanes: recipe.lanes });
+  const device = await openTrainDevice({ device: recipe.device, lanes: recipe.lanes });
   try {
     const checkpoint = await openCheckpoint(files);
     const spec = await checkpoint.tokenizer();
@@ -62,7 +66,8 @@ export async function pretrain(
     const trainable = await DecoderTrainable.load(device, checkpoint);
     await checkpoint.close();
     const count = trainable.parameters.reduce((sum, own) => sum + own.shape.reduce((a, b) => a * b, 1), 0);
-    tell(`${(count / 1e6).toFixed(2)} M parameters, ${steps} steps of ${recipe.tokens} tokens, ${recipe.lanes} lanes`);
+    const where = device.description['adapter'] ?? `${recipe.lanes} lanes`;
+    tell(`${(count / 1e6).toFixed(2)} M parameters, ${steps} steps of ${recipe.tokens} tokens, ${where}`);
     const rows = Math.max(recipe.maxTokens, recipe.tokens);
     const source = new TextSteps(encoder, { seed, tokens: recipe.tokens, rows });
     const heldOut = new HeldOutTexts(encoder, { seed, rows, texts: recipe.heldOutTexts });
