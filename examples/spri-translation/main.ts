@@ -7,14 +7,14 @@
  *
  * usage: node --import tsx examples/spri-translation/main.ts MODEL --train FILE --held-out FILE --out DIR
  *   [--arms dense,spri,…] [--seeds 0,1,2] [--steps N | --budget MINUTES] [--learning-rate X] [--batch N] [--max-tokens N]
- *   [--layers N] [--lanes N] [--device wasm] [--translate N] [--part NAME] [--report]
+ *   [--layers N] [--lanes N] [--device wasm|webgpu] [--translate N] [--part NAME] [--report]
  */
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ARMS, type Arm } from './arms.ts';
 import { plot, type Run, summaries, table } from './report.ts';
-import { runArm, type Setting } from './run.ts';
+import { DEVICES, runArm, type Setting } from './run.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -54,7 +54,7 @@ function number(
 const [model] = positionals;
 const { out } = values;
 if (out === undefined) fail('Give --out DIR.');
-if (values.device !== 'wasm') fail(`There is no device ${values.device} yet that trains: wasm.`);
+const device = DEVICES.find((kind) => kind === values.device) ?? fail(`--device takes ${DEVICES.join(' or ')}.`);
 const arms = values.arms
   .split(',')
   .map((name) => ARMS.find((arm) => arm.name === name) ?? fail(`There is no arm ${name}.`));
@@ -81,6 +81,7 @@ async function runAll(folder: string): Promise<void> {
     learningRate: number('learning-rate'),
     interval: number('layers'),
     lanes: values.lanes === undefined ? ('auto' as const) : number('lanes'),
+    device,
     translate: number('translate'),
     maxTokens: number('max-tokens'),
   };

@@ -8,6 +8,8 @@ import { train } from '../../src/train.ts';
 import type { Arm } from './arms.ts';
 import type { Run } from './report.ts';
 
+export const DEVICES = ['wasm', 'webgpu'] as const;
+
 export interface Setting {
   readonly model: string;
   readonly train: string;
@@ -18,6 +20,8 @@ export interface Setting {
   /** Every how many layers has experts. */
   readonly interval: number;
   readonly lanes: number | 'auto';
+  /** What trains, and translates. Models are grown on the CPU: the same bits for either. */
+  readonly device: (typeof DEVICES)[number];
   /** Sentences of what is held out that are translated, and scored. */
   readonly translate: number;
   readonly maxTokens: number;
@@ -25,7 +29,7 @@ export interface Setting {
 
 /** @param folder what is trained is written there, and goes when it was scored */
 export async function runArm(arm: Arm, seed: number, setting: Setting, folder: string): Promise<Run> {
-  const { lanes, steps, batch, learningRate, maxTokens } = setting;
+  const { lanes, device, steps, batch, learningRate, maxTokens } = setting;
   const source = await grown(arm, seed, setting);
   const receipt = await train(source, {
     data: setting.train,
@@ -38,6 +42,7 @@ export async function runArm(arm: Arm, seed: number, setting: Setting, folder: s
     long: 'skip',
     seed,
     lanes,
+    device,
     dtype: 'f32',
     saveEvery: 0,
     evaluateEvery: steps,
@@ -62,7 +67,7 @@ async function grown({ grow: recipe }: Arm, seed: number, { model, interval, lan
 /** chrF and BLEU of greedy translations, over all languages together, as the experiment that this repeats reports them. */
 async function translated(
   folder: string,
-  { heldOut, translate, lanes }: Setting,
+  { heldOut, translate, lanes, device }: Setting,
 ): Promise<{ chrf: number; bleu: number }> {
   const [head, ...rows] = (await readFile(heldOut, 'utf8'))
     .trimEnd()
@@ -77,8 +82,8 @@ async function translated(
       reference: row[column('target')]!,
     };
   });
-  const device = await WasmDevice.create({ lanes: lanes === 'auto' ? 2 : lanes });
-  const model = await openLocal(folder, { device, precision: 'exact' });
+  const cpu = device === 'wasm' ? await WasmDevice.create({ lanes: lanes === 'auto' ? 2 : lanes }) : null;
+  const model = await openLocal(folder, { device: cpu ?? 'webgpu', precision: 'exact' });
   try {
     const texts = await model
       .generateBatch(
@@ -91,6 +96,6 @@ async function translated(
     return { chrf: chrf(hypotheses, references).score, bleu: bleu(hypotheses, references).score };
   } finally {
     model.close();
-    device.close();
+    cpu?.close();
   }
 }
