@@ -248,6 +248,8 @@ async function matrix(context: Context): Promise<unknown> {
   try {
     const info = machine([device.description['adapter'] ?? null]);
     context.print(header(info));
+    const features = process.env['ESPALIER_DAWN_FEATURES'];
+    if (features) context.print(`with ${features}`);
     const products = await matrixUnits(context, device);
     return { machine: info, description: device.description, ...products, prefill: await prefills(context, device) };
   } finally {

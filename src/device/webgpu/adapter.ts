@@ -38,11 +38,19 @@ function matrixUnitsAsked(): boolean {
   return !['', '0', undefined].includes(process.env['ESPALIER_MATRIX_UNITS']);
 }
 
-/** Further features of Dawn's by name, for measurements: `ESPALIER_DAWN_FEATURES=disable_robustness`. */
+/** Further features of Dawn's that are of use for measurements. It says nothing to a name that it does not know, so others are refused. */
+const MEASURED = ['disable_robustness'];
+
+/** @throws E_ARGUMENT */
 function dawnFlags(): string[] {
-  const features = [matrixUnitsAsked() ? UNSAFE : '', process.env['ESPALIER_DAWN_FEATURES'] ?? ''];
-  const given = features.filter((one) => one !== '').join(',');
-  return given === '' ? [] : [`enable-dawn-features=${given}`];
+  const further = (process.env['ESPALIER_DAWN_FEATURES'] ?? '').split(',').filter((name) => name !== '');
+  const unknown = further.find((name) => !MEASURED.includes(name));
+  if (unknown !== undefined) {
+    const hint = `Those known are ${MEASURED.join(', ')}.`;
+    throw new EspalierError('E_ARGUMENT', `ESPALIER_DAWN_FEATURES has ${unknown}.`, hint);
+  }
+  const features = [...(matrixUnitsAsked() ? [UNSAFE] : []), ...further];
+  return features.length === 0 ? [] : [`enable-dawn-features=${features.join(',')}`];
 }
 
 let dawn: Promise<GPU | null> | null = null;
@@ -53,12 +61,13 @@ async function gpuOfHost(): Promise<GPU | null> {
   if (host) return host;
   if (!hasNode()) return null;
   dawn ??= (async () => {
+    const flags = dawnFlags();
     const name = 'webgpu'; // by a variable, so that no bundler looks for what a page does not need
     try {
       const { create } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
         create(options: string[]): GPU;
       };
-      return create(dawnFlags());
+      return create(flags);
     } catch {
       return null;
     }
