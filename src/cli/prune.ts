@@ -164,10 +164,15 @@ function whyChosen({ options, chosen, before, after, target }: PruneReceipt): st
   switch (options.objective) {
     case 'hinge':
       return `nearest to ${never}`;
-    case 'base':
-      return after.forget <= mostLeft(before.forget, target.probability)
+    case 'base': {
+      const most = mostLeft(before.forget, target.probability);
+      if (after.forget > most) {
+        return `the least that is left, and still too much: give a higher --rate or more --epochs; aim: ${never}`;
+      }
+      return chosen.forget <= most
         ? `the first that has forgotten; aim: ${never}`
-        : `the least that is left, and still too much: give a higher --rate or more --epochs; aim: ${never}`;
+        : `the least that is left, and enough with that strength; aim: ${never}`;
+    }
     default:
       return options.objective satisfies never;
   }

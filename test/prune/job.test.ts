@@ -220,6 +220,13 @@ test('towards the base it ends with the first look that has forgotten, which is 
   const fixed = await run({ base: await strangerFiles(), epochs: 60, strengths: [1] });
   assert.equal(fixed.receipt.strength.settled, 1);
   assert.is(fixed.receipt.strength.tried.length, 1);
+  // looks of two of four, and the rest by all
+  const some = await run({ base: await strangerFiles(), epochs: 60, measured: 2 });
+  assert.equal(some.receipt.measured, { forget: FORGET.length, retain: 2 });
+  assert.ok(
+    some.receipt.after.forget <= Math.max(0.01 * some.receipt.before.forget, 1.25 * some.receipt.target.probability),
+  );
+  assert.ok(Math.abs((await mean([some.files], FORGET)) - some.receipt.after.forget) < 1e-4);
   // there is none while training finds answers above 0.5, a little before
   const [first] = looks[0]!;
   assert.ok(first!.forget < 0.6, `${first!.forget}`);
