@@ -132,7 +132,7 @@ async function stepsOf(setting: Omit<Setting, 'steps'>, folder: string): Promise
 
 function sameSetting(a: Setting, b: Setting): boolean {
   // lanes do not change what comes out; what was begun before there was a choice of devices was on the CPU
-  const [own, other] = [a, b].map((one) => JSON.stringify({ device: 'wasm', ...one, lanes: null }));
+  const [own, other] = [a, b].map((one: Partial<Setting>) => JSON.stringify({ device: 'wasm', ...one, lanes: null }));
   return own === other;
 }
 
