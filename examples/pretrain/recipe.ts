@@ -71,7 +71,9 @@ export async function pretrain(
     const rows = Math.max(recipe.maxTokens, recipe.tokens);
     const source = new TextSteps(encoder, { seed, tokens: recipe.tokens, rows });
     const heldOut = new HeldOutTexts(encoder, { seed, rows, texts: recipe.heldOutTexts });
-    const { out: _, lanes: __, restart, ...options } = recipe;
+    const { out: _, lanes: __, restart, device: kind, ...own } = recipe;
+    // as it was before there was a choice
+    const options = kind === 'wasm' ? own : { ...own, device: kind };
     const identity = { options, model: `initial ${seed}`, data: await digestOf(seed) };
     const states = new States(out, identity, device.description);
     if (restart) await clearStates(out);

@@ -156,7 +156,8 @@ const SOURCES: Readonly<Record<PruneReceipt['target']['source'], string>> = {
   enough: 'what is enough',
 };
 
-function whyChosen({ options, chosen, before, after, target }: PruneReceipt): string {
+function whyChosen(receipt: PruneReceipt): string {
+  const { options, chosen, before, target } = receipt;
   const never = `${SOURCES[target.source]}, ${percent(target.probability)}`;
   if (chosen.retain < leastKept(before.retain)) {
     return `the most of what is kept, and still too little: no candidate has 98 % of it; aim: ${never}`;
@@ -164,18 +165,22 @@ function whyChosen({ options, chosen, before, after, target }: PruneReceipt): st
   switch (options.objective) {
     case 'hinge':
       return `nearest to ${never}`;
-    case 'base': {
-      const most = mostLeft(before.forget, target.probability);
-      if (after.forget > most) {
-        return `the least that is left, and still too much: give a higher --rate or more --epochs; aim: ${never}`;
-      }
-      return chosen.forget <= most
-        ? `the first that has forgotten; aim: ${never}`
-        : `the least that is left, and enough with that strength; aim: ${never}`;
-    }
+    case 'base':
+      return `${whyStrong(receipt)}; aim: ${never}`;
     default:
       return options.objective satisfies never;
   }
+}
+
+/** What the look had, and what has come of it through the gate. */
+function whyStrong({ chosen, strength, before, after, target }: PruneReceipt): string {
+  const most = mostLeft(before.forget, target.probability);
+  const look = chosen.forget <= most ? 'the first that has forgotten' : 'the least that was left';
+  if (after.forget <= most) return chosen.forget <= most ? look : `${look}, and enough with that strength`;
+  if (strength.by === 'retain')
+    return `${look}; through the gate too much is left, and stronger experts keep too little`;
+  if (chosen.forget <= most) return `${look}; through the gate too much is left: give more --gate-steps`;
+  return `${look}, and still too much: give a higher --rate or more --epochs`;
 }
 
 function describe(receipt: PruneReceipt, model: string, out: string): string {
@@ -188,6 +193,14 @@ function describe(receipt: PruneReceipt, model: string, out: string): string {
     ],
     ['keeps', `${counted(data.retain.examples, 'example')}: ${percent(before.retain)}, and ${percent(after.retain)}`],
     ['', `measured on ${measured.forget} and ${measured.retain} of them, with the gate`],
+    ...(after.retain < leastKept(before.retain) && chosen.retain >= leastKept(before.retain)
+      ? [
+          ['', 'the gate opens where it should not: give more --gate-steps, or more of what is kept'] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     [
       'chosen',
       `epoch ${chosen.epoch.toFixed(2)}, strength ${strength.settled}, of ${counted(looks.flat().length, 'candidate')}${strength.tried.length > 1 ? ` and ${counted(strength.tried.length, 'strength')}` : ''}`,

@@ -133,7 +133,7 @@ export interface PruneRecipe
   /** Between the two layers of the gate. Default 128. */
   readonly gateUnits?: number;
   /**
-   * Factors of the experts' coefficients that are tried at each look that comes near; 1 always is. With more than one, and the objective `base`, the one
+   * Factors of the experts' coefficients that are tried at each look that comes near; 1 always is. Unless it is 1 alone, with the objective `base` the one
    * that is left is settled in the end, up to a quarter beyond the most. Default 0.8, 0.9, 1 and 1.1.
    */
   readonly strengths?: readonly number[];

@@ -227,6 +227,11 @@ test('towards the base it ends with the first look that has forgotten, which is 
     some.receipt.after.forget <= Math.max(0.01 * some.receipt.before.forget, 1.25 * some.receipt.target.probability),
   );
   assert.ok(Math.abs((await mean([some.files], FORGET)) - some.receipt.after.forget) < 1e-4);
+  // a gate that opens everywhere keeps little, and less the stronger experts are
+  const torn = await run({ base: await strangerFiles(), epochs: 60, gateSteps: 70, strengths: [0.9, 1] });
+  assert.is(torn.receipt.strength.by, 'retain');
+  assert.is(torn.receipt.strength.settled, torn.receipt.chosen.strength);
+  assert.equal([receipt.strength.by, fixed.receipt.strength.by], ['gate', 'look']);
   // there is none while training finds answers above 0.5, a little before
   const [first] = looks[0]!;
   assert.ok(first!.forget < 0.6, `${first!.forget}`);

@@ -56,6 +56,16 @@ test('everything that was measured is there, and survives JSON', () => {
   assert.is(JSON.parse(/id="data">(.*?)<\/script>/s.exec(page)![1]!).length, 8);
 });
 
+test('a strength that is kept for the sake of what is kept is said to be that', () => {
+  const report = fullReport();
+  const page = prunePage({ ...report, strength: { ...report.strength!, by: 'retain' } });
+  assert.ok(
+    text(page).includes(
+      'strength of 0.913, as at the look: a stronger one would keep too little. Left through the gate: 0.0102 at 0.9',
+    ),
+  );
+});
+
 test('what was not measured is said so, part by part', () => {
   const { source, data } = fullReport();
   const page = prunePage({ source, data });
@@ -158,6 +168,24 @@ test('what is no report is refused, part by part', () => {
       );
     }
   }
+});
+
+test('a strength that is no number is refused, where a figure may be missing', () => {
+  const report = fullReport();
+  const { strength } = report;
+  const [first, ...rest] = strength!.tried;
+  const nothing = null as unknown as number;
+  for (const wrong of [
+    { ...strength!, settled: nothing },
+    { ...strength!, tried: [{ ...first!, strength: nothing }, ...rest] },
+  ]) {
+    assert.throws(
+      () => prunePage({ ...report, strength: wrong }),
+      (error: EspalierError) => error.code === 'E_ARGUMENT' && error.message.startsWith('strength.'),
+    );
+  }
+  const page = prunePage({ ...report, strength: { ...strength!, tried: [{ ...first!, forget: nothing }, ...rest] } });
+  assert.match(text(page), '0.00972 at 0.913');
 });
 
 test('text stays text, wherever it is from', () => {

@@ -58,6 +58,16 @@ test('what is never enough ends at the strongest, what always is at the weakest,
   assert.is(none.own.strength, RANGE[0]);
 });
 
+test('what hardly changes for long is looked for at the end of the range', async () => {
+  const flat = (strength: number) => (strength > 9 ? 0.005 : 0.5 - 0.001 * strength);
+  const first = { strength: 1, forget: flat(1) };
+  const tried = await weakestStrength(first, MOST, [1, 10], async (strength) => flat(strength));
+  assert.ok(settledOf(tried, MOST).forget <= MOST, JSON.stringify(tried));
+  const low = (strength: number) => (strength < 1.5 ? 0.05 : 0.001 / strength);
+  const down = await weakestStrength({ strength: 9, forget: low(9) }, MOST, [1, 10], async (strength) => low(strength));
+  assert.ok(down.some(({ strength }) => strength < 1.5) && settledOf(down, MOST).strength < 9, JSON.stringify(down));
+});
+
 test('what is just right is not tried again', async () => {
   const { tried } = await settle(() => 0.0098);
   assert.is(tried.length, 1);

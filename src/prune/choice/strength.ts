@@ -6,6 +6,8 @@ export interface StrengthTried {
 
 /** The first is that of the look that was chosen. */
 const TRIES = 8;
+/** Where nothing is found on the other side by then, the end of the range is tried. */
+const PATIENCE = 4;
 /** What has forgotten and has left so much of what it may have is not worth another try. */
 const NEAR = 0.97;
 /** A little below what is aimed at, so that the next is on the right side of it. */
@@ -14,6 +16,13 @@ const AIM = 0.99;
 const BEYOND = 1.25;
 /** d ln(probability) / d strength, near where answers are forgotten, as long as nothing is known of it: TOFU's looks have -4 to -7. */
 const SLOPE = -5;
+
+/**
+ * Why experts act as strongly as they do. `look`: as at the look, where nothing else is looked for; `gate`: by what is left of all that is forgotten, through the gate;
+ * `retain`: as at the look, since with what is left in mind they would be stronger, and keep too little.
+ */
+export const STRENGTH_REASONS = ['look', 'gate', 'retain'] as const;
+export type StrengthReason = (typeof STRENGTH_REASONS)[number];
 
 /** Weakest and strongest that may be left. @param strengths that looks try; 1 always is */
 export function strengthRange(strengths: readonly number[]): readonly [least: number, most: number] {
@@ -35,14 +44,18 @@ export async function weakestStrength(
   const tried = [first];
   const near = ({ forget }: StrengthTried): boolean => forget <= most && forget >= NEAR * most;
   while (!near(tried.at(-1)!) && tried.length < TRIES) {
-    const strength = Math.min(largest, Math.max(least, nextStrength(tried, most)));
+    const strength = Math.min(largest, Math.max(least, nextStrength(tried, most, [least, largest])));
     if (tried.some((one) => one.strength === strength)) break;
     tried.push({ strength, forget: await measure(strength) });
   }
   return tried;
 }
 
-function nextStrength(tried: readonly StrengthTried[], most: number): number {
+function nextStrength(
+  tried: readonly StrengthTried[],
+  most: number,
+  [least, largest]: readonly [least: number, most: number],
+): number {
   const enough = tried.filter(({ forget }) => forget <= most).sort((a, b) => a.strength - b.strength)[0];
   const short = tried.filter(({ forget }) => forget > most).sort((a, b) => b.strength - a.strength)[0];
   const aim = Math.log(AIM * most);
@@ -54,6 +67,8 @@ function nextStrength(tried: readonly StrengthTried[], most: number): number {
   // a line that goes up leads nowhere
   const slope = measured !== undefined && measured < 0 ? measured : SLOPE;
   const next = b!.strength + (aim - log(b!)) / slope;
+  if (!enough && tried.length >= PATIENCE) return largest;
+  if (!short && tried.length >= PATIENCE) return least;
   if (!enough || !short) return thousandth(next);
   // within both, and not at either for ever
   const [low, high] = [short.strength, enough.strength].sort((x, y) => x - y) as [number, number];

@@ -139,6 +139,7 @@ async function trained(
     onProgress: (done, total) => telling.tell('checking', done, total),
   });
   const { files } = settled;
+  throwIfAborted(signal);
   telling.tell('writing', 0, files.size);
   for (const [name, bytes] of files) await out.writeBytes(name, bytes);
   const facts = (side: 'forget' | 'retain') => ({ ...sideFacts(job, side), digest: data.digests[side] });
@@ -160,7 +161,7 @@ async function trained(
     },
     looks: edited.progress.looks,
     chosen: best,
-    strength: { settled: settled.strength, tried: settled.tried },
+    strength: { settled: settled.strength, by: settled.by, tried: settled.tried },
     gate: { accuracy: gate.accuracy, loss: gate.loss, tokens: gate.tokens, rounds: gate.rounds },
     measured: { forget: measured.sample.checked.length, retain: measured.sample.retain.length },
     before: measured.before,
@@ -216,6 +217,7 @@ async function finished(out: OutputFolder, job: PreparedPrune): Promise<PruneRec
     JSON.stringify(receipt.options) === JSON.stringify(job.plan) &&
     receipt.data?.forget?.digest === digests.forget &&
     receipt.data?.retain?.digest === digests.retain &&
+    receipt.strength !== undefined && // of an earlier version
     JSON.stringify(receipt.beside) === JSON.stringify(await besideOf(job));
   return same && receipt.source?.digest === (await job.digests.loadedIdentity()) ? (receipt as PruneReceipt) : null;
 }

@@ -321,7 +321,13 @@ function groupsOf(job: PreparedPrune): (readonly TrainingSequence[])[] {
     (a, b) => a - b,
   );
   const lists = [
-    ...[sample.forget, sample.retain, forget.sequences, unseen?.sequences.slice(0, plan.measured) ?? []],
+    ...[
+      sample.forget,
+      sample.checked,
+      sample.retain,
+      forget.sequences,
+      unseen?.sequences.slice(0, plan.measured) ?? [],
+    ],
     drawn.map((i) => all[i]!),
   ];
   return lists.flatMap(heaviest);

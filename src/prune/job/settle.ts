@@ -1,6 +1,12 @@
 import type { TrainDevice } from '../../device/train-device.ts';
 import { type Candidate, distanceOf, leastKept, mostLeft } from '../choice/choice.ts';
-import { type StrengthTried, settledOf, strengthRange, weakestStrength } from '../choice/strength.ts';
+import {
+  type StrengthReason,
+  type StrengthTried,
+  settledOf,
+  strengthRange,
+  weakestStrength,
+} from '../choice/strength.ts';
 import { answerLogProbabilities, meanProbability } from '../measure/answers.ts';
 import { withModel } from '../measure/with-model.ts';
 import type { SidesMeasured } from '../write/receipt.ts';
@@ -11,6 +17,7 @@ import type { PreparedPrune } from './prepare.ts';
 /** An adapter as it is written, and what it does. */
 export interface Settled {
   readonly strength: number;
+  readonly by: StrengthReason;
   /** Strengths that were tried through the gate, in order. */
   readonly tried: readonly StrengthTried[];
   readonly files: ReadonlyMap<string, Uint8Array>;
@@ -21,7 +28,7 @@ export interface Settled {
 
 /**
  * The strength of the experts, and what they do with it, by their files and through the gate. Looks measured some of what is forgotten, without a gate, at a few strengths: where the
- * objective is to come to something (`base`), it is the weakest now with which enough of the whole is forgotten; otherwise, and where one strength alone was asked for, the look's.
+ * objective is to come to something (`base`), it is the weakest now with which enough of the whole is forgotten; otherwise, and where looks try no other than 1, the look's.
  * @throws what opening models and computing throws; E_ABORTED
  */
 export async function settle(
@@ -50,19 +57,19 @@ export async function settle(
     meanProbability(await answers(filesAt(strength), sample.retain));
   const most = mostLeft(before.forget, meanProbability(target.answers));
   const own = { strength: best.strength, forget: await forgetAt(best.strength) };
-  const found =
-    objective === 'hinge' || strengths.length === 1
-      ? [own]
-      : await weakestStrength(own, most, strengthRange(strengths), forgetAt);
+  const isFixed = objective === 'hinge' || strengths.every((strength) => strength === 1);
+  const found = isFixed ? [own] : await weakestStrength(own, most, strengthRange(strengths), forgetAt);
+  let by: StrengthReason = isFixed ? 'look' : 'gate';
   let { strength } = settledOf(found, most);
   let retain = await retainAt(strength);
   if (strength > own.strength && retain < leastKept(before.retain)) {
+    by = 'retain';
     strength = own.strength;
     retain = await retainAt(strength);
   }
   const left = forgotten.get(strength)!;
   return {
-    ...{ strength, tried: found, files: filesAt(strength) },
+    ...{ strength, by, tried: found, files: filesAt(strength) },
     after: { forget: meanProbability(left), retain },
     distance: distanceOf(left, target),
   };

@@ -15,10 +15,12 @@ import {
   truth,
   whole,
 } from '../../options/rules.ts';
+import { STRENGTH_REASONS } from '../choice/strength.ts';
 import { MOMENTS } from '../proof/state.ts';
 
+const finite = real(-Number.MAX_VALUE);
 /** JSON has null for what is not finite. */
-const number = either(real(-Number.MAX_VALUE), nothing);
+const number = either(finite, nothing);
 const count = whole(0);
 const name = text();
 
@@ -80,7 +82,10 @@ const PARTS: Readonly<Record<string, AnyRule>> = {
   target: having({ source: name, probability: number }, { answers: count }),
   looks: listOf(listOf(look)),
   chosen: look,
-  strength: having({ settled: number, tried: listOf(having({ strength: number, forget: number })) }),
+  strength: having(
+    { settled: finite, tried: listOf(having({ strength: finite, forget: number })) },
+    { by: oneOf(...STRENGTH_REASONS) },
+  ),
   gate: having(
     { accuracy: having({ none: number, experts: number }) },
     { tokens: having({ experts: count, none: count }) },

@@ -155,7 +155,11 @@ const strengthSaid = (strength: number): string => `${Number(strength.toFixed(3)
 function settledPart(strength: PruneReport['strength']): string {
   if (strength === undefined || strength.tried.length < 2) return '';
   const tried = strength.tried.map((one) => `${figure(one.forget)} at ${strengthSaid(one.strength)}`).join(', ');
-  return `\n<p>Experts act with a strength of ${strengthSaid(strength.settled)}, by what is left through the gate: ${tried}.</p>`;
+  const why =
+    strength.by === 'retain'
+      ? 'as at the look: a stronger one would keep too little. Left through the gate:'
+      : 'by what is left through the gate:';
+  return `\n<p>Experts act with a strength of ${strengthSaid(strength.settled)}, ${why} ${tried}.</p>`;
 }
 
 function gatePart({ gate }: PruneReport): string {

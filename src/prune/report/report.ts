@@ -1,3 +1,4 @@
+import type { StrengthReason } from '../choice/strength.ts';
 import type { EntropyAudit } from '../entropy/audit.ts';
 import type { EntropyDistribution } from '../entropy/distribution.ts';
 import type { EntropySplit } from '../entropy/split.ts';
@@ -72,6 +73,8 @@ export interface PruneReport {
   /** The strength of the experts in the end, and what was left with others, through the gate. */
   readonly strength?: {
     readonly settled: number;
+    /** Why it is that: absent where nobody says. */
+    readonly by?: StrengthReason;
     readonly tried: readonly { readonly strength: number; readonly forget: number }[];
   };
   readonly gate?: {

@@ -1,6 +1,6 @@
 import type { SourceFacts } from '../../train/write/receipt.ts';
 import type { Candidate, ChoiceSource } from '../choice/choice.ts';
-import type { StrengthTried } from '../choice/strength.ts';
+import type { StrengthReason, StrengthTried } from '../choice/strength.ts';
 import type { EntropyDistribution } from '../entropy/distribution.ts';
 import type { EntropySplit } from '../entropy/split.ts';
 import type { GateAccuracy } from '../gate/train-gate.ts';
@@ -44,7 +44,11 @@ export interface PruneReceipt {
   readonly looks: readonly (readonly Candidate[])[];
   readonly chosen: Candidate;
   /** What the experts' coefficients were multiplied by in the end, and what was tried to find it: by all that is forgotten, through the gate. */
-  readonly strength: { readonly settled: number; readonly tried: readonly StrengthTried[] };
+  readonly strength: {
+    readonly settled: number;
+    readonly by: StrengthReason;
+    readonly tried: readonly StrengthTried[];
+  };
   readonly gate: {
     readonly accuracy: GateAccuracy;
     readonly loss: number;

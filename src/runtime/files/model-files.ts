@@ -34,7 +34,9 @@ export async function openModelFiles(
   options: FilesOptions = {},
   kind: FilesKind = 'model',
 ): Promise<ModelFiles> {
-  if (target instanceof Uint8Array || isBlob(target)) return singleFile(nameOf(target) ?? 'model.gguf', target);
+  if (target instanceof Uint8Array || isBlob(target)) {
+    return singleFile(nameOf(target) ?? (kind === 'model' ? 'model.gguf' : kind), target);
+  }
   if (typeof target === 'string' || target instanceof URL) return openNamed(target, options, kind);
   if (typeof target === 'object' && target !== null) return record(target, kind);
   throw new EspalierError(
