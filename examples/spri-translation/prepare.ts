@@ -1,14 +1,15 @@
 /**
  * Parallel text as the example wants it, from data sets as they are published: NTREX-128 (one file a language, line by line the same sentence),
- * Tatoeba as LASER has it (two files a language pair) and TICO-19 (one table). Writes `train.tsv` and `held-out.tsv` with the columns source,
- * target and language.
+ * Tatoeba as LASER has it (two files a language pair), TICO-19 (one table) and Multi30k (one file a language, line by line the same sentence).
+ * Writes `train.tsv` and `held-out.tsv` with the columns source, target and language.
  *
  * Split as in the experiment that the example repeats: of NTREX the first 1,797 sentences train, and the last 200 are never trained on, of
- * which the first 100 are held out; of Tatoeba and TICO-19 every tenth sentence is never trained on, and the first 100 of Tatoeba's are held out.
+ * which the first 100 are held out; of Tatoeba and TICO-19 every tenth sentence is never trained on, and the first 100 of Tatoeba's are held out;
+ * of Multi30k the first 5,000 train.
  * Where time is short, looks at fewer sentences leave more of it for training: `--held-out`, of each language and data set.
  *
- * usage: node --import tsx examples/spri-translation/prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--languages de,fr,…]
- *   [--held-out 100]
+ * usage: node --import tsx examples/spri-translation/prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--multi30k DIR]
+ *   [--languages de,fr,…] [--held-out 100]
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -49,6 +50,7 @@ interface Pair {
 }
 
 const NTREX_TRAINED = 1797;
+const MULTI30K_TRAINED = 5000;
 
 const train: Pair[] = [];
 const heldOut: Pair[] = [];
@@ -110,6 +112,16 @@ async function tico(file: string, languages: readonly Language[]): Promise<void>
   }
 }
 
+/** Captions of pictures, in three languages beside English. */
+async function multi30k(folder: string, languages: readonly Language[]): Promise<void> {
+  const read = async (code: string) => (await lines(join(folder, `train.${code}.gz`))).slice(0, MULTI30K_TRAINED);
+  const english = await read('en');
+  for (const code of ['de', 'fr', 'cs']) {
+    const language = languages.find((own) => own === LANGUAGES[code]);
+    if (language) train.push(...pairs(english, await read(code), language.name));
+  }
+}
+
 async function save(path: string, list: readonly Pair[]): Promise<void> {
   const rows = list.filter(isPair).map(({ source, target, language }) => `${source}\t${target}\t${language}\n`);
   await writeFile(path, `source\ttarget\tlanguage\n${rows.join('')}`);
@@ -122,13 +134,14 @@ const { values } = parseArgs({
     ntrex: { type: 'string' },
     tatoeba: { type: 'string' },
     tico: { type: 'string' },
+    multi30k: { type: 'string' },
     languages: { type: 'string', default: Object.keys(LANGUAGES).join(',') },
     'held-out': { type: 'string', default: '100' },
   },
 });
-if (!values.out || !(values.ntrex || values.tatoeba || values.tico)) {
+if (!values.out || !(values.ntrex || values.tatoeba || values.tico || values.multi30k)) {
   console.error(
-    'usage: prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--languages de,fr,…] [--held-out N]',
+    'usage: prepare.ts --out DIR [--ntrex DIR] [--tatoeba DIR] [--tico FILE] [--multi30k DIR] [--languages de,fr,…] [--held-out N]',
   );
   process.exit(2);
 }
@@ -144,6 +157,7 @@ for (const language of languages) {
   if (values.tatoeba) await tatoeba(values.tatoeba, language, held);
 }
 if (values.tico) await tico(values.tico, languages);
+if (values.multi30k) await multi30k(values.multi30k, languages);
 await mkdir(values.out, { recursive: true });
 await save(join(values.out, 'train.tsv'), train);
 await save(join(values.out, 'held-out.tsv'), heldOut);

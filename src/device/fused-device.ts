@@ -11,6 +11,22 @@ export interface ShareRule {
   readonly actsLow: boolean;
 }
 
+export interface DrawArguments {
+  /** f32 [T, V]. */
+  readonly logits: Tensor;
+  /** What `logitStats` gave of them. */
+  readonly numbers: Tensor;
+  readonly places: Tensor;
+  /** f32 [T, 7]: `DRAW_RULE` of src/device/webgpu/draw-rule.ts. */
+  readonly rules: Tensor;
+  /** What `topK` gave of each row, likeliest first: f32 and i32 [T, K], K up to `MOST_LISTED`; null where no row is drawn of some. */
+  readonly listed: { readonly values: Tensor; readonly places: Tensor } | null;
+  /** i32 [T]: the token of each row, -1 where those that are listed do not prove it. */
+  readonly ids: Tensor;
+  /** f32 [T]: its logit. */
+  readonly drawn: Tensor;
+}
+
 /**
  * A device on which a command costs more than what it computes for few rows: it has operations that are several of `Device` at once. Each row gets the bits that
  * these give it alone. Whoever finds none of it calls the others.
@@ -30,6 +46,11 @@ export interface FusedDevice extends Device {
    * is no cut: `coefficientsOf` of src/model/routed/rule.ts, but that the choice stays on the device. Of what is no number, NaN.
    */
   expertShares(logits: Tensor, entropies: Tensor | null, rule: ShareRule, out: Tensor): void;
+  /**
+   * A token of each row, as `Sampler` (src/model/generate/sampler.ts) draws it with that number of [0, 1), but that its sums are f32: where the number is closer than
+   * some 1e-6 to the border between two tokens it may be the other one.
+   */
+  drawRows(args: DrawArguments): void;
 }
 
 export function fusedOf(device: Device): FusedDevice | null {

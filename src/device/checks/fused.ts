@@ -1,6 +1,8 @@
-import type { StepArguments, Tensor } from '../device.ts';
+import { STAT_NUMBERS, STAT_PLACES, type StepArguments, type Tensor } from '../device.ts';
+import type { DrawArguments } from '../fused-device.ts';
+import { DRAW_FIELDS, MOST_LISTED } from '../webgpu/draw-rule.ts';
 import { checkLinear } from './products.ts';
-import { checkApart, checkFloats, elements, heightOf, shapeError, widthOf } from './tensor.ts';
+import { checkApart, checkFloats, checkInts, elements, heightOf, shapeError, widthOf } from './tensor.ts';
 
 /** Of `normLinear`, `normGated` and `addLinear`; without a norm, outs are added to. */
 export function checkFusedLinear(
@@ -36,6 +38,36 @@ export function checkExpertShares(logits: Tensor, entropies: Tensor | null, cut:
     );
   }
   checkApart('expertShares', out, logits, entropies);
+}
+
+export function checkDrawRows(args: DrawArguments): void {
+  const { logits, numbers, places, rules, listed, ids, drawn } = args;
+  const operation = 'drawRows';
+  checkFloats(operation, logits, numbers, rules, drawn);
+  checkFloats(operation, listed?.values ?? null);
+  checkInts(operation, places, ids);
+  const rows = heightOf(logits);
+  const wanted: [Tensor, number][] = [
+    [numbers, rows * STAT_NUMBERS],
+    [places, rows * STAT_PLACES],
+    [rules, rows * DRAW_FIELDS],
+    [ids, rows],
+    [drawn, rows],
+  ];
+  if (listed) {
+    checkInts(operation, listed.places);
+    const count = widthOf(listed.values);
+    if (count < 1 || count > MOST_LISTED) {
+      throw shapeError(operation, `${count} tokens of a row, at most ${MOST_LISTED} are listed`);
+    }
+    wanted.push([listed.values, rows * count], [listed.places, rows * count]);
+  }
+  for (const [t, size] of wanted) {
+    if (elements(t.shape) !== size) throw shapeError(operation, `${rows} rows with [${t.shape.join(', ')}]`);
+  }
+  checkApart(operation, ids, logits, numbers, places, rules);
+  checkApart(operation, drawn, logits, numbers, places, rules);
+  checkApart(operation, drawn, ids);
 }
 
 /** Beside what `checkAttendEach` asks. */

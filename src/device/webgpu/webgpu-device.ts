@@ -1,7 +1,13 @@
 import { checked } from '../../options/check.ts';
 import { checkAttention } from '../checks/attention.ts';
 import { checkCacheRows } from '../checks/cache-rows.ts';
-import { checkAttendLinear, checkExpertShares, checkFusedLinear, checkNormGated } from '../checks/fused.ts';
+import {
+  checkAttendLinear,
+  checkDrawRows,
+  checkExpertShares,
+  checkFusedLinear,
+  checkNormGated,
+} from '../checks/fused.ts';
 import {
   checkAdd,
   checkAddBias,
@@ -31,13 +37,14 @@ import type {
   StoredRows,
   Tensor,
 } from '../device.ts';
-import type { FusedDevice, ShareRule } from '../fused-device.ts';
+import type { DrawArguments, FusedDevice, ShareRule } from '../fused-device.ts';
 import { gatedActivation } from './activation.ts';
 import { attention } from './attention.ts';
 import { cacheRows } from './cache-rows.ts';
 import { cast } from './cast.ts';
 import { takeColumn } from './column.ts';
 import { GpuContext } from './context.ts';
+import { drawRows } from './draw-rows.ts';
 import { add, addBias, scale } from './elements.ts';
 import { embed } from './embed.ts';
 import { expertShares } from './expert-shares.ts';
@@ -295,5 +302,10 @@ export class WebGpuDevice extends TensorStore implements FusedDevice {
   topK(logits: Tensor, k: number, values: Tensor, places: Tensor): void {
     checkTopK(logits, k, values, places);
     topK(this.parts(), logits, k, values, places);
+  }
+
+  drawRows(args: DrawArguments): void {
+    checkDrawRows(args);
+    drawRows(this.parts(), args);
   }
 }

@@ -82,7 +82,7 @@ export function isPlain(sampler: Sampler): boolean {
 }
 
 /** @param draw gives a token with its logit and its row's numbers; null: it cannot say */
-function attempt(draw: () => { id: number; logit: number; own: Float32Array } | null): Outcome | null {
+export function attempt(draw: () => { id: number; logit: number; own: Float32Array } | null): Outcome | null {
   try {
     const got = draw();
     if (got === null) return null;

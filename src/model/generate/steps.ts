@@ -3,7 +3,7 @@ import { aborted, onAbort } from '../../errors.ts';
 import { nextTurn } from '../../runtime/host/yielding.ts';
 import type { Decoder, ForwardOptions } from '../decoder.ts';
 import type { KvCache } from '../kv-cache.ts';
-import { type Drawn, drawEach, isPlain, type Outcome } from './draw.ts';
+import { type Drawn, drawEach, type Outcome } from './draw.ts';
 import { loadAhead } from './webgpu/load.ts';
 import type { NextToken, RunAhead } from './webgpu/run-ahead.ts';
 
@@ -36,8 +36,8 @@ const LEAST = 4;
 
 const all = new WeakMap<Decoder, Steps>();
 
-/** Whether it asks for the likeliest token behind one that was drawn. */
-const takesLikeliest = ({ input, sampler, own }: Step): boolean => input.length === 1 && isPlain(sampler) && !own;
+/** Whether it asks for the token behind one that was drawn. */
+const isNext = ({ input, own }: Step): boolean => input.length === 1 && !own;
 
 /**
  * All texts that are being written with one model: a pass over the weights gives a token to each that waits for one (continuous batching:
@@ -206,9 +206,10 @@ export class Steps {
       return outcomes;
     }
     const steps = chosen.map(({ step }) => step);
-    if (decoder.canRunAhead && steps.every(takesLikeliest)) {
-      this.#ahead ??= new (await loadAhead()).RunAhead(decoder);
-      const drawn = await this.#ahead.tokens(steps, signal);
+    if (decoder.canRunAhead && steps.every(isNext)) this.#ahead ??= new (await loadAhead()).RunAhead(decoder);
+    const ahead = steps.every((step) => isNext(step) && this.#ahead?.draws(step)) ? this.#ahead : null;
+    if (ahead) {
+      const drawn = await ahead.tokens(steps, signal);
       for (const [i, one] of chosen.entries()) {
         outcomes.set(one, drawn[i]!);
         one.done = one.step.input.length;

@@ -1,7 +1,8 @@
 import type { Tensor } from '../../../device/device.ts';
 import type { Decoder, SequencePart } from '../../decoder.ts';
 import type { KvCache } from '../../kv-cache.ts';
-import { type Draw, drawEach, type Outcome } from '../draw.ts';
+import type { Draw, Outcome } from '../draw.ts';
+import { drawAhead, drawsAhead } from './draw-ahead.ts';
 
 /** A token wanted behind another, as `Step`. */
 export interface NextToken extends Draw {
@@ -15,6 +16,7 @@ export interface NextToken extends Draw {
 /** A pass that is under way. */
 interface Under {
   readonly caches: readonly KvCache[];
+  readonly draws: readonly Draw[];
   readonly outcomes: Promise<Outcome[]>;
   /** The tokens that it gives, i32 [caches], on the device. */
   readonly ids: Tensor;
@@ -23,7 +25,7 @@ interface Under {
 }
 
 /**
- * Where a device computes while the program goes on, and the likeliest token is always drawn, the next pass can begin before the last one's
+ * Where a device computes while the program goes on, and draws each token itself, the next pass can begin before the last one's
  * tokens are read: they are on the device. The program then prepares a pass while the device computes the one before. What runs ahead and
  * turns out not to be wanted is forgotten: caches do not know of it.
  */
@@ -33,6 +35,11 @@ export class RunAhead {
 
   constructor(decoder: Decoder) {
     this.#decoder = decoder;
+  }
+
+  /** Whether the device draws what such a step asks for. */
+  draws(step: Draw): boolean {
+    return drawsAhead(this.#decoder.device, step);
   }
 
   /**
@@ -71,7 +78,11 @@ export class RunAhead {
     const next = this.#next;
     const fits =
       next?.caches.length === steps.length &&
-      steps.every(({ cache, input }, i) => next.caches[i] === cache && next.given?.[i] === input[0]);
+      steps.every(({ cache, input, sampler, count }, i) => {
+        const draw = next.draws[i]!;
+        const isSame = draw.sampler === sampler && draw.count === count;
+        return next.caches[i] === cache && next.given?.[i] === input[0] && isSame;
+      });
     if (!next || !fits) {
       this.drop();
       return null;
@@ -99,7 +110,8 @@ export class RunAhead {
 
   async #beginNext(steps: readonly NextToken[], ids: Tensor): Promise<Under> {
     const caches = steps.map(({ cache }) => cache);
-    return this.#under(steps, null, (onOutput) => this.#decoder.forwardAhead(caches, ids, onOutput));
+    const next = steps.map((step) => ({ ...step, count: step.count + 1 }));
+    return this.#under(next, null, (onOutput) => this.#decoder.forwardAhead(caches, ids, onOutput));
   }
 
   async #under(
@@ -113,10 +125,10 @@ export class RunAhead {
       let outcomes: Promise<Outcome[]> | null = null;
       await compute((hidden) => {
         const logits = decoder.logits(hidden, decoder.precision, true);
-        outcomes = drawEach(decoder.device, logits, steps, ids);
+        outcomes = drawAhead(decoder.device, logits, steps, ids);
         outcomes.catch(() => {}); // whoever wants them hears of it; nobody may
       });
-      return { caches: steps.map(({ cache }) => cache), outcomes: outcomes!, ids, given };
+      return { caches: steps.map(({ cache }) => cache), draws: steps, outcomes: outcomes!, ids, given };
     } catch (error) {
       ids.dispose();
       throw error;

@@ -1,0 +1,21 @@
+/** Numbers of a row of `DrawArguments.rules` (src/device/fused-device.ts). */
+export const DRAW_RULE = {
+  /** 0: the likeliest token; 1: of the whole row; 2: of those that are listed. */
+  kind: 0,
+  /** 1 / temperature. */
+  inverse: 1,
+  /** What is drawn, from 0 to below 1. */
+  uniform: 2,
+  topP: 3,
+  minP: 4,
+  /** Of those that are listed for the row, how many count. */
+  count: 5,
+  /** Whether no others may be drawn (top-k). */
+  limited: 6,
+} as const;
+
+/** Of a row's rule. */
+export const DRAW_FIELDS = 7;
+
+/** Tokens that are listed for a row, at most. */
+export const MOST_LISTED = 256;
