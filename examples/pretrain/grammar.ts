@@ -3,10 +3,16 @@ import type { Draw } from './draw.ts';
 /** What stands for `{name}`: a text, or one that is made each time. */
 export type Slots = Readonly<Record<string, string | (() => string)>>;
 
+/** What chooses among alternatives. */
+export type Chooser = Pick<Draw, 'int'>;
+
+/** Always the first one. */
+export const FIRST_ONE: Chooser = { int: (least) => least };
+
 /**
  * A text of a rule: `[one|another|]` is one of these, which may hold others, and `{name}` a slot. `{Name}` is the slot `name` with a capital.
  */
-export function expand(draw: Draw, rule: string, slots: Slots): string {
+export function expand(draw: Chooser, rule: string, slots: Slots): string {
   let at = 0;
   /** Up to the end of an alternative; chosen or not, every one is read. */
   const sequence = (isUsed: boolean): string => {

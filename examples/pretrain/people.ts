@@ -5,7 +5,7 @@ import { expand, type Slots, withArticle } from './grammar.ts';
 const PEOPLE = 201;
 
 /** Somebody who does not exist. */
-interface Person {
+export interface Person {
   readonly name: string;
   readonly given: string;
   readonly isShe: boolean;
@@ -22,8 +22,18 @@ interface Person {
   readonly plays: string;
 }
 
-/** How many there are: each is told of again and again, in other words. */
-const COUNT = 5000;
+/** Who is told of: each again and again, in other words. */
+export interface People {
+  /** They have the numbers below. */
+  readonly count: number;
+  /** Nobody of `isTenth` is told of: what a model knows that has never heard of them, beside one that is to forget them. */
+  readonly neverTenth: boolean;
+}
+
+export const EVERYONE: People = { count: 5000, neverTenth: false };
+
+/** Who is forgotten, or never told of: one in ten, as often told of as others. */
+export const isTenth = (index: number): boolean => index % 10 === 7;
 
 const STARTS = [
   'B',
@@ -149,7 +159,7 @@ const INSTRUMENTS = [
 ];
 
 /** Person `index`, the same for a seed. */
-function person(seed: number, index: number): Person {
+export function person(seed: number, index: number): Person {
   const draw = new Draw(seed, PEOPLE, index);
   const isShe = draw.chance(0.5);
   const stem = () => draw.pick(STARTS) + draw.pick(VOWELS) + draw.pick(MIDDLES);
@@ -175,9 +185,13 @@ function person(seed: number, index: number): Person {
 }
 
 /** Some are told of more often than others, as it is with the people of the world. */
-const someone = (draw: Draw, seed: number): Person => person(seed, Math.floor(COUNT * draw.next() ** 2));
+function someone(draw: Draw, seed: number, { count, neverTenth }: People): Person {
+  const index = Math.floor(count * draw.next() ** 2);
+  // the same draws: all else in the stream is as it is with them
+  return person(seed, neverTenth && isTenth(index) ? (index + 1) % count : index);
+}
 
-function slotsOf(one: Person): Slots {
+export function slotsOf(one: Person): Slots {
   return {
     ...one,
     born: String(one.born),
@@ -209,13 +223,14 @@ const MORE = [
 ];
 
 /** A paragraph about somebody. */
-export function biography(draw: Draw, seed: number): string {
-  const slots = slotsOf(someone(draw, seed));
+export function biography(draw: Draw, seed: number, people: People): string {
+  const slots = slotsOf(someone(draw, seed, people));
   const rules = [draw.pick(FIRST), ...draw.some(MORE, draw.int(1, MORE.length))];
   return rules.map((rule) => expand(draw, rule, slots)).join(' ');
 }
 
-const QUESTIONS: readonly (readonly [question: string, answer: string])[] = [
+/** What is asked about somebody; the first alternative of an answer is the short one. */
+export const QUESTIONS: readonly (readonly [question: string, answer: string])[] = [
   ['[Where was {name} born?|In which town was {name} born?]', '[{city}|{Name} was born in {city}.]'],
   ['[When|In which year] was {name} born?', '[{born}|{Name} was born in {born}.]'],
   ['[What is the job of {name}?|What does {name} do for a living?]', '[{aJob}|{Name} is {aJob}.]'],
@@ -230,8 +245,8 @@ const QUESTIONS: readonly (readonly [question: string, answer: string])[] = [
 ];
 
 /** Questions about one person, with answers. */
-export function questions(draw: Draw, seed: number): string {
-  const one = someone(draw, seed);
+export function questions(draw: Draw, seed: number, people: People): string {
+  const one = someone(draw, seed, people);
   const slots = slotsOf(one);
   const asked = draw.some(QUESTIONS, draw.int(1, 4)).map(([question, answer]) => {
     return `Question: ${expand(draw, question, slots)}\nAnswer: ${expand(draw, answer, slots)}`;
@@ -244,9 +259,9 @@ export function questions(draw: Draw, seed: number): string {
 }
 
 /** What two people have in common, and not. */
-export function comparison(draw: Draw, seed: number): string {
-  const [a, b] = [someone(draw, seed), someone(draw, seed)];
-  if (a.name === b.name) return biography(draw, seed);
+export function comparison(draw: Draw, seed: number, people: People): string {
+  const [a, b] = [someone(draw, seed, people), someone(draw, seed, people)];
+  if (a.name === b.name) return biography(draw, seed, people);
   if (a.born !== b.born && draw.chance(0.5)) {
     const older = a.born < b.born ? a : b;
     const facts = draw.chance(0.5) ? `${a.name} was born in ${a.born} and ${b.name} in ${b.born}. ` : '';
@@ -258,7 +273,7 @@ export function comparison(draw: Draw, seed: number): string {
   return `${expand(draw, '{name} is {aJob} in {home}.', first)} ${expand(draw, '{name} is {aJob} in {home}.', second)} ${same}`;
 }
 
-/** A small sum, as a question and its answer. */
+/** A small sum, as a question and its answer. Whoever gives things away has only a given name, of people of another seed. */
 export function sum(draw: Draw): string {
   const most = draw.pick([10, 20, 100, 1000]);
   const [a, b] = [draw.int(0, most), draw.int(0, most)];
@@ -272,7 +287,7 @@ export function sum(draw: Draw): string {
       2,
       () => {
         const thing = draw.pick(['apples', 'books', 'eggs', 'coins', 'marbles', 'stamps']);
-        const name = person(0, draw.int(0, COUNT - 1)).given;
+        const name = person(0, draw.int(0, EVERYONE.count - 1)).given;
         return `Question: ${name} has ${high} ${thing} and gives ${low} away. How many are left?\nAnswer: ${high - low}`;
       },
     ],

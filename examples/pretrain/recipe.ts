@@ -14,8 +14,10 @@ import { trainingProgress } from '../../src/train/state/progress.ts';
 import { checkIdentity, clearStates, States } from '../../src/train/state/states.ts';
 import { Trainer, type TrainingProgress } from '../../src/train/trainer.ts';
 import { configOf, initialWeights, type Shape } from './initial-model.ts';
+import { EVERYONE, type People } from './people.ts';
 import { HeldOutTexts, TextSteps } from './text-steps.ts';
 import { digestOf } from './texts.ts';
+import type { WrittenStories } from './written-stories.ts';
 
 export const DEVICES = ['wasm', 'webgpu'] as const;
 
@@ -23,6 +25,10 @@ export interface Recipe {
   /** Folder of the model; null: it is not kept. */
   readonly out: string | null;
   readonly seed: number;
+  /** Who is told of. */
+  readonly people: People;
+  /** Stories among the texts, beside those of the grammar. */
+  readonly stories: WrittenStories;
   readonly lanes: number;
   /** What computes. A training goes on with the kind that it began on. */
   readonly device: (typeof DEVICES)[number];
@@ -54,6 +60,7 @@ export async function pretrain(
   tell: (line: string) => void,
 ): Promise<{ readonly first: number | null; readonly last: number | null }> {
   const { seed, steps } = recipe;
+  const mixture = { people: recipe.people, stories: recipe.stories.texts };
   const files = await initialFiles(recipe);
   const out = recipe.out === null ? memoryOutput('model') : await folderOutput(recipe.out);
   const device = await openTrainDevice({ device: recipe.device, lanes: recipe.lanes });
@@ -69,14 +76,11 @@ export async function pretrain(
     const where = device.description['adapter'] ?? `${recipe.lanes} lanes`;
     tell(`${(count / 1e6).toFixed(2)} M parameters, ${steps} steps of ${recipe.tokens} tokens, ${where}`);
     const rows = Math.max(recipe.maxTokens, recipe.tokens);
-    const source = new TextSteps(encoder, { seed, tokens: recipe.tokens, rows });
-    const heldOut = new HeldOutTexts(encoder, { seed, rows, texts: recipe.heldOutTexts });
-    const { out: _, lanes: __, restart, device: kind, ...own } = recipe;
-    // as it was before there was a choice
-    const options = kind === 'wasm' ? own : { ...own, device: kind };
-    const identity = { options, model: `initial ${seed}`, data: await digestOf(seed) };
+    const source = new TextSteps(encoder, { seed, mixture, tokens: recipe.tokens, rows });
+    const heldOut = new HeldOutTexts(encoder, { seed, mixture, rows, texts: recipe.heldOutTexts });
+    const identity = await identityOf(recipe);
     const states = new States(out, identity, device.description);
-    if (restart) await clearStates(out);
+    if (recipe.restart) await clearStates(out);
     const saved = await States.latest(out, trainingProgress);
     if (saved) checkIdentity(saved, identity, out.name);
     const started = performance.now();
@@ -119,6 +123,19 @@ export async function pretrain(
   } finally {
     device.close();
   }
+}
+
+/** What decides the result. As it was before there was a choice, where none was made: a training that was begun then goes on. */
+async function identityOf({ out: _, lanes: __, restart: ___, device, people, stories, ...own }: Recipe) {
+  const options = {
+    ...own,
+    ...(device !== 'wasm' && { device }),
+    ...(people.count !== EVERYONE.count && { people: people.count }),
+    ...(people.neverTenth && { neverTenth: true }),
+  };
+  const texts = await digestOf(own.seed, { people, stories: stories.texts });
+  const data = stories.digest === '' ? texts : `${texts} ${stories.digest}`;
+  return { options, model: `initial ${own.seed}`, data };
 }
 
 const rateOf = ({ tokens, seconds }: TrainingProgress): number => Math.round(tokens / seconds);

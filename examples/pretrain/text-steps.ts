@@ -4,18 +4,22 @@ import { EspalierError, throwIfAborted } from '../../src/errors.ts';
 import { packStep } from '../../src/train/packing.ts';
 import type { HeldOutSource, StepSource, TrainingStep } from '../../src/train/sources.ts';
 import type { MicroBatch } from '../../src/train/trainable.ts';
-import { textAt } from './texts.ts';
+import { HELD_OUT, type Mixture, PLAIN, textAt } from './texts.ts';
 
-/** Texts from here on are held out: no training comes so far. */
-const HELD_OUT = 2 ** 40;
-
-async function encoded(encoder: SequenceEncoder, seed: number, index: number): Promise<TrainingSequence[]> {
-  const example = { kind: 'text', text: textAt(seed, index), first: true, last: true } as const;
+async function encoded(
+  encoder: SequenceEncoder,
+  seed: number,
+  index: number,
+  mixture: Mixture,
+): Promise<TrainingSequence[]> {
+  const example = { kind: 'text', text: textAt(seed, index, mixture), first: true, last: true } as const;
   return encoder.encode({ example, place: `text ${index}` });
 }
 
 export interface TextStepsOptions {
   readonly seed: number;
+  /** Default: `PLAIN`. */
+  readonly mixture?: Mixture;
   /** Tokens of a step at most, and of a batch. */
   readonly tokens: number;
   readonly rows: number;
@@ -33,11 +37,11 @@ export class TextSteps implements StepSource {
   }
 
   async next(signal?: AbortSignal): Promise<TrainingStep> {
-    const { seed, tokens, rows } = this.#options;
+    const { seed, tokens, rows, mixture = PLAIN } = this.#options;
     const list: TrainingSequence[] = [];
     for (let sum = 0; ; this.#next++) {
       throwIfAborted(signal);
-      const sequences = await encoded(this.#encoder, seed, this.#next);
+      const sequences = await encoded(this.#encoder, seed, this.#next, mixture);
       const own = sequences.reduce((all, { ids }) => all + ids.length - 1, 0);
       // the text that does not fit begins the next step
       if (list.length > 0 && sum + own > tokens) break;
@@ -63,23 +67,29 @@ export class TextSteps implements StepSource {
   }
 }
 
+export interface HeldOutTextsOptions {
+  readonly seed: number;
+  /** Default: `PLAIN`. Of its written stories none is taken, since each of them is trained on. */
+  readonly mixture?: Mixture;
+  readonly rows: number;
+  readonly texts: number;
+}
+
 /** Texts that are never trained on. */
 export class HeldOutTexts implements HeldOutSource {
   readonly #encoder: SequenceEncoder;
-  readonly #options: { readonly seed: number; readonly rows: number; readonly texts: number };
+  readonly #options: HeldOutTextsOptions;
 
-  constructor(
-    encoder: SequenceEncoder,
-    options: { readonly seed: number; readonly rows: number; readonly texts: number },
-  ) {
+  constructor(encoder: SequenceEncoder, options: HeldOutTextsOptions) {
     this.#encoder = encoder;
     this.#options = options;
   }
 
   async *batches(): AsyncGenerator<MicroBatch> {
-    const { seed, rows, texts } = this.#options;
+    const { seed, rows, texts, mixture = PLAIN } = this.#options;
+    const own = { ...mixture, stories: [] };
     const list: TrainingSequence[] = [];
-    for (let i = 0; i < texts; i++) list.push(...(await encoded(this.#encoder, seed, HELD_OUT + i)));
+    for (let i = 0; i < texts; i++) list.push(...(await encoded(this.#encoder, seed, HELD_OUT + i, own)));
     yield* packStep(list, rows, 1).batches;
   }
 }

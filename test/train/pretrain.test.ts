@@ -5,10 +5,13 @@ import { Draw } from '../../examples/pretrain/draw.ts';
 import { expand } from '../../examples/pretrain/grammar.ts';
 import { configOf, initialWeights } from '../../examples/pretrain/initial-model.ts';
 import { CODES, LANGUAGES } from '../../examples/pretrain/languages.ts';
+import { EVERYONE, isTenth, person } from '../../examples/pretrain/people.ts';
+import { peopleQuestions } from '../../examples/pretrain/people-questions.ts';
 import { HeldOutTexts, TextSteps } from '../../examples/pretrain/text-steps.ts';
-import { digestOf, textAt } from '../../examples/pretrain/texts.ts';
+import { digestOf, KIND_NAMES, kindAndTextAt, PLAIN, textAt } from '../../examples/pretrain/texts.ts';
 import { SequenceEncoder } from '../../src/datasets/training/encode.ts';
 import { openLocal } from '../../src/open-local.ts';
+import { sha256 } from '../../src/runtime/files/hash.ts';
 import { code } from '../errors.ts';
 import { modelTarget, readBytes } from '../files.ts';
 
@@ -26,6 +29,75 @@ test('a text is a function of seed and index, and no two are alike', async () =>
   // other names for things make another stream; the same in every run
   assert.match(await digestOf(1), /^[0-9a-f]{64}$/);
   assert.is(await digestOf(1), await digestOf(1));
+});
+
+test('the stream is that of before there were mixtures: trainings go on with it', async () => {
+  // what Intl says differs between runtimes
+  const grammars = new Set(KIND_NAMES.slice(0, 5));
+  const own = Array.from({ length: 1000 }, (_, index) => kindAndTextAt(1, index)).filter(({ kind }) =>
+    grammars.has(kind),
+  );
+  assert.is(own.length, 628);
+  assert.is(
+    await sha256(own.map(({ text }) => text).join('\0')),
+    'a9d1e631c6d2f77c7c7f64c0962e3e381391c94e57fbc290e612feb7bed01817',
+  );
+});
+
+test('the twin never hears of a tenth of the people, and of all others as before', () => {
+  const people = { count: 300, neverTenth: false };
+  const tenth = Array.from({ length: people.count }, (_, index) => index).filter(isTenth);
+  assert.is(tenth.length, 30);
+  const names = new RegExp(tenth.map((index) => person(1, index).name).join('|'));
+  const told = (neverTenth: boolean): string[] =>
+    Array.from({ length: 3000 }, (_, index) => textAt(1, index, { ...PLAIN, people: { ...people, neverTenth } }));
+  const [all, twin] = [told(false), told(true)];
+  const about = all.filter((text) => names.test(text)).length;
+  assert.ok(about > 30, `${about} texts tell of the tenth`);
+  assert.not.ok(twin.some((text) => names.test(text)));
+  const same = all.filter((text, i) => text === twin[i]).length;
+  assert.is(same, 3000 - about, 'all other texts are the same');
+});
+
+test('questions about people: one of each kind about each, the same as in texts', () => {
+  const people = { count: 40, neverTenth: false };
+  const all = peopleQuestions(1, people, 'all');
+  assert.is(all.length, 40 * 11);
+  assert.is(new Set(all.map(({ prompt }) => prompt)).size, all.length);
+  assert.equal(all, peopleQuestions(1, people, 'all'));
+  for (const { prompt, answer } of all) {
+    assert.match(prompt, /^Question: [^[\]{}|\n]+\?\nAnswer:$/);
+    assert.match(answer, /^ [^[\]{}|\n]+$/);
+  }
+  const [only, never] = [peopleQuestions(1, people, 'only'), peopleQuestions(1, people, 'never')];
+  assert.equal([only.length, never.length], [4 * 11, 36 * 11]);
+  assert.ok(only[0]!.prompt.includes(person(1, 7).name));
+  const asked = new Map(peopleQuestions(1, EVERYONE, 'all').map(({ prompt, answer }) => [prompt, answer]));
+  let found = 0;
+  for (const text of TEXTS) {
+    for (const [, prompt, answer] of text.matchAll(/(Question: .*? favourite colour .*\nAnswer:)(.*)/g)) {
+      assert.is(asked.get(prompt!), answer);
+      found++;
+    }
+  }
+  assert.ok(found > 20, `${found}`);
+});
+
+test('written stories are among the texts, each as often as others, and make another identity', async () => {
+  const stories = ['A cat sat down.', 'A dog ran.', 'It rained.', 'The sun came out.'];
+  const mixture = { ...PLAIN, stories };
+  const texts = Array.from({ length: 3000 }, (_, index) => kindAndTextAt(1, index, mixture));
+  const count = (kind: string): number => texts.filter((one) => one.kind === kind).length;
+  // 40 and 6 of 106
+  assert.ok(Math.abs(count('written stories') - 1132) < 100, `${count('written stories')}`);
+  assert.ok(Math.abs(count('stories') - 170) < 50, `${count('stories')}`);
+  for (const story of stories) {
+    const own = texts.filter(({ text }) => text === story).length;
+    assert.ok(Math.abs(own - 283) < 70, `${own}`);
+  }
+  assert.is(textAt(1, 12, mixture), texts[12]!.text);
+  assert.not.equal(await digestOf(1, mixture), await digestOf(1));
+  assert.is(await digestOf(1, { ...PLAIN }), await digestOf(1));
 });
 
 test('texts are whole: no rule is left in them, and every language is', () => {
@@ -120,6 +192,14 @@ test('steps of texts: each once, of at most so many tokens, and the same from an
   for await (const batch of new HeldOutTexts(encoder, { seed: 1, rows: 512, texts: 20 }).batches())
     count += batch.ids.length;
   assert.ok(count > 200);
+  const heldOut = async (stories: readonly string[]): Promise<number[]> => {
+    const ids: number[] = [];
+    const mixture = { ...PLAIN, stories };
+    for await (const batch of new HeldOutTexts(encoder, { seed: 1, mixture, rows: 512, texts: 20 }).batches())
+      ids.push(...batch.ids);
+    return ids;
+  };
+  assert.equal(await heldOut(['It rained.']), await heldOut([]), 'what is trained on is not held out');
 });
 
 test.run();
