@@ -47,7 +47,7 @@ const BOUND = 2e-3;
 /** Seconds of a round, at least. */
 const ROUND = 0.02;
 
-const BASE = { depth: 2, padding: 1, double: false, vectors: true, tall: 8 } as const;
+const BASE = { depth: 2, padding: 1, double: false, vectors: true, turned: false, tall: 8 } as const;
 const shapeOf = (blocksM: number, blocksN: number, subgroupsM: number, subgroupsN: number): MatrixTile => {
   return { ...BASE, blocksM, blocksN, subgroupsM, subgroupsN };
 };
@@ -58,9 +58,11 @@ const SHAPES: readonly MatrixTile[] = [
 ];
 const PLAYED: readonly MatrixTile[] = [shapeOf(2, 2, 1, 1), shapeOf(1, 2, 2, 1)];
 const DEPTHS = [1, 2, 4];
+/** Of the largest: panels of weights with a row for each k, which a trial of squares found twice as fast. */
+const TURNED: readonly Partial<MatrixTile>[] = [{ turned: true }, { turned: true, vectors: false }, { vectors: false }];
 /** What is tried of the best shapes, each beside the rest of it. */
 const CHANGES: readonly Partial<MatrixTile>[] = [
-  ...[{ double: true }, { padding: 0 }, { padding: 2 }, { vectors: false }],
+  ...[{ double: true }, { padding: 0 }, { padding: 2 }, { vectors: false }, { turned: true }],
   ...[{ tall: 1 }, { tall: 4 }, { tall: 16 }, { tall: 32 }],
 ];
 
@@ -147,6 +149,7 @@ async function looked(
     return some;
   };
   const shapes = run.device.isFallback ? PLAYED : SHAPES;
+  await tried(TURNED.flatMap((change) => shapes.slice(0, 4).map((shape) => ({ ...shape, ...change }))));
   await tried(shapes.flatMap((shape) => DEPTHS.map((depth) => ({ ...shape, depth }))));
   const leaders = all.slice(0, 2);
   for (const leader of leaders) {
@@ -355,8 +358,8 @@ const figure = (rate: number): string => (rate < 10 ? rate.toPrecision(2) : rate
 const short = ({ m, n, panel }: MatrixWay): string => `${m}x${n}x${panel}`;
 
 function nameOf(tile: MatrixTile, way: MatrixWay | null): string {
-  const { blocksM, blocksN, subgroupsM, subgroupsN, depth, padding, double, vectors, tall } = tile;
+  const { blocksM, blocksN, subgroupsM, subgroupsN, depth, padding, double, vectors, turned, tall } = tile;
   const blocks = `${blocksM}x${blocksN} blocks, ${subgroupsM}x${subgroupsN} subgroups`;
-  const rest = `pad ${padding}, ${double ? 'two panels' : 'one'}${vectors ? '' : ', by numbers'}, tall ${tall}`;
+  const rest = `pad ${padding}, ${double ? 'two panels' : 'one'}${vectors ? '' : ', by numbers'}${turned ? ', turned' : ''}, tall ${tall}`;
   return `${way ? short(way) : `depth ${depth}`}: ${blocks}, ${rest}`;
 }

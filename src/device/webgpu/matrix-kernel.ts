@@ -24,6 +24,8 @@ export interface MatrixTile {
   readonly double: boolean;
   /** Whether panels are vectors of eight; else they are filled number by number. */
   readonly vectors: boolean;
+  /** Whether a panel of weights has a row for each k, as units take it that read rows alone; it is filled number by number then. */
+  readonly turned: boolean;
   /** Tile rows that are computed beside each other. */
   readonly tall: number;
 }
@@ -71,11 +73,11 @@ fn word(a: f32, b: f32) -> u32 { return rounded(bitcast<u32>(a)) | (rounded(bitc
  * @param whole k is whole panels
  */
 export function matrixKernel(shape: MatrixShape, tile: MatrixTile, across: number, whole: boolean): Kernel {
-  const { blocksM, blocksN, subgroupsM, subgroupsN, depth, padding, double, vectors, tall } = tile;
+  const { blocksM, blocksN, subgroupsM, subgroupsN, depth, padding, double, vectors, turned, tall } = tile;
   const name = [
     `matrix units ${shape.m}x${shape.n}x${shape.k} of ${shape.lanes}`,
     `${blocksM}x${blocksN} blocks, ${subgroupsM}x${subgroupsN} subgroups, ${depth} deep, ${padding} behind`,
-    `${double ? 'two panels' : 'one panel'} of ${vectors ? 'vectors' : 'numbers'}, ${tall} tall, ${across} across`,
+    `${double ? 'two panels' : 'one panel'} of ${vectors ? 'vectors' : 'numbers'}${turned ? ', turned' : ''}, ${tall} tall, ${across} across`,
     whole ? 'whole' : 'tail',
   ];
   return kernel(name.join(', '), () => text(shape, tile, across, whole));
@@ -92,7 +94,7 @@ function text(shape: MatrixShape, tile: MatrixTile, across: number, whole: boole
       .flatMap((side) => Array.from({ length: Math.ceil(side.vectors / threads) }, (_, q) => what(side)(q)))
       .join('\n    ');
   const load = of((side) => (q) => loadText(side, q, whole));
-  const store = of((side) => (q) => storeText(side, q, threads, tile.vectors));
+  const store = of((side) => (q) => storeText(side, q, threads));
   const blocks = forBlocks(tile, (i, j) => `var sum${i}_${j}: subgroup_matrix_result<f32, ${shape.n}, ${shape.m}>;`);
   const compute = Array.from({ length: tile.depth }, (_, step) => stepText(shape, tile, a, b, step)).join('\n    ');
   return {
@@ -158,31 +160,48 @@ interface Side {
   readonly rows: number;
   /** Vectors of eight of a row, without and with what is behind it, and of a panel without. */
   readonly deep: number;
-  readonly stride: number;
   readonly vectors: number;
+  /** Numbers of an element of the panel: eight, or one. */
+  readonly unit: 1 | 8;
+  /** Whether it has a row for each k. */
+  readonly turned: boolean;
+  /** Elements from one row of the panel to the next, and of all rows. */
+  readonly stride: number;
+  readonly size: number;
 }
 
-function sideOf(name: 'a' | 'b', rows: number, shape: MatrixShape, { depth, padding }: MatrixTile): Side {
+/** Bytes of the panels of a tile. */
+export function panelBytes(shape: MatrixShape, tile: MatrixTile): number {
+  const { blocksM, blocksN, subgroupsM, subgroupsN } = tile;
+  const [m, n] = [shape.m * blocksM * subgroupsM, shape.n * blocksN * subgroupsN];
+  const bytes = [sideOf('a', m, shape, tile), sideOf('b', n, shape, tile)].map(({ size, unit }) => 2 * unit * size);
+  return (tile.double ? 2 : 1) * (bytes[0]! + bytes[1]!);
+}
+
+function sideOf(name: 'a' | 'b', rows: number, shape: MatrixShape, tile: MatrixTile): Side {
+  const { depth, padding } = tile;
   const deep = (shape.k * depth) / 8;
-  return { name, rows, deep, stride: deep + padding, vectors: rows * deep };
+  const turned = name === 'b' && tile.turned;
+  const unit = tile.vectors && !turned ? 8 : 1;
+  const stride = ((turned ? rows : 8 * deep) + 8 * padding) / unit;
+  const size = stride * (turned ? 8 * deep : rows);
+  return { name, rows, deep, vectors: rows * deep, unit, turned, stride, size };
 }
 
-/** Elements of the panel that a vector of eight is. */
-const unitOf = ({ vectors }: MatrixTile): number => (vectors ? 1 : 8);
-
-function panelText({ name, rows, stride }: Side, tile: MatrixTile): string {
-  const count = (tile.double ? 2 : 1) * rows * stride * unitOf(tile);
-  return `var<workgroup> ${name}Panel: array<${tile.vectors ? 'vec4u' : 'f16'}, ${count}>;`;
+function panelText({ name, size, unit }: Side, tile: MatrixTile): string {
+  return `var<workgroup> ${name}Panel: array<${unit === 8 ? 'vec4u' : 'f16'}, ${(tile.double ? 2 : 1) * size}>;`;
 }
 
 /** Where an invocation's vector is read and put; rows behind the last are the last, and come to nothing. */
-function placeText({ name, deep, stride, vectors }: Side, q: number, threads: number): string {
+function placeText({ name, rows, deep, stride, vectors, unit, turned }: Side, q: number, threads: number): string {
   const id = `${name}${q}`;
+  // invocations beside each other fill a row of a panel
   const [first, last] = name === 'a' ? ['m0', 'u.m - 1u'] : ['n0', '4u * u.n - 1u'];
   return `let ${id}Id = ${(q + 1) * threads > vectors ? `min(li + ${q * threads}u, ${vectors - 1}u)` : `li + ${q * threads}u`};
-  let ${id}Deep = ${id}Id % ${deep}u;
-  let ${id}At = u.${name}At + min(${first} + ${id}Id / ${deep}u, ${last}) * u.${name}Stride + ${id}Deep;
-  let ${id}Slot = ${id}Id / ${deep}u * ${stride}u + ${id}Deep;
+  let ${id}Deep = ${id}Id ${turned ? `/ ${rows}u` : `% ${deep}u`};
+  let ${id}Row = ${id}Id ${turned ? `% ${rows}u` : `/ ${deep}u`};
+  let ${id}At = u.${name}At + min(${first} + ${id}Row, ${last}) * u.${name}Stride + ${id}Deep;
+  let ${id}Slot = ${turned ? `${id}Deep * ${8 * stride}u + ${id}Row` : `${id}Row * ${stride}u + ${id}Deep * ${8 / unit}u`};
   var ${id} = vec4u();`;
 }
 
@@ -193,16 +212,17 @@ function loadText({ name }: Side, q: number, whole: boolean): string {
   return `${id} = select(vec4u(), ${name}[${id}At + at], at + ${id}Deep < u.k);`;
 }
 
-function storeText({ name, rows, stride, vectors: all }: Side, q: number, threads: number, vectors: boolean): string {
+function storeText({ name, size, stride, vectors: all, unit, turned }: Side, q: number, threads: number): string {
   const id = `${name}${q}`;
-  const slot = `base * ${rows * stride}u + ${id}Slot`;
+  const slot = `base * ${size}u + ${id}Slot`;
   const some = (q + 1) * threads > all ? `if (li + ${q * threads}u < ${all}u) ` : '';
-  if (vectors) return `${some}{ ${name}Panel[${slot}] = ${id}; }`;
+  if (unit === 8) return `${some}{ ${name}Panel[${slot}] = ${id}; }`;
+  const next = turned ? stride : 1;
   const stores = [0, 1, 2, 3].map((i) => {
-    const pair = `bitcast<vec2<f16>>(${id}.${'xyzw'[i]})`;
-    return `{ let pair = ${pair}; ${name}Panel[at8 + ${2 * i}u] = pair.x; ${name}Panel[at8 + ${2 * i + 1}u] = pair.y; }`;
+    const [x, y] = [2 * i, 2 * i + 1].map((j) => `${name}Panel[to + ${j * next}u]`);
+    return `{ let pair = bitcast<vec2<f16>>(${id}.${'xyzw'[i]}); ${x} = pair.x; ${y} = pair.y; }`;
   });
-  return `${some}{ let at8 = 8u * (${slot}); ${stores.join(' ')} }`;
+  return `${some}{ let to = ${slot}; ${stores.join(' ')} }`;
 }
 
 /** For each block of a subgroup. */
@@ -214,14 +234,16 @@ function forBlocks({ blocksM, blocksN }: MatrixTile, of: (i: number, j: number) 
 
 /** One step along k: all blocks of rows meet all of columns. Offsets and strides are counted in elements of the panel. */
 function stepText(shape: MatrixShape, tile: MatrixTile, a: Side, b: Side, step: number): string {
-  const unit = unitOf(tile);
-  const from = (side: Side, row: string): string =>
-    `${unit}u * (base * ${side.rows * side.stride}u + (${row}) * ${side.stride}u + ${(step * shape.k) / 8}u), ${unit * side.stride}u`;
+  const from = ({ size, stride, unit, turned }: Side, row: string): string => {
+    const along = step * shape.k;
+    const at = turned ? `${along * stride}u + ${row}` : `(${row}) * ${stride}u + ${along / unit}u`;
+    return `base * ${size}u + ${at}, ${stride}u`;
+  };
   const lines: string[] = [];
   for (let j = 0; j < tile.blocksN; j++) {
     const type = `subgroup_matrix_right<f16, ${shape.n}, ${shape.k}>`;
     const at = from(b, `ownN + ${j * shape.n}u`);
-    lines.push(`let b${j}_ = subgroupMatrixLoad<${type}, col_major>(&bPanel, ${at});`);
+    lines.push(`let b${j}_ = subgroupMatrixLoad<${type}, ${b.turned ? 'row_major' : 'col_major'}>(&bPanel, ${at});`);
   }
   for (let i = 0; i < tile.blocksM; i++) {
     const type = `subgroup_matrix_left<f16, ${shape.k}, ${shape.m}>`;

@@ -3,7 +3,7 @@
  */
 import type { GpuContext } from './context.ts';
 import type { GpuTraits, Kernel } from './kernel.ts';
-import { type MatrixTile, matrixKernel } from './matrix-kernel.ts';
+import { type MatrixTile, matrixKernel, panelBytes } from './matrix-kernel.ts';
 import type { MatrixShape } from './matrix-shape.ts';
 
 /** A tile with its kernels. */
@@ -34,10 +34,11 @@ const TILES: readonly (MatrixTile & { readonly rate: number })[] = [
 const PLAYED: readonly (MatrixTile & { readonly rate: number })[] = [
   { ...{ blocksM: 2, blocksN: 2, subgroupsM: 2, subgroupsN: 1, depth: 2 }, ...base(), rate: 1 },
   { ...{ blocksM: 1, blocksN: 1, subgroupsM: 1, subgroupsN: 2, depth: 1 }, ...base(), double: true, rate: 0.5 },
+  { ...{ blocksM: 1, blocksN: 2, subgroupsM: 1, subgroupsN: 1, depth: 2 }, ...base(), turned: true, rate: 0.4 },
 ];
 
-function base(): Pick<MatrixTile, 'padding' | 'double' | 'vectors' | 'tall'> {
-  return { padding: 1, double: false, vectors: true, tall: 8 };
+function base(): Pick<MatrixTile, 'padding' | 'double' | 'vectors' | 'turned' | 'tall'> {
+  return { padding: 1, double: false, vectors: true, turned: false, tall: 8 };
 }
 
 export class MatrixUnits {
@@ -86,7 +87,7 @@ export function wayOf(
   const [m, n] = [shape.m * tile.blocksM * tile.subgroupsM, shape.n * tile.blocksN * tile.subgroupsN];
   const panel = shape.k * tile.depth;
   const threads = tile.subgroupsM * tile.subgroupsN * shape.lanes;
-  const panels = (tile.double ? 2 : 1) * (m + n) * (panel / 8 + tile.padding) * 16;
+  const panels = panelBytes(shape, tile);
   // as many blocks are put back beside each other as there is room for
   let across = tile.blocksN;
   const bytes = (): number => panels + tile.subgroupsM * tile.subgroupsN * shape.m * ((across * shape.n) / 4 + 1) * 16;
