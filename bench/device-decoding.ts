@@ -1,9 +1,10 @@
 /**
- * Decoding on a GPU by how many texts are written at once: commands and bytes of weights that a pass takes, and tokens a second. Greedy, as `generate` does it: a pass
+ * Decoding on a GPU by how many texts are written at once: commands and bytes of weights that a pass takes, and tokens a second. As `generate` does it: a pass
  * begins before the last one's tokens are read.
  */
 import { floatToHalf } from '../src/checkpoint/quantised/half.ts';
 import type { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
+import type { SamplingOptions } from '../src/model/generate/options.ts';
 import { Sampler } from '../src/model/generate/sampler.ts';
 import { Steps } from '../src/model/generate/steps.ts';
 import { openLocal } from '../src/open-local.ts';
@@ -25,13 +26,14 @@ export interface DecodingSizes {
   /** Tokens before those that are measured, and those. */
   readonly prompt: number;
   readonly tokens: number;
+  readonly sampling: SamplingOptions;
 }
 
 /** @param files of a model whose matrices are read once a pass, the tied embedding as the output matrix */
 export async function decoding(
   device: WebGpuDevice,
   files: Readonly<Record<string, Uint8Array>>,
-  { texts, prompt, tokens }: DecodingSizes,
+  { texts, prompt, tokens, sampling }: DecodingSizes,
   options: Options,
 ): Promise<Decoding[]> {
   const before = device.stats().bytes;
@@ -39,7 +41,7 @@ export async function decoding(
   const weightBytes = device.stats().bytes - before;
   const { decoder } = model;
   const ids = sequences(1, prompt, model.config.vocabSize)[0]!;
-  const sampler = new Sampler({ temperature: 0 });
+  const sampler = new Sampler(sampling);
   const caches = Array.from({ length: Math.max(...texts) }, () => decoder.cache());
   const results: Decoding[] = [];
   try {

