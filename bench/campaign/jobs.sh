@@ -4,8 +4,8 @@
 #   bash bench/campaign/jobs.sh start NODE DATA OUT JOB…   in the tree's root; DATA: where texts.txz was unpacked
 #   bash bench/campaign/jobs.sh look OUT FILE…             fails at once where nothing was begun; else what was told so far
 #
-# Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws (decoding), probe (200 steps of pretraining), unpack
-# (SmolLM2 in f32, from campaign/models), stories (three processes, in the background), spri (in the background; SPRI_ARGUMENTS are added).
+# Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws (decoding), probe (200 steps of pretraining),
+# stories (SmolLM2's, three processes, in the background), spri (in the background; SPRI_ARGUMENTS are added).
 set -uo pipefail
 [ "$1" = look ] && {
   cat "$2/log.txt" || exit 1
@@ -20,7 +20,7 @@ node=$2 data=$3 out=$4
 shift 4
 mkdir -p "$out/spri" "$out/stories"
 say() { echo "$(date +%H:%M:%S) $*" >>"$out/log.txt"; }
-smol=campaign/models/smollm2-f32
+smol=campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf
 tiles=(bench/main.ts devices --matrix --n 8192 --at 8192 --seconds 30 --rounds 3)
 say begin
 for job in "$@"; do
@@ -31,10 +31,6 @@ for job in "$@"; do
     probe)
       timeout 60 "$node" examples/pretrain/main.ts --device webgpu --hidden 192 --layers 6 --tokens 8192 --out "$out/probe" --steps 200 \
         --evaluate-every 1000 >"$out/probe.txt" 2>&1
-      ;;
-    unpack)
-      "$node" -e "import('$PWD/examples/pretrain/unpack.ts').then((m) => m.trainableFolder('campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf', '$smol'))" \
-        >"$out/unpack.txt" 2>&1
       ;;
     stories)
       for part in 0 1 2; do

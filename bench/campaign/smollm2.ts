@@ -1,11 +1,10 @@
 /** SmolLM2 learns 20 people of TOFU by heart, and is made to forget two of them. */
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { trainableFolder } from '../../examples/pretrain/unpack.ts';
 import { prune } from '../../src/prune/job/job.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { FORM } from '../unlearn-work.ts';
 import { bytesOf, linesOf } from './data.ts';
-import { denseCopy } from './dense-copy.ts';
 import { learnByHeart } from './references.ts';
 import type { Found } from './results.ts';
 import { type Setting, smolOf } from './setting.ts';
@@ -13,18 +12,11 @@ import { type Setting, smolOf } from './setting.ts';
 /** Of each side, where only a few examples are taken. */
 const FEW = 2;
 
-const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
 /** The people of forget10, the last two of whom are those of forget01. */
 export async function smollm2(setting: Setting, seed: number): Promise<Found['smollm2']> {
   const { work, device, lanes, quick } = setting;
-  const base = join(work, 'smollm2');
   const model = join(work, 'smollm2-knows');
-  if (!(await isThere(base))) await denseCopy(smolOf(setting), base);
+  const base = await trainableFolder(smolOf(setting), join(work, 'smollm2'), 'bf16');
   const few = (lines: readonly string[]) => (quick ? lines.slice(0, FEW) : lines);
   const [all, last] = [await linesOf(setting, 'forget10'), await linesOf(setting, 'forget01')];
   const [forget, retain] = [few(last), few(all.filter((line) => !last.includes(line)))];

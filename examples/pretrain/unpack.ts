@@ -8,27 +8,27 @@ import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import { folderOutput } from '../../src/runtime/output/folder.ts';
 
 /**
- * A folder that can be trained as a whole: the model itself, or of a GGUF file, whose types cannot hold what is trained, its weights in f32,
+ * A folder that can be trained as a whole: the model itself, or of a GGUF file, whose types cannot hold what is trained, its weights in f32 or bf16,
  * written to `out` unless they are there. Rounded as they are: what quantising has lost stays lost.
  * @throws an Error for a GGUF file of another architecture than Llama's
  */
-export async function trainableFolder(model: string, out: string): Promise<string> {
+export async function trainableFolder(model: string, out: string, dtype: 'f32' | 'bf16' = 'f32'): Promise<string> {
   const files = await openModelFiles(model);
   const checkpoint = await openCheckpointFiles(files);
   try {
     if (checkpoint.format === 'safetensors') return model;
     if (await exists(out)) return out;
     const { config, tensors } = checkpoint;
-    const configuration = llamaConfig(config);
+    const configuration = { ...llamaConfig(config), torch_dtype: dtype === 'f32' ? 'float32' : 'bfloat16' };
     const output = await folderOutput(out);
     const groups = [...tensors.values()].map((entry) => ({
       name: entry.name,
       tensors: [
         {
           name: entry.name,
-          type: 'f32' as const,
+          type: dtype,
           shape: entry.shape,
-          bytes: () => convertedBytes(entry, 'f32', 1, { headDim: config.headDim }),
+          bytes: () => convertedBytes(entry, dtype, 1, { headDim: config.headDim }),
         },
       ],
     }));
@@ -72,7 +72,6 @@ function llamaConfig(config: ModelConfig): Record<string, unknown> {
     pad_token_id: config.padId,
     attention_bias: false,
     mlp_bias: false,
-    torch_dtype: 'float32',
   };
 }
 

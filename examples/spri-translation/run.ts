@@ -5,6 +5,7 @@ import { chrf } from '../../src/evaluate/scores/chrf.ts';
 import { grow, memoryOutput } from '../../src/grow.ts';
 import { type ModelTarget, openLocal, WasmDevice } from '../../src/local.ts';
 import { train } from '../../src/train.ts';
+import { trainableFolder } from '../pretrain/unpack.ts';
 import type { Arm } from './arms.ts';
 import type { Run } from './report.ts';
 
@@ -30,7 +31,8 @@ export interface Setting {
 /** @param folder what is trained is written there, and goes when it was scored */
 export async function runArm(arm: Arm, seed: number, setting: Setting, folder: string): Promise<Run> {
   const { lanes, device, steps, batch, learningRate, maxTokens } = setting;
-  const source = await grown(arm, seed, setting);
+  const unpacked = `${folder}-source`;
+  const source = await grown(arm, seed, setting, unpacked);
   const receipt = await train(source, {
     data: setting.train,
     heldOut: setting.heldOut,
@@ -51,14 +53,19 @@ export async function runArm(arm: Arm, seed: number, setting: Setting, folder: s
     out: folder,
   });
   const scores = setting.translate > 0 ? await translated(folder, setting) : { chrf: null, bleu: null };
-  await rm(folder, { recursive: true, force: true });
+  for (const own of [folder, unpacked]) await rm(own, { recursive: true, force: true });
   const [before, after] = [receipt.heldOut[0]!, receipt.heldOut.at(-1)!];
   return { arm: arm.name, seed, lossBefore: before.loss, loss: after.loss, ...scores, seconds: receipt.seconds };
 }
 
-/** The dense model, or what the arm makes of it, in memory. */
-async function grown({ grow: recipe }: Arm, seed: number, { model, interval, lanes }: Setting): Promise<ModelTarget> {
-  if (recipe === null) return model;
+/** The dense model, of a GGUF file unpacked, or what the arm makes of it, in memory. */
+async function grown(
+  { grow: recipe }: Arm,
+  seed: number,
+  { model, interval, lanes }: Setting,
+  unpacked: string,
+): Promise<ModelTarget> {
+  if (recipe === null) return trainableFolder(model, unpacked);
   const out = memoryOutput('the grown model');
   await grow(model, { ...recipe, layers: { interval }, seed, lanes, verify: false, out });
   return out.result();
