@@ -143,6 +143,24 @@ test('many draws of one row come as often as they should', async () => {
   }
 });
 
+test('rows that no binding holds together', async () => {
+  const small = await WebGpuDevice.create({ debug: true, bindingLimit: 8192 });
+  const rows = Array.from({ length: 37 }, (_, i) => logitsOf(515, i % 3));
+  const draws = rows.map((_, i) => ({
+    sampler: new Sampler({ temperature: 1, seed: i }),
+    count: i,
+    seen: new Set<number>(),
+  }));
+  const ids = small.tensor('i32', [rows.length]);
+  const logits = put(small, [rows.length, 515], Float32Array.from(rows.flatMap((row) => [...row])));
+  const got = await drawAhead(small, logits, draws, ids);
+  const want = (await draw(rows, draws)).outcomes;
+  assert.equal(got, want);
+  logits.dispose();
+  ids.dispose();
+  small.close();
+});
+
 test('a row that holds NaN fails alone, and penalties are left to the program', async () => {
   const bad = logitsOf(300, 0);
   bad[17] = Number.NaN;
