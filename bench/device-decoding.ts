@@ -4,10 +4,10 @@
  */
 import { floatToHalf } from '../src/checkpoint/quantised/half.ts';
 import type { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
+import { type ModelTarget, openLocal } from '../src/local.ts';
 import type { SamplingOptions } from '../src/model/generate/options.ts';
 import { Sampler } from '../src/model/generate/sampler.ts';
 import { Steps } from '../src/model/generate/steps.ts';
-import { openLocal } from '../src/open-local.ts';
 import { compare, type Options } from './harness.ts';
 import { sequences } from './train-work.ts';
 
@@ -29,15 +29,15 @@ export interface DecodingSizes {
   readonly sampling: SamplingOptions;
 }
 
-/** @param files of a model whose matrices are read once a pass, the tied embedding as the output matrix */
+/** @param target a model whose matrices are read once a pass, the tied embedding as the output matrix */
 export async function decoding(
   device: WebGpuDevice,
-  files: Readonly<Record<string, Uint8Array>>,
+  target: ModelTarget,
   { texts, prompt, tokens, sampling }: DecodingSizes,
   options: Options,
 ): Promise<Decoding[]> {
   const before = device.stats().bytes;
-  const model = await openLocal(files, { device });
+  const model = await openLocal(target, { device });
   const weightBytes = device.stats().bytes - before;
   const { decoder } = model;
   const ids = sequences(1, prompt, model.config.vocabSize)[0]!;

@@ -186,19 +186,25 @@ async function decode(context: Context, options: Options): Promise<Decoding[]> {
   const [vocabulary = 1] = numbers(context, 'vocabulary', [49_152]);
   const [prompt = 1] = numbers(context, 'prompt', [512]);
   const [tokens = 1] = numbers(context, 'tokens', [64]);
+  const given = context.flags['model'];
   const own = MODELS[shape - 1]!;
-  const files = await filesOf(own, vocabulary, Math.max(1024, prompt + tokens + 2));
-  files['model.safetensors'] = halved(files['model.safetensors']!);
+  const random = async (): Promise<Record<string, Uint8Array>> => {
+    const files = await filesOf(own, vocabulary, Math.max(1024, prompt + tokens + 2));
+    files['model.safetensors'] = halved(files['model.safetensors']!);
+    return files;
+  };
+  const [target, name] =
+    typeof given === 'string'
+      ? [given, given.split('/').at(-1)!]
+      : [await random(), `${own.layers} layers of ${own.hidden} in f16`];
   const device = await WebGpuDevice.create();
   try {
     const [temperature = 0] = numbers(context, 'temperature', [0]);
     const [topK = 0] = numbers(context, 'top-k', [0]);
     const sampling = { temperature, topK };
     const sizes = { texts: numbers(context, 'texts', [1, 8, 32]), prompt, tokens, sampling };
-    const results = await decoding(device, files, sizes, { ...options, warmup: 1 });
-    print(
-      `\ndecoding behind ${prompt} tokens, ${own.layers} layers of ${own.hidden} in f16, ${JSON.stringify(sampling)}`,
-    );
+    const results = await decoding(device, target, sizes, { ...options, warmup: 1 });
+    print(`\ndecoding behind ${prompt} tokens, ${name}, ${JSON.stringify(sampling)}`);
     print(`${'texts'.padEnd(8)}${'dispatches'.padStart(12)}${'MB of weights'.padStart(15)}${'tokens/s'.padStart(12)}`);
     for (const { texts, dispatches, weightBytes, tokensPerSecond } of results) {
       const figures = [dispatches.toFixed(1), (weightBytes / 1e6).toFixed(1), tokensPerSecond.toFixed(0)];
@@ -264,7 +270,7 @@ async function matrix(context: Context): Promise<unknown> {
 
 const suite: Suite = {
   about:
-    'the CPU against a GPU, by shape and by size, and decoding there  (--lanes N --n 256,1024 --models 5 --rounds 5; --decoding alone: --texts 1,8,32 --shape 4 --vocabulary 49152 --prompt 512 --tokens 64, drawn with --temperature 1 --top-k 40; --matrix alone: products on matrix units, --n 1024,4096 --at 4096 --seconds 70)',
+    'the CPU against a GPU, by shape and by size, and decoding there  (--lanes N --n 256,1024 --models 5 --rounds 5; --decoding alone: --texts 1,8,32 --shape 4 --vocabulary 49152 --prompt 512 --tokens 64, drawn with --temperature 1 --top-k 40, of a model by --model FILE; --matrix alone: products on matrix units, --n 1024,4096 --at 4096 --seconds 70)',
   async run(context) {
     const { print, flags } = context;
     if (flags['matrix']) return matrix(context);

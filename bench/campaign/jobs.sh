@@ -4,7 +4,8 @@
 #   bash bench/campaign/jobs.sh start NODE DATA OUT JOB…   in the tree's root; DATA: where texts.txz was unpacked
 #   bash bench/campaign/jobs.sh look OUT FILE…             fails at once where nothing was begun; else what was told so far
 #
-# Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws (decoding), probe (200 steps of pretraining),
+# Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws, top-k and
+# q4_1 (decoding at a temperature, with top-k, and with SmolLM2's own weights), probe (200 steps of pretraining),
 # stories (SmolLM2's, three processes, in the background), spri (in the background; SPRI_ARGUMENTS are added).
 set -uo pipefail
 [ "$1" = look ] && {
@@ -27,7 +28,9 @@ for job in "$@"; do
   case $job in
     tiles) timeout 100 "$node" "${tiles[@]}" >"$out/tiles.txt" 2>&1 ;;
     tiles-unsafe) ESPALIER_DAWN_FEATURES=disable_robustness timeout 100 "$node" "${tiles[@]}" >"$out/tiles-unsafe.txt" 2>&1 ;;
-    draws) timeout 60 "$node" bench/main.ts devices --decoding --texts 1,32 --temperature 1 >"$out/draws.txt" 2>&1 ;;
+    draws) timeout 60 "$node" bench/main.ts devices --decoding --texts 1,32,64 --temperature 1 >"$out/draws.txt" 2>&1 ;;
+    top-k) timeout 60 "$node" bench/main.ts devices --decoding --texts 1,32 --temperature 1 --top-k 40 >"$out/top-k.txt" 2>&1 ;;
+    q4_1) timeout 60 "$node" bench/main.ts devices --decoding --texts 1,32 --model "$smol" >"$out/q4_1.txt" 2>&1 ;;
     probe)
       timeout 60 "$node" examples/pretrain/main.ts --device webgpu --hidden 192 --layers 6 --tokens 8192 --out "$out/probe" --steps 200 \
         --evaluate-every 1000 >"$out/probe.txt" 2>&1
