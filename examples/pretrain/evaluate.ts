@@ -41,7 +41,10 @@ const device = DEVICES.find((own) => own === values.device) ?? fail(`--device ta
 const target = positionals[0] ?? fail('Give the folder of a model.');
 const seed = whole('seed');
 const people = { count: Math.max(1, whole('people')), neverTenth: false };
-const stories = values['held-out-stories'] === undefined ? [] : (await readStories([values['held-out-stories']])).texts;
+const file = values['held-out-stories'];
+const read = async (path: string): Promise<readonly string[]> =>
+  (await readStories([path]).catch((error: Error) => fail(error.message))).texts;
+const stories = file === undefined ? [] : await read(file);
 
 const shown = ({ right, asked }: Share): string => `${((100 * right) / Math.max(1, asked)).toFixed(1)} % of ${asked}`;
 

@@ -17,7 +17,7 @@ import { EVERYONE, type People } from './people.ts';
 import { peopleQuestions, TENTHS } from './people-questions.ts';
 import { DEVICES, pretrain, type Recipe } from './recipe.ts';
 import { type Mixture, textAt } from './texts.ts';
-import { NO_STORIES, readStories } from './written-stories.ts';
+import { NO_STORIES, readStories, type WrittenStories } from './written-stories.ts';
 
 const { values } = parseArgs({
   options: {
@@ -59,9 +59,13 @@ const number = (name: keyof typeof values, preset: number): number => {
 const device = (): Recipe['device'] =>
   DEVICES.find((own) => own === values.device) ?? fail(`--device takes ${DEVICES.join(' or ')}.`);
 
+/** What cannot be read is said in a line. */
+const read = (paths: readonly string[]): Promise<WrittenStories> =>
+  readStories(paths).catch((error: Error) => fail(error.message));
+
 const people: People = { count: number('people', EVERYONE.count), neverTenth: values['never-tenth'] };
 if (!Number.isSafeInteger(people.count)) fail('--people takes an integer.');
-const stories = values.stories === undefined ? NO_STORIES : await readStories(values.stories.split(','));
+const stories = values.stories === undefined ? NO_STORIES : await read(values.stories.split(','));
 const mixture: Mixture = { people, stories: stories.texts };
 
 /** The smoke run must come below this, in nats a token: what is drawn by chance from 8192 tokens has 9.01, and who knows how often each is some 5.8. */
@@ -76,7 +80,7 @@ if (values.show !== undefined) {
   console.log(`${pairs.length} questions`);
 } else {
   const path = values['held-out-stories'];
-  const heldOut = path === undefined ? [] : (await readStories([path])).texts;
+  const heldOut = path === undefined ? [] : (await read([path])).texts;
   const known = new Set(stories.texts);
   if (heldOut.some((text) => known.has(text))) fail(`Some story of ${path} is among those that are trained on.`);
   const hidden = number('hidden', values.smoke ? 64 : 256);

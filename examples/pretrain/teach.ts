@@ -16,6 +16,7 @@ import { DEVICES } from './recipe.ts';
 import { sampleStories } from './sample.ts';
 import { StoryFiles } from './story-files.ts';
 import { teacher, teacherOfAnother } from './teacher.ts';
+import { readStories } from './written-stories.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -50,6 +51,7 @@ function number(name: keyof typeof values, isWhole = true): number {
 const model = positionals[0] ?? fail('Give MODEL.');
 const folder = values.out ?? fail('Give --out DIR.');
 const stories = values.stories ?? fail('Give --stories FILE.');
+await readStories([stories]).catch((error: Error) => fail(error.message));
 const device = DEVICES.find((own) => own === values.device) ?? fail(`--device takes ${DEVICES.join(' or ')}.`);
 const [part = 0, parts = 0] = /^\d+\/\d+$/u.test(values.part) ? values.part.split('/').map(Number) : [];
 if (parts < 1 || part >= parts) fail('--part takes K/N, K from 0 to N - 1.');
