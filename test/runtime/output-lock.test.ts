@@ -61,6 +61,23 @@ test('the lock of a dead writer is taken over', async () => {
   assert.equal(await beside(path), []);
 });
 
+test('what a writer left that was ended while it took a lock over goes with the next', async () => {
+  const path = await place();
+  const lock = `${path}.partial.lock`;
+  // it had replaced the lock, and not yet given up that of the dead one's nonce; others were ended before and in the middle of that
+  await writeFile(lock, JSON.stringify({ ...owner, nonce: '89abcdef' }));
+  for (const left of ['01234567', '76543210', 'damaged-1000000000', '01234567.fedcba98']) {
+    await writeFile(`${lock}.${left}`, JSON.stringify(owner));
+  }
+  await writeFile(`${lock}.txt`, 'somebody’s own');
+  await (await folderOutput(path)).release();
+  assert.equal(
+    (await beside(path)).map((name) => name.slice(name.indexOf('.partial'))),
+    ['.partial.lock.txt'],
+  );
+  await rm(`${lock}.txt`);
+});
+
 test('one that may live is not', async () => {
   const path = await place();
   const lock = `${path}.partial.lock`;

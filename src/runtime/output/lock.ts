@@ -5,6 +5,9 @@ import { bootOf, isSameBoot } from './machine-start.ts';
 /** Of a lock that cannot be read, in milliseconds: younger ones may still be being written. */
 const STALE = 30_000;
 
+/** Behind a lock's name: nonces of dead locks that are taken over, one behind the other. */
+const LEFT = /^(?:[0-9a-f]{8}|damaged-\d+)(?:\.(?:[0-9a-f]{8}|damaged-\d+))*$/;
+
 /** Who holds a lock: the content of its file. */
 interface Owner {
   readonly host: string;
@@ -79,12 +82,26 @@ async function acquire(fs: Fs, path: string, own: Owner, what: string): Promise<
       const fresh = `${path}.${own.nonce}`;
       await fs.writeFile(fresh, JSON.stringify(own));
       await fs.rename(fresh, path);
-      return { release: () => release(fs, path, own) };
     } finally {
       await over.release();
     }
+    await clear(fs, path).catch(() => {});
+    return { release: () => release(fs, path, own) };
   }
   throw busy(path, what, null);
+}
+
+/**
+ * Removes what others left that were ended in the middle of taking this lock over. Nobody needs it: who is about to replace a dead lock's file holds the lock
+ * of its nonce, and that file is ours and alive.
+ */
+async function clear(fs: Fs, path: string): Promise<void> {
+  const { basename, dirname } = await import('node:path');
+  const mine = `${basename(path)}.`;
+  for (const name of await fs.readdir(dirname(path))) {
+    if (!name.startsWith(mine) || !LEFT.test(name.slice(mine.length))) continue;
+    await fs.rm(`${dirname(path)}/${name}`, { force: true });
+  }
 }
 
 /** False when the file is there already. */
