@@ -58,7 +58,7 @@ const SHAPES: readonly MatrixTile[] = [
 ];
 const PLAYED: readonly MatrixTile[] = [shapeOf(2, 2, 1, 1), shapeOf(1, 2, 2, 1)];
 const DEPTHS = [1, 2, 4];
-/** Of the largest: panels of weights with a row for each k, which a trial of squares found twice as fast. */
+/** Of the largest: panels of weights with a row for each k, as a trial of squares had them that came to 224 TFLOP/s (docs/webgpu.md). */
 const TURNED: readonly Partial<MatrixTile>[] = [{ turned: true }, { turned: true, vectors: false }, { vectors: false }];
 /** What is tried of the best shapes, each beside the rest of it. */
 const CHANGES: readonly Partial<MatrixTile>[] = [

@@ -40,7 +40,7 @@ function whole(name: 'seed' | 'people' | 'texts' | 'translations' | 'questions')
 const device = DEVICES.find((own) => own === values.device) ?? fail(`--device takes ${DEVICES.join(' or ')}.`);
 const target = positionals[0] ?? fail('Give the folder of a model.');
 const seed = whole('seed');
-const people = { count: Math.max(1, whole('people')), neverTenth: false };
+const people = { count: whole('people') || fail('--people takes an integer above 0.'), neverTenth: false };
 const file = values['held-out-stories'];
 const read = async (path: string): Promise<readonly string[]> =>
   (await readStories([path]).catch((error: Error) => fail(error.message))).texts;

@@ -42,7 +42,10 @@ export async function sampleStories(model: LocalModel, files: StoryFiles, sampli
   for (let first = 0; first < wanted.length && !signal.aborted; first += GROUP) {
     const group = wanted.slice(first, first + GROUP);
     const prompts = group.map((index) => ({ prompt: PROMPT, seed: seed * 2 ** 32 + index }));
-    for await (const result of model.generateBatch(prompts, { temperature: 1, maxTokens, batch })) {
+    for await (const result of untilAborted(
+      model.generateBatch(prompts, { temperature: 1, maxTokens, batch, signal }),
+      signal,
+    )) {
       if (result.error) throw result.error;
       const [index, text] = [group[result.index]!, result.text.trim()];
       tokens += result.tokens.length;
@@ -53,9 +56,17 @@ export async function sampleStories(model: LocalModel, files: StoryFiles, sampli
       else if (result.finishReason === 'length') await files.leftOut(index, 'too long');
       else await files.story(index, text);
       if (performance.now() - told > TELL_EVERY) report();
-      if (signal.aborted) break; // what is half written is lost, and written again
     }
   }
   report();
   return stories + leftOut['too long'] + leftOut.empty === wanted.length;
+}
+
+/** What comes of it until it is aborted: what is half written then is lost, and written again. */
+async function* untilAborted<T>(results: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void> {
+  try {
+    yield* results;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }

@@ -12,6 +12,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { EspalierError } from '../../src/errors.ts';
 import { openLocal, WasmDevice } from '../../src/local.ts';
+import { type BatchOptions, batchOptions } from '../../src/model/generate/batch.ts';
+import { checked } from '../../src/options/check.ts';
 import { DEVICES } from './recipe.ts';
 import { sampleStories } from './sample.ts';
 import { StoryFiles } from './story-files.ts';
@@ -50,13 +52,21 @@ function number(name: keyof typeof values, isWhole = true): number {
 
 const model = positionals[0] ?? fail('Give MODEL.');
 const folder = values.out ?? fail('Give --out DIR.');
-const stories = values.stories ?? fail('Give --stories FILE.');
-await readStories([stories]).catch((error: Error) => fail(error.message));
+const file = values.stories ?? fail('Give --stories FILE.');
+const stories = (await readStories([file]).catch((error: Error) => fail(error.message))).texts;
 const device = DEVICES.find((own) => own === values.device) ?? fail(`--device takes ${DEVICES.join(' or ')}.`);
 const [part = 0, parts = 0] = /^\d+\/\d+$/u.test(values.part) ? values.part.split('/').map(Number) : [];
 if (parts < 1 || part >= parts) fail('--part takes K/N, K from 0 to N - 1.');
 const lanes = values.lanes === undefined ? ('auto' as const) : number('lanes');
 const [seed, count, batch, maxTokens] = [number('seed'), number('count'), number('batch'), number('max-tokens')];
+// what the stories' options and seeds may be is checked before the teacher is trained
+if (seed >= 2 ** 21) fail('--seed takes an integer below 2^21.');
+try {
+  checked<BatchOptions>(batchOptions, { maxTokens, batch }, 'generateBatch');
+} catch (error) {
+  const { message, hint } = error as EspalierError;
+  fail(`${message} ${hint}`);
+}
 const tuning = {
   ...{ model, stories, seed, lanes, device, maxTokens: 512 },
   ...{ steps: number('steps'), batch: number('tune-batch'), learningRate: number('learning-rate', false) },

@@ -4,7 +4,6 @@ import { throwIfAborted } from '../../src/errors.ts';
 import { train } from '../../src/train.ts';
 import type { DEVICES } from './recipe.ts';
 import { exists, trainableFolder } from './unpack.ts';
-import { readStories } from './written-stories.ts';
 
 /** What stands before each story: the teacher is asked by it. */
 export const PROMPT = 'Story:';
@@ -14,8 +13,7 @@ const HELD_OUT_MOST = 300;
 
 export interface Tuning {
   readonly model: string;
-  /** A JSON array of stories, or JSON lines. */
-  readonly stories: string;
+  readonly stories: readonly string[];
   readonly steps: number;
   /** Stories of a step. */
   readonly batch: number;
@@ -98,8 +96,7 @@ export async function teacherOfAnother(folder: string, signal: AbortSignal): Pro
 }
 
 /** Lines of what is trained on, as a file, and of what is not. */
-async function split(folder: string, path: string): Promise<[data: string, heldOut: string[]]> {
-  const { texts } = await readStories([path]);
+async function split(folder: string, texts: readonly string[]): Promise<[data: string, heldOut: string[]]> {
   const line = (text: string): string => `${JSON.stringify({ prompt: PROMPT, answer: ` ${text}` })}\n`;
   const data = join(folder, 'train.jsonl');
   const heldOut = texts.filter((_, i) => isHeldOut(i)).map(line);

@@ -4,6 +4,7 @@ import type { ModelConfig } from '../../src/checkpoint/types.ts';
 import { writeJson, writeSmallFiles } from '../../src/checkpoint/write/small-files.ts';
 import { convertedBytes } from '../../src/checkpoint/write/source-tensors.ts';
 import { writeCheckpoint } from '../../src/checkpoint/write/write-checkpoint.ts';
+import { shapeKeys } from '../../src/grow/write/output-config.ts';
 import { openModelFiles } from '../../src/runtime/files/model-files.ts';
 import { folderOutput } from '../../src/runtime/output/folder.ts';
 
@@ -55,17 +56,7 @@ function llamaConfig(config: ModelConfig): Record<string, unknown> {
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
-    vocab_size: config.vocabSize,
-    hidden_size: config.hiddenSize,
-    intermediate_size: config.intermediateSize,
-    num_hidden_layers: config.nLayers,
-    num_attention_heads: config.nHeads,
-    num_key_value_heads: config.nKvHeads,
-    head_dim: config.headDim,
-    hidden_act: 'silu',
-    max_position_embeddings: config.maxPositions,
-    rms_norm_eps: config.rmsNormEps,
-    rope_theta: rope.theta,
+    ...shapeKeys(config),
     tie_word_embeddings: tiedEmbeddings,
     bos_token_id: config.bosId,
     eos_token_id: config.eosIds,

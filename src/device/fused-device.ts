@@ -17,7 +17,7 @@ export interface DrawArguments {
   /** What `logitStats` gave of them. */
   readonly numbers: Tensor;
   readonly places: Tensor;
-  /** f32 [T, 7]: `DRAW_RULE` of src/device/webgpu/draw-rule.ts. */
+  /** f32 [T, fields]: `DRAW_RULE` of src/device/webgpu/draw-rule.ts. */
   readonly rules: Tensor;
   /** What `topK` gave of each row, likeliest first: f32 and i32 [T, K], K up to `MOST_LISTED`; null where no row is drawn of some. */
   readonly listed: { readonly values: Tensor; readonly places: Tensor } | null;
@@ -48,7 +48,7 @@ export interface FusedDevice extends Device {
   expertShares(logits: Tensor, entropies: Tensor | null, rule: ShareRule, out: Tensor): void;
   /**
    * A token of each row, as `Sampler` (src/model/generate/sampler.ts) draws it with that number of [0, 1), but that its sums are f32: where the number is closer than
-   * some 1e-6 to the border between two tokens it may be the other one.
+   * some 1e-6 to the border between two tokens it may be the other one, and where top-p is that close to the mass of some tokens, one more or less of them counts.
    */
   drawRows(args: DrawArguments): void;
 }

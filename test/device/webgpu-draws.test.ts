@@ -186,7 +186,12 @@ test('shapes that do not fit are refused', async () => {
   await rejects('E_SHAPE', async () => device.drawRows({ ...right, rules: short }));
   await rejects('E_SHAPE', async () => device.drawRows({ ...right, ids: one }));
   await rejects('E_SHAPE', async () => device.drawRows({ ...right, drawn: rules }));
-  for (const t of [logits, numbers, places, rules, ids, drawn, short, one]) t.dispose();
+  const [values, listed] = [of('f32', 2, 1), of('i32', 2, 1)];
+  await rejects('E_SHAPE', async () => device.drawRows({ ...right, listed: { values, places: ids } }));
+  await rejects('E_SHAPE', async () =>
+    device.drawRows({ ...right, drawn: values, listed: { values, places: listed } }),
+  );
+  for (const t of [logits, numbers, places, rules, ids, drawn, short, one, values, listed]) t.dispose();
 });
 
 test('what was seen', () => {

@@ -77,6 +77,11 @@ test('sampling: each index once, none again', () =>
         ...{ seed: 1, count, part, parts, batch: 4, maxTokens: 8, signal, tell: (text) => told.push(text) },
       });
     assert.is(await sample(0, 1, 5, AbortSignal.abort()), false);
+    const stop = new AbortController();
+    const soon = sample(2, 3, 600, stop.signal);
+    setTimeout(() => stop.abort(), 50);
+    assert.is(await soon, false, 'ended in the middle');
+    for (const kind of ['stories', 'left-out']) await rm(join(folder, `${kind}-2.jsonl`), { force: true });
     assert.is(await sample(0, 1, 5), true);
     assert.is(await sample(1, 2, 9), true);
     const indices = async (part: number): Promise<number[]> => {
@@ -109,6 +114,22 @@ test('a GGUF file of a Llama is unpacked to the same model', () =>
       await wanted.close();
     }
     assert.is(await trainableFolder(from, out), out, 'once');
+    const narrow = await openCheckpoint(await trainableFolder(from, join(folder, 'bf16'), 'bf16'));
+    const wide = await openCheckpoint(from);
+    try {
+      const { headDim } = wide.config;
+      for (const [name, entry] of wide.tensors) {
+        assert.is(narrow.tensors.get(name)!.type, 'bf16');
+        const got = await decodedTensor(narrow.tensors.get(name)!, { headDim });
+        const want = await decodedTensor(entry, { headDim });
+        assert.ok(
+          got.length === want.length && got.every((v, i) => Math.abs(v - want[i]!) <= Math.abs(want[i]!) / 256),
+        );
+      }
+    } finally {
+      await narrow.close();
+      await wide.close();
+    }
     assert.is(await trainableFolder(out, join(folder, 'again')), out, 'what can be trained stays where it is');
     const scaled = from.replace('q4_1', 'rope-linear');
     assert.match(await message(() => trainableFolder(scaled, join(folder, 'other'))), /only plain Llamas/);

@@ -67,7 +67,8 @@ export function checkDrawRows(args: DrawArguments): void {
   }
   checkApart(operation, ids, logits, numbers, places, rules);
   checkApart(operation, drawn, logits, numbers, places, rules);
-  checkApart(operation, drawn, ids);
+  checkApart(operation, drawn, ids, listed?.values ?? null, listed?.places ?? null);
+  checkApart(operation, ids, listed?.values ?? null, listed?.places ?? null);
 }
 
 /** Beside what `checkAttendEach` asks. */

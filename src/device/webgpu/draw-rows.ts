@@ -1,7 +1,7 @@
 import { widthOf } from '../checks/tensor.ts';
 import { STAT, STAT_NUMBERS, STAT_PLACE, STAT_PLACES } from '../device.ts';
 import type { DrawArguments } from '../fused-device.ts';
-import { DRAW_FIELDS, DRAW_RULE } from './draw-rule.ts';
+import { DRAW_FIELDS, DRAW_KIND, DRAW_RULE } from './draw-rule.ts';
 import { variants } from './kernel.ts';
 import { fourBuffer, fourGet, isWide, LEAST } from './logit-rows.ts';
 import { exponential } from './math.ts';
@@ -17,6 +17,10 @@ const FAR = '-1e29';
 /** A field of the row's rule. */
 const rule = (field: keyof typeof DRAW_RULE): string =>
   `rules[u.rulesAt + group * ${DRAW_FIELDS}u + ${DRAW_RULE[field]}u]`;
+
+function kindOf(name: keyof typeof DRAW_KIND): string {
+  return `${DRAW_KIND[name]}.0`;
+}
 
 /**
  * A workgroup a row. Each invocation has neighbouring tokens, so that a scan over invocations goes through the row in the order of ids, as `Sampler` does;
@@ -57,7 +61,9 @@ fn weights(row: u32, i: u32, top: f32, inverse: f32) -> vec4f {
   let top = numbers[u.numbersAt + group * ${STAT_NUMBERS}u + ${STAT.max}u];
   let each = 4u * ((u.width + ${4 * WORKGROUP - 1}u) / ${4 * WORKGROUP}u);
   let start = min(li * each, u.width);
-  let end = min(start + each, u.width);
+  // the mass of the row is asked for by who draws from it, and by top-p where more than what is listed may be drawn
+  let asks = kind == ${kindOf('whole')} || (kind == ${kindOf('listed')} && ${rule('limited')} == 0.0);
+  let end = select(start, min(start + each, u.width), asks);
   var own = 0.0;
   for (var i = start; i < end; i += 4u) {
     let w = weights(group, i, top, inverse);
@@ -76,15 +82,15 @@ fn weights(row: u32, i: u32, top: f32, inverse: f32) -> vec4f {
     workgroupBarrier();
   }
   let mass = sums[${WORKGROUP - 1}];
-  let target1 = ${rule('uniform')} * mass;
+  let wanted = ${rule('uniform')} * mass;
   // sums of f32 need not grow with every term, and the last may be below what was drawn of it
   if (own > 0.0) {
     atomicMax(&last, li);
-    if (target1 < sums[li]) { atomicMin(&first, li); }
+    if (wanted < sums[li]) { atomicMin(&first, li); }
   }
   workgroupBarrier();
   let holder = min(atomicLoad(&first), atomicLoad(&last));
-  if (kind == ${KIND('whole')} && li == holder) {
+  if (kind == ${kindOf('whole')} && li == holder) {
     var sum = select(0.0, sums[max(li, 1u) - 1u], li > 0u);
     var id = start;
     var done = false;
@@ -94,23 +100,19 @@ fn weights(row: u32, i: u32, top: f32, inverse: f32) -> vec4f {
         if (!done && w[j] > 0.0) {
           sum += w[j];
           id = i + j;
-          done = target1 < sum;
+          done = wanted < sum;
         }
       }
     }
     ids[u.idsAt + group] = i32(id);
     drawn[u.drawnAt + group] = logitsGet(group, id & ~3u)[id & 3u];
   }
-  if (kind == ${KIND('likeliest')} && li == 0u) {
+  if (kind == ${kindOf('likeliest')} && li == 0u) {
     ids[u.idsAt + group] = places[u.placesAt + group * ${STAT_PLACES}u + ${STAT_PLACE.argmax}u];
     drawn[u.drawnAt + group] = top;
   }
   ${listed ? LISTED : ''}`,
 }));
-
-function KIND(name: 'likeliest' | 'whole' | 'listed'): string {
-  return `${['likeliest', 'whole', 'listed'].indexOf(name)}.0`;
-}
 
 /** Top-k, top-p and min-p over tokens in order, as `Sampler`. -1 where they do not prove what the whole row would give. */
 const LISTED = `workgroupBarrier();
@@ -118,7 +120,7 @@ const LISTED = `workgroupBarrier();
   let n0 = u32(${rule('count')});
   sums[li] = select(0.0, exp1(max(values[u.valuesAt + at + min(li, u.count - 1u)] - top, ${FAR}) * inverse), li < n0);
   workgroupBarrier();
-  if (kind == ${KIND('listed')} && li == 0u) {
+  if (kind == ${kindOf('listed')} && li == 0u) {
     let topP = ${rule('topP')};
     let minP = ${rule('minP')};
     // of top-k only what is listed counts
@@ -144,13 +146,13 @@ const LISTED = `workgroupBarrier();
     if (minP > 0.0) { while (n > 1u && sums[n - 1u] < minP) { n--; } }
     var sum = 0.0;
     for (var i = 0u; i < n; i++) { sum += sums[i]; }
-    let wanted = ${rule('uniform')} * sum;
+    let place = ${rule('uniform')} * sum;
     var chosen = 0u;
     var cumulative = 0.0;
     for (var i = 0u; i < n; i++) {
       if (sums[i] > 0.0) { chosen = i; }
       cumulative += sums[i];
-      if (wanted < cumulative) { break; }
+      if (place < cumulative) { break; }
     }
     ids[u.idsAt + group] = select(-1, listed[u.listedAt + at + chosen], proven);
     drawn[u.drawnAt + group] = values[u.valuesAt + at + chosen];

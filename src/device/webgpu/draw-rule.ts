@@ -1,6 +1,6 @@
 /** Numbers of a row of `DrawArguments.rules` (src/device/fused-device.ts). */
 export const DRAW_RULE = {
-  /** 0: the likeliest token; 1: of the whole row; 2: of those that are listed. */
+  /** One of `DRAW_KIND`. */
   kind: 0,
   /** 1 / temperature. */
   inverse: 1,
@@ -15,7 +15,10 @@ export const DRAW_RULE = {
 } as const;
 
 /** Of a row's rule. */
-export const DRAW_FIELDS = 7;
+export const DRAW_FIELDS: number = Object.keys(DRAW_RULE).length;
+
+/** What a row's token is drawn from: nothing but the likeliest, the whole row, or those that are listed for it. */
+export const DRAW_KIND = { likeliest: 0, whole: 1, listed: 2 } as const;
 
 /** Tokens that are listed for a row, at most. */
 export const MOST_LISTED = 256;

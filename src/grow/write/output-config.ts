@@ -28,13 +28,9 @@ export function configText(json: Json): string {
   return `${text.replace(/^( *"(?:rms_norm_eps|router_aux_loss_coef|rope_theta|factor)": )(-?\d+)(,?)$/gm, '$1$2.0$3')}\n`;
 }
 
-/** What every target has. */
-function common(config: ModelConfig, fit: Fit): Json {
-  const { eosIds } = config;
-  const { className, modelType } = targetOf(fit.target);
+/** Of the shape of a model. */
+export function shapeKeys(config: ModelConfig): Json {
   return {
-    architectures: [className],
-    model_type: modelType,
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
@@ -46,6 +42,17 @@ function common(config: ModelConfig, fit: Fit): Json {
     max_position_embeddings: config.maxPositions,
     rms_norm_eps: config.rmsNormEps,
     rope_theta: config.rope.theta,
+  };
+}
+
+/** What every target has. */
+function common(config: ModelConfig, fit: Fit): Json {
+  const { eosIds } = config;
+  const { className, modelType } = targetOf(fit.target);
+  return {
+    architectures: [className],
+    model_type: modelType,
+    ...shapeKeys(config),
     rope_scaling: scalingKind(config.rope.scaling).toJson(config.rope.scaling),
     tie_word_embeddings: config.tiedEmbeddings && !fit.untie,
     initializer_range: 0.02,

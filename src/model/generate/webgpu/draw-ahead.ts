@@ -1,14 +1,11 @@
 import { type Device, STAT_NUMBERS, type Tensor } from '../../../device/device.ts';
 import { type FusedDevice, fusedOf } from '../../../device/fused-device.ts';
-import { DRAW_FIELDS, DRAW_RULE, MOST_LISTED } from '../../../device/webgpu/draw-rule.ts';
+import { DRAW_FIELDS, DRAW_KIND, DRAW_RULE, MOST_LISTED } from '../../../device/webgpu/draw-rule.ts';
 import { uniform } from '../../../random.ts';
 import { checkLogitStats } from '../../finite.ts';
 import { statsBuffers } from '../../logit-stats.ts';
 import { attempt, type Draw, drawEach, isPlain, type Outcome } from '../draw.ts';
 import type { Sampler } from '../sampler.ts';
-
-/** Tokens that are listed for top-p without top-k, of which it is not known how many it keeps. */
-const LISTED_FOR_MASS = 256;
 
 /** Whether the device can draw what is asked for, without the program: no penalty, which asks what was seen, and no top-k beyond what is listed. */
 export function drawsAhead(device: Device, { sampler }: Draw): boolean {
@@ -74,7 +71,7 @@ export async function drawAhead(
 function listedOf(sampler: Sampler, vocabSize: number): number {
   if (isPlain(sampler)) return 0;
   const { topP, minP } = sampler.options;
-  const wanted = sampler.candidatesWanted || (topP < 1 || minP > 0 ? LISTED_FOR_MASS : 0);
+  const wanted = sampler.candidatesWanted || (topP < 1 || minP > 0 ? MOST_LISTED : 0); // nobody knows how many top-p keeps
   return Math.min(vocabSize, wanted);
 }
 
@@ -98,7 +95,7 @@ function rulesOf(draws: readonly Draw[], counts: readonly number[]): Float32Arra
     if (isPlain(sampler)) continue;
     const { temperature, topK, topP, minP, seed } = sampler.options;
     const values: Record<keyof typeof DRAW_RULE, number> = {
-      kind: counts[row]! > 0 ? 2 : 1,
+      kind: counts[row]! > 0 ? DRAW_KIND.listed : DRAW_KIND.whole,
       // below that nothing but the likeliest has any weight in f32
       inverse: 1 / Math.max(1e-8, temperature),
       // rounded down: 1 is never drawn
