@@ -1,7 +1,19 @@
 // hosts: node, deno — folders of the file system
 /** Folders that are written: under their final name only as a whole, by one writer alone. */
 import { execFileSync } from 'node:child_process';
-import { appendFile, chmod, link, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  chmod,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
@@ -261,6 +273,21 @@ test('what somebody puts there meanwhile is not touched either, and no work is l
   assert.equal(await readdir(path), []);
 });
 
+/**
+ * Until the file system gives files another time, in milliseconds as Deno tells it: its clock may stand still for ten, and a new file may get the inode of the
+ * one before.
+ */
+async function nextTime(path: string): Promise<void> {
+  const at = `${path}.time`;
+  const now = async (): Promise<number> => {
+    await writeFile(at, 'x');
+    return (await stat(at)).mtime?.getTime() ?? 0;
+  };
+  const before = await now();
+  while ((await now()) === before) await new Promise((resolve) => setTimeout(resolve, 1));
+  await rm(at);
+}
+
 test('what was written and is gone, cut, or another is no result', async () => {
   const harms: [RegExp, (path: string) => Promise<void>][] = [
     [/removed/, (path) => rm(path)],
@@ -283,8 +310,7 @@ test('what was written and is gone, cut, or another is no result', async () => {
       await file.write(bytes('abc'));
       await file.close();
       await out.writeBytes('config.json', bytes('abc'));
-      // Deno tells times of files in milliseconds, and a new file may get the inode of the one before
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await nextTime(path);
       await harm(join(`${path}.partial`, victim));
       const error = await rejects('E_FILE_WRITE', () => out.commit());
       assert.match(error.message, message);
