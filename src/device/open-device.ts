@@ -10,6 +10,7 @@ import type { ExactDevice } from './exact-device.ts';
 import { type DeviceKind, deviceKind, type GpuDevice } from './options.ts';
 import type { TrainDevice } from './train-device.ts';
 import { hasRelaxedSimd } from './wasm/load-kernels.ts';
+import { kernelsLieIn } from './wasm/location.ts';
 import { tuningOptions, type WasmDeviceOptions } from './wasm/options.ts';
 import { WasmDevice } from './wasm/wasm-device.ts';
 import { WasmTrainDevice } from './wasm/wasm-train-device.ts';
@@ -65,6 +66,7 @@ export async function openDevice(
 ): Promise<Device> {
   const device = await chosenDevice(kind, work);
   if (device === 'wasm') return WasmDevice.create(options);
+  kernelsLieIn(options.wasmLocation);
   const { WebGpuDevice } = await loadGpu();
   return WebGpuDevice.create(gpuOptions(device, options));
 }

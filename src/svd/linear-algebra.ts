@@ -180,6 +180,8 @@ export class LinearAlgebra {
   }
 }
 
-function isWasm(device: Device): device is WasmDevice {
-  return typeof (device as Partial<WasmDevice> | undefined)?.parts === 'function';
+/** Whether `LinearAlgebra.over` takes it: devices of GPUs have parts, too, but no kernels. @throws E_DISPOSED for a closed device */
+export function isWasm(device: Device): device is WasmDevice {
+  const { parts } = (device ?? {}) as Partial<WasmDevice>;
+  return typeof parts === 'function' && 'kernels' in parts.call(device);
 }

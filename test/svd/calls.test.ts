@@ -69,6 +69,8 @@ test('shapes and options that do not fit', async () => {
   for (const none of [null, undefined, 5]) await fails('E_ARGUMENT', () => algebra.svd(square, none as never));
   for (const none of [null, 5, [5], [null]]) await fails('E_ARGUMENT', () => algebra.svdBatch(none as never));
   assert.throws(() => LinearAlgebra.over({} as never), /no WasmDevice/);
+  // a GPU's device has parts, too
+  assert.throws(() => LinearAlgebra.over({ parts: () => ({ context: null }) } as never), /no WasmDevice/);
 });
 
 test('NaN and infinity', async () => {
