@@ -1,5 +1,5 @@
 /** Places for the outputs of one test file. */
-import { mkdir, mkdtemp, readdir, realpath } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -13,3 +13,18 @@ export async function place(): Promise<string> {
 }
 export const beside = async (path: string): Promise<string[]> => (await readdir(dirname(path))).sort();
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/**
+ * Until the file system gives files another time, in milliseconds as Deno tells it: its clock may stand still for ten, and a new file may get the inode of the
+ * one before.
+ */
+export async function nextTime(path: string): Promise<void> {
+  const at = `${path}.time`;
+  const now = async (): Promise<number> => {
+    await writeFile(at, 'x');
+    return (await stat(at)).mtime?.getTime() ?? 0;
+  };
+  const before = await now();
+  while ((await now()) === before) await new Promise((resolve) => setTimeout(resolve, 1));
+  await rm(at);
+}

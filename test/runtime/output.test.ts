@@ -1,19 +1,7 @@
 // hosts: node, deno — folders of the file system
 /** Folders that are written: under their final name only as a whole, by one writer alone. */
 import { execFileSync } from 'node:child_process';
-import {
-  appendFile,
-  chmod,
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  writeFile,
-} from 'node:fs/promises';
+import { appendFile, chmod, link, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
@@ -23,7 +11,7 @@ import { folderOutput } from '../../src/runtime/output/folder.ts';
 import { memoryOutput } from '../../src/runtime/output/memory.ts';
 import { JOURNAL, type OutputFolder } from '../../src/runtime/output/output.ts';
 import { code, rejects } from '../errors.ts';
-import { beside, bytes, place, root } from './output-places.ts';
+import { beside, bytes, nextTime, place, root } from './output-places.ts';
 
 const { Deno } = globalThis as { Deno?: unknown };
 
@@ -272,21 +260,6 @@ test('what somebody puts there meanwhile is not touched either, and no work is l
   await out.commit();
   assert.equal(await readdir(path), []);
 });
-
-/**
- * Until the file system gives files another time, in milliseconds as Deno tells it: its clock may stand still for ten, and a new file may get the inode of the
- * one before.
- */
-async function nextTime(path: string): Promise<void> {
-  const at = `${path}.time`;
-  const now = async (): Promise<number> => {
-    await writeFile(at, 'x');
-    return (await stat(at)).mtime?.getTime() ?? 0;
-  };
-  const before = await now();
-  while ((await now()) === before) await new Promise((resolve) => setTimeout(resolve, 1));
-  await rm(at);
-}
 
 test('what was written and is gone, cut, or another is no result', async () => {
   const harms: [RegExp, (path: string) => Promise<void>][] = [
