@@ -6,7 +6,7 @@ import { Show } from '../engine/show/show.ts';
 import { shotsOf } from '../evaluate/setting.ts';
 import { defined } from '../options/defined.ts';
 import { poolOptionsOf, settingsOf } from '../show/answer/presets.ts';
-import type { Answer, WorkEstimate } from '../show/types.ts';
+import type { Answer, PrefixMode, WorkEstimate } from '../show/types.ts';
 import { defineCommand } from './shared/command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
 import {
@@ -39,25 +39,25 @@ export const showAskCommand = defineCommand({
   },
   run: async ({ args, io, signal }) => {
     const { shots: count, prefix, storage, preset: wanted, instruction, seed } = args;
-    const { grid, order, ensemble, vote, temperature, threshold, 'max-tokens': maxTokens } = args;
+    const { grid, order, ensemble, vote, ridge, temperature, threshold, 'max-tokens': maxTokens } = args;
     const rank = rankOf(args.rank, seed);
     const common = defined({ instruction });
     const pooling = defined({ prefix, storage });
-    const settings = defined({ rank, grid, order, ensemble, vote, temperature, threshold, maxTokens });
+    const settings = defined({ rank, grid, order, ensemble, vote, ridge, temperature, threshold, maxTokens });
     const { task, template } = await dataOf(args);
     const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
     // by keys, all examples would have to be encoded for one query
-    const byWords = preset === 'label' && args.store === undefined && rank === undefined;
+    const byWords = preset === 'label' && args.store === undefined && rank === undefined && !ridge;
     const options: ShowOptions = {
       ...settings,
-      ...(byWords && { rank: 'bm25' }),
+      ...(byWords && { rank: 'bm25', ridge: null }),
       preset,
       prompt: template.output,
       // what closes a shot closes an answer
       stop: [`\n${template.separator}`],
       ...(task.kind === 'labels' && preset !== 'generate' && { labels: task.labels }),
     };
-    settingsOf(options, args.chain); // what is wrong is said before a model is opened
+    settingsOf(options, sourceOf(args.chain, prefix)); // what is wrong is said before a model is opened
     const shots = shotsOf(template, poolOf(args, task));
     const model = await openForShots(args, io, signal);
     const bar = new Progress({ label: 'encoding', total: 1, silent: args.json });
@@ -137,4 +137,9 @@ function describe({ receipt, top = [] }: Answer): string {
   }
   for (const warning of receipt.warnings) rows.push(['warning', warning]);
   return formatTable(null, rows);
+}
+
+function sourceOf(chain: boolean, prefix: PrefixMode | undefined): 'chain' | 'blocks' | 'pool' {
+  if (chain) return 'chain';
+  return typeof prefix === 'object' && 'blocks' in prefix && prefix.blocks > 1 ? 'blocks' : 'pool';
 }

@@ -150,7 +150,7 @@ type Wanted = Omit<EvaluateOptions, 'template' | 'store'>;
 /** @throws E_ARGUMENT */
 function evaluationOf(args: Values<typeof ARGUMENTS>): Wanted {
   const { pool = 1024, items = 250, dev = 0, seed = 0, seeds = 1, balanced } = args;
-  const { instruction, scoring, grid, order, ensemble, vote, storage, repair, clusters, fidelity } = args;
+  const { instruction, scoring, grid, order, ensemble, vote, ridge, storage, repair, clusters, fidelity } = args;
   const { temperature, threshold } = args;
   const rank = rankOf(args.rank, seed);
   return {
@@ -161,7 +161,7 @@ function evaluationOf(args: Values<typeof ARGUMENTS>): Wanted {
     seed,
     seeds,
     balanced,
-    ...defined({ instruction, scoring, grid, order, ensemble, vote, rank }),
+    ...defined({ instruction, scoring, grid, order, ensemble, vote, ridge, rank }),
     ...defined({ storage, repair, clusters, fidelity, temperature, threshold }),
   };
 }

@@ -239,7 +239,9 @@ async function openReused(arm: Reusing, setting: Setting, pools: Pools): Promise
   const show = await Show.create(source, settingsOfArm(arm, setting));
   try {
     // all keys that ranking looks at, before anything is timed
-    if (source instanceof ShotPool && needsVector(show.settings.rank)) await source.preparePooled({ signal });
+    const { rank, ridge } = show.settings;
+    if (source instanceof ShotPool && (ridge || (rank !== 'contrast' && needsVector(rank))))
+      await source.preparePooled({ signal });
     if (arm.kind === 'adaptive' && threshold === undefined && dev.length > 0 && arm.preset !== 'parity') {
       const items = dev.map(({ input, output }) => ({ query: renderQuery(template, input), input, label: output }));
       const onProgress = (done: number, total: number) => setting.preparing('calibrating', done, total);
@@ -306,7 +308,9 @@ function answered(
     entropy: entropyOf(Object.values(probabilities)),
     shown: receipt.shots.slice(0, MOST_SHOWN),
     ...(adaptive && {
-      tried: receipt.probes.map(({ shots, entropy, label }) => ({ shots, entropy, label })),
+      tried: [...(receipt.ridge ? [{ shots: 0, ...receipt.ridge }] : []), ...receipt.probes].map(
+        ({ shots, entropy, label }) => ({ shots, entropy, label }),
+      ),
       threshold: receipt.threshold,
       probes: receipt.probes.length,
       fallback: receipt.fallback,
@@ -337,7 +341,7 @@ function modeOf(arm: Reusing, repair = 8): PrefixMode {
 export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>): void {
   if (arm.kind !== 'fixed' && arm.kind !== 'adaptive') return;
   const from = arm.kind === 'fixed' ? arm.attention : arm.preset;
-  settingsOf(settingsOfArm(arm, setting), from === 'chain' || from === 'chains');
+  settingsOf(settingsOfArm(arm, setting), from === 'chain' || from === 'chains' ? 'chain' : 'pool');
   const { clusters = 1, pool } = setting.options;
   if (from !== 'chains' || (clusters <= MOST_CLUSTERS && pool <= MOST_CLUSTERED)) return;
   throw new EspalierError(
@@ -349,12 +353,13 @@ export function checkArm(arm: Arm, setting: Pick<Setting, 'options' | 'labels'>)
 
 function settingsOfArm(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'>): ShowOptions {
   const { options, labels } = setting;
-  const { scoring = 'sum', temperature, grid, threshold, ensemble, vote } = options;
+  const { scoring = 'sum', temperature, grid, threshold, ensemble, vote, ridge } = options;
   const preset = arm.kind === 'adaptive' ? PRESETS[arm.preset] : 'label';
   if (preset === 'parity') {
     return { preset, labels, prompt: options.template.output, ...defined({ grid }) };
   }
   const adaptive = arm.kind === 'adaptive';
+  const from = arm.kind === 'adaptive' ? arm.preset : null;
   // those of fixed arms are given in the order in which they stand, and are answered behind that alone
   const order = adaptive ? options.order : 'best-first';
   return {
@@ -362,8 +367,12 @@ function settingsOfArm(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'
     labels,
     prompt: options.template.output,
     scoring,
-    ...(!adaptive && { rank: 'bm25' as const, ensemble: 'one' as const, vote: null }),
-    ...defined({ temperature, order, ...(adaptive && { rank: options.rank, grid, threshold, ensemble, vote }) }),
+    ...(!adaptive && { rank: 'bm25' as const, ensemble: 'one' as const, vote: null, ridge: null }),
+    ...defined({
+      temperature,
+      order,
+      ...(adaptive && { rank: options.rank, grid, threshold, ensemble, vote, ...(from === 'label' && { ridge }) }),
+    }),
   };
 }
 

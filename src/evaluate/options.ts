@@ -19,12 +19,10 @@ import {
   whole,
   words,
 } from '../options/rules.ts';
-import { ensemble, grid, scoring, threshold, vote } from '../show/answer/options.ts';
+import { ensemble, grid, ridge, type ShowRank, scoring, showRank, threshold, vote } from '../show/answer/options.ts';
 import { chainsOptions, order, temperature } from '../show/place/options.ts';
 import { poolOptions } from '../show/pool/options.ts';
-import { rank } from '../show/rank/options.ts';
-import type { RankMethod } from '../show/rank/rankings.ts';
-import type { Grid, NearestVote, ShotOrder, ShotStore, StorageType } from '../show/types.ts';
+import type { Grid, NearestVote, RidgePrior, ShotOrder, ShotStore, StorageType } from '../show/types.ts';
 import type { Arm } from './arms.ts';
 import type { EvaluationRecord } from './types.ts';
 
@@ -73,12 +71,14 @@ export interface EvaluateOptions extends SplitOptions {
   /** Of arms that reuse shots; default: as the preset has it. */
   readonly temperature?: number;
   /** Ranking of the arm `label`; default: as the preset has it. `parity` has the paper's. */
-  readonly rank?: RankMethod;
+  readonly rank?: ShowRank;
   /** Counts that adaptive arms try; default: as the preset has it. */
   readonly grid?: Grid;
   /** Of adaptive arms but `parity`; default: as the preset has it. */
   readonly ensemble?: 'one' | 'all';
   readonly vote?: NearestVote | null;
+  /** Of the arm `label`; default: as the preset has it. */
+  readonly ridge?: RidgePrior | null;
   /** Entropy that is sure enough for adaptive arms; default: as the preset has it, or fitted where `dev` is above 0. */
   readonly threshold?: number;
   /** Tokens that the arms `repair` compute again. Default 8. */
@@ -151,10 +151,11 @@ export const evaluateOptions = {
   scoring: defaulting(scoring, 'sum'),
   order,
   temperature,
-  rank,
+  rank: showRank,
   grid,
   ensemble,
   vote,
+  ridge,
   threshold,
   repair: defaulting(whole(1), 8),
   clusters: chainsOptions.clusters,

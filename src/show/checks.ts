@@ -43,9 +43,9 @@ export function checkedShots(shots: unknown): readonly Shot[] {
 /** What `encodeQuery` gives. @throws E_ARGUMENT */
 export function checkedQuery(query: unknown): EncodedQuery {
   return readable('The query', () => {
-    const { text, ids, vector, centre } = (query ?? {}) as Partial<EncodedQuery>;
+    const { text, ids, vector, centre, features } = (query ?? {}) as Partial<EncodedQuery>;
     const floats = (value: unknown) => value === null || value instanceof Float32Array;
-    if (typeof text === 'string' && Array.isArray(ids) && floats(vector) && floats(centre))
+    if (typeof text === 'string' && Array.isArray(ids) && floats(vector) && floats(centre) && floats(features))
       return query as EncodedQuery;
     throw refused(`The query is ${shown(query)}.`, 'Give what encodeQuery() of the pool gave.');
   });

@@ -78,6 +78,8 @@ export interface EncodedQuery {
   readonly vector: Float32Array | null;
   /** Mean such vector of some texts of the pool: what queries have in common. Null where it was not asked for. */
   readonly centre: Float32Array | null;
+  /** Its keys as those of the prompts of shots, see `PooledKeys.features`. Null where they were not asked for. */
+  readonly features: Float32Array | null;
 }
 
 export interface Ranked {
@@ -154,6 +156,16 @@ export interface NearestVote {
   readonly weight: number;
 }
 
+/** How ridge regression of the pool's labels counts, and the model beside it. */
+export interface RidgePrior {
+  /** 0: nothing. */
+  readonly weight: number;
+  /** How much the model's distribution behind shots counts. */
+  readonly modelWeight: number;
+  /** Labels that the model is asked for: the likeliest ones, before any shot is shown. */
+  readonly candidates: number;
+}
+
 /** One count that was tried. */
 export interface Probe {
   readonly shots: number;
@@ -177,6 +189,18 @@ export interface ShowReceipt {
   readonly averaged: readonly number[];
   /** How the nearest shots' labels voted; null: they did not. */
   readonly vote: NearestVote | null;
+  /**
+   * How ridge regression of the pool's labels counted, and what it and the vote said before any shot was shown: where that was sure enough, it is the
+   * answer, behind no shots and without a pass for it. `scored`: labels that the model was asked for. Null: it did not count.
+   */
+  readonly ridge:
+    | (RidgePrior & {
+        readonly label: string;
+        readonly entropy: number;
+        readonly sure: boolean;
+        readonly scored: number;
+      })
+    | null;
   /** Whether a fitted bias was taken off. */
   readonly unbiased: boolean;
   readonly threshold: number;
@@ -267,6 +291,7 @@ export interface Fitted {
   readonly threshold: number;
   readonly fallback: Fallback;
   readonly vote: NearestVote | null;
+  readonly ridge: RidgePrior | null;
   /**
    * By count: what is taken off the logarithm of each label's probability, in the order of the labels. Behind another count, that of the
    * nearest. Null: nothing.

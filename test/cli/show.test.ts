@@ -61,7 +61,19 @@ const ARMS = 'zero-shot,vote:2,full:bm25,bare:bm25:4,label,chain:2,oracle';
 
 test('eval prints a table, and with --json the same figures', async () => {
   const out = file('results.jsonl');
-  const got = await json(...EVAL, '--arms', ARMS, '--fidelity', '2', '--against', 'full:bm25:4', '--out', out);
+  const got = await json(
+    ...EVAL,
+    '--arms',
+    ARMS,
+    '--fidelity',
+    '2',
+    '--against',
+    'full:bm25:4',
+    '--ridge',
+    '0',
+    '--out',
+    out,
+  );
   const arms: readonly ArmReport[] = got.arms;
   assert.equal(
     arms.map(({ arm, items }) => [arm, items]),
@@ -84,7 +96,19 @@ test('eval prints a table, and with --json the same figures', async () => {
 
   // all of it is there: only the table is made
   const before = readFileSync(out, 'utf8');
-  const table = await cli(...EVAL, '--arms', ARMS, '--fidelity', '2', '--against', 'full:bm25:4', '--out', out);
+  const table = await cli(
+    ...EVAL,
+    '--arms',
+    ARMS,
+    '--fidelity',
+    '2',
+    '--against',
+    'full:bm25:4',
+    '--ridge',
+    '0',
+    '--out',
+    out,
+  );
   assert.is(table.code, 0, table.err);
   assert.is(readFileSync(out, 'utf8'), before);
   for (const { arm, result } of arms) {
@@ -100,7 +124,7 @@ test('eval prints a table, and with --json the same figures', async () => {
 
 test('eval writes a report as a page and in Markdown, with what it found', async () => {
   const [html, markdown] = [file('report.html'), file('report.md')];
-  const args = [...EVAL, '--arms', 'vote:2,label', '--dev', '3'];
+  const args = [...EVAL, '--arms', 'vote:2,label', '--dev', '3', '--ridge', '0'];
   const got = await json(...args, '--html', html, '--markdown', markdown);
   const page = readFileSync(html, 'utf8');
   const text = readFileSync(markdown, 'utf8');

@@ -42,6 +42,7 @@ const labelled = {
   rank: 'bm25',
   ensemble: 'one',
   vote: null,
+  ridge: null,
   threshold: 0.65,
   fallback: 'least-entropy',
 } as const;

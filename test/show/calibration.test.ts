@@ -22,13 +22,14 @@ const base = {
   prompt: 'intent:',
   rank: 'bm25',
   grid: { kind: 'geometric', first: 2, most: 8 },
+  ridge: null,
 } as const satisfies ShowOptions;
 
 /** Behind so many shots: logarithms, not normalised. */
 function scores(shots: number, logs: readonly number[]): LabelScores {
   const { probabilities, entropy } = overLabels(logs);
   const best = probabilities.indexOf(Math.max(...probabilities));
-  return { shots, probabilities, entropy, mass: 1, best, logits: new Float32Array(1) };
+  return { shots, probabilities, entropy, mass: 1, best, logits: new Float32Array(1), scored: null };
 }
 
 function observation(truth: number, byCount: Record<number, readonly number[]>): Observation {
@@ -38,6 +39,7 @@ function observation(truth: number, byCount: Record<number, readonly number[]>):
     probes: [],
     alone: new Map(counts.map((count) => [count, scores(count, byCount[count]!)])),
     vote: null,
+    ridge: null,
     truth,
     cap: 99,
   };
@@ -153,6 +155,7 @@ test('a calibration that cannot be is refused', async () => {
     threshold: 0.1,
     fallback: 'most',
     vote: null,
+    ridge: null,
     bias: { 2: [0.1, 0.2, 0.3, 0.4] },
   } as const;
   for (const calibration of [

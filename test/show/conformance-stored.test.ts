@@ -7,6 +7,7 @@ import type { StorageType } from '../../src/show/types.ts';
 import { ShotContext, ShotPool } from '../../src/show.ts';
 import { worstError } from '../device/reference.ts';
 import { distance } from '../model/run.ts';
+import { alone } from './alone.ts';
 import {
   branchLogits,
   close,
@@ -32,7 +33,7 @@ for (const name of MODELS) {
     const { ids } = await referenceOf(name);
     const cache = decoder.cache();
     const encode = async (storage: StorageType) =>
-      (await encodeUnits(decoder, cache, [[ids.slice(0, 12)]], { storage, seen: 0 }))[0]!.shot;
+      (await encodeUnits(decoder, cache, [alone(ids.slice(0, 12))], { storage, seen: 0 }))[0]!.shot;
     const sides = async (shot: StoredShot, position: number) => {
       cache.truncate(0);
       cache.placeStored(shot.keys, shot.values, position);

@@ -6,6 +6,7 @@ import { encodeUnits } from '../../src/show/pool/encode.ts';
 import { ShotContext, ShotPool } from '../../src/show.ts';
 import { worstError } from '../device/reference.ts';
 import { logitsOf } from '../model/tiny.ts';
+import { alone } from './alone.ts';
 import {
   branchLogits,
   close,
@@ -100,7 +101,7 @@ for (const name of MODELS) {
       const { ids, logits } = await referenceOf(name);
       const cache = decoder.cache();
       const first = ids.slice(0, 9);
-      const [encoded] = await encodeUnits(decoder, cache, [[first]], { storage: 'f32', seen: 0 });
+      const [encoded] = await encodeUnits(decoder, cache, [alone(first)], { storage: 'f32', seen: 0 });
       const { shot } = encoded!;
       cache.placeStored(shot.keys, shot.values, 0);
       const got = await logitsOf(decoder, cache, ids.slice(9));
@@ -229,12 +230,7 @@ for (const name of MODELS) {
     const list = TEXTS.map((text) => model.encode(text, { addBos: false }));
     const query = model.encode(QUERY, { addBos: false });
     const cache = decoder.cache();
-    const encoded = await encodeUnits(
-      decoder,
-      cache,
-      list.map((ids) => [ids]),
-      { storage: 'f32', seen: 0 },
-    );
+    const encoded = await encodeUnits(decoder, cache, list.map(alone), { storage: 'f32', seen: 0 });
     const placed = async (positions: readonly number[]) => {
       cache.truncate(0);
       for (const [i, { shot }] of encoded.entries()) cache.placeStored(shot.keys, shot.values, positions[i]!);
@@ -254,7 +250,7 @@ for (const name of MODELS) {
     const { ids } = await referenceOf(name);
     const { nKvHeads, headDim, rope } = config;
     const cache = decoder.cache();
-    const [encoded] = await encodeUnits(decoder, cache, [[ids.slice(0, 8)]], { storage: 'f32', seen: 0 });
+    const [encoded] = await encodeUnits(decoder, cache, [alone(ids.slice(0, 8))], { storage: 'f32', seen: 0 });
     const { shot } = encoded!;
     const norms = (data: Float32Array) =>
       range(0, 8 * nKvHeads).map((i) => Math.hypot(...data.subarray(i * headDim, i * headDim + rope.rotaryDims)));

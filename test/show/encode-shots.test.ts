@@ -16,6 +16,7 @@ const target = await modelTarget('models/nano-base');
 const shots = Array.from({ length: 12 }, (_, i) => ({
   id: `${i}`,
   text: `utterance: number ${i} of them\nintent: count\n==\n`,
+  ...(i % 2 === 0 && { label: 'count' }),
 }));
 
 /** What a pool over the store found there, and the keys and values that it holds. */

@@ -29,6 +29,7 @@ const base = {
   labels: LABELS,
   prompt: 'intent:',
   grid: { kind: 'geometric', first: 2, most: 8 },
+  ridge: null,
 } as const;
 
 const scores = (probabilities: number[]): LabelScores => {
@@ -40,6 +41,7 @@ const scores = (probabilities: number[]): LabelScores => {
     mass: 0.5,
     best,
     logits: new Float32Array(1),
+    scored: null,
   };
 };
 
@@ -160,7 +162,7 @@ test('options that are none', async () => {
 test('a fallback beyond the grid is used; only the count itself is compared with full attention', async () => {
   const chain = await Chain.create(model, shots);
   const bias = Object.fromEntries([2, 4, 8].map((count) => [count, [0, 0, 0, -50]]));
-  const calibration = { labels: LABELS, threshold: 0, fallback: { shots: 12 }, vote: null, bias };
+  const calibration = { labels: LABELS, threshold: 0, fallback: { shots: 12 }, vote: null, ridge: null, bias };
   const show = await Show.create(chain, { ...base, calibration });
   const answer = await show.ask(query, { compare: true });
   assert.is(answer.receipt.chosen, 12);

@@ -98,7 +98,11 @@ const WRONG: Readonly<
   'pool.add, rank, encodeQuery': [
     [(s: never) => pool.add(s), 'ab', /shots/],
     [(s: never) => pool.add(s), [shots[0]], /two shots/],
-    [(r: never) => pool.rank({ text: 'ab', ids: [1], vector: null, centre: null }, r), 'cosine', /ranking/],
+    [
+      (r: never) => pool.rank({ text: 'ab', ids: [1], vector: null, centre: null, features: null }, r),
+      'cosine',
+      /ranking/,
+    ],
     [(q: never) => pool.rank(q, 'bm25'), { text: 'ab' }, /query/],
     [(q: never) => pool.rank(q, 'bm25'), null, /query/],
     [(q: never) => pool.encodeQuery(q), 5, /query/],
@@ -222,13 +226,13 @@ for (const [name, list] of Object.entries(WRONG)) {
 test('what is right is taken, and what is undefined is not given', async () => {
   const options = { ...label, threshold: undefined, grid: { kind: 'geometric', first: 1, most: 2 } } as never;
   const other = await show.Show.create(pool, options);
-  assert.is(other.threshold, 0.3);
+  assert.is(other.threshold, 0.6);
   assert.is((await other.ask('ab:', { input: undefined, shots: 1 } as never)).receipt.chosen, 1);
-  const { labels, threshold, fallback, vote, bias } = await other.calibrate([{ query: 'ab:', label: 'one' }]);
+  const { labels, threshold, fallback, vote, ridge, bias } = await other.calibrate([{ query: 'ab:', label: 'one' }]);
   other.close();
-  const again = await show.Show.create(chain, {
+  const again = await show.Show.create(pool, {
     ...label,
-    calibration: { labels, threshold, fallback, vote, bias },
+    calibration: { labels, threshold, fallback, vote, ridge, bias },
     stop: ';',
   });
   assert.is(again.threshold, threshold);

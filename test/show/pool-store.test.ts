@@ -247,6 +247,7 @@ test('T11: a change of any field is another key', async () => {
     rope: { theta: 10000, rotaryDims: 8, layout: 'half', scaling: { type: 'none' }, frequencyDivisors: null },
     prefix: [1, 2],
     shots: [[3, 4]],
+    prompts: [1],
     mode: 'prefixed',
     storage: 'f16',
   };
@@ -282,7 +283,8 @@ test('T11: a change of any field is another key', async () => {
     { mode: 'bare' },
     { mode: 'block' },
     { storage: 'int8' },
-    { version: 3 },
+    { prompts: [2] },
+    { version: 2 },
   ];
   const keys = await Promise.all(variants.map((variant) => shotIdentity({ ...fields, ...variant })));
   assert.is(new Set(keys).size, keys.length);

@@ -22,6 +22,7 @@ import { worstError } from '../device/reference.ts';
 import { exists, modelTarget } from '../files.ts';
 import { distance } from '../model/run.ts';
 import { shared } from '../model/shared-files.ts';
+import { alone } from './alone.ts';
 
 const QUESTIONS = {
   abbreviation: ['What does the abbreviation RSVP stand for ?', 'What is the full form of LASER ?'],
@@ -192,7 +193,7 @@ else {
     const { decoder, config } = exact;
     const list = tokens.slice(0, 4);
     const cache = decoder.cache();
-    const units = list.map((ids) => [ids]);
+    const units = list.map(alone);
     const encoded = await encodeUnits(decoder, cache, units, { storage: 'f32', seen: 0 });
     const behind = (to: KvCache, positions: Ids) => {
       to.truncate(0);
@@ -214,7 +215,7 @@ else {
     const cache = exact.decoder.cache();
     const layers = range(0, nLayers);
     const store = async (storage: 'f32' | 'f16' | 'int8') =>
-      (await encodeUnits(exact.decoder, cache, [[ids]], { storage, seen: 0 }))[0]!.shot;
+      (await encodeUnits(exact.decoder, cache, [alone(ids)], { storage, seen: 0 }))[0]!.shot;
     const move = (shot: StoredShot, position: number) => {
       cache.truncate(0);
       cache.placeStored(shot.keys, shot.values, position);
@@ -277,12 +278,12 @@ else {
     const voters = ranked.map((id) => LABELS.indexOf(pool.shot(id).label!));
     const shares = voteShares(voters, LABELS.length);
     // what is averaged, each count alone
-    const one = { ensemble: 'one', vote: null };
+    const one = { ensemble: 'one', vote: null, ridge: null };
     const alone: Record<number, number[]> = {};
     for (const count of [2, 4, 8]) alone[count] = asList(await ask(pool, one, { ranking: ranked, shots: count }));
     // nothing is sure at 0, and everything at 10
     for (const [threshold, tried] of [[0, [2, 4, 8]] as const, [10, [2]] as const]) {
-      const answer = await ask(pool, { threshold }, { input: INPUT, compare: true });
+      const answer = await ask(pool, { threshold, ridge: null }, { input: INPUT, compare: true });
       const { receipt } = answer;
       const { chosen, probes, averaged, bytes } = receipt;
       assert.equal([probes.map((probe) => probe.shots), averaged], [tried, tried]);

@@ -167,7 +167,7 @@ test('shots that are placed with rotation give the CPU’s logits, and the cache
 });
 
 test('answers with labels and free ones are the CPU’s', async () => {
-  const settings = { preset: 'label', labels: LABELS, rank: 'keys-z', threshold: 0 } as const;
+  const settings = { preset: 'label', labels: LABELS, rank: 'keys-z', ridge: null, threshold: 0 } as const;
   const writing = { preset: 'generate', rank: 'bm25', question: 'ok?', maxTokens: 4 } as const;
   const answers: Record<string, { label: Answer; free: Answer }> = {};
   for (const kind of KINDS) {
@@ -182,6 +182,26 @@ test('answers with labels and free ones are the CPU’s', async () => {
   assert.ok(within('probabilities of labels', worstError(list(gpu), list(cpu)), FLOATS));
   assert.is(gpu.label.label, cpu.label.label);
   assert.is(gpu.free.text, cpu.free.text);
+});
+
+test('ridge regression of labels says the CPU’s, from features of a GPU', async () => {
+  const settings = { preset: 'label', labels: LABELS, threshold: 10 } as const;
+  const said: Record<string, number[]> = {};
+  const features: Record<string, number[]> = {};
+  for (const kind of KINDS) {
+    const labelled = shots.map((shot, i) => ({ ...shot, label: LABELS[i % LABELS.length]! }));
+    const pool = await ShotPool.build(models[kind], labelled, { storage: 'f32' });
+    const show = await Show.create(pool, settings);
+    const { probabilities, receipt } = await show.ask('z2:');
+    assert.is(receipt.ridge?.sure, true);
+    said[kind] = LABELS.map((name) => probabilities![name]!);
+    features[kind] = ids.flatMap((id) => [...pool.features(id)!]);
+    show.close();
+    pool.close();
+  }
+  assert.ok(within('features of prompts', worstError(features['webgpu']!, features['wasm']!), FLOATS));
+  // keys of random weights hardly differ, so that what differs in them is mostly rounding
+  assert.ok(within('shares by ridge regression', worstError(said['webgpu']!, said['wasm']!), 1e-2));
 });
 
 test('encodeShots encodes on a GPU, in a worker, what pools on either device then load', async () => {

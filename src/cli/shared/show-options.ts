@@ -12,7 +12,7 @@ import * as rules from '../../options/rules.ts';
 import { askOptions, showOptions } from '../../show/answer/options.ts';
 import { poolOptions } from '../../show/pool/options.ts';
 import { RANK_NAMES, RANKINGS, type RankName } from '../../show/rank/rankings.ts';
-import type { NearestVote, PrefixMode, WorkEstimate } from '../../show/types.ts';
+import type { NearestVote, PrefixMode, RidgePrior, WorkEstimate } from '../../show/types.ts';
 import type { Values } from './command.ts';
 import {
   adapterArgument,
@@ -70,6 +70,16 @@ const vote: Rule<NearestVote | null> = said('N:W, such as 16:1, or 0', (text) =>
   return neighbours === undefined ? null : { value: { neighbours: Number(neighbours), weight: Number(weight) } };
 });
 
+const ridge: Rule<RidgePrior | null> = said('W:M:N, such as 1:0.3:8, or 0', (text) => {
+  if (text === '0') return { value: null };
+  const [, weight, modelWeight, candidates] =
+    /^(\d{1,3}(?:\.\d+)?):(\d{1,3}(?:\.\d+)?):([1-9]\d{0,5})$/.exec(text) ?? [];
+  if (candidates === undefined || Number(candidates) < 2) return null;
+  return {
+    value: { weight: Number(weight), modelWeight: Number(modelWeight), candidates: Number(candidates) },
+  };
+});
+
 const shard: Rule<Shard> = said('K/N, such as 1/4: K from 1 to N', (text) => {
   const [, part = 0, of = 0] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
   return 1 <= part && part <= of ? { value: { part, of } } : null;
@@ -107,12 +117,16 @@ const OFFERED = RANK_NAMES.filter((name) => !RANKINGS[name].control);
 
 /** How queries are answered. */
 export const answerArguments = {
-  rank: flag(`${OFFERED.join(', ')} or random`, rules.oneOf(...OFFERED, 'random')),
+  rank: flag(`contrast, ${OFFERED.join(', ')} or random`, rules.oneOf('contrast', ...OFFERED, 'random')),
   grid: flag('Counts of examples to try, with commas between; default: as the preset', numbers(0)),
   order: flag('best-first or best-nearest', showOptions.order),
   temperature: flag('Keys of examples are divided by this', showOptions.temperature),
   ensemble: flag('one or all: whether smaller counts that were tried count too', showOptions.ensemble),
   vote: flag("N:W: the N nearest examples' labels vote with weight W; 0 for no vote", vote),
+  ridge: flag(
+    'W:M:N: ridge regression of the labels counts W, the model M, which is asked for the N likeliest; 0 for none',
+    ridge,
+  ),
   threshold: flag('Entropy that is sure enough', showOptions.threshold),
 } as const;
 
@@ -146,7 +160,7 @@ export const evalArguments = {
 } as const;
 
 /** Ranking by its name; random is drawn by the seed of the pool. */
-export function rankOf(rank: RankName | 'random' | undefined, seed = 0): SentRanking | undefined {
+export function rankOf(rank: RankName | 'contrast' | 'random' | undefined, seed = 0): SentRanking | undefined {
   return rank === 'random' ? { random: seed } : rank;
 }
 

@@ -179,6 +179,6 @@ function lotsOf(shots: readonly Shot[], count: number, block: number): readonly 
   const units = Math.ceil(shots.length / block);
   return Array.from({ length: count }, (_, i) => {
     const [first, end] = [Math.floor((units * i) / count), Math.floor((units * (i + 1)) / count)];
-    return shots.slice(first * block, end * block).map(({ id, text }) => ({ id, text }));
+    return shots.slice(first * block, end * block).map(({ id, text, label }) => ({ id, text, ...defined({ label }) }));
   });
 }

@@ -1,12 +1,11 @@
 /** Options of showing where a worker does it. What they hold the worker checks, by the schemas of `espalier/show`. */
 import type { EvaluateOptions as LocalEvaluateOptions } from '../../evaluate/options.ts';
 import { type Rule, refusal } from '../../options/rules.ts';
-import type { ShowOptions as LocalShowOptions } from '../../show/answer/options.ts';
+import type { ShowOptions as LocalShowOptions, ShowRank } from '../../show/answer/options.ts';
 import type { PoolOptions as LocalPoolOptions } from '../../show/pool/options.ts';
-import type { RankMethod } from '../../show/rank/rankings.ts';
 
 /** A function cannot cross; give `ask` a `ranking`. */
-export type SentRanking = Exclude<RankMethod, (...args: never[]) => unknown>;
+export type SentRanking = Exclude<ShowRank, (...args: never[]) => unknown>;
 
 /** Where encoded shots are kept between runs, as a worker finds it. */
 export interface StorePlace {

@@ -11,13 +11,14 @@ import { Chains } from '../place/chains.ts';
 import { type Continuation, type PlacedShots, ShotContext } from '../place/context.ts';
 import { ShotPool } from '../pool/pool.ts';
 import { modeFacts } from '../pool/prefix-mode.ts';
+import type { LabelScores } from '../probe/label-probe.ts';
 import { LabelTrie } from '../probe/labels.ts';
 import { yesNoTokens } from '../probe/question-probe.ts';
-import { needsCentre, needsVector } from '../rank/rank.ts';
 import type { Answer, AnswerStream, Calibration, Fitted } from '../types.ts';
 import { answerStream } from './answer-stream.ts';
 import { fitCalibration, type Observation } from './calibrate.ts';
 import { compareFull, firstLogits } from './compare-full.ts';
+import { Evidence } from './evidence.ts';
 import { mostOf, roundsOf } from './grid.ts';
 import { likelyLabels } from './likely.ts';
 import {
@@ -30,8 +31,9 @@ import {
 } from './options.ts';
 import { openPlainText } from './plain-text.ts';
 import { type ShowSettings, settingsOf } from './presets.ts';
-import { QueryRun, type Task } from './query-run.ts';
+import type { QueryRun, Task } from './query-run.ts';
 import { receiptOf } from './receipt.ts';
+import { startChained, startPooled } from './start-run.ts';
 import type { CalibrationItem } from './threshold.ts';
 
 /** Most free answers that are written outside of their turn. */
@@ -46,6 +48,7 @@ const MOST_APART = 7;
 export class Show {
   readonly #pool: ShotPool | null;
   readonly #chains: Chains | null;
+  readonly #evidence: Evidence | null;
   /** As given, before anything was fitted. */
   readonly #given: ShowSettings;
   #task: Task;
@@ -60,6 +63,8 @@ export class Show {
     this.#pool = source instanceof ShotPool ? source : null;
     this.#chains = source instanceof Chains ? source : null;
     this.#task = task;
+    const { trie, settings } = task;
+    this.#evidence = this.#pool && trie && settings.ridge ? new Evidence(this.#pool, trie.labels) : null;
     const { calibration, ...given } = task.settings;
     this.#given = given;
     this.#threshold = given.threshold;
@@ -92,7 +97,7 @@ export class Show {
         'Give a ShotPool, a Chain or Chains.',
       );
     }
-    const settings = settingsOf(options, !(source instanceof ShotPool));
+    const settings = settingsOf(options, sourceKind(source));
     const { model } = source;
     const { labels, prompt, order, temperature, scale, room } = settings;
     const trie = labels ? LabelTrie.create(model.tokenizer, labels, { prompt }) : null;
@@ -173,8 +178,8 @@ export class Show {
           await run.probe(round);
           for (const shots of round) await run.scoresAt(shots);
         }
-        const { probes, alone, vote } = run;
-        return { rounds, probes, alone, vote, truth: trie.labels.indexOf(label), cap };
+        const { probes, alone, vote, ridge } = run;
+        return { rounds, probes, alone, vote, ridge, truth: trie.labels.indexOf(label), cap };
       });
       observations.push(observation);
       onProgress?.(i + 1, items.length);
@@ -186,11 +191,11 @@ export class Show {
   }
 
   #apply(fitted: Fitted): void {
-    const { threshold, fallback, vote, bias } = fitted;
+    const { threshold, fallback, vote, ridge, bias } = fitted;
     this.#threshold = threshold;
     this.#task = {
       ...this.#task,
-      settings: { ...this.#given, threshold, fallback, vote, calibration: fitted },
+      settings: { ...this.#given, threshold, fallback, vote, ridge, calibration: fitted },
       bias: bias && new Map(Object.entries(bias).map(([shots, list]) => [Number(shots), list])),
     };
   }
@@ -210,52 +215,14 @@ export class Show {
   async #start(query: string, options: AskOptions, task: Task = this.#task): Promise<QueryRun> {
     if (this.#closed) throw new EspalierError('E_DISPOSED', 'This Show is closed.', 'Create another one.');
     throwIfAborted(options.signal);
-    const { settings } = task;
-    const started = performance.now();
-    if (!this.#pool) return this.#startChained(query, options, task);
-    const placed = task.placed as ShotContext;
-    placed.clear();
-    const ranked = options.ranking === undefined;
-    const withVector = ranked && needsVector(settings.rank);
-    // what was never encoded could not be ranked by its keys
-    if (withVector) await this.#pool.preparePooled({ signal: options.signal });
-    const { input, signal } = options;
-    const withCentre = needsCentre(settings.rank);
-    const given = { withVector, withCentre, signal, ...(input !== undefined && { input }) };
-    const encoded = await this.#pool.encodeQuery(query, given);
-    const ids = options.ranking ?? this.#pool.rank(encoded, settings.rank).map(({ id }) => id);
-    // a shot brings the others of its block along
-    const excluded = new Set(options.exclude ?? []);
-    const isFree = (id: string) => !this.#pool!.unitOf(id).some(({ shot }) => excluded.has(shot.id));
-    const ranking = [...new Set(ids)].filter(isFree);
-    const voters = ranking.slice(0, settings.vote?.neighbours ?? 0).map((id) => this.#pool!.shot(id));
-    const run = new QueryRun(task, encoded.ids, ranking, signal, voters);
-    if (withVector) run.forwarded += encoded.ids.length;
-    run.milliseconds.rank = performance.now() - started;
-    return run;
-  }
-
-  /** Over the chain, or the one that the ranking chooses. */
-  #startChained(query: string, { exclude, ranking, input, signal }: AskOptions, task: Task): QueryRun {
-    const started = performance.now();
-    if (exclude?.length || (ranking && !this.#chains)) {
-      throw new EspalierError('E_ARGUMENT', 'The shots of a chain are fixed.', 'Use a pool to choose among shots.');
-    }
-    const ids = task.model.encode(query, { addBos: false });
-    if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
-    const order = ({ placed }: PlacedShots) => placed.map(({ id }) => id);
-    if (!this.#chains) return new QueryRun(task, ids, order(task.placed), signal, []);
-    const ranked = [...new Set(ranking ?? this.#chains.rank(input ?? query).map(({ id }) => id))];
-    const placed = this.#chains.choose(ranked);
-    const voters = ranked.slice(0, task.settings.vote?.neighbours ?? 0).map((id) => this.#chains!.shot(id));
-    const run = new QueryRun({ ...task, placed }, ids, order(placed), signal, voters);
-    run.milliseconds.rank = performance.now() - started;
-    return run;
+    return this.#pool
+      ? startPooled(this.#pool, this.#evidence, query, options, task)
+      : startChained(this.#chains, query, options, task);
   }
 
   /** How many shots to use. */
   async #choose(run: QueryRun, { shots }: AskOptions) {
-    if (shots === undefined) return run.choose(run.cap(mostUsed(this.settings)), this.threshold);
+    if (shots === undefined) return run.choose(mostUsed(this.settings), this.threshold);
     const cap = Number.isSafeInteger(shots) && shots >= 0 ? run.cap(shots) : -1;
     if (cap !== shots) {
       throw new EspalierError(
@@ -273,15 +240,11 @@ export class Show {
     const run = await this.#start(query, options);
     const choice = await this.#choose(run, options);
     const trie = this.#task.trie!;
-    const recomputed = this.#recomputes;
-    const answering = performance.now();
-    const before = run.milliseconds.answer;
-    const scores = recomputed ? await run.plainScores(choice.shots) : await run.scoresAt(choice.shots);
-    if (recomputed) run.milliseconds.answer = before + performance.now() - answering;
+    const scores = choice.before ? run.before! : await this.#scores(run, choice.shots);
     run.milliseconds.total = performance.now() - started;
-    // what attention gives, without averages and votes
-    const own = run.recomputed ?? run.alone.get(choice.shots)!;
-    const compared = options.compare ? await compareFull(run.task, run, choice.shots, own) : null;
+    // what attention gives, without averages and votes; behind no pass there is none
+    const own = run.recomputed ?? run.alone.get(choice.shots);
+    const compared = options.compare && own ? await compareFull(run.task, run, choice.shots, own) : null;
     const label = trie.labels[scores.best]!;
     return {
       text: label,
@@ -290,6 +253,15 @@ export class Show {
       top: likelyLabels(trie.labels, scores.probabilities),
       receipt: receiptOf(run.task, this.#pool, run, choice, this.threshold, compared, 0),
     };
+  }
+
+  async #scores(run: QueryRun, shots: number): Promise<LabelScores> {
+    if (!this.#recomputes) return run.scoresAt(shots);
+    const started = performance.now();
+    const before = run.milliseconds.answer;
+    const scores = await run.plainScores(shots);
+    run.milliseconds.answer = before + performance.now() - started;
+    return scores;
   }
 
   async *#generate(
@@ -373,6 +345,11 @@ async function continuation(placed: PlacedShots, shots: number, own: boolean): P
     if (!(error instanceof EspalierError && error.code === 'E_OUT_OF_MEMORY')) throw error;
     return placed.continueAt(shots);
   }
+}
+
+function sourceKind(source: ShotPool | Chain | Chains): 'chain' | 'blocks' | 'pool' {
+  if (!(source instanceof ShotPool)) return 'chain';
+  return modeFacts(source.prefix).block > 1 ? 'blocks' : 'pool';
 }
 
 /** The largest count that is used without being asked for. */

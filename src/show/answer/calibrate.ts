@@ -1,12 +1,23 @@
 import type { LabelScores } from '../probe/label-probe.ts';
 import type { Calibration, Fallback, Probe } from '../types.ts';
-import { type LabelBias, labelBias, membersAt, pooledScores, type WeightedVote } from './ensemble.ts';
+import {
+  type LabelBias,
+  labelBias,
+  membersAt,
+  opinionBefore,
+  pooledScores,
+  type WeightedRidge,
+  type WeightedVote,
+} from './ensemble.ts';
 import type { ShowSettings } from './presets.ts';
 import { type CalibrationRow, fitThreshold, isBetter } from './threshold.ts';
 
 /** How much of a bias is taken off, and of the vote's weight is used. */
 const STRENGTHS = [0, 0.5, 1];
 const WEIGHTS = [1, 0, 0.5, 2];
+
+/** How much the model counts beside ridge regression, of what the settings say. */
+const MODEL_WEIGHTS = [1, 0.5, 2];
 
 /** All counts of the grid for one item of the development set. */
 export interface Observation {
@@ -15,13 +26,14 @@ export interface Observation {
   readonly probes: readonly Probe[];
   readonly alone: ReadonlyMap<number, LabelScores>;
   readonly vote: WeightedVote | null;
+  readonly ridge: WeightedRidge | null;
   /** Index of the label. */
   readonly truth: number;
   readonly cap: number;
 }
 
 /**
- * What gives most right answers: the threshold, and with `all` how much of each label's bias is taken off, how much the nearest vote, and
+ * What gives most right answers: the threshold, and with `all` how much of each label's bias is taken off, how much the nearest vote and the model count, and
  * what is done when nothing is sure. Of equals, that with fewest shots; then what the settings say.
  */
 export function fitCalibration(
@@ -30,11 +42,14 @@ export function fitCalibration(
   fit: 'threshold' | 'all',
 ): Calibration {
   const all = fit === 'all';
-  const { vote } = settings;
+  const { vote, ridge } = settings;
   const voted = vote !== null && observations.some((observation) => observation.vote !== null);
   const weights = voted && all ? WEIGHTS.map((share) => share * vote.weight) : [vote?.weight ?? 0];
-  // token by token there is no distribution to take it off
-  const strengths = all && settings.scoring === 'sum' ? STRENGTHS : [0];
+  const regressed = ridge !== null && observations.some((observation) => observation.ridge !== null);
+  const modelWeights = regressed ? (all ? MODEL_WEIGHTS : [1]).map((share) => share * ridge.modelWeight) : [0];
+  // token by token there is no distribution to take it off, and of a few labels for each query there is no average
+  const whole = !regressed || ridge.candidates >= settings.labels!.length;
+  const strengths = all && settings.scoring === 'sum' && whole ? STRENGTHS : [0];
   const counts = [...new Set(observations.flatMap(({ rounds }) => rounds.flat()))].sort((a, b) => a - b);
   const fallbacks: Fallback[] = [settings.fallback, ...(all ? counts.map((shots) => ({ shots })) : [])];
   let best: Omit<Calibration, 'fixed' | 'labels'> | null = null;
@@ -47,16 +62,19 @@ export function fitCalibration(
           )
         : null;
     for (const weight of weights) {
-      const rows = observations.map((observation) => rowOf(observation, settings, bias, weight));
-      for (const fallback of fallbacks) {
-        const point = fitThreshold(rows, { ...settings, fallback });
-        if (best && !isBetter(point, best)) continue;
-        best = {
-          ...point,
-          fallback,
-          vote: vote && { ...vote, weight },
-          bias: bias && Object.fromEntries(bias),
-        };
+      for (const modelWeight of modelWeights) {
+        const rows = observations.map((observation) => rowOf(observation, settings, bias, weight, modelWeight));
+        for (const fallback of fallbacks) {
+          const point = fitThreshold(rows, { ...settings, fallback });
+          if (best && !isBetter(point, best)) continue;
+          best = {
+            ...point,
+            fallback,
+            vote: vote && { ...vote, weight },
+            ridge: ridge && (regressed ? { ...ridge, modelWeight } : ridge),
+            bias: bias && Object.fromEntries(bias),
+          };
+        }
       }
     }
   }
@@ -70,15 +88,22 @@ export function fitCalibration(
 
 /** What probing would have seen, and whether its answers would have been right. */
 function rowOf(
-  { rounds, probes, alone, vote, truth, cap }: Observation,
+  { rounds, probes, alone, vote, ridge, truth, cap }: Observation,
   { ensemble, entropy }: ShowSettings,
   bias: LabelBias | null,
   weight: number,
+  modelWeight: number,
 ): CalibrationRow {
+  const combining = {
+    vote: vote && weight > 0 ? { ...vote, weight } : null,
+    ridge: ridge && { ...ridge, modelWeight },
+    bias,
+  };
+  const before = combining.ridge && opinionBefore(combining.vote, combining.ridge);
   const scores = new Map(
     rounds.flat().map((shots) => {
       const members = membersAt(shots, alone.keys(), ensemble).map((count) => alone.get(count)!);
-      return [shots, pooledScores(members, { vote: vote && weight > 0 ? { ...vote, weight } : null, bias })];
+      return [shots, pooledScores(members, combining)];
     }),
   );
   const byLabel = [...scores.values()].map(
@@ -86,6 +111,7 @@ function rowOf(
   );
   return {
     probes: entropy === 'label' ? byLabel : probes,
+    before: before && { entropy: before.entropy, right: before.best === truth },
     rounds: rounds.map((round) => round.map((shots) => ({ shots, right: scores.get(shots)!.best === truth }))),
     cap,
   };

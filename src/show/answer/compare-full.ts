@@ -2,14 +2,14 @@ import { divergence, indexOfLargest, logSoftmax } from '../../model/divergence.t
 import { eachLogits } from '../../model/logits-of-rows.ts';
 import type { LocalModel } from '../../model/model.ts';
 import type { PlacedShots } from '../place/context.ts';
-import { type LabelScores, probeLabels, type RunBranches } from '../probe/label-probe.ts';
+import type { LabelScores, RunBranches } from '../probe/label-probe.ts';
 import type { Comparison } from '../types.ts';
 import { openPlainText } from './plain-text.ts';
 import type { QueryRun, Task } from './query-run.ts';
 
 /** The reused answer's first logits, and for labels its scores, against those of the plain text of the same shots. */
 export async function compareFull(
-  { model, trie, settings }: Task,
+  { model, trie }: Task,
   run: QueryRun,
   shots: number,
   reused: Pick<LabelScores, 'logits'> & Partial<LabelScores>,
@@ -17,9 +17,8 @@ export async function compareFull(
   const started = performance.now();
   const text = await openPlainText(model, run.textOf(shots), run.signal);
   try {
-    const { decoder } = model;
     const full = trie
-      ? (await probeLabels(decoder, text.run, trie, run.ids, [shots], settings.scoring)).scores[0]!
+      ? (await run.scoresBehind(text.run, [shots])).scores[0]!
       : { logits: await logitsBehind(model, text.run, run.ids, shots), best: null };
     return {
       divergence: divergence(logSoftmax(full.logits), logSoftmax(reused.logits)),

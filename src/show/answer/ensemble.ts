@@ -14,27 +14,60 @@ export interface WeightedVote {
 /** By count of shots: what is taken off the logarithm of each label's probability. */
 export type LabelBias = ReadonlyMap<number, readonly number[]>;
 
+/** What ridge regression says, how much it counts, and how much the model does beside it. */
+export interface WeightedRidge extends WeightedVote {
+  readonly modelWeight: number;
+}
+
 export interface Combining {
   readonly vote: WeightedVote | null;
   readonly bias: LabelBias | null;
+  readonly ridge?: WeightedRidge | null;
 }
+
+/** What is answered, and how sure that is. */
+export type Opinion = Pick<LabelScores, 'probabilities' | 'entropy' | 'best'>;
 
 /**
  * A logarithmic opinion pool (Genest and Zidek 1986): the geometric mean of the members' distributions over labels, each less its bias,
- * times the vote's shares to the power of its weight, normalised. Members are the distributions behind several counts of shots; the last
- * one is the count that the result is for, whose mass and logits it keeps.
+ * times the vote's shares and those of ridge regression to the power of their weights, normalised. Members are the distributions behind several
+ * counts of shots; the last one is the count that the result is for, whose mass and logits it keeps. Labels that the model was not asked for keep the
+ * probability that they had before.
  */
-export function pooledScores(members: readonly LabelScores[], { vote, bias }: Combining): LabelScores {
+export function pooledScores(members: readonly LabelScores[], { vote, bias, ridge = null }: Combining): LabelScores {
   const own = members.at(-1)!;
   const biases = members.map(({ shots }) => biasAt(bias, shots));
-  if (members.length === 1 && !vote && biases[0] === null) return own;
-  const logs = own.probabilities.map((_, i) => {
+  if (members.length === 1 && !vote && !ridge && biases[0] === null) return own;
+  const before = logsBefore(own.probabilities.length, vote, ridge);
+  const logs = before.map((log, i) => {
     const opinions = members.map(({ probabilities }, m) => logOf(probabilities[i]!) - (biases[m]?.[i] ?? 0));
-    const mean = opinions.reduce((sum, log) => sum + log, 0) / members.length;
-    return mean + (vote ? vote.weight * Math.log(vote.shares[i]!) : 0);
+    const mean = opinions.reduce((sum, opinion) => sum + opinion, 0) / members.length;
+    return log + (ridge ? ridge.modelWeight * mean : mean);
   });
+  if (own.scored === null) return { ...own, ...opinionOf(logs) };
+  const all = overLabels(before).probabilities;
+  const among = overLabels(own.scored.map((label) => logs[label]!)).probabilities;
+  const mass = own.scored.reduce((sum, label) => sum + all[label]!, 0);
+  const merged = all.map((p) => Math.log(p));
+  for (const [i, label] of own.scored.entries()) merged[label] = Math.log(mass * among[i]!);
+  return { ...own, ...opinionOf(merged) };
+}
+
+/** What is known of a query before any shot is shown. */
+export function opinionBefore(vote: WeightedVote | null, ridge: WeightedRidge): Opinion {
+  return opinionOf(logsBefore(ridge.shares.length, vote, ridge));
+}
+
+function logsBefore(labels: number, vote: WeightedVote | null, ridge: WeightedVote | null): Float64Array {
+  const known = [vote, ridge].filter((one) => one !== null);
+  return new Float64Array(labels).map((_, i) => {
+    return known.reduce((sum, { shares, weight }) => sum + weight * logOf(shares[i]!), 0);
+  });
+}
+
+function opinionOf(logs: Float64Array): Opinion {
   const { probabilities, entropy } = overLabels(logs);
-  return { ...own, probabilities, entropy, best: indexOfLargest(probabilities) };
+  return { probabilities, entropy, best: indexOfLargest(probabilities) };
 }
 
 /** That of the nearest count, the smaller one of two. */

@@ -23,7 +23,10 @@ import { type ContextOptions, contextOptions } from '../place/options.ts';
 import { rank } from '../rank/options.ts';
 import type { RankMethod } from '../rank/rankings.ts';
 import { count, ids, some } from '../rules.ts';
-import type { EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset } from '../types.ts';
+import type { EntropyRule, Fallback, Fitted, Grid, NearestVote, Preset, RidgePrior } from '../types.ts';
+
+/** How shots of a pool are ranked for an answer. */
+export type ShowRank = RankMethod | 'contrast';
 
 /** How queries are answered. Every field has a default by the preset; `settingsOfArm` gives all of them. */
 export interface ShowOptions extends ContextOptions {
@@ -52,8 +55,19 @@ export interface ShowOptions extends ContextOptions {
    * Of a pool, or chains, with labelled shots; null: no vote. Not with greedy scoring.
    */
   readonly vote?: NearestVote | null;
-  /** Which shots come first. */
-  readonly rank?: RankMethod;
+  /**
+   * What kernel ridge regression of the pool's labels says counts too: the kernel is the mean cosine of keys of prompts, regularisation and temperature
+   * are fitted to examples left out one at a time. Distributions over labels are multiplied by its shares to the power of `weight`, and the
+   * model's own count to the power of `modelWeight` beside it. Where it and the vote are sure enough (`threshold`), no shot is shown; else the model is
+   * asked for the `candidates` likeliest labels alone, and others keep the probability that they had. Of a pool with labelled shots that were
+   * cached alone; null: it does not count. Not with greedy scoring.
+   */
+  readonly ridge?: RidgePrior | null;
+  /**
+   * Which shots come first. `contrast`: the nearest shot of each of the four labels that ridge regression finds likeliest in turn, then the second
+   * nearest; near by BM25 and by how much a shot's label counts in the regression, each standardised over the pool, in equal parts.
+   */
+  readonly rank?: ShowRank;
   /** Counts of shots that are tried. */
   readonly grid?: Grid;
   /** What is looked at: the distribution over labels, or the answer to a yes-or-no question, by one of three rules. */
@@ -66,7 +80,7 @@ export interface ShowOptions extends ContextOptions {
   readonly onlyYes?: boolean;
   /** What is answered when no count was sure: of the largest count, of the least entropy, or of so many shots. */
   readonly fallback?: Fallback;
-  /** What `calibrate` fitted for the same task and model: its threshold, fallback, vote and bias go before those given. */
+  /** What `calibrate` fitted for the same task and model: its threshold, fallback, vote, ridge and bias go before those given. */
   readonly calibration?: Fitted;
   /** What is asked behind a query, for yes-or-no questions; it ends where the answer's first token begins. */
   readonly question?: string;
@@ -110,6 +124,29 @@ export const vote: Rule<NearestVote | null> = either(
   object<NearestVote>({ neighbours: some, weight: real(0, 1e3) }, 'vote', ['neighbours', 'weight']),
 );
 
+export const ridge: Rule<RidgePrior | null> = either(
+  nothing,
+  object<RidgePrior>({ weight: real(0, 1e3), modelWeight: real(0, 1e3), candidates: whole(2) }, 'ridge', [
+    'weight',
+    'modelWeight',
+    'candidates',
+  ]),
+);
+
+const contrast = oneOf('contrast');
+
+export const showRank: Rule<ShowRank> = {
+  takes: `contrast, ${rank.takes}`,
+  check: (value, name) => {
+    if (value === 'contrast') return contrast.check(value, name);
+    try {
+      return rank.check(value, name);
+    } catch {
+      throw refusal(name, value, showRank.takes);
+    }
+  },
+};
+
 const fallback: Rule<Fallback> = either(
   oneOf('most', 'least-entropy'),
   object<{ readonly shots: number }>({ shots: count }, 'fallback', ['shots']),
@@ -132,6 +169,7 @@ const fitted: Readonly<Record<keyof Fitted, AnyRule>> = {
   threshold: real(0),
   fallback,
   vote,
+  ridge,
   bias: either(nothing, bias),
 };
 
@@ -162,7 +200,8 @@ export const showOptions = {
   scoring,
   ensemble,
   vote,
-  rank,
+  ridge,
+  rank: showRank,
   grid,
   entropy: oneOf('label', 'raw-nats', 'two-way-nats', 'two-way-bits'),
   threshold,

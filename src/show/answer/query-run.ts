@@ -1,10 +1,19 @@
 import type { LocalModel } from '../../model/model.ts';
 import { type PlacedShots, ShotContext } from '../place/context.ts';
-import { type LabelScores, probeLabels } from '../probe/label-probe.ts';
+import { amongAll, type LabelScores, probeLabels, type RunBranches } from '../probe/label-probe.ts';
 import type { LabelTrie } from '../probe/labels.ts';
 import { probeQuestion, type YesNo } from '../probe/question-probe.ts';
 import type { Probe, Shot, ShowReceipt } from '../types.ts';
-import { type LabelBias, membersAt, pooledScores, voteShares, type WeightedVote } from './ensemble.ts';
+import {
+  type LabelBias,
+  membersAt,
+  type Opinion,
+  opinionBefore,
+  pooledScores,
+  voteShares,
+  type WeightedRidge,
+  type WeightedVote,
+} from './ensemble.ts';
 import { roundsOf } from './grid.ts';
 import { openPlainText } from './plain-text.ts';
 import type { ShowSettings } from './presets.ts';
@@ -27,8 +36,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export class QueryRun {
   readonly task: Task;
   readonly ids: readonly number[];
-  /** Best first. */
-  readonly ranking: readonly string[];
+  readonly #rank: () => readonly string[];
+  #ranking: readonly string[] | null = null;
   readonly signal: AbortSignal | undefined;
   readonly probes: Probe[] = [];
   readonly milliseconds: Mutable<ShowReceipt['milliseconds']> = {
@@ -49,32 +58,55 @@ export class QueryRun {
   readonly #questionIds: readonly number[];
   /** Of the nearest shots' labels. */
   readonly vote: WeightedVote | null;
+  readonly ridge: WeightedRidge | null;
+  /** What these two say. */
+  readonly before: Opinion | null;
+  /** Labels that the model is asked for, by index; null: all. */
+  readonly scored: readonly number[] | null;
+  readonly #trie: LabelTrie | null;
   /** By count: distributions over labels behind so many shots, without averages, votes and bias. */
   readonly alone = new Map<number, LabelScores>();
   /** By count, with all that counts. */
   readonly #scores = new Map<number, LabelScores>();
 
-  /** @param voters the nearest shots, whose labels vote where the settings say so */
+  /**
+   * @param rank gives ids, the best first
+   * @param voters the nearest shots, whose labels vote where the settings say so
+   * @param shares of labels by ridge regression; null: there is none
+   */
   constructor(
     task: Task,
     ids: readonly number[],
-    ranking: readonly string[],
+    rank: () => readonly string[],
     signal: AbortSignal | undefined,
     voters: readonly Shot[],
+    shares: Float64Array | null = null,
   ) {
     this.task = task;
     this.vote = voteOf(task, voters);
+    const { ridge } = task.settings;
+    this.ridge = ridge && shares && { shares, weight: ridge.weight, modelWeight: ridge.modelWeight };
+    this.before = this.ridge && opinionBefore(this.vote, this.ridge);
+    this.scored = this.before && likeliest(this.before.probabilities, ridge!.candidates);
+    this.#trie = this.scored ? task.trie!.among(this.scored) : task.trie;
     this.ids = ids;
-    this.ranking = ranking;
+    this.#rank = rank;
     this.signal = signal;
     const { model, settings } = task;
     const asks = settings.entropy !== 'label';
     this.#questionIds = asks ? [...ids, ...model.encode(settings.question, { addBos: false })] : [];
   }
 
+  /** Best first; found when it is first needed. */
+  get ranking(): readonly string[] {
+    this.#ranking ??= this.#rank();
+    return this.#ranking;
+  }
+
   /** Most shots that can be used for this query. @throws E_CONTEXT_LENGTH for a query that is too long by itself */
   cap(most: number): number {
-    const { placed, trie } = this.task;
+    const { placed } = this.task;
+    const trie = this.#trie;
     const labels = Math.max(1, ...(trie?.paths().map(({ ids }) => ids.length) ?? []));
     const need = Math.max(this.ids.length + labels, this.#questionIds.length + 1);
     const wanted = this.ranking.slice(0, most);
@@ -99,11 +131,13 @@ export class QueryRun {
     this.milliseconds.place += milliseconds - encodeMilliseconds;
   }
 
-  /** Tries counts round by round until one is sure enough. */
-  async choose(cap: number, threshold: number): Promise<Choice> {
+  /** Tries counts round by round, of at most so many shots, until one is sure enough. */
+  async choose(most: number, threshold: number): Promise<Choice> {
     const { settings } = this.task;
     let last: readonly Probe[] = [];
     const { fallback } = settings;
+    if (this.before && this.before.entropy <= threshold) return { shots: 0, fallback: false, before: true };
+    const cap = this.cap(most);
     // nothing is sure at 0, and of a fixed fallback it is known what to look at
     if (threshold === 0 && typeof fallback === 'object' && settings.entropy === 'label') {
       const shots = Math.min(fallback.shots, cap);
@@ -159,22 +193,15 @@ export class QueryRun {
 
   /** Labels behind the plain text of so many shots, under ordinary attention. */
   async plainScores(shots: number): Promise<LabelScores> {
-    const { model, settings, trie } = this.task;
+    const { model } = this.task;
     const ids = this.textOf(shots);
     const text = await openPlainText(model, ids, this.signal);
     try {
-      const { scores, forwarded } = await probeLabels(
-        model.decoder,
-        text.run,
-        trie!,
-        this.ids,
-        [shots],
-        settings.scoring,
-      );
+      const { scores, forwarded } = await this.scoresBehind(text.run, [shots]);
       this.forwarded += ids.length + forwarded;
       this.recomputed = scores[0]!;
       // nothing else was tried with full attention, and a bias is of what was reused
-      return pooledScores(scores, { vote: this.vote, bias: null });
+      return pooledScores(scores, { vote: this.vote, ridge: this.ridge, bias: null });
     } finally {
       text.close();
     }
@@ -187,28 +214,47 @@ export class QueryRun {
   }
 
   async #label(counts: readonly number[]): Promise<readonly LabelScores[]> {
-    const { model, placed, settings, trie } = this.task;
-    const { scores, forwarded } = await probeLabels(
-      model.decoder,
+    const { placed } = this.task;
+    const { scores, forwarded } = await this.scoresBehind(
       (list, use) => placed.branches(list, use, this.signal),
-      trie!,
-      this.ids,
       counts,
-      settings.scoring,
     );
     this.forwarded += forwarded;
     for (const score of scores) this.alone.set(score.shots, score);
     for (const { shots } of scores) {
       const members = this.averaged(shots).map((count) => this.alone.get(count)!);
-      this.#scores.set(shots, pooledScores(members, { vote: this.vote, bias: this.task.bias }));
+      this.#scores.set(shots, pooledScores(members, { vote: this.vote, ridge: this.ridge, bias: this.task.bias }));
     }
     return counts.map((shots) => this.#scores.get(shots)!);
+  }
+
+  /** Labels that the model is asked for, behind branches of any kind, and the tokens that went through the layers for it. */
+  async scoresBehind(run: RunBranches, counts: readonly number[]) {
+    const { model, settings, trie } = this.task;
+    const { scores, forwarded } = await probeLabels(
+      model.decoder,
+      run,
+      this.#trie!,
+      this.ids,
+      counts,
+      settings.scoring,
+    );
+    const { scored } = this;
+    const all = scored ? scores.map((score) => amongAll(score, scored, trie!.labels.length)) : scores;
+    return { scores: all, forwarded };
   }
 
   /** Counts whose distributions over labels the one behind so many shots averages. */
   averaged(shots: number): readonly number[] {
     return membersAt(shots, this.alone.keys(), this.task.settings.ensemble);
   }
+}
+
+/** The likeliest labels by index, ascending; null: all are. */
+function likeliest(probabilities: Float64Array, count: number): readonly number[] | null {
+  if (probabilities.length <= Math.max(2, count)) return null;
+  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b]! - probabilities[a]!);
+  return order.slice(0, Math.max(2, count)).sort((a, b) => a - b);
 }
 
 /** How the labels of the nearest shots vote. */

@@ -7,10 +7,10 @@ import type { Choice } from './stopping.ts';
 
 /** What was done for an answer. */
 export function receiptOf(
-  { placed, settings, bias }: Task,
+  { placed, settings, trie, bias }: Task,
   pool: ShotPool | null,
   run: QueryRun,
-  { shots: chosen, fallback }: Choice,
+  { shots: chosen, fallback, before = false }: Choice,
   threshold: number,
   comparison: Comparison | null,
   generated: number,
@@ -18,13 +18,21 @@ export function receiptOf(
   const context = placed instanceof ShotContext ? placed : null;
   const used = placed.tokens(chosen).length;
   const recomputed = pool !== null && modeFacts(pool.prefix).recompute;
-  const averaged = run.averaged(chosen);
+  const averaged = before ? [] : run.averaged(chosen);
+  const labels = trie?.labels ?? [];
   return {
     shots: placed.used(chosen).map(({ id }) => id),
     probes: run.probes,
     chosen,
     averaged: recomputed && averaged.length > 0 ? [chosen] : averaged,
     vote: run.vote && settings.vote,
+    ridge: run.before && {
+      ...settings.ridge!,
+      label: labels[run.before.best]!,
+      entropy: run.before.entropy,
+      sure: before,
+      scored: before ? 0 : (run.scored?.length ?? labels.length),
+    },
     unbiased: bias !== null && !recomputed,
     threshold,
     fallback,

@@ -5,6 +5,8 @@ import type { ShowSettings } from './presets.ts';
 export interface Choice {
   readonly shots: number;
   readonly fallback: boolean;
+  /** What was known before any shot was shown is the answer. */
+  readonly before?: boolean;
 }
 
 /** The smallest count of a round that is sure enough, or null. */

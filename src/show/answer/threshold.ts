@@ -12,6 +12,8 @@ export interface CalibrationItem {
 /** All counts of the grid for one item. */
 export interface CalibrationRow {
   readonly probes: readonly Probe[];
+  /** What was known before any shot; absent or null: nothing. */
+  readonly before?: { readonly entropy: number; readonly right: boolean } | null;
   readonly rounds: readonly (readonly { readonly shots: number; readonly right: boolean }[])[];
   readonly cap: number;
 }
@@ -28,7 +30,10 @@ type Rules = Pick<ShowSettings, 'leastMass' | 'onlyYes' | 'fallback'>;
 
 /** The threshold under which most answers are right; of equals the one with fewest shots, then the largest. */
 export function fitThreshold(rows: readonly CalibrationRow[], settings: Rules): Fit {
-  const all = [...new Set(rows.flatMap(({ probes }) => probes.map(({ entropy }) => entropy)))].sort((a, b) => a - b);
+  const entropies = rows.flatMap(({ probes, before }) =>
+    [...(before ? [before] : []), ...probes].map(({ entropy }) => entropy),
+  );
+  const all = [...new Set(entropies)].sort((a, b) => a - b);
   const step = Math.max(1, (all.length - 1) / (MOST - 1));
   const candidates = new Set([0]);
   for (let i = 0; i < all.length; i += step) candidates.add(all[Math.round(i)]!);
@@ -51,13 +56,15 @@ export function isBetter(
 interface Prepared {
   readonly rounds: readonly (readonly Probe[])[];
   readonly answers: readonly { readonly shots: number; readonly right: boolean }[];
+  readonly before: CalibrationRow['before'];
   readonly cap: number;
 }
 
-function prepare({ probes, rounds, cap }: CalibrationRow): Prepared {
+function prepare({ probes, before, rounds, cap }: CalibrationRow): Prepared {
   const byShots = new Map(probes.map((probe) => [probe.shots, probe]));
   return {
     rounds: rounds.map((round) => round.map(({ shots }) => byShots.get(shots)!)),
+    before,
     answers: rounds.flat().sort((a, b) => a.shots - b.shots),
     cap,
   };
@@ -67,7 +74,11 @@ function prepare({ probes, rounds, cap }: CalibrationRow): Prepared {
 function pointAt(threshold: number, rows: readonly Prepared[], settings: Rules): CalibrationPoint {
   let right = 0;
   let shots = 0;
-  for (const { rounds, answers, cap } of rows) {
+  for (const { before, rounds, answers, cap } of rows) {
+    if (before && before.entropy <= threshold) {
+      if (before.right) right++;
+      continue;
+    }
     let chosen: number | null = null;
     const tried: Probe[] = [];
     let last: readonly Probe[] = [];

@@ -1,6 +1,7 @@
 import type { Tensor } from '../../device/device.ts';
 import type { Decoder } from '../../model/decoder.ts';
 import type { KvCache } from '../../model/kv-cache.ts';
+import { featureLayers, KINDS, kindWeights } from '../rank/ridge/features.ts';
 import type { StorageType } from '../types.ts';
 import { StoredShot } from './stored.ts';
 
@@ -18,12 +19,26 @@ export interface EncodeOptions {
 
 export interface Encoded {
   readonly shot: StoredShot;
-  /** Mean keys of each shot of the unit, [shots · layers · nKvHeads · headDim]: its first token, a sink, is left out. */
-  readonly pooled: readonly Float32Array[];
+  /** Of each shot of the unit. */
+  readonly pooled: readonly PooledKeys[];
 }
 
-/** Tokens of the shots of a unit: one shot, or a block whose shots see those before them. */
-export type Unit = readonly (readonly number[])[];
+/** What ranking looks at, of keys before RoPE. */
+export interface PooledKeys {
+  /** Mean key by layer, [layers · nKvHeads · headDim]: of all tokens but the first, a sink. */
+  readonly keys: Float32Array;
+  /** Of the prompt alone, as a query has it too: [feature layers, kinds, nKvHeads · headDim]; see `featureLayers`. */
+  readonly features: Float32Array;
+}
+
+/** Tokens of a shot, of which the first `prompt` stand before its answer. */
+export interface UnitShot {
+  readonly ids: readonly number[];
+  readonly prompt: number;
+}
+
+/** Shots of a unit: one, or a block whose shots see those before them. */
+export type Unit = readonly UnitShot[];
 
 /**
  * Keys and values of units that do not see each other, from one forward pass for every 512 tokens. They are computed behind what the
@@ -42,18 +57,23 @@ export async function encodeUnits(
   const before = cache.length;
   const shots: StoredShot[] = [];
   const pooledRows = units.reduce((sum, unit) => sum + unit.length, 0);
+  const looked = featureLayers(nLayers);
   let pooled: Tensor | null = null;
+  let prompts: Tensor | null = null;
   try {
     for (const unit of units) shots.push(new StoredShot(device, config, lengthOf(unit), storage));
     pooled = device.tensor('f32', [nLayers * pooledRows, width]);
-    const means = pooled;
+    prompts = device.tensor('f32', [looked.length * pooledRows * KINDS, width]);
+    const [means, features] = [pooled, prompts];
     const { ids, positions, starts, weights } = layOut(units, seen);
     for (let first = 0; first < ids.length; first += MOST_ROWS) {
       const count = Math.min(MOST_ROWS, ids.length - first);
       const mask = new Int32Array(3 * count);
       for (let i = 0; i < count; i++) mask.set([0, seen, before + starts[first + i]!], 3 * i);
       const parts = segments(units, first, count);
-      const mean = device.tensor('f32', [pooledRows, count]);
+      const mean = device.tensor('f32', [pooledRows * (1 + KINDS), count]);
+      const ofShots = device.rows(mean, 0, pooledRows);
+      const ofPrompts = device.rows(mean, pooledRows, pooledRows * KINDS);
       try {
         device.write(mean, share(weights, first, count, pooledRows));
         await decoder.forward(ids.slice(first, first + count), cache, {
@@ -68,7 +88,11 @@ export async function encodeUnits(
               device.storeRows(device.rows(keys, row, rows), shot.keys, to, nKvHeads);
               device.storeRows(device.rows(values, row, rows), shot.values, to, nKvHeads);
             }
-            device.matmul(mean, keys, device.rows(means, layer * pooledRows, pooledRows), { accumulate: true });
+            device.matmul(ofShots, keys, device.rows(means, layer * pooledRows, pooledRows), { accumulate: true });
+            const place = looked.indexOf(layer) * pooledRows * KINDS;
+            if (place >= 0) {
+              device.matmul(ofPrompts, keys, device.rows(features, place, pooledRows * KINDS), { accumulate: true });
+            }
             onTokens?.(first + (count * (layer + 1)) / nLayers);
           },
         });
@@ -76,18 +100,16 @@ export async function encodeUnits(
         mean.dispose();
       }
     }
-    const all = (await device.read(pooled)) as Float32Array;
+    const [all, of] = (await device.read([means, features])) as [Float32Array, Float32Array];
     let next = 0;
     return units.map((unit, i) => ({
       shot: shots[i]!,
       pooled: unit.map(() => {
-        const own = new Float32Array(nLayers * width);
-        for (let layer = 0; layer < nLayers; layer++) {
-          const from = (layer * pooledRows + next) * width;
-          own.set(all.subarray(from, from + width), layer * width);
-        }
-        next++;
-        return own;
+        const row = next++;
+        return {
+          keys: gathered(all, nLayers, pooledRows, row, width),
+          features: gathered(of, looked.length, pooledRows, row, KINDS * width),
+        };
       }),
     }));
   } catch (error) {
@@ -95,29 +117,51 @@ export async function encodeUnits(
     throw error;
   } finally {
     pooled?.dispose();
+    prompts?.dispose();
     cache.truncate(before);
   }
 }
 
-function lengthOf(unit: Unit): number {
-  return unit.reduce((sum, ids) => sum + ids.length, 0);
+/** Of [layers, shots, width] one shot's, by layer. */
+function gathered(all: Float32Array, layers: number, shots: number, shot: number, width: number): Float32Array {
+  const own = new Float32Array(layers * width);
+  for (let layer = 0; layer < layers; layer++) {
+    const from = (layer * shots + shot) * width;
+    own.set(all.subarray(from, from + width), layer * width);
+  }
+  return own;
 }
+
+function lengthOf(unit: Unit): number {
+  return unit.reduce((sum, { ids }) => sum + ids.length, 0);
+}
+
+/** A token's part in the vectors of a shot. */
+interface Weights {
+  readonly shot: number;
+  /** In the mean of the shot. */
+  readonly mean: number;
+  /** In each of the prompt's vectors. */
+  readonly prompt: readonly number[];
+}
+
+const NONE: readonly number[] = new Array(KINDS).fill(0);
 
 /** All tokens one after another: their positions, the row at which their unit starts, and to whose mean they count how much. */
 function layOut(units: readonly Unit[], seen: number) {
   const ids: number[] = [];
   const positions: number[] = [];
   const starts: number[] = [];
-  const weights: { readonly shot: number; readonly weight: number }[] = [];
+  const weights: Weights[] = [];
   let shot = 0;
   for (const unit of units) {
     const start = ids.length;
-    for (const own of unit) {
+    for (const { ids: own, prompt } of unit) {
       for (let i = 0; i < own.length; i++) {
         positions.push(seen + ids.length - start);
         starts.push(start);
-        const weight = own.length === 1 ? 1 : i === 0 ? 0 : 1 / (own.length - 1);
-        weights.push({ shot, weight });
+        const mean = own.length === 1 ? 1 : i === 0 ? 0 : 1 / (own.length - 1);
+        weights.push({ shot, mean, prompt: i < prompt ? kindWeights(i, prompt) : NONE });
         ids.push(own[i]!);
       }
       shot++;
@@ -126,17 +170,13 @@ function layOut(units: readonly Unit[], seen: number) {
   return { ids, positions, starts, weights };
 }
 
-/** The mean as a product: [shots, count]. */
-function share(
-  weights: readonly { readonly shot: number; readonly weight: number }[],
-  first: number,
-  count: number,
-  shots: number,
-): Float32Array {
-  const matrix = new Float32Array(shots * count);
+/** Means as a product: [shots and kinds of all prompts, count]. */
+function share(weights: readonly Weights[], first: number, count: number, shots: number): Float32Array {
+  const matrix = new Float32Array(shots * (1 + KINDS) * count);
   for (let i = 0; i < count; i++) {
-    const { shot, weight } = weights[first + i]!;
-    matrix[shot * count + i] = weight;
+    const { shot, mean, prompt } = weights[first + i]!;
+    matrix[shot * count + i] = mean;
+    for (const [kind, weight] of prompt.entries()) matrix[(shots + shot * KINDS + kind) * count + i] = weight;
   }
   return matrix;
 }

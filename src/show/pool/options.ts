@@ -102,6 +102,8 @@ export interface EncodeQueryOptions {
   readonly withVector?: boolean;
   /** With the vector: whether the centre is wanted too, for keys-centred and hybrid; computed once a pool. Default true. */
   readonly withCentre?: boolean;
+  /** Whether its features are wanted, which ridge regression compares with those of shots' prompts. Default false. */
+  readonly withFeatures?: boolean;
   /** What is compared by words. Default: the query. */
   readonly input?: string;
   readonly signal?: AbortSignal | undefined;
@@ -110,6 +112,7 @@ export interface EncodeQueryOptions {
 export const encodeQueryOptions = {
   withVector: defaulting(truth, true),
   withCentre: defaulting(truth, true),
+  withFeatures: defaulting(truth, false),
   input: text(),
   signal,
 } as const satisfies Schema<EncodeQueryOptions>;

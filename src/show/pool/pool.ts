@@ -10,7 +10,7 @@ import { PoolRanking } from '../rank/pool-ranking.ts';
 import type { RankMethod } from '../rank/rankings.ts';
 import type { EncodedQuery, PrefixMode, Ranked, Shot, StorageType } from '../types.ts';
 import { inBatches } from './batches.ts';
-import { encodeUnits } from './encode.ts';
+import { encodeUnits, type PooledKeys } from './encode.ts';
 import { type EncodeQueryOptions, encodeQueryOptions, type PoolOptions, poolOptions, signalOf } from './options.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { modeFacts } from './prefix-mode.ts';
@@ -49,7 +49,7 @@ export class ShotPool {
   readonly #ranking: PoolRanking;
   readonly #held: Residents;
   /** By the unit's key: of each of its shots. */
-  readonly #pooled = new Map<string, readonly Float32Array[]>();
+  readonly #pooled = new Map<string, readonly PooledKeys[]>();
   readonly #keeper: Keeper | null;
   readonly #turns = new Turns();
   /** Null: to be made again. */
@@ -245,24 +245,22 @@ export class ShotPool {
     if (unknown.length > 0) await this.prepare(unknown, options);
   }
 
-  /** A query's tokens and, for ranking by keys, its vector from a forward pass behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
+  /** A query's tokens and, for ranking by keys, its vectors from forward passes behind the prefix. @throws E_CONTEXT_LENGTH, E_ABORTED */
   async encodeQuery(text: string, options: EncodeQueryOptions = {}): Promise<EncodedQuery> {
     checkedText(text, 'The query');
     options = checked<EncodeQueryOptions>(encodeQueryOptions, options, 'encodeQuery()');
     this.#check();
     const ids = this.model.encode(text, { addBos: false });
     if (ids.length === 0) throw new EspalierError('E_ARGUMENT', 'The query has no tokens.', 'Give a text.');
-    const words = options.input ?? text;
     checkRoom('The query', ids.length, contextOf(this.model) - this.prefixIds.length);
-    if (options.withVector === false) return { text: words, ids, vector: null, centre: null };
-    const vector = await this.#ranking.meanQuery([ids], options.signal);
     const texts = () => [...this.#entries.values()].map((entry) => entry.ids);
-    return {
-      text: words,
-      ids,
-      vector,
-      centre: options.withCentre === false ? null : await this.#ranking.centre(texts()),
-    };
+    const seen = modeFacts(this.prefix).seesPrefix ? this.prefixIds.length : 0;
+    return { text: options.input ?? text, ids, ...(await this.#ranking.vectorsOf(ids, seen, texts, options)) };
+  }
+
+  /** Of a shot's prompt, for comparison with those of queries; null while it was never encoded. @throws E_ARGUMENT */
+  features(id: string): Float32Array | null {
+    return this.#pooledOf(this.#entry(id).shot.id)?.features ?? null;
   }
 
   /** Best first. Of shots with equal text only the best is in it. @throws E_ARGUMENT, see `RankMethod`; for a query that `encodeQuery` has not made */
@@ -271,7 +269,7 @@ export class ShotPool {
     checkedQuery(query);
     this.#check();
     const shots = [...this.#entries.values()].map(({ shot, ids }) => {
-      return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id) };
+      return { shot, tokens: ids.length, pooled: this.#pooledOf(shot.id)?.keys ?? null };
     });
     return this.#ranking.rank(query, method, shots);
   }
@@ -319,11 +317,11 @@ export class ShotPool {
   async #compute(batch: readonly PoolUnit[], signal: AbortSignal | undefined, work?: Work): Promise<void> {
     const { decoder } = this.model;
     const seen = modeFacts(this.prefix).seesPrefix ? this.prefixIds.length : 0;
-    const ids = batch.map(({ entries }) => entries.map((entry) => entry.ids));
+    const units = batch.map(({ entries }) => entries);
     const started = performance.now();
     const encoded = await this.withPrefix((cache) => {
       const onTokens = work && ((tokens: number) => work.within(tokens));
-      return encodeUnits(decoder, cache, ids, { storage: this.storage, seen, signal, onTokens });
+      return encodeUnits(decoder, cache, units, { storage: this.storage, seen, signal, onTokens });
     });
     if (this.#closed) {
       for (const { shot } of encoded) shot.dispose();
@@ -378,7 +376,7 @@ export class ShotPool {
     });
   }
 
-  #pooledOf(id: string): Float32Array | null {
+  #pooledOf(id: string): PooledKeys | null {
     const unit = this.#layout().of.get(id)!;
     const at = unit.entries.findIndex(({ shot }) => shot.id === id);
     return this.#pooled.get(unit.key)?.[at] ?? null;

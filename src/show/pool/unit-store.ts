@@ -1,5 +1,6 @@
 import { type ErrorCode, EspalierError } from '../../errors.ts';
 import type { LocalModel } from '../../model/model.ts';
+import { featureCount } from '../rank/ridge/features.ts';
 import type { PrefixMode, ShotStore, StorageType } from '../types.ts';
 import type { Encoded } from './encode.ts';
 import { shotIdentity } from './identity.ts';
@@ -45,7 +46,8 @@ export class Keeper {
   /** Null when it is not there, or not what it should be. @throws E_OUT_OF_MEMORY */
   async load(unit: PoolUnit): Promise<Encoded | null> {
     const { device, config } = this.#model;
-    const each = config.nLayers * config.nKvHeads * config.headDim;
+    const keys = config.nLayers * config.nKvHeads * config.headDim;
+    const each = keys + featureCount(config);
     const wanted = { length: unit.length, storage: this.#storage, pooled: each * unit.entries.length };
     const size = entryBytes(config, wanted.length, wanted.storage, wanted.pooled);
     const key = await this.#identity(unit);
@@ -57,7 +59,10 @@ export class Keeper {
     return (
       found && {
         shot: found.shot,
-        pooled: unit.entries.map((_, i) => found.pooled.slice(i * each, (i + 1) * each)),
+        pooled: unit.entries.map((_, i) => ({
+          keys: found.pooled.slice(i * each, i * each + keys),
+          features: found.pooled.slice(i * each + keys, (i + 1) * each),
+        })),
       }
     );
   }
@@ -75,8 +80,13 @@ export class Keeper {
 
   async save(unit: PoolUnit, { shot, pooled }: Encoded): Promise<void> {
     if (this.#unwritten >= PATIENCE) return;
-    const all = new Float32Array(pooled.reduce((sum, list) => sum + list.length, 0));
-    for (const [k, list] of pooled.entries()) all.set(list, k * list.length);
+    const lists = pooled.flatMap(({ keys, features }) => [keys, features]);
+    const all = new Float32Array(lists.reduce((sum, list) => sum + list.length, 0));
+    let at = 0;
+    for (const list of lists) {
+      all.set(list, at);
+      at += list.length;
+    }
     const [key, bytes] = [await this.#identity(unit), await bytesOf(this.#model.device, shot, all)];
     try {
       await this.#store.write(key, bytes);
@@ -111,6 +121,7 @@ export class Keeper {
       rope: model.config.rope,
       prefix: bare ? [] : this.#prefixIds,
       shots: unit.entries.map(({ ids }) => ids),
+      prompts: unit.entries.map(({ prompt }) => prompt),
       mode: bare ? 'bare' : unit.entries.length > 1 ? 'block' : 'prefixed',
       storage: this.#storage,
     });

@@ -8,11 +8,13 @@ import { type StoredShot, shotBytes } from './stored.ts';
 export interface Entry {
   readonly shot: Shot;
   readonly ids: readonly number[];
+  /** Tokens before its answer; of a shot without a label, or one whose label its text does not show, all. */
+  readonly prompt: number;
 }
 
 /** What is cached as one: a shot, or a block of shots of which each sees those before it. */
 export interface PoolUnit {
-  /** Equal for equal tokens. */
+  /** Equal for equal tokens, of which equally many stand before the answers. */
   readonly key: string;
   readonly entries: readonly Entry[];
   /** Of all shots together. */
@@ -56,7 +58,18 @@ export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, con
   if (ids.length === 0) throw new EspalierError('E_ARGUMENT', `${name} has no tokens.`, 'Give it a text.');
   const room = context - prefixLength - 1;
   checkRoom(name, ids.length, room, 'Shorten it or leave it out.');
-  return { shot, ids };
+  return { shot, ids, prompt: promptOf(model, shot, ids) };
+}
+
+/** Tokens of the text before the last place where it shows its label, as far as they stand by themselves as they do there. */
+function promptOf(model: LocalModel, { text, label }: Shot, ids: readonly number[]): number {
+  const at = label === undefined || label === '' ? -1 : text.lastIndexOf(label);
+  const before = at < 0 ? '' : text.slice(0, at).trimEnd();
+  if (before === '') return ids.length;
+  const own = model.encode(before, { addBos: false });
+  let same = 0;
+  while (same < own.length && own[same] === ids[same]) same++;
+  return same === 0 ? ids.length : same;
 }
 
 /** Entries in units of so many, in their order. @throws E_CONTEXT_LENGTH for a block that does not fit `room` tokens */
@@ -66,7 +79,7 @@ function unitsOf(entries: readonly Entry[], size: number, room: number): PoolUni
     const some = entries.slice(first, first + size);
     const length = some.reduce((sum, { ids }) => sum + ids.length, 0);
     checkRoom(`A block of ${some.length} shots`, length, room, 'Make blocks smaller.');
-    units.push({ key: some.map(({ ids }) => ids.join(',')).join('|'), entries: some, length });
+    units.push({ key: some.map(({ ids, prompt }) => `${prompt}:${ids.join(',')}`).join('|'), entries: some, length });
   }
   return units;
 }

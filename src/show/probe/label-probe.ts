@@ -19,6 +19,8 @@ export interface LabelScores {
   readonly best: number;
   /** Logits of the first answer token. */
   readonly logits: Float32Array;
+  /** Indices of the labels that were looked at; the others have probability 0, and count nowhere. Null: all. */
+  readonly scored: readonly number[] | null;
 }
 
 /** Runs branches: those of a context, a chain, or a plain text. */
@@ -65,11 +67,18 @@ export async function probeLabels(
       const sums = sumLogProbabilities(trie, at);
       const mass = sums.reduce((sum, log) => sum + Math.exp(log), 0);
       const best = scoring === 'greedy' ? greedyLabel(trie, at) : indexOfLargest(sums);
-      return { shots, ...overLabels(sums), mass, best, logits: first[i]! };
+      return { shots, ...overLabels(sums), mass, best, logits: first[i]!, scored: null };
     });
     const forwarded = ids.length * counts.length + forks.reduce((sum, { ids: tokens }) => sum + tokens.length, 0);
     return { scores, forwarded };
   });
+}
+
+/** Scores of some of the labels (`LabelTrie.among`) as of all of them. */
+export function amongAll(scores: LabelScores, scored: readonly number[], labels: number): LabelScores {
+  const probabilities = new Float64Array(labels);
+  for (const [i, label] of scored.entries()) probabilities[label] = scores.probabilities[i]!;
+  return { ...scores, probabilities, best: scored[scores.best]!, scored };
 }
 
 type Wanted = NodeRow & { readonly branch: number };

@@ -138,6 +138,14 @@ export class LabelTrie {
     return new LabelTrie(labels, cut ? shortest(ids) : ids);
   }
 
+  /** Some of the labels, by index, in this order: tokenised as here. */
+  among(indices: readonly number[]): LabelTrie {
+    return new LabelTrie(
+      indices.map((index) => this.labels[index]!),
+      indices.map((index) => this.#paths[index]!.ids),
+    );
+  }
+
   /** Tokens that may follow a node, ascending; none behind a whole label. */
   nextTokens(node: LabelNode = this.root): readonly number[] {
     return [...node.children.keys()];

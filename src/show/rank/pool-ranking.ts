@@ -1,5 +1,6 @@
 import type { KvCache } from '../../model/kv-cache.ts';
 import type { LocalModel } from '../../model/model.ts';
+import type { EncodeQueryOptions } from '../pool/options.ts';
 import type { EncodedQuery, Ranked, Shot } from '../types.ts';
 import { Bm25 } from './bm25.ts';
 import { CentredKeys } from './centred-keys.ts';
@@ -7,6 +8,7 @@ import { meanQuery } from './query-vector.ts';
 import { rankShots, wordsFor } from './rank.ts';
 import type { Rankable } from './ranking.ts';
 import type { RankMethod } from './rankings.ts';
+import { promptFeatures } from './ridge/prompt-features.ts';
 
 /** Texts whose mean query is the centre: more give no better ranking. */
 const CENTRE = 16;
@@ -47,6 +49,26 @@ export class PoolRanking {
       const text = texts.get(id)!;
       return !seen.has(text) && seen.add(text);
     });
+  }
+
+  /**
+   * What is asked for of a query's tokens.
+   * @param seen rows of the prefix that shots see, and the query for its features
+   * @param texts tokens of the shots
+   */
+  async vectorsOf(
+    ids: readonly number[],
+    seen: number,
+    texts: () => readonly (readonly number[])[],
+    { withVector = true, withCentre = true, withFeatures = false, signal }: EncodeQueryOptions,
+  ): Promise<Pick<EncodedQuery, 'vector' | 'centre' | 'features'>> {
+    return {
+      vector: withVector ? await this.meanQuery([ids], signal) : null,
+      centre: withVector && withCentre ? await this.centre(texts()) : null,
+      features: withFeatures
+        ? await this.#withPrefix((cache) => promptFeatures(this.#model.decoder, cache, ids, seen, signal))
+        : null,
+    };
   }
 
   /** Mean query of texts behind the prefix. */

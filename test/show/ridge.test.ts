@@ -1,0 +1,285 @@
+/** Ridge regression of a pool's labels: against scikit-learn (test/oracles/ridge.py), and what is answered with it. On nano-base. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
+import { openLocal } from '../../src/open-local.ts';
+import { uniform } from '../../src/random.ts';
+import { featureLayers, KINDS } from '../../src/show/rank/ridge/features.ts';
+import { LabelRidge } from '../../src/show/rank/ridge/label-ridge.ts';
+import { Chain, ShotPool, Show, type ShowOptions } from '../../src/show.ts';
+import { Worst } from '../device/devices.ts';
+import { rejects } from '../errors.ts';
+import { modelTarget, readJson } from '../files.ts';
+
+interface Case {
+  readonly width: number;
+  readonly classes: number;
+  readonly features: readonly (readonly number[])[];
+  readonly labels: readonly number[];
+  readonly lambda: number;
+  readonly accuracy: number;
+  readonly left_out: readonly (readonly number[])[];
+  readonly scores: readonly (readonly number[])[];
+  readonly without: readonly number[];
+  readonly scores_without: readonly (readonly number[])[];
+}
+
+const worst = new Worst();
+const device = await WasmDevice.create();
+const model = await openLocal(await modelTarget('models/nano-base'), { device, precision: 'exact' });
+const cases = (await readJson('test/fixtures/ridge.json')) as readonly Case[];
+
+const softmax = (scores: readonly number[], temperature: number): number[] => {
+  const top = Math.max(...scores);
+  const list = scores.map((score) => Math.exp((score - top) / temperature));
+  return list.map((x) => x / list.reduce((a, b) => a + b, 0));
+};
+const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  return Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i]!)));
+};
+const split = ({ features, labels }: Case) => {
+  const list = features.map((row) => Float32Array.from(row));
+  return { known: list.slice(0, labels.length), asked: list.slice(labels.length) };
+};
+
+test('scores, the regularisation and examples left out are those of scikit-learn', async () => {
+  for (const one of cases) {
+    const { known, asked } = split(one);
+    const ridge = await LabelRidge.fit(device, known, one.labels, one.classes, one);
+    assert.ok(worst.within('regularisation', Math.abs(ridge.lambda - one.lambda), 1e-12));
+    assert.ok(worst.within('accuracy left out', Math.abs(ridge.accuracy - one.accuracy), 1e-12));
+    const truths = one.labels.filter((label) => label >= 0);
+    const loss = (t: number) => truths.reduce((sum, y, i) => sum - Math.log(softmax(one.left_out[i]!, t)[y]!), 0);
+    const t = ridge.temperature;
+    assert.ok(loss(t) <= loss(t * 1.2) && loss(t) <= loss(t / 1.2), 'the likeliest temperature');
+    for (const [i, features] of asked.entries()) {
+      const got = ridge.read(features);
+      assert.ok(worst.within('shares', apart(softmax(one.scores[i]!, t), got.shares), 2e-5));
+      const rest = ridge.read(features, one.without).shares;
+      assert.ok(worst.within('shares without three', apart(softmax(one.scores_without[i]!, t), rest), 2e-5));
+      // scores are what the weights make of the labels
+      const weights = got.weights();
+      const sums = new Array<number>(one.classes).fill(0);
+      for (const [k, label] of one.labels.entries()) if (label >= 0) sums[label]! += weights[k]!;
+      assert.ok(worst.within('weights by label', apart(sums, one.scores[i]!), 2e-5));
+    }
+  }
+});
+
+test('of more examples than landmarks, which span what they say: the same', async () => {
+  for (const one of cases) {
+    const { known, asked } = split(one);
+    const whole = await LabelRidge.fit(device, known, one.labels, one.classes, one);
+    const some = await LabelRidge.fit(device, known, one.labels, one.classes, { ...one, landmarks: 26 });
+    assert.is(some.lambda, whole.lambda);
+    for (const features of asked) {
+      assert.ok(worst.within('26 landmarks', apart(some.read(features).shares, whole.read(features).shares), 1e-3));
+    }
+    const few = await LabelRidge.fit(device, known, one.labels, one.classes, { ...one, landmarks: 5 });
+    const sum = few.read(asked[0]!).shares.reduce((a, b) => a + b, 0);
+    assert.ok(Math.abs(sum - 1) < 1e-12);
+  }
+});
+
+test('examples that say nothing of each other leave all labels alike', async () => {
+  const one = cases[0]!;
+  const { known, asked } = split(one);
+  const alike = [0.25, 0.25, 0.25, 0.25];
+  const drawn = known.map((_, i) => Math.floor(4 * uniform(5, i)));
+  const arbitrary = await LabelRidge.fit(device, known, drawn, 4, one);
+  const none = await LabelRidge.fit(
+    device,
+    known,
+    known.map(() => -1),
+    4,
+    one,
+  );
+  for (const features of asked) {
+    assert.ok(apart(arbitrary.read(features).shares, alike) < 0.25, `${arbitrary.read(features).shares}`);
+    assert.equal([...none.read(features).shares], alike);
+  }
+  const single = await LabelRidge.fit(device, known.slice(0, 1), [0], 4, one);
+  assert.equal([...single.read(asked[0]!).shares], alike);
+});
+
+const LABELS = ['play music', 'play', 'set an alarm', 'weather', 'call', 'news'];
+const WORDS = ['songs', 'something', 'the morning', 'rain', 'my mother', 'the world'];
+const shots = Array.from({ length: 48 }, (_, i) => ({
+  id: String(i).padStart(2, '0'),
+  input: `I want ${WORDS[i % 6]} number ${i}`,
+  text: `utterance: I want ${WORDS[i % 6]} number ${i}\nintent: ${LABELS[i % 6]}\n==\n`,
+  label: LABELS[i % 6]!,
+}));
+const query = (input: string) => `utterance: ${input}\nintent:`;
+const ask = 'I want more rain now';
+const base = { preset: 'label', labels: LABELS, prompt: 'intent:' } as const satisfies ShowOptions;
+const own = { ...base, vote: null } as const;
+const ridge = { weight: 1, modelWeight: 0.3, candidates: 3 };
+
+test('features of a shot’s prompt are those of the query: means of keys, and the last one', async () => {
+  const { config, decoder } = model;
+  const { nLayers, nKvHeads, headDim } = config;
+  const width = nKvHeads * headDim;
+  for (const prefix of ['bare', 'prefixed', { repair: 2 }] as const) {
+    const pool = await ShotPool.build(model, shots.slice(0, 3), { prefix, instruction: 'Name the intent.\n' });
+    const text = shots[1]!.text.slice(0, shots[1]!.text.lastIndexOf(' play'));
+    const { features, ids } = await pool.encodeQuery(text, { withVector: false, withFeatures: true });
+    const stored = pool.features('01')!;
+    const largest = Math.max(...stored.map(Math.abs));
+    assert.ok(worst.within('query and shot', apart(features!, stored) / largest, 1e-5));
+    if (prefix !== 'bare') continue;
+    const want = new Float64Array(stored.length);
+    const cache = decoder.cache();
+    const keys: Promise<Float32Array>[] = [];
+    await decoder.forward(ids, cache, {
+      onKeys: (_, rows) => void keys.push(device.read(rows) as Promise<Float32Array>),
+    });
+    cache.dispose();
+    for (const [at, layer] of featureLayers(nLayers).entries()) {
+      const rows = await keys[layer]!;
+      for (let i = 0; i < width; i++) {
+        const place = at * KINDS * width + i;
+        for (let t = 1; t < ids.length; t++) want[place]! += rows[t * width + i]! / (ids.length - 1);
+        want[place + width] = rows[(ids.length - 1) * width + i]!;
+      }
+    }
+    assert.ok(worst.within('means of keys', apart(want, stored) / largest, 1e-5));
+    pool.close();
+  }
+});
+
+test('what is sure is answered behind no example; else the likeliest labels alone are asked for', async () => {
+  const pool = await ShotPool.build(model, shots);
+  const sure = await Show.create(pool, { ...own, ridge, threshold: 5 });
+  const tokens = model.encode(query(ask), { addBos: false }).length;
+  const at = await sure.ask(query(ask), { input: ask, compare: true });
+  assert.is(at.label, 'weather');
+  assert.equal([at.receipt.shots, at.receipt.probes, at.receipt.averaged], [[], [], []]);
+  assert.equal([at.receipt.chosen, at.receipt.fallback, at.receipt.comparison], [0, false, null]);
+  assert.is(at.receipt.tokens.forwarded, tokens, 'one pass, for the features');
+  const { entropy, ...told } = at.receipt.ridge!;
+  assert.equal(told, { ...ridge, label: 'weather', sure: true, scored: 0 });
+  const p = Object.values(at.probabilities!);
+  assert.ok(worst.within('entropy', Math.abs(entropy + p.reduce((s, x) => s + x * Math.log(x), 0)), 1e-12));
+  assert.ok(worst.within('sum', Math.abs(p.reduce((a, b) => a + b, 0) - 1), 1e-12));
+
+  const never = await Show.create(pool, { ...own, ridge, threshold: 0, grid: [2, 4] });
+  const shown = await never.ask(query(ask), { input: ask });
+  assert.equal([shown.receipt.chosen, shown.receipt.ridge!.sure, shown.receipt.ridge!.scored], [4, false, 3]);
+  const likely = LABELS.map((_, i) => i).sort((a, b) => p[b]! - p[a]!);
+  const labels = shown.receipt.shots.map((id) => pool.shot(id).label!);
+  const first = likely.slice(0, 3).map((i) => LABELS[i]!);
+  assert.equal(labels.slice(0, 3), first, 'of each of the likeliest labels one, in turn');
+  assert.is(new Set(labels).size, 4);
+  const now = Object.values(shown.probabilities!);
+  for (const i of likely.slice(3))
+    assert.ok(worst.within('labels that nobody asked for', Math.abs(now[i]! - p[i]!), 1e-12));
+  assert.ok(
+    likely.slice(0, 3).some((i) => Math.abs(now[i]! - p[i]!) > 1e-6),
+    'the model counts',
+  );
+
+  // with a weight of 0 the model says nothing, and all labels are what they were
+  const mute = await Show.create(pool, { ...own, ridge: { ...ridge, modelWeight: 0 }, threshold: 0, grid: [2] });
+  const same = Object.values((await mute.ask(query(ask), { input: ask })).probabilities!);
+  assert.ok(worst.within('a mute model', apart(same, p), 1e-12));
+  // all labels are candidates: none is left out
+  const all = await Show.create(pool, { ...own, ridge: { ...ridge, candidates: 6 }, threshold: 0, grid: [2] });
+  assert.is((await all.ask(query(ask), { input: ask })).receipt.ridge!.scored, 6);
+  for (const show of [sure, never, mute, all]) show.close();
+  pool.close();
+});
+
+test('what is excluded says nothing, in the regression either', async () => {
+  const pool = await ShotPool.build(model, shots);
+  const show = await Show.create(pool, { ...base, ridge, vote: null, threshold: 5 });
+  const exclude = shots.filter(({ label }) => label === 'weather').map(({ id }) => id);
+  const before = await show.ask(query(ask), { input: ask });
+  const without = await show.ask(query(ask), { input: ask, exclude });
+  assert.is(before.label, 'weather');
+  assert.is.not(without.label, 'weather');
+  assert.ok(without.probabilities!['weather']! < before.probabilities!['weather']! / 4);
+  // other shots, another regression
+  pool.remove(exclude);
+  assert.is.not((await show.ask(query(ask), { input: ask })).label, 'weather');
+  pool.add(shots.filter(({ id }) => exclude.includes(id)));
+  assert.is((await show.ask(query(ask), { input: ask })).label, 'weather');
+  show.close();
+  pool.close();
+});
+
+test('a pool without labels is answered by the model alone', async () => {
+  const pool = await ShotPool.build(
+    model,
+    shots.map(({ id, text, input }) => ({ id, text, input })),
+  );
+  const show = await Show.create(pool, { ...base, threshold: 0, grid: [2] });
+  const { receipt } = await show.ask(query(ask), { input: ask });
+  assert.equal([receipt.ridge, receipt.chosen], [null, 2]);
+  show.close();
+  pool.close();
+});
+
+test('calibration fits how much the model counts, and what it gave is used again', async () => {
+  const pool = await ShotPool.build(model, shots);
+  const dev = WORDS.map((word, i) => ({
+    query: query(`${word}, I said`),
+    input: `${word}, I said`,
+    label: LABELS[i]!,
+  }));
+  const show = await Show.create(pool, base);
+  const fitted = await show.calibrate(dev);
+  assert.ok([0.15, 0.3, 0.6].includes(fitted.ridge!.modelWeight), `${fitted.ridge!.modelWeight}`);
+  assert.is(fitted.bias === null || fitted.ridge!.candidates >= LABELS.length, true);
+  let [right, used] = [0, 0];
+  const again = await Show.create(pool, { ...base, calibration: fitted });
+  for (const { query: text, input, label } of dev) {
+    const answer = await again.ask(text, { input });
+    if (answer.label === label) right++;
+    used += answer.receipt.chosen;
+    assert.equal((await show.ask(text, { input })).probabilities, answer.probabilities);
+  }
+  assert.ok(worst.within('accuracy as fitted', Math.abs(right / dev.length - fitted.accuracy), 1e-12));
+  assert.ok(worst.within('shots as fitted', Math.abs(used / dev.length - fitted.meanShots), 1e-12));
+  for (const one of [show, again]) one.close();
+  pool.close();
+});
+
+test('options that cannot be', async () => {
+  const pool = await ShotPool.build(model, shots.slice(0, 4), { grow: { initial: 0 } });
+  const blocks = await ShotPool.build(model, shots.slice(0, 4), { prefix: { blocks: 2 }, grow: { initial: 0 } });
+  const chain = await Chain.create(model, shots.slice(0, 4));
+  const refused: [ShotPool | Chain, Partial<ShowOptions>, RegExp][] = [
+    [pool, { ridge: { ...ridge, candidates: 1 } }, /candidates/],
+    [pool, { ridge: { ...ridge, weight: -1 } }, /weight/],
+    [pool, { ridge: { weight: 1 } as never }, /modelWeight/],
+    [pool, { ridge, scoring: 'greedy' }, /distributions/],
+    [pool, { ridge, entropy: 'raw-nats', ensemble: 'one' }, /distributions/],
+    [pool, { ridge: null, rank: 'contrast' }, /contrast/],
+    [blocks, { ridge }, /blocks/],
+    [chain, { ridge }, /chain/],
+    [chain, { rank: 'contrast' }, /contrast/],
+  ];
+  for (const [source, options, message] of refused) {
+    const error = await rejects('E_ARGUMENT', () => Show.create(source, { ...base, ...options }));
+    assert.match(error.message, message);
+  }
+  for (const [source, options] of [
+    [blocks, {}],
+    [chain, {}],
+    [pool, { scoring: 'greedy' }],
+    [pool, { ridge: null }],
+  ] as const) {
+    const show = await Show.create(source, { ...base, ...options });
+    assert.equal([show.settings.ridge, show.settings.rank], [null, 'hybrid']);
+    show.close();
+  }
+  for (const one of [pool, blocks, chain]) one.close();
+});
+
+test.after(() => {
+  model.close();
+  device.close();
+  worst.print();
+});
+test.run();
