@@ -6,7 +6,7 @@ import { Show } from '../engine/show/show.ts';
 import { shotsOf } from '../evaluate/setting.ts';
 import { defined } from '../options/defined.ts';
 import { poolOptionsOf, settingsOf } from '../show/answer/presets.ts';
-import type { Answer, PrefixMode, WorkEstimate } from '../show/types.ts';
+import type { Answer, PrefixMode, ShowReceipt, WorkEstimate } from '../show/types.ts';
 import { defineCommand } from './shared/command.ts';
 import { formatBytes, formatDuration, formatTable, Progress } from './shared/format.ts';
 import {
@@ -115,14 +115,15 @@ export const showAskCommand = defineCommand({
 
 /** What was done, for a person. */
 function describe({ receipt, top = [] }: Answer): string {
-  const { probes, chosen, fallback, tokens, bytes, milliseconds, comparison, exactness } = receipt;
+  const { probes, chosen, ridge, fallback, tokens, bytes, milliseconds, comparison, exactness } = receipt;
   const rows: [string, string][] = [
     ['examples', `${chosen}${fallback ? ', none was sure enough' : ''}`],
     ['tried', probes.map(({ shots, entropy }) => `${shots}: ${entropy.toFixed(3)}`).join(', ') || 'nothing'],
+    ...(ridge ? [['the pool', poolSaid(ridge)] as [string, string]] : []),
     ['tokens', `${tokens.reused} reused, ${tokens.forwarded} computed`],
     ['cache', `${formatBytes(bytes.cache)}, pool ${formatBytes(bytes.pool)}`],
     ['time', formatDuration(milliseconds.total / 1000)],
-    ['attention', exactness],
+    ...(ridge?.sure ? [] : [['attention', exactness] as [string, string]]),
   ];
   if (top.length > 0) {
     const best = top.slice(0, 3).map(({ label, probability }) => `${label} ${probability.toFixed(3)}`);
@@ -137,6 +138,12 @@ function describe({ receipt, top = [] }: Answer): string {
   }
   for (const warning of receipt.warnings) rows.push(['warning', warning]);
   return formatTable(null, rows);
+}
+
+/** What ridge regression and the vote said before any example was shown. */
+function poolSaid({ label, entropy, sure, scored }: NonNullable<ShowReceipt['ridge']>): string {
+  const said = `${label}, entropy ${entropy.toFixed(3)}`;
+  return sure ? `${said}: sure without examples` : `${said}; the model was asked for ${scored} labels`;
 }
 
 function sourceOf(chain: boolean, prefix: PrefixMode | undefined): 'chain' | 'blocks' | 'pool' {

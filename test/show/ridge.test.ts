@@ -220,6 +220,33 @@ test('a pool without labels is answered by the model alone', async () => {
   pool.close();
 });
 
+test('a label of which there is no example keeps an equal share', async () => {
+  const some = shots.filter(({ label }) => label === 'weather' || label === 'news');
+  const pool = await ShotPool.build(model, some);
+  const show = await Show.create(pool, { ...own, ridge: { ...ridge, candidates: 6 }, threshold: 5 });
+  const said = (await show.ask(query(ask), { input: ask })).probabilities!;
+  for (const label of ['play music', 'play', 'set an alarm', 'call']) {
+    assert.ok(worst.within('shares of labels without examples', Math.abs(said[label]! - 1 / 6), 1e-12));
+  }
+  const rest = said['weather']! + said['news']!;
+  assert.ok(worst.within('shares of the others', Math.abs(rest - 2 / 6), 1e-12));
+  show.close();
+  pool.close();
+});
+
+test('a fit obeys a signal', async () => {
+  const pool = await ShotPool.build(model, shots);
+  await pool.prepare();
+  const show = await Show.create(pool, { ...base, ridge, threshold: 5 });
+  const abort = new AbortController();
+  const asked = show.ask(query(ask), { input: ask, signal: abort.signal });
+  abort.abort();
+  await rejects('E_ABORTED', () => asked);
+  assert.is((await show.ask(query(ask), { input: ask })).label, 'weather');
+  show.close();
+  pool.close();
+});
+
 test('calibration fits how much the model counts, and what it gave is used again', async () => {
   const pool = await ShotPool.build(model, shots);
   const dev = WORDS.map((word, i) => ({

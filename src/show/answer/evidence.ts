@@ -39,7 +39,8 @@ export class Evidence {
     if (!ridge) return null;
     const without = this.#ids.flatMap((id, i) => (excluded.has(id) ? [i] : []));
     const { shares, weights } = ridge.read(query.features!, without);
-    return { shares, contrast: () => this.#contrast(query, shares, weights()) };
+    const fair = withUnseen(shares, this.#classes);
+    return { shares: fair, contrast: () => this.#contrast(query, fair, weights()) };
   }
 
   async #fitted(signal: AbortSignal | undefined): Promise<LabelRidge | null> {
@@ -74,4 +75,14 @@ export class Evidence {
     const inTurn = turns.flatMap((turn) => lists.flatMap((list) => list.slice(turn, turn + 1)));
     return [...new Set([...inTurn, ...nearest].map(({ id }) => id))];
   }
+}
+
+/** A label of which there is no example keeps an equal share of all: examples of others say nothing against it. */
+function withUnseen(shares: Float64Array, classes: readonly number[]): Float64Array {
+  const seen = new Set(classes);
+  const fair = 1 / shares.length;
+  const unseen = shares.filter((_, label) => !seen.has(label));
+  const rest = 1 - unseen.length * fair;
+  const known = 1 - unseen.reduce((sum, share) => sum + share, 0);
+  return shares.map((share, label) => (seen.has(label) ? (share / known) * rest : fair));
 }

@@ -1,5 +1,7 @@
 import type { Device, Tensor } from '../../../device/device.ts';
+import { defined } from '../../../options/defined.ts';
 import { isWasm, LinearAlgebra } from '../../../svd/linear-algebra.ts';
+import { Steps } from '../../../svd/steps.ts';
 import { centreOf, normalised } from './features.ts';
 
 const LANDMARKS = 1024;
@@ -100,7 +102,7 @@ export class LabelRidge {
     const algebra = isWasm(device) ? LinearAlgebra.over(device) : await LinearAlgebra.create();
     try {
       const space = await spaceOf(device, algebra, features, labels, { width, landmarks, signal });
-      const fitted = await fitLabels(device, space, labels, classes);
+      const fitted = await fitLabels(device, space, labels, classes, new Steps(defined({ signal })));
       return new LabelRidge(space, fitted, await primalOf(device, space, fitted), labels, width);
     } finally {
       algebra.close();
@@ -281,6 +283,7 @@ async function fitLabels(
   { examples, squares }: Space,
   labels: readonly number[],
   classes: number,
+  steps: Steps,
 ): Promise<Fitted> {
   const rank = squares.length;
   const sums = new Float64Array(rank * classes);
@@ -296,6 +299,7 @@ async function fitLabels(
   if (count < 2) return { classes, lambda: usual, temperature: Infinity, accuracy: Number.NaN, ...solved(usual) };
   let best: { readonly error: number; readonly lambda: number; readonly scores: Float64Array } | null = null;
   for (const share of SHARES) {
+    await steps.step(0);
     const lambda = share * count;
     const { gains, weights } = solved(lambda);
     const fits = await times(device, examples, transposed(Float32Array.from(weights), rank, classes), rank);
@@ -319,7 +323,11 @@ async function fitLabels(
   const rowOf = (i: number) => scores.subarray(i * classes, (i + 1) * classes);
   const surprise = (temperature: number): number =>
     labels.reduce((sum, label, i) => (label < 0 ? sum : sum - logShare(rowOf(i), temperature, label)), 0);
-  const losses = TEMPERATURES.map(surprise);
+  const losses: number[] = [];
+  for (const temperature of TEMPERATURES) {
+    await steps.step(0);
+    losses.push(surprise(temperature));
+  }
   const right = labels.filter((label, i) => label >= 0 && rowOf(i).every((score) => score <= rowOf(i)[label]!)).length;
   return {
     classes,
