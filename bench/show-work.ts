@@ -43,7 +43,9 @@ export interface Work {
   cachedRanked(query: number, shots: number): Promise<number>;
   prefilledRanked(query: number, shots: number): Promise<number>;
   adaptive(query: number): Promise<unknown>;
-  /** Counts that `adaptive` chooses; all shots that it needs are in the pool afterwards. */
+  /** The same by shots alone. */
+  withoutRidge(query: number): Promise<unknown>;
+  /** Counts that `withoutRidge` chooses; all shots that it needs are in the pool afterwards. */
   chosen(queries: number): Promise<readonly number[]>;
   /** Seconds for moving so many shots' keys and values, and for copying as many bytes as that writes. */
   moving(shots: number): { readonly bytes: number; place(): Promise<number>; copy(): number };
@@ -77,7 +79,7 @@ export async function open(options: WorkOptions): Promise<Work> {
   const pool = await ShotPool.build(lm, shots, { grow });
   const context = await ShotContext.create(pool);
   const label = { preset: 'label', labels: task.labels, prompt: template.output } as const;
-  const shown = await Show.create(pool, label);
+  const [regressed, shown] = [await Show.create(pool, label), await Show.create(pool, { ...label, ridge: null })];
   const numbers = device.tensor('f32', [1, STAT_NUMBERS]);
   const places = device.tensor('i32', [1, STAT_PLACES]);
   const plain = decoder.cache(0, Number.MAX_SAFE_INTEGER);
@@ -116,7 +118,8 @@ export async function open(options: WorkOptions): Promise<Work> {
     rankedTokens: (i, count) => idsOf(ranked[i]!.slice(0, count)).length + queries[i]!.length,
     cachedRanked: (i, count) => cached(ranked[i]!.slice(0, count), queries[i]!),
     prefilledRanked: (i, count) => prefilled(ranked[i]!.slice(0, count), queries[i]!),
-    adaptive: (i) => ask(shown, i),
+    adaptive: (i) => ask(regressed, i),
+    withoutRidge: (i) => ask(shown, i),
     chosen: async (count) => {
       const list: number[] = [];
       for (let i = 0; i < count; i++) list.push((await ask(shown, i)).receipt.chosen);
@@ -159,7 +162,7 @@ export async function open(options: WorkOptions): Promise<Work> {
       }
     },
     close: () => {
-      shown.close();
+      for (const show of [regressed, shown]) show.close();
       context.close();
       pool.close();
       plain.dispose();

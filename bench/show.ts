@@ -44,6 +44,7 @@ async function adaptive(work: Work, queries: number, rounds: number, print: Cont
   const timings = await compare(
     [
       all('label, adaptive', (i) => work.adaptive(i)),
+      all('the same, ridge null', (i) => work.withoutRidge(i)),
       all('its counts, prefilled', (i) => work.prefilledRanked(i, chosen[i]!)),
       all(`fixed ${FIXED}, cached`, (i) => work.cachedRanked(i, FIXED)),
       all(`fixed ${FIXED}, prefilled`, (i) => work.prefilledRanked(i, FIXED)),
@@ -55,11 +56,12 @@ async function adaptive(work: Work, queries: number, rounds: number, print: Cont
     `${queries} queries; ${mean.toFixed(1)} shots and ${tokens.toFixed(0)} tokens on average, against ${fixed.toFixed(0)}`,
   );
   print(`${ratios(timings)}\n`);
-  const total = by(timings, `fixed ${FIXED}, prefilled`);
-  const reuse = by(timings, 'its counts, prefilled');
+  const beside = (name: string): number => by(timings, name) / by(timings, 'the same, ridge null');
+  const total = beside(`fixed ${FIXED}, prefilled`);
+  const reuse = beside('its counts, prefilled');
   print(
-    `of that: fewer shots ${(total / reuse).toFixed(2)}x, reuse ${reuse.toFixed(2)}x; by reuse alone `.concat(
-      `${(total / by(timings, `fixed ${FIXED}, cached`)).toFixed(2)}x at ${FIXED} shots\n`,
+    `without ridge regression ${total.toFixed(2)}x, of that fewer shots ${(total / reuse).toFixed(2)}x, reuse ${reuse.toFixed(2)}x; by reuse alone `.concat(
+      `${(total / beside(`fixed ${FIXED}, cached`)).toFixed(2)}x at ${FIXED} shots\n`,
     ),
   );
   return { chosen, timings };
