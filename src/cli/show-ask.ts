@@ -47,10 +47,11 @@ export const showAskCommand = defineCommand({
     const { task, template } = await dataOf(args);
     const preset = wanted ?? (task.kind === 'labels' ? 'label' : 'generate');
     // by keys, all examples would have to be encoded for one query
-    const byWords = preset === 'label' && args.store === undefined && rank === undefined && !ridge;
+    const withoutKeys = rank === undefined || rank === 'bm25' || args.rank === 'random';
+    const byWords = preset === 'label' && args.store === undefined && withoutKeys && !ridge;
     const options: ShowOptions = {
       ...settings,
-      ...(byWords && { rank: 'bm25', ridge: null }),
+      ...(byWords && { rank: rank ?? 'bm25', ridge: null }),
       preset,
       prompt: template.output,
       // what closes a shot closes an answer

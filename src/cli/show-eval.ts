@@ -54,7 +54,7 @@ export const showEvalCommand = defineCommand({
       model = await openForShots(args, io, signal);
       const { arms: _, seeds: __, ...settings } = wanted;
       const identity = {
-        format: 4,
+        format: 5,
         // whatever it is called and wherever it lies
         ...(await identityOf(model)),
         data: format,

@@ -371,7 +371,7 @@ function settingsOfArm(arm: Reusing, setting: Pick<Setting, 'options' | 'labels'
     ...defined({
       temperature,
       order,
-      ...(adaptive && { rank: options.rank, grid, threshold, ensemble, vote, ...(from === 'label' && { ridge }) }),
+      ...(adaptive && { grid, threshold, ensemble, vote, ...(from === 'label' && { rank: options.rank, ridge }) }),
     }),
   };
 }

@@ -1,107 +1,20 @@
-/** Ridge regression of a pool's labels: against scikit-learn (test/oracles/ridge.py), and what is answered with it. On nano-base. */
+/** What is answered with ridge regression of a pool's labels. On nano-base. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WasmDevice } from '../../src/device/wasm/wasm-device.ts';
 import { openLocal } from '../../src/open-local.ts';
-import { uniform } from '../../src/random.ts';
 import { featureLayers, KINDS } from '../../src/show/rank/ridge/features.ts';
-import { LabelRidge } from '../../src/show/rank/ridge/label-ridge.ts';
 import { Chain, ShotPool, Show, type ShowOptions } from '../../src/show.ts';
 import { Worst } from '../device/devices.ts';
 import { rejects } from '../errors.ts';
-import { modelTarget, readJson } from '../files.ts';
-
-interface Case {
-  readonly width: number;
-  readonly classes: number;
-  readonly features: readonly (readonly number[])[];
-  readonly labels: readonly number[];
-  readonly lambda: number;
-  readonly accuracy: number;
-  readonly left_out: readonly (readonly number[])[];
-  readonly scores: readonly (readonly number[])[];
-  readonly without: readonly number[];
-  readonly scores_without: readonly (readonly number[])[];
-}
+import { modelTarget } from '../files.ts';
 
 const worst = new Worst();
 const device = await WasmDevice.create();
 const model = await openLocal(await modelTarget('models/nano-base'), { device, precision: 'exact' });
-const cases = (await readJson('test/fixtures/ridge.json')) as readonly Case[];
-
-const softmax = (scores: readonly number[], temperature: number): number[] => {
-  const top = Math.max(...scores);
-  const list = scores.map((score) => Math.exp((score - top) / temperature));
-  return list.map((x) => x / list.reduce((a, b) => a + b, 0));
-};
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   return Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i]!)));
 };
-const split = ({ features, labels }: Case) => {
-  const list = features.map((row) => Float32Array.from(row));
-  return { known: list.slice(0, labels.length), asked: list.slice(labels.length) };
-};
-
-test('scores, the regularisation and examples left out are those of scikit-learn', async () => {
-  for (const one of cases) {
-    const { known, asked } = split(one);
-    const ridge = await LabelRidge.fit(device, known, one.labels, one.classes, one);
-    assert.ok(worst.within('regularisation', Math.abs(ridge.lambda - one.lambda), 1e-12));
-    assert.ok(worst.within('accuracy left out', Math.abs(ridge.accuracy - one.accuracy), 1e-12));
-    const truths = one.labels.filter((label) => label >= 0);
-    const loss = (t: number) => truths.reduce((sum, y, i) => sum - Math.log(softmax(one.left_out[i]!, t)[y]!), 0);
-    const t = ridge.temperature;
-    assert.ok(loss(t) <= loss(t * 1.2) && loss(t) <= loss(t / 1.2), 'the likeliest temperature');
-    for (const [i, features] of asked.entries()) {
-      const got = ridge.read(features);
-      assert.ok(worst.within('shares', apart(softmax(one.scores[i]!, t), got.shares), 2e-5));
-      const rest = ridge.read(features, one.without).shares;
-      assert.ok(worst.within('shares without three', apart(softmax(one.scores_without[i]!, t), rest), 2e-5));
-      // scores are what the weights make of the labels
-      const weights = got.weights();
-      const sums = new Array<number>(one.classes).fill(0);
-      for (const [k, label] of one.labels.entries()) if (label >= 0) sums[label]! += weights[k]!;
-      assert.ok(worst.within('weights by label', apart(sums, one.scores[i]!), 2e-5));
-    }
-  }
-});
-
-test('of more examples than landmarks, which span what they say: the same', async () => {
-  for (const one of cases) {
-    const { known, asked } = split(one);
-    const whole = await LabelRidge.fit(device, known, one.labels, one.classes, one);
-    const some = await LabelRidge.fit(device, known, one.labels, one.classes, { ...one, landmarks: 26 });
-    assert.is(some.lambda, whole.lambda);
-    for (const features of asked) {
-      assert.ok(worst.within('26 landmarks', apart(some.read(features).shares, whole.read(features).shares), 1e-3));
-    }
-    const few = await LabelRidge.fit(device, known, one.labels, one.classes, { ...one, landmarks: 5 });
-    const sum = few.read(asked[0]!).shares.reduce((a, b) => a + b, 0);
-    assert.ok(Math.abs(sum - 1) < 1e-12);
-  }
-});
-
-test('examples that say nothing of each other leave all labels alike', async () => {
-  const one = cases[0]!;
-  const { known, asked } = split(one);
-  const alike = [0.25, 0.25, 0.25, 0.25];
-  const drawn = known.map((_, i) => Math.floor(4 * uniform(5, i)));
-  const arbitrary = await LabelRidge.fit(device, known, drawn, 4, one);
-  const none = await LabelRidge.fit(
-    device,
-    known,
-    known.map(() => -1),
-    4,
-    one,
-  );
-  for (const features of asked) {
-    assert.ok(apart(arbitrary.read(features).shares, alike) < 0.25, `${arbitrary.read(features).shares}`);
-    assert.equal([...none.read(features).shares], alike);
-  }
-  const single = await LabelRidge.fit(device, known.slice(0, 1), [0], 4, one);
-  assert.equal([...single.read(asked[0]!).shares], alike);
-});
-
 const LABELS = ['play music', 'play', 'set an alarm', 'weather', 'call', 'news'];
 const WORDS = ['songs', 'something', 'the morning', 'rain', 'my mother', 'the world'];
 const shots = Array.from({ length: 48 }, (_, i) => ({
@@ -204,7 +117,91 @@ test('what is excluded says nothing, in the regression either', async () => {
   assert.is.not((await show.ask(query(ask), { input: ask })).label, 'weather');
   pool.add(shots.filter(({ id }) => exclude.includes(id)));
   assert.is((await show.ask(query(ask), { input: ask })).label, 'weather');
+  // the same texts under other names
+  const named = exclude.map((id) => ({ ...shots[Number(id)]!, id: `r${id}` }));
+  pool.remove(exclude);
+  pool.add(named);
+  const renamed = await show.ask(query(ask), { input: ask, exclude: named.map(({ id }) => id) });
+  const error = apart(Object.values(renamed.probabilities!), Object.values(without.probabilities!));
+  assert.ok(worst.within('other names', error, 1e-4), `${error}`);
   show.close();
+  pool.close();
+});
+
+test('many that are excluded are left out by another fit, which is kept', async () => {
+  const many = Array.from({ length: 140 }, (_, i) => {
+    const at = i % 6;
+    return {
+      id: `m${i}`,
+      input: `I want ${WORDS[at]} number ${i}`,
+      text: `utterance: I want ${WORDS[at]} number ${i}\nintent: ${LABELS[at]}\n==\n`,
+      label: LABELS[at]!,
+    };
+  });
+  const pool = await ShotPool.build(model, many, { grow: { initial: 0, most: 140 } });
+  const show = await Show.create(pool, { ...own, ridge, threshold: 5 });
+  const exclude = many.slice(60).map(({ id }) => id);
+  const asked = await show.ask(query(ask), { input: ask, exclude });
+  const again = await show.ask(query(ask), { input: ask, exclude });
+  assert.equal(again.probabilities, asked.probabilities);
+  assert.is(asked.label, 'weather');
+  const whole = await show.ask(query(ask), { input: ask });
+  assert.ok(Object.values(whole.probabilities!).some((p, i) => p !== Object.values(asked.probabilities!)[i]));
+  show.close();
+  pool.close();
+});
+
+test('shots that come and go while a query is answered count from the next one on', async () => {
+  for (const turns of [0, 1, 2, 3, 5, 8, 13, 21, 40]) {
+    const pool = await ShotPool.build(model, shots.slice(0, 30), { grow: { initial: 30 } });
+    const show = await Show.create(pool, { ...base, ridge, threshold: turns % 2 === 0 ? 5 : 0 });
+    const asked = show.ask(query(ask), { input: ask });
+    for (let i = 0; i < turns; i++) await (i < 20 ? null : new Promise((resolve) => setTimeout(resolve, 1)));
+    pool.add(shots.slice(30, 33));
+    const answer = await asked;
+    assert.ok(LABELS.includes(answer.label!));
+    assert.ok(Object.values(answer.probabilities!).every((p) => Number.isFinite(p)));
+    assert.ok(LABELS.includes((await show.ask(query(ask), { input: ask })).label!));
+    show.close();
+    pool.close();
+  }
+});
+
+test('labels about which nothing is known are all asked for', async () => {
+  const labels = Array.from({ length: 20 }, (_, i) => `kind ${String.fromCharCode(97 + i)}`);
+  const some = shots.slice(0, 12).map((shot, i) => {
+    const { id, text, input } = shot;
+    return i % 2 === 0 ? { id, text, input } : { id, text, input, label: labels[19]! };
+  });
+  const pool = await ShotPool.build(model, some);
+  const show = await Show.create(pool, { ...base, labels, threshold: 0, grid: [2] });
+  const { receipt, probabilities } = await show.ask(query(ask), { input: ask });
+  const shares = Object.values(probabilities!);
+  if (receipt.ridge) assert.is(receipt.ridge.scored, 20);
+  assert.is(new Set(shares.map((p) => p.toFixed(12))).size, 20, 'the model tells all of them apart');
+  show.close();
+  pool.close();
+});
+
+test('the prompt of a shot ends where its answer begins, wherever else its label stands', async () => {
+  const prompt = 'Q: tell me of D-Day, human\nA:';
+  const input = 'tell me of D-Day, human';
+  const texts: [label: string, text: string, input: string | undefined][] = [
+    ['human', `${prompt} human\n==\n`, input],
+    ['human', `${prompt} human\n==\n`, undefined],
+    ['human', `${prompt} HUMAN\n==\n`, input],
+    ['D', `${prompt} D\nEND\n`, input],
+  ];
+  const list = texts.map(([label, text, own], i) => ({ id: `${i}`, label, text, ...(own && { input: own }) }));
+  const pool = await ShotPool.build(model, list);
+  const { features } = await pool.encodeQuery(prompt, { withVector: false, withFeatures: true });
+  for (const { id } of list) assert.ok(apart(pool.features(id)!, features!) < 1e-4, id);
+  // where the answer is not shown, all that stands before it is the input
+  const hidden = { id: 'h', label: 'news', text: `${prompt} ?\n==\n`, input };
+  pool.add([hidden]);
+  await pool.prepare();
+  const cut = await pool.encodeQuery(prompt.slice(0, -3), { withVector: false, withFeatures: true });
+  assert.ok(apart(pool.features('h')!, cut.features!) < 1e-4);
   pool.close();
 });
 
@@ -269,6 +266,22 @@ test('calibration fits how much the model counts, and what it gave is used again
   assert.ok(worst.within('accuracy as fitted', Math.abs(right / dev.length - fitted.accuracy), 1e-12));
   assert.ok(worst.within('shots as fitted', Math.abs(used / dev.length - fitted.meanShots), 1e-12));
   for (const one of [show, again]) one.close();
+  pool.close();
+});
+
+test('what a calibration says of the regression goes before what is given', async () => {
+  const pool = await ShotPool.build(model, shots);
+  const fitted = { labels: LABELS, threshold: 5, fallback: 'most', vote: null, bias: null } as const;
+  const told = { weight: 1, modelWeight: 0.6, candidates: 4 };
+  const withIt = await Show.create(pool, { ...base, ridge: null, calibration: { ...fitted, ridge: told } });
+  assert.equal((await withIt.ask(query(ask), { input: ask })).receipt.ridge?.modelWeight, 0.6);
+  for (const calibration of [{ ...fitted, ridge: null }, fitted as never]) {
+    const without = await Show.create(pool, { ...base, calibration });
+    assert.equal([without.settings.ridge, without.settings.rank], [null, 'hybrid']);
+    assert.is((await without.ask(query(ask), { input: ask })).receipt.ridge, null);
+    without.close();
+  }
+  withIt.close();
   pool.close();
 });
 

@@ -63,8 +63,8 @@ export class Show {
     this.#pool = source instanceof ShotPool ? source : null;
     this.#chains = source instanceof Chains ? source : null;
     this.#task = task;
-    const { trie, settings } = task;
-    this.#evidence = this.#pool && trie && settings.ridge ? new Evidence(this.#pool, trie.labels) : null;
+    const { trie } = task;
+    this.#evidence = this.#pool && trie ? new Evidence(this.#pool, trie.labels) : null;
     const { calibration, ...given } = task.settings;
     this.#given = given;
     this.#threshold = given.threshold;

@@ -178,11 +178,13 @@ const calibration: Rule<Fitted> = {
   takes: 'what calibrate() gave',
   check: (value, name) => {
     if (!isOptions(value)) throw refusal(name, value, calibration.takes);
+    // those of before ridge regression were fitted without
+    const whole: Readonly<Record<string, unknown>> = { ridge: null, ...value };
     const members = Object.entries(fitted).map(([field, rule]) => [
       field,
-      rule.check(value[field], `${name}.${field}`),
+      rule.check(whole[field], `${name}.${field}`),
     ]);
-    return { ...value, ...Object.fromEntries(members) } as unknown as Fitted;
+    return { ...whole, ...Object.fromEntries(members) } as unknown as Fitted;
   },
 };
 

@@ -115,9 +115,11 @@ export function settingsOf(options: ShowOptions, source: 'chain' | 'blocks' | 'p
   const given: Partial<ShowOptions> = checked<ShowOptions>(showOptions, options, 'Show.create()');
   if (given.preset === undefined) refuse('There is no preset.', "Give 'parity', 'label' or 'generate'.");
   const preset: Pick<Required<ShowOptions>, Settled> = PRESETS[given.preset];
+  // what was fitted goes before what is given
+  const regressed = given.calibration ? given.calibration.ridge : given.ridge;
   const greedy = (given.scoring ?? preset.scoring) === 'greedy' || (given.entropy ?? preset.entropy) !== 'label';
   const without =
-    source === 'chain' ? CHAINED : source === 'blocks' || greedy || given.ridge === null ? WITHOUT_RIDGE : {};
+    source === 'chain' ? CHAINED : source === 'blocks' || greedy || regressed === null ? WITHOUT_RIDGE : {};
   const usual = given.preset === 'label' ? { ...preset, ...without } : preset;
   const wanted = { ...usual, ...given } as ShowSettings;
   const plain: { ensemble?: 'one'; vote?: null } = {
@@ -125,7 +127,7 @@ export function settingsOf(options: ShowOptions, source: 'chain' | 'blocks' | 'p
       (wanted.scoring === 'greedy' || wanted.entropy !== 'label') && { ensemble: 'one' }),
     ...(given.vote === undefined && wanted.scoring === 'greedy' && { vote: null }),
   };
-  const settings = { ...wanted, ...plain };
+  const settings = { ...wanted, ...plain, ...(given.calibration && { ridge: given.calibration.ridge }) };
   check(settings, source);
   const { calibration, labels, scoring } = settings;
   if (!calibration) return settings;

@@ -250,11 +250,13 @@ export class QueryRun {
   }
 }
 
-/** The likeliest labels by index, ascending; null: all are. */
+/** The likeliest labels by index, ascending, with all that are as likely as the last of them; null: all are. */
 function likeliest(probabilities: Float64Array, count: number): readonly number[] | null {
   if (probabilities.length <= Math.max(2, count)) return null;
   const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b]! - probabilities[a]!);
-  return order.slice(0, Math.max(2, count)).sort((a, b) => a - b);
+  const least = probabilities[order[Math.max(2, count) - 1]!]!;
+  const likely = order.filter((label) => probabilities[label]! >= least).sort((a, b) => a - b);
+  return likely.length < probabilities.length ? likely : null;
 }
 
 /** How the labels of the nearest shots vote. */

@@ -33,11 +33,11 @@ export function receiptOf(
       sure: before,
       scored: before ? 0 : (run.scored?.length ?? labels.length),
     },
-    unbiased: bias !== null && !recomputed,
+    unbiased: bias !== null && !recomputed && !before,
     threshold,
     fallback,
     tokens: {
-      reused: recomputed ? 0 : placed.prefix.length + used,
+      reused: recomputed || before ? 0 : placed.prefix.length + used,
       rotated: run.rotated,
       forwarded: run.forwarded,
       generated,

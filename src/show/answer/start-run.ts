@@ -24,6 +24,7 @@ export async function startPooled(
   // shots that stand in turn are no neighbours: those by words are asked then
   const rank = settings.rank === 'contrast' ? 'bm25' : settings.rank;
   const withVector = ranked && needsVector(rank);
+  evidence = settings.ridge ? evidence : null;
   const withFeatures = evidence !== null;
   // what was never encoded could not be ranked by its keys
   if (withVector || withFeatures) await pool.preparePooled({ signal });
@@ -33,13 +34,16 @@ export async function startPooled(
   const near = options.ranking ?? pool.rank(encoded, rank).map(({ id }) => id);
   // a shot brings the others of its block along
   const excluded = new Set(options.exclude ?? []);
+  // shots may go while a regression is fitted
+  const isThere = (id: string) => pool.has(id);
   const isFree = (id: string) => !pool.unitOf(id).some(({ shot }) => excluded.has(shot.id));
-  const reading = (await evidence?.read(encoded, excluded, signal)) ?? null;
   const neighbours = [...new Set(near)].filter(isFree);
+  const voters = neighbours.slice(0, settings.vote?.neighbours ?? 0).map((id) => pool.shot(id));
+  const reading = (await evidence?.read(encoded, excluded, signal)) ?? null;
   const contrasted = ranked && settings.rank === 'contrast' && reading;
   // most queries are sure without any shot, and need no order
-  const ranking = contrasted ? () => contrasted.contrast().filter(isFree) : () => neighbours;
-  const voters = neighbours.slice(0, settings.vote?.neighbours ?? 0).map((id) => pool.shot(id));
+  const ranking = () =>
+    contrasted ? contrasted.contrast().filter(isThere).filter(isFree) : neighbours.filter(isThere);
   const run = new QueryRun(task, encoded.ids, ranking, signal, voters, reading?.shares);
   for (const passed of [withVector, withFeatures]) if (passed) run.forwarded += encoded.ids.length;
   run.milliseconds.rank = performance.now() - started;

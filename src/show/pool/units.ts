@@ -61,14 +61,24 @@ export function entryOf(model: LocalModel, shot: Shot, prefixLength: number, con
   return { shot, ids, prompt: promptOf(model, shot, ids) };
 }
 
-/** Tokens of the text before the last place where it shows its label, as far as they stand by themselves as they do there. */
-function promptOf(model: LocalModel, { text, label }: Shot, ids: readonly number[]): number {
-  const at = label === undefined || label === '' ? -1 : text.lastIndexOf(label);
-  const before = at < 0 ? '' : text.slice(0, at).trimEnd();
+/**
+ * Tokens of the text before the place where it shows its label, as far as they stand by themselves as they do there: the first one behind its input,
+ * or without one the last of all. Where it shows none behind its input, that is the prompt.
+ */
+function promptOf(model: LocalModel, { text, label, input }: Shot, ids: readonly number[]): number {
+  if (label === undefined || label === '') return ids.length;
+  // lengths may change with the case, so that both are looked for as they are first
+  const lower = text.toLowerCase().length === text.length ? text.toLowerCase() : text;
+  const from = input ? text.indexOf(input) : -1;
+  const end = from < 0 ? -1 : from + input!.length;
+  const find = (within: string, what: string) => (end < 0 ? within.lastIndexOf(what) : within.indexOf(what, end));
+  const own = find(text, label);
+  const shown = own >= 0 ? own : find(lower, label.toLowerCase());
+  const before = text.slice(0, shown >= 0 ? shown : Math.max(0, end)).trimEnd();
   if (before === '') return ids.length;
-  const own = model.encode(before, { addBos: false });
+  const prompt = model.encode(before, { addBos: false });
   let same = 0;
-  while (same < own.length && own[same] === ids[same]) same++;
+  while (same < prompt.length && prompt[same] === ids[same]) same++;
   return same === 0 ? ids.length : same;
 }
 

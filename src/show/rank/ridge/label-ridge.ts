@@ -46,6 +46,8 @@ export interface RidgeOptions {
 export class LabelRidge {
   /** Right answers among the labelled examples, each left out; NaN without any. */
   readonly accuracy: number;
+  /** Whether examples say of each other's labels more than chance does. */
+  readonly says: boolean;
   /** What was added to the diagonal. */
   readonly lambda: number;
   readonly temperature: number;
@@ -73,6 +75,7 @@ export class LabelRidge {
     this.#offsets = primal.offsets;
     this.#labels = labels;
     this.accuracy = fitted.accuracy;
+    this.says = Number.isFinite(fitted.temperature);
     this.lambda = fitted.lambda;
     this.temperature = fitted.temperature;
     this.#width = width;
@@ -221,6 +224,13 @@ async function spaceOf(
   };
 }
 
+/** Whether what left-out examples gain over equal shares, in nats, is more than three standard errors; of few examples one nat is added to these. */
+function isMoreThanChance(gains: readonly number[]): boolean {
+  const mean = gains.reduce((sum, gain) => sum + gain, 0) / gains.length;
+  const squares = gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 1);
+  return mean > (3 * Math.sqrt(squares)) / gains.length;
+}
+
 interface Primal {
   readonly weights: Float32Array;
   readonly offsets: Float64Array;
@@ -294,18 +304,19 @@ async function fitLabels(
   }
   const { lambda, scores } = best!;
   const rowOf = (i: number) => scores.subarray(i * classes, (i + 1) * classes);
-  const surprise = (temperature: number): number =>
-    labels.reduce((sum, label, i) => (label < 0 ? sum : sum - logShare(rowOf(i), temperature, label)), 0);
-  const losses: number[] = [];
+  const known = labels.flatMap((label, i) => (label >= 0 ? [{ label, scores: rowOf(i) }] : []));
+  let fit: { readonly gains: readonly number[]; readonly sum: number; readonly temperature: number } | null = null;
   for (const temperature of TEMPERATURES) {
     await steps.step(0);
-    losses.push(surprise(temperature));
+    const gains = known.map(({ label, scores: own }) => logShare(own, temperature, label) + Math.log(classes));
+    const sum = gains.reduce((all, gain) => all + gain, 0);
+    if (!fit || sum > fit.sum) fit = { gains, sum, temperature };
   }
   const right = labels.filter((label, i) => label >= 0 && rowOf(i).every((score) => score <= rowOf(i)[label]!)).length;
   return {
     classes,
     lambda,
-    temperature: TEMPERATURES[losses.indexOf(Math.min(...losses))]!,
+    temperature: isMoreThanChance(fit!.gains) ? fit!.temperature : Infinity,
     accuracy: right / count,
     ...solved(lambda),
   };
