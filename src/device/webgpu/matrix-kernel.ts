@@ -94,7 +94,7 @@ function text(shape: MatrixShape, tile: MatrixTile, across: number, whole: boole
       .flatMap((side) => Array.from({ length: Math.ceil(side.vectors / threads) }, (_, q) => what(side)(q)))
       .join('\n    ');
   const load = of((side) => (q) => loadText(side, q, whole));
-  const store = of((side) => (q) => storeText(side, q, threads));
+  const store = of((side) => (q) => storeText(side, tile, q, threads));
   const blocks = forBlocks(tile, (i, j) => `var sum${i}_${j}: subgroup_matrix_result<f32, ${shape.n}, ${shape.m}>;`);
   const compute = Array.from({ length: tile.depth }, (_, step) => stepText(shape, tile, a, b, step)).join('\n    ');
   return {
@@ -113,23 +113,24 @@ function text(shape: MatrixShape, tile: MatrixTile, across: number, whole: boole
     workgroup: threads,
     builtins: '@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32',
     declarations: `${sides.map((side) => panelText(side, tile)).join('\n')}
-var<workgroup> back: array<vec4f, ${subgroupsM * subgroupsN * backOf(shape, across).size}>;`,
+var<workgroup> back: array<array<vec4f, ${backOf(shape, across).size}>, ${subgroupsM * subgroupsN}>;`,
     body: `if (group >= u.tilesM * u.tilesN) { return; }
   let band = group / (${tile.tall}u * u.tilesN) * ${tile.tall}u;
   let high = min(u.tilesM - band, ${tile.tall}u);
   let within = group - band * u.tilesN;
   let m0 = (band + within % high) * ${m}u;
   let n0 = within / high * ${n}u;
-  let ownM = subgroup / ${subgroupsN}u * ${shape.m * blocksM}u;
-  let ownN = subgroup % ${subgroupsN}u * ${shape.n * blocksN}u;
+  // blocks of the tile
+  let ownM = subgroup / ${subgroupsN}u * ${blocksM}u;
+  let ownN = subgroup % ${subgroupsN}u * ${blocksN}u;
   ${of((side) => (q) => placeText(side, q, threads))}
   ${blocks}
   var at = 0u; // of the panel in a row
-  var base = 0u; // of the one that is read
   ${load}
   ${
     tile.double
-      ? `${store}
+      ? `var base = 0u; // of the one that is read
+  ${store}
   for (var panel = 0u; panel < u.panels; panel++) {
     workgroupBarrier();
     at = min(panel + 1u, u.panels - 1u) * ${a.deep}u;
@@ -153,7 +154,11 @@ var<workgroup> back: array<vec4f, ${subgroupsM * subgroupsN * backOf(shape, acro
   };
 }
 
-/** What a panel of one operand is. */
+/**
+ * What a panel of one operand is: blocks as units take them, each an array of its own. Where Tint knows the length of the array, the offset and the stride of
+ * what units read, it reads without asking whether that is within bounds (its transform "robustness"); a panel that is one array was asked at every block, and
+ * products at 8192 went by half the rate on an H200.
+ */
 interface Side {
   readonly name: 'a' | 'b';
   /** Rows of it. */
@@ -165,7 +170,10 @@ interface Side {
   readonly unit: 1 | 8;
   /** Whether it has a row for each k. */
   readonly turned: boolean;
-  /** Elements from one row of the panel to the next, and of all rows. */
+  /** Blocks, and rows of c that meet one. */
+  readonly blocks: number;
+  readonly block: number;
+  /** Elements from one row of a block to the next, and of a block. */
   readonly stride: number;
   readonly size: number;
 }
@@ -174,7 +182,9 @@ interface Side {
 export function panelBytes(shape: MatrixShape, tile: MatrixTile): number {
   const { blocksM, blocksN, subgroupsM, subgroupsN } = tile;
   const [m, n] = [shape.m * blocksM * subgroupsM, shape.n * blocksN * subgroupsN];
-  const bytes = [sideOf('a', m, shape, tile), sideOf('b', n, shape, tile)].map(({ size, unit }) => 2 * unit * size);
+  const bytes = [sideOf('a', m, shape, tile), sideOf('b', n, shape, tile)].map(
+    ({ blocks, size, unit }) => 2 * unit * size * blocks,
+  );
   return (tile.double ? 2 : 1) * (bytes[0]! + bytes[1]!);
 }
 
@@ -183,17 +193,22 @@ function sideOf(name: 'a' | 'b', rows: number, shape: MatrixShape, tile: MatrixT
   const deep = (shape.k * depth) / 8;
   const turned = name === 'b' && tile.turned;
   const unit = tile.vectors && !turned ? 8 : 1;
-  const stride = ((turned ? rows : 8 * deep) + 8 * padding) / unit;
-  const size = stride * (turned ? 8 * deep : rows);
-  return { name, rows, deep, vectors: rows * deep, unit, turned, stride, size };
+  const block = name === 'a' ? shape.m : shape.n;
+  const stride = ((turned ? block : 8 * deep) + 8 * padding) / unit;
+  const size = stride * (turned ? 8 * deep : block);
+  return { name, rows, deep, vectors: rows * deep, unit, turned, blocks: rows / block, block, stride, size };
 }
 
-function panelText({ name, size, unit }: Side, tile: MatrixTile): string {
-  return `var<workgroup> ${name}Panel: array<${unit === 8 ? 'vec4u' : 'f16'}, ${(tile.double ? 2 : 1) * size}>;`;
+function panelText({ name, blocks, size, unit }: Side, tile: MatrixTile): string {
+  return `var<workgroup> ${name}Panel: array<array<${unit === 8 ? 'vec4u' : 'f16'}, ${size}>, ${(tile.double ? 2 : 1) * blocks}>;`;
 }
 
 /** Where an invocation's vector is read and put; rows behind the last are the last, and come to nothing. */
-function placeText({ name, rows, deep, stride, vectors, unit, turned }: Side, q: number, threads: number): string {
+function placeText(
+  { name, rows, deep, block, stride, vectors, unit, turned }: Side,
+  q: number,
+  threads: number,
+): string {
   const id = `${name}${q}`;
   // invocations beside each other fill a row of a panel
   const [first, last] = name === 'a' ? ['m0', 'u.m - 1u'] : ['n0', '4u * u.n - 1u'];
@@ -201,7 +216,8 @@ function placeText({ name, rows, deep, stride, vectors, unit, turned }: Side, q:
   let ${id}Deep = ${id}Id ${turned ? `/ ${rows}u` : `% ${deep}u`};
   let ${id}Row = ${id}Id ${turned ? `% ${rows}u` : `/ ${deep}u`};
   let ${id}At = u.${name}At + min(${first} + ${id}Row, ${last}) * u.${name}Stride + ${id}Deep;
-  let ${id}Slot = ${turned ? `${id}Deep * ${8 * stride}u + ${id}Row` : `${id}Row * ${stride}u + ${id}Deep * ${8 / unit}u`};
+  let ${id}Block = ${id}Row / ${block}u;
+  let ${id}Slot = ${turned ? `${id}Deep * ${8 * stride}u + ${id}Row % ${block}u` : `${id}Row % ${block}u * ${stride}u + ${id}Deep * ${8 / unit}u`};
   var ${id} = vec4u();`;
 }
 
@@ -212,17 +228,23 @@ function loadText({ name }: Side, q: number, whole: boolean): string {
   return `${id} = select(vec4u(), ${name}[${id}At + at], at + ${id}Deep < u.k);`;
 }
 
-function storeText({ name, size, stride, vectors: all, unit, turned }: Side, q: number, threads: number): string {
+function storeText(side: Side, tile: MatrixTile, q: number, threads: number): string {
+  const { name, stride, vectors: all, unit, turned } = side;
   const id = `${name}${q}`;
-  const slot = `base * ${size}u + ${id}Slot`;
+  const to = blockText(side, tile, `${id}Block`);
   const some = (q + 1) * threads > all ? `if (li + ${q * threads}u < ${all}u) ` : '';
-  if (unit === 8) return `${some}{ ${name}Panel[${slot}] = ${id}; }`;
+  if (unit === 8) return `${some}{ ${to}[${id}Slot] = ${id}; }`;
   const next = turned ? stride : 1;
   const stores = [0, 1, 2, 3].map((i) => {
-    const [x, y] = [2 * i, 2 * i + 1].map((j) => `${name}Panel[to + ${j * next}u]`);
+    const [x, y] = [2 * i, 2 * i + 1].map((j) => `${to}[${id}Slot + ${j * next}u]`);
     return `{ let pair = bitcast<vec2<f16>>(${id}.${'xyzw'[i]}); ${x} = pair.x; ${y} = pair.y; }`;
   });
-  return `${some}{ let to = ${slot}; ${stores.join(' ')} }`;
+  return `${some}{ ${stores.join(' ')} }`;
+}
+
+/** A block of the panel that is read or filled. */
+function blockText({ name, blocks }: Side, { double }: MatrixTile, block: string): string {
+  return `${name}Panel[${double ? `base * ${blocks}u + ` : ''}${block}]`;
 }
 
 /** For each block of a subgroup. */
@@ -234,21 +256,21 @@ function forBlocks({ blocksM, blocksN }: MatrixTile, of: (i: number, j: number) 
 
 /** One step along k: all blocks of rows meet all of columns. Offsets and strides are counted in elements of the panel. */
 function stepText(shape: MatrixShape, tile: MatrixTile, a: Side, b: Side, step: number): string {
-  const from = ({ size, stride, unit, turned }: Side, row: string): string => {
+  const from = (side: Side, block: string): string => {
     const along = step * shape.k;
-    const at = turned ? `${along * stride}u + ${row}` : `(${row}) * ${stride}u + ${along / unit}u`;
-    return `base * ${size}u + ${at}, ${stride}u`;
+    const at = side.turned ? along * side.stride : along / side.unit;
+    return `&${blockText(side, tile, block)}, ${at}u, ${side.stride}u`;
   };
   const lines: string[] = [];
   for (let j = 0; j < tile.blocksN; j++) {
     const type = `subgroup_matrix_right<f16, ${shape.n}, ${shape.k}>`;
-    const at = from(b, `ownN + ${j * shape.n}u`);
-    lines.push(`let b${j}_ = subgroupMatrixLoad<${type}, ${b.turned ? 'row_major' : 'col_major'}>(&bPanel, ${at});`);
+    const at = from(b, `ownN + ${j}u`);
+    lines.push(`let b${j}_ = subgroupMatrixLoad<${type}, ${b.turned ? 'row_major' : 'col_major'}>(${at});`);
   }
   for (let i = 0; i < tile.blocksM; i++) {
     const type = `subgroup_matrix_left<f16, ${shape.k}, ${shape.m}>`;
-    const at = from(a, `ownM + ${i * shape.m}u`);
-    lines.push(`let a${i}_ = subgroupMatrixLoad<${type}, row_major>(&aPanel, ${at});`);
+    const at = from(a, `ownM + ${i}u`);
+    lines.push(`let a${i}_ = subgroupMatrixLoad<${type}, row_major>(${at});`);
     for (let j = 0; j < tile.blocksN; j++) {
       const sum = `sum${i}_${j}`;
       lines.push(`${sum} = subgroupMatrixMultiplyAccumulate(a${i}_, b${j}_, ${sum});`);
@@ -268,22 +290,22 @@ function backOf(
 
 /** Blocks go to c by workgroup memory, each row times its scale and as far as c goes. */
 function backText(shape: MatrixShape, { blocksM, blocksN }: MatrixTile, across: number): string {
-  const { quads, stride, size } = backOf(shape, across);
+  const { quads, stride } = backOf(shape, across);
   const lines: string[] = [];
   for (let i = 0; i < blocksM; i++) {
     for (let first = 0; first < blocksN; first += across) {
       const stores = Array.from({ length: across }, (_, j) => {
-        const at = `subgroup * ${size}u + ${(j * shape.n) / 4}u`;
-        return `subgroupMatrixStore<row_major>(&back, ${at}, sum${i}_${first + j}, ${stride}u);`;
+        const at = `${(j * shape.n) / 4}u`;
+        return `subgroupMatrixStore<row_major>(&back[subgroup], ${at}, sum${i}_${first + j}, ${stride}u);`;
       });
       lines.push(`workgroupBarrier();
   ${stores.join('\n  ')}
   workgroupBarrier();
   for (var e = lane; e < ${shape.m * quads}u; e += ${shape.lanes}u) {
-    let row = m0 + ownM + ${i * shape.m}u + e / ${quads}u;
-    let quad = (n0 + ownN + ${first * shape.n}u) / 4u + e % ${quads}u;
+    let row = m0 + (ownM + ${i}u) * ${shape.m}u + e / ${quads}u;
+    let quad = n0 / 4u + (ownN + ${first}u) * ${shape.n / 4}u + e % ${quads}u;
     if (row < u.m && quad < u.n) {
-      c[u.cAt + row * u.cStride + quad] = back[subgroup * ${size}u + e / ${quads}u * ${stride}u + e % ${quads}u] * scales[u.scalesAt + row];
+      c[u.cAt + row * u.cStride + quad] = back[subgroup][e / ${quads}u * ${stride}u + e % ${quads}u] * scales[u.scalesAt + row];
     }
   }`);
     }
