@@ -10,6 +10,7 @@ import { CROSSOVER } from '../src/device/crossover.ts';
 import type { Device, Tensor } from '../src/device/device.ts';
 import { openDevice } from '../src/device/open-device.ts';
 import { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
+import { EspalierError } from '../src/errors.ts';
 import { openLocal } from '../src/open-local.ts';
 import { type Decoding, decoding, halved } from './device-decoding.ts';
 import { compare, header, machine, type Options, type Timing } from './harness.ts';
@@ -296,7 +297,13 @@ const suite: Suite = {
       };
       tell(rowOf(`prefill of ${PROMPT}`, parameters, prefill));
       tell(rowOf('decode', parameters, decode));
-      tell(rowOf(`training, ${STEP.join(' x ')}`, parameters, await training(files, lanes, options)));
+      const task = `training, ${STEP.join(' x ')}`;
+      try {
+        tell(rowOf(task, parameters, await training(files, lanes, options)));
+      } catch (error) {
+        if (!(error instanceof EspalierError) || error.code !== 'E_OUT_OF_MEMORY') throw error;
+        print(`${task.padEnd(20)}${String(parameters).padStart(12)}  ${error.message}`);
+      }
     }
     const found = {
       answering: crossover(rows.filter(({ what }) => /^(?:prefill|decode)/.test(what))),
