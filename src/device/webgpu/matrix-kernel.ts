@@ -256,7 +256,8 @@ function forBlocks({ blocksM, blocksN }: MatrixTile, of: (i: number, j: number) 
 
 /** One step along k: all blocks of rows meet all of columns. Offsets and strides are counted in elements of the panel. */
 function stepText(shape: MatrixShape, tile: MatrixTile, a: Side, b: Side, step: number): string {
-  const from = (side: Side, block: string): string => {
+  /** Panel, offset and stride. */
+  const read = (side: Side, block: string): string => {
     const along = step * shape.k;
     const at = side.turned ? along * side.stride : along / side.unit;
     return `&${blockText(side, tile, block)}, ${at}u, ${side.stride}u`;
@@ -264,13 +265,13 @@ function stepText(shape: MatrixShape, tile: MatrixTile, a: Side, b: Side, step: 
   const lines: string[] = [];
   for (let j = 0; j < tile.blocksN; j++) {
     const type = `subgroup_matrix_right<f16, ${shape.n}, ${shape.k}>`;
-    const at = from(b, `ownN + ${j}u`);
-    lines.push(`let b${j}_ = subgroupMatrixLoad<${type}, ${b.turned ? 'row_major' : 'col_major'}>(${at});`);
+    lines.push(
+      `let b${j}_ = subgroupMatrixLoad<${type}, ${b.turned ? 'row_major' : 'col_major'}>(${read(b, `ownN + ${j}u`)});`,
+    );
   }
   for (let i = 0; i < tile.blocksM; i++) {
     const type = `subgroup_matrix_left<f16, ${shape.k}, ${shape.m}>`;
-    const at = from(a, `ownM + ${i}u`);
-    lines.push(`let a${i}_ = subgroupMatrixLoad<${type}, row_major>(${at});`);
+    lines.push(`let a${i}_ = subgroupMatrixLoad<${type}, row_major>(${read(a, `ownM + ${i}u`)});`);
     for (let j = 0; j < tile.blocksN; j++) {
       const sum = `sum${i}_${j}`;
       lines.push(`${sum} = subgroupMatrixMultiplyAccumulate(a${i}_, b${j}_, ${sum});`);

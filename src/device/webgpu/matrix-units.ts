@@ -23,7 +23,7 @@ export interface MatrixWay extends MatrixTile {
 /** Rows of x in f16 are so many numbers or a multiple of them, zeros at the end: whole panels of any depth. */
 export const HALVES_ALIGN = 64;
 
-/** The best by their rates at 8192 on an NVIDIA H200: 118, 107 and 74 TFLOP/s (`npm run bench -- devices --matrix`). */
+/** The best by their rates at 8192 on an NVIDIA H200 while a panel was one array: 118, 107 and 74 TFLOP/s (`npm run bench -- devices --matrix`). */
 const TILES: readonly (MatrixTile & { readonly rate: number })[] = [
   { ...{ blocksM: 4, blocksN: 4, subgroupsM: 2, subgroupsN: 4, depth: 1 }, ...base(), padding: 0, rate: 1 },
   { ...{ blocksM: 4, blocksN: 2, subgroupsM: 2, subgroupsN: 2, depth: 2 }, ...base(), rate: 0.9 },
