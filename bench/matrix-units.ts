@@ -44,8 +44,9 @@ const PREFILL: readonly Size[] = [
 /** Rows of a product that are checked, and how far off the largest they may be. */
 const CHECKED = [0, 0.37, 0.999];
 const BOUND = 2e-3;
-/** Seconds of a round, at least. */
+/** Seconds of a round, at least, and milliseconds of work before the first of a size. */
 const ROUND = 0.02;
+const WAKING = 500;
 
 const BASE = { depth: 2, padding: 1, double: false, vectors: true, turned: false, tall: 8 } as const;
 const shapeOf = (blocksM: number, blocksN: number, subgroupsM: number, subgroupsN: number): MatrixTile => {
@@ -57,9 +58,9 @@ const SHAPES: readonly MatrixTile[] = [
   ...[shapeOf(4, 2, 2, 4), shapeOf(2, 4, 4, 2), shapeOf(4, 2, 2, 2), shapeOf(2, 4, 2, 2), shapeOf(2, 2, 2, 2)],
 ];
 const PLAYED: readonly MatrixTile[] = [shapeOf(2, 2, 1, 1), shapeOf(1, 2, 2, 1)];
-const DEPTHS = [1, 2, 4];
-/** Of the largest: panels of weights with a row for each k, as a trial of squares had them that came to 224 TFLOP/s (docs/webgpu.md). */
-const TURNED: readonly Partial<MatrixTile>[] = [{ turned: true }, { turned: true, vectors: false }, { vectors: false }];
+const DEPTHS = [2, 4];
+/** Of each shape: two panels, of which one is filled while the other is read, with one barrier a panel. */
+const DOUBLE: readonly Partial<MatrixTile>[] = [{ double: true, depth: 1 }, { double: true }];
 /** What is tried of the best shapes, each beside the rest of it. */
 const CHANGES: readonly Partial<MatrixTile>[] = [
   ...[{ double: true }, { padding: 0 }, { padding: 2 }, { vectors: false }, { turned: true }],
@@ -149,8 +150,8 @@ async function looked(
     return some;
   };
   const shapes = run.device.isFallback ? PLAYED : SHAPES;
-  await tried(TURNED.flatMap((change) => shapes.slice(0, 4).map((shape) => ({ ...shape, ...change }))));
   await tried(shapes.flatMap((shape) => DEPTHS.map((depth) => ({ ...shape, depth }))));
+  await tried(shapes.flatMap((shape) => DOUBLE.map((change) => ({ ...shape, ...change }))));
   const leaders = all.slice(0, 2);
   for (const leader of leaders) {
     const changed = await tried(CHANGES.map((change) => ({ ...leader.tile, ...change })));
@@ -222,6 +223,12 @@ async function measured(
   const { x, f16, out, m, k } = problem;
   const f32 = await weights(device, problem, 'f32');
   const rates: (number | null)[] = [];
+  // a GPU that had nothing to do while the operands were made goes slowly at first
+  const awake = performance.now() + WAKING;
+  while (performance.now() < awake) {
+    device.linear(x, [f16], [out], 'exact');
+    await device.flush();
+  }
   const add = async (what: string, work: () => void): Promise<void> => {
     try {
       rates.push(await rateOf(run, problem, work));

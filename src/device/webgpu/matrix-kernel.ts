@@ -120,9 +120,10 @@ var<workgroup> back: array<array<vec4f, ${backOf(shape, across).size}>, ${subgro
   let within = group - band * u.tilesN;
   let m0 = (band + within % high) * ${m}u;
   let n0 = within / high * ${n}u;
-  // blocks of the tile
-  let ownM = subgroup / ${subgroupsN}u * ${blocksM}u;
-  let ownN = subgroup % ${subgroupsN}u * ${blocksN}u;
+  // which of the subgroups, and its blocks of the tile: by remainders, which bound them, so that Tint clamps no number of a block, and blocks stand at constant distances
+  let own = subgroup % ${subgroupsM * subgroupsN}u;
+  let ownM = own / ${subgroupsN}u * ${blocksM}u;
+  let ownN = own % ${subgroupsN}u * ${blocksN}u;
   ${of((side) => (q) => placeText(side, q, threads))}
   ${blocks}
   var at = 0u; // of the panel in a row
@@ -297,7 +298,7 @@ function backText(shape: MatrixShape, { blocksM, blocksN }: MatrixTile, across: 
     for (let first = 0; first < blocksN; first += across) {
       const stores = Array.from({ length: across }, (_, j) => {
         const at = `${(j * shape.n) / 4}u`;
-        return `subgroupMatrixStore<row_major>(&back[subgroup], ${at}, sum${i}_${first + j}, ${stride}u);`;
+        return `subgroupMatrixStore<row_major>(&back[own], ${at}, sum${i}_${first + j}, ${stride}u);`;
       });
       lines.push(`workgroupBarrier();
   ${stores.join('\n  ')}
@@ -306,7 +307,7 @@ function backText(shape: MatrixShape, { blocksM, blocksN }: MatrixTile, across: 
     let row = m0 + (ownM + ${i}u) * ${shape.m}u + e / ${quads}u;
     let quad = n0 / 4u + (ownN + ${first}u) * ${shape.n / 4}u + e % ${quads}u;
     if (row < u.m && quad < u.n) {
-      c[u.cAt + row * u.cStride + quad] = back[subgroup][e / ${quads}u * ${stride}u + e % ${quads}u] * scales[u.scalesAt + row];
+      c[u.cAt + row * u.cStride + quad] = back[own][e / ${quads}u * ${stride}u + e % ${quads}u] * scales[u.scalesAt + row];
     }
   }`);
     }

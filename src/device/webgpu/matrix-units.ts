@@ -23,11 +23,11 @@ export interface MatrixWay extends MatrixTile {
 /** Rows of x in f16 are so many numbers or a multiple of them, zeros at the end: whole panels of any depth. */
 export const HALVES_ALIGN = 64;
 
-/** The best by their rates at 8192 on an NVIDIA H200 while a panel was one array: 118, 107 and 74 TFLOP/s (`npm run bench -- devices --matrix`). */
+/** Of three sizes, by their rates at 8192 on an NVIDIA H200: 184, 130 and 84 TFLOP/s (`npm run bench -- devices --matrix`). */
 const TILES: readonly (MatrixTile & { readonly rate: number })[] = [
-  { ...{ blocksM: 4, blocksN: 4, subgroupsM: 2, subgroupsN: 4, depth: 1 }, ...base(), padding: 0, rate: 1 },
-  { ...{ blocksM: 4, blocksN: 2, subgroupsM: 2, subgroupsN: 2, depth: 2 }, ...base(), rate: 0.9 },
-  { ...{ blocksM: 2, blocksN: 2, subgroupsM: 2, subgroupsN: 2, depth: 2 }, ...base(), rate: 0.62 },
+  { ...{ blocksM: 4, blocksN: 2, subgroupsM: 2, subgroupsN: 4, depth: 4 }, ...base(), rate: 1 },
+  { ...{ blocksM: 4, blocksN: 2, subgroupsM: 2, subgroupsN: 2, depth: 2 }, ...base(), rate: 0.71 },
+  { ...{ blocksM: 2, blocksN: 2, subgroupsM: 2, subgroupsN: 2, depth: 2 }, ...base(), rate: 0.45 },
 ];
 
 /** Of both kinds of panel, and no more than it takes to be right. */
