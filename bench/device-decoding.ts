@@ -3,11 +3,11 @@
  * begins before the last one's tokens are read.
  */
 import { floatToHalf } from '../src/checkpoint/quantised/half.ts';
-import type { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
 import { type ModelTarget, openLocal } from '../src/local.ts';
 import type { SamplingOptions } from '../src/model/generate/options.ts';
 import { Sampler } from '../src/model/generate/sampler.ts';
 import { Steps } from '../src/model/generate/steps.ts';
+import { type KernelBench, type KernelTime, kernelTimes } from './device-kernels.ts';
 import { compare, type Options } from './harness.ts';
 import { sequences } from './train-work.ts';
 
@@ -15,8 +15,8 @@ export interface Decoding {
   readonly texts: number;
   /** Of a pass, which gives each text a token. */
   readonly dispatches: number;
-  /** By the name of the kernel; what a layer has stands there as often as there are layers. */
-  readonly kernels: Readonly<Record<string, number>>;
+  /** By the name of the kernel, of one pass; what a layer has stands there as often as there are layers. */
+  readonly kernels: Readonly<Record<string, KernelTime>>;
   readonly weightBytes: number;
   readonly tokensPerSecond: number;
 }
@@ -31,7 +31,7 @@ export interface DecodingSizes {
 
 /** @param target a model whose matrices are read once a pass, the tied embedding as the output matrix */
 export async function decoding(
-  device: WebGpuDevice,
+  device: KernelBench,
   target: ModelTarget,
   { texts, prompt, tokens, sampling }: DecodingSizes,
   options: Options,
@@ -51,15 +51,15 @@ export async function decoding(
     }
     for (const count of texts) {
       const some = caches.slice(0, count);
-      const run = async (): Promise<number> => {
+      const run = async (length = tokens): Promise<number> => {
         const steps = Steps.of(decoder);
         const leave = some.map(() => steps.enter());
         const start = performance.now();
         await Promise.all(
           some.map(async (cache, t) => {
             let input = [ids[t % ids.length]!];
-            for (let n = 0; n < tokens; n++) {
-              const more = n + 1 < tokens;
+            for (let n = 0; n < length; n++) {
+              const more = n + 1 < length;
               const { id } = await steps.take({ input, cache, sampler, count: n, seen: new Set(), more });
               input = [id];
             }
@@ -71,11 +71,12 @@ export async function decoding(
         return seconds;
       };
       await run(); // compiles
-      const counted = device.tally();
-      await run();
-      const kernels = Object.fromEntries([...counted].map(([name, n]) => [name, n / tokens]));
-      const dispatches = Object.values(kernels).reduce((a, b) => a + b);
-      const [timing] = await compare([{ name: `${count}`, unit: 'token', unitsPerRun: count * tokens, run }], options);
+      const [timing] = await compare(
+        [{ name: `${count}`, unit: 'token', unitsPerRun: count * tokens, run: () => run() }],
+        options,
+      );
+      const kernels = await kernelTimes(device, () => run(1));
+      const dispatches = Object.values(kernels).reduce((sum, { dispatches }) => sum + dispatches, 0);
       results.push({ texts: count, dispatches, kernels, weightBytes, tokensPerSecond: timing!.best });
     }
     return results;

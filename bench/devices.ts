@@ -9,10 +9,10 @@ import { configOf, initialWeights, type Shape } from '../examples/pretrain/initi
 import { CROSSOVER } from '../src/device/crossover.ts';
 import type { Device, Tensor } from '../src/device/device.ts';
 import { openDevice } from '../src/device/open-device.ts';
-import { WebGpuDevice } from '../src/device/webgpu/webgpu-device.ts';
 import { EspalierError } from '../src/errors.ts';
 import { openLocal } from '../src/open-local.ts';
 import { type Decoding, decoding, halved } from './device-decoding.ts';
+import { KernelBench, type KernelTime } from './device-kernels.ts';
 import { compare, header, machine, type Options, type Timing } from './harness.ts';
 import { MatrixBench, matrixUnits } from './matrix-units.ts';
 import { type Context, numbers, type Suite } from './suite.ts';
@@ -198,7 +198,7 @@ async function decode(context: Context, options: Options): Promise<Decoding[]> {
     typeof given === 'string'
       ? [given, given.split('/').at(-1)!]
       : [await random(), `${own.layers} layers of ${own.hidden} in f16`];
-  const device = await WebGpuDevice.create();
+  const device = await KernelBench.create();
   try {
     const [temperature = 0] = numbers(context, 'temperature', [0]);
     const [topK = 0] = numbers(context, 'top-k', [0]);
@@ -214,9 +214,11 @@ async function decode(context: Context, options: Options): Promise<Decoding[]> {
       );
     }
     for (const { texts, kernels } of results) {
-      print(`\ndispatches of a pass of ${texts}, by kernel:`);
-      for (const [name, count] of Object.entries(kernels).sort(([, a], [, b]) => b - a)) {
-        print(`${count.toFixed(2).padStart(10)}  ${name}`);
+      print(`\na pass of ${texts}, by kernel: dispatches, us of one behind its like, us of recording it`);
+      const time = ({ dispatches, microseconds }: KernelTime): number => dispatches * microseconds;
+      for (const [name, of] of Object.entries(kernels).sort(([, a], [, b]) => time(b) - time(a))) {
+        const figures = [of.dispatches.toFixed(0), of.microseconds.toFixed(1), of.recording.toFixed(1)];
+        print(`${figures.map((figure) => figure.padStart(8)).join('')}  ${name}`);
       }
     }
     return results;

@@ -7,7 +7,7 @@
 #   bash bench/campaign/jobs.sh collect OUT TO KIND  results, in files of at most 13 MB: small, stories or pretrained
 #
 # Jobs: tiles (matrix units, as a page has them), tiles-unsafe (without robust access), draws and q4_1 (decoding, greedy and at a temperature; with SmolLM2's own weights), projection (grown beside
-# PyTorch on the same GPU), crossover (beside the CPU's lanes), stories (SmolLM2's, three processes, in the background), pretrain (when the stories are there, in
+# PyTorch on the same GPU), crossover (beside the CPU's lanes), where (the CPU's lanes, by what takes their time), stories (SmolLM2's, three processes, in the background), pretrain (when the stories are there, in
 # the background), spri (in the background; SPRI_ARGUMENTS are added).
 set -uo pipefail
 out=${2:-}
@@ -61,6 +61,7 @@ for job in "$@"; do
       ;;
     q4_1) timeout 60 "$node" "${decoding[@]}" --texts 1,32 --model "$smol" >"$out/q4_1.txt" 2>&1 ;;
     projection) timeout 110 "$node" bench/main.ts projection --device webgpu --torch cuda >"$out/projection.txt" 2>&1 ;;
+    where) timeout 150 "$node" bench/main.ts where --lanes 1,2,4,8,16 --rounds 3 --model "$smol" >"$out/where.txt" 2>&1 ;;
     crossover) timeout 130 "$node" bench/main.ts devices --rounds 2 --texts 1 >"$out/crossover.txt" 2>&1 ;;
     stories)
       for part in 0 1 2; do
