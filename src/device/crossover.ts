@@ -14,8 +14,24 @@ export interface Work {
 export type Crossover = Readonly<Record<Task, number | null>>;
 
 /**
- * Not settled: on an NVIDIA H200 beside 16 lanes of a Xeon answering was faster from 32.9 million parameters on, and training from 1.8 million on (docs/webgpu.md).
- * But a look for a GPU that nobody asked for must not end a program, and Deno 2 with Mesa's drivers ended with a segmentation fault in four of nine runs in
- * which a worker had looked for one and not taken it. Until that is kept from happening a GPU is used only where it is asked for.
+ * On an NVIDIA H200 beside 16 lanes of a Xeon answering was faster from 32.9 million parameters on, and training from 1.8 million, the least that was tried
+ * (docs/webgpu.md; `npm run bench -- devices`).
  */
-export const CROSSOVER: Crossover = { answering: null, training: null };
+export const CROSSOVER: Crossover = { answering: 32_900_000, training: 1_800_000 };
+
+/** A host, as far as it decides whether a GPU is looked for: its global object. */
+interface Host {
+  readonly Deno?: unknown;
+  readonly process?: { readonly versions?: { readonly node?: string } };
+  readonly navigator?: { readonly gpu?: unknown };
+}
+
+/**
+ * Why a GPU that nobody asked for is not looked for on this host, in one sentence, or null where it is. A look must not end a program: Deno 2.9 with Mesa's
+ * drivers ended with a segmentation fault in four of nine runs in which a worker had looked for a GPU and not taken it.
+ */
+export function notLookedFor(host: Host = globalThis as Host): string | null {
+  if ('Deno' in host) return 'In Deno a GPU is used only where it is asked for: a mere look can end the program there.';
+  if (!host.process?.versions?.node && !host.navigator?.gpu) return 'This page has no WebGPU.';
+  return null;
+}

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { autoDevice, parametersIn } from '../../src/device/auto.ts';
+import { notLookedFor } from '../../src/device/crossover.ts';
 import {
   arithmetic,
   arithmeticOf,
@@ -13,7 +14,8 @@ import {
   openTrainDevice,
 } from '../../src/device/open-device.ts';
 import { limitOn } from '../../src/device/options.ts';
-import { choose } from '../../src/device/webgpu/choice.ts';
+import { adapterFacts, requestAdapter } from '../../src/device/webgpu/adapter.ts';
+import { choose, outlook } from '../../src/device/webgpu/choice.ts';
 import { rejects } from '../errors.ts';
 import { onGpu } from './devices.ts';
 
@@ -93,7 +95,25 @@ test('auto: a real GPU, and a model of a size with which one was found to be fas
   assert.is(await autoDevice(work(1), crossover), 'wasm');
   if (onGpu) assert.is(await autoDevice(work(1e9), crossover), 'wasm');
   assert.is(parametersIn([{ shape: [2, 3] }, { shape: [4] }]), 10);
-  assert.is(await chosenDevice('auto', work(1e12)), 'wasm');
+  const adapter = notLookedFor() === null ? await requestAdapter() : null;
+  const isReal = adapter !== null && !adapterFacts(adapter).fallback;
+  assert.is(await chosenDevice('auto', work(1e12)), isReal ? 'webgpu' : 'wasm');
+});
+
+test('auto: no look for a GPU where it can end the program, or where there is no WebGPU', () => {
+  const node = { process: { versions: { node: '20.0.0' } } };
+  assert.is(notLookedFor(node), null);
+  assert.is(notLookedFor({ navigator: { gpu: {} } }), null);
+  assert.match(notLookedFor({ navigator: {} }) ?? '', 'no WebGPU');
+  assert.match(notLookedFor({}) ?? '', 'no WebGPU');
+  assert.match(notLookedFor({ ...node, Deno: {}, navigator: { gpu: {} } }) ?? '', 'asked for');
+  const real = { fallback: false };
+  const crossover = { answering: 1e8, training: null };
+  assert.is(outlook('answering', real, crossover, null).gpuFrom, 1e8);
+  assert.equal(outlook('answering', real, crossover, 'Not here.'), { gpuFrom: null, why: 'Not here.' });
+  assert.match(outlook('answering', null, crossover, 'Not here.').why, 'no GPU');
+  assert.is(outlook('training', real, crossover, null).gpuFrom, null);
+  if ('Deno' in globalThis) assert.is(outlook('answering', real, crossover).gpuFrom, null);
 });
 
 test('a job goes on where its state was computed', async () => {

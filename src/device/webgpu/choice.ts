@@ -1,5 +1,5 @@
 /** What `auto` is by what is known of a GPU, with a reason: loaded where one is looked for. */
-import { CROSSOVER, type Crossover, type Task, type Work } from '../crossover.ts';
+import { CROSSOVER, type Crossover, notLookedFor, type Task, type Work } from '../crossover.ts';
 
 export interface Choice {
   readonly device: 'wasm' | 'webgpu';
@@ -24,7 +24,7 @@ export function choose(
   return { device: 'webgpu', why: `It is ${sizes}.` };
 }
 
-/** What `auto` is on a machine, whatever the model. */
+/** What `auto` is on a host, whatever the model. */
 export interface Outlook {
   /** Parameters of the least model that goes to the GPU; null: none does. */
   readonly gpuFrom: number | null;
@@ -32,9 +32,16 @@ export interface Outlook {
   readonly why: string;
 }
 
-export function outlook(task: Task, adapter: Parameters<typeof choose>[1], crossover: Crossover = CROSSOVER): Outlook {
+/** @param unsought why no GPU is looked for on this host, or null */
+export function outlook(
+  task: Task,
+  adapter: Parameters<typeof choose>[1],
+  crossover: Crossover = CROSSOVER,
+  unsought: string | null = notLookedFor(),
+): Outlook {
   const gpuFrom = crossover[task];
   const { device, why } = choose({ task, parameters: gpuFrom ?? 0 }, adapter, crossover);
   if (device === 'wasm' || gpuFrom === null) return { gpuFrom: null, why };
+  if (unsought !== null) return { gpuFrom: null, why: unsought };
   return { gpuFrom, why: 'From that size on it was faster than the CPU where it was measured.' };
 }
