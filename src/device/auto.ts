@@ -1,11 +1,11 @@
 /** What `device: 'auto'` is. */
-import { CROSSOVER, type Crossover, notLookedFor, type Work } from './crossover.ts';
+import { CROSSOVER, type Crossover, looksForGpu, type Work } from './crossover.ts';
 import { loadGpu } from './webgpu/load.ts';
 
 /** The device for some work. No GPU is looked for, and nothing loaded for it, where none would be chosen. */
 export async function autoDevice(work: Work, crossover: Crossover = CROSSOVER): Promise<'wasm' | 'webgpu'> {
   if (crossover[work.task] === null || work.parameters < crossover[work.task]!) return 'wasm';
-  if (notLookedFor() !== null) return 'wasm';
+  if (!looksForGpu()) return 'wasm';
   const { requestAdapter, adapterFacts, choose } = await loadGpu();
   const adapter = await requestAdapter();
   return choose(work, adapter && adapterFacts(adapter), crossover).device;

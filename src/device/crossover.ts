@@ -20,18 +20,16 @@ export type Crossover = Readonly<Record<Task, number | null>>;
 export const CROSSOVER: Crossover = { answering: 32_900_000, training: 1_800_000 };
 
 /** A host, as far as it decides whether a GPU is looked for: its global object. */
-interface Host {
+export interface Host {
   readonly Deno?: unknown;
   readonly process?: { readonly versions?: { readonly node?: string } };
   readonly navigator?: { readonly gpu?: unknown };
 }
 
 /**
- * Why a GPU that nobody asked for is not looked for on this host, in one sentence, or null where it is. A look must not end a program: Deno 2.9 with Mesa's
- * drivers ended with a segmentation fault in four of nine runs in which a worker had looked for a GPU and not taken it.
+ * Whether a GPU that nobody asked for is looked for on this host. A look must not end a program: Deno 2.9 with Mesa's drivers ended with a segmentation fault
+ * in four of nine runs in which a worker had looked for a GPU and not taken it. And a page without WebGPU has none.
  */
-export function notLookedFor(host: Host = globalThis as Host): string | null {
-  if ('Deno' in host) return 'In Deno a GPU is used only where it is asked for: a mere look can end the program there.';
-  if (!host.process?.versions?.node && !host.navigator?.gpu) return 'This page has no WebGPU.';
-  return null;
+export function looksForGpu(host: Host = globalThis as Host): boolean {
+  return !('Deno' in host) && Boolean(host.process?.versions?.node || host.navigator?.gpu);
 }

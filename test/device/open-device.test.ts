@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { autoDevice, parametersIn } from '../../src/device/auto.ts';
-import { notLookedFor } from '../../src/device/crossover.ts';
+import { looksForGpu } from '../../src/device/crossover.ts';
 import {
   arithmetic,
   arithmeticOf,
@@ -95,25 +95,26 @@ test('auto: a real GPU, and a model of a size with which one was found to be fas
   assert.is(await autoDevice(work(1), crossover), 'wasm');
   if (onGpu) assert.is(await autoDevice(work(1e9), crossover), 'wasm');
   assert.is(parametersIn([{ shape: [2, 3] }, { shape: [4] }]), 10);
-  const adapter = notLookedFor() === null ? await requestAdapter() : null;
+  const adapter = looksForGpu() ? await requestAdapter() : null;
   const isReal = adapter !== null && !adapterFacts(adapter).fallback;
   assert.is(await chosenDevice('auto', work(1e12)), isReal ? 'webgpu' : 'wasm');
 });
 
 test('auto: no look for a GPU where it can end the program, or where there is no WebGPU', () => {
   const node = { process: { versions: { node: '20.0.0' } } };
-  assert.is(notLookedFor(node), null);
-  assert.is(notLookedFor({ navigator: { gpu: {} } }), null);
-  assert.match(notLookedFor({ navigator: {} }) ?? '', 'no WebGPU');
-  assert.match(notLookedFor({}) ?? '', 'no WebGPU');
-  assert.match(notLookedFor({ ...node, Deno: {}, navigator: { gpu: {} } }) ?? '', 'asked for');
+  const deno = { ...node, Deno: {}, navigator: { gpu: {} } };
+  assert.is(looksForGpu(node), true);
+  assert.is(looksForGpu({ navigator: { gpu: {} } }), true);
+  for (const host of [deno, { navigator: {} }, {}]) assert.is(looksForGpu(host), false);
+  if ('Deno' in globalThis) assert.is(looksForGpu(), false);
   const real = { fallback: false };
   const crossover = { answering: 1e8, training: null };
-  assert.is(outlook('answering', real, crossover, null).gpuFrom, 1e8);
-  assert.equal(outlook('answering', real, crossover, 'Not here.'), { gpuFrom: null, why: 'Not here.' });
-  assert.match(outlook('answering', null, crossover, 'Not here.').why, 'no GPU');
-  assert.is(outlook('training', real, crossover, null).gpuFrom, null);
-  if ('Deno' in globalThis) assert.is(outlook('answering', real, crossover).gpuFrom, null);
+  assert.is(outlook('answering', real, crossover, node).gpuFrom, 1e8);
+  assert.is(outlook('answering', real, crossover, deno).gpuFrom, null);
+  assert.match(outlook('answering', real, crossover, deno).why, 'asked for');
+  assert.match(outlook('answering', real, crossover, {}).why, 'no WebGPU');
+  assert.match(outlook('answering', null, crossover, deno).why, 'no GPU');
+  assert.is(outlook('training', real, crossover, node).gpuFrom, null);
 });
 
 test('a job goes on where its state was computed', async () => {

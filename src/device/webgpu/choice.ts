@@ -1,5 +1,5 @@
 /** What `auto` is by what is known of a GPU, with a reason: loaded where one is looked for. */
-import { CROSSOVER, type Crossover, notLookedFor, type Task, type Work } from '../crossover.ts';
+import { CROSSOVER, type Crossover, type Host, looksForGpu, type Task, type Work } from '../crossover.ts';
 
 export interface Choice {
   readonly device: 'wasm' | 'webgpu';
@@ -32,16 +32,17 @@ export interface Outlook {
   readonly why: string;
 }
 
-/** @param unsought why no GPU is looked for on this host, or null */
 export function outlook(
   task: Task,
   adapter: Parameters<typeof choose>[1],
   crossover: Crossover = CROSSOVER,
-  unsought: string | null = notLookedFor(),
+  host: Host = globalThis as Host,
 ): Outlook {
   const gpuFrom = crossover[task];
   const { device, why } = choose({ task, parameters: gpuFrom ?? 0 }, adapter, crossover);
   if (device === 'wasm' || gpuFrom === null) return { gpuFrom: null, why };
-  if (unsought !== null) return { gpuFrom: null, why: unsought };
+  if ('Deno' in host)
+    return { gpuFrom: null, why: 'In Deno a GPU is used only where it is asked for: a mere look can end the program.' };
+  if (!looksForGpu(host)) return { gpuFrom: null, why: 'This host has no WebGPU.' };
   return { gpuFrom, why: 'From that size on it was faster than the CPU where it was measured.' };
 }
