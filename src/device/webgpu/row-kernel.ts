@@ -21,8 +21,8 @@ export interface RowShape {
   readonly grouped: boolean;
   /** Whether x is normed as it is read: invocations of the kernel of `rmsNorm` whose bits it gets, or 0. */
   readonly norm: number;
-  /** Whether x is one row that tiles of attention give when they are put together. */
-  readonly joined: boolean;
+  /** Vectors of four that a row has room for which tiles of attention give when they are put together, or 0: x is stored. */
+  readonly joined: number;
   /** Whether two weights give one output, act(first) · second. */
   readonly gate: GatedActivation | 'none';
 }
@@ -51,7 +51,7 @@ const ROWS = variants(
     weights: number,
     grouped: boolean,
     norm: number,
-    joined: boolean,
+    joined: number,
     gate: RowShape['gate'],
     x: Reading,
     weight: Reading,
@@ -72,7 +72,7 @@ function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Rea
       ...(grouped ? [['offsets', 'i32', 'read'] as const] : []),
       ...each.flatMap((of) => of.buffers),
       ...(norm ? [['norm', 'vec4f', 'read'] as const] : []),
-      ...(joined ? [['stats', 'vec2<f32>', 'read'] as const] : []),
+      ...(joined > 0 ? [['stats', 'vec2<f32>', 'read'] as const] : []),
       ...jobs.map((i) => [`y${i}`, 'f32', 'write' as Access] as const),
     ],
     numbers: [
@@ -82,7 +82,7 @@ function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Rea
       'accumulate: u32',
       ...(grouped ? EXPERT_NUMBERS : []),
       ...(norm ? ['eps: f32'] : []),
-      ...(joined ? ['tiles: u32', 'heads: u32', 'headQuads: u32'] : []),
+      ...(joined > 0 ? ['tiles: u32', 'heads: u32', 'headQuads: u32'] : []),
       ...x.numbers,
       // of each weight: outputs, workgroups, numbers from one row of y to the next
       ...each.flatMap((of, i) => [`n${i}: u32`, `groups${i}: u32`, `y${i}Stride: u32`, ...of.numbers]),
@@ -90,7 +90,7 @@ function text(traits: GpuTraits, shape: RowShape, xReading: Reading, weight: Rea
     workgroup: WORKGROUP,
     ...(subgroups ? { enable: ['subgroups'] } : {}),
     declarations: `${PAIR}\n${x.text}\n${each.map((of: Source) => of.text).join('\n')}
-${joined ? JOINED : someText(xReading, norm > 0)}
+${joined > 0 ? joinedText(joined) : someText(xReading, norm > 0)}
 fn chain(w: vec4f, x: vec4f, sum: f32) -> f32 { return fma(w.w, x.w, fma(w.z, x.z, fma(w.y, x.y, fma(w.x, x.x, sum)))); }
 ${grouped ? offsetText('rows') : ''}
 ${norm ? rootsText(rows, norm) : ''}
@@ -103,7 +103,7 @@ ${jobs.map(putText).join('\n')}`,
   let slot = li / ${lanes}u;
   ${grouped ? EXPERT : 'let wFrom = 0u;'}
   ${norm ? 'findRoots(row0, li);' : ''}
-  ${joined ? 'join(li);\n  workgroupBarrier();' : ''}
+  ${joined > 0 ? 'join(li);' : ''}
   ${jobs.map((i) => `if (block < u.groups${i}) { ${weightText(shape, i, subgroups)} return; }\n  block -= u.groups${i};`).join('\n  ')}`,
   };
 }
@@ -130,12 +130,21 @@ function someText(reading: Reading, normed: boolean): string {
   return `fn x_some(row: u32, quad: u32, r: f32) -> vec4f { return ${some}; }`;
 }
 
+/** Tiles whose numbers are on their way at once. */
+const UNDER_WAY = 4;
+
+/** Bytes of workgroup memory, at most, where a row of so many vectors of four is joined. */
+export const joinedBytes = (quads: number): number => 16 * quads + 12 * MOST_JOINED + 4 * 4 * WORKGROUP;
+
 /**
- * The same of a row that is joined from tiles: of each head and tile what the sum so far and the tile are multiplied by, the first below 0 where the row sees nothing of the
- * tile, as in `ATTENTION_TOGETHER`, whose bits it has.
+ * The same of a row that is joined from tiles, once by the workgroup for all who share its sums: of each head and tile what the sum so far and the tile are multiplied by, the first
+ * below 0 where the row sees nothing of the tile, as in `ATTENTION_TOGETHER`, whose bits it has.
  */
-const JOINED = `var<workgroup> factors: array<vec2f, ${MOST_JOINED}>;
+function joinedText(quads: number): string {
+  const each = Array.from({ length: UNDER_WAY }, (_, i) => i);
+  return `var<workgroup> factors: array<vec2f, ${MOST_JOINED}>;
 var<workgroup> inverses: array<f32, ${MOST_JOINED}>;
+var<workgroup> joined: array<vec4f, ${quads}>;
 ${DOWN}
 fn join(li: u32) {
   for (var head = li; head < u.heads; head += ${WORKGROUP}u) {
@@ -151,18 +160,28 @@ fn join(li: u32) {
     }
     inverses[head] = select(1.0 / sum, 0.0, sum == 0.0);
   }
+  workgroupBarrier();
+  for (var quad = li; 4u * quad < u.xColumns; quad += ${WORKGROUP}u) {
+    let head = quad / u.headQuads;
+    var t = vec4f();
+    for (var tile = 0u; tile < u.tiles; tile += ${UNDER_WAY}u) {
+      ${each.map((i) => `let some${i} = x_quad(min(tile + ${i}u, u.tiles - 1u), quad);`).join(' ')}
+      ${each.map((i) => `t = added(t, tile + ${i}u, head, some${i});`).join(' ')}
+    }
+    joined[quad] = t * inverses[head];
+  }
+  workgroupBarrier();
+}
+fn added(t: vec4f, tile: u32, head: u32, some: vec4f) -> vec4f {
+  if (tile >= u.tiles) { return t; }
+  let f = factors[head * u.tiles + tile];
+  return select(t, fma(t, vec4f(f.x), some * f.y), f.x != -1.0);
 }
 fn x_some(row: u32, quad: u32, r: f32) -> vec4f {
   if (4u * quad >= u.xColumns) { return vec4f(); }
-  let head = quad / u.headQuads;
-  var t = vec4f();
-  for (var tile = 0u; tile < u.tiles; tile++) {
-    let f = factors[head * u.tiles + tile];
-    let some = x_quad(tile, quad);
-    t = select(t, fma(t, vec4f(f.x), some * f.y), f.x != -1.0);
-  }
-  return t * inverses[head];
+  return joined[quad];
 }`;
+}
 
 /** Rows whose squares are summed between two barriers. */
 const ROOTS = 4;

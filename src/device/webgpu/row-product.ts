@@ -7,7 +7,7 @@ import { normSize } from './norm.ts';
 import { floatRows, type Operand, rowsOf, rowsWithin } from './operand.ts';
 import { part } from './pieces.ts';
 import { sourceNumbers } from './quads.ts';
-import { MOST_JOINED, outputsOf, type RowShape, rowKernel } from './row-kernel.ts';
+import { joinedBytes, MOST_JOINED, outputsOf, type RowShape, rowKernel } from './row-kernel.ts';
 import type { GpuTensor } from './tensor.ts';
 import type { GpuParts } from './tensor-store.ts';
 import type { Scaling } from './tile-product.ts';
@@ -118,11 +118,15 @@ export function joinedRowProduct(
   const bytes = Math.max(data.byteLength, out.byteLength) + 256;
   if (tiles > MOST_TILES || heads * tiles > MOST_JOINED || headDim % 4 !== 0 || bytes > limit) return false;
   if (rowsWithin(limit, weight.rowBytes) < weight.rows) return false;
+  if (joinedBytes(joinedQuads(columns)) > parts.context.traits.workgroupBytes) return false;
   const x: Operand = { ...floatRows(data, tiles, columns), rows: 1 };
   const row = { stats, numbers: [tiles, heads, headDim / 4] };
   run(parts, x, [{ weight, out }], [weight.rows], { alpha: 1, accumulate: true }, null, null, 'none', row);
   return true;
 }
+
+/** Room for a row: a power of two, for few kernels. */
+const joinedQuads = (columns: number): number => 2 ** Math.ceil(Math.log2(Math.max(4, columns) / 4));
 
 /** Weights from `at` on that one dispatch can take: of one type, and each whole. @param others buffers beside those of weights */
 function together({ commands }: GpuParts, all: readonly Meeting[], at: number, others: number): readonly Meeting[] {
@@ -204,7 +208,7 @@ function run(
       weights: some.length,
       grouped: grouped !== null,
       norm: norm ? normSize(norm.weight) : 0,
-      joined: joined !== null,
+      joined: joined ? joinedQuads(x.columns) : 0,
       gate,
     },
   };
