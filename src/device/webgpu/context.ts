@@ -3,6 +3,7 @@ import { EspalierError } from '../../errors.ts';
 import { type AdapterFacts, adapterFacts, requestAdapter, requestDevice } from './adapter.ts';
 import { type Framed, framed, type GpuTraits, type Kernel } from './kernel.ts';
 import { type MatrixShape, matrixShapeOf } from './matrix-shape.ts';
+import type { TileRates } from './tile.ts';
 
 /** A kernel as compiled. */
 export interface Pipeline extends Omit<Framed, 'code'> {
@@ -30,6 +31,11 @@ export class GpuContext {
   readonly facts: AdapterFacts;
   /** Most bytes of a binding. */
   readonly bindingLimit: number;
+  /** How fast its tiles are, once that is known. */
+  tiles: TileRates | null = null;
+  /** Finds that out. */
+  tune: (() => Promise<void>) | null = null;
+  #tileProducts = 0;
   readonly #pipelines = new Map<string, Pipeline>();
   readonly #own: boolean;
   /** Our devices on it. */
@@ -123,6 +129,16 @@ export class GpuContext {
     this.device.destroy();
   }
 
+  /** Of a product by tiles: with so many it pays to know which are fast. It never begins a program's first moments, when its own kernels are compiled. */
+  countTileProduct(): void {
+    if (++this.#tileProducts === TUNED_FROM) void this.tune?.();
+  }
+
+  /** Whether one device is left on it. */
+  get alone(): boolean {
+    return this.#users.size + this.#opening <= 1;
+  }
+
   get #isUnused(): boolean {
     return this.#users.size + this.#opening === 0;
   }
@@ -190,6 +206,8 @@ export class GpuContext {
 }
 
 const COMPUTE_STAGE = 4;
+/** Products by tiles behind which they are measured: some layers of a second prompt, a step or two of training. */
+const TUNED_FROM = 256;
 
 /** Of who gave us none; one a thread. */
 let shared: Promise<GpuContext> | null = null;

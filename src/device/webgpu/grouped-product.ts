@@ -64,7 +64,7 @@ export function groupedTiles(
         const [nCount, kCount] = along ? [some, k] : [n, some];
         const left1 = along ? of : columnsOf(of, first, some);
         const out = along ? part(to, 4 * first, to.byteLength - 4 * first) : to;
-        const tile = chooseTile(context.traits, Math.ceil(left.rows / experts), nCount, count);
+        const tile = chooseTile(context, Math.ceil(left.rows / experts), nCount, count);
         const vector = isVector(out, n) && nCount % 4 === 0;
         const readings = { a: left1.reading, b: matrices.reading, aAlong: true, bAlong: along };
         const [tilesM, tilesN] = [Math.floor(rows / tile.m) + count, Math.ceil(nCount / tile.n)];
@@ -101,7 +101,7 @@ export function groupedInner({ commands, context }: GpuParts, a: Tensor, offsets
         const left1 = columnsOf(rowsOf(left, row, rows), first, some);
         const length = 4 * n * (some < m ? some : count * m);
         const out = part(c as GpuTensor, 4 * n * (e * m + first), length);
-        const tile = chooseTile(context.traits, some, n, count);
+        const tile = chooseTile(context, some, n, count);
         const vector = isVector(out, n);
         const readings = { a: left1.reading, b: of.reading, aAlong: false, bAlong: false };
         const [tilesM, tilesN] = [Math.ceil(some / tile.m), Math.ceil(n / tile.n)];

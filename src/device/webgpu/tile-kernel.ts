@@ -6,15 +6,7 @@ import { EXPERT_NUMBERS, expertText, offsetText } from './experts.ts';
 import { type Access, type Kernel, type KernelText, variants } from './kernel.ts';
 import type { Reading } from './operand.ts';
 import { quadsOf } from './quads.ts';
-
-export interface Tile {
-  /** Rows and columns of c. */
-  readonly m: number;
-  readonly n: number;
-  /** Of an invocation's block: 4 or 8 each. */
-  readonly blockM: number;
-  readonly blockN: number;
-}
+import type { Tile } from './tile.ts';
 
 /** How deep panels are. */
 export const DEPTH = 16;

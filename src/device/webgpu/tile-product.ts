@@ -5,7 +5,8 @@ import { columnsOf, isVector, type Operand, rowsOf, rowsWithin } from './operand
 import { part } from './pieces.ts';
 import { sourceNumbers } from './quads.ts';
 import type { GpuParts } from './tensor-store.ts';
-import { DEPTH, type Tile, tileKernel } from './tile-kernel.ts';
+import type { Tile } from './tile.ts';
+import { DEPTH, tileKernel } from './tile-kernel.ts';
 import { chooseShares, chooseTile } from './tile-shape.ts';
 
 /** A matrix, and whether its rows run along k: a [m, k] or [k, m], b [n, k] or [k, n]. */
@@ -26,6 +27,7 @@ export function tileProduct(parts: GpuParts, a: Side, b: Side, c: Bound, scaling
   const [m, n] = [a.along ? a.of.rows : a.of.columns, b.along ? b.of.rows : b.of.columns];
   const k = a.along ? a.of.columns : a.of.rows;
   if (m === 0 || n === 0) return;
+  parts.context.countTileProduct();
   const rows = (of: Operand) => rowsWithin(limit, of.rowBytes);
   const mStep = Math.min(m, rowsWithin(limit, 4 * n), a.along ? rows(a.of) : m);
   const nStep = b.along && rows(b.of) < n ? Math.max(1, 4 * Math.floor(rows(b.of) / 4)) : n;
@@ -48,7 +50,7 @@ export function tileProduct(parts: GpuParts, a: Side, b: Side, c: Bound, scaling
         if (!shared || nCount < n || !inShares(parts, aPart, bPart, to, piece, adding)) {
           plain(
             parts,
-            chooseTile(parts.context.traits, mCount, nCount),
+            chooseTile(parts.context, mCount, nCount),
             aPart,
             bPart,
             to,
@@ -59,6 +61,20 @@ export function tileProduct(parts: GpuParts, a: Side, b: Side, c: Bound, scaling
       }
     }
   }
+}
+
+/** c [m, n] = a · b by a tile that is told, of what a binding holds. */
+export function productByTile(parts: GpuParts, tile: Tile, a: Side, b: Side, c: Bound, m: number, n: number): void {
+  const k = a.along ? a.of.columns : a.of.rows;
+  plain(
+    parts,
+    tile,
+    a,
+    b,
+    c,
+    { m, n, k, stride: n, share: Math.max(1, k), matrix: 0 },
+    { alpha: 1, accumulate: false },
+  );
 }
 
 /** Rows and columns of an operand; columns only of plain f32 rows, whose rows are as long as the binding's pieces want. */
@@ -125,7 +141,7 @@ const SUM_SHARES = variants('sumShares', (_, vector: boolean) => {
 function inShares(parts: GpuParts, a: Side, b: Side, c: Bound, piece: Piece, { alpha, accumulate }: Scaling): boolean {
   const { commands, arena } = parts;
   const { m, n, k } = piece;
-  const { tile, share } = chooseShares(parts.context.traits, m, n, k);
+  const { tile, share } = chooseShares(parts.context, m, n, k);
   const shares = Math.ceil(k / share);
   const byteLength = 4 * shares * m * n;
   if (shares < 2 || byteLength > commands.bindingLimit) return false;

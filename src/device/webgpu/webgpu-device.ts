@@ -62,6 +62,7 @@ import { copyRows } from './rows.ts';
 import { attendEach, attendLinear } from './step-attention.ts';
 import { placeRows, storeRows } from './stored-rows.ts';
 import { TensorStore } from './tensor-store.ts';
+import { tune } from './tile-tuning.ts';
 import { topK } from './top-k.ts';
 
 /** A GPU, by WebGPU. Operations are recorded when they are called and go to the GPU in batches, at the latest with the next `read` or `flush`. */
@@ -88,7 +89,13 @@ export class WebGpuDevice extends TensorStore implements FusedDevice {
     const context = await GpuContext.open(gpu);
     try {
       await WebGpuDevice.#prove(context, gpu);
-      return construct(context, options);
+      const device = construct(context, options);
+      context.tune ??= async () =>
+        tune(context, async () => {
+          const trial = new WebGpuDevice(await GpuContext.open(gpu), {});
+          return { device: trial, parts: trial.parts() };
+        });
+      return device;
     } catch (error) {
       context.release(null);
       throw error;
