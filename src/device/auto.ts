@@ -6,8 +6,8 @@ import { loadGpu } from './webgpu/load.ts';
 export async function autoDevice(work: Work, crossover: Crossover = CROSSOVER): Promise<'wasm' | 'webgpu'> {
   if (crossover[work.task] === null || work.parameters < crossover[work.task]!) return 'wasm';
   if (!looksForGpu()) return 'wasm';
-  const { requestAdapter, adapterFacts, choose } = await loadGpu();
-  const adapter = await requestAdapter();
+  const { findAdapter, adapterFacts, choose } = await loadGpu();
+  const adapter = await findAdapter();
   return choose(work, adapter && adapterFacts(adapter), crossover).device;
 }
 

@@ -14,7 +14,7 @@ import {
   openTrainDevice,
 } from '../../src/device/open-device.ts';
 import { limitOn } from '../../src/device/options.ts';
-import { adapterFacts, requestAdapter } from '../../src/device/webgpu/adapter.ts';
+import { adapterFacts, findAdapter, mayHaveGpu } from '../../src/device/webgpu/adapter.ts';
 import { choose, outlook } from '../../src/device/webgpu/choice.ts';
 import { rejects } from '../errors.ts';
 import { onGpu } from './devices.ts';
@@ -95,7 +95,7 @@ test('auto: a real GPU, and a model of a size with which one was found to be fas
   assert.is(await autoDevice(work(1), crossover), 'wasm');
   if (onGpu) assert.is(await autoDevice(work(1e9), crossover), 'wasm');
   assert.is(parametersIn([{ shape: [2, 3] }, { shape: [4] }]), 10);
-  const adapter = looksForGpu() ? await requestAdapter() : null;
+  const adapter = looksForGpu() ? await findAdapter() : null;
   const isReal = adapter !== null && !adapterFacts(adapter).fallback;
   assert.is(await chosenDevice('auto', work(1e12)), isReal ? 'webgpu' : 'wasm');
 });
@@ -115,6 +115,14 @@ test('auto: no look for a GPU where it can end the program, or where there is no
   assert.match(outlook('answering', real, crossover, {}).why, 'no WebGPU');
   assert.match(outlook('answering', null, crossover, deno).why, 'no GPU');
   assert.is(outlook('training', real, crossover, node).gpuFrom, null);
+});
+
+test('a driver is asked only where there may be a GPU', async () => {
+  for (const name of ['dri', 'nvidia0', 'dxg', 'kgsl-3d0', 'mali0'])
+    assert.is(await mayHaveGpu(['null', name]), true, name);
+  assert.is(await mayHaveGpu(['null', 'nvram', 'nvidia', 'tty', 'dri2']), false);
+  const linux = (globalThis as { process?: { platform?: string } }).process?.platform === 'linux';
+  if (!linux) assert.is(await mayHaveGpu(), true);
 });
 
 test('a job goes on where its state was computed', async () => {

@@ -85,6 +85,30 @@ export async function requestAdapter(): Promise<GPUAdapter | null> {
   }
 }
 
+/** What Linux shows of a GPU in `/dev`, whoever made it and however it is passed on to a container. */
+const DEVICE_FILES = /^(dri|nvidia\d+|kgsl.*|mali\d*|dxg|nvhost-gpu)$/;
+
+/**
+ * Whether this machine may have a GPU, without asking a driver. A driver that plays one where none is writes to the terminal whatever the program wants of it:
+ * Mesa's has Dawn print five lines at each look.
+ * @param names of `/dev`
+ */
+export async function mayHaveGpu(names?: readonly string[]): Promise<boolean> {
+  if (!names && (!hasNode() || process.platform !== 'linux')) return true;
+  try {
+    return (names ?? (await (await import('node:fs/promises')).readdir('/dev'))).some((name) =>
+      DEVICE_FILES.test(name),
+    );
+  } catch {
+    return true; // who hides its devices may have one
+  }
+}
+
+/** As `requestAdapter`, where nobody asked for a GPU. */
+export async function findAdapter(): Promise<GPUAdapter | null> {
+  return (await mayHaveGpu()) ? requestAdapter() : null;
+}
+
 /** All that the host shows, the one that a device would be made of first. */
 export async function allAdapters(): Promise<AdapterFacts[]> {
   const gpu = await gpuOfHost();

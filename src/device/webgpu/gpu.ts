@@ -1,5 +1,5 @@
 /** What `load.ts` loads. */
-export { adapterFacts, allAdapters, requestAdapter } from './adapter.ts';
+export { adapterFacts, allAdapters, findAdapter } from './adapter.ts';
 export { choose } from './choice.ts';
 export { WebGpuDevice } from './webgpu-device.ts';
 export { WebGpuDigitDevice } from './webgpu-digit-device.ts';
