@@ -21,6 +21,8 @@ export { chrf, chrfMetric, sentenceChrf } from './evaluate/scores/chrf.ts';
 export { type Comparison, compareScores, type IntervalScore, scoreInterval } from './evaluate/scores/compare.ts';
 export type { Metric, References, Score } from './evaluate/scores/corpus.ts';
 export { exactMatch } from './evaluate/scores/exact-match.ts';
+export { lastNumber } from './evaluate/scores/last-number.ts';
+export { isGraded, MEASURES, type Measure, scoreText } from './evaluate/scores/measures.ts';
 export type {
   BleuOptions,
   ChrfOptions,
