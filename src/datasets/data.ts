@@ -100,6 +100,8 @@ const READERS: Readonly<Record<DataFormat, (file: File) => Examples>> = {
       if (output === undefined) throw invalid('sst2', file, row.line, `the label "${row.get('label')}" is not 0 or 1`);
       return { input: row.get('sentence'), output };
     }),
+  gsm8k,
+  mgsm,
   jsonl,
 };
 
@@ -110,6 +112,8 @@ const HINT: Readonly<Record<DataFormat, string>> = {
   clinc150: 'Give the JSON file with train, val, test, oos_train, oos_val and oos_test.',
   hwu64: 'Give a file with tabs between columns, among them scenario, intent and text.',
   sst2: 'Give a file with tabs between columns, among them sentence and label.',
+  gsm8k: 'A line is {"question": …, "answer": …}, and the answer ends with #### and a number.',
+  mgsm: 'A line is a question, a tab and a number.',
   jsonl: 'A line is {"input": …, "label": …} or {"input": …, "output": …}, all of them the same.',
 };
 
@@ -188,16 +192,44 @@ function clinc(file: File): Examples {
   return { kind: 'labels', list };
 }
 
+/** Lines of JSON, and of what is no object one without members. */
+function objects(format: DataFormat, file: File) {
+  return rowsOfLines(file.text).map(({ text, line }) => {
+    try {
+      return { line, json: (JSON.parse(text) ?? {}) as Readonly<Record<string, unknown>> };
+    } catch (cause) {
+      throw invalid(format, file, line, 'this is not JSON', cause);
+    }
+  });
+}
+
+/** What a calculator was told within an answer of GSM8K: notes for training with one, and no text. */
+const CALCULATED = /<<[^<>\n]*>>/g;
+
+function gsm8k(file: File): Examples {
+  const list = objects('gsm8k', file).map(({ json: { question, answer }, line }) => {
+    if (!isFilled(question)) throw invalid('gsm8k', file, line, 'question is no text, or empty');
+    if (!isFilled(answer) || !/####\s*\S/.test(answer)) {
+      throw invalid('gsm8k', file, line, 'answer is no text that ends with #### and a number');
+    }
+    return { input: question.trim(), output: answer.replace(CALCULATED, '').trim() };
+  });
+  return { kind: 'text', list };
+}
+
+function mgsm(file: File): Examples {
+  const list = tabbed(file).map(({ cells, line }) => {
+    const [question = '', number = ''] = cells.map((cell) => cell.trim());
+    if (cells.length !== 2) throw invalid('mgsm', file, line, `there are ${cells.length} cells`);
+    if (question === '' || !/\d/.test(number)) throw invalid('mgsm', file, line, 'there is no question, or no number');
+    return { input: question, output: number };
+  });
+  return { kind: 'text', list };
+}
+
 function jsonl(file: File): Examples {
   let kind: Examples['kind'] | undefined;
-  const list = rowsOfLines(file.text).map(({ text, line }) => {
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch (cause) {
-      throw invalid('jsonl', file, line, 'this is not JSON', cause);
-    }
-    const { input, label, output } = (json ?? {}) as { input?: unknown; label?: unknown; output?: unknown };
+  const list = objects('jsonl', file).map(({ json: { input, label, output }, line }) => {
     if (!isFilled(input)) throw invalid('jsonl', file, line, 'input is no text, or empty');
     if ((label === undefined) === (output === undefined)) {
       throw invalid('jsonl', file, line, 'there must be a label or an output, and not both');

@@ -40,6 +40,9 @@ const NAMES: Readonly<Record<DataFormat, Readonly<Partial<Record<DataPart, RegEx
   clinc150: { train: /^data_full\.json$/i },
   hwu64: { train: /(^|\.)train\.tsv$/i, test: /(^|\.)test\.tsv$/i },
   sst2: { train: /^train\.tsv$/i, dev: /^dev\.tsv$/i, test: /^test\.tsv$/i },
+  gsm8k: { train: /^train\.jsonl$/i, test: /^test\.jsonl$/i },
+  // one file a language, without training data: the file itself has to be named
+  mgsm: {},
   jsonl: { train: /^train\.jsonl$/i, dev: /^dev\.jsonl$/i, test: /^test\.jsonl$/i },
 };
 

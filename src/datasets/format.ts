@@ -1,7 +1,17 @@
 import { checkedList } from '../options/texts.ts';
 
 /** Formats that are read; docs/showing.md describes each. */
-export const DATA_FORMATS = ['trec', 'trec-fine', 'banking77', 'clinc150', 'hwu64', 'sst2', 'jsonl'] as const;
+export const DATA_FORMATS = [
+  'trec',
+  'trec-fine',
+  'banking77',
+  'clinc150',
+  'hwu64',
+  'sst2',
+  'gsm8k',
+  'mgsm',
+  'jsonl',
+] as const;
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 /** What a file, or a part of it, is for. */

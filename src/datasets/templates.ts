@@ -41,6 +41,7 @@ export type TemplateName = keyof typeof TEMPLATES;
 export function templateOf(format: DataFormat): Template {
   dataFormat.check(format, 'The format');
   if (format === 'jsonl') return TEMPLATES.plain;
+  if (format === 'gsm8k' || format === 'mgsm') return TEMPLATES.qa;
   return TEMPLATES[format === 'trec-fine' ? 'trec' : format];
 }
 

@@ -116,6 +116,28 @@ test('HWU64 and SST-2: tabs', () => {
   refused('sst2', 'sentence\tlabel\nfine\t2\n', /line 2: the label "2" is not 0 or 1/);
 });
 
+test('GSM8K and MGSM: questions with numbers', () => {
+  const answer = 'He has 4 + 4 = <<4+4=8>>8 coins.\\n#### 8';
+  assert.equal(parse('gsm8k', `{"question":" Two purses of 4 coins? ","answer":"${answer}"}\n`), {
+    kind: 'text',
+    list: [{ input: 'Two purses of 4 coins?', output: 'He has 4 + 4 = 8 coins.\n#### 8' }],
+  });
+  refused('gsm8k', '{"question":"a","answer":"#### 1"}\n{"question":"a","answer":"1"}', /line 2: answer/);
+  refused('gsm8k', '{"question":"a","answer":"none ####"}', /line 1: answer/);
+  refused('gsm8k', '{"question":" ","answer":"#### 1"}', /question/);
+  refused('gsm8k', 'null', /question/);
+  assert.equal(parse('mgsm', 'Wie viele ?\t1.234\r\n\nCombien ?\t5\n'), {
+    kind: 'text',
+    list: [
+      { input: 'Wie viele ?', output: '1.234' },
+      { input: 'Combien ?', output: '5' },
+    ],
+  });
+  refused('mgsm', 'a\t1\nb', /line 2: there are 1 cells/);
+  refused('mgsm', 'a\tb', /no number/);
+  refused('mgsm', '\t1', /no question/);
+});
+
 test('JSON lines: labels or outputs', () => {
   assert.equal(parse('jsonl', '{"input":" a ","label":"b_c"}\n\n{"label":"d","input":"e","more":1}'), {
     kind: 'labels',
@@ -142,6 +164,7 @@ const PUBLISHED = [
   ['clinc150', 'clinc150', { train: 15100, dev: 3100, test: 5500 }, 151],
   ['hwu64', 'nlu_eval_hwu64', { train: 9960, test: 1076 }, 64],
   ['sst2', 'sst2', { train: 60614, dev: 6735, test: 872 }, 2],
+  ['gsm8k', 'gsm8k', { train: 7473, test: 1319 }, 0],
 ] as const;
 
 for (const [format, folder, rows, classes] of PUBLISHED) {
@@ -150,7 +173,7 @@ for (const [format, folder, rows, classes] of PUBLISHED) {
     if (!hasFileSystem || !(await exists(path))) return console.log(`  skipped: no ${path}`);
     const task = await readTask(format, { path: (await modelTarget(path)) as string });
     const { kind, labels, train, dev, test } = task;
-    assert.is(kind, 'labels');
+    assert.is(kind, classes > 0 ? 'labels' : 'text');
     assert.is(labels.length, classes);
     const counts = Object.fromEntries(
       Object.entries({ train, dev, test }).flatMap(([part, list]) => (list ? [[part, list.length]] : [])),
@@ -158,7 +181,8 @@ for (const [format, folder, rows, classes] of PUBLISHED) {
     assert.equal(counts, rows);
     for (const { input, output } of train) {
       assert.ok(input !== '' && input === input.trim());
-      assert.match(output, /^[\p{L}\p{N}][^_]*$/u);
+      if (classes > 0) assert.match(output, /^[\p{L}\p{N}][^_]*$/u);
+      else assert.match(output, /^(?!.*<<).*#### -?[\d.,]+$/s);
     }
     const split = splitExamples(task, { pool: 1024, dev: 100, test: 250, balanced: true });
     checkParts(split.pool, split.dev, split.test);
@@ -254,7 +278,10 @@ test('random order is a permutation, and even', () => {
 });
 
 test('every format has a test above', () => {
-  assert.equal(new Set(PUBLISHED.map(([format]) => format)), new Set(DATA_FORMATS.filter((f) => f !== 'jsonl')));
+  assert.equal(
+    new Set(PUBLISHED.map(([format]) => format)),
+    new Set(DATA_FORMATS.filter((f) => f !== 'jsonl' && f !== 'mgsm')),
+  );
 });
 
 test.run();

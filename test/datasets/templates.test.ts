@@ -36,6 +36,8 @@ test('every format has a template, and so have names and texts', () => {
     ['clinc150', 'utterance:', 'intent:'],
     ['hwu64', 'utterance:', 'intent:'],
     ['sst2', 'Review:', 'Sentiment:'],
+    ['gsm8k', 'Question:', 'Answer:'],
+    ['mgsm', 'Question:', 'Answer:'],
     ['jsonl', 'Input:', 'Output:'],
   ]);
   assert.is(namedTemplate('qa'), TEMPLATES.qa);
